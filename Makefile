@@ -1,0 +1,146 @@
+# gomem.h is one header and needs no build to be used; this file builds and runs what is around it.
+# Everything built lies under build/. `make help` lists the targets.
+#
+#   CC, CXX, CFLAGS, LDFLAGS   compilers and flags (the language standard is added)
+#   CHECK=0..3                 check level; `make test` without it runs levels 0 and 3
+#   SAN=address,undefined      sanitizers, also SAN=thread
+#   T=api/alloc F=part         with test: one program, and of it the tests whose name holds `part`
+#   ROUNDS=20                  of soak
+#   PREFIX, DESTDIR            where install puts things
+#   V=1                        show the commands
+
+CXX     ?= c++
+CFLAGS  ?= -O2 -g
+PREFIX  ?= /usr/local
+CHECK   ?= 0
+SAN     ?=
+ROUNDS  ?= 20
+
+comma   := ,
+config   = $(notdir $(firstword $(CC)))-check$(CHECK)$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+D        = build/$(config)
+STD      = -std=c11 -pthread -I.
+WARN     = -Wall -Wextra
+SANFLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+COMPILE  = $(CC) $(STD) $(WARN) $(CFLAGS) $(SANFLAGS) -DGOMEM_CHECK=$(CHECK)
+SMALL    = $(filter-out -O%,$(COMPILE)) -O1
+# The programs of two processors' worth of jobs, unless the caller said how many.
+SUB      = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j2)
+LEVELS   = $(if $(filter default file,$(origin CHECK)),0 3,$(CHECK))
+
+api      = $(patsubst tests/%.c,$(D)/%,$(wildcard tests/api/*.c))
+stress   = $(patsubst tests/%.c,$(D)/%,$(wildcard tests/stress/*.c))
+rooms    = $(patsubst tests/%.c,$(D)/%,$(wildcard tests/rooms/*.c))
+programs = $(api) $(rooms) $(stress)
+scripts  = $(wildcard tests/bad/run.sh tests/compile/run.sh tests/examples/*.sh tests/preload/run.sh)
+examples = $(patsubst examples/%.c,build/examples/%,$(wildcard examples/*.c))
+headers  = $(wildcard tests/*.h)
+texts    = gomem.h README.md LICENSE $(wildcard tests/*/*.c examples/*.c)
+sources  = gomem.h $(wildcard tests/*.[ch] tests/*/*.[ch] examples/*.[ch] bench/*.[ch])
+
+# Each program of a kind of tests, once per check level.
+at_levels = $(foreach level,$(LEVELS),$(patsubst $(D)/%,$(call dir_at,$(level))/%,$(1)))
+dir_at    = $(subst check$(CHECK),check$(1),$(D))
+
+Q        = $(if $(V),,@)
+say      = echo '  build $(1:build/%=%)'
+
+export CC CXX CFLAGS LDFLAGS
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all demo test bench examples install uninstall format lint sanitize stress mutants preload \
+        soak coverage clean help programs FORCE
+
+all: build/libgomem-malloc.so examples ## build the malloc override and the examples
+
+build/libgomem-malloc.so: gomem.h build/flags
+	@mkdir -p $(@D)
+	$(Q)$(call say,$@) && $(CC) $(STD) $(WARN) $(CFLAGS) -DGOMEM_IMPLEMENTATION -DGOMEM_MALLOC_OVERRIDE \
+	    -fPIC -fvisibility=hidden -shared -o $@ -x c gomem.h $(LDFLAGS)
+
+examples: $(examples) ## build the example programs
+
+build/examples/%: examples/%.c gomem.h build/flags
+	@mkdir -p $(@D)
+	$(Q)$(call say,$@) && $(CC) $(STD) $(WARN) $(CFLAGS) -o $@ $< $(LDFLAGS)
+
+demo: build/examples/wordfreq ## count the words of this repository on the collected heap
+	GOMEM_DEBUG=gctrace=1 build/examples/wordfreq -v -n 15 -m 4 -r 20 $(texts)
+
+test: ## run all tests (a C compiler and make suffice); T=api/alloc F=part: one program
+ifdef T
+	@$(SUB) $(D)/$(T)
+	@$(D)/$(T) $(F)
+else
+	@$(foreach level,$(LEVELS),$(SUB) programs CHECK=$(level) &&) $(SUB) all
+	@SHORT=1 tests/run.sh $(call at_levels,$(programs)) $(scripts)
+endif
+
+programs: $(programs)
+
+stress: $(stress) ## run the multi-thread tests at full length
+	@STRESS=1 LIMIT=1800 JOBS=1 LOGS=build/logs/stress tests/run.sh $(stress)
+
+soak: $(stress) ## repeat the multi-thread tests, ROUNDS=20 times, each with a new seed
+	@for round in $$(seq $(ROUNDS)); do \
+	    echo "round $$round of $(ROUNDS)"; \
+	    LIMIT=1800 JOBS=1 LOGS=build/logs/soak tests/run.sh $(stress) || exit 1; \
+	done
+
+sanitize: ## run the tests under the sanitizers of clang and gcc, and under valgrind
+	@tests/sanitize.sh
+
+mutants: ## plant each known bug and demand that its test fails
+	@tests/mutants/run.sh
+
+preload: build/libgomem-malloc.so ## run real programs on the override and compare their output
+	@tests/preload/run.sh
+
+lint: ## check the walls of the house, formatting, warnings, clang-tidy and cppcheck
+	@python3 tests/lint/lint.py
+
+format: ## rewrite all sources with clang-format
+	clang-format -i $(sources)
+
+bench: ## measure against the peers that are installed; BENCH="pair batch": some questions
+	@bench/run.sh $(BENCH)
+
+coverage: ## lines of gomem.h that the tests run, build/coverage.txt
+	@tests/coverage.sh
+
+install: build/libgomem-malloc.so ## copy the header and the override to PREFIX
+	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib
+	install -m 644 gomem.h $(DESTDIR)$(PREFIX)/include/gomem.h
+	install -m 755 build/libgomem-malloc.so $(DESTDIR)$(PREFIX)/lib/libgomem-malloc.so
+
+uninstall: ## remove what install copied
+	rm -f $(DESTDIR)$(PREFIX)/include/gomem.h $(DESTDIR)$(PREFIX)/lib/libgomem-malloc.so
+
+clean: ## remove build/
+	rm -rf build
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/  \1 \2/p' Makefile | awk '{ n = $$1; $$1 = ""; printf "  %-10s%s\n", n, $$0 }'
+
+$(D)/gomem.o: tests/gomem.c gomem.h $(D)/flags
+	$(Q)$(call say,$@) && $(COMPILE) -c -o $@ $<
+
+$(D)/api/%: tests/api/%.c $(headers) $(D)/gomem.o
+	@mkdir -p $(@D)
+	$(Q)$(call say,$@) && $(COMPILE) -Itests -o $@ $< $(D)/gomem.o $(LDFLAGS)
+
+$(D)/stress/%: tests/stress/%.c $(headers) $(D)/gomem.o
+	@mkdir -p $(@D)
+	$(Q)$(call say,$@) && $(COMPILE) -Itests -o $@ $< $(D)/gomem.o $(LDFLAGS)
+
+# A room test holds the whole implementation: -O1 keeps `make test` short.
+$(D)/rooms/%: tests/rooms/%.c $(headers) gomem.h $(D)/flags
+	@mkdir -p $(@D)
+	$(Q)$(call say,$@) && $(SMALL) -Itests -o $@ $< $(LDFLAGS)
+
+# Changes when the compiler or its flags do, so that everything is built anew.
+build/flags $(D)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(COMPILE) $(LDFLAGS)' | cmp -s - $@ || echo '$(COMPILE) $(LDFLAGS)' >$@
+FORCE:

@@ -1,0 +1,727 @@
+#!/usr/bin/env python3
+"""Asks the questions in this folder of gomem and of the peers that are here, and prints one table.
+
+    bench/run.py [--quick] [--rounds N] [--peers] [--root DIR] [--json FILE] [question ...]
+
+Every question is a C program that is compiled once per peer. All variants of a question are run in
+turn, one round after the other, each round starting with another variant; figures are medians over
+the rounds, and the spread is that of the ratio within single rounds. README.md tells more."""
+
+import argparse
+import dataclasses
+import glob
+import hashlib
+import json
+import math
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+WARNINGS = ["-Wall", "-Wextra"]
+STANDARD = ["-std=c11", "-O2", "-pthread"]
+INLINED, PRELOADED, LINKED = "inlined", "preloaded", "linked"
+
+
+@dataclasses.dataclass
+class Variant:
+    """A program, how it gets its allocator, and what it has reported so far."""
+
+    name: str                    # who: gomem, mimalloc …
+    form: str                    # inlined, preloaded or linked
+    argv: list                   # program and arguments
+    env: dict = dataclasses.field(default_factory=dict)
+    rounds: int = 0              # at most so many rounds, 0: all
+    figures: dict = dataclasses.field(default_factory=dict)  # metric -> one number per round
+    broken: str = ""             # why it has been given up
+
+    def median(self, metric):
+        values = self.figures.get(metric)
+        return statistics.median(values) if values else None
+
+    def derive(self, metric, function, *sources):
+        """A metric computed round by round from others."""
+        columns = [self.figures.get(source) for source in sources]
+        if all(columns):
+            self.figures[metric] = [function(*row) for row in zip(*columns)]
+
+
+class Peers:
+    """Which peers are here, in which version, and how a program gets them."""
+
+    # name: Debian package, library to preload, define, what to link (the first that works)
+    MALLOCS = {
+        "mimalloc": ("libmimalloc2.0", "libmimalloc.so.2", "BENCH_MIMALLOC", [["-lmimalloc"]]),
+        "jemalloc": ("libjemalloc2", "libjemalloc.so.2", "BENCH_JEMALLOC",
+                     [["-l:libjemalloc.a", "-lm", "-lstdc++"], ["-ljemalloc"]]),
+        "tcmalloc": ("libtcmalloc-minimal4", "libtcmalloc_minimal.so.4", "BENCH_TCMALLOC",
+                     [["-l:libtcmalloc_minimal.a", "-lm", "-lstdc++"], ["-ltcmalloc_minimal"]]),
+    }
+
+    def __init__(self):
+        self.versions = {"gomem": "", "glibc": os.confstr("CS_GNU_LIBC_VERSION").split()[-1]}
+        self.preload = {}
+        self.absent = []
+        for name, (package, library, _, _) in self.MALLOCS.items():
+            found = glob.glob("/usr/lib/*/" + library) + glob.glob("/usr/lib*/" + library)
+            if found:
+                self.preload[name] = found[0]
+                self.versions[name] = self.version(package)
+            else:
+                self.absent.append(name)
+        if glob.glob("/usr/include/gc/gc.h") + glob.glob("/usr/local/include/gc/gc.h"):
+            self.versions["boehm"] = self.version("libgc1")
+        else:
+            self.absent.append("boehm")
+        if shutil.which("go"):
+            text = subprocess.run(["go", "version"], capture_output=True, text=True).stdout
+            self.versions["go"] = text.split()[2].removeprefix("go") if text else "?"
+        else:
+            self.absent.append("go")
+
+    @staticmethod
+    def version(package):
+        try:
+            text = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", package],
+                                  capture_output=True, text=True).stdout
+        except OSError:
+            return "?"
+        return text.split(":")[-1].split("-")[0].split("+")[0] or "?"
+
+    def label(self, name):
+        return f"{name} {self.versions.get(name, '')}".strip()
+
+
+class Bench:
+    def __init__(self, options):
+        self.options = options
+        self.quick = options.quick
+        self.rounds = options.rounds or (3 if options.quick else 5)
+        self.root = pathlib.Path(options.root).resolve()
+        self.build = HERE.parent / "build" / "bench"
+        self.build.mkdir(parents=True, exist_ok=True)
+        self.peers = Peers()
+        self.compiler = os.environ.get("CC", "cc").split()
+        self.hyperfine = shutil.which("hyperfine")
+        self.rows = []
+        self.failures = 0
+        self.gomem_object = self.compile_gomem("gomem.o", ["-c"])
+        self.gomem_library = self.compile_gomem(
+            "libgomem-malloc.so", ["-fPIC", "-shared", "-fvisibility=hidden",
+                                   "-DGOMEM_MALLOC_OVERRIDE"])
+
+    # Building -----------------------------------------------------------------------------
+
+    def command(self, output, command, inputs):
+        """Runs a build command unless its output is newer than all inputs and built alike."""
+        stamp = pathlib.Path(str(output) + ".command")
+        text = hashlib.sha256(" ".join(map(str, command)).encode()).hexdigest()
+        if (output.exists() and stamp.exists() and stamp.read_text() == text
+                and all(i.stat().st_mtime < output.stat().st_mtime for i in inputs)):
+            return output
+        done = subprocess.run(command, capture_output=True, text=True, cwd=HERE)
+        if done.returncode != 0:
+            output.unlink(missing_ok=True)
+            lines = done.stderr.splitlines() or ["?"]
+            raise BuildError(next((line for line in lines if "error" in line), lines[0]))
+        if done.stderr and self.options.verbose:
+            print(done.stderr, file=sys.stderr)
+        stamp.write_text(text)
+        return output
+
+    def compile_gomem(self, name, flags):
+        header = self.root / "gomem.h"
+        if not header.exists():
+            return None
+        output = self.build / name
+        command = [*self.compiler, *STANDARD, *flags, "-DGOMEM_IMPLEMENTATION", "-o", output,
+                   "-x", "c", header]
+        try:
+            return self.command(output, command, [header])
+        except BuildError as error:
+            print(f"bench: gomem: {name} does not build: {error}", file=sys.stderr)
+            self.failures += 1
+            return None
+
+    def program(self, question, suffix, defines=(), libraries=(), objects=()):
+        output = self.build / f"{question}.{suffix}"
+        inputs = [HERE / f"{question}.c", HERE / "bench.h", HERE / "peer.h", *objects]
+        command = [*self.compiler, *STANDARD, *WARNINGS, f"-I{self.root}",
+                   *(f"-D{define}" for define in defines), "-o", output, HERE / f"{question}.c",
+                   *objects, *libraries]
+        return self.command(output, command, inputs)
+
+    # Variants -----------------------------------------------------------------------------
+
+    def attempt(self, variants, make):
+        try:
+            variants.append(make())
+        except BuildError as error:
+            print(f"bench: {error}", file=sys.stderr)
+            self.failures += 1
+
+    def gomem(self, question, arguments=(), form=INLINED):
+        """The question with gomem's header inlined, or none."""
+        variants = []
+        if self.gomem_object:
+            self.attempt(variants, lambda: Variant(
+                "gomem", form, [self.program(question, "gomem", ["BENCH_GOMEM"],
+                                             objects=[self.gomem_object]), *arguments]))
+        return variants
+
+    def preloaded(self, question, arguments=(), only=None):
+        """Plain malloc, under each peer that can be preloaded, and as it is."""
+        program = self.program(question, "libc")
+        variants = [Variant("glibc", PRELOADED, [program, *arguments])]
+        libraries = dict(self.peers.preload)
+        if self.gomem_library:
+            libraries["gomem"] = str(self.gomem_library)
+        for name, library in libraries.items():
+            variants.append(Variant(name, PRELOADED, [program, *arguments],
+                                    {"LD_PRELOAD": library}))
+        return [v for v in variants if only is None or v.name in only]
+
+    def linked(self, question, arguments=(), only=None):
+        """The peers' own entry points, linked in the way that is fastest."""
+        variants = []
+        for name in self.peers.preload:
+            if only is not None and name not in only:
+                continue
+            _, _, define, ways = Peers.MALLOCS[name]
+            for i, libraries in enumerate(ways):
+                try:
+                    program = self.program(question, name, [define], libraries)
+                except BuildError as error:
+                    if i == len(ways) - 1:
+                        print(f"bench: {name}, linked: skipped ({error})", file=sys.stderr)
+                    continue
+                variants.append(Variant(name, LINKED, [program, *arguments]))
+                break
+        return variants
+
+    def boehm(self, question, arguments=(), env=None, rounds=0):
+        variants = []
+        if "boehm" in self.peers.versions:
+            self.attempt(variants, lambda: Variant(
+                "boehm", LINKED, [self.program(question, "boehm", ["BENCH_BOEHM"], ["-lgc"]),
+                                  *arguments], env or {}, rounds))
+        return variants
+
+    def go(self, question, arguments=(), rounds=0):
+        variants = []
+        if "go" in self.peers.versions:
+            output = self.build / f"{question}.go.out"
+            source = HERE / f"{question}.go"
+            build = ["go", "build", "-o", output, source]
+            self.attempt(variants, lambda: Variant(
+                "go", LINKED, [self.command(output, build, [source]), *arguments], {}, rounds))
+        return variants
+
+    # Running ------------------------------------------------------------------------------
+
+    def measure(self, variants, rounds=0, whole=False, limit=120):
+        """All variants in turn, `rounds` times, each round beginning with another one. `whole`: the
+        figure is the time of the whole process, by hyperfine where it is installed."""
+        if whole and self.hyperfine:  # so that a crash or a hang is seen and named
+            for variant in variants:
+                if variant.name == "gomem":
+                    self.run(variant, limit)
+                    variant.figures.clear()
+        for n in range(rounds or self.rounds):
+            turn = [v for v in variants if not v.broken and not 0 < v.rounds <= n]
+            if not turn:
+                break
+            first = n % len(turn)
+            turn = turn[first:] + turn[:first]
+            if whole and self.hyperfine:
+                self.run_hyperfine(turn, limit)
+            else:
+                for variant in turn:
+                    self.run(variant, limit)
+        self.agree(variants)
+        for variant in variants:
+            variant.derive("rss", lambda kb: kb / 1024, "rss_kb")
+            variant.derive("time x rss", lambda seconds, mb: seconds * mb, "time", "rss")
+        return variants
+
+    def run(self, variant, limit):
+        environment = {**os.environ, **variant.env}
+        start = time.monotonic()
+        try:
+            done = subprocess.run(variant.argv, env=environment, capture_output=True, text=True,
+                                  timeout=limit)
+        except subprocess.TimeoutExpired:
+            self.give_up(variant, f"not done after {limit} s")
+            return
+        seconds = time.monotonic() - start
+        if done.returncode != 0:
+            lines = done.stderr.strip().splitlines()
+            self.give_up(variant, f"status {done.returncode}" + (f": {lines[-1]}" if lines else ""))
+            return
+        self.record(variant, done.stdout)
+        variant.figures.setdefault("time", []).append(seconds)
+
+    def run_hyperfine(self, variants, limit):
+        """One run of each, in this order; their reports come through files."""
+        results = self.build / "hyperfine.json"
+        reports = [self.build / f"report.{i}" for i in range(len(variants))]
+        commands = []
+        for variant, report in zip(variants, reports):
+            report.unlink(missing_ok=True)
+            settings = [f"{k}={v}" for k, v in {**variant.env, "BENCH_REPORT": report}.items()]
+            commands.append(" ".join(["env", *settings, *map(str, variant.argv)]))
+        try:
+            subprocess.run([self.hyperfine, "-N", "-i", "--runs", "1", "--style", "none",
+                            "--export-json", results, *commands],
+                           capture_output=True, timeout=limit * len(variants), check=True)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            for variant in variants:
+                self.give_up(variant, f"hyperfine: {error}")
+            return
+        for variant, report, result in zip(variants, reports,
+                                           json.loads(results.read_text())["results"]):
+            if result["exit_codes"] != [0]:
+                self.give_up(variant, f"status {result['exit_codes'][0]}")
+                continue
+            self.record(variant, report.read_text())
+            variant.figures.setdefault("time", []).append(result["times"][0])
+            report.unlink()
+
+    def record(self, variant, text):
+        for line in text.splitlines():
+            metric, value = line.split()
+            variant.figures.setdefault(metric, []).append(float(value))
+
+    def give_up(self, variant, why):
+        variant.broken = why
+        self.failures += 1
+        print(f"bench: {variant.name} ({variant.form}) {pathlib.Path(variant.argv[0]).name}: {why}",
+              file=sys.stderr)
+
+    def agree(self, variants):
+        """All variants must have computed the same."""
+        checks = {check for v in variants for check in v.figures.get("check", [])}
+        if len(checks) > 1:
+            self.failures += 1
+            for v in variants:
+                print(f"bench: {v.name} ({v.form}) differs: {sorted(set(v.figures['check']))}",
+                      file=sys.stderr)
+
+    # Rows ---------------------------------------------------------------------------------
+
+    def row(self, question, variants, metric="time", unit="s", bar=None, peers=None, form=INLINED,
+            against=None, how="ratio"):
+        """One line of the table: gomem in `form` beside the best of `peers` (of all, if None).
+        how: "ratio" gomem/peer; "difference" gomem - peer; "value" gomem's figure alone."""
+        ours = next((v for v in variants if v.name == "gomem" and v.form == form), None)
+        others = [v for v in variants if v.name != "gomem" and v.median(metric) is not None
+                  and (peers is None or v.name in peers)
+                  and (against is None or v.form in against)]
+        best = min(others, key=lambda v: v.median(metric), default=None)
+        cells = Row(question, form if ours else "", bar=bar, how=how, unit=unit)
+        if ours and ours.median(metric) is not None:
+            cells.ours = ours.median(metric)
+            cells.our_rss = ours.median("rss_kb")
+        if best:
+            cells.best = best.median(metric)
+            cells.best_name = self.peers.label(best.name)
+            cells.best_rss = best.median("rss_kb")
+        if ours and best:
+            pairs = zip(ours.figures.get(metric, []), best.figures[metric])
+            cells.ratios = [a - b if how == "difference" else a / b for a, b in pairs if b]
+        if how == "value" and ours:
+            cells.ratios = ours.figures.get(metric, [])
+        cells.others = [(v.name, v.form, v.median(metric)) for v in others]
+        self.add(cells)
+        return cells
+
+    def add(self, row):
+        self.rows.append(row)
+        if len(self.rows) == 1:
+            print(Row.head())
+        print(row.text(), flush=True)
+        if self.options.peers:
+            for name, form, value in sorted(row.others, key=lambda other: other[2]):
+                print(f"{'':54}{row.number(value):>11}  {self.peers.label(name)} {form}")
+
+
+class BuildError(Exception):
+    pass
+
+
+@dataclasses.dataclass
+class Row:
+    question: str
+    form: str
+    ours: float = None
+    best: float = None
+    best_name: str = ""
+    bar: float = None
+    how: str = "ratio"
+    unit: str = "s"
+    our_rss: float = None
+    best_rss: float = None
+    ratios: list = dataclasses.field(default_factory=list)
+    others: list = dataclasses.field(default_factory=list)
+    at_least: bool = False
+
+    def result(self):
+        """What is held against the bar."""
+        if self.how == "value" or self.ours is None:
+            return self.ours
+        if self.how == "difference" and self.best is not None:
+            return self.ours - self.best
+        return self.ours / self.best if self.best else None
+
+    def verdict(self):
+        if self.bar is None:
+            return ""
+        if self.ours is not None and self.result() is None:
+            return "no peer"
+        if self.result() is None:
+            return "no figure"
+        good = self.result() >= self.bar if self.at_least else self.result() <= self.bar
+        return "met" if good else "MISSED"
+
+    def number(self, value):
+        if value is None:
+            return "-"
+        unit = self.unit
+        if unit == "s" and value < 1:
+            value, unit = value * 1000, "ms"
+        return f"{value:.4g} {unit}".strip() if value >= 1 or value == 0 else f"{value:.2f} {unit}"
+
+    @staticmethod
+    def head():
+        return (f"{'question':44}{'form':10}{'gomem':>11}  {'best peer':28}{'ratio':>7} {'bar':>8}"
+                f"  {'':8}{'spread':>13}  {'peak RSS MB':>13}")
+
+    def text(self):
+        best = f"{self.number(self.best)} {self.best_name}" if self.best is not None else "-"
+        ratio = "-"
+        if self.ours is not None and self.best:
+            ratio = (f"{self.ours - self.best:+.2f}" if self.how == "difference"
+                     else f"{self.ours / self.best:.2f}")
+        bar = "" if self.bar is None else f"{'>=' if self.at_least else '<='} {self.bar:g}"
+        spread = f"{min(self.ratios):.3g}..{max(self.ratios):.3g}" if len(self.ratios) > 1 else ""
+        rss = "/".join(f"{kb / 1024:.3g}" if kb else "-" for kb in (self.our_rss, self.best_rss))
+        return (f"{self.question:44}{self.form:10}{self.number(self.ours):>11}  {best:28}{ratio:>7}"
+                f" {bar:>8}  {self.verdict():8}{spread:>13}  {rss:>13}")
+
+
+def geometric(values):
+    return math.exp(statistics.fmean(math.log(v) for v in values))
+
+
+# The questions ---------------------------------------------------------------------------------
+
+QUESTIONS = {}
+
+
+def question(function):
+    QUESTIONS[function.__name__] = function
+    return function
+
+
+@question
+def pair(b):
+    """malloc and free, 64 bytes, one after the other"""
+    arguments = [f"pairs={1000000 if b.quick else 3000000}"]
+    variants = b.measure(b.gomem("pair", arguments) + b.preloaded("pair", arguments)
+                         + b.linked("pair", arguments))
+    b.row("pair 64 B, typed", variants, "typed", "ns", bar=0.35, peers=["mimalloc"])
+    b.row("pair 64 B, typed, beside all", variants, "typed", "ns")
+    b.row("pair 64 B, size unknown", variants, "untyped", "ns", bar=1.0)
+    b.row("pair 64 B", variants, "untyped", "ns", form=PRELOADED, against=[PRELOADED])
+
+
+@question
+def batch(b):
+    """1000 allocations, 1000 frees, sizes 16 to 1024"""
+    arguments = [f"rounds={30 if b.quick else 100}"]
+    variants = b.measure(b.gomem("batch", arguments) + b.preloaded("batch", arguments)
+                         + b.linked("batch", arguments))
+    for variant in variants:
+        for what in ("bare", "used"):
+            cells = [m for m in variant.figures if m.startswith(what + ".")]
+            variant.derive(what, lambda *row: geometric(row), *cells)
+            for order in ("order", "reverse", "random"):
+                variant.derive(f"{what}.{order}", lambda *row: geometric(row),
+                               *(c for c in cells if c.endswith(order) and c.count(".") == 2))
+    b.row("batch 1000, typed", variants, "bare", "ns", bar=0.7)
+    b.row("batch 1000, typed, in order", variants, "bare.order", "ns")
+    b.row("batch 1000, typed, in reverse", variants, "bare.reverse", "ns")
+    b.row("batch 1000, typed, at random", variants, "bare.random", "ns")
+    b.row("batch 1000, typed, first word written", variants, "used", "ns")
+    b.row("batch 1000", variants, "bare", "ns", form=PRELOADED, against=[PRELOADED])
+
+
+def whole_programs(b, names, rounds, bar, mean):
+    """Whole programs under every allocator, each row and their geometric mean."""
+    measured = []
+    for name, program, arguments in names:
+        variants = b.measure(b.gomem(program, arguments) + b.preloaded(program, arguments), rounds,
+                             whole=True)
+        b.row(name, variants, bar=bar, form=PRELOADED, against=[PRELOADED])
+        b.row(name, variants, against=[PRELOADED])
+        measured.append(variants)
+    means = []
+    for variants in measured[0]:
+        columns = [next((v.figures.get("time") for v in others
+                         if (v.name, v.form) == (variants.name, variants.form)), None)
+                   for others in measured]
+        if all(columns):
+            figures = [geometric(row) for row in zip(*columns)]
+            means.append(Variant(variants.name, variants.form, [], figures={"time": figures}))
+    b.row(mean, means, bar=bar, form=PRELOADED, against=[PRELOADED])
+    b.row(mean, means, against=[PRELOADED])
+
+
+@question
+def programs(b):
+    """whole single-thread programs"""
+    names = [("factor: tiny bignums", "factor", ["numbers=3" if b.quick else "numbers=6"]),
+             ("words: tokens in a hash map", "words", ["rounds=5"] if b.quick else []),
+             ("json: parse, change, write", "json", ["rounds=20"] if b.quick else []),
+             ("lines: sort with keys", "lines", ["rounds=10"] if b.quick else []),
+             ("churn: nothing but malloc", "churn", ["rounds=15" if b.quick else "rounds=25"])]
+    whole_programs(b, names, 3 if b.quick else 9, 1.02, "programs, geometric mean")
+
+
+@question
+def threads(b):
+    """producer and consumer, thread hand-over"""
+    short = ["batches=5000"] if b.quick else []
+    few = ["generations=100" if b.quick else "generations=200"]
+    names = [("prodcons: 1 pair", "prodcons", short),
+             ("prodcons: 2 pairs", "prodcons", ["pairs=2", *short]),
+             ("handover: 2 lanes", "handover", few),
+             ("handover: 8 lanes", "handover", ["lanes=8", *few])]
+    whole_programs(b, names, 3 if b.quick else 7, 1.0, "threads, geometric mean")
+
+
+@question
+def stress(b):
+    """mixed multi-thread stress: time and memory"""
+    arguments = ["rounds=5"] if b.quick else []
+    variants = b.measure(b.gomem("stress", arguments) + b.preloaded("stress", arguments),
+                         whole=True)
+    for form in (PRELOADED, INLINED):
+        product = b.row("stress, time x peak RSS", variants, "time x rss", "MB s", form=form,
+                        bar=1.0 if form == PRELOADED else None, against=[PRELOADED])
+        best = [product.best_name.split()[0]] if product.best_name else None
+        bar = 1.3 if form == PRELOADED else None
+        b.row("stress, time, beside the same", variants, form=form, bar=bar, peers=best,
+              against=[PRELOADED])
+        b.row("stress, peak RSS, beside the same", variants, "rss", "MB", form=form, bar=bar,
+              peers=best, against=[PRELOADED])
+
+
+@question
+def new(b):
+    """GOMEM_NEW, 16 to 64 bytes"""
+    sizes = (16, 32, 48, 64)
+    for kib in (256,) if b.quick else (256, 1024):
+        variants = b.measure(b.gomem("new", ["mode=0", f"bytes={kib << 10}"]))
+        variants += [v for way in ("bump", "zeroed") for v in bump_twins(variants, sizes, way)]
+        for size in sizes:
+            b.row(f"NEW {size} B, reused {kib} KiB", variants, f"new.{size}", "ns", bar=1.0,
+                  peers=["bump"], how="difference")
+            b.row(f"NEW {size} B, reused {kib} KiB, bump zeroes", variants, f"new.{size}", "ns",
+                  peers=["zeroed"], how="difference")
+    variants = b.measure(b.gomem("new", ["mode=1"]))
+    variants += bump_twins(variants, sizes, "bump")
+    for size in sizes:
+        b.row(f"NEW {size} B, fresh pages", variants, f"new.{size}", "ns", bar=1.2)
+    churn = 500000 if b.quick else 2000000
+    variants = b.measure(b.gomem("new", ["mode=2", f"churn={churn}"])
+                         + b.boehm("new", ["mode=2", f"churn={churn}"]) + b.go("new", [f"{churn}"]))
+    for size in sizes:
+        b.row(f"NEW {size} B, nothing kept, Go", variants, f"new.{size}", "ns", bar=0.3,
+              peers=["go"])
+        b.row(f"NEW {size} B, nothing kept, Boehm", variants, f"new.{size}", "ns", peers=["boehm"])
+
+
+def bump_twins(variants, sizes, way):
+    """The bump pointer that the same process measured, as a peer of its own."""
+    return [Variant(way, LINKED, [], figures={f"new.{size}": v.figures.get(f"{way}.{size}", [])
+                                              for size in sizes}) for v in variants]
+
+
+@question
+def mark(b):
+    """marking a live heap, one worker and two"""
+    shapes = [("list", 0, 4), ("tree", 1, 4), ("forest", 2, None), ("16 lists", 3, None),
+              ("list at random", 4, None)]
+    few = 1 if b.quick else 2
+    cycles = 5 if b.quick else 9
+    if b.quick:
+        shapes = shapes[:3]
+    for name, shape, bar in shapes:
+        measured = {}
+        for workers in (1, 2):
+            arguments = [f"shape={shape}", f"workers={workers}"]
+            slow = [*arguments, "cycles=3"]
+            markers = {"GC_MARKERS": f"{workers}"}
+            variants = b.measure(b.gomem("mark", [*arguments, f"cycles={cycles}"])
+                                 + b.boehm("mark", slow, markers, few) + b.go("mark", slow, few))
+            measured[workers] = variants
+            for variant in variants:
+                if "pause" not in variant.figures:  # peers: the whole cycle is all there is
+                    variant.derive("pause", lambda x: x, "cycle")
+            what = f"mark {name}, {workers} worker{'s' * (workers - 1)}"
+            if workers == 1 or bar is None:
+                b.row(what, variants, "pause", "ns", bar=bar if workers == 1 else None, how="value")
+            if workers == 1:
+                b.row(f"{what}, whole cycle", variants, "cycle", "ns", how="value")
+        one, two = (next((v for v in measured[w] if v.name == "gomem"), None) for w in (1, 2))
+        if shape in (2, 3) and one and two and one.median("pause") and two.median("pause"):
+            pairs = list(zip(one.figures["pause"], two.figures["pause"]))
+            b.add(Row(f"mark {name}, 2 workers: times faster", INLINED,
+                      one.median("pause") / two.median("pause"), how="value", unit="",
+                      bar=1.7 if shape == 2 else None, at_least=True,
+                      ratios=[x / y for x, y in pairs]))
+
+
+@question
+def binarytrees(b):
+    """binary-trees, no free at all"""
+    arguments = [f"depth={16 if b.quick else 20}"]
+    slow = 0 if b.quick else 1
+    variants = b.measure(b.gomem("binarytrees", arguments)
+                         + b.linked("binarytrees", arguments, ["mimalloc"])
+                         + b.boehm("binarytrees", arguments, rounds=slow)
+                         + b.go("binarytrees", arguments, rounds=slow), 3, whole=True)
+    name = f"binary-trees {arguments[0][6:]}"
+    b.row(f"{name}, by hand", variants, bar=1.6, peers=["mimalloc"])
+    b.row(f"{name}, Boehm", variants, bar=0.35, peers=["boehm"])
+    b.row(f"{name}, Go", variants, peers=["go"])
+
+
+@question
+def rss(b):
+    """1 GB freed: is it back with the system?"""
+    for name, bounds in (("64 B", ["min=64", "max=64"]), ("64 B to 4 KiB", ["min=64", "max=4096"]),
+                         ("64 KiB to 4 MiB", ["min=65536", "max=4194304"])):
+        if b.quick and name != "64 B to 4 KiB":
+            continue
+        variants = b.measure(b.gomem("rss", bounds) + b.preloaded("rss", bounds), 1)
+        for form in (INLINED, PRELOADED):
+            b.row(f"RSS after 1 GB freed, {name}", variants, "after", "MB", bar=50, how="value",
+                  form=form)
+        arguments = ["kind=1", *bounds]
+        boehm = b.boehm("rss", arguments) if name == "64 B to 4 KiB" and not b.quick else []
+        variants = b.measure(b.gomem("rss", arguments) + boehm, 1)
+        b.row(f"RSS after collection, {name}", variants, "after", "MB", bar=50, how="value")
+        b.row("  seconds from gomem_gc() to 50 MB", variants, "seconds", "s", how="value")
+
+
+@question
+def idle(b):
+    """1,000 idle threads that used every class"""
+    twin = b.measure(b.preloaded("threads", ["kind=-1"], ["glibc"]), 1)[0].median("per_thread") or 0
+    kinds = ((0, "manual heap", 200), (1, "scanned", 600), (2, "noscan", 600),
+             (3, "scanned and noscan", None))
+    for kind, name, bar in kinds:
+        arguments = [f"kind={kind}"]
+        variants = b.gomem("threads", arguments)
+        if kind == 0:
+            variants += b.preloaded("threads", arguments)
+        b.measure(variants, 1)
+        for variant in variants:
+            variant.derive("own", lambda kb: kb - twin, "per_thread")
+        b.row(f"idle thread, {name}", variants, "own", "KB", bar=bar, how="value")
+        if kind == 0:
+            b.row(f"idle thread, {name}", variants, "own", "KB", bar=bar, how="value",
+                  form=PRELOADED)
+
+
+@question
+def nothing(b):
+    """a program that uses nothing"""
+    variants = b.measure(b.gomem("nothing"), 1)
+    for metric, bar in (("threads", 0), ("handlers", 0), ("tls", 8)):
+        b.row(f"nothing used: {metric}", variants, metric, "B" if metric == "tls" else "", bar=bar,
+              how="value")
+
+
+def malloc_extra(b, program, rows):
+    variants = b.gomem(program) + b.preloaded(program)
+    if not b.quick:
+        variants += b.linked(program)
+    b.measure(variants, 3)
+    for metric, name, unit in rows:
+        b.row(name, variants, metric, unit)
+        b.row(name, variants, metric, unit, form=PRELOADED, against=[PRELOADED])
+
+
+@question
+def vector(b):
+    """vectors that grow by realloc"""
+    malloc_extra(b, "vector", [("one", "vector, one, per push", "ns"),
+                               ("many", "vectors, 500, per push", "ns")])
+
+
+@question
+def calloc(b):
+    """large zeroed blocks"""
+    malloc_extra(b, "calloc", [("one", "calloc 1 MiB, again and again", "us"),
+                               ("many", "calloc 1 MiB, 64 alive", "us")])
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description="Measures gomem beside the peers that are installed.",
+        epilog="questions: " + "; ".join(f"{n}: {f.__doc__}" for n, f in QUESTIONS.items()))
+    parser.add_argument("questions", nargs="*", metavar="question", help="all, if none is named")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
+    parser.add_argument("--rounds", type=int, default=0, help="rounds per question")
+    parser.add_argument("--peers", action="store_true", help="every peer's figure below each row")
+    parser.add_argument("--root", default=HERE.parent, help="the folder of gomem.h")
+    parser.add_argument("--json", help="write the rows to this file, too")
+    parser.add_argument("--verbose", action="store_true", help="compiler warnings and durations")
+    options = parser.parse_args()
+    unknown = [q for q in options.questions if q not in QUESTIONS]
+    if unknown:
+        parser.error(f"no question {unknown[0]!r}; there are: {', '.join(QUESTIONS)}")
+
+    start = time.monotonic()
+    b = Bench(options)
+    print("peers: " + ", ".join(b.peers.label(name) for name in b.peers.versions if name != "gomem")
+          + (f"; skipped, not installed: {', '.join(b.peers.absent)}" if b.peers.absent else ""))
+    print(f"machine: {cpu_name()}, {os.cpu_count()} processors, Linux {os.uname().release}; "
+          f"{'hyperfine' if b.hyperfine else 'own clock (hyperfine is not installed)'}; "
+          f"load {os.getloadavg()[0]:.2f}\n")
+    if not b.gomem_object:
+        print(f"bench: no gomem.h that compiles in {b.root}; only the peers run", file=sys.stderr)
+    for name in options.questions or QUESTIONS:
+        began = time.monotonic()
+        QUESTIONS[name](b)
+        if options.verbose:
+            print(f"bench: {name} took {time.monotonic() - began:.0f} s", file=sys.stderr)
+    verdicts = [row.verdict() for row in b.rows if row.bar is not None]
+    met, missed = verdicts.count("met"), verdicts.count("MISSED")
+    print(f"\n{met} bars met, {missed} missed, {len(verdicts) - met - missed} without a figure; "
+          f"{time.monotonic() - start:.0f} s")
+    if options.json:
+        rows = [{**dataclasses.asdict(row), "verdict": row.verdict()} for row in b.rows]
+        pathlib.Path(options.json).write_text(json.dumps(rows, indent=1))
+    sys.exit(1 if b.failures else 0)
+
+
+def cpu_name():
+    try:
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return os.uname().machine
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,6713 @@
+/* SPDX-License-Identifier: MIT OR Unlicense
+ *
+ * gomem.h - Go's memory management for C programs, in one C11 header.
+ *
+ *   as malloc     gomem_malloc, GOMEM_MALLOC: inlined, lock-free between threads, never collected
+ *   as a heap     GOMEM_NEW: zeroed, never freed by you; a mark-sweep collector frees what is unreachable
+ *   with eyes     memstats, one trace line per collection in Go's shape, a verifier of the whole heap
+ *
+ * DO THIS
+ *     In one .c file of the program:            In every other file:
+ *         #define GOMEM_IMPLEMENTATION              #include "gomem.h"
+ *         #include "gomem.h"
+ *     and link with -pthread. Nothing has to be called first.
+ *
+ * AN EXAMPLE
+ *     #define GOMEM_IMPLEMENTATION
+ *     #include "gomem.h"
+ *     #include <stdio.h>
+ *
+ *     typedef struct node { struct node *next; long value; } node;
+ *
+ *     int main(void) {
+ *         long sum = 0;
+ *         for (int round = 0; round < 1000; round++) {
+ *             node *list = NULL;
+ *             for (long i = 0; i < 10000; i++) {
+ *                 node *n = GOMEM_NEW(node);      // zeroed; nobody frees it
+ *                 if (!n) return 1;               // out of memory: NULL, errno ENOMEM
+ *                 n->value = i;
+ *                 n->next = list;
+ *                 list = n;
+ *             }
+ *             sum += list->value;                 // the list of the last round is garbage now
+ *         }
+ *         printf("%ld\n", sum);
+ *     }
+ *   Run it with GOMEM_DEBUG=gctrace=1 to see the collections.
+ *
+ * CONCEPTS
+ *   NEW and MAKE are collected, MALLOC is manual, everywhere. Memory that the collector frees is
+ *   scanned unless NOSCAN; memory that you free is not. A collected object lives while a pointer to
+ *   it, or into it, is in a root or in a scanned object. Roots are: stacks, registers and
+ *   thread-local storage of attached threads, writable data of the program and its shared objects,
+ *   registered ranges and stacks, uncollectable scanned objects. NOT roots: manual memory (also what
+ *   malloc returns under the override), mmap, hidden pointers (xor, files, other processes).
+ *   Addresses never change. Interior pointers keep an object alive (so up to 3 low tag bits need
+ *   nothing); one past the end does so only from stacks and registers.
+ *   Compilers keep strength-reduced pointers that can lie beyond both ends of an array in strided
+ *   loops: use GOMEM_KEEP_ALIVE(base) after such a loop, or compile it with -fno-ivopts.
+ *
+ * THE API BY TOPIC (the declarations below say units, errors, thread safety and cost)
+ *   collected heap   GOMEM_NEW GOMEM_MAKE GOMEM_NEW_FLEX and their _NOSCAN and _TYPED forms,
+ *                    gomem_new gomem_new_noscan gomem_new_typed gomem_new_with gomem_new_string
+ *   types            GOMEM_TYPE GOMEM_TYPE_NOPTR GOMEM_TYPE_FLEX GOMEM_TYPE_MARK gomem_mark
+ *   manual heap      GOMEM_MALLOC GOMEM_MALLOC_N GOMEM_FREE gomem_malloc gomem_calloc
+ *                    gomem_aligned_alloc gomem_strdup gomem_strndup gomem_free_sized
+ *   both             gomem_free gomem_realloc GOMEM_RESIZE gomem_usable_size gomem_base
+ *   collector        gomem_gc gomem_gc_start gomem_gc_hold gomem_gc_unhold gomem_set_gc_percent
+ *                    gomem_free_os_memory gomem_add_root gomem_remove_root gomem_add_stack
+ *                    gomem_remove_stack gomem_stack_parked gomem_each GOMEM_KEEP_ALIVE
+ *   stores           GOMEM_STORE GOMEM_STORE_ATOMIC GOMEM_EXCHANGE GOMEM_CAS gomem_memmove
+ *   life cycle       gomem_init gomem_shutdown gomem_thread_create gomem_thread_attach
+ *                    gomem_thread_detach gomem_blocking_begin gomem_blocking_end
+ *   seeing it        gomem_read_memstats gomem_verify GOMEM_DEBUG=gctrace=1
+ *
+ * OPTIONS (macros, the same in every file that includes the header)
+ *   GOMEM_STATIC            everything static in this file, implementation included: a private heap
+ *   GOMEM_DEF               decoration of public functions; default: hidden visibility
+ *   GOMEM_CHECK             0 cheap checks (default), 1 asserts and immediate double-free detection,
+ *                           2 lock ranks and fill patterns, 3 verification at every cycle
+ *   GOMEM_TLS_DYNAMIC       for plugins opened with dlopen: no initial-exec thread-local storage
+ *   GOMEM_MALLOC_OVERRIDE   the implementation also defines malloc, free and the rest of the family
+ *   GOMEM_NO_COLLECTOR      leaves out the collected heap and the collector
+ *   GOMEM_NO_REPORT         leaves out gctrace
+ *   GOMEM_ASSERT(c) GOMEM_LOG(line) GOMEM_PANIC(line) and the system calls GOMEM_MMAP GOMEM_MUNMAP
+ *   GOMEM_MREMAP GOMEM_MPROTECT GOMEM_MADVISE GOMEM_SYSCALL GOMEM_SIGACTION GOMEM_PTHREAD_CREATE
+ *   GOMEM_PTHREAD_KEY_CREATE GOMEM_GETENV GOMEM_CLOCK: seams, each can be defined before including.
+ *
+ * ENVIRONMENT (read once; never when setuid)
+ *   GOMEM_GOGC=100|off      how far the heap may grow between collections, in percent of what lives
+ *   GOMEM_DEBUG=key=value,… gctrace=1 one line per collection · collector=stw · verify=1 verify after
+ *                           each collection · stats=1 memstats at exit · poison=1 fill freed memory
+ *
+ * GUARANTEES AND LIMITS
+ *   A program that never uses the collected heap gets no thread and no signal handler. One that does
+ *   gets one background thread, marking threads up to the number of processors, and one real-time
+ *   signal (SA_RESTART; calls such as poll and nanosleep still return EINTR).
+ *   Do not leave a signal handler by siglongjmp when it may have interrupted this library.
+ *   vfork, posix_spawn and system keep the calling thread from answering a stop: surround long ones
+ *   with gomem_blocking_begin and gomem_blocking_end.
+ *
+ * WHAT IT DOES NOT DO
+ *   It does not move objects, collect memory that malloc returned, find pointers hidden from it,
+ *   run in signal handlers, or support other systems than Linux yet (x86-64, arm64; 32-bit: manual).
+ *
+ * ERRORS
+ *   Out of memory, n x size overflow, over PTRDIFF_MAX: NULL and errno ENOMEM, after an emergency
+ *   collection. Bad alignment or flags: NULL and EINVAL. Proven misuse (double free, foreign or
+ *   interior pointers): one line that names what, where and what to do, then GOMEM_PANIC.
+ *
+ * MAP OF THE HOUSE (each room calls only rooms above it)
+ *   floor 1  base      attributes, bits, atomics, text, messages
+ *            os        pages, clock, threads, signals, registers: one block per platform
+ *            sync      library sections, ranked locks, wait and wake
+ *            stats     sharded counters: write side only
+ *   floor 2  sizes     class tables
+ *            pages     the reservation, page bitmaps, metadata, word to page
+ *            span      span records, bitmaps, word to object
+ *            heap      spans in and out, large objects, giving back
+ *            central   per-class sets of spans: lists, no policy
+ *   floor 3  types     type descriptors and shapes
+ *            guard     proof of misuse
+ *   floor 4  pacer     when to collect: pure arithmetic
+ *            mark      shade, scan, drain, termination
+ *            writes    what was written while marking: the stop source
+ *            sweep     marked spans become allocatable again
+ *            cache     a thread's magazines and runs, the depot
+ *            world     thread records, the runtime struct, attach, stop
+ *            roots     where marking starts
+ *            gc        the cycle, workers, background thread, fork
+ *   floor 5  alloc     the public allocation functions
+ *            report    memstats, verify, stats at exit
+ *            override  malloc and its family
+ */
+#ifndef GOMEM_H_INCLUDED
+#define GOMEM_H_INCLUDED
+
+/* ==========================================================================================
+ * >>config
+ * ========================================================================================== */
+#define GOMEM_VERSION_MAJOR 0
+#define GOMEM_VERSION_MINOR 1
+#define GOMEM_VERSION_PATCH 0
+
+#if defined(GOMEM_STATIC) && !defined(GOMEM_IMPLEMENTATION)
+#define GOMEM_IMPLEMENTATION
+#endif
+
+#if defined(__cplusplus)
+#if defined(GOMEM_IMPLEMENTATION)
+#error "gomem.h: define GOMEM_IMPLEMENTATION in a .c file; C++ files include the declarations only"
+#endif
+#if __cplusplus < 201103L
+#error "gomem.h needs C++11 or later"
+#endif
+#elif !defined(__STDC_VERSION__) || __STDC_VERSION__ < 201112L
+#error "gomem.h needs C11 or later"
+#endif
+
+#if defined(GOMEM_IMPLEMENTATION) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE 1
+#if defined(_FEATURES_H) // a system header came first: let the following ones see the whole system
+#undef _FEATURES_H
+#include <features.h>
+#endif
+#endif
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if !defined(GOMEM_CHECK)
+#define GOMEM_I_CHECK 0
+#elif GOMEM_CHECK + 0 >= 3
+#define GOMEM_I_CHECK 3
+#elif GOMEM_CHECK + 0 == 2
+#define GOMEM_I_CHECK 2
+#elif GOMEM_CHECK + 0 == 1
+#define GOMEM_I_CHECK 1
+#else
+#define GOMEM_I_CHECK 0
+#endif
+
+#if defined(GOMEM_NO_COLLECTOR)
+#define GOMEM_I_COLLECTOR 0
+#else
+#define GOMEM_I_COLLECTOR 1
+#endif
+
+#if defined(GOMEM_NO_REPORT)
+#define GOMEM_I_REPORT 0
+#else
+#define GOMEM_I_REPORT 1
+#endif
+
+// The tag makes files of one link that disagree on version, check level or parts fail to link.
+#define GOMEM_I_PASTE(a, b, c, d, e) gomem_i_tls_v##a##_##b##_c##c##_k##d##_r##e
+#define GOMEM_I_TAG(a, b, c, d, e)   GOMEM_I_PASTE(a, b, c, d, e)
+#define GOMEM_I_TLS                                                                         \
+    GOMEM_I_TAG(GOMEM_VERSION_MAJOR, GOMEM_VERSION_MINOR, GOMEM_I_CHECK, GOMEM_I_COLLECTOR, \
+                GOMEM_I_REPORT)
+
+#if defined(GOMEM_STATIC)
+#define GOMEM_I_LINKAGE static __attribute__((unused))
+#else
+#define GOMEM_I_LINKAGE extern __attribute__((visibility("hidden")))
+#endif
+#if defined(GOMEM_STATIC) || !defined(GOMEM_DEF)
+#undef GOMEM_DEF
+#define GOMEM_DEF        GOMEM_I_LINKAGE
+#define GOMEM_I_VARIABLE GOMEM_I_LINKAGE
+#else
+#define GOMEM_I_VARIABLE extern __attribute__((visibility("default")))
+#endif
+
+#if defined(__cplusplus)
+#define GOMEM_I_THREAD     __thread
+#define GOMEM_I_ALIGNOF(T) alignof(T)
+#else
+#define GOMEM_I_THREAD     _Thread_local
+#define GOMEM_I_ALIGNOF(T) _Alignof(T)
+#endif
+#if defined(GOMEM_TLS_DYNAMIC) || defined(GOMEM_STATIC)
+#define GOMEM_I_TLS_MODEL
+#else
+#define GOMEM_I_TLS_MODEL __attribute__((tls_model("initial-exec")))
+#endif
+
+#define GOMEM_I_INLINE      static inline __attribute__((always_inline, unused))
+#define GOMEM_I_UNUSED      __attribute__((unused))
+#define GOMEM_I_LIKELY(c)   __builtin_expect(!!(c), 1)
+#define GOMEM_I_UNLIKELY(c) __builtin_expect(!!(c), 0)
+#define GOMEM_I_SIZED(...)  __attribute__((alloc_size(__VA_ARGS__), warn_unused_result))
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 11
+#define GOMEM_I_MALLOC                                                      \
+    __attribute__((malloc, malloc(gomem_free, 1), \
+                   malloc(gomem_free_sized, 1)))
+#else
+#define GOMEM_I_MALLOC __attribute__((malloc))
+#endif
+
+// clang-format off
+#define GOMEM_CLASSES 85                            /* size classes, 8 to 32768 bytes            */
+#define GOMEM_MAX_SMALL 32768                       /* above it an object is a span of its own   */
+enum {
+    GOMEM_NOSCAN = 1,                               /* holds no pointers: never scanned          */
+    GOMEM_UNCOLLECTABLE = 2,                        /* kept until freed by hand; a root          */
+    GOMEM_UNINIT = 4                                /* not zeroed; with GOMEM_NOSCAN only        */
+};
+enum { GOMEM_GC_OFF = -1 };                         /* for gc_percent                            */
+enum { GOMEM_GC_AUTO = 0, GOMEM_GC_STW = 3 };       /* for gomem_options.collector               */
+enum { GOMEM_EVENT_BEGIN = 1, GOMEM_EVENT_STOPPED, GOMEM_EVENT_RESUMED, GOMEM_EVENT_END };
+// clang-format on
+
+/* ==========================================================================================
+ * >>api
+ * ========================================================================================== */
+#if defined(__cplusplus)
+extern "C" {
+#endif
+
+// The string "MAJOR.MINOR.PATCH" of the implementation. Any thread; constant time.
+GOMEM_DEF const char *gomem_version(void);
+
+/* ---- life cycle and settings -------------------------------------------------------------- */
+
+// clang-format off
+typedef struct gomem_options {                      /* {0} is the default for every field        */
+    int       gc_percent;                           /* 0: 100 or GOMEM_GOGC; GOMEM_GC_OFF: off   */
+    int       collector;                            /* GOMEM_GC_AUTO, GOMEM_GC_STW               */
+    int       mark_workers;                         /* 0: from the number of processors          */
+    size_t    reserve;                              /* address space in bytes, 0: chosen         */
+    int       stop_signal;                          /* 0: chosen among the real-time signals     */
+    int       force_period_ms;                      /* 0: 120000, as Go; -1: never               */
+    uintptr_t pointer_mask;                         /* and-ed to every scanned word, 0: none     */
+    bool (*oom)(size_t size, void *user);           /* true: try again; false: NULL is returned  */
+    void (*warn)(const char *line, void *user);     /* default: standard error                   */
+    void (*panic)(const char *line, void *user);    /* proven misuse; default: the line + abort  */
+    void (*event)(int what, uint64_t ns, void *user); /* GOMEM_EVENT_…; called with the world running */
+    void     *user;                                 /* handed to the callbacks                   */
+} gomem_options;
+// clang-format on
+
+// Optional: sets what the first use would take from the environment. May be repeated; fields left 0
+// keep their value. False with errno: EALREADY (a field that cannot change any more differs), EINVAL,
+// ENOMEM. Any thread.
+GOMEM_DEF bool gomem_init(const gomem_options *options);
+
+// Gives everything back. No other thread may use gomem meanwhile; every pointer is void afterwards:
+// freeing one does nothing, allocating returns NULL with ESHUTDOWN until the next gomem_init.
+GOMEM_DEF void gomem_shutdown(void);
+
+// pthread_create(pthread_t *thread, const pthread_attr_t *attr, fn, arg), and the new thread is attached
+// before fn runs; arg is kept alive until then. Returns pthread_create's error number.
+GOMEM_DEF int gomem_thread_create(void *thread, const void *attr, void *(*fn)(void *), void *arg);
+
+// Makes the calling thread known to the collector. Implied by its first allocation; needed as the first
+// statement of a thread that is only given collected pointers. False: ENOMEM. About 20 us.
+GOMEM_DEF bool gomem_thread_attach(void);
+
+// Gives the thread's caches back at once. Implied by the end of the thread.
+GOMEM_DEF void gomem_thread_detach(void);
+
+// Between begin and end the thread touches no collected memory (around poll, read, cond_wait): it is
+// scanned where it stands and never signalled. Nests. Manual memory may be used inside; GOMEM_NEW there
+// is misuse. About 20 ns.
+GOMEM_DEF void gomem_blocking_begin(void);
+GOMEM_DEF void gomem_blocking_end(void);
+
+/* ---- memory of either heap ------------------------------------------------------------------ */
+
+// Frees any object of a gomem heap, or does nothing for NULL. Optional for collected objects. Panics
+// for what is not the start of a live object. Any thread; 2 ns for manual objects.
+GOMEM_DEF void gomem_free(void *p);
+
+// Keeps p's kind (NULL: manual); the grown part is zeroed for collected kinds; on failure NULL, ENOMEM
+// and p stays valid. Size 0 gives a unique pointer. In place where the class or the free pages behind
+// the object allow it.
+GOMEM_DEF void *gomem_realloc(void *p, size_t size) GOMEM_I_SIZED(2);
+
+// As gomem_free; size is a hint that saves nothing here and costs nothing when wrong.
+GOMEM_DEF void gomem_free_sized(void *p, size_t size);
+
+// Bytes usable at p, the start of an object (0 for NULL and for pointers that are not ours).
+GOMEM_DEF size_t gomem_usable_size(const void *p);
+
+// Start of the object p points into, NULL if none. A freed slot that is still cached counts. May be
+// called in a signal handler.
+GOMEM_DEF void *gomem_base(const void *p);
+
+/* ---- manual heap ------------------------------------------------------------------------------ */
+
+// Not collected, not scanned, not zeroed (except calloc). Aligned to 16 from size 9 up, to 8 below. Size 0
+// gives a unique pointer. NULL with ENOMEM on exhaustion and overflow. Any thread; about 1 ns.
+GOMEM_DEF void *gomem_malloc(size_t size) GOMEM_I_MALLOC GOMEM_I_SIZED(1);
+GOMEM_DEF void *gomem_calloc(size_t n, size_t size) GOMEM_I_MALLOC GOMEM_I_SIZED(1, 2);
+
+// Any power of two; else NULL and EINVAL.
+GOMEM_DEF void *gomem_aligned_alloc(size_t align, size_t size) GOMEM_I_MALLOC GOMEM_I_SIZED(2);
+
+// Manual copies, freed by gomem_free.
+GOMEM_DEF char *gomem_strdup(const char *s) GOMEM_I_MALLOC;
+GOMEM_DEF char *gomem_strndup(const char *s, size_t n) GOMEM_I_MALLOC;
+
+/* ---- memstats --------------------------------------------------------------------------------- */
+
+// clang-format off
+typedef struct gomem_class_stats { uint64_t size, mallocs, frees; } gomem_class_stats;
+typedef struct gomem_memstats {                     /* Go's MemStats, field for field; bytes unless said */
+    uint64_t size, version;                         /* size: set by the caller to sizeof *m      */
+    uint64_t alloc, total_alloc;                    /* in live or cached objects; ever allocated */
+    uint64_t sys;                                   /* obtained from the system, heap and metadata */
+    uint64_t lookups;                               /* 0, as in Go                               */
+    uint64_t mallocs, frees;                        /* counts                                    */
+    uint64_t heap_alloc, heap_sys, heap_idle, heap_inuse, heap_released;
+    uint64_t heap_objects;                          /* mallocs - frees                           */
+    uint64_t stack_inuse, stack_sys;                /* stacks of attached threads, last cycle    */
+    uint64_t mspan_inuse, mspan_sys, mcache_inuse, mcache_sys, buck_hash_sys, gc_sys, other_sys;
+    uint64_t next_gc, last_gc;                      /* heap goal; ns since 1970, 0: never        */
+    uint64_t pause_total_ns;
+    uint64_t pause_ns[256], pause_end[256];         /* ring; the latest is at (num_gc + 255) % 256 */
+    uint64_t num_gc, num_forced_gc;
+    double   gc_cpu_fraction;
+    uint64_t enable_gc, debug_gc;
+    gomem_class_stats by_size[GOMEM_CLASSES + 1];   /* [0]: large objects                        */
+    uint64_t threads, collector, rounds, dirty_pages;
+    uint64_t pause_p50_ns, pause_p99_ns, pause_p999_ns, pause_max_ns;   /* of the last 256 at most */
+} gomem_memstats;
+// clang-format on
+
+// Fills m up to the size that the caller set. Collected kinds are exact as of the last refill of each
+// thread; manual memory counts what crosses a magazine exchange, and alloc includes what caches hold.
+// Any thread; microseconds.
+GOMEM_DEF void gomem_read_memstats(gomem_memstats *m);
+
+// All invariants of the heap, with the threads stopped; false and one line that says what broke.
+GOMEM_DEF bool gomem_verify(void);
+
+// Collects, trims caches (of others at their next slow path), gives free pages back; returns the bytes.
+GOMEM_DEF size_t gomem_free_os_memory(void);
+
+#if GOMEM_I_COLLECTOR
+/* ---- collected heap ----------------------------------------------------------------------------- */
+
+// clang-format off
+typedef struct gomem_marker gomem_marker;
+typedef struct gomem_field { uint32_t offset, words; } gomem_field;  /* words 0: to the object's end */
+typedef struct gomem_type {                         /* made by GOMEM_TYPE and its family         */
+    const char *name;                               /* the C type's name                         */
+    size_t size, align;                             /* of one element                            */
+    const gomem_field *fields;                      /* where pointers are                        */
+    size_t nfields;
+    void (*mark)(const void *obj, size_t size, gomem_marker *m); /* or a procedure               */
+    uint32_t index;                                 /* 0: not interned yet. atomic: rlx          */
+} gomem_type;
+// clang-format on
+
+// Zeroed; scanned conservatively. NULL with ENOMEM on exhaustion and overflow (an emergency collection
+// has been tried). Aligned to 16 from size 9 up, to 8 below. Any thread.
+GOMEM_DEF void *gomem_new(size_t size) GOMEM_I_SIZED(1);
+
+// Zeroed; holds no pointers, is never scanned.
+GOMEM_DEF void *gomem_new_noscan(size_t size) GOMEM_I_SIZED(1);
+
+// n elements of t, scanned precisely: only t's pointer fields.
+GOMEM_DEF void *gomem_new_typed(gomem_type *t, size_t n) __attribute__((warn_unused_result));
+
+// align 0: default; EINVAL for no power of two and for unknown or contradicting flags.
+GOMEM_DEF void *gomem_new_with(size_t size, size_t align, unsigned flags) GOMEM_I_SIZED(1);
+
+// A noscan copy of n bytes with a NUL behind it; n SIZE_MAX: to the NUL.
+GOMEM_DEF char *gomem_new_string(const char *s, size_t n) __attribute__((warn_unused_result));
+
+// In a mark procedure: p, which may point anywhere, keeps its object alive.
+GOMEM_DEF void gomem_mark(gomem_marker *m, const void *p);
+
+/* ---- collector ------------------------------------------------------------------------------------ */
+
+GOMEM_DEF void gomem_gc(void);       // a full cycle, done when it returns
+GOMEM_DEF bool gomem_gc_start(void); // asks for a cycle, returns at once; false: held or off
+GOMEM_DEF void gomem_gc_hold(void);  // nested, per process: no cycle starts by itself
+GOMEM_DEF void gomem_gc_unhold(void);
+GOMEM_DEF int gomem_set_gc_percent(int percent); // returns the old one; GOMEM_GC_OFF: off
+
+// Ranges that may hold collected pointers. False: ENOMEM, or EINVAL (empty, or unknown to remove).
+GOMEM_DEF bool gomem_add_root(const void *start, size_t size);
+GOMEM_DEF bool gomem_remove_root(const void *start);
+
+// Stacks of coroutines: scanned whole unless a thread runs on them (from its stack pointer) or they
+// are parked (from sp, until they run again).
+GOMEM_DEF bool gomem_add_stack(const void *lo, const void *hi);
+GOMEM_DEF bool gomem_remove_stack(const void *lo);
+GOMEM_DEF void gomem_stack_parked(const void *lo, const void *sp);
+
+// Calls fn for each live object of t (NULL: of all collected kinds) with the world running; objects born
+// meanwhile may be missed; fn false ends it. Returns how many it called.
+GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, void *user),
+                            void *user);
+
+// memmove for memory that holds collected pointers.
+GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size);
+#endif
+
+/* ---- inlined fast paths: internals, not to be used by name ------------------------------------------ */
+
+// clang-format off
+typedef struct gomem_i_run { uintptr_t cursor, end; } gomem_i_run;   /* free slots [cursor, end)     */
+typedef struct gomem_i_cache {                      /* what a thread's fast paths touch          */
+    void **top[GOMEM_CLASSES + 1];                  /* loaded magazine: its topmost object       */
+    uintptr_t base, size;                           /* the heap's range; size 0: always go slow  */
+    const uint32_t *desc;                           /* page descriptors                          */
+    const uint32_t *attention;                      /* nonzero: a stop is pending or the gate closed */
+    uint32_t depth;                                 /* library sections entered                  */
+    uint32_t blocked;                               /* blocking regions entered                  */
+    uint32_t ranks;                                 /* locks held, a bit per rank (check level 2) */
+    uint32_t typed_count;                           /* entries of typed                          */
+    void (*stop_wait)(struct gomem_i_cache *t, bool enter); /* hook: attention was seen          */
+    gomem_i_run *typed;                             /* runs by shape index; [0] is always empty  */
+#if GOMEM_I_COLLECTOR
+    gomem_i_run scan[GOMEM_CLASSES + 1];            /* runs by class                             */
+    gomem_i_run noscan[GOMEM_CLASSES + 1];
+#endif
+} gomem_i_cache;
+// clang-format on
+
+GOMEM_I_VARIABLE GOMEM_I_THREAD gomem_i_cache *GOMEM_I_TLS GOMEM_I_TLS_MODEL;
+
+GOMEM_DEF void *gomem_i_malloc_slow(size_t size, size_t align);
+GOMEM_DEF void *gomem_i_overflow(void); // errno = ENOMEM, NULL
+#if GOMEM_I_COLLECTOR
+GOMEM_DEF void *gomem_i_new_slow(size_t size, size_t align, unsigned flags);
+GOMEM_DEF void *gomem_i_new_typed_slow(gomem_type *t, size_t size);
+#endif
+
+// Size to class: 8-byte steps up to 1024, 128-byte steps above.
+// clang-format off
+static const uint8_t gomem_i_class8[129] GOMEM_I_UNUSED = {
+    1,1,2,3,4,5,5,6,6,7,7,8,8,9,9,10,10,11,11,12,12,13,13,14,14,15,15,16,16,17,17,18,18,19,19,20,
+    20,21,21,22,22,23,23,24,24,25,25,26,26,27,27,28,28,29,29,30,30,31,31,32,32,33,33,34,34,35,35,
+    35,35,36,36,36,36,37,37,37,37,38,38,38,38,39,39,39,39,40,40,40,40,41,41,41,41,42,42,42,42,43,
+    43,43,43,44,44,44,44,45,45,45,45,46,46,46,46,47,47,47,47,48,48,48,48,49,49,49,49,50,50,50,50,
+};
+static const uint8_t gomem_i_class128[249] GOMEM_I_UNUSED = {
+    50,51,52,53,54,55,55,56,56,57,57,58,58,58,59,59,59,60,61,61,62,62,62,62,62,63,63,63,63,63,63,
+    64,64,64,64,65,65,65,65,65,65,66,66,66,67,67,68,69,69,69,69,69,69,69,69,69,69,70,70,70,70,70,
+    70,70,70,70,70,71,71,72,72,72,72,73,73,73,73,73,74,74,74,74,74,74,74,74,74,74,74,75,75,75,75,
+    75,75,75,75,75,75,76,76,76,76,76,76,77,77,77,77,77,77,77,77,77,77,77,77,77,77,77,77,78,78,78,
+    78,78,78,78,78,78,78,78,78,78,78,78,78,79,79,79,79,79,80,80,80,80,80,80,80,80,80,80,80,81,81,
+    81,81,81,81,81,81,81,81,82,82,82,82,82,82,82,82,82,82,82,82,82,82,82,82,82,82,82,82,82,82,83,
+    83,83,83,83,83,83,83,83,83,83,83,83,83,83,83,83,83,83,83,83,84,84,84,84,84,84,84,84,84,84,84,
+    85,85,85,85,85,85,85,85,85,85,85,85,85,85,85,85,85,85,85,85,85,85,85,85,85,85,85,85,85,85,85,
+    85,
+};
+// clang-format on
+
+// The smallest class that is large enough and a multiple of align; 0: none (large, or align above 16).
+// Folded to a constant where size and align are constants.
+GOMEM_I_INLINE unsigned gomem_i_class(size_t size, size_t align) {
+    if (GOMEM_I_UNLIKELY(align > 16)) return 0;
+    if (GOMEM_I_LIKELY(size <= 1024)) {
+        size_t index = align > 8 && size > 8 ? ((size + 15) >> 4) << 1 : (size + 7) >> 3;
+        return gomem_i_class8[index];
+    }
+    if (GOMEM_I_UNLIKELY(size > GOMEM_MAX_SMALL)) return 0;
+    return gomem_i_class128[(size - 1024 + 127) >> 7];
+}
+
+// Manual allocation: pop the loaded magazine. Slot 0 below its objects is NULL, so the test for an empty
+// magazine is the test of the value.
+GOMEM_I_INLINE void *gomem_i_take(size_t size, size_t align) {
+    unsigned c = gomem_i_class(size, align);
+    if (GOMEM_I_CHECK || GOMEM_I_UNLIKELY(!c)) return gomem_i_malloc_slow(size, align);
+    gomem_i_cache *t = GOMEM_I_TLS;
+    void **top = t->top[c];
+    void *p = __atomic_load_n(top, __ATOMIC_RELAXED);
+    if (GOMEM_I_UNLIKELY(!p)) return gomem_i_malloc_slow(size, align);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    __atomic_store_n(&t->top[c], top - 1, __ATOMIC_RELAXED);
+    return p;
+}
+
+// Manual free: push to the caller's magazine when the page says that p is a manual object of this class.
+GOMEM_I_INLINE void gomem_i_give(void *p, size_t size, size_t align) {
+    unsigned c = gomem_i_class(size, align);
+    gomem_i_cache *t = GOMEM_I_TLS;
+    uintptr_t offset = (uintptr_t)p - t->base;
+    if (!GOMEM_I_CHECK && GOMEM_I_LIKELY(c && offset < t->size)) {
+        uint32_t desc = __atomic_load_n(&t->desc[offset >> 13], __ATOMIC_RELAXED);
+        void **top = t->top[c];
+        if (GOMEM_I_LIKELY((desc & 0xfffu) == (1u | c << 4) && ((uintptr_t)(top + 1) & 511u))) {
+            __atomic_store_n(top + 1, p, __ATOMIC_RELAXED);
+            __atomic_signal_fence(__ATOMIC_SEQ_CST);
+            __atomic_store_n(&t->top[c], top + 1, __ATOMIC_RELAXED);
+            return;
+        }
+    }
+    gomem_free(p);
+}
+
+// n x size without overflow and at most PTRDIFF_MAX. Negative counts arrive as huge ones.
+GOMEM_I_INLINE bool gomem_i_fits(uintmax_t n, size_t size) {
+    return GOMEM_I_LIKELY(n <= (uintmax_t)PTRDIFF_MAX / (size ? size : 1));
+}
+
+GOMEM_I_INLINE void *gomem_i_take_n(uintmax_t n, size_t size, size_t align) {
+    return gomem_i_fits(n, size) ? gomem_i_take((size_t)n * size, align) : gomem_i_overflow();
+}
+
+GOMEM_I_INLINE void *gomem_i_resize(void *p, uintmax_t n, size_t size) {
+    return gomem_i_fits(n, size) ? gomem_realloc(p, (size_t)n * size) : gomem_i_overflow();
+}
+
+// Stores through a word that may alias anything, so that slots of every pointer type are fine.
+typedef void *gomem_i_word __attribute__((may_alias));
+
+#if GOMEM_I_COLLECTOR
+// Collected allocation: bump the run. Zeroes are made when a run is taken. The commit of the cursor
+// precedes every store to the object on this thread's time line (R3).
+GOMEM_I_INLINE void *gomem_i_bump(gomem_i_run *run, size_t size) {
+    uintptr_t cursor = __atomic_load_n(&run->cursor, __ATOMIC_RELAXED);
+    uintptr_t next = cursor + size;
+    if (GOMEM_I_UNLIKELY(next > run->end)) return NULL;
+    if (!cursor) __builtin_unreachable(); // an empty run is {0, 0}, and size is not 0
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    __atomic_store_n(&run->cursor, next, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    return (void *)cursor;
+}
+
+// clang-format off
+static const uint16_t gomem_i_class_size[GOMEM_CLASSES + 1] GOMEM_I_UNUSED = {
+    0,8,16,24,32,48,64,80,96,112,128,144,160,176,192,208,224,240,256,272,288,304,320,336,352,368,
+    384,400,416,432,448,464,480,496,512,544,576,608,640,672,704,736,768,800,832,864,896,928,960,
+    992,1024,1152,1280,1408,1536,1792,2048,2304,2688,3072,3200,3456,4096,4864,5376,6144,6528,6784,
+    6912,8192,9472,9728,10240,10880,12288,13568,14336,16384,18432,19072,20480,21760,24576,27264,
+    28672,32768,
+};
+// clang-format on
+
+// Collected objects take 16 bytes at least: their bitmaps have a bit per 16 bytes.
+GOMEM_I_INLINE unsigned gomem_i_class_new(size_t size, size_t align) {
+    return gomem_i_class(size < 16 ? 16 : size, align);
+}
+
+GOMEM_I_INLINE void *gomem_i_new(size_t size, size_t align, unsigned flags) {
+    unsigned c = gomem_i_class_new(size, align);
+    if (GOMEM_I_LIKELY(c)) {
+        gomem_i_cache *t = GOMEM_I_TLS;
+        void *p = gomem_i_bump(flags ? &t->noscan[c] : &t->scan[c], gomem_i_class_size[c]);
+        if (GOMEM_I_LIKELY(p)) return p;
+    }
+    return gomem_i_new_slow(size, align, flags);
+}
+
+GOMEM_I_INLINE void *gomem_i_make(uintmax_t n, size_t size, size_t align, unsigned flags) {
+    return gomem_i_fits(n, size) ? gomem_i_new((size_t)n * size, align, flags) : gomem_i_overflow();
+}
+
+GOMEM_I_INLINE void *gomem_i_new_typed(gomem_type *type, size_t size, size_t align) {
+    unsigned c = gomem_i_class_new(size, align);
+    uint32_t index = __atomic_load_n(&type->index, __ATOMIC_RELAXED);
+    gomem_i_cache *t = GOMEM_I_TLS;
+    if (GOMEM_I_LIKELY(c && index < t->typed_count)) {
+        void *p = gomem_i_bump(&t->typed[index], gomem_i_class_size[c]);
+        if (GOMEM_I_LIKELY(p)) return p;
+    }
+    return gomem_i_new_typed_slow(type, size);
+}
+
+GOMEM_I_INLINE void *gomem_i_make_typed(gomem_type *type, uintmax_t n, size_t size) {
+    return gomem_i_fits(n, size) ? gomem_new_typed(type, (size_t)n) : gomem_i_overflow();
+}
+
+// Header, then n elements behind it; at least the size of the struct. SIZE_MAX: overflow.
+GOMEM_I_INLINE size_t gomem_i_flex(uintmax_t n, size_t offset, size_t element, size_t least) {
+    if (GOMEM_I_UNLIKELY(n > ((uintmax_t)PTRDIFF_MAX - offset) / (element ? element : 1)))
+        return SIZE_MAX;
+    size_t size = offset + (size_t)n * element;
+    return size < least ? least : size;
+}
+
+GOMEM_I_INLINE void *gomem_i_make_flex(size_t size, size_t align, unsigned flags) {
+    return GOMEM_I_LIKELY(size != SIZE_MAX) ? gomem_i_new(size, align, flags) : gomem_i_overflow();
+}
+
+GOMEM_I_INLINE void *gomem_i_make_flex_typed(gomem_type *type, size_t size) {
+    return GOMEM_I_LIKELY(size != SIZE_MAX) ? gomem_i_new_typed_slow(type, size)
+                                            : gomem_i_overflow();
+}
+
+GOMEM_I_INLINE void gomem_i_store(volatile void *slot, const volatile void *value) {
+    __atomic_store_n((volatile gomem_i_word *)slot, (void *)(uintptr_t)value, __ATOMIC_RELAXED);
+}
+
+GOMEM_I_INLINE void gomem_i_store_atomic(volatile void *slot, const volatile void *value) {
+    __atomic_store_n((volatile gomem_i_word *)slot, (void *)(uintptr_t)value, __ATOMIC_RELEASE);
+}
+
+GOMEM_I_INLINE void *gomem_i_exchange(volatile void *slot, const volatile void *value) {
+    return __atomic_exchange_n((volatile gomem_i_word *)slot, (void *)(uintptr_t)value,
+                               __ATOMIC_ACQ_REL);
+}
+
+GOMEM_I_INLINE bool gomem_i_cas(volatile void *slot, volatile void *expected,
+                                const volatile void *value) {
+    void *old = *(volatile gomem_i_word *)expected;
+    bool done = __atomic_compare_exchange_n((volatile gomem_i_word *)slot, &old,
+                                            (void *)(uintptr_t)value, false, __ATOMIC_ACQ_REL,
+                                            __ATOMIC_ACQUIRE);
+    if (!done) *(volatile gomem_i_word *)expected = old;
+    return done;
+}
+
+GOMEM_I_INLINE void gomem_i_keep_alive(const volatile void *p) {
+    __asm__ volatile("" : : "r"(p) : "memory");
+}
+#endif
+
+#if defined(__cplusplus)
+}
+#endif
+
+/* ---- macros ------------------------------------------------------------------------------------------- */
+
+// Manual, inlined, class known at compile time. GOMEM_FREE: NULL or any gomem object; inlined when p is
+// a manual object of T's class, else gomem_free.
+#define GOMEM_MALLOC(T)       ((T *)gomem_i_take(sizeof(T), GOMEM_I_ALIGNOF(T)))
+#define GOMEM_MALLOC_N(T, n)  ((T *)gomem_i_take_n((uintmax_t)(n), sizeof(T), GOMEM_I_ALIGNOF(T)))
+#define GOMEM_FREE(T, p)      gomem_i_give((1 ? (p) : (T *)0), sizeof(T), GOMEM_I_ALIGNOF(T))
+#define GOMEM_RESIZE(T, p, n) ((T *)gomem_i_resize((1 ? (p) : (T *)0), (uintmax_t)(n), sizeof(T)))
+
+#if GOMEM_I_COLLECTOR
+// Collected, zeroed: one T, n of them, or a T with n elements of its flexible array member.
+#define GOMEM_NEW(T)             ((T *)gomem_i_new(sizeof(T), GOMEM_I_ALIGNOF(T), 0u))
+#define GOMEM_NEW_NOSCAN(T)      ((T *)gomem_i_new(sizeof(T), GOMEM_I_ALIGNOF(T), GOMEM_NOSCAN))
+#define GOMEM_NEW_TYPED(T, type) ((T *)gomem_i_new_typed((type), sizeof(T), GOMEM_I_ALIGNOF(T)))
+#define GOMEM_MAKE(T, n)         ((T *)gomem_i_make((uintmax_t)(n), sizeof(T), GOMEM_I_ALIGNOF(T), 0u))
+#define GOMEM_MAKE_NOSCAN(T, n) \
+    ((T *)gomem_i_make((uintmax_t)(n), sizeof(T), GOMEM_I_ALIGNOF(T), GOMEM_NOSCAN))
+#define GOMEM_MAKE_TYPED(T, type, n) ((T *)gomem_i_make_typed((type), (uintmax_t)(n), sizeof(T)))
+#define GOMEM_I_FLEX(T, tail, n) \
+    gomem_i_flex((uintmax_t)(n), offsetof(T, tail), sizeof(((T *)0)->tail[0]), sizeof(T))
+#define GOMEM_NEW_FLEX(T, tail, n) \
+    ((T *)gomem_i_make_flex(GOMEM_I_FLEX(T, tail, n), GOMEM_I_ALIGNOF(T), 0u))
+#define GOMEM_NEW_FLEX_NOSCAN(T, tail, n) \
+    ((T *)gomem_i_make_flex(GOMEM_I_FLEX(T, tail, n), GOMEM_I_ALIGNOF(T), GOMEM_NOSCAN))
+#define GOMEM_NEW_FLEX_TYPED(T, type, tail, n) \
+    ((T *)gomem_i_make_flex_typed((type), GOMEM_I_FLEX(T, tail, n)))
+
+// GOMEM_TYPE(name, T, field, …) at file scope: these fields (up to 64, arrays too) are T's pointers.
+// GOMEM_TYPE_FLEX(name, T, tail, field, …): from tail on all words are pointers too; no field is fine.
+// GOMEM_TYPE_MARK(name, T, fn): fn calls gomem_mark for each pointer; it runs on collector threads.
+#define GOMEM_I_PROVE(c) (0 * sizeof(char[(c) ? 1 : -1]))
+#define GOMEM_I_FIELD(T, f)                                                                 \
+    {(uint32_t)(offsetof(T, f) + GOMEM_I_PROVE(offsetof(T, f) % sizeof(void *) == 0 &&      \
+                                               sizeof(((T *)0)->f) % sizeof(void *) == 0)), \
+     (uint32_t)(sizeof(((T *)0)->f) / sizeof(void *))},
+#define GOMEM_I_TAIL(T, f) \
+    {(uint32_t)(offsetof(T, f) + GOMEM_I_PROVE(sizeof(((T *)0)->f[0]) % sizeof(void *) == 0)), 0u},
+#define GOMEM_I_EXPAND(x) x
+// clang-format off
+#define GOMEM_I_PICK(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, \
+    a17, a18, a19, a20, a21, a22, a23, a24, a25, a26, a27, a28, a29, a30, a31, a32, a33, a34, \
+    a35, a36, a37, a38, a39, a40, a41, a42, a43, a44, a45, a46, a47, a48, a49, a50, a51, a52, \
+    a53, a54, a55, a56, a57, a58, a59, a60, a61, a62, a63, a64, n, ...) n
+#define GOMEM_I_EACH(T, ...) GOMEM_I_EXPAND(GOMEM_I_PICK(__VA_ARGS__, GOMEM_I_F64, \
+    GOMEM_I_F63, GOMEM_I_F62, GOMEM_I_F61, GOMEM_I_F60, GOMEM_I_F59, GOMEM_I_F58, GOMEM_I_F57, \
+    GOMEM_I_F56, GOMEM_I_F55, GOMEM_I_F54, GOMEM_I_F53, GOMEM_I_F52, GOMEM_I_F51, GOMEM_I_F50, \
+    GOMEM_I_F49, GOMEM_I_F48, GOMEM_I_F47, GOMEM_I_F46, GOMEM_I_F45, GOMEM_I_F44, GOMEM_I_F43, \
+    GOMEM_I_F42, GOMEM_I_F41, GOMEM_I_F40, GOMEM_I_F39, GOMEM_I_F38, GOMEM_I_F37, GOMEM_I_F36, \
+    GOMEM_I_F35, GOMEM_I_F34, GOMEM_I_F33, GOMEM_I_F32, GOMEM_I_F31, GOMEM_I_F30, GOMEM_I_F29, \
+    GOMEM_I_F28, GOMEM_I_F27, GOMEM_I_F26, GOMEM_I_F25, GOMEM_I_F24, GOMEM_I_F23, GOMEM_I_F22, \
+    GOMEM_I_F21, GOMEM_I_F20, GOMEM_I_F19, GOMEM_I_F18, GOMEM_I_F17, GOMEM_I_F16, GOMEM_I_F15, \
+    GOMEM_I_F14, GOMEM_I_F13, GOMEM_I_F12, GOMEM_I_F11, GOMEM_I_F10, GOMEM_I_F9, GOMEM_I_F8, \
+    GOMEM_I_F7, GOMEM_I_F6, GOMEM_I_F5, GOMEM_I_F4, GOMEM_I_F3, GOMEM_I_F2, GOMEM_I_F1, 0)(T, __VA_ARGS__))
+#define GOMEM_I_F1(T, f) GOMEM_I_FIELD(T, f)
+#define GOMEM_I_F2(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F1(T, __VA_ARGS__)
+#define GOMEM_I_F3(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F2(T, __VA_ARGS__)
+#define GOMEM_I_F4(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F3(T, __VA_ARGS__)
+#define GOMEM_I_F5(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F4(T, __VA_ARGS__)
+#define GOMEM_I_F6(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F5(T, __VA_ARGS__)
+#define GOMEM_I_F7(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F6(T, __VA_ARGS__)
+#define GOMEM_I_F8(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F7(T, __VA_ARGS__)
+#define GOMEM_I_F9(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F8(T, __VA_ARGS__)
+#define GOMEM_I_F10(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F9(T, __VA_ARGS__)
+#define GOMEM_I_F11(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F10(T, __VA_ARGS__)
+#define GOMEM_I_F12(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F11(T, __VA_ARGS__)
+#define GOMEM_I_F13(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F12(T, __VA_ARGS__)
+#define GOMEM_I_F14(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F13(T, __VA_ARGS__)
+#define GOMEM_I_F15(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F14(T, __VA_ARGS__)
+#define GOMEM_I_F16(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F15(T, __VA_ARGS__)
+#define GOMEM_I_F17(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F16(T, __VA_ARGS__)
+#define GOMEM_I_F18(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F17(T, __VA_ARGS__)
+#define GOMEM_I_F19(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F18(T, __VA_ARGS__)
+#define GOMEM_I_F20(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F19(T, __VA_ARGS__)
+#define GOMEM_I_F21(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F20(T, __VA_ARGS__)
+#define GOMEM_I_F22(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F21(T, __VA_ARGS__)
+#define GOMEM_I_F23(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F22(T, __VA_ARGS__)
+#define GOMEM_I_F24(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F23(T, __VA_ARGS__)
+#define GOMEM_I_F25(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F24(T, __VA_ARGS__)
+#define GOMEM_I_F26(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F25(T, __VA_ARGS__)
+#define GOMEM_I_F27(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F26(T, __VA_ARGS__)
+#define GOMEM_I_F28(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F27(T, __VA_ARGS__)
+#define GOMEM_I_F29(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F28(T, __VA_ARGS__)
+#define GOMEM_I_F30(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F29(T, __VA_ARGS__)
+#define GOMEM_I_F31(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F30(T, __VA_ARGS__)
+#define GOMEM_I_F32(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F31(T, __VA_ARGS__)
+#define GOMEM_I_F33(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F32(T, __VA_ARGS__)
+#define GOMEM_I_F34(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F33(T, __VA_ARGS__)
+#define GOMEM_I_F35(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F34(T, __VA_ARGS__)
+#define GOMEM_I_F36(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F35(T, __VA_ARGS__)
+#define GOMEM_I_F37(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F36(T, __VA_ARGS__)
+#define GOMEM_I_F38(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F37(T, __VA_ARGS__)
+#define GOMEM_I_F39(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F38(T, __VA_ARGS__)
+#define GOMEM_I_F40(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F39(T, __VA_ARGS__)
+#define GOMEM_I_F41(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F40(T, __VA_ARGS__)
+#define GOMEM_I_F42(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F41(T, __VA_ARGS__)
+#define GOMEM_I_F43(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F42(T, __VA_ARGS__)
+#define GOMEM_I_F44(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F43(T, __VA_ARGS__)
+#define GOMEM_I_F45(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F44(T, __VA_ARGS__)
+#define GOMEM_I_F46(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F45(T, __VA_ARGS__)
+#define GOMEM_I_F47(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F46(T, __VA_ARGS__)
+#define GOMEM_I_F48(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F47(T, __VA_ARGS__)
+#define GOMEM_I_F49(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F48(T, __VA_ARGS__)
+#define GOMEM_I_F50(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F49(T, __VA_ARGS__)
+#define GOMEM_I_F51(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F50(T, __VA_ARGS__)
+#define GOMEM_I_F52(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F51(T, __VA_ARGS__)
+#define GOMEM_I_F53(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F52(T, __VA_ARGS__)
+#define GOMEM_I_F54(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F53(T, __VA_ARGS__)
+#define GOMEM_I_F55(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F54(T, __VA_ARGS__)
+#define GOMEM_I_F56(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F55(T, __VA_ARGS__)
+#define GOMEM_I_F57(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F56(T, __VA_ARGS__)
+#define GOMEM_I_F58(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F57(T, __VA_ARGS__)
+#define GOMEM_I_F59(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F58(T, __VA_ARGS__)
+#define GOMEM_I_F60(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F59(T, __VA_ARGS__)
+#define GOMEM_I_F61(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F60(T, __VA_ARGS__)
+#define GOMEM_I_F62(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F61(T, __VA_ARGS__)
+#define GOMEM_I_F63(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F62(T, __VA_ARGS__)
+#define GOMEM_I_F64(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F63(T, __VA_ARGS__)
+#define GOMEM_I_T1(T, tail) GOMEM_I_TAIL(T, tail)
+#define GOMEM_I_T2(T, tail, ...) GOMEM_I_TAIL(T, tail) GOMEM_I_EACH(T, __VA_ARGS__)
+#define GOMEM_I_EACH_FLEX(T, ...) GOMEM_I_EXPAND(GOMEM_I_PICK(__VA_ARGS__, GOMEM_I_T2, \
+    GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, \
+    GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, \
+    GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, \
+    GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, \
+    GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, \
+    GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, \
+    GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, \
+    GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, \
+    GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T1, 0)(T, __VA_ARGS__))
+// clang-format on
+#define GOMEM_I_TYPE(name, T, fn, ...)                                                       \
+    static const gomem_field name##_fields[] GOMEM_I_UNUSED = {__VA_ARGS__};                 \
+    static gomem_type name GOMEM_I_UNUSED = {#T,                                             \
+                                             sizeof(T),                                      \
+                                             GOMEM_I_ALIGNOF(T),                             \
+                                             name##_fields,                                  \
+                                             sizeof name##_fields / sizeof name##_fields[0], \
+                                             fn,                                             \
+                                             0u}
+#define GOMEM_TYPE(name, T, ...)      GOMEM_I_TYPE(name, T, 0, GOMEM_I_EACH(T, __VA_ARGS__))
+#define GOMEM_TYPE_FLEX(name, T, ...) GOMEM_I_TYPE(name, T, 0, GOMEM_I_EACH_FLEX(T, __VA_ARGS__))
+#define GOMEM_TYPE_NOPTR(name, T) \
+    static gomem_type name GOMEM_I_UNUSED = {#T, sizeof(T), GOMEM_I_ALIGNOF(T), 0, 0u, 0, 0u}
+#define GOMEM_TYPE_MARK(name, T, fn) \
+    static gomem_type name GOMEM_I_UNUSED = {#T, sizeof(T), GOMEM_I_ALIGNOF(T), 0, 0u, fn, 0u}
+
+// Keeps p's object alive up to here, whatever the optimiser does.
+#define GOMEM_KEEP_ALIVE(p) gomem_i_keep_alive(p)
+
+// *(slot) = (value) for slots of pointer type and uintptr_t: plain stores with a stop-the-world collector.
+// _ATOMIC releases; EXCHANGE returns the old value; CAS(slot, &expected, value) as C11's strong one.
+#if defined(__cplusplus)
+template <class T> struct gomem_i_same { typedef T type; };
+template <class P> GOMEM_I_INLINE const volatile void *gomem_i_bits(P *value) { return value; }
+template <class P>
+GOMEM_I_INLINE void gomem_i_put(P *volatile *slot, typename gomem_i_same<P>::type *value) {
+    gomem_i_store((volatile void *)slot, (const volatile void *)value);
+}
+GOMEM_I_INLINE void gomem_i_put(volatile uintptr_t *slot, uintptr_t value) { *slot = value; }
+template <class P>
+GOMEM_I_INLINE void gomem_i_put_atomic(P *volatile *slot, typename gomem_i_same<P>::type *value) {
+    gomem_i_store_atomic((volatile void *)slot, (const volatile void *)value);
+}
+template <template <class> class A, class P>
+GOMEM_I_INLINE void gomem_i_put_atomic(A<P *> *slot, typename gomem_i_same<P>::type *value) {
+    slot->store(value);
+}
+GOMEM_I_INLINE void gomem_i_put_atomic(volatile uintptr_t *slot, uintptr_t value) {
+    __atomic_store_n(slot, value, __ATOMIC_RELEASE);
+}
+template <class P>
+GOMEM_I_INLINE P *gomem_i_swap(P *volatile *slot, typename gomem_i_same<P>::type *value) {
+    return (P *)gomem_i_exchange((volatile void *)slot, (const volatile void *)value);
+}
+template <template <class> class A, class P>
+GOMEM_I_INLINE P *gomem_i_swap(A<P *> *slot, typename gomem_i_same<P>::type *value) {
+    return slot->exchange(value);
+}
+GOMEM_I_INLINE uintptr_t gomem_i_swap(volatile uintptr_t *slot, uintptr_t value) {
+    return __atomic_exchange_n(slot, value, __ATOMIC_ACQ_REL);
+}
+template <class P>
+GOMEM_I_INLINE bool gomem_i_swap_if(P *volatile *slot, P **expected,
+                                    typename gomem_i_same<P>::type *value) {
+    return gomem_i_cas((volatile void *)slot, (volatile void *)expected,
+                       (const volatile void *)value);
+}
+template <template <class> class A, class P>
+GOMEM_I_INLINE bool gomem_i_swap_if(A<P *> *slot, P **expected,
+                                    typename gomem_i_same<P>::type *value) {
+    return slot->compare_exchange_strong(*expected, value);
+}
+GOMEM_I_INLINE bool gomem_i_swap_if(volatile uintptr_t *slot, uintptr_t *expected,
+                                    uintptr_t value) {
+    return __atomic_compare_exchange_n(slot, expected, value, false, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_ACQUIRE);
+}
+#define GOMEM_STORE(slot, value)         gomem_i_put((slot), (value))
+#define GOMEM_STORE_ATOMIC(slot, value)  gomem_i_put_atomic((slot), (value))
+#define GOMEM_EXCHANGE(slot, value)      gomem_i_swap((slot), (value))
+#define GOMEM_CAS(slot, expected, value) gomem_i_swap_if((slot), (expected), (value))
+#else
+GOMEM_I_INLINE void gomem_i_store_word(volatile void *slot, uintptr_t value) {
+    *(volatile uintptr_t *)slot = value;
+}
+GOMEM_I_INLINE void gomem_i_store_word_atomic(volatile void *slot, uintptr_t value) {
+    __atomic_store_n((volatile uintptr_t *)slot, value, __ATOMIC_RELEASE);
+}
+GOMEM_I_INLINE uintptr_t gomem_i_exchange_word(volatile void *slot, uintptr_t value) {
+    return __atomic_exchange_n((volatile uintptr_t *)slot, value, __ATOMIC_ACQ_REL);
+}
+GOMEM_I_INLINE bool gomem_i_cas_word(volatile void *slot, uintptr_t *expected, uintptr_t value) {
+    return __atomic_compare_exchange_n((volatile uintptr_t *)slot, expected, value, false,
+                                       __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+// The branch that is never taken lets the compiler check the types of slot and value.
+#define GOMEM_I_BY_SLOT(slot, word, pointer) _Generic(*(slot), uintptr_t : word, default : pointer)
+#define GOMEM_STORE(slot, value)                                                   \
+    (1 ? GOMEM_I_BY_SLOT(slot, gomem_i_store_word, gomem_i_store)((slot), (value)) \
+       : (void)(*(slot) = (value)))
+#define GOMEM_STORE_ATOMIC(slot, value)                                                          \
+    (1 ? GOMEM_I_BY_SLOT(slot, gomem_i_store_word_atomic, gomem_i_store_atomic)((slot), (value)) \
+       : (void)(*(slot) = (value)))
+#define GOMEM_EXCHANGE(slot, value)                                                      \
+    (1 ? GOMEM_I_BY_SLOT(slot, gomem_i_exchange_word, gomem_i_exchange)((slot), (value)) \
+       : (*(slot) = (value)))
+#define GOMEM_CAS(slot, expected, value)                                                   \
+    (1 ? GOMEM_I_BY_SLOT(slot, gomem_i_cas_word, gomem_i_cas)((slot), (expected), (value)) \
+       : ((*(slot) = *(expected)) != 0) & ((*(slot) = (value)) != 0))
+#endif
+#endif // GOMEM_I_COLLECTOR
+
+#endif // GOMEM_H_INCLUDED
+
+#if defined(GOMEM_IMPLEMENTATION) && !defined(GOMEM_IMPLEMENTATION_DONE)
+#define GOMEM_IMPLEMENTATION_DONE
+
+#include <errno.h>
+#include <limits.h>
+#include <link.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#if !defined(SA_SIGINFO) || !defined(MAP_PRIVATE) || !defined(CLOCK_MONOTONIC)
+#error \
+    "gomem.h: a system header was included before it in strict -std=c11: include gomem.h first, or compile with -D_GNU_SOURCE"
+#endif
+
+/* ==========================================================================================
+ * >>base   attributes, bits, checked arithmetic, atomics, text, messages           floor 1
+ * ==========================================================================================
+ * OWNS        nothing: pure functions and one table of messages
+ * WHY         Atomics carry their order in the name, so that a reader sees at the call site what is
+ *             promised; they are macros because C has no other way to be generic over the type.
+ *             Text is formatted here and not by printf: a line may be made at any depth, in a signal
+ *             handler's shadow or with no memory left.
+ */
+#define GM_NOINLINE __attribute__((noinline))
+#define GM_COLD     __attribute__((noinline, cold))
+#define GM_INLINE   static inline __attribute__((unused))
+#define GM_ALWAYS   static inline __attribute__((always_inline, unused))
+#define GM_PRIVATE  static __attribute__((unused))
+
+#if !defined(__has_feature)
+#define GM_HAS_FEATURE(x) 0
+#else
+#define GM_HAS_FEATURE(x) __has_feature(x)
+#endif
+#if defined(__SANITIZE_THREAD__) || GM_HAS_FEATURE(thread_sanitizer)
+#define GM_TSAN 1
+#else
+#define GM_TSAN 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || GM_HAS_FEATURE(address_sanitizer)
+#define GM_ASAN 1
+#else
+#define GM_ASAN 0
+#endif
+// What reads memory conservatively reads words that other tools did not see being written.
+#if defined(__clang__)
+#define GM_NO_SANITIZE __attribute__((no_sanitize("address", "thread", "memory", "undefined")))
+#else
+#define GM_NO_SANITIZE \
+    __attribute__((no_sanitize_address, no_sanitize_thread, no_sanitize_undefined))
+#endif
+
+#if defined(GM_MUTANT) // tests plant one bug each: tests/mutants/list
+#define GM_BUG(n) (GM_MUTANT == (n))
+#else
+#define GM_BUG(n) 0
+#endif
+
+#define gm_load_rlx(p)       __atomic_load_n((p), __ATOMIC_RELAXED)
+#define gm_load_acq(p)       __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define gm_load_seq(p)       __atomic_load_n((p), __ATOMIC_SEQ_CST)
+#define gm_store_rlx(p, v)   __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#define gm_store_rel(p, v)   __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+#define gm_store_seq(p, v)   __atomic_store_n((p), (v), __ATOMIC_SEQ_CST)
+#define gm_add_rlx(p, v)     __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
+#define gm_add_acqrel(p, v)  __atomic_fetch_add((p), (v), __ATOMIC_ACQ_REL)
+#define gm_sub_rlx(p, v)     __atomic_fetch_sub((p), (v), __ATOMIC_RELAXED)
+#define gm_sub_acqrel(p, v)  __atomic_fetch_sub((p), (v), __ATOMIC_ACQ_REL)
+#define gm_or_rlx(p, v)      __atomic_fetch_or((p), (v), __ATOMIC_RELAXED)
+#define gm_or_acqrel(p, v)   __atomic_fetch_or((p), (v), __ATOMIC_ACQ_REL)
+#define gm_and_rlx(p, v)     __atomic_fetch_and((p), (v), __ATOMIC_RELAXED)
+#define gm_swap_acqrel(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL)
+#define gm_cas_acqrel(p, old, v) \
+    __atomic_compare_exchange_n((p), (old), (v), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
+#define gm_cas_seq(p, old, v) \
+    __atomic_compare_exchange_n((p), (old), (v), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
+#define gm_signal_fence() __atomic_signal_fence(__ATOMIC_SEQ_CST)
+
+#define GM_MIN(a, b)      ((a) < (b) ? (a) : (b))
+#define GM_MAX(a, b)      ((a) > (b) ? (a) : (b))
+#define GM_KIB            ((size_t)1 << 10)
+#define GM_MIB            ((size_t)1 << 20)
+
+#if !defined(GOMEM_ASSERT)
+#define GOMEM_ASSERT(c) ((c) ? (void)0 : gm_base_broken(#c, __LINE__))
+#endif
+// A broken invariant: checked from level 1 on, and never with side effects.
+#define gm_assert(c) (GOMEM_I_CHECK ? GOMEM_ASSERT(c) : (void)0)
+
+GM_INLINE unsigned gm_base_ctz(uint64_t x) { return (unsigned)__builtin_ctzll(x); }
+GM_INLINE unsigned gm_base_popcount(uint64_t x) { return (unsigned)__builtin_popcountll(x); }
+
+// n ones from bit `from` on; n from 1 to 64 - from.
+GM_INLINE uint64_t gm_base_ones(unsigned from, unsigned n) {
+    return (~(uint64_t)0 >> (64 - n)) << from;
+}
+
+GM_INLINE size_t gm_base_round_up(size_t x, size_t unit) { return (x + unit - 1) & ~(unit - 1); }
+GM_INLINE bool gm_base_power_of_two(size_t x) { return x && !(x & (x - 1)); }
+
+// All messages live here: what is wrong, and what to do about it.
+#define GM_MESSAGES(X)                                                                             \
+    X(DOUBLE_FREE, "double free", "free each object once")                                         \
+    X(INTERIOR, "free of an interior pointer", "free the pointer that the allocation returned")    \
+    X(FOREIGN, "free of a foreign pointer", "free it with the allocator that it came from")        \
+    X(STACK, "free of a stack pointer", "memory of a function is not freed")                       \
+    X(UNALLOCATED, "free of unallocated memory (a double free?)", "the page is free")              \
+    X(SIGNAL, "allocation in a signal handler", "it interrupted the allocator: use no heap there") \
+    X(BLOCKING, "collected allocation in a blocking region", "call gomem_blocking_end first")      \
+    X(UNBALANCED, "end without begin", "call gomem_blocking_begin or gomem_gc_hold first")         \
+    X(CORRUPT, "corrupted heap", "some code wrote outside its objects: try AddressSanitizer")      \
+    X(THREAD, "a thread does not stop", "it blocks the stop signal or hangs in the kernel")        \
+    X(STRANGE_STACK, "a stack pointer in no known stack", "call gomem_add_stack for coroutines")   \
+    X(STRANGER, "a thread that gomem does not know",                                               \
+      "attach threads that hold collected pointers")                                               \
+    X(ENVIRONMENT, "environment", "the setting is ignored")
+enum gm_message {
+#define GM_MESSAGE_NAME(name, what, advice) GM_MSG_##name,
+    GM_MESSAGES(GM_MESSAGE_NAME) GM_MESSAGE_COUNT
+#undef GM_MESSAGE_NAME
+};
+GM_PRIVATE const char *const gm_base_messages[GM_MESSAGE_COUNT][2] = {
+#define GM_MESSAGE_TEXT(name, what, advice) {what, advice},
+    GM_MESSAGES(GM_MESSAGE_TEXT)
+#undef GM_MESSAGE_TEXT
+};
+
+// A line being made; what does not fit is cut.
+struct gm_text {
+    size_t size;    // bytes used, without the NUL
+    char data[600]; // always ends in NUL
+};
+
+GM_PRIVATE void gm_text_put(struct gm_text *t, const char *s) {
+    while (*s && t->size + 1 < sizeof t->data) t->data[t->size++] = *s++;
+    t->data[t->size] = 0;
+}
+
+GM_PRIVATE void gm_text_base(struct gm_text *t, uint64_t x, unsigned base, unsigned width) {
+    char digits[24];
+    unsigned n = sizeof digits;
+    digits[--n] = 0;
+    do {
+        digits[--n] = "0123456789abcdef"[x % base];
+        x /= base;
+    } while (n && (x || sizeof digits - 1 - n < width));
+    gm_text_put(t, digits + n);
+}
+
+GM_PRIVATE void gm_text_number(struct gm_text *t, uint64_t x) { gm_text_base(t, x, 10, 1); }
+
+GM_PRIVATE void gm_text_pointer(struct gm_text *t, uintptr_t x) {
+    gm_text_put(t, "0x");
+    gm_text_base(t, x, 16, 1);
+}
+
+// Thousandths as a decimal: up to three digits behind the point, as Go prints milliseconds.
+GM_PRIVATE void gm_text_milli(struct gm_text *t, uint64_t thousandths) {
+    gm_text_number(t, thousandths / 1000);
+    if (thousandths >= 1000000 || thousandths % 1000 == 0) return;
+    gm_text_put(t, ".");
+    gm_text_base(t, thousandths % 1000, 10, 3);
+    while (t->data[t->size - 1] == '0') t->data[--t->size] = 0;
+}
+
+GM_PRIVATE void gm_base_write(const char *line) {
+    size_t n = strlen(line);
+    while (n) {
+        ssize_t done = write(2, line, n);
+        if (done <= 0) return;
+        line += done;
+        n -= (size_t)done;
+    }
+}
+
+// Default of GOMEM_LOG: the line and its end in one write, so that lines of threads do not mix.
+GM_PRIVATE void gm_base_log(const char *line) {
+    struct gm_text t = {0};
+    gm_text_put(&t, line);
+    if (t.size + 2 > sizeof t.data) t.size = sizeof t.data - 2;
+    t.data[t.size] = '\n';
+    t.data[t.size + 1] = 0;
+    gm_base_write(t.data);
+}
+
+#if !defined(GOMEM_LOG)
+#define GOMEM_LOG(line) gm_base_log(line)
+#endif
+#if !defined(GOMEM_PANIC)
+#define GOMEM_PANIC(line) (gm_base_log(line), abort())
+#endif
+
+GM_COLD GM_PRIVATE void gm_base_broken(const char *what, int line) {
+    struct gm_text t = {0};
+    gm_text_put(&t, "gomem: broken invariant: ");
+    gm_text_put(&t, what);
+    gm_text_put(&t, " (gomem.h:");
+    gm_text_number(&t, (uint64_t)line);
+    gm_text_put(&t, ")");
+    gm_base_log(t.data);
+    abort();
+}
+
+/* ==========================================================================================
+ * >>os   pages, clock, threads, signals, registers                                 floor 1
+ * ==========================================================================================
+ * OWNS        nothing; one block per platform
+ * CALLS       base
+ * WHY         Everything that the kernel or libc does for us goes through here, and through a seam
+ *             macro that tests use to make each call fail. Functions that only GNU modes declare are
+ *             declared here under names of our own, bound to the libc's by label: so it does not matter
+ *             which system headers came before, or in which mode.
+ *             Discarding is MADV_DONTNEED: memory falls at once and reads as zero; MADV_FREE was
+ *             dropped since RSS does not fall until there is pressure, which users report as a leak.
+ */
+#if !defined(MAP_ANONYMOUS)
+#define MAP_ANONYMOUS 0x20
+#endif
+#if !defined(MAP_NORESERVE)
+#define MAP_NORESERVE 0x4000
+#endif
+#if !defined(MADV_DONTNEED)
+#define MADV_DONTNEED 4
+#endif
+enum {
+    GM_MADV_POPULATE_WRITE = 23, // Linux 5.14
+    GM_MREMAP_MOVE_KEEP = 7,     // MAYMOVE | FIXED | DONTUNMAP, Linux 5.7
+    GM_FUTEX_WAIT = 128,         // private
+    GM_FUTEX_WAKE = 129,
+    GM_MEMBARRIER_EXPEDITED = 8,
+    GM_MEMBARRIER_REGISTER = 16
+};
+enum { GM_WORD = sizeof(void *) };
+
+extern void *gm_libc_mremap(void *, size_t, size_t, int, ...) __asm__("mremap");
+extern long gm_libc_syscall(long, ...) __asm__("syscall");
+extern int gm_libc_getattr(pthread_t, pthread_attr_t *) __asm__("pthread_getattr_np");
+extern char *gm_libc_getenv(const char *) __asm__("secure_getenv");
+extern int gm_libc_madvise(void *, size_t, int) __asm__("madvise");
+extern int gm_libc_attr_getstack(const pthread_attr_t *, void **,
+                                 size_t *) __asm__("pthread_attr_getstack");
+
+// clang-format off
+#if !defined(GOMEM_MMAP)
+#define GOMEM_MMAP(addr, size, prot, flags, fd, offset) mmap((addr), (size), (prot), (flags), (fd), (offset))
+#endif
+#if !defined(GOMEM_MUNMAP)
+#define GOMEM_MUNMAP(addr, size) munmap((addr), (size))
+#endif
+#if !defined(GOMEM_MREMAP)
+#define GOMEM_MREMAP(addr, size, new_size, flags, to) gm_libc_mremap((addr), (size), (new_size), (flags), (to))
+#endif
+#if !defined(GOMEM_MPROTECT)
+#define GOMEM_MPROTECT(addr, size, prot) mprotect((addr), (size), (prot))
+#endif
+#if !defined(GOMEM_MADVISE)
+#define GOMEM_MADVISE(addr, size, advice) gm_libc_madvise((addr), (size), (advice))
+#endif
+#if !defined(GOMEM_SYSCALL)
+#define GOMEM_SYSCALL(...) gm_libc_syscall(__VA_ARGS__)
+#endif
+#if !defined(GOMEM_SIGACTION)
+#define GOMEM_SIGACTION(signal, action, old) sigaction((signal), (action), (old))
+#endif
+#if !defined(GOMEM_PTHREAD_CREATE) && defined(GOMEM_MALLOC_OVERRIDE)
+#define GOMEM_PTHREAD_CREATE(thread, attr, fn, arg) gm_os_next_create((thread), (attr), (fn), (arg))
+extern void *gm_libc_dlsym(void *, const char *) __asm__("dlsym");
+// The pthread_create behind the one that the override defines.
+GM_PRIVATE int gm_os_next_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *), void *arg) {
+    union { void *object; int (*function)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *); } next;
+    next.object = gm_libc_dlsym((void *)-1L, "pthread_create"); // RTLD_NEXT
+    return next.object ? next.function(thread, attr, fn, arg) : EAGAIN;
+}
+#elif !defined(GOMEM_PTHREAD_CREATE)
+#define GOMEM_PTHREAD_CREATE(thread, attr, fn, arg) pthread_create((thread), (attr), (fn), (arg))
+#endif
+#if !defined(GOMEM_PTHREAD_KEY_CREATE)
+#define GOMEM_PTHREAD_KEY_CREATE(key, destructor) pthread_key_create((key), (destructor))
+#endif
+#if !defined(GOMEM_GETENV)
+#define GOMEM_GETENV(name) gm_libc_getenv(name)
+#endif
+#if !defined(GOMEM_CLOCK)
+#define GOMEM_CLOCK(clock, time) clock_gettime((clock), (time))
+#endif
+// clang-format on
+
+GM_PRIVATE size_t gm_os_page_size(void) {
+    long n = sysconf(_SC_PAGESIZE);
+    return n > 0 ? (size_t)n : 4096;
+}
+
+// Address space without access or memory; NULL when refused.
+GM_PRIVATE void *gm_os_reserve(size_t size) {
+    void *p = GOMEM_MMAP(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+GM_PRIVATE void gm_os_release(void *p, size_t size) {
+    if (p && size) (void)GOMEM_MUNMAP(p, size); // failing only keeps address space
+}
+
+GM_PRIVATE bool gm_os_protect(uintptr_t from, uintptr_t to, int prot) {
+    return from >= to || GOMEM_MPROTECT((void *)from, to - from, prot) == 0;
+}
+
+// The range becomes zero and costs no memory. False: it kept its contents.
+GM_PRIVATE bool gm_os_discard(void *p, size_t size) {
+    return GOMEM_MADVISE(p, size, MADV_DONTNEED) == 0;
+}
+
+// Faults the pages in, in one call; failing costs only speed.
+GM_PRIVATE void gm_os_populate(void *p, size_t size) {
+    (void)GOMEM_MADVISE(p, size, GM_MADV_POPULATE_WRITE);
+}
+
+// Moves pages; the range they leave stays mapped and reads as zero.
+GM_PRIVATE bool gm_os_move(void *from, void *to, size_t size) {
+    return GOMEM_MREMAP(from, size, size, GM_MREMAP_MOVE_KEEP, to) == to;
+}
+
+GM_PRIVATE uint64_t gm_os_clock(clockid_t clock) {
+    struct timespec ts = {0};
+    (void)GOMEM_CLOCK(clock, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+GM_PRIVATE uint64_t gm_os_now(void) { return gm_os_clock(CLOCK_MONOTONIC); }
+
+// Waits while *word is value, at most ns (0: for ever). Wakes spuriously.
+GM_PRIVATE void gm_os_wait(const uint32_t *word, uint32_t value, uint64_t ns) {
+    struct timespec ts = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+    int saved = errno;
+    (void)GOMEM_SYSCALL(SYS_futex, word, GM_FUTEX_WAIT, value, ns ? &ts : NULL, NULL, 0);
+    errno = saved;
+}
+
+GM_PRIVATE void gm_os_wake(const uint32_t *word, int n) {
+    int saved = errno;
+    (void)GOMEM_SYSCALL(SYS_futex, word, GM_FUTEX_WAKE, n, NULL, NULL, 0);
+    errno = saved;
+}
+
+GM_PRIVATE uint32_t gm_os_thread_id(void) { return (uint32_t)GOMEM_SYSCALL(SYS_gettid); }
+
+GM_PRIVATE bool gm_os_signal_thread(uint32_t id, int signal) {
+    int saved = errno;
+    bool done = GOMEM_SYSCALL(SYS_tgkill, (long)getpid(), (long)id, (long)signal) == 0;
+    errno = saved;
+    return done;
+}
+
+GM_INLINE void gm_os_pause(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+GM_PRIVATE unsigned gm_os_processors(void) {
+    unsigned long mask[16] = {0};
+    long bytes = GOMEM_SYSCALL(SYS_sched_getaffinity, 0L, sizeof mask, mask);
+    unsigned n = 0;
+    for (long i = 0; i < bytes / (long)sizeof mask[0]; i++)
+        n += (unsigned)__builtin_popcountl(mask[i]);
+    return n ? n : 1;
+}
+
+// Every thread of the process has passed a full fence when this returns. page is one of ours: without
+// membarrier, taking its access away and back reaches all processors the same way.
+GM_PRIVATE void gm_os_fence_all(void *page, size_t size) {
+    (void)GOMEM_SYSCALL(SYS_membarrier, GM_MEMBARRIER_REGISTER, 0, 0);
+    if (GOMEM_SYSCALL(SYS_membarrier, GM_MEMBARRIER_EXPEDITED, 0, 0) == 0) return;
+    *(volatile char *)page = 1;
+    (void)mprotect(page, size, PROT_READ);
+    (void)mprotect(page, size, PROT_READ | PROT_WRITE);
+}
+
+// Reads memory of this process that may not be there. Returns the bytes read from the start.
+GM_PRIVATE size_t gm_os_read_foreign(void *to, uintptr_t from, size_t size) {
+    struct {
+        void *base;
+        size_t size;
+    } here = {to, size}, there = {(void *)from, size};
+    long n = GOMEM_SYSCALL(SYS_process_vm_readv, (long)getpid(), &here, 1L, &there, 1L, 0L);
+    return n > 0 ? (size_t)n : 0;
+}
+
+// Starts a thread of the library: all signals blocked, small stack, detached from nobody.
+GM_PRIVATE bool gm_os_start_thread(pthread_t *thread, void *(*fn)(void *), void *arg) {
+    sigset_t all, old;
+    pthread_attr_t attr;
+    sigfillset(&all);
+    if (pthread_attr_init(&attr)) return false;
+    (void)pthread_attr_setstacksize(&attr, (size_t)GM_MAX((long)PTHREAD_STACK_MIN, 256L * 1024));
+    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
+    bool done = GOMEM_PTHREAD_CREATE(thread, &attr, fn, arg) == 0;
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    (void)pthread_attr_destroy(&attr);
+    return done;
+}
+
+// Bounds of the calling thread's normal stack. Calls libc, which may lock and allocate.
+GM_PRIVATE bool gm_os_stack(uintptr_t *lo, uintptr_t *hi) {
+    pthread_attr_t attr;
+    void *start = NULL;
+    size_t size = 0;
+    if (gm_libc_getattr(pthread_self(), &attr)) return false;
+    bool done = gm_libc_attr_getstack(&attr, &start, &size) == 0;
+    (void)pthread_attr_destroy(&attr);
+    *lo = (uintptr_t)start;
+    *hi = (uintptr_t)start + size;
+    return done;
+}
+
+// What a thread that stops by itself saves: callee-saved registers and its stack pointer. Caller-saved
+// ones, vectors among them, are dead or spilled at any call.
+struct gm_registers {
+    uintptr_t word[24]; // registers, then unused
+    uintptr_t sp;       // the stack pointer at the time
+};
+
+GM_ALWAYS void gm_os_spill(struct gm_registers *r) {
+#if defined(__x86_64__)
+    __asm__ volatile(
+        "movq %%rbx, 0(%0)\n\tmovq %%rbp, 8(%0)\n\tmovq %%r12, 16(%0)\n\tmovq %%r13, 24(%0)\n\t"
+        "movq %%r14, 32(%0)\n\tmovq %%r15, 40(%0)\n\tmovq %%rsp, %1"
+        :
+        : "r"(r->word), "m"(r->sp)
+        : "memory");
+#elif defined(__aarch64__)
+    __asm__ volatile(
+        "stp x19, x20, [%0]\n\tstp x21, x22, [%0, 16]\n\tstp x23, x24, [%0, 32]\n\t"
+        "stp x25, x26, [%0, 48]\n\tstp x27, x28, [%0, 64]\n\tstp x29, x30, [%0, 80]\n\t"
+        "stp d8, d9, [%0, 96]\n\tstp d10, d11, [%0, 112]\n\tstp d12, d13, [%0, 128]\n\t"
+        "stp d14, d15, [%0, 144]\n\tmov x9, sp\n\tstr x9, [%0, 192]"
+        :
+        : "r"(r->word)
+        : "memory", "x9");
+#else
+    __builtin_unwind_init();
+    r->sp = (uintptr_t)__builtin_frame_address(0) - 256;
+#endif
+}
+_Static_assert(offsetof(struct gm_registers, sp) == 24 * sizeof(uintptr_t),
+               "gm_os_spill stores sp behind word");
+
+// The stack pointer of the code that a signal interrupted, and its alternate stack, from the kernel's
+// frame: {flags, link, stack {sp, flags, size}, registers …}, which no libc changes.
+struct gm_interrupted {
+    uintptr_t sp;       // of the interrupted code
+    uintptr_t alt_lo;   // alternate stack as the thread has set it, 0: none
+    uintptr_t alt_size; // bytes
+};
+
+GM_NO_SANITIZE GM_PRIVATE struct gm_interrupted gm_os_interrupted(const void *context) {
+    const uintptr_t *word = context;
+    struct gm_interrupted at = {0, word[2], word[4]};
+#if defined(__x86_64__)
+    at.sp = word[5 + 15]; // r8-r15, di, si, bp, bx, dx, ax, cx, sp
+#elif defined(__aarch64__)
+    at.sp = ((const uintptr_t *)((const char *)context + 176))[1 + 31]; // fault address, x0-x30, sp
+#else
+    at.sp = (uintptr_t)context;
+#endif
+    return at;
+}
+
+enum { GM_RED_ZONE = 128 }; // bytes below the stack pointer that leaf functions use (x86-64)
+
+GM_ALWAYS uintptr_t gm_os_thread_pointer(void) {
+#if defined(__x86_64__)
+    uintptr_t tp;
+    __asm__("movq %%fs:0, %0" : "=r"(tp));
+    return tp;
+#elif defined(__aarch64__)
+    uintptr_t tp;
+    __asm__("mrs %0, tpidr_el0" : "=r"(tp));
+    return tp;
+#else
+    return 0;
+#endif
+}
+
+typedef void gm_handler(int signal, siginfo_t *info, void *context);
+
+#if GM_TSAN && defined(__x86_64__)
+// ThreadSanitizer delays signals until the thread makes a call that it intercepts: a loop would never
+// stop. The handler is installed past it.
+extern void gm_os_restorer(void);
+__asm__(".text\n.type gm_os_restorer,@function\ngm_os_restorer:\n\tmovq $15, %rax\n\tsyscall\n");
+GM_PRIVATE bool gm_os_handle(int signal, gm_handler *handler) {
+    struct {
+        gm_handler *handler;
+        unsigned long flags;
+        void (*restorer)(void);
+        uint64_t mask;
+    } action = {handler, SA_SIGINFO | SA_RESTART | SA_ONSTACK | 0x04000000u, gm_os_restorer,
+                ~(uint64_t)0};
+    return GOMEM_SYSCALL(SYS_rt_sigaction, signal, &action, NULL, 8L) == 0;
+}
+#else
+GM_PRIVATE bool gm_os_handle(int signal, gm_handler *handler) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_sigaction = handler;
+    action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
+    sigfillset(&action.sa_mask);
+    return GOMEM_SIGACTION(signal, &action, NULL) == 0;
+}
+#endif
+
+// A real-time signal that nobody handles, from the top down; 0: none.
+GM_PRIVATE int gm_os_free_signal(void) {
+    for (int s = SIGRTMAX - 1; s > SIGRTMIN; s--) {
+        struct sigaction old;
+        if (GOMEM_SIGACTION(s, NULL, &old) == 0 && old.sa_handler == SIG_DFL) return s;
+    }
+    return 0;
+}
+
+GM_PRIVATE void gm_os_unblock(int signal) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, signal);
+    (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+/* ==========================================================================================
+ * >>sync   library sections, ranked locks                                          floor 1
+ * ==========================================================================================
+ * OWNS        depth, blocked and ranks of the thread's cache
+ * CALLS       base os
+ * ORDER       *attention is set by world (seq), read here after depth has changed; see Y2
+ * INVARIANTS  Y1  in a section (depth > 0) a thread is not stopped, and calls nothing that may block on
+ *                 a lock that is not ours, and no user code
+ *             Y2  a thread leaves its section before it looks at attention: whoever sets attention and
+ *                 signals the thread finds it out of the section, or it finds attention set
+ *             Y3  a lock is held in a section only; its rank is its room's place in the file; the holder
+ *                 of a lock takes only locks of lower rank
+ * WHY         A section costs two stores and two loads of lines that are in the cache anyway; a mutex
+ *             of libc here would let fork and signals meet its hidden state. Y2 needs no fence on the
+ *             thread's side: the signal itself orders (stop), or the gate's owner fences all (fork).
+ */
+enum gm_rank { // in the order of the rooms; a holder takes smaller ones only
+    GM_RANK_META,
+    GM_RANK_HEAP,
+    GM_RANK_CENTRAL,
+    GM_RANK_TYPES,
+    GM_RANK_ROOTS,
+    GM_RANK_WORLD,
+    GM_RANK_GC
+};
+
+struct gm_lock {
+    uint32_t word; // 0 free, 1 held, 2 held and waited for. atomic: acq/rel
+    uint32_t rank; // enum gm_rank. const
+};
+
+GM_PRIVATE const uint32_t gm_sync_quiet = 0; // attention of a cache that belongs to no heap
+
+GM_ALWAYS void gm_sync_enter(gomem_i_cache *t) {
+    if (t->depth++) return;
+    gm_signal_fence();
+    if (GOMEM_I_UNLIKELY(gm_load_rlx(t->attention) | t->blocked)) t->stop_wait(t, true); // Y2
+}
+
+GM_ALWAYS void gm_sync_leave(gomem_i_cache *t) {
+    gm_assert(t->depth);
+    gm_signal_fence();
+    if (--t->depth) return;
+    gm_signal_fence();
+    if (GOMEM_I_UNLIKELY(gm_load_rlx(t->attention) | t->blocked)) t->stop_wait(t, false); // Y2
+}
+
+GM_PRIVATE void gm_sync_rank(const struct gm_lock *l, bool take) {
+    gomem_i_cache *t = GOMEM_I_TLS;
+    if (!t->size) return; // not attached: no place to remember
+    if (take) {
+        gm_assert(!(t->ranks & ((2u << l->rank) - 1))); // Y3
+        t->ranks |= 1u << l->rank;
+    } else {
+        t->ranks &= ~(1u << l->rank);
+    }
+}
+
+GM_COLD GM_PRIVATE void gm_sync_lock_slow(struct gm_lock *l) {
+    for (int i = 0; i < 100; i++) {
+        uint32_t zero = 0;
+        if (!gm_load_rlx(&l->word) && gm_cas_acqrel(&l->word, &zero, 1u))
+            return; // pairs with unlock's swap
+        gm_os_pause();
+    }
+    while (gm_swap_acqrel(&l->word, 2u)) gm_os_wait(&l->word, 2, 0); // pairs with unlock's swap
+}
+
+GM_PRIVATE void gm_sync_lock(struct gm_lock *l) {
+    uint32_t zero = 0;
+    if (GOMEM_I_CHECK >= 2) gm_sync_rank(l, true);
+    if (GOMEM_I_UNLIKELY(!gm_cas_acqrel(&l->word, &zero, 1u)))
+        gm_sync_lock_slow(l); // pairs with unlock's swap
+}
+
+GM_PRIVATE bool gm_sync_try(struct gm_lock *l) {
+    uint32_t zero = 0;
+    bool done = gm_cas_acqrel(&l->word, &zero, 1u); // pairs with unlock's swap
+    if (GOMEM_I_CHECK >= 2 && done) gm_sync_rank(l, true);
+    return done;
+}
+
+GM_PRIVATE void gm_sync_unlock(struct gm_lock *l) {
+    if (GOMEM_I_CHECK >= 2) gm_sync_rank(l, false);
+    if (gm_swap_acqrel(&l->word, 0u) == 2)
+        gm_os_wake(&l->word, 1); // pairs with lock's cas and swap
+}
+
+/* ==========================================================================================
+ * >>stats   sharded counters: write side only                                      floor 1
+ * ==========================================================================================
+ * OWNS        struct gm_shard (one per thread, one shared), struct gm_stats
+ * CALLS       base
+ * INVARIANTS  T1  counters only grow; what is live is the difference of two of them
+ * WHY         A thread's shard is written by its thread alone, at refills and exchanges, with plain
+ *             relaxed stores; readers add the shards up. Shards stay with their records when threads
+ *             end, so nothing has to be handed over. Threads without a record use the shared shard.
+ */
+struct gm_shard {                        // atomic: rlx; owner: thread (the shared one: gm_add_rlx)
+    uint64_t mallocs[GOMEM_CLASSES + 1]; // collected objects by class; [0] large
+    uint64_t frees[GOMEM_CLASSES + 1];   //
+    uint64_t manual_mallocs[GOMEM_CLASSES + 1]; // as magazines are filled
+    uint64_t manual_frees[GOMEM_CLASSES + 1];   // as magazines are emptied
+    uint64_t large_alloc, large_free;           // bytes of large objects of all kinds
+};
+
+enum { GM_PAUSES = 256 };
+struct gm_stats {
+    struct gm_shard shared;        // of threads without a record, sweepers and workers
+    uint64_t pause_ns[GM_PAUSES];  // ring by cycle. lock: gc
+    uint64_t pause_end[GM_PAUSES]; // ns since 1970. lock: gc
+    uint64_t pause_total;          // ns. lock: gc
+    uint64_t cycles, forced;       // lock: gc; read rlx
+    uint64_t last_end;             // ns since 1970
+    uint64_t gc_cpu_ns;            // processor time of all cycles
+    uint64_t start_ns;             // monotonic time of init. const
+    uint64_t stacks, globals;      // bytes scanned by the last cycle
+    uint64_t rounds;               // of the last cycle
+};
+
+// A counter of the calling thread's own shard.
+GM_INLINE void gm_stats_own(uint64_t *counter, uint64_t n) {
+    gm_store_rlx(counter, gm_load_rlx(counter) + n);
+}
+
+// A counter of the shared shard.
+GM_INLINE void gm_stats_shared(uint64_t *counter, uint64_t n) { (void)gm_add_rlx(counter, n); }
+
+/* ==========================================================================================
+ * >>sizes   class tables                                                           floor 2
+ * ==========================================================================================
+ * OWNS        gm_sizes_table (const)
+ * CALLS       base
+ * INVARIANTS  Z1  index = offset x magic >> 32 is offset / size for every offset in a span
+ *             Z2  a span has 8 to 1024 slots, and a tail of at most 1.5 % where pages allow
+ *             Z3  objects of 16 bytes and more: at most 512 slots a page, so bitmaps have a fixed place
+ * WHY         Go's 67 sizes, and steps of 16 bytes up to 512 and of 32 up to 1024: the mean waste up to
+ *             1 KiB falls from 5.7 % to 2.2 %. Spans hold at least 64 objects up to 1 KiB, so that a span
+ *             is taken from the page heap once in 64 allocations or more, and at least 8 above.
+ */
+enum { GM_PAGE = 8192, GM_PAGE_SHIFT = 13 };
+
+struct gm_class {
+    uint32_t size;  // bytes
+    uint32_t magic; // 2^32 / size, rounded up
+    uint32_t count; // slots in a span
+    uint32_t pages; // of a span
+};
+
+#define GM_CLASS(size, pages)                                     \
+    {size, (uint32_t)((((uint64_t)1 << 32) + (size)-1) / (size)), \
+     (uint32_t)(pages)*GM_PAGE / (size), pages},
+// clang-format off
+GM_PRIVATE const struct gm_class gm_sizes_table[GOMEM_CLASSES + 1] = {
+    {0, 0, 0, 0},
+    GM_CLASS(8, 1) GM_CLASS(16, 2) GM_CLASS(24, 2) GM_CLASS(32, 2) GM_CLASS(48, 2)
+    GM_CLASS(64, 2) GM_CLASS(80, 2) GM_CLASS(96, 2) GM_CLASS(112, 2) GM_CLASS(128, 2)
+    GM_CLASS(144, 2) GM_CLASS(160, 2) GM_CLASS(176, 2) GM_CLASS(192, 2) GM_CLASS(208, 2)
+    GM_CLASS(224, 2) GM_CLASS(240, 2) GM_CLASS(256, 2) GM_CLASS(272, 3) GM_CLASS(288, 3)
+    GM_CLASS(304, 3) GM_CLASS(320, 3) GM_CLASS(336, 3) GM_CLASS(352, 3) GM_CLASS(368, 3)
+    GM_CLASS(384, 3) GM_CLASS(400, 4) GM_CLASS(416, 4) GM_CLASS(432, 4) GM_CLASS(448, 4)
+    GM_CLASS(464, 4) GM_CLASS(480, 4) GM_CLASS(496, 4) GM_CLASS(512, 4) GM_CLASS(544, 5)
+    GM_CLASS(576, 5) GM_CLASS(608, 5) GM_CLASS(640, 5) GM_CLASS(672, 6) GM_CLASS(704, 6)
+    GM_CLASS(736, 6) GM_CLASS(768, 6) GM_CLASS(800, 7) GM_CLASS(832, 7) GM_CLASS(864, 7)
+    GM_CLASS(896, 7) GM_CLASS(928, 8) GM_CLASS(960, 8) GM_CLASS(992, 8) GM_CLASS(1024, 8)
+    GM_CLASS(1152, 9) GM_CLASS(1280, 8) GM_CLASS(1408, 8) GM_CLASS(1536, 9) GM_CLASS(1792, 9)
+    GM_CLASS(2048, 8) GM_CLASS(2304, 9) GM_CLASS(2688, 21) GM_CLASS(3072, 9) GM_CLASS(3200, 9)
+    GM_CLASS(3456, 11) GM_CLASS(4096, 8) GM_CLASS(4864, 9) GM_CLASS(5376, 21) GM_CLASS(6144, 9)
+    GM_CLASS(6528, 8) GM_CLASS(6784, 10) GM_CLASS(6912, 11) GM_CLASS(8192, 8) GM_CLASS(9472, 14)
+    GM_CLASS(9728, 12) GM_CLASS(10240, 10) GM_CLASS(10880, 12) GM_CLASS(12288, 12)
+    GM_CLASS(13568, 15) GM_CLASS(14336, 14) GM_CLASS(16384, 16) GM_CLASS(18432, 18)
+    GM_CLASS(19072, 21) GM_CLASS(20480, 20) GM_CLASS(21760, 24) GM_CLASS(24576, 24)
+    GM_CLASS(27264, 27) GM_CLASS(28672, 28) GM_CLASS(32768, 32)
+};
+// clang-format on
+
+// A magazine holds at most 63 objects and 32 KiB, and two objects at least.
+GM_INLINE unsigned gm_sizes_magazine(unsigned class) {
+    unsigned n = (unsigned)(32 * GM_KIB / gm_sizes_table[class].size);
+    return n > 63 ? 63 : n < 2 ? 2 : n;
+}
+
+// The class for any alignment up to a page; 0: none.
+GM_PRIVATE unsigned gm_sizes_class(size_t size, size_t align) {
+    if (align <= 16) return gomem_i_class(size, align);
+    for (unsigned c = gomem_i_class(size, 16); c && c <= GOMEM_CLASSES; c++)
+        if (gm_sizes_table[c].size % align == 0) return align <= GM_PAGE ? c : 0;
+    return 0;
+}
+
+/* ==========================================================================================
+ * >>pages   the reservation, page bitmaps, metadata, word to page                  floor 2
+ * ==========================================================================================
+ * OWNS        struct gm_pages: the heap's range, all metadata, a zone at each end
+ * CALLS       base os sync sizes
+ * LOCKS       META (the bump allocator of metadata); the zones are under the heap's lock: _locked
+ * INVARIANTS  P1  a page is used, or free and clean (zero, no memory), or free and touched
+ *             P2  zone pages count from the zone's end of the reservation; what is mapped is a prefix
+ *             P3  descriptors of all pages can be read at any time; 0 is free
+ *             P4  metadata never lies among objects and is never unmapped while running
+ *             P5  hint: no chunk below it has a free page
+ * WHY         One reservation makes "is it ours" one subtraction and one compare, and page numbers
+ *             small. Kinds that may hold pointers grow up from the bottom, all others down from the top,
+ *             so the range that a collector must look at is one interval. The bitmap of a chunk with
+ *             its free runs (at the start, longest, at the end) gives address-ordered first fit, which
+ *             keeps the far ends free; neighbours coalesce by construction. Bit z of zone 1 is the page
+ *             counted from the top, so both zones are one piece of code.
+ *
+ *             metadata, one reservation, each part committed with the chunks that it describes:
+ *             | descriptors 4 | span records 64 | manual bits 128 | collected bits 256 | a page
+ *             | chunks of zone 0 | chunks of zone 1 | magazines 512 each | their heads | records … |
+ */
+enum {
+    GM_CHUNK_PAGES = 512, // 4 MiB: the unit of commit and of summaries
+    GM_CHUNK_WORDS = GM_CHUNK_PAGES / 64,
+    GM_ZONE_SCAN = 0, // grows up: kinds that may hold collected pointers
+    GM_ZONE_PLAIN = 1 // grows down: manual, noscan
+};
+#define GM_CHUNK ((size_t)GM_CHUNK_PAGES * GM_PAGE)
+
+struct gm_chunk {                     // lock: heap
+    uint64_t used[GM_CHUNK_WORDS];    // a bit per page
+    uint64_t touched[GM_CHUNK_WORDS]; // has memory and is not known to be zero
+    uint16_t first, most, last;       // free pages: at the start, the longest run, at the end
+    uint16_t idle;                    // free and touched pages
+};
+
+struct gm_zone {            // lock: heap
+    struct gm_chunk *chunk; // by number from the zone's end
+    uint32_t mapped;        // chunks. atomic: rlx for readers
+    uint32_t hint;          // P5
+    bool down;              // zone 1
+};
+
+struct gm_pages {
+    uintptr_t base;         // of the heap. const while running
+    size_t size;            // bytes
+    size_t count;           // pages
+    size_t os_page;         // bytes
+    uint32_t *desc;         // {page within span 20, class 8, kind 4}. atomic: rlx after rel fence
+    char *span_area;        // records of room span: 64 bytes a page
+    char *manual_area;      // allocation bits of manual spans: 128 bytes a page
+    char *color_area;       // bits of collected spans: 256 bytes a page
+    char *magazine_area;    // 512 bytes each
+    char *magazine_heads;   // 16 bytes each
+    size_t magazines;       // how many there is room for
+    struct gm_zone zone[2]; // lock: heap
+    size_t used;            // pages in use. lock: heap; read rlx
+    size_t idle;            // free and touched pages. lock: heap; read rlx
+    void *reservation;      // everything: metadata, then the heap
+    size_t reserved;        // bytes
+};
+
+// Records that outlive a shutdown, since other threads and the program's types lead to them.
+struct gm_meta {
+    struct gm_lock lock;    // of all below
+    char *at, *ready, *end; // next byte, end of what is mapped, end of the reservation
+    void *free[40];         // recycled blocks by power of two
+};
+
+enum { GM_SPAN_BYTES = 64, GM_MANUAL_BYTES = 128, GM_COLOR_BYTES = 256, GM_HEAD_BYTES = 16 };
+
+struct gm_layout {
+    size_t desc, span, manual, color, chunk, magazine, head, magazines, total;
+};
+
+// Bytes of each part of the metadata for a heap of n pages.
+GM_PRIVATE struct gm_layout gm_pages_layout(size_t n) {
+    struct gm_layout l;
+    size_t unit = 64 * GM_KIB; // the largest page of a system
+    l.desc = gm_base_round_up(n * 4, unit);
+    l.span = gm_base_round_up(n * GM_SPAN_BYTES, unit);
+    l.manual = gm_base_round_up(n * GM_MANUAL_BYTES, unit);
+    l.color = gm_base_round_up(n * GM_COLOR_BYTES, unit);
+    l.chunk = gm_base_round_up(n / GM_CHUNK_PAGES * sizeof(struct gm_chunk), unit);
+    l.magazines = GM_MIN(GM_MAX(n * 2, (size_t)2048), (size_t)1 << 20);
+    l.magazine = gm_base_round_up(l.magazines * 512, unit);
+    l.head = gm_base_round_up(l.magazines * GM_HEAD_BYTES, unit);
+    l.total = l.desc + l.span + l.manual + l.color + 2 * l.chunk + l.magazine + l.head;
+    return l;
+}
+
+// Reserves a heap of `size` bytes and its metadata, or half of that, and so on.
+GM_PRIVATE bool gm_pages_init(struct gm_pages *p, size_t size) {
+    struct gm_layout l;
+    for (;; size /= 2) {
+        if (size < 2 * GM_CHUNK) return false;
+        l = gm_pages_layout(size / GM_PAGE);
+        p->reserved = l.total + size + GM_CHUNK;
+        p->reservation = gm_os_reserve(p->reserved);
+        if (p->reservation) break;
+    }
+    p->os_page = gm_os_page_size();
+    p->size = size;
+    p->count = size / GM_PAGE;
+    p->base = gm_base_round_up((uintptr_t)p->reservation + l.total, GM_CHUNK);
+    char *at = (char *)gm_base_round_up((uintptr_t)p->reservation, p->os_page);
+    p->desc = (uint32_t *)(void *)at;
+    p->span_area = at += l.desc;
+    p->manual_area = at += l.span;
+    p->color_area = at += l.manual;
+    p->zone[0] = (struct gm_zone){(struct gm_chunk *)(void *)(at += l.color), 0, 0, false};
+    p->zone[1] = (struct gm_zone){(struct gm_chunk *)(void *)(at += l.chunk), 0, 0, true};
+    p->magazine_area = at += l.chunk;
+    p->magazine_heads = at += l.magazine;
+    p->magazines = l.magazines;
+    if (gm_os_protect((uintptr_t)p->desc, (uintptr_t)p->span_area, PROT_READ)) return true; // P3
+    gm_os_release(p->reservation, p->reserved);
+    return false;
+}
+
+// ---- metadata ----
+
+GM_PRIVATE unsigned gm_pages_meta_class(size_t size) {
+    unsigned k = 6;
+    while (((size_t)1 << k) < size) k++;
+    return k;
+}
+
+// Reserves room for records: 1 GiB of address space, or less where there is less.
+GM_PRIVATE bool gm_pages_meta_init(struct gm_meta *m) {
+    if (m->at) return true;
+    m->lock.rank = GM_RANK_META;
+    for (size_t size = 1024 * GM_MIB; size >= 2 * GM_MIB; size /= 2) {
+        m->at = m->ready = gm_os_reserve(size);
+        if (!m->at) continue;
+        m->end = m->at + size;
+        return true;
+    }
+    return false;
+}
+
+// Maps the metadata up to `to`, in steps.
+GM_PRIVATE bool gm_pages_meta_map_locked(struct gm_meta *m, char *to) {
+    if (to <= m->ready) return true;
+    if (to > m->end) return false;
+    char *ready = (char *)gm_base_round_up((uintptr_t)to, 256 * GM_KIB);
+    if (ready > m->end) ready = m->end;
+    if (!gm_os_protect((uintptr_t)m->ready, (uintptr_t)ready, PROT_READ | PROT_WRITE)) return false;
+    m->ready = ready;
+    return true;
+}
+
+// Zeroed, aligned to its power of two from 64 to 4096; NULL when there is no memory.
+GM_PRIVATE void *gm_pages_meta(struct gm_meta *m, size_t size) {
+    unsigned k = gm_pages_meta_class(size);
+    size_t bytes = (size_t)1 << k;
+    gm_sync_lock(&m->lock);
+    char *block = m->free[k];
+    if (block) {
+        m->free[k] = *(void **)(void *)block;
+        memset(block, 0, bytes);
+    } else {
+        block = (char *)gm_base_round_up((uintptr_t)m->at, GM_MIN(bytes, (size_t)4096));
+        if (gm_pages_meta_map_locked(m, block + bytes)) m->at = block + bytes;
+        else block = NULL;
+    }
+    gm_sync_unlock(&m->lock);
+    return block;
+}
+
+GM_PRIVATE void gm_pages_meta_free(struct gm_meta *m, void *block, size_t size) {
+    if (!block) return;
+    unsigned k = gm_pages_meta_class(size);
+    gm_sync_lock(&m->lock);
+    *(void **)block = m->free[k];
+    m->free[k] = block;
+    gm_sync_unlock(&m->lock);
+}
+
+// ---- descriptors ----
+
+enum { GM_DESC_FAR = 0xfffff }; // a page this far into its span or farther
+
+GM_ALWAYS uint32_t gm_pages_desc(const struct gm_pages *p, size_t page) {
+    return gm_load_rlx(&p->desc[page]);
+}
+
+// Number of the first page of the span that page lies in.
+GM_ALWAYS size_t gm_pages_first(const struct gm_pages *p, size_t page, uint32_t desc) {
+    while (GOMEM_I_UNLIKELY(desc >> 12 == GM_DESC_FAR)) {
+        page -= GM_DESC_FAR;
+        desc = gm_pages_desc(p, page);
+    }
+    return page - (desc >> 12);
+}
+
+// Publishes n pages as one span: its record and bits are in order before.
+GM_PRIVATE void gm_pages_describe(struct gm_pages *p, size_t page, size_t n, uint32_t kind_class) {
+    __atomic_thread_fence(
+        __ATOMIC_RELEASE); // pairs with the dependent loads of gm_span_find: record first
+    for (size_t i = 0; i < n; i++)
+        gm_store_rlx(&p->desc[page + i], kind_class | (uint32_t)GM_MIN(i, (size_t)GM_DESC_FAR)
+                                                          << 12);
+}
+
+GM_PRIVATE void gm_pages_undescribe(struct gm_pages *p, size_t page, size_t n) {
+    for (size_t i = 0; i < n; i++) gm_store_rlx(&p->desc[page + i], 0u);
+}
+
+GM_ALWAYS uintptr_t gm_pages_address(const struct gm_pages *p, size_t page) {
+    return p->base + page * GM_PAGE;
+}
+
+// ---- zones ----
+
+// A run of n zone pages from z as the number of its first page in address order; and back.
+GM_INLINE size_t gm_pages_place(const struct gm_pages *p, const struct gm_zone *zone, size_t z,
+                                size_t n) {
+    return zone->down ? p->count - z - n : z;
+}
+
+// Finds the free runs of a chunk: where `want` pages fit first (or -1), and the summary.
+GM_PRIVATE int gm_pages_runs(struct gm_chunk *c, unsigned want) {
+    unsigned run = 0, most = 0, first = GM_CHUNK_PAGES;
+    int found = -1;
+    for (unsigned w = 0; w < GM_CHUNK_WORDS; w++) {
+        uint64_t used = c->used[w];
+        unsigned bit = 0;
+        while (bit < 64) {
+            uint64_t rest = used >> bit;
+            unsigned free = rest ? gm_base_ctz(rest) : 64 - bit;
+            run += free;
+            if (run > most) most = run;
+            if (found < 0 && run >= want) found = (int)(w * 64 + bit + free - run);
+            bit += free;
+            if (bit == 64) break;
+            if (first == GM_CHUNK_PAGES) first = w * 64 + bit;
+            rest = ~(used >> bit);
+            bit += rest ? gm_base_ctz(rest) : 64;
+            run = 0;
+        }
+    }
+    c->first = (uint16_t)first;
+    c->most = (uint16_t)most;
+    c->last = (uint16_t)run;
+    return found;
+}
+
+// Sets or clears n bits of zone pages from z on, in used (and as said in touched), chunk by chunk.
+GM_PRIVATE void gm_pages_mark_locked(struct gm_pages *p, struct gm_zone *zone, size_t z, size_t n,
+                                     bool use, bool touched) {
+    while (n) {
+        struct gm_chunk *c = &zone->chunk[z / GM_CHUNK_PAGES];
+        unsigned at = (unsigned)(z % GM_CHUNK_PAGES), bit = at % 64;
+        unsigned k = (unsigned)GM_MIN(n, (size_t)(64 - bit));
+        uint64_t ones = gm_base_ones(bit, k);
+        uint64_t *used = &c->used[at / 64], *touch = &c->touched[at / 64];
+        gm_assert(use ? !(*used & ones) : (*used & ones) == ones); // P1
+        if (use) {
+            unsigned idle = gm_base_popcount(*touch & ones);
+            *used |= ones;
+            c->idle = (uint16_t)(c->idle - idle);
+            gm_store_rlx(&p->idle, p->idle - idle);
+        } else {
+            *used &= ~ones;
+            *touch = touched ? *touch | ones : *touch & ~ones;
+            unsigned idle = touched ? k : 0;
+            c->idle = (uint16_t)(c->idle + idle);
+            gm_store_rlx(&p->idle, p->idle + idle);
+        }
+        z += k;
+        n -= k;
+        if (z % GM_CHUNK_PAGES == 0 || !n) (void)gm_pages_runs(c, GM_CHUNK_PAGES + 1);
+    }
+}
+
+// True when all n pages from z on are clean.
+GM_PRIVATE bool gm_pages_clean_locked(const struct gm_zone *zone, size_t z, size_t n) {
+    for (; n; z++, n--)
+        if (zone->chunk[z / GM_CHUNK_PAGES].touched[z % GM_CHUNK_PAGES / 64] >> (z % 64) & 1)
+            return false;
+    return true;
+}
+
+// First fit: the lowest zone page from which n pages are free; SIZE_MAX: none. *tail: free pages at the
+// zone's end.
+GM_PRIVATE size_t gm_pages_find_locked(struct gm_zone *zone, size_t n, size_t *tail) {
+    size_t carry = 0; // free pages directly before chunk i
+    while (zone->hint < zone->mapped && !zone->chunk[zone->hint].most) zone->hint++;
+    for (size_t i = zone->hint; i < zone->mapped; i++) {
+        struct gm_chunk *c = &zone->chunk[i];
+        if (carry + c->first >= n) return i * GM_CHUNK_PAGES - carry;
+        if (c->most >= n) return i * GM_CHUNK_PAGES + (size_t)gm_pages_runs(c, (unsigned)n);
+        carry = c->first == GM_CHUNK_PAGES ? carry + GM_CHUNK_PAGES : c->last;
+    }
+    *tail = carry;
+    return SIZE_MAX;
+}
+
+// Makes metadata of the pages [from, to) usable.
+GM_PRIVATE bool gm_pages_map_part(const struct gm_pages *p, char *area, size_t bytes, size_t from,
+                                  size_t to) {
+    uintptr_t lo = ((uintptr_t)area + from * bytes) & ~(uintptr_t)(p->os_page - 1);
+    uintptr_t hi = gm_base_round_up((uintptr_t)area + to * bytes, p->os_page);
+    return gm_os_protect(lo, hi, PROT_READ | PROT_WRITE);
+}
+
+// Maps k more chunks at the zone's end.
+GM_PRIVATE bool gm_pages_map_locked(struct gm_pages *p, struct gm_zone *zone, size_t k) {
+    size_t room = p->count / GM_CHUNK_PAGES - p->zone[0].mapped - p->zone[1].mapped;
+    if (k > room) return false;
+    size_t from = gm_pages_place(p, zone, zone->mapped * (size_t)GM_CHUNK_PAGES,
+                                 k * GM_CHUNK_PAGES);
+    size_t to = from + k * GM_CHUNK_PAGES;
+    if (!gm_pages_map_part(p, (char *)zone->chunk, sizeof(struct gm_chunk), zone->mapped,
+                           zone->mapped + k) ||
+        !gm_pages_map_part(p, (char *)p->desc, sizeof *p->desc, from, to) ||
+        !gm_pages_map_part(p, p->span_area, GM_SPAN_BYTES, from, to) ||
+        !gm_pages_map_part(p, p->manual_area, GM_MANUAL_BYTES, from, to) ||
+        !gm_pages_map_part(p, p->color_area, GM_COLOR_BYTES, from, to) ||
+        !gm_os_protect(gm_pages_address(p, from), gm_pages_address(p, to), PROT_READ | PROT_WRITE))
+        return false;
+    for (size_t i = 0; i < k; i++) {
+        struct gm_chunk *c = &zone->chunk[zone->mapped + i];
+        c->first = c->most = c->last = GM_CHUNK_PAGES;
+    }
+    gm_store_rlx(&zone->mapped, zone->mapped + (uint32_t)k);
+    return true;
+}
+
+// n pages of the zone: the number of the first in address order, SIZE_MAX when there is no memory.
+// *clean: they are known to be zero.
+GM_PRIVATE size_t gm_pages_take_locked(struct gm_pages *p, unsigned which, size_t n, bool *clean) {
+    struct gm_zone *zone = &p->zone[which];
+    size_t tail = 0, z = gm_pages_find_locked(zone, n, &tail);
+    if (z == SIZE_MAX) {
+        size_t need = (n - tail + GM_CHUNK_PAGES - 1) / GM_CHUNK_PAGES;
+        size_t ahead = GM_MIN(GM_MAX(need, (size_t)zone->mapped / 4),
+                              need + 16); // fewer, larger calls
+        if (!gm_pages_map_locked(p, zone, ahead) && !gm_pages_map_locked(p, zone, need))
+            return SIZE_MAX;
+        z = gm_pages_find_locked(zone, n, &tail);
+    }
+    *clean = gm_pages_clean_locked(zone, z, n);
+    gm_pages_mark_locked(p, zone, z, n, true, false);
+    gm_store_rlx(&p->used, p->used + n);
+    return gm_pages_place(p, zone, z, n);
+}
+
+GM_INLINE struct gm_zone *gm_pages_zone(struct gm_pages *p, size_t page) {
+    return &p->zone[page >= (size_t)p->zone[0].mapped * GM_CHUNK_PAGES];
+}
+
+// Gives n used pages back to the page heap; touched: they may hold something else than zeros.
+GM_PRIVATE void gm_pages_put_locked(struct gm_pages *p, size_t page, size_t n, bool touched) {
+    struct gm_zone *zone = gm_pages_zone(p, page);
+    size_t z = gm_pages_place(p, zone, page, n);
+    if (z / GM_CHUNK_PAGES < zone->hint) zone->hint = (uint32_t)(z / GM_CHUNK_PAGES); // P5
+    gm_pages_mark_locked(p, zone, z, n, false, touched);
+    gm_store_rlx(&p->used, p->used - n);
+}
+
+// Takes the `more` pages behind the span [page, page + n) if they are free.
+GM_PRIVATE bool gm_pages_extend_locked(struct gm_pages *p, size_t page, size_t n, size_t more,
+                                       bool *clean) {
+    struct gm_zone *zone = gm_pages_zone(p, page);
+    size_t z = gm_pages_place(p, zone, page + n, more);
+    size_t end = (size_t)zone->mapped * GM_CHUNK_PAGES;
+    if (zone->down ? page + n + more > p->count : z + more > end) return false;
+    for (size_t i = z; i < z + more; i++)
+        if (zone->chunk[i / GM_CHUNK_PAGES].used[i % GM_CHUNK_PAGES / 64] >> (i % 64) & 1)
+            return false;
+    *clean = gm_pages_clean_locked(zone, z, more);
+    gm_pages_mark_locked(p, zone, z, more, true, false);
+    gm_store_rlx(&p->used, p->used + more);
+    return true;
+}
+
+// ---- giving back ----
+
+struct gm_idle {
+    size_t page; // first, in address order
+    size_t n;    // pages; 0: nothing found
+};
+
+// Takes a run of free and touched pages out, so that it can be discarded without the lock: at least
+// `least` pages, at most 1 MiB, from the far end, cut to whole pages of the system.
+GM_PRIVATE struct gm_idle gm_pages_pick_locked(struct gm_pages *p, size_t least) {
+    size_t unit = GM_MAX(p->os_page / GM_PAGE, (size_t)1), cap = GM_MIB / GM_PAGE;
+    for (unsigned which = 0; which < 2; which++) {
+        struct gm_zone *zone = &p->zone[which];
+        for (size_t i = zone->mapped; i-- > 0;) {
+            struct gm_chunk *c = &zone->chunk[i];
+            if (c->idle < least) continue;
+            for (size_t at = 0; at < GM_CHUNK_PAGES;) {
+                size_t n = 0;
+                while (at + n < GM_CHUNK_PAGES && n < cap &&
+                       (~c->used[(at + n) / 64] & c->touched[(at + n) / 64]) >> ((at + n) % 64) & 1)
+                    n++;
+                size_t lead = (unit - at % unit) % unit,
+                       whole = n > lead ? (n - lead) & ~(unit - 1) : 0;
+                if (whole >= least) {
+                    size_t z = i * GM_CHUNK_PAGES + at + lead;
+                    gm_pages_mark_locked(p, zone, z, whole, true, false);
+                    return (struct gm_idle){gm_pages_place(p, zone, z, whole), whole};
+                }
+                at += n + 1;
+            }
+        }
+    }
+    return (struct gm_idle){0, 0};
+}
+
+// The picked pages come back, clean if they were discarded.
+GM_PRIVATE void gm_pages_unpick_locked(struct gm_pages *p, struct gm_idle idle, bool discarded) {
+    struct gm_zone *zone = gm_pages_zone(p, idle.page);
+    size_t z = gm_pages_place(p, zone, idle.page, idle.n);
+    if (z / GM_CHUNK_PAGES < zone->hint) zone->hint = (uint32_t)(z / GM_CHUNK_PAGES); // P5
+    gm_pages_mark_locked(p, zone, z, idle.n, false, !discarded);
+}
+
+// P1, P5 and the summaries; returns what is broken, or NULL.
+GM_PRIVATE const char *gm_pages_verify_locked(struct gm_pages *p) {
+    size_t used = 0, idle = 0;
+    for (unsigned which = 0; which < 2; which++) {
+        struct gm_zone *zone = &p->zone[which];
+        for (size_t i = 0; i < zone->mapped; i++) {
+            struct gm_chunk copy = zone->chunk[i];
+            unsigned n = 0;
+            (void)gm_pages_runs(&copy, GM_CHUNK_PAGES + 1);
+            for (unsigned w = 0; w < GM_CHUNK_WORDS; w++) {
+                used += gm_base_popcount(copy.used[w]);
+                n += gm_base_popcount(copy.touched[w] & ~copy.used[w]);
+            }
+            idle += n;
+            if (copy.first != zone->chunk[i].first || copy.most != zone->chunk[i].most ||
+                copy.last != zone->chunk[i].last || copy.idle != n)
+                return "pages: a chunk's summary differs from its bitmap";
+            if (i < zone->hint && copy.most) return "pages: free pages below the hint (P5)";
+        }
+    }
+    if (used != p->used || idle != p->idle)
+        return "pages: the count of used or idle pages is wrong (P1)";
+    return NULL;
+}
+
+/* ==========================================================================================
+ * >>span   span records, bitmaps, word to object                                   floor 2
+ * ==========================================================================================
+ * OWNS        struct gm_span, struct gm_color (bits of 64 collected slots)
+ * CALLS       base sizes pages
+ * ORDER       a record and its bits are written before gm_pages_describe publishes them (rel fence);
+ *             readers reach them only through a descriptor
+ * INVARIANTS  N1  a span's record and bits lie at places computed from its first page's number
+ *             N2  slots from `fresh` on were never handed out and are zero
+ *             N3  bits beyond count are 0
+ * WHY         Bits of the same 64 collected slots lie in 32 bytes: allocated, mark, scanned and freed come
+ *             with one cache line, where four bitmaps would take four. Manual spans have one bitmap.
+ *
+ *             collected bits:  | alloc 64 | mark 64 | scanned 64 | freed 64 |  slots 0-63
+ *                              | alloc 64 | mark 64 | scanned 64 | freed 64 |  slots 64-127 …
+ */
+enum gm_kind { // what a span holds
+    GM_FREE = 0,
+    GM_MANUAL = 1, // gomem_i_give knows this number
+    GM_NOSCAN = 2,
+    GM_SCAN = 3,
+    GM_TYPED = 4,
+    GM_ROOT = 5,       // uncollectable, scanned
+    GM_ROOT_PLAIN = 6, // uncollectable, noscan
+    GM_KINDS = 7
+};
+enum { // sets of kinds
+    GM_SET_COLLECTED = 1u << GM_NOSCAN | 1u << GM_SCAN | 1u << GM_TYPED,
+    GM_SET_SCANNED = 1u << GM_SCAN | 1u << GM_TYPED | 1u << GM_ROOT,
+    GM_SET_COLORED = GM_SET_COLLECTED | 1u << GM_ROOT | 1u << GM_ROOT_PLAIN
+};
+#define GM_IN(set, kind) ((unsigned)(set) >> (kind)&1u)
+GM_INLINE unsigned gm_span_zone(unsigned kind) {
+    return GM_IN(GM_SET_SCANNED, kind) ? GM_ZONE_SCAN : GM_ZONE_PLAIN;
+}
+
+struct gm_color {
+    uint64_t alloc;   // handed out or held by a run. owner; collector while stopped
+    uint64_t mark;    // reached. atomic: rlx/acqrel while marking
+    uint64_t scanned; // its words were read, or are about to be. atomic while marking
+    uint64_t freed;   // freed by hand, slot not yet reused. atomic: rlx
+};
+
+struct gm_span {
+    uint32_t page, pages; // first page, how many. const while in use
+    uint32_t count;       // slots. const
+    uint8_t kind, class;  // const
+    uint8_t bucket;       // manual: its list in central. lock: central
+    uint8_t clean;        // its pages were known to be zero when taken. const
+    uint32_t generation;  // sweep: see there. atomic: acq/rel
+    uint32_t queued;      // in the mark queue. atomic: acqrel
+    uint32_t queue_next;  // page + 1 of the next span in the mark queue. atomic: rlx
+    uint32_t owner;       // number of the thread that takes runs from it, 0: central. atomic: rlx
+    uint32_t next, prev;  // page + 1 in a list of central. lock: central
+    uint32_t used;   // slots: manual: taken from central; collected: as of the last sweep or refill
+    uint32_t fresh;  // N2. owner
+    uint32_t cursor; // slot where the next search for a run starts. owner
+    uint32_t shape;  // typed: index of the shape. const
+    size_t size;     // large: bytes asked for, rounded to 16. owner
+};
+_Static_assert(sizeof(struct gm_span) <= GM_SPAN_BYTES, "a record has 64 bytes a page");
+_Static_assert(sizeof(struct gm_color) == 32, "GM_COLOR_BYTES is 8 groups of 64 slots a page");
+
+GM_ALWAYS struct gm_span *gm_span_at(const struct gm_pages *p, size_t page) {
+    return (struct gm_span *)(void *)(p->span_area + page * GM_SPAN_BYTES); // N1
+}
+GM_ALWAYS struct gm_color *gm_span_colors(const struct gm_pages *p, size_t page) {
+    return (struct gm_color *)(void *)(p->color_area + page * GM_COLOR_BYTES); // N1
+}
+GM_ALWAYS uint64_t *gm_span_bits(const struct gm_pages *p, size_t page) {
+    return (uint64_t *)(void *)(p->manual_area + page * GM_MANUAL_BYTES); // N1
+}
+// Check level 1 and up: manual slots that are free in a cache, where collected spans have their colors.
+GM_ALWAYS uint64_t *gm_span_cached(const struct gm_pages *p, size_t page) {
+    return (uint64_t *)(void *)(p->color_area + page * GM_COLOR_BYTES);
+}
+GM_INLINE uintptr_t gm_span_start(const struct gm_pages *p, const struct gm_span *s) {
+    return gm_pages_address(p, s->page);
+}
+GM_INLINE size_t gm_span_slot_size(const struct gm_span *s) {
+    return s->class ? gm_sizes_table[s->class].size : s->size;
+}
+GM_INLINE unsigned gm_span_groups(const struct gm_span *s) { return (s->count + 63) / 64; }
+
+// The span that a word points into; NULL: none.
+GM_ALWAYS struct gm_span *gm_span_find(const struct gm_pages *p, uintptr_t word) {
+    uintptr_t offset = word - p->base;
+    if (offset >= p->size) return NULL;
+    size_t page = offset >> GM_PAGE_SHIFT;
+    uint32_t desc = gm_pages_desc(p, page);
+    if (!(desc & 15)) return NULL;
+    return gm_span_at(p, gm_pages_first(p, page, desc));
+}
+
+// Slot number of an address in s; count or more: in the tail.
+GM_ALWAYS uint32_t gm_span_index(const struct gm_pages *p, const struct gm_span *s,
+                                 uintptr_t word) {
+    if (!s->class) return 0;
+    uint64_t offset = word - gm_span_start(p, s);
+    return (uint32_t)(offset * gm_sizes_table[s->class].magic >> 32); // Z1
+}
+GM_INLINE uintptr_t gm_span_slot(const struct gm_pages *p, const struct gm_span *s,
+                                 uint32_t index) {
+    return gm_span_start(p, s) + (uintptr_t)index * (s->class ? gm_sizes_table[s->class].size : 0);
+}
+
+// Bytes that an object of s may use.
+GM_INLINE size_t gm_span_usable(const struct gm_span *s) {
+    return s->class ? gm_sizes_table[s->class].size : (size_t)s->pages * GM_PAGE;
+}
+
+// Clears the bits of a new span.
+GM_PRIVATE void gm_span_clear_bits(const struct gm_pages *p, const struct gm_span *s) {
+    if (s->kind == GM_MANUAL) {
+        memset(gm_span_bits(p, s->page), 0, (size_t)gm_span_groups(s) * 8);
+        if (GOMEM_I_CHECK) memset(gm_span_cached(p, s->page), 0, (size_t)gm_span_groups(s) * 8);
+        return;
+    }
+    size_t pieces = s->class ? s->count : ((size_t)s->pages + 15) / 16;
+    memset(gm_span_colors(p, s->page), 0, (pieces + 63) / 64 * sizeof(struct gm_color));
+}
+
+/* ==========================================================================================
+ * >>heap   spans in and out, large objects, giving back                            floor 2
+ * ==========================================================================================
+ * OWNS        struct gm_heap
+ * CALLS       base os sync sizes pages span
+ * LOCKS       HEAP, around the page heap only; never while the system is called to give back
+ * INVARIANTS  H1  a page given back is out of the page heap (used) while the system discards it
+ *             H2  idle pages over a tenth of the used ones + 32 MiB are given back, by the thread that
+ *                 frees or, once there is a collector, by its background thread
+ * WHY         Bits of a span are cleared and its descriptors written outside the lock: nobody else
+ *             knows the pages yet. Give-back is cut to 1 MiB a call, so that another thread's mmap does
+ *             not wait long for the kernel's lock.
+ */
+struct gm_heap {
+    struct gm_pages pages; //
+    struct gm_lock lock;   // of the zones
+    size_t
+        retry; // idle pages at which giving back is tried again after it found nothing. lock: heap
+    bool background;      // give-back is the background thread's. atomic: rlx
+    size_t given;         // bytes given back so far. atomic: rlx
+    size_t reported_peak; // pages in use at most. lock: heap
+};
+
+enum { GM_GIVE_LEAST = 64 * 1024 / GM_PAGE, GM_IDLE_PAGES = 32 * 1024 * 1024 / GM_PAGE };
+
+// Pages for n, starting at a multiple of align pages' worth of bytes; SIZE_MAX: no memory.
+GM_PRIVATE size_t gm_heap_pages_locked(struct gm_heap *h, unsigned zone, size_t n, size_t align,
+                                       bool *clean) {
+    struct gm_pages *p = &h->pages;
+    if (n > p->count) return SIZE_MAX;
+    if (align <= GM_PAGE) return gm_pages_take_locked(p, zone, n, clean);
+    size_t slack = align / GM_PAGE - 1;
+    if (slack > p->count - n) return SIZE_MAX;
+    size_t page = gm_pages_take_locked(p, zone, n + slack, clean);
+    if (page == SIZE_MAX) return SIZE_MAX;
+    size_t lead = (gm_base_round_up(gm_pages_address(p, page), align) - gm_pages_address(p, page)) /
+                  GM_PAGE;
+    if (lead) gm_pages_put_locked(p, page, lead, !*clean);
+    if (slack > lead) gm_pages_put_locked(p, page + lead + n, slack - lead, !*clean);
+    return page + lead;
+}
+
+// A new span: of a class, or (class 0) a large object of `size` bytes. Not yet findable: its descriptors are
+// written by gm_heap_publish. NULL: no memory.
+GM_PRIVATE struct gm_span *gm_heap_take(struct gm_heap *h, unsigned kind, unsigned class,
+                                        size_t size, size_t align) {
+    struct gm_pages *p = &h->pages;
+    size_t n = class ? gm_sizes_table[class].pages
+                     : GM_MAX((size + GM_PAGE - 1) / GM_PAGE, (size_t)1);
+    bool clean = false;
+    gm_sync_lock(&h->lock);
+    size_t page = gm_heap_pages_locked(h, gm_span_zone(kind), n, align, &clean);
+    gm_sync_unlock(&h->lock);
+    if (page == SIZE_MAX) return NULL;
+    struct gm_span *s = gm_span_at(p, page);
+    uint32_t queued = s->queued; // type-stable: a span that was freed is never in the queue
+    gm_assert(!queued);
+    (void)queued;
+    memset(s, 0, sizeof *s);
+    s->page = (uint32_t)page;
+    s->pages = (uint32_t)n;
+    s->count = class ? gm_sizes_table[class].count : 1;
+    s->kind = (uint8_t)kind;
+    s->class = (uint8_t) class;
+    s->clean = clean;
+    s->fresh = clean ? 0 : s->count; // N2
+    s->size = class ? 0 : size;
+    gm_span_clear_bits(p, s);
+    return s;
+}
+
+GM_PRIVATE void gm_heap_publish(struct gm_heap *h, const struct gm_span *s) {
+    gm_pages_describe(&h->pages, s->page, s->pages, (uint32_t)s->kind | (uint32_t)s->class << 4);
+}
+
+// Pages of s that hold anything.
+GM_INLINE size_t gm_heap_touched(const struct gm_span *s) {
+    if (!s->clean || !s->class) return s->pages;
+    size_t bytes = (size_t)s->fresh * gm_sizes_table[s->class].size;
+    return GM_MIN((bytes + GM_PAGE - 1) / GM_PAGE, (size_t)s->pages);
+}
+
+// The span's pages go back to the page heap. Nobody may know it any more.
+GM_PRIVATE void gm_heap_put(struct gm_heap *h, struct gm_span *s) {
+    size_t page = s->page, n = s->pages, touched = gm_heap_touched(s);
+    gm_pages_undescribe(&h->pages, page, n);
+    gm_sync_lock(&h->lock);
+    if (touched) gm_pages_put_locked(&h->pages, page, touched, true);
+    if (n > touched) gm_pages_put_locked(&h->pages, page + touched, n - touched, false);
+    gm_sync_unlock(&h->lock);
+}
+
+// A large span grows or shrinks in place to hold `size` bytes. False: it did not change.
+GM_PRIVATE bool gm_heap_resize(struct gm_heap *h, struct gm_span *s, size_t size, bool *clean) {
+    struct gm_pages *p = &h->pages;
+    size_t n = (size + GM_PAGE - 1) / GM_PAGE, old = s->pages;
+    bool done = true;
+    *clean = false;
+    if (n < old) gm_pages_undescribe(p, s->page + n, old - n);
+    gm_sync_lock(&h->lock);
+    if (n < old) gm_pages_put_locked(p, s->page + n, old - n, true);
+    if (n > old) done = gm_pages_extend_locked(p, s->page, old, n - old, clean);
+    gm_sync_unlock(&h->lock);
+    if (!done) return false;
+    s->pages = (uint32_t)n;
+    s->size = size;
+    if (n <= old) return true;
+    if (s->kind != GM_MANUAL) { // bits of the pieces that are new
+        size_t from = (old + 15) / 16, to = (n + 15) / 16;
+        struct gm_color *c = gm_span_colors(p, s->page);
+        for (size_t i = (from + 63) / 64; i < (to + 63) / 64; i++) memset(&c[i], 0, sizeof c[i]);
+    }
+    gm_heap_publish(h, s);
+    return true;
+}
+
+// Gives idle pages back until at most `keep` are left; returns the bytes. (H1)
+GM_PRIVATE size_t gm_heap_give_back(struct gm_heap *h, size_t keep, size_t least, size_t most) {
+    size_t bytes = 0;
+    while (bytes < most) {
+        struct gm_idle idle = {0, 0};
+        gm_sync_lock(&h->lock);
+        if (h->pages.idle > keep) idle = gm_pages_pick_locked(&h->pages, least);
+        if (!idle.n) h->retry = h->pages.idle + GM_MIB / GM_PAGE;
+        gm_sync_unlock(&h->lock);
+        if (!idle.n) break;
+        bool done = gm_os_discard((void *)gm_pages_address(&h->pages, idle.page), idle.n * GM_PAGE);
+        gm_sync_lock(&h->lock);
+        gm_pages_unpick_locked(&h->pages, idle, done);
+        gm_sync_unlock(&h->lock);
+        if (!done) break;
+        bytes += idle.n * GM_PAGE;
+    }
+    gm_add_rlx(&h->given, bytes); // a statistic
+    return bytes;
+}
+
+// Idle pages that may stay (H2).
+GM_INLINE size_t gm_heap_keep(const struct gm_heap *h) {
+    return gm_load_rlx(&h->pages.used) / 10 + GM_IDLE_PAGES;
+}
+
+// Called by the thread that freed pages.
+GM_INLINE void gm_heap_trim(struct gm_heap *h) {
+    size_t idle = gm_load_rlx(&h->pages.idle); // a heuristic: an old value only trims later
+    if (GOMEM_I_LIKELY(idle <= gm_heap_keep(h) || gm_load_rlx(&h->background))) return;
+    if (idle >= gm_load_rlx(&h->retry))
+        (void)gm_heap_give_back(h, gm_heap_keep(h), GM_GIVE_LEAST, SIZE_MAX);
+}
+
+// Calls visit for each span in use, in address order, until it returns false. Spans must not come or go.
+GM_PRIVATE void gm_heap_walk(struct gm_heap *h, bool (*visit)(struct gm_span *s, void *arg),
+                             void *arg) {
+    struct gm_pages *p = &h->pages;
+    for (unsigned which = 0; which < 2; which++) {
+        size_t n = (size_t)gm_load_rlx(&p->zone[which].mapped) *
+                   GM_CHUNK_PAGES; // world stopped, or a snapshot
+        size_t page = which ? p->count - n : 0, end = page + n;
+        while (page < end) {
+            uint32_t desc = gm_pages_desc(p, page);
+            if (!(desc & 15)) {
+                page++;
+                continue;
+            }
+            struct gm_span *s = gm_span_at(p, gm_pages_first(p, page, desc));
+            if (!visit(s, arg)) return;
+            page = (size_t)s->page + s->pages;
+        }
+    }
+}
+
+/* ==========================================================================================
+ * >>central   per-class sets of spans: lists, no policy                            floor 2
+ * ==========================================================================================
+ * OWNS        struct gm_central: the spans of one kind and class (and type) that no thread owns
+ * CALLS       base sync pages span
+ * LOCKS       CENTRAL, held by callers: _locked
+ * INVARIANTS  C1  a span is in at most one list of its central; one that is owned, or a manual one that
+ *                 is full, is in none
+ *             C2  lists of collected spans: partial and full, each swept and not yet swept; which is which
+ *                 flips with the sweep generation, so a cycle turns all into "not yet" at once
+ * WHY         Manual spans are listed by how full they are: refilling from the fullest lets the others
+ *             become empty. Four buckets do; a sorted list was not worth its price at each flush.
+ */
+enum { GM_LISTS = 4 };
+struct gm_central {
+    struct gm_lock lock; //
+    uint8_t kind, class; // const
+    uint16_t shape;      // const
+    uint32_t list
+        [GM_LISTS]; // page + 1 of the first. manual: by bucket; collected: partial 0 1, full 2 3
+};
+
+GM_PRIVATE void gm_central_init(struct gm_central *c, unsigned kind, unsigned class,
+                                unsigned shape) {
+    memset(c, 0, sizeof *c);
+    c->lock.rank = GM_RANK_CENTRAL;
+    c->kind = (uint8_t)kind;
+    c->class = (uint8_t) class;
+    c->shape = (uint16_t)shape;
+}
+
+GM_PRIVATE void gm_central_add_locked(struct gm_central *c, const struct gm_pages *p, unsigned list,
+                                      struct gm_span *s) {
+    uint32_t first = c->list[list];
+    gm_assert(first != s->page + 1); // C1
+    s->prev = 0;
+    s->next = first;
+    if (first) gm_span_at(p, first - 1)->prev = s->page + 1;
+    c->list[list] = s->page + 1;
+}
+
+GM_PRIVATE void gm_central_remove_locked(struct gm_central *c, const struct gm_pages *p,
+                                         unsigned list, struct gm_span *s) {
+    if (s->prev) gm_span_at(p, s->prev - 1)->next = s->next;
+    else c->list[list] = s->next;
+    if (s->next) gm_span_at(p, s->next - 1)->prev = s->prev;
+    s->next = s->prev = 0;
+}
+
+GM_PRIVATE struct gm_span *gm_central_first_locked(const struct gm_central *c,
+                                                   const struct gm_pages *p, unsigned list) {
+    return c->list[list] ? gm_span_at(p, c->list[list] - 1) : NULL;
+}
+
+GM_PRIVATE struct gm_span *gm_central_pop_locked(struct gm_central *c, const struct gm_pages *p,
+                                                 unsigned list) {
+    struct gm_span *s = gm_central_first_locked(c, p, list);
+    if (s) gm_central_remove_locked(c, p, list, s);
+    return s;
+}
+
+// Manual spans: 0 nearly full … 3 nearly empty.
+GM_INLINE unsigned gm_central_bucket(const struct gm_span *s) {
+    return (s->count - s->used) * 4 / (s->count + 1);
+}
+
+#if GOMEM_I_COLLECTOR
+/* ==========================================================================================
+ * >>types   type descriptors and shapes                                            floor 3
+ * ==========================================================================================
+ * OWNS        struct gm_types: interned types, and shapes (a type in a class) with their centrals
+ * CALLS       base sync pages central
+ * LOCKS       TYPES, then META
+ * ORDER       a shape is complete before its slot of the table is set (rel); readers load it (acq)
+ * INVARIANTS  D1  types with the same name, size, fields and procedure are one, whichever file they are in
+ *             D2  a shape's number never changes meaning while the process lives, also after a shutdown
+ *             D3  a typed span holds objects of one shape
+ * WHY         A span per type needs no header and no bitmap per object for precise marking. Arrays and
+ *             flexible objects of a type in other classes are shapes of their own, so they too have runs.
+ */
+struct gm_type_record {
+    const char *name;            // copy
+    size_t size, align, nfields; // const
+    gomem_field *fields;         // copy
+    void (*mark)(const void *obj, size_t size, gomem_marker *m);
+    struct gm_type_record *next;       // in the bucket
+    uint16_t shape[GOMEM_CLASSES + 1]; // number by class, 0: none. lock: types; atomic: rlx
+};
+
+struct gm_shape {
+    struct gm_type_record *type; // const
+    unsigned class;              // 0: large. const
+    struct gm_central central;   //
+};
+
+enum { GM_SHAPES = 1 << 14, GM_TYPE_BUCKETS = 64 };
+struct gm_types {
+    struct gm_lock lock;                            //
+    struct gm_meta *meta;                           //
+    struct gm_type_record *bucket[GM_TYPE_BUCKETS]; // lock: types
+    struct gm_shape **shape;                        // by number; [0] unused. atomic: acq/rel
+    uint32_t shapes;                                // numbers in use. lock: types; atomic: acq/rel
+};
+
+GM_PRIVATE bool gm_types_init(struct gm_types *t, struct gm_meta *meta) {
+    if (t->shape) return true;
+    t->lock.rank = GM_RANK_TYPES;
+    t->meta = meta;
+    t->shape = gm_pages_meta(meta, GM_SHAPES * sizeof *t->shape);
+    t->shapes = 1;
+    return t->shape != NULL;
+}
+
+GM_INLINE struct gm_shape *gm_types_shape(const struct gm_types *t, uint32_t number) {
+    return gm_load_acq(
+        &t->shape[number]); // pairs with gm_types_new_shape's store: the shape is complete
+}
+
+GM_PRIVATE unsigned gm_types_hash(const gomem_type *type) {
+    unsigned h = (unsigned)type->size * 31 + (unsigned)type->nfields;
+    for (const char *s = type->name; *s; s++) h = h * 31 + (unsigned char)*s;
+    return (h ^ h >> 11) % GM_TYPE_BUCKETS;
+}
+
+GM_PRIVATE bool gm_types_same(const struct gm_type_record *r, const gomem_type *type) { // D1
+    return r->size == type->size && r->align == type->align && r->nfields == type->nfields &&
+           r->mark == type->mark && !strcmp(r->name, type->name) &&
+           (!type->nfields ||
+            !memcmp(r->fields, type->fields, type->nfields * sizeof *type->fields));
+}
+
+GM_PRIVATE struct gm_type_record *gm_types_record_locked(struct gm_types *t,
+                                                         const gomem_type *type) {
+    struct gm_type_record **bucket = &t->bucket[gm_types_hash(type)];
+    for (struct gm_type_record *r = *bucket; r; r = r->next)
+        if (gm_types_same(r, type)) return r;
+    size_t name = strlen(type->name) + 1, fields = type->nfields * sizeof *type->fields;
+    struct gm_type_record *r = gm_pages_meta(t->meta, sizeof *r);
+    char *copy = gm_pages_meta(t->meta, name + fields + sizeof(gomem_field));
+    if (!r || !copy) return NULL;
+    r->fields = (gomem_field *)(void *)copy;
+    if (fields) memcpy(copy, type->fields, fields);
+    memcpy(copy + fields, type->name, name);
+    r->name = copy + fields;
+    r->size = type->size;
+    r->align = type->align;
+    r->nfields = type->nfields;
+    r->mark = type->mark;
+    r->next = *bucket;
+    *bucket = r;
+    return r;
+}
+
+// The number of the shape of a type in a class, made at first use; 0: no memory.
+GM_PRIVATE uint32_t gm_types_number_locked(struct gm_types *t, struct gm_type_record *r,
+                                           unsigned class) {
+    uint32_t number = r->shape[class];
+    if (number || t->shapes == GM_SHAPES) return number;
+    struct gm_shape *s = gm_pages_meta(t->meta, sizeof *s);
+    if (!s) return 0;
+    number = t->shapes;
+    s->type = r;
+    s->class = class;
+    gm_central_init(&s->central, GM_TYPED, class, number);
+    gm_store_rel(&t->shape[number], s);   // pairs with gm_types_shape
+    gm_store_rel(&t->shapes, number + 1); // pairs with gm_types_count: the shapes below are there
+    gm_store_rlx(&r->shape[class],
+                 (uint16_t)number); // read under the lock, or by who found the shape
+    return number;
+}
+
+// Interns type and finds its shape for objects of a class; 0: no memory.
+GM_PRIVATE uint32_t gm_types_intern(struct gm_types *t, gomem_type *type, unsigned class) {
+    uint32_t index = gm_load_rlx(&type->index); // 0 or a number that is for ever right (D2)
+    struct gm_type_record *r = index ? gm_types_shape(t, index)->type : NULL;
+    if (r && gm_load_rlx(&r->shape[class]))
+        return gm_load_rlx(&r->shape[class]); // numbers never change
+    gm_sync_lock(&t->lock);
+    if (!r) r = gm_types_record_locked(t, type);
+    uint32_t number = r ? gm_types_number_locked(t, r, class) : 0;
+    if (r && !index) {
+        unsigned own = gomem_i_class_new(type->size, type->align);
+        gm_store_rlx(&type->index, gm_types_number_locked(t, r, own));
+    }
+    gm_sync_unlock(&t->lock);
+    return number;
+}
+
+GM_INLINE uint32_t gm_types_count(const struct gm_types *t) {
+    return gm_load_acq(&t->shapes); // pairs with gm_types_number_locked: shapes below are complete
+}
+
+// After a shutdown: no span is left in any central.
+GM_PRIVATE void gm_types_reset(struct gm_types *t) {
+    for (uint32_t i = 1; i < t->shapes; i++)
+        gm_central_init(&t->shape[i]->central, GM_TYPED, t->shape[i]->class, i);
+}
+#endif // GOMEM_I_COLLECTOR
+
+/* ==========================================================================================
+ * >>guard   proof of misuse                                                        floor 3
+ * ==========================================================================================
+ * OWNS        struct gm_guard: where lines go, poison
+ * CALLS       base sizes pages span
+ * INVARIANTS  G1  what is reported is proven from descriptors and bitmaps; the memory is not touched
+ *             G2  callbacks of the user run outside library sections
+ * WHY         One line says what, the pointer, its object, and what to do; a user who reads it should not
+ *             need a second one.
+ */
+struct gm_guard {
+    void (*warn)(const char *line, void *user);  // NULL: GOMEM_LOG
+    void (*panic)(const char *line, void *user); // NULL: GOMEM_PANIC
+    void *user;                                  //
+    bool poison;                                 // fill freed memory
+};
+enum { GM_POISON = 0xdb };
+
+GM_PRIVATE void gm_guard_warn(const struct gm_guard *g, const char *line) {
+    if (g->warn) g->warn(line, g->user);
+    else GOMEM_LOG(line);
+}
+
+GM_PRIVATE void gm_guard_panic(const struct gm_guard *g, const char *line) {
+    if (g->panic) g->panic(line, g->user);
+    else GOMEM_PANIC(line);
+}
+
+GM_PRIVATE void gm_guard_start(struct gm_text *t, enum gm_message message) {
+    gm_text_put(t, "gomem: ");
+    gm_text_put(t, gm_base_messages[message][0]);
+}
+
+GM_PRIVATE void gm_guard_finish(struct gm_text *t, enum gm_message message) {
+    gm_text_put(t, "; ");
+    gm_text_put(t, gm_base_messages[message][1]);
+}
+
+GM_PRIVATE const char *const gm_guard_kinds[GM_KINDS] = {
+    "free", "manual", "noscan", "scanned", "typed", "uncollectable", "uncollectable noscan"};
+
+// ": 0x… is 8 bytes into a 64-byte manual object at 0x… (class 6, slot 3 of 256)"
+GM_PRIVATE void gm_guard_describe(struct gm_text *t, const struct gm_pages *p, uintptr_t word) {
+    gm_text_put(t, ": ");
+    gm_text_pointer(t, word);
+    const struct gm_span *s = gm_span_find(p, word);
+    if (!s) {
+        gm_text_put(t, word - p->base < p->size ? " is in a free page of the heap"
+                                                : " is not in the heap");
+        return;
+    }
+    uint32_t index = gm_span_index(p, s, word);
+    uintptr_t slot = gm_span_slot(p, s, index);
+    gm_text_put(t, " is ");
+    if (index >= s->count) {
+        gm_text_put(t, "in the tail of a span of ");
+    } else if (word != slot) {
+        gm_text_number(t, word - slot);
+        gm_text_put(t, " bytes into ");
+    }
+    gm_text_put(t, "a ");
+    gm_text_number(t, s->class ? gm_sizes_table[s->class].size : s->size);
+    gm_text_put(t, "-byte ");
+    gm_text_put(t, gm_guard_kinds[s->kind]);
+    gm_text_put(t, " object at ");
+    gm_text_pointer(t, slot);
+    if (!s->class) {
+        gm_text_put(t, " (large)");
+        return;
+    }
+    gm_text_put(t, " (class ");
+    gm_text_number(t, s->class);
+    gm_text_put(t, ", slot ");
+    gm_text_number(t, index);
+    gm_text_put(t, " of ");
+    gm_text_number(t, s->count);
+    gm_text_put(t, ")");
+}
+
+GM_COLD GM_PRIVATE void gm_guard_misuse(const struct gm_guard *g, const struct gm_pages *p,
+                                        enum gm_message message, const void *pointer) {
+    struct gm_text t = {0, {0}};
+    gm_guard_start(&t, message);
+    if (pointer) gm_guard_describe(&t, p, (uintptr_t)pointer);
+    gm_guard_finish(&t, message);
+    gm_guard_panic(g, t.data);
+}
+
+#if GOMEM_I_COLLECTOR
+/* ==========================================================================================
+ * >>pacer   when to collect: pure arithmetic                                       floor 4
+ * ==========================================================================================
+ * OWNS        struct gm_pacer
+ * CALLS       base
+ * INVARIANTS  A1  goal = live + (live + stacks + globals) x percent / 100, at least 4 MiB x percent / 100
+ *             A2  with a stopping collector the trigger is the goal
+ * WHY         Go's formula: the cost of marking what lives, roots included, is paid from growth that is
+ *             proportional to it, so collection takes a fixed share of the time whatever the heap's size.
+ */
+struct gm_pacer {
+    int percent;          // of growth; GOMEM_GC_OFF: never. atomic: rlx
+    size_t live;          // bytes that the last cycle marked. atomic: rlx
+    size_t roots;         // bytes of stacks and globals that it scanned
+    size_t goal, trigger; // bytes of heap. atomic: rlx
+};
+#define GM_PACER_LEAST (4 * GM_MIB)
+
+GM_PRIVATE size_t gm_pacer_goal(size_t live, size_t roots, int percent) {
+    if (percent < 0) return SIZE_MAX;
+    size_t growth = (size_t)((double)(live + roots) * percent / 100); // A1
+    size_t least = (size_t)((double)GM_PACER_LEAST * percent / 100);
+    return GM_MAX(live + growth, least);
+}
+
+GM_PRIVATE void gm_pacer_set(struct gm_pacer *p, size_t live, size_t roots) {
+    size_t goal = gm_pacer_goal(live, roots, gm_load_rlx(&p->percent));
+    gm_store_rlx(&p->live, live); // heuristics: a refill that reads an old value is one refill late
+    p->roots = roots;
+    gm_store_rlx(&p->goal, goal);
+    gm_store_rlx(&p->trigger, goal); // A2
+}
+
+/* ==========================================================================================
+ * >>mark   shade, scan, drain, termination                                         floor 4
+ * ==========================================================================================
+ * OWNS        struct gm_mark (queue of spans, root jobs, who works), struct gomem_marker per worker
+ * CALLS       base os pages span sizes types
+ * ORDER       queue: a span's colors are changed before it is pushed (acqrel), read after it is popped.
+ *             state: a worker's counters are written before it says that it is idle (acqrel)
+ * INVARIANTS  M1  white: mark 0; grey: mark 1, scanned 0; black: both. An object on a marker's stack is
+ *                 black already: it is scanned before the marker rests
+ *             M2  what is grey and on no stack lies in a span whose queued flag is 1, and each such span is
+ *                 in the queue once or is being taken
+ *             M3  a marker is idle only with an empty stack after it saw no job and an empty queue
+ *             M4  when all are idle, nothing is grey
+ * WHY         Depth-first from a small stack per worker, since a child's span, descriptor and bits are in
+ *             the cache of who just touched the parent. What does not fit, or what idle workers may
+ *             have, becomes grey again and its span goes to a shared queue: each record has one link,
+ *             so no mark stack can overflow, and giving up costs nothing. Large objects and roots are cut
+ *             to pieces, which are claimed one by one.
+ *             A lookup touches the descriptor, the class table and one line of colors; the span's
+ *             record is read for typed objects only.
+ */
+enum {
+    GM_MARK_STACK = 8192,
+    GM_PIECE = 128 * 1024,
+    GM_PIECE_PAGES = GM_PIECE / GM_PAGE,
+    GM_READ = 64 * 1024
+};
+enum { GM_JOB_BOTH = 1, GM_JOB_FOREIGN = 2 }; // look words up as w and w - 1; may not be readable
+
+struct gm_job {      // a range of roots
+    uintptr_t start; //
+    size_t size;     // bytes
+    unsigned flags;  // GM_JOB_…
+};
+
+struct gm_mark {
+    struct gm_pages *pages; // const while marking
+    struct gm_types *types; // const
+    uintptr_t mask;         // and-ed to each word
+    uint64_t queue;         // {tag 32, page + 1 32}. atomic: acqrel
+    uint32_t state;         // {idle 16, workers 16}, or GM_MARK_DONE. atomic: acqrel
+    uint32_t next_job;      // atomic: rlx
+    struct gm_job *jobs;    // const while marking
+    size_t njobs, room;     //
+    bool full;              // a job had no room
+};
+#define GM_MARK_DONE UINT32_MAX
+
+struct gomem_marker {        // owner: worker
+    uintptr_t base, mask;    // copies of what each lookup needs
+    size_t size, top;        // bytes of heap; entries of stack
+    const uint32_t *desc;    //
+    char *colors;            //
+    struct gm_mark *mark;    //
+    uint64_t bytes, objects; // marked by this worker
+    uintptr_t *stack;        // addresses of black objects to scan (M1)
+    char *buffer;            // GM_READ bytes for foreign ranges
+    bool alone;              // no other worker: bits need no atomics
+};
+
+GM_PRIVATE bool gm_mark_init_marker(struct gomem_marker *m, struct gm_meta *meta) {
+    if (m->stack) return true;
+    char *room = gm_pages_meta(meta, GM_MARK_STACK * sizeof *m->stack + GM_READ);
+    if (!room) return false;
+    m->buffer = room;
+    m->stack = (uintptr_t *)(void *)(room + GM_READ);
+    return true;
+}
+
+GM_PRIVATE void gm_mark_begin(struct gomem_marker *m, struct gm_mark *mark, bool alone) {
+    m->base = mark->pages->base;
+    m->size = mark->pages->size;
+    m->desc = mark->pages->desc;
+    m->colors = mark->pages->color_area;
+    m->mask = mark->mask;
+    m->mark = mark;
+    m->alone = alone;
+    m->top = 0;
+    m->bytes = m->objects = 0;
+}
+
+// Puts a span with something grey into the queue, once.
+GM_PRIVATE void gm_mark_enqueue(struct gm_mark *mark, struct gm_span *s) {
+    if (gm_swap_acqrel(&s->queued, 1u))
+        return; // pairs with gm_mark_pop's: who takes it sees our colors (M2)
+    uint64_t head = gm_load_rlx(&mark->queue), next;
+    do {
+        gm_store_rlx(&s->queue_next, (uint32_t)head);
+        next = ((head >> 32) + 1) << 32 | (s->page + 1);
+    } while (
+        !gm_cas_acqrel(&mark->queue, &head, next)); // pairs with gm_mark_pop: the link is written
+}
+
+GM_PRIVATE struct gm_span *gm_mark_pop(struct gm_mark *mark) {
+    uint64_t head = gm_load_acq(&mark->queue),
+             next; // pairs with gm_mark_enqueue: its link and colors
+    struct gm_span *s;
+    do {
+        if (!(uint32_t)head) return NULL;
+        s = gm_span_at(mark->pages, (uint32_t)head - 1);
+        next = ((head >> 32) + 1) << 32 |
+               gm_load_rlx(&s->queue_next);              // may be stale: then the tag differs
+    } while (!gm_cas_acqrel(&mark->queue, &head, next)); // pairs with gm_mark_enqueue
+    (void)gm_swap_acqrel(&s->queued,
+                         0u); // pairs with gm_mark_enqueue: what is shaded later queues it again
+    return s;
+}
+
+// Sets a bit; true if this call did it.
+GM_ALWAYS bool gm_mark_set(uint64_t *word, uint64_t bit, bool alone) {
+    if (alone) {
+        uint64_t old = gm_load_rlx(word);
+        gm_store_rlx(word, old | bit); // nobody else writes
+        return !(old & bit);
+    }
+    return !(gm_or_rlx(word, bit) &
+             bit); // who scans is decided by the or; data is ordered by the stop
+}
+
+GM_COLD GM_PRIVATE void gm_mark_large(struct gomem_marker *m, size_t page, uint32_t desc) {
+    struct gm_span *s = gm_span_at(m->mark->pages, gm_pages_first(m->mark->pages, page, desc));
+    struct gm_color *c = gm_span_colors(m->mark->pages, s->page);
+    if (!(c->alloc & ~c->freed & 1) || c->mark & 1 || !gm_mark_set(&c->mark, 1, m->alone)) return;
+    m->bytes += s->size;
+    m->objects++;
+    if (s->kind != GM_NOSCAN) gm_mark_enqueue(m->mark, s); // M2: all its pieces are grey
+}
+
+// The stack is full, or others are idle: the oldest half becomes grey again, for anybody.
+GM_COLD GM_PRIVATE void gm_mark_spill(struct gomem_marker *m) {
+    struct gm_pages *p = m->mark->pages;
+    size_t n = (m->top + 1) / 2;
+    for (size_t i = 0; i < n; i++) {
+        struct gm_span *s = gm_span_find(p, m->stack[i]);
+        uint32_t index = gm_span_index(p, s, m->stack[i]);
+        struct gm_color *c = &gm_span_colors(p, s->page)[index / 64];
+        (void)gm_and_rlx(&c->scanned,
+                         ~((uint64_t)1 << index % 64)); // grey; the queue's swap orders it
+        gm_mark_enqueue(m->mark, s);
+    }
+    m->top -= n;
+    memmove(m->stack, m->stack + n, m->top * sizeof *m->stack);
+}
+
+// Shades what a word points to: white becomes black, and goes to the stack if it holds pointers.
+GM_ALWAYS void gm_mark_shade(struct gomem_marker *m, uintptr_t word, bool alone) {
+    uintptr_t offset = (word & m->mask) - m->base;
+    if (GOMEM_I_LIKELY(offset >= m->size)) return;
+    size_t page = offset >> GM_PAGE_SHIFT;
+    uint32_t desc = gm_load_rlx(&m->desc[page]);
+    unsigned kind = desc & 15, class = desc >> 4 & 255;
+    if (!GM_IN(GM_SET_COLLECTED, kind)) return;
+    if (GOMEM_I_UNLIKELY(!class)) {
+        gm_mark_large(m, page, desc);
+        return;
+    }
+    size_t first = page - (desc >> 12);
+    uint64_t within = offset - (first << GM_PAGE_SHIFT);
+    uint32_t index = (uint32_t)(within * gm_sizes_table[class].magic >> 32); // Z1
+    struct gm_color *c = (struct gm_color *)(void *)(m->colors + first * GM_COLOR_BYTES) +
+                         index / 64;
+    uint64_t bit = (uint64_t)1 << index % 64;
+    if (!(c->alloc & ~c->freed & bit) || c->mark & bit) return;
+    if (!gm_mark_set(&c->mark, bit, alone)) return;
+    m->bytes += gm_sizes_table[class].size;
+    m->objects++;
+    if (kind == GM_NOSCAN) return;
+    (void)gm_mark_set(&c->scanned, bit, alone); // M1
+    uintptr_t object = m->base + (first << GM_PAGE_SHIFT) +
+                       (uintptr_t)index * gm_sizes_table[class].size;
+    __builtin_prefetch((const void *)object);
+    if (GOMEM_I_UNLIKELY(m->top == GM_MARK_STACK)) gm_mark_spill(m);
+    m->stack[m->top++] = object;
+}
+
+GM_NO_SANITIZE GM_ALWAYS void gm_mark_words(struct gomem_marker *m, uintptr_t start, size_t size,
+                                            bool alone) {
+    const uintptr_t *word = (const uintptr_t *)start;
+    for (size_t i = 0; i < size / GM_WORD; i++) gm_mark_shade(m, gm_load_rlx(&word[i]), alone);
+}
+
+// Precise: the type's fields, repeated for each element.
+GM_NO_SANITIZE GM_PRIVATE void gm_mark_fields(struct gomem_marker *m,
+                                              const struct gm_type_record *t, uintptr_t start,
+                                              size_t size) {
+    for (size_t at = 0; at + t->size <= size; at += t->size)
+        for (size_t i = 0; i < t->nfields; i++) {
+            const uintptr_t *word = (const uintptr_t *)(start + at + t->fields[i].offset);
+            size_t n = t->fields[i].words;
+            if (!n) { // flexible: all words to the end, and no further element
+                n = (size - t->fields[i].offset) / GM_WORD;
+                for (size_t k = 0; k < n; k++) gm_mark_shade(m, gm_load_rlx(&word[k]), m->alone);
+                at = size;
+                continue;
+            }
+            for (size_t k = 0; k < n; k++) gm_mark_shade(m, gm_load_rlx(&word[k]), m->alone);
+        }
+}
+
+GM_NO_SANITIZE GM_PRIVATE void gm_mark_typed(struct gomem_marker *m, const struct gm_span *s,
+                                             uintptr_t start, size_t size) {
+    const struct gm_type_record *t = gm_types_shape(m->mark->types, s->shape)->type;
+    if (t->mark) t->mark((const void *)start, size, m);
+    else gm_mark_fields(m, t, start, size);
+}
+
+// Scans the object that starts at an address; it is black.
+GM_NO_SANITIZE GM_ALWAYS void gm_mark_scan(struct gomem_marker *m, uintptr_t object, bool alone) {
+    size_t page = (object - m->base) >> GM_PAGE_SHIFT;
+    uint32_t desc = gm_load_rlx(&m->desc[page]);
+    size_t size = gm_sizes_table[desc >> 4 & 255].size;
+    if (GOMEM_I_LIKELY((desc & 15) != GM_TYPED)) gm_mark_words(m, object, size, alone);
+    else gm_mark_typed(m, gm_span_at(m->mark->pages, page - (desc >> 12)), object, size);
+}
+
+GM_NO_SANITIZE GM_ALWAYS void gm_mark_drain_as(struct gomem_marker *m, bool alone) {
+    unsigned until_share = 64;
+    while (m->top) {
+        gm_mark_scan(m, m->stack[--m->top], alone);
+        if (alone || --until_share) continue;
+        until_share = 64;
+        if (m->top > 1 && gm_load_rlx(&m->mark->state) >> 16)
+            gm_mark_spill(m); // somebody is idle: a hint
+    }
+}
+GM_NOINLINE GM_NO_SANITIZE static void gm_mark_drain_alone(struct gomem_marker *m) {
+    gm_mark_drain_as(m, true);
+}
+GM_NOINLINE GM_NO_SANITIZE static void gm_mark_drain_shared(struct gomem_marker *m) {
+    gm_mark_drain_as(m, false);
+}
+GM_PRIVATE void gm_mark_drain(struct gomem_marker *m) {
+    if (m->alone) gm_mark_drain_alone(m);
+    else gm_mark_drain_shared(m);
+}
+
+// Claims up to four grey pieces of a large object, leaves the others to anybody, and scans them.
+GM_NO_SANITIZE GM_PRIVATE void gm_mark_take_large(struct gomem_marker *m, struct gm_span *s) {
+    uintptr_t start = gm_span_start(m->mark->pages, s);
+    struct gm_color *c = gm_span_colors(m->mark->pages, s->page);
+    if (s->kind == GM_TYPED) { // an element may cross pieces: in one
+        if (gm_mark_set(&c->scanned, 1, m->alone)) gm_mark_typed(m, s, start, s->size);
+        return;
+    }
+    size_t pieces = (s->size + GM_PIECE - 1) / GM_PIECE, claimed[4], n = 0;
+    for (size_t i = 0; i < pieces && n < 4; i++)
+        if (gm_mark_set(&c[i / 64].scanned, (uint64_t)1 << i % 64, m->alone)) claimed[n++] = i;
+    if (n == 4) gm_mark_enqueue(m->mark, s);
+    for (size_t i = 0; i < n; i++) {
+        size_t at = claimed[i] * GM_PIECE;
+        gm_mark_words(m, start + at, GM_MIN(s->size - at, (size_t)GM_PIECE), m->alone);
+        gm_mark_drain(m);
+    }
+}
+
+// Takes the grey slots of a span from the queue and scans them, in address order.
+GM_NO_SANITIZE GM_PRIVATE void gm_mark_take(struct gomem_marker *m, struct gm_span *s) {
+    if (!s->class) {
+        gm_mark_take_large(m, s);
+        gm_mark_drain(m);
+        return;
+    }
+    struct gm_color *c = gm_span_colors(m->mark->pages, s->page);
+    for (unsigned i = 0; i < gm_span_groups(s); i++) {
+        uint64_t marked = s->kind == GM_ROOT ? c[i].alloc & ~c[i].freed
+                                             : gm_load_rlx(&c[i].mark); // R7
+        uint64_t grey = marked & ~gm_load_rlx(&c[i].scanned);
+        if (grey) grey &= ~gm_or_rlx(&c[i].scanned, grey); // exactly one worker gets each bit
+        for (; grey; grey &= grey - 1) {
+            gm_mark_scan(m, gm_span_slot(m->mark->pages, s, i * 64 + gm_base_ctz(grey)), false);
+            if (m->top > GM_MARK_STACK / 2) gm_mark_drain(m);
+        }
+    }
+    gm_mark_drain(m);
+}
+
+// ---- roots ----
+
+GM_PRIVATE bool gm_mark_add_job(struct gm_mark *mark, uintptr_t start, uintptr_t end,
+                                unsigned flags) {
+    start = gm_base_round_up(start, GM_WORD);
+    end &= ~(uintptr_t)(GM_WORD - 1);
+    for (; start < end; start += GM_MIN(end - start, (size_t)GM_PIECE)) {
+        if (mark->njobs == mark->room) {
+            mark->full = true;
+            return false;
+        }
+        mark->jobs[mark->njobs++] = (struct gm_job){start, GM_MIN(end - start, (size_t)GM_PIECE),
+                                                    flags};
+    }
+    return true;
+}
+
+GM_NO_SANITIZE GM_PRIVATE void gm_mark_range(struct gomem_marker *m, uintptr_t start, size_t size,
+                                             unsigned flags) {
+    const uintptr_t *word = (const uintptr_t *)start;
+    for (size_t i = 0; i < size / GM_WORD; i++) {
+        uintptr_t w = gm_load_rlx(&word[i]);
+        if ((w & m->mask) - m->base > m->size) continue; // neither w nor w - 1 is ours
+        gm_mark_shade(m, w, false);
+        if (flags & GM_JOB_BOTH && !GM_BUG(1)) gm_mark_shade(m, (w & m->mask) - 1, false);
+    }
+}
+
+// A range that may have gone: read through the kernel, page by page where a piece fails.
+GM_PRIVATE void gm_mark_foreign(struct gomem_marker *m, uintptr_t start, size_t size,
+                                unsigned flags) {
+    while (size) {
+        size_t want = GM_MIN(size, (size_t)GM_READ);
+        size_t n = gm_os_read_foreign(m->buffer, start, want);
+        if (n) gm_mark_range(m, (uintptr_t)m->buffer, n, flags);
+        n = n ? n & ~(size_t)(GM_WORD - 1)
+              : GM_MIN(want, 4096 - start % 4096); // skip what cannot be read
+        if (!n) n = GM_MIN(want, (size_t)GM_WORD);
+        start += n;
+        size -= n;
+    }
+}
+
+GM_PRIVATE bool gm_mark_next_job(struct gomem_marker *m) {
+    struct gm_mark *mark = m->mark;
+    if (gm_load_rlx(&mark->next_job) >= mark->njobs) return false;
+    uint32_t i = gm_add_rlx(&mark->next_job, 1u); // each number is taken once
+    if (i >= mark->njobs) return false;
+    struct gm_job *job = &mark->jobs[i];
+    if (job->flags & GM_JOB_FOREIGN) gm_mark_foreign(m, job->start, job->size, job->flags);
+    else gm_mark_range(m, job->start, job->size, job->flags);
+    gm_mark_drain(m);
+    return true;
+}
+
+// ---- termination ----
+
+// Waits for work; false: there is none left, for anybody (M3, M4).
+GM_PRIVATE bool gm_mark_rest(struct gm_mark *mark) {
+    uint32_t s = gm_add_acqrel(&mark->state, 1u << 16) +
+                 (1u << 16); // pairs with the cas below: our counters
+    for (unsigned spins = 0;; spins++) {
+        if (s == GM_MARK_DONE) return false;
+        if (s >> 16 == (s & 0xffff)) {
+            if (gm_cas_acqrel(&mark->state, &s, GM_MARK_DONE))
+                return false; // pairs with the add above
+            continue;
+        }
+        if ((uint32_t)gm_load_acq(&mark->queue)) { // pairs with gm_mark_enqueue
+            uint32_t busy = s - (1u << 16);
+            if (gm_cas_acqrel(&mark->state, &s, busy)) return true; // pairs with the add above
+            continue;
+        }
+        if (spins < 200) gm_os_pause();
+        else (void)sched_yield();
+        s = gm_load_acq(&mark->state); // pairs with the add above
+    }
+}
+
+// Joins the marking; false: it is over.
+GM_PRIVATE bool gm_mark_join(struct gm_mark *mark) {
+    uint32_t s = gm_load_acq(
+        &mark->state); // pairs with the coordinator's store: jobs and colors are ready
+    while (s != GM_MARK_DONE)
+        if (gm_cas_acqrel(&mark->state, &s, s + 1)) return true; // pairs with gm_mark_rest
+    return false;
+}
+
+// Marks until nothing is grey. The caller has joined.
+GM_PRIVATE void gm_mark_work(struct gomem_marker *m) {
+    do {
+        struct gm_span *s;
+        while (gm_mark_next_job(m)) {}
+        while ((s = gm_mark_pop(m->mark)) != NULL) gm_mark_take(m, s);
+    } while (gm_mark_rest(m->mark));
+}
+
+/* ==========================================================================================
+ * >>writes   what was written while marking: the stop source                       floor 4
+ * ==========================================================================================
+ * OWNS        struct gm_writes
+ * CALLS       base
+ * INVARIANTS  W1  while armed nobody writes: the source reports 0 pages because there are none
+ * WHY         The collector asks three questions of any source: arm, collect, disarm. Here the answer to
+ *             the second is a theorem, and the assertion is its proof: the world stays stopped between
+ *             the first and the third.
+ */
+struct gm_writes {
+    uint32_t epoch; // of the stop in which it was armed, 0: not armed. owner: coordinator
+};
+
+GM_PRIVATE const char *gm_writes_name(void) { return "stw"; }
+
+GM_PRIVATE void gm_writes_arm_stopped(struct gm_writes *w, uint32_t epoch) {
+    gm_assert(!w->epoch && epoch);
+    w->epoch = epoch;
+}
+
+// Pages written since arm.
+GM_PRIVATE size_t gm_writes_collect_stopped(const struct gm_writes *w, uint32_t epoch) {
+    gm_assert(w->epoch == epoch); // W1
+    (void)w, (void)epoch;
+    return 0;
+}
+
+GM_PRIVATE void gm_writes_disarm_stopped(struct gm_writes *w) { w->epoch = 0; }
+#endif // GOMEM_I_COLLECTOR
+
+#if GOMEM_I_COLLECTOR
+/* ==========================================================================================
+ * >>sweep   marked spans become allocatable again                                  floor 4
+ * ==========================================================================================
+ * OWNS        struct gm_sweep (the generation)
+ * CALLS       base os sync stats pages span sizes heap central guard
+ * LOCKS       CENTRAL, then HEAP
+ * ORDER       bits are rewritten before the span's generation is set (rel); who reads bits loads it (acq)
+ * INVARIANTS  S1  each collected span in use is swept exactly once per cycle
+ *             S2  nobody allocates from a span that is not swept
+ *             S3  an owned span's bits are rewritten, but only its owner gives it up or lists it
+ *             R6  live = (swept ? alloc : alloc & mark) & ~freed
+ * WHY         alloc := mark & ~freed, and the three other bits become 0: no object is touched, 64 slots
+ *             take a few instructions. Sweeping is lazy: by who needs a span of that class, by the
+ *             background thread, and before the heap grows.
+ *             span.generation:  G swept · G - 1 being swept · G - 2 not yet;  a cycle adds 2 to G.
+ */
+struct gm_sweep {
+    uint32_t generation; // G. stw; read anywhere
+};
+
+GM_INLINE unsigned gm_sweep_partial(const struct gm_sweep *w, bool swept) {
+    return (gm_load_rlx(&w->generation) / 2 & 1) ^ !swept; // changes in stops only
+}
+GM_INLINE unsigned gm_sweep_full(const struct gm_sweep *w, bool swept) {
+    return 2 + gm_sweep_partial(w, swept);
+}
+
+GM_INLINE bool gm_sweep_swept(const struct gm_sweep *w, const struct gm_span *s) {
+    return gm_load_acq(&s->generation) ==
+           gm_load_rlx(&w->generation); // pairs with gm_sweep_bits: bits are done
+}
+
+// Claims a span that is not swept; false: somebody else did.
+GM_PRIVATE bool gm_sweep_claim(const struct gm_sweep *w, struct gm_span *s) {
+    uint32_t old = gm_load_rlx(&w->generation) - 2;
+    return gm_cas_acqrel(&s->generation, &old,
+                         old + 1); // pairs with gm_sweep_bits' store of the last cycle
+}
+
+GM_NO_SANITIZE GM_PRIVATE void gm_sweep_fill(const struct gm_pages *p, const struct gm_span *s,
+                                             unsigned group, uint64_t dead) {
+    for (; dead; dead &= dead - 1)
+        memset((void *)gm_span_slot(p, s, group * 64 + gm_base_ctz(dead)), GM_POISON,
+               gm_span_slot_size(s));
+}
+
+// Rewrites the bits of a claimed span; returns the slots in use.
+GM_PRIVATE uint32_t gm_sweep_bits(const struct gm_sweep *w, const struct gm_pages *p,
+                                  const struct gm_guard *g, struct gm_shard *shared,
+                                  struct gm_span *s) {
+    struct gm_color *c = gm_span_colors(p, s->page);
+    uint32_t live = 0, died = 0;
+    for (unsigned i = 0; i < gm_span_groups(s); i++) {
+        uint64_t alloc = gm_load_rlx(&c[i].alloc);
+        uint64_t mark = gm_load_rlx(&c[i].mark);
+        uint64_t freed = gm_load_rlx(&c[i].freed);
+        if (freed)
+            freed = __atomic_exchange_n(&c[i].freed, 0, __ATOMIC_RELAXED); // one bit, one taker
+        uint64_t keep = mark & ~freed, dead = alloc & ~mark & ~freed;
+        if (GM_BUG(2)) keep = mark & (mark - 1), dead = 0;
+        live += gm_base_popcount(keep);
+        died += gm_base_popcount(dead);
+        if (GOMEM_I_UNLIKELY(g->poison)) gm_sweep_fill(p, s, i, dead);
+        gm_store_rlx(&c[i].alloc, keep);
+        gm_store_rlx(&c[i].mark, (uint64_t)0);
+        gm_store_rlx(&c[i].scanned, (uint64_t)0);
+    }
+    if (!s->class) // further pieces
+        for (size_t i = 64 * (size_t)GM_PIECE_PAGES; i < s->pages; i += 64 * (size_t)GM_PIECE_PAGES)
+            c[i / (64 * (size_t)GM_PIECE_PAGES)].scanned = 0;
+    if (died) {
+        gm_stats_shared(&shared->frees[s->class], died);
+        if (!s->class) gm_stats_shared(&shared->large_free, s->size);
+    }
+    s->used = live;
+    s->cursor = 0;
+    gm_store_rel(&s->generation, gm_load_rlx(&w->generation)); // pairs with gm_sweep_swept (S2)
+    return live;
+}
+
+// Sweeps an owned span for its owner, or in a stop (S3).
+GM_PRIVATE void gm_sweep_owned(const struct gm_sweep *w, const struct gm_pages *p,
+                               const struct gm_guard *g, struct gm_shard *shared,
+                               struct gm_span *s) {
+    if (gm_sweep_swept(w, s)) return;
+    if (gm_sweep_claim(w, s)) {
+        (void)gm_sweep_bits(w, p, g, shared, s);
+        return;
+    }
+    for (unsigned i = 0; !gm_sweep_swept(w, s); i++) // somebody is at it: a microsecond
+        if (i < 100) gm_os_pause();
+        else (void)sched_yield();
+}
+
+// Lists a span that was just swept and that nobody owns, or gives it back whole.
+GM_PRIVATE void gm_sweep_place(const struct gm_sweep *w, struct gm_heap *h, struct gm_central *c,
+                               struct gm_span *s) {
+    unsigned list = s->used < s->count ? gm_sweep_partial(w, true) : gm_sweep_full(w, true);
+    gm_sync_lock(&c->lock);
+    bool empty = !s->used ||
+                 (!s->class &&
+                  gm_load_rlx(&gm_span_colors(&h->pages, s->page)->freed)); // under the lock
+    if (!empty) gm_central_add_locked(c, &h->pages, list, s);
+    if (!s->class) s->bucket = !empty; // listed: see gm_alloc_give_large
+    gm_sync_unlock(&c->lock);
+    if (empty) gm_heap_put(h, s);
+}
+
+// Takes a span that is not swept out of its central and sweeps it: partial ones, then full ones. The
+// caller places it. NULL: none is left. (S1)
+GM_PRIVATE struct gm_span *gm_sweep_next(const struct gm_sweep *w, struct gm_heap *h,
+                                         const struct gm_guard *g, struct gm_shard *shared,
+                                         struct gm_central *c) {
+    unsigned partial = gm_sweep_partial(w, false), full = gm_sweep_full(w, false);
+    if (!gm_load_rlx(&c->list[partial]) && !gm_load_rlx(&c->list[full]))
+        return NULL; // filled in stops only
+    gm_sync_lock(&c->lock);
+    struct gm_span *s = gm_central_pop_locked(c, &h->pages, partial);
+    if (!s) s = gm_central_pop_locked(c, &h->pages, full);
+    if (s && !s->class) s->bucket = 0; // not listed
+    gm_sync_unlock(&c->lock);
+    if (!s) return NULL;
+    bool claimed = gm_sweep_claim(w, s);
+    gm_assert(claimed);
+    (void)claimed;
+    (void)gm_sweep_bits(w, &h->pages, g, shared, s);
+    return s;
+}
+
+// Sweeps and places up to n spans of a central; returns how many.
+GM_PRIVATE unsigned gm_sweep_some(const struct gm_sweep *w, struct gm_heap *h,
+                                  const struct gm_guard *g, struct gm_shard *shared,
+                                  struct gm_central *c, unsigned n) {
+    unsigned done = 0;
+    struct gm_span *s;
+    while (done < n && (s = gm_sweep_next(w, h, g, shared, c)) != NULL) {
+        gm_sweep_place(w, h, c, s);
+        done++;
+    }
+    return done;
+}
+
+// Is slot `index` of s live? (R6) Waits while s is being swept.
+GM_PRIVATE bool gm_sweep_live(const struct gm_sweep *w, const struct gm_pages *p,
+                              const struct gm_span *s, uint32_t index) {
+    const struct gm_color *c = &gm_span_colors(p, s->page)[index / 64];
+    if (index >= s->count) return false;
+    for (unsigned i = 0;; i++) {
+        uint32_t generation = gm_load_acq(&s->generation),
+                 now = gm_load_rlx(&w->generation); // pairs with gm_sweep_bits
+        uint64_t live = gm_load_rlx(&c->alloc) & ~gm_load_rlx(&c->freed);
+        if (generation != now && !GM_IN(GM_SET_COLLECTED, s->kind))
+            generation = now; // never swept (R7)
+        if (generation == now - 2) live &= gm_load_rlx(&c->mark);
+        __atomic_thread_fence(
+            __ATOMIC_ACQUIRE); // pairs with gm_sweep_bits: the bits are of that generation
+        if (generation == now ||
+            (generation == now - 2 && gm_load_rlx(&s->generation) == generation))
+            return live >> index % 64 & 1;
+        if (i < 100) gm_os_pause();
+        else (void)sched_yield();
+    }
+}
+#endif // GOMEM_I_COLLECTOR
+
+/* ==========================================================================================
+ * >>cache   a thread's magazines and runs, the depot                               floor 4
+ * ==========================================================================================
+ * OWNS        struct gm_cache, struct gm_depot, struct gm_engine (what all caches share)
+ * CALLS       base os sync stats sizes pages span heap central types guard pacer mark writes sweep
+ * LOCKS       CENTRAL, then HEAP
+ * ORDER       depot: a magazine's slots and head are written before its class's list is (acqrel)
+ * INVARIANTS  R1  a held slot (in [cursor, end) of a run) has alloc 1; while marking also mark and scanned
+ *             R2  outside the library a thread touches only {cursor, end} of its runs and its magazines
+ *             R4  a span has one owner at most; only the owner takes runs from it
+ *             R8  a magazine is touched by its thread alone; push stores the slot, then the top; pop stores
+ *                 only the top
+ *             K1  slots of a magazine: NULL, objects, up to the end of its 512 bytes: so an empty one pops
+ *                 NULL, and a full one's next slot begins a new 512
+ *             K2  a thread's magazines hold 1 MiB at most, the depot 16 MiB and 1 MiB a class
+ * WHY         free pushes to the caller's magazine, whoever allocated: no owner test, no remote path. What
+ *             overflows changes hands whole, one compare-and-swap for up to 63 objects; {index, tag}
+ *             over magazines that are never unmapped, since 16 tag bits would wrap within a time slice.
+ *             A magazine starts small and doubles with use, so that a thread that allocates once of each
+ *             class stays small.
+ *
+ *             a magazine of 5 with 3 objects:  | - … - | NULL | a | b | c | - | - |   512 bytes, aligned
+ *                                                                      ^ top
+ */
+struct gm_magazine { // head of a magazine, beside its slots
+    uint32_t next;   // index + 1 in a list of the depot. atomic: rlx
+    uint8_t bottom;  // slot of the NULL. owner
+    uint8_t top;     // slot of the topmost object, while in the depot. owner
+    uint8_t pad[2];  //
+    uint32_t spare;  //
+};
+
+struct gm_depot {
+    uint64_t full[GOMEM_CLASSES + 1];  // {tag 32, index + 1 32}. atomic: acqrel
+    uint64_t empty;                    // magazines without objects, of any class. atomic: acqrel
+    uint32_t bytes[GOMEM_CLASSES + 1]; // in full[class]. atomic: rlx
+    uint32_t total;                    // atomic: rlx
+    struct gm_lock lock;               // of the two below
+    uint32_t made, mapped;             // magazines used, and mapped
+};
+
+enum {
+    GM_KINDS_LISTED = GM_KINDS, // kinds that have centrals by class
+    GM_DEPOT_CLASS = 1024 * 1024,
+    GM_DEPOT_TOTAL = 16 * 1024 * 1024,
+    GM_THREAD_LIMIT = 1024 * 1024,
+    GM_RUN_BYTES = 4096,
+    GM_CHARGE = 32 * 1024
+};
+
+// What every thread's cache works on.
+struct gm_engine {
+    struct gm_heap heap;
+    struct gm_depot depot;
+    struct gm_central central[GM_KINDS][GOMEM_CLASSES + 1]; // [kind][class]; class 0: large
+    struct gm_meta meta;
+    struct gm_guard guard;
+    struct gm_stats stats;
+    uint32_t trims; // asked for so far: each thread trims itself at its next slow path. atomic: rlx
+#if GOMEM_I_COLLECTOR
+    struct gm_types types;
+    struct gm_pacer pacer;
+    struct gm_mark mark;
+    struct gm_writes writes;
+    struct gm_sweep sweep;
+    size_t live;    // bytes of collected objects, as charged. atomic: rlx
+    bool collected; // the collected heap has been used. atomic: acq/rel
+#endif
+};
+
+struct gm_cache {                    // owner: thread, in sections
+    gomem_i_cache hot;               // first: the TLS pointer leads here
+    struct gm_engine *engine;        // const
+    uint32_t number;                 // of the thread, for span.owner. const
+    uint32_t trims;                  // engine.trims as obeyed
+    size_t held;                     // bytes that its magazines can hold (K2)
+    size_t charged;                  // bytes of runs not yet added to engine.live
+    void **other[GOMEM_CLASSES + 1]; // the previous magazine's top, NULL: none
+    uint8_t cap[GOMEM_CLASSES + 1];  // objects in the class's next magazine, 0: not used yet
+    struct gm_shard stats;           //
+#if GOMEM_I_COLLECTOR
+    struct gm_span *scan[GOMEM_CLASSES + 1]; // spans that the runs are taken from (R4)
+    struct gm_span *noscan[GOMEM_CLASSES + 1];
+    struct gm_span **typed; // beside hot.typed
+    uint32_t typed_room;    // entries of both
+    uint8_t
+        warm[GOMEM_CLASSES + 1]; // spans taken of the class, saturating: populate ahead after a few
+#endif
+};
+
+// The magazine of caches that have none: empty and full at once. Never written.
+GM_PRIVATE void *const gm_cache_nothing[64] __attribute__((aligned(512))) = {NULL};
+#define GM_CACHE_NOTHING ((void **)(uintptr_t)&gm_cache_nothing[63])
+
+// ---- magazines and the depot ----
+
+GM_INLINE struct gm_magazine *gm_cache_head(const struct gm_pages *p, uint32_t index) {
+    return (struct gm_magazine *)(void *)(p->magazine_heads + (size_t)index * GM_HEAD_BYTES);
+}
+GM_INLINE void **gm_cache_slots(const struct gm_pages *p, uint32_t index) {
+    return (void **)(void *)(p->magazine_area + (size_t)index * 512);
+}
+GM_INLINE uint32_t gm_cache_index(const struct gm_pages *p, void **top) {
+    return (uint32_t)((size_t)((char *)top - p->magazine_area) / 512);
+}
+GM_INLINE unsigned gm_cache_slot(void **top) {
+    return (unsigned)((uintptr_t)top & 511) / (unsigned)sizeof(void *);
+}
+GM_INLINE unsigned gm_cache_count(const struct gm_pages *p, void **top) {
+    return gm_cache_slot(top) - gm_cache_head(p, gm_cache_index(p, top))->bottom;
+}
+enum { GM_MAGAZINE_LAST = 512 / sizeof(void *) - 1 };
+
+GM_PRIVATE void gm_cache_push_magazine(const struct gm_pages *p, uint64_t *list, uint32_t index) {
+    struct gm_magazine *m = gm_cache_head(p, index);
+    uint64_t head = gm_load_rlx(list), next;
+    do {
+        gm_store_rlx(&m->next, (uint32_t)head);
+        next = ((head >> 32) + 1) << 32 | (index + 1);
+    } while (!gm_cas_acqrel(list, &head, next)); // pairs with pop: slots and head are written
+}
+
+// Index + 1 of a magazine, now the caller's; 0: the list is empty.
+GM_PRIVATE uint32_t gm_cache_pop_magazine(const struct gm_pages *p, uint64_t *list) {
+    uint64_t head = gm_load_acq(list), next; // pairs with push
+    do {
+        if (!(uint32_t)head) return 0;
+        uint32_t after = gm_load_rlx(
+            &gm_cache_head(p, (uint32_t)head - 1)->next); // stale: then the tag differs
+        next = ((head >> 32) + 1) << 32 | after;
+    } while (!gm_cas_acqrel(list, &head, next)); // pairs with push: what we read was the list's
+    return (uint32_t)head;
+}
+
+// A magazine nobody has: index + 1, 0: no memory.
+GM_PRIVATE uint32_t gm_cache_new_magazine(struct gm_engine *e) {
+    struct gm_pages *p = &e->heap.pages;
+    uint32_t index = gm_cache_pop_magazine(p, &e->depot.empty);
+    if (index) return index;
+    gm_sync_lock(&e->depot.lock);
+    if (e->depot.made == e->depot.mapped) {
+        size_t from = e->depot.mapped, to = from + 1024;
+        if (to <= p->magazines && gm_pages_map_part(p, p->magazine_area, 512, from, to) &&
+            gm_pages_map_part(p, p->magazine_heads, GM_HEAD_BYTES, from, to))
+            e->depot.mapped = (uint32_t)to;
+    }
+    index = e->depot.made < e->depot.mapped ? ++e->depot.made : 0;
+    gm_sync_unlock(&e->depot.lock);
+    return index;
+}
+
+// Makes an empty magazine for `cap` objects the top to use.
+GM_PRIVATE void **gm_cache_open(const struct gm_pages *p, uint32_t index, unsigned cap) {
+    void **slots = gm_cache_slots(p, index);
+    unsigned bottom = GM_MAGAZINE_LAST - cap;
+    slots[bottom] = NULL; // K1
+    gm_cache_head(p, index)->bottom = (uint8_t)bottom;
+    return slots + bottom;
+}
+
+// Doubles the class's magazines while the thread's limit allows (K2).
+GM_PRIVATE unsigned gm_cache_grow(struct gm_cache *t, unsigned class) {
+    unsigned size = gm_sizes_table[class].size, most = gm_sizes_magazine(class),
+             old = t->cap[class];
+    unsigned cap = old ? old * 2 : size >= 512 ? 1 : 512 / size;
+    if (cap > most) cap = most;
+    if (old && t->held + (size_t)(cap - old) * size * 2 > GM_THREAD_LIMIT) return old;
+    t->held += (size_t)(cap - old) * size * 2;
+    t->cap[class] = (uint8_t)cap;
+    return cap;
+}
+
+// ---- manual objects: spans to magazines and back ----
+
+// Takes up to n free slots of s, lowest first; out is filled from its end, so that it pops in address order.
+GM_PRIVATE unsigned gm_cache_take_slots_locked(const struct gm_pages *p, struct gm_span *s,
+                                               void **out, unsigned n) {
+    uint64_t *bits = gm_span_bits(p, s->page);
+    unsigned taken = 0;
+    uint32_t size = gm_sizes_table[s->class].size, last = 0;
+    uintptr_t start = gm_span_start(p, s);
+    for (unsigned w = 0; taken < n && w < gm_span_groups(s); w++) {
+        uint64_t free = ~bits[w];
+        if (w == s->count / 64) free &= ~(~(uint64_t)0 << s->count % 64); // N3
+        for (; free && taken < n; free &= free - 1) {
+            last = w * 64 + gm_base_ctz(free);
+            bits[w] |= free & (0 - free);
+            if (GOMEM_I_CHECK) (void)gm_or_rlx(&gm_span_cached(p, s->page)[w], free & (0 - free));
+            out[-(int)++taken] = (void *)(start + (uintptr_t)last * size);
+        }
+    }
+    s->used += taken;
+    if (taken && last >= s->fresh) s->fresh = last + 1; // N2
+    return taken;
+}
+
+enum { GM_UNLISTED = 255 };
+
+// Puts a manual span into the list it belongs to, or takes it out when it is full (C1).
+GM_PRIVATE void gm_cache_relist_locked(struct gm_central *c, const struct gm_pages *p,
+                                       struct gm_span *s) {
+    unsigned bucket = s->used == s->count ? GM_UNLISTED : gm_central_bucket(s);
+    if (bucket == s->bucket) return;
+    if (s->bucket != GM_UNLISTED) gm_central_remove_locked(c, p, s->bucket, s);
+    if (bucket != GM_UNLISTED) gm_central_add_locked(c, p, bucket, s);
+    s->bucket = (uint8_t)bucket;
+}
+
+// Fills out[-n … -1] from the fullest spans; returns how many.
+GM_PRIVATE unsigned gm_cache_fill(struct gm_engine *e, unsigned class, void **out, unsigned n) {
+    struct gm_central *c = &e->central[GM_MANUAL][class];
+    struct gm_pages *p = &e->heap.pages;
+    unsigned done = 0;
+    gm_sync_lock(&c->lock);
+    while (done < n) {
+        struct gm_span *s = NULL;
+        for (unsigned b = 0; !s && b < GM_LISTS; b++) s = gm_central_first_locked(c, p, b);
+        if (!s) {
+            if (done) break; // what there is will do
+            s = gm_heap_take(&e->heap, GM_MANUAL, class, 0, 0);
+            if (!s) break;
+            s->bucket = GM_UNLISTED;
+            gm_heap_publish(&e->heap, s);
+        }
+        done += gm_cache_take_slots_locked(p, s, out - done, n - done);
+        gm_cache_relist_locked(c, p, s);
+    }
+    gm_sync_unlock(&c->lock);
+    return done;
+}
+
+// What is wrong with an object that comes back to its span; GM_MESSAGE_COUNT: nothing.
+GM_PRIVATE enum gm_message gm_cache_wrong(const struct gm_pages *p, const struct gm_span *s,
+                                          uint32_t index, uintptr_t word) {
+    if (index >= s->count || gm_span_slot(p, s, index) != word) return GM_MSG_INTERIOR;
+    if (!(gm_span_bits(p, s->page)[index / 64] >> index % 64 & 1)) return GM_MSG_DOUBLE_FREE;
+    return GM_MESSAGE_COUNT;
+}
+
+// Returns n objects of a class to their spans: neighbours come in a row, so the span is looked up once for
+// many. Empty spans go back to the page heap, but for one where it is the last.
+GM_PRIVATE void gm_cache_return(struct gm_engine *e, unsigned class, void **objects, unsigned n) {
+    struct gm_central *c = &e->central[GM_MANUAL][class];
+    struct gm_pages *p = &e->heap.pages;
+    enum gm_message wrong = GM_MESSAGE_COUNT;
+    void *bad = NULL;
+    gm_sync_lock(&c->lock);
+    for (unsigned i = 0; i < n;) {
+        struct gm_span *s = gm_span_find(p, (uintptr_t)objects[i]);
+        uintptr_t start = gm_span_start(p, s), size = (uintptr_t)s->pages * GM_PAGE;
+        uint64_t *bits = gm_span_bits(p, s->page);
+        for (; i < n && (uintptr_t)objects[i] - start < size; i++) {
+            uint32_t index = gm_span_index(p, s, (uintptr_t)objects[i]);
+            enum gm_message w = gm_cache_wrong(p, s, index, (uintptr_t)objects[i]);
+            if (GOMEM_I_UNLIKELY(w != GM_MESSAGE_COUNT)) {
+                wrong = w;
+                bad = objects[i];
+                continue;
+            }
+            bits[index / 64] &= ~((uint64_t)1 << index % 64);
+            if (GOMEM_I_CHECK)
+                (void)gm_and_rlx(&gm_span_cached(p, s->page)[index / 64],
+                                 ~((uint64_t)1 << index % 64));
+            s->used--;
+        }
+        gm_cache_relist_locked(c, p, s);
+        if (!s->used && (s->prev || s->next || c->list[0] | c->list[1] | c->list[2])) {
+            gm_central_remove_locked(c, p, s->bucket, s);
+            gm_heap_put(&e->heap, s);
+        }
+    }
+    gm_sync_unlock(&c->lock);
+    gm_heap_trim(&e->heap);
+    if (GOMEM_I_UNLIKELY(bad)) gm_guard_misuse(&e->guard, p, wrong, bad);
+}
+
+// Gives a magazine with objects away: to the depot while it has room, else to the spans.
+GM_PRIVATE void gm_cache_give_magazine(struct gm_cache *t, unsigned class, void **top, bool depot) {
+    struct gm_engine *e = t->engine;
+    struct gm_pages *p = &e->heap.pages;
+    uint32_t index = gm_cache_index(p, top);
+    struct gm_magazine *m = gm_cache_head(p, index);
+    unsigned n = gm_cache_count(p, top);
+    uint32_t bytes = n * gm_sizes_table[class].size;
+    if (n) gm_stats_own(&t->stats.manual_frees[class], n);
+    if (n && depot && gm_load_rlx(&e->depot.bytes[class]) + bytes <= GM_DEPOT_CLASS &&
+        gm_load_rlx(&e->depot.total) + bytes <=
+            GM_DEPOT_TOTAL) { // K2: bounds, exact to a few magazines
+        m->top = (uint8_t)gm_cache_slot(top);
+        (void)gm_add_rlx(&e->depot.bytes[class], bytes);
+        (void)gm_add_rlx(&e->depot.total, bytes);
+        gm_cache_push_magazine(p, &e->depot.full[class], index);
+        return;
+    }
+    if (n) gm_cache_return(e, class, top - n + 1, n);
+    gm_cache_push_magazine(p, &e->depot.empty, index);
+}
+
+// A magazine with objects from the depot: its top, NULL: none.
+GM_PRIVATE void **gm_cache_from_depot(struct gm_engine *e, unsigned class) {
+    struct gm_pages *p = &e->heap.pages;
+    uint32_t index = gm_cache_pop_magazine(p, &e->depot.full[class]);
+    if (!index) return NULL;
+    struct gm_magazine *m = gm_cache_head(p, index - 1);
+    uint32_t bytes = (uint32_t)(m->top - m->bottom) * gm_sizes_table[class].size;
+    (void)gm_sub_rlx(&e->depot.bytes[class], bytes);
+    (void)gm_sub_rlx(&e->depot.total, bytes);
+    return gm_cache_slots(p, index - 1) + m->top;
+}
+
+GM_INLINE void gm_cache_set_top(struct gm_cache *t, unsigned class, void **top) { // R8
+    gm_signal_fence();
+    gm_store_rlx(&t->hot.top[class], top);
+}
+
+// Pops from the loaded magazine; NULL: it is empty.
+GM_INLINE void *gm_cache_pop(struct gm_cache *t, unsigned class) {
+    void **top = t->hot.top[class];
+    void *p = *top;
+    if (p) gm_cache_set_top(t, class, top - 1);
+    return p;
+}
+
+// The loaded magazine is empty: the previous one, the depot, the spans. False: no memory.
+GM_PRIVATE bool gm_cache_refill_manual(struct gm_cache *t, unsigned class) {
+    struct gm_engine *e = t->engine;
+    struct gm_pages *p = &e->heap.pages;
+    void **loaded = t->hot.top[class], **other = t->other[class];
+    if (other && *other) {
+        t->other[class] = loaded;
+        gm_cache_set_top(t, class, other);
+        return true;
+    }
+    void **full = gm_cache_from_depot(e, class);
+    if (full) {
+        gm_stats_own(&t->stats.manual_mallocs[class], gm_cache_count(p, full));
+        if (loaded != GM_CACHE_NOTHING)
+            gm_cache_push_magazine(p, &e->depot.empty, gm_cache_index(p, loaded));
+        if (!t->cap[class]) (void)gm_cache_grow(t, class);
+        gm_cache_set_top(t, class, full);
+        return true;
+    }
+    unsigned cap = gm_cache_grow(t, class);
+    uint32_t index = loaded == GM_CACHE_NOTHING ? gm_cache_new_magazine(e)
+                                                : gm_cache_index(p, loaded) + 1;
+    if (!index) return false;
+    void **slots = gm_cache_slots(p, index - 1);
+    unsigned n = gm_cache_fill(e, class, slots + GM_MAGAZINE_LAST + 1, cap);
+    void **bottom = gm_cache_open(p, index - 1, cap);
+    if (n && n < cap) memmove(bottom + 1, slots + GM_MAGAZINE_LAST + 1 - n, n * sizeof *slots);
+    gm_cache_set_top(t, class, bottom + n);
+    gm_stats_own(&t->stats.manual_mallocs[class], n);
+    return n != 0;
+}
+
+// The loaded magazine is full: makes room for one object. False: no memory for a magazine.
+GM_PRIVATE bool gm_cache_make_room(struct gm_cache *t, unsigned class) {
+    struct gm_pages *p = &t->engine->heap.pages;
+    void **loaded = t->hot.top[class], **other = t->other[class];
+    if (other && !*other) { // the previous one is empty
+        t->other[class] = loaded;
+        gm_cache_set_top(t, class, other);
+        return true;
+    }
+    unsigned cap = gm_cache_grow(t, class);
+    uint32_t index = gm_cache_new_magazine(t->engine);
+    if (!index) return false;
+    if (loaded != GM_CACHE_NOTHING) {
+        if (other && !GM_BUG(3)) gm_cache_give_magazine(t, class, other, true);
+        t->other[class] = loaded;
+    }
+    gm_cache_set_top(t, class, gm_cache_open(p, index - 1, cap));
+    return true;
+}
+
+// Gives all magazines of a class away.
+GM_PRIVATE void gm_cache_flush_class(struct gm_cache *t, unsigned class, bool depot) {
+    void **loaded = t->hot.top[class], **other = t->other[class];
+    gm_cache_set_top(t, class, GM_CACHE_NOTHING);
+    t->other[class] = NULL;
+    if (loaded != GM_CACHE_NOTHING) gm_cache_give_magazine(t, class, loaded, depot);
+    if (other) gm_cache_give_magazine(t, class, other, depot);
+    t->held -= (size_t)t->cap[class] * gm_sizes_table[class].size * 2;
+    t->cap[class] = 0;
+}
+
+GM_PRIVATE void gm_cache_flush_manual(struct gm_cache *t, bool depot) {
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++)
+        if (t->cap[c] || t->hot.top[c] != GM_CACHE_NOTHING) gm_cache_flush_class(t, c, depot);
+}
+
+// Empties the depot into the spans.
+GM_PRIVATE void gm_cache_drain_depot(struct gm_cache *t) {
+    struct gm_pages *p = &t->engine->heap.pages;
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++)
+        for (void **top; (top = gm_cache_from_depot(t->engine, c)) != NULL;) {
+            unsigned n = gm_cache_count(p, top);
+            gm_cache_return(t->engine, c, top - n + 1, n);
+            gm_cache_push_magazine(p, &t->engine->depot.empty, gm_cache_index(p, top));
+        }
+}
+
+#if GOMEM_I_COLLECTOR
+// ---- collected objects: runs ----
+
+GM_PRIVATE void gm_cache_charge(struct gm_cache *t, size_t bytes) {
+    t->charged += bytes;
+    if (t->charged < GM_CHARGE) return;
+    (void)gm_add_rlx(&t->engine->live, t->charged); // a heuristic counter
+    t->charged = 0;
+}
+
+// Slots of group i that may be taken: never handed out, or freed by hand.
+GM_INLINE uint64_t gm_cache_free_slots(const struct gm_color *c) {
+    return ~gm_load_rlx(&c->alloc) | gm_load_rlx(&c->freed);
+}
+
+// Takes the slots `bits` of a group for a run (R1).
+GM_INLINE void gm_cache_hold(struct gm_span *s, struct gm_color *c, uint64_t bits) {
+    uint64_t alloc = gm_load_rlx(&c->alloc);
+    s->used += gm_base_popcount(bits & ~alloc);
+    gm_store_rlx(&c->alloc, alloc | bits); // the owner alone writes it (R4)
+    if (GOMEM_I_UNLIKELY(gm_load_rlx(&c->freed) & bits))
+        (void)gm_and_rlx(&c->freed, ~bits); // others or
+}
+
+// Finds the next run of free slots of s, at most about 4 KiB: [*from, result). 0: there is none.
+GM_PRIVATE uint32_t gm_cache_find_run(const struct gm_pages *p, struct gm_span *s, uint32_t *from) {
+    struct gm_color *c = gm_span_colors(p, s->page);
+    uint32_t i = s->cursor, size = gm_sizes_table[s->class].size;
+    while (i < s->count) {
+        uint64_t free = gm_cache_free_slots(&c[i / 64]) >> i % 64;
+        if (free) {
+            i += gm_base_ctz(free);
+            break;
+        }
+        i = (i / 64 + 1) * 64;
+    }
+    if (i >= s->count) {
+        s->cursor = s->count;
+        return 0;
+    }
+    uint32_t end = i, limit = GM_MIN(s->count, i + GM_MAX(GM_RUN_BYTES / size, 1u));
+    while (end < limit) {
+        unsigned bit = end % 64;
+        uint64_t taken = ~gm_cache_free_slots(&c[end / 64]) >> bit;
+        unsigned n = GM_MIN(taken ? gm_base_ctz(taken) : 64 - bit, limit - end);
+        if (!n) break;
+        n = GM_MIN(n, 64 - bit);
+        gm_cache_hold(s, &c[end / 64], gm_base_ones(bit, n));
+        end += n;
+        if (bit + n < 64) break;
+    }
+    *from = i;
+    s->cursor = end;
+    return end;
+}
+
+// Takes a run from the owned span s, zeroes it, and makes it the thread's. False: s is used up.
+GM_PRIVATE bool gm_cache_take_run(struct gm_cache *t, gomem_i_run *run, struct gm_span *s) {
+    const struct gm_pages *p = &t->engine->heap.pages;
+    uint32_t from = 0, end = gm_cache_find_run(p, s, &from), size = gm_sizes_table[s->class].size;
+    if (!end) return false;
+    uintptr_t start = gm_span_slot(p, s, from);
+    uint32_t used = GM_MIN(end, s->fresh); // N2
+    if (used > from && !GM_BUG(4)) memset((void *)start, 0, (size_t)(used - from) * size);
+    if (end > s->fresh) s->fresh = end;
+    gm_stats_own(&t->stats.mallocs[s->class], end - from);
+    gm_cache_charge(t, (size_t)(end - from) * size);
+    run->end = start + (size_t)(end - from) * size;
+    gm_signal_fence();
+    gm_store_rlx(&run->cursor, start); // R3
+    return true;
+}
+
+// Lets go of a span: its run is empty or was given up.
+GM_PRIVATE void gm_cache_release_span(struct gm_cache *t, struct gm_central *c, struct gm_span *s) {
+    struct gm_engine *e = t->engine;
+    const struct gm_color *color = gm_span_colors(&e->heap.pages, s->page);
+    bool room = s->used < s->count;
+    gm_sweep_owned(&e->sweep, &e->heap.pages, &e->guard, &e->stats.shared, s); // R4
+    for (unsigned i = 0; !room && i < gm_span_groups(s); i++)
+        room = gm_load_rlx(&color[i].freed) != 0;
+    s->cursor = 0;
+    gm_store_rlx(&s->owner, 0u); // the central's lock publishes it
+    gm_sync_lock(&c->lock);
+    unsigned list = room ? gm_sweep_partial(&e->sweep, true) : gm_sweep_full(&e->sweep, true);
+    gm_central_add_locked(c, &e->heap.pages, list, s);
+    gm_sync_unlock(&c->lock);
+}
+
+// A span of c to take runs from: a swept one with room, one that sweeping gives room, a new one.
+GM_PRIVATE struct gm_span *gm_cache_next_span(struct gm_cache *t, struct gm_central *c) {
+    struct gm_engine *e = t->engine;
+    struct gm_pages *p = &e->heap.pages;
+    struct gm_span *s = NULL;
+    if (gm_load_rlx(&c->list[gm_sweep_partial(&e->sweep, true)])) {
+        gm_sync_lock(&c->lock);
+        s = gm_central_pop_locked(c, p, gm_sweep_partial(&e->sweep, true));
+        gm_sync_unlock(&c->lock);
+    }
+    for (unsigned i = 0; !s && i < 100; i++) { // S2
+        s = gm_sweep_next(&e->sweep, &e->heap, &e->guard, &e->stats.shared, c);
+        if (!s) break;
+        if (s->used < s->count) break;
+        gm_sweep_place(&e->sweep, &e->heap, c, s);
+        s = NULL;
+    }
+    if (!s) {
+        s = gm_heap_take(&e->heap, c->kind, c->class, 0, 0);
+        if (!s) return NULL;
+        s->shape = c->shape;
+        gm_store_rel(&s->generation,
+                     gm_load_rlx(&e->sweep.generation)); // pairs with gm_sweep_swept
+        gm_heap_publish(&e->heap, s);
+        size_t bytes = (size_t)s->pages * GM_PAGE;
+        if (s->clean && t->warm[c->class] >= 4)
+            gm_os_populate((void *)gm_span_start(p, s), GM_MIN(bytes, 64 * GM_KIB));
+        else if (t->warm[c->class] < 4) t->warm[c->class]++;
+    }
+    gm_store_rlx(&s->owner, t->number); // R4: we popped it, or made it
+    return s;
+}
+
+// Refills a run. False: no memory.
+GM_PRIVATE bool gm_cache_refill_run(struct gm_cache *t, gomem_i_run *run, struct gm_span **owned,
+                                    struct gm_central *c) {
+    for (;;) {
+        struct gm_span *s = *owned;
+        if (s) {
+            gm_sweep_owned(&t->engine->sweep, &t->engine->heap.pages, &t->engine->guard,
+                           &t->engine->stats.shared, s);
+            if (gm_cache_take_run(t, run, s)) return true;
+            *owned = NULL;
+            gm_store_rlx(&run->cursor, (uintptr_t)0);
+            run->end = 0;
+            gm_cache_release_span(t, c, s);
+        }
+        s = gm_cache_next_span(t, c);
+        if (!s) return false;
+        *owned = s;
+    }
+}
+
+// Gives up a run: its held slots were never handed out.
+GM_PRIVATE void gm_cache_release_run(struct gm_cache *t, gomem_i_run *run, struct gm_span **owned,
+                                     struct gm_central *c) {
+    struct gm_pages *p = &t->engine->heap.pages;
+    struct gm_span *s = *owned;
+    if (!s) return;
+    gm_sweep_owned(&t->engine->sweep, p, &t->engine->guard, &t->engine->stats.shared, s);
+    uint32_t from = run->cursor ? gm_span_index(p, s, run->cursor) : 0;
+    uint32_t end = run->cursor
+                       ? from + (uint32_t)((run->end - run->cursor) / gm_sizes_table[s->class].size)
+                       : 0;
+    struct gm_color *color = gm_span_colors(p, s->page);
+    for (uint32_t i = from; i < end; i++) color[i / 64].alloc &= ~((uint64_t)1 << i % 64);
+    s->used -= end - from;
+    gm_stats_own(&t->stats.frees[s->class], end - from);
+    gm_store_rlx(&run->cursor, (uintptr_t)0);
+    run->end = 0;
+    *owned = NULL;
+    gm_cache_release_span(t, c, s);
+}
+
+// Gives up all runs: the thread ends, or asks for it.
+GM_PRIVATE void gm_cache_flush_runs(struct gm_cache *t) {
+    struct gm_engine *e = t->engine;
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
+        gm_cache_release_run(t, &t->hot.scan[c], &t->scan[c], &e->central[GM_SCAN][c]);
+        gm_cache_release_run(t, &t->hot.noscan[c], &t->noscan[c], &e->central[GM_NOSCAN][c]);
+    }
+    for (uint32_t i = 1; i < t->hot.typed_count; i++)
+        if (t->typed[i])
+            gm_cache_release_run(t, &t->hot.typed[i], &t->typed[i],
+                                 &gm_types_shape(&e->types, i)->central);
+    (void)gm_add_rlx(&e->live, t->charged); // a heuristic counter
+    t->charged = 0;
+}
+
+// Room for the run of shape `number`. False: no memory.
+GM_PRIVATE bool gm_cache_typed_room(struct gm_cache *t, uint32_t number) {
+    if (number < t->hot.typed_count) return true;
+    uint32_t room = GM_MAX(t->typed_room * 2, 16u);
+    while (room <= number) room *= 2;
+    gomem_i_run *runs = gm_pages_meta(&t->engine->meta, room * sizeof *runs);
+    struct gm_span **spans = gm_pages_meta(&t->engine->meta, room * sizeof *spans);
+    if (!runs || !spans) {
+        gm_pages_meta_free(&t->engine->meta, runs, room * sizeof *runs);
+        return false;
+    }
+    if (t->typed_room) {
+        memcpy(runs, t->hot.typed, t->hot.typed_count * sizeof *runs);
+        memcpy(spans, t->typed, t->hot.typed_count * sizeof *spans);
+        gm_pages_meta_free(&t->engine->meta, t->hot.typed, t->typed_room * sizeof *runs);
+        gm_pages_meta_free(&t->engine->meta, t->typed, t->typed_room * sizeof *spans);
+    }
+    t->hot.typed = runs;
+    t->typed = spans;
+    t->typed_room = t->hot.typed_count = room;
+    return true;
+}
+
+// Calls fn for each non-empty run of a stopped thread.
+GM_PRIVATE void gm_cache_each_run(struct gm_cache *t,
+                                  void (*fn)(struct gm_engine *e, struct gm_span *s,
+                                             gomem_i_run *run)) {
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
+        if (t->scan[c]) fn(t->engine, t->scan[c], &t->hot.scan[c]);
+        if (t->noscan[c]) fn(t->engine, t->noscan[c], &t->hot.noscan[c]);
+    }
+    for (uint32_t i = 1; i < t->hot.typed_count; i++)
+        if (t->typed[i]) fn(t->engine, t->typed[i], &t->hot.typed[i]);
+}
+#endif // GOMEM_I_COLLECTOR
+
+// Empties a cache's fast paths: all of them go slow.
+GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
+    for (unsigned c = 0; c <= GOMEM_CLASSES; c++) {
+        t->hot.top[c] = GM_CACHE_NOTHING;
+        t->other[c] = NULL;
+        t->cap[c] = 0;
+    }
+    t->engine = e;
+    t->held = t->charged = 0;
+    t->hot.base = t->hot.size = 0;
+    t->hot.desc = e->heap.pages.desc;
+#if GOMEM_I_COLLECTOR
+    memset(t->hot.scan, 0, sizeof t->hot.scan);
+    memset(t->hot.noscan, 0, sizeof t->hot.noscan);
+    memset(t->scan, 0, sizeof t->scan);
+    memset(t->noscan, 0, sizeof t->noscan);
+    if (t->typed_room) {
+        memset(t->hot.typed, 0, t->typed_room * sizeof *t->hot.typed);
+        memset(t->typed, 0, t->typed_room * sizeof *t->typed);
+    }
+#endif
+}
+
+/* ==========================================================================================
+ * >>world   thread records, the runtime struct, attach, stop                       floor 4
+ * ==========================================================================================
+ * OWNS        struct gm_thread, struct gm_world, struct gm_runtime (the one), the TLS pointer
+ * CALLS       base os sync stats pages heap types guard cache
+ * LOCKS       WORLD: attach, leave, stops; held through a stop by who stopped
+ * ORDER       V1 and V2 are Dekker pairs: state and attention are stored and loaded seq
+ * INVARIANTS  V1  who stops stores attention, then looks at states; a thread that leaves a blocking
+ *                 region stores its state, then looks at attention: one sees the other
+ *             V2  a state goes running -> parked(epoch) once per stop; a signal with no stop pending, in a
+ *                 section, or in a thread without a record, returns
+ *             V3  a stop that has not gathered all within 1 ms is withdrawn: nothing was changed
+ *             V4  records are never unmapped; a record's thread is running, blocked, parked or none
+ * WHY         A thread in a section parks when it leaves it, one in a blocking region counts as stopped,
+ *             any other gets a signal. Withdrawing bounds what a thread that sits in a long system call
+ *             costs the others. Threads that have ended but still run destructors allocate from one
+ *             shared record under a lock.
+ */
+enum {
+    GM_THREAD_NONE = 0,
+    GM_THREAD_RUNNING = 1,
+    GM_THREAD_BLOCKED = 2,
+    GM_THREAD_PARKED = 3,
+    GM_THREAD_ATTACHING = 4,
+    GM_THREAD_SHARED = 5,
+    GM_THREAD_STALE = 6
+};
+#define GM_STATE(kind, epoch) ((uint32_t)(kind) | (uint32_t)(epoch) << 3)
+enum { GM_GATE = 1 }; // attention: fork has closed the gate; else an epoch << 3 of a stop
+
+struct gm_runtime;
+
+struct gm_thread {
+    struct gm_cache cache;         // first
+    struct gm_thread *next;        // in the list of all records. const
+    uint32_t state;                // GM_STATE. atomic: seq
+    uint32_t id;                   // of the kernel. owner: thread; read in stops
+    pthread_t self;                // while in use
+    uintptr_t stack_lo, stack_hi;  // normal stack, 0: not yet asked for. lock: world
+    uintptr_t thread_pointer;      // where its thread-local storage hangs
+    struct gm_registers registers; // as of when it parked or entered a blocking region
+    struct gm_interrupted at;      // if it parked in the handler
+    void *fake_stack;              // AddressSanitizer's, NULL: none
+    bool in_handler;               // parked in the handler
+    bool parking;                  // is in gm_world_park: signals return. owner: thread
+    bool adopted;                  // attached from outside: detach was not called
+    uint8_t rounds;                // of key destructors seen
+};
+
+struct gm_start { // a thread that was created and has not attached yet; its argument is a root
+    struct gm_start *next; // lock: world
+    void *(*fn)(void *);   //
+    void *arg;             //
+};
+
+struct gm_settings {
+    gomem_options options;               // as given and from the environment
+    bool gctrace, verify, stats, poison; // GOMEM_DEBUG
+    bool read;                           // the environment has been read
+};
+
+enum { GM_LIFE_NEW = 0, GM_LIFE_READY = 1, GM_LIFE_SHUT = 2 };
+
+struct gm_world {
+    struct gm_lock lock;      // rank WORLD
+    struct gm_lock init_lock; // around init and shutdown; outside all
+    struct gm_lock gone_lock; // of the record for threads that have ended
+    uint32_t life;            // GM_LIFE_…. atomic: acq/rel
+    uint32_t attention;       // 0, GM_GATE, or epoch << 3. atomic: seq
+    uint32_t epoch;           // of the last stop. lock: world
+    uint32_t acks;            // futex: bumped when a thread parks. atomic
+    uint32_t threads;         // records in use. lock: world; read rlx
+    uint32_t numbers;         // given so far. lock: world
+    struct gm_thread *all;    // every record. atomic: acq/rel
+    struct gm_thread *gone;   // the shared record. lock: gone
+    struct gm_start *starts;  // lock: world
+    pthread_key_t key;        // const once keyed
+    bool keyed, forks;        // the key exists; atfork is registered
+    int signal;               // stop signal, 0: handler not installed
+    struct gm_settings settings;
+};
+
+#if GOMEM_I_COLLECTOR
+struct gm_area {
+    uintptr_t start, end, extra;
+}; // root: range; stack: range and parked sp; module: tls id, size
+
+struct gm_areas {
+    struct gm_area *list; //
+    size_t count, room;   //
+};
+
+struct gm_roots {                     // room roots
+    struct gm_lock lock;              // of ranges and stacks
+    struct gm_areas ranges;           // gomem_add_root. lock: roots
+    struct gm_areas stacks;           // gomem_add_stack. lock: roots
+    struct gm_areas globals;          // writable segments as of the last look. lock: gc
+    struct gm_areas modules;          // {id, bytes} of thread-local storage. lock: gc
+    uint64_t objects;                 // hash of the loader's list as of then. lock: gc
+    bool incomplete;                  // no memory for one of them
+    size_t stack_bytes, global_bytes; // of the last cycle
+};
+
+enum { GM_WORKERS = 16 };
+struct gm_gc {                              // room gc
+    struct gm_lock lock;                    // one cycle at a time
+    struct gomem_marker marker[GM_WORKERS]; // [0] is who runs the cycle. lock: gc
+    uint32_t workers;                       // threads that mark. lock: gc
+    uint32_t work;                          // futex: bumped when marking starts. atomic: acq/rel
+    uint32_t kick;                          // futex of the background thread. atomic: acq/rel
+    uint32_t quit;                          // atomic: acq/rel
+    uint32_t holds;                         // gomem_gc_hold. atomic: rlx
+    uint32_t asked;                         // gomem_gc_start. atomic: acq/rel
+    bool background;                        // its thread runs. lock: gc
+    void (*collect)(struct gm_runtime *rt, struct gm_thread *me, int reason); // hook: runs a cycle
+    pthread_t threads[GM_WORKERS], background_thread;
+    uint32_t thread_count; // of threads[]
+    uint64_t last;         // ns of the last cycle's end, monotonic. atomic: rlx
+    uint64_t idle_cycles;  //
+};
+#endif
+
+struct gm_runtime {
+    struct gm_engine engine;
+    struct gm_world world;
+#if GOMEM_I_COLLECTOR
+    struct gm_roots roots;
+    struct gm_gc gc;
+#endif
+};
+static struct gm_runtime gm_runtime;
+
+// ---- the caches of threads without a record ----
+
+#define GM_8(x) x, x, x, x, x, x, x, x
+#define GM_86(x)                                                                                 \
+    GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), x, \
+        x, x, x, x, x
+_Static_assert(GOMEM_CLASSES + 1 == 86, "GM_86 makes one entry per class");
+
+// Everything is empty, full and not ours: "not attached" needs no test of its own. Never written.
+GM_PRIVATE const gomem_i_cache gm_world_nobody = {.top = {GM_86(GM_CACHE_NOTHING)},
+                                                  .attention = &gm_sync_quiet};
+GM_PRIVATE const gomem_i_cache gm_world_gone = {.top = {GM_86(GM_CACHE_NOTHING)},
+                                                .attention = &gm_sync_quiet};
+#define GM_WORLD_NOBODY ((gomem_i_cache *)(uintptr_t)&gm_world_nobody)
+#define GM_WORLD_GONE   ((gomem_i_cache *)(uintptr_t)&gm_world_gone)
+
+#if defined(GOMEM_STATIC)
+static
+#endif
+    GOMEM_I_THREAD gomem_i_cache *GOMEM_I_TLS GOMEM_I_TLS_MODEL = GM_WORLD_NOBODY;
+
+GM_INLINE bool gm_world_has_record(const gomem_i_cache *t) {
+    return t != &gm_world_nobody && t != &gm_world_gone;
+}
+
+// The calling thread's record; NULL: none.
+GM_INLINE struct gm_thread *gm_world_self(void) {
+    gomem_i_cache *t = GOMEM_I_TLS;
+    return gm_world_has_record(t) ? (struct gm_thread *)(void *)t : NULL;
+}
+
+// ---- parking ----
+
+extern void *__asan_get_current_fake_stack(void) __attribute__((weak));
+
+GM_NO_SANITIZE GM_ALWAYS void *gm_world_fake_stack(void) {
+    return GM_ASAN ? __asan_get_current_fake_stack() : NULL;
+}
+
+// Says that the thread stands, and wakes who stops.
+GM_NO_SANITIZE GM_PRIVATE void gm_world_acknowledge(struct gm_world *w, struct gm_thread *t,
+                                                    uint32_t state) {
+    gm_store_seq(&t->state, state);          // V1: pairs with gm_world_running's loads
+    if (!gm_load_seq(&w->attention)) return; // V1: nobody waits
+    (void)gm_add_acqrel(&w->acks,
+                        1u); // pairs with gm_world_gather: the state is seen with the count
+    gm_os_wake(&w->acks, 1);
+}
+
+// Stands still until the stop of `attention` is over.
+GM_NO_SANITIZE GM_PRIVATE void gm_world_stand(struct gm_world *w, struct gm_thread *t,
+                                              uint32_t attention) {
+    t->fake_stack = gm_world_fake_stack();
+    gm_world_acknowledge(w, t, attention | GM_THREAD_PARKED);
+    while (gm_load_seq(&w->attention) == attention) gm_os_wait(&w->attention, attention, 0); // V1
+    gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING); // V1: a stop that begins now signals us
+}
+
+// The thread stops by itself, outside of any section, as long as attention asks for it.
+GM_NOINLINE GM_PRIVATE void gm_world_park(struct gm_world *w, struct gm_thread *t) {
+    uint32_t attention;
+    while ((attention = gm_load_seq(&w->attention)) != 0) { // V1
+        if (attention == GM_GATE) {
+            gm_os_wait(&w->attention, attention, 0);
+            continue;
+        }
+        t->parking = true;
+        t->in_handler = false;
+        gm_signal_fence();
+        gm_os_spill(&t->registers);
+        gm_world_stand(w, t, attention);
+        gm_signal_fence();
+        t->parking = false;
+    }
+}
+
+// Leaves a blocking region: waits out a stop, whose collector may be reading our stack as it was saved.
+GM_PRIVATE void gm_world_unblock(struct gm_world *w, struct gm_thread *t) {
+    for (;;) {
+        uint32_t attention = gm_load_seq(&w->attention); // V1
+        if (attention) {
+            gm_os_wait(&w->attention, attention, 0);
+            continue;
+        }
+        gm_store_seq(&t->state,
+                     (uint32_t)GM_THREAD_RUNNING); // V1: pairs with gm_world_gather's loads
+        if (!gm_load_seq(&w->attention)) return;   // V1
+        gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
+    }
+}
+
+// Enters a blocking region: from here on the thread counts as stopped.
+GM_NOINLINE GM_PRIVATE void gm_world_block(struct gm_world *w, struct gm_thread *t) {
+    if (t->cache.hot.blocked++) return;
+    t->in_handler = false;
+    t->fake_stack = gm_world_fake_stack();
+    gm_os_spill(&t->registers);
+    gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
+}
+
+GM_PRIVATE void gm_world_end_block(struct gm_world *w, struct gm_thread *t) {
+    if (t->cache.hot.blocked > 1) {
+        t->cache.hot.blocked--;
+        return;
+    }
+    gm_world_unblock(w, t);
+    t->cache.hot.blocked = 0;
+}
+
+// Hook of sync: attention was seen, or the thread is in a blocking region (V1, V2).
+GM_PRIVATE void gm_world_stop_wait(gomem_i_cache *hot, bool enter) {
+    struct gm_world *w = &gm_runtime.world;
+    struct gm_thread *t = (struct gm_thread *)(void *)hot;
+    if (!enter) {
+        if (hot->blocked) gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
+        else gm_world_park(w, t);
+        return;
+    }
+    do { // with the gate: the depth is taken back while waiting
+        hot->depth = 0;
+        gm_signal_fence();
+        if (hot->blocked) gm_world_unblock(w, t);
+        else gm_world_park(w, t);
+        hot->depth = 1;
+        gm_signal_fence();
+        if (gm_load_seq(&w->attention) && hot->blocked)
+            gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
+    } while (gm_load_seq(&w->attention)); // Y2
+}
+
+// The stop signal.
+GM_NO_SANITIZE GM_PRIVATE void gm_world_handler(int signal, siginfo_t *info, void *context) {
+    struct gm_world *w = &gm_runtime.world;
+    gomem_i_cache *hot = GOMEM_I_TLS;
+    (void)signal, (void)info;
+    if (!gm_world_has_record(hot)) return;
+    struct gm_thread *t = (struct gm_thread *)(void *)hot;
+    uint32_t attention = gm_load_seq(&w->attention); // V2
+    if (!attention || attention == GM_GATE || hot->depth || t->parking) return;
+    if (gm_load_seq(&t->state) != GM_THREAD_RUNNING) return; // V2
+    int saved = errno;
+    t->in_handler = true;
+    t->at = gm_os_interrupted(context);
+    gm_os_spill(&t->registers);
+    gm_world_stand(w, t, attention);
+    errno = saved;
+}
+
+// ---- stopping the others ----
+
+enum { GM_GATHER_NS = 1000000, GM_WITHDRAWALS = 8 };
+
+// States of records whose thread is not stopped and not scanned.
+GM_INLINE bool gm_world_absent(uint32_t state) {
+    return state == GM_THREAD_NONE || state == GM_THREAD_STALE || state == GM_THREAD_ATTACHING ||
+           state == GM_THREAD_SHARED;
+}
+
+// Counts the threads that still run; signals them when asked to.
+GM_PRIVATE unsigned gm_world_running(struct gm_world *w, const struct gm_thread *me,
+                                     uint32_t attention, bool signal) {
+    unsigned n = 0;
+    for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next) { // pairs with gm_world_record
+        uint32_t state = gm_load_seq(&t->state);                       // V1
+        if (t == me || gm_world_absent(state)) continue;
+        if (state == GM_THREAD_BLOCKED || state == (attention | GM_THREAD_PARKED)) continue;
+        n++;
+        if (signal) (void)gm_os_signal_thread(t->id, w->signal);
+    }
+    return n;
+}
+
+GM_PRIVATE void gm_world_open(struct gm_world *w) {
+    gm_store_seq(&w->attention,
+                 0u); // pairs with gm_world_stand: what we did is seen by who goes on
+    gm_os_wake(&w->attention, INT_MAX);
+}
+
+// Waits until all stand; false: not within ns (0: for ever).
+GM_PRIVATE bool gm_world_gather(struct gm_world *w, const struct gm_thread *me, uint32_t attention,
+                                uint64_t ns) {
+    uint64_t end = gm_os_now() + ns;
+    for (;;) {
+        uint32_t acks = gm_load_seq(&w->acks); // pairs with gm_world_acknowledge
+        if (!gm_world_running(w, me, attention, false)) return true;
+        uint64_t now = gm_os_now();
+        if (ns && now >= end) return false;
+        gm_os_wait(&w->acks, acks, ns ? end - now : 100 * 1000000u);
+        if (!ns) (void)gm_world_running(w, me, attention, true); // a signal may have been eaten
+    }
+}
+
+// Names a thread that does not stop, once per stop.
+GM_COLD GM_PRIVATE void gm_world_name_late(struct gm_runtime *rt, const struct gm_thread *me,
+                                           uint32_t attention) {
+    if (!GOMEM_I_CHECK && !rt->world.settings.gctrace) return;
+    for (struct gm_thread *t = gm_load_acq(&rt->world.all); t;
+         t = t->next) {                          // pairs with gm_world_record
+        uint32_t state = gm_load_seq(&t->state); // V1
+        if (t == me || state != GM_THREAD_RUNNING) continue;
+        (void)attention;
+        struct gm_text line = {0, {0}};
+        gm_guard_start(&line, GM_MSG_THREAD);
+        gm_text_put(&line, ": thread ");
+        gm_text_number(&line, t->id);
+        gm_guard_finish(&line, GM_MSG_THREAD);
+        gm_base_log(line.data); // not the user's callback: the world may be half stopped
+        return;
+    }
+}
+
+// Stops all threads but `me`; returns with the world's lock held. (V3)
+GM_PRIVATE void gm_world_stop(struct gm_runtime *rt, const struct gm_thread *me) {
+    struct gm_world *w = &rt->world;
+    for (unsigned tries = 0;; tries++) {
+        gm_sync_lock(&w->gone_lock);
+        gm_sync_lock(&w->lock);
+        uint32_t attention = ++w->epoch << 3;
+        if (!attention) attention = ++w->epoch << 3;
+        gm_store_seq(&w->attention, attention); // V1
+        (void)gm_world_running(w, me, attention, true);
+        if (tries == GM_WITHDRAWALS) gm_world_name_late(rt, me, attention);
+        if (gm_world_gather(w, me, attention, tries < GM_WITHDRAWALS ? GM_GATHER_NS : 0)) return;
+        gm_world_open(w); // V3
+        gm_sync_unlock(&w->lock);
+        gm_sync_unlock(&w->gone_lock);
+        (void)sched_yield();
+    }
+}
+
+GM_PRIVATE void gm_world_start(struct gm_runtime *rt) {
+    gm_world_open(&rt->world);
+    gm_sync_unlock(&rt->world.lock);
+    gm_sync_unlock(&rt->world.gone_lock);
+}
+
+// ---- settings ----
+
+GM_COLD GM_PRIVATE void gm_world_bad_setting(struct gm_runtime *rt, const char *name,
+                                             const char *value, size_t n, const char *accepted) {
+    struct gm_text t = {0, {0}};
+    char copy[64];
+    n = GM_MIN(n, sizeof copy - 1);
+    memcpy(copy, value, n);
+    copy[n] = 0;
+    gm_guard_start(&t, GM_MSG_ENVIRONMENT);
+    gm_text_put(&t, ": ");
+    gm_text_put(&t, name);
+    gm_text_put(&t, " does not know \"");
+    gm_text_put(&t, copy);
+    gm_text_put(&t, "\"; accepted: ");
+    gm_text_put(&t, accepted);
+    gm_guard_finish(&t, GM_MSG_ENVIRONMENT);
+    gm_guard_warn(&rt->engine.guard, t.data);
+}
+
+GM_PRIVATE bool gm_world_is(const char *s, size_t n, const char *word) {
+    return strlen(word) == n && !memcmp(s, word, n);
+}
+
+// One key=value of GOMEM_DEBUG; false: unknown.
+GM_PRIVATE bool gm_world_debug_key(struct gm_settings *s, const char *item, size_t n) {
+    static const char *const names[] = {"gctrace", "verify", "stats", "poison"};
+    bool *const flags[] = {&s->gctrace, &s->verify, &s->stats, &s->poison};
+    const char *equals = memchr(item, '=', n);
+    if (!equals) return false;
+    size_t key = (size_t)(equals - item), value = n - key - 1;
+    if (GOMEM_I_COLLECTOR && gm_world_is(item, key, "collector"))
+        return gm_world_is(equals + 1, value, "stw");
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (!gm_world_is(item, key, names[i])) continue;
+        if (value != 1 || (equals[1] != '0' && equals[1] != '1')) return false;
+        *flags[i] = equals[1] == '1';
+        return true;
+    }
+    return false;
+}
+
+// Decimal digits to the end; -1: something else.
+GM_PRIVATE int gm_world_decimal(const char *s) {
+    long n = 0;
+    if (!*s) return -1;
+    for (; *s; s++) {
+        if (*s < '0' || *s > '9' || n > 10000000) return -1;
+        n = n * 10 + (*s - '0');
+    }
+    return (int)n;
+}
+
+GM_PRIVATE void gm_world_read_environment(struct gm_runtime *rt) {
+    struct gm_settings *s = &rt->world.settings;
+    if (s->read) return;
+    s->read = true;
+    const char *gogc = GOMEM_GETENV("GOMEM_GOGC"), *debug = GOMEM_GETENV("GOMEM_DEBUG");
+    if (gogc && *gogc && !s->options.gc_percent) {
+        int n = strcmp(gogc, "off") ? gm_world_decimal(gogc) : GOMEM_GC_OFF;
+        if (n > 0 || n == GOMEM_GC_OFF) {
+            if (n > 0 || !strcmp(gogc, "off")) s->options.gc_percent = n;
+            else
+                gm_world_bad_setting(rt, "GOMEM_GOGC", gogc, strlen(gogc),
+                                     "a number of percent from 1, off");
+        } else {
+            gm_world_bad_setting(rt, "GOMEM_GOGC", gogc, strlen(gogc),
+                                 "a number of percent from 1, off");
+        }
+    }
+    while (debug && *debug) {
+        size_t n = strcspn(debug, ",");
+        if (n && !gm_world_debug_key(s, debug, n))
+            gm_world_bad_setting(rt, "GOMEM_DEBUG", debug, n,
+                                 "gctrace=0|1, collector=stw, verify=0|1, stats=0|1, poison=0|1");
+        debug += n;
+        if (*debug) debug++;
+    }
+    rt->engine.guard.poison = s->poison;
+}
+
+// ---- records ----
+
+// A record for a new thread: an old one, or made. NULL: no memory.
+GM_PRIVATE struct gm_thread *gm_world_record_locked(struct gm_runtime *rt) {
+    struct gm_world *w = &rt->world;
+    struct gm_thread *t = w->all;
+    while (t && gm_load_rlx(&t->state) != GM_THREAD_NONE) t = t->next; // changes under the lock
+    if (t) return t;
+    t = gm_pages_meta(&rt->engine.meta, sizeof *t);
+    if (!t) return NULL;
+    t->next = w->all;
+    t->cache.number = ++w->numbers;
+    t->cache.hot.attention = &w->attention;
+    t->cache.hot.stop_wait = gm_world_stop_wait;
+    gm_cache_reset(&t->cache, &rt->engine);
+    gm_store_rel(&w->all, t); // pairs with who walks the list
+    return t;
+}
+
+// What the inlined paths compare with; with poison every free must go slow.
+GM_PRIVATE void gm_world_warm(struct gm_runtime *rt, struct gm_cache *t) {
+    t->hot.base = rt->engine.heap.pages.base;
+    t->hot.desc = rt->engine.heap.pages.desc;
+    t->hot.size = rt->engine.guard.poison ? 0 : rt->engine.heap.pages.size;
+}
+
+GM_PRIVATE void gm_world_bounds(struct gm_thread *t) {
+    pthread_attr_t attr;
+    void *start = NULL;
+    size_t size = 0;
+    if (t->stack_hi || gm_libc_getattr(t->self, &attr)) return;
+    if (!gm_libc_attr_getstack(&attr, &start, &size)) {
+        t->stack_lo = (uintptr_t)start;
+        t->stack_hi = (uintptr_t)start + size;
+    }
+    (void)pthread_attr_destroy(&attr);
+}
+
+// Gives a thread's caches back. In a section.
+GM_PRIVATE void gm_world_flush(struct gm_thread *t, bool depot) {
+    gm_cache_flush_manual(&t->cache, depot);
+#if GOMEM_I_COLLECTOR
+    gm_cache_flush_runs(&t->cache);
+#endif
+}
+
+// ---- the gate: nobody is in a section; threads outside go on ----
+
+// Closes the gate and waits until all sections have ended. The world's lock is held, no stop is pending.
+GM_PRIVATE void gm_world_close_gate(struct gm_runtime *rt, const struct gm_thread *me) {
+    struct gm_world *w = &rt->world;
+    gm_store_seq(&w->attention, (uint32_t)GM_GATE); // Y2: pairs with gm_sync_enter
+    gm_os_fence_all(rt->engine.heap.pages.desc,
+                    rt->engine.heap.pages.os_page); // the threads' half of Y2
+    for (struct gm_thread *t = gm_load_acq(&w->all); t;
+         t = t->next) // pairs with gm_world_record_locked
+        while (t != me && gm_load_acq(&t->cache.hot.depth))
+            (void)sched_yield(); // pairs with gm_sync_leave
+}
+
+// ---- fork ----
+
+// Everything that a child would find half done is finished first; threads outside the library go on.
+GM_PRIVATE void gm_world_fork_prepare(void) {
+    struct gm_runtime *rt = &gm_runtime;
+    gm_sync_lock(&rt->world.init_lock);
+#if GOMEM_I_COLLECTOR
+    gm_sync_lock(&rt->gc.lock); // no cycle
+#endif
+    gm_sync_lock(&rt->world.gone_lock);
+    gm_sync_lock(&rt->world.lock); // no stop
+    if (gm_load_rlx(&rt->world.life) == GM_LIFE_READY) gm_world_close_gate(rt, gm_world_self());
+}
+
+GM_PRIVATE void gm_world_fork_parent(void) {
+    struct gm_runtime *rt = &gm_runtime;
+    gm_world_open(&rt->world);
+    gm_sync_unlock(&rt->world.lock);
+    gm_sync_unlock(&rt->world.gone_lock);
+#if GOMEM_I_COLLECTOR
+    gm_sync_unlock(&rt->gc.lock);
+#endif
+    gm_sync_unlock(&rt->world.init_lock);
+}
+
+// The child takes over what the threads that it does not have held.
+GM_PRIVATE void gm_world_fork_child(void) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_self();
+    if (me) me->id = gm_os_thread_id();
+    for (struct gm_thread *t = rt->world.all; t; t = t->next) {
+        uint32_t state = gm_load_rlx(&t->state); // the child has one thread
+        if (t == me || (gm_world_absent(state) && state != GM_THREAD_ATTACHING)) continue;
+        t->cache.hot.depth = t->cache.hot.blocked = 0;
+        gm_world_flush(t, true);
+        t->cache.hot.base = t->cache.hot.size = 0;
+        t->stack_lo = t->stack_hi = 0;
+        t->parking = false;
+        gm_store_rlx(&t->state, (uint32_t)GM_THREAD_NONE); // nobody else reads
+        rt->world.threads--;
+    }
+#if GOMEM_I_COLLECTOR
+    rt->gc.background = false; // started again when needed
+    rt->gc.thread_count = 0;
+    rt->world.starts = NULL;
+#endif
+    gm_world_fork_parent();
+}
+
+// The calling thread has no record any more; its TLS pointer becomes `then`.
+GM_PRIVATE void gm_world_leave(struct gm_runtime *rt, struct gm_thread *t, gomem_i_cache *then) {
+    struct gm_world *w = &rt->world;
+    gm_sync_enter(&t->cache.hot);
+    gm_world_flush(t, true);
+    gm_sync_leave(&t->cache.hot);
+    gm_sync_lock(&w->lock); // waits out a stop: the signal finds us
+    t->cache.hot.base = t->cache.hot.size = 0;
+    t->stack_lo = t->stack_hi = 0;
+    if (gm_load_seq(&t->state) != GM_THREAD_STALE) gm_store_rlx(&w->threads, w->threads - 1); // V4
+    gm_store_seq(&t->state, (uint32_t)GM_THREAD_NONE);                                        // V4
+    GOMEM_I_TLS = then;
+    gm_sync_unlock(&w->lock);
+}
+
+// Key destructor. Destructors of others may allocate after it: it comes back as often as libc allows.
+GM_PRIVATE void gm_world_key_destructor(void *arg) {
+    struct gm_thread *t = arg;
+    if (t != gm_world_self() || gm_load_acq(&gm_runtime.world.life) != GM_LIFE_READY)
+        return; // pairs with init
+    if (++t->rounds < 3 && pthread_setspecific(gm_runtime.world.key, t) == 0) return;
+    gm_world_leave(&gm_runtime, t, GM_WORLD_GONE);
+}
+
+// ---- init, attach ----
+
+GM_PRIVATE size_t gm_world_reserve_size(const gomem_options *o) {
+    struct rlimit limit;
+    size_t want = sizeof(void *) == 8 ? (size_t)1 << (GM_TSAN ? 36 : 40) : (size_t)1 << 30;
+    if (o->reserve) {
+        want = 2 * GM_CHUNK;
+        while (want < o->reserve && want < SIZE_MAX / 4) want *= 2;
+    }
+    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+        while (want > 4 * GM_CHUNK && want > limit.rlim_cur / 2)
+            want /= 2; // leave half to the program
+    return want;
+}
+
+GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
+    struct gm_engine *e = &rt->engine;
+    struct gm_world *w = &rt->world;
+    gm_world_read_environment(rt);
+    w->lock.rank = GM_RANK_WORLD;
+    w->gone_lock.rank = GM_RANK_WORLD + 2;
+    e->heap.lock.rank = GM_RANK_HEAP;
+    e->depot.lock.rank = GM_RANK_META;
+    if (!w->keyed && GOMEM_PTHREAD_KEY_CREATE(&w->key, gm_world_key_destructor)) return false;
+    w->keyed = true;
+    if (!gm_pages_meta_init(&e->meta)) return false;
+#if GOMEM_I_COLLECTOR
+    if (!gm_types_init(&e->types, &e->meta)) return false;
+#endif
+    if (!gm_pages_init(&e->heap.pages, gm_world_reserve_size(&w->settings.options))) return false;
+    for (unsigned k = 0; k < GM_KINDS; k++)
+        for (unsigned c = 0; c <= GOMEM_CLASSES; c++) gm_central_init(&e->central[k][c], k, c, 0);
+#if GOMEM_I_COLLECTOR
+    int percent = w->settings.options.gc_percent;
+    e->pacer.percent = percent ? percent : 100;
+    e->sweep.generation = 4;
+    e->mark.pages = &e->heap.pages;
+    e->mark.types = &e->types;
+    e->mark.mask = w->settings.options.pointer_mask ? w->settings.options.pointer_mask
+                                                    : UINTPTR_MAX;
+    e->mark.state = GM_MARK_DONE;
+    gm_pacer_set(&e->pacer, 0, 0);
+    rt->roots.lock.rank = GM_RANK_ROOTS;
+    rt->gc.lock.rank = GM_RANK_GC + 2;
+#endif
+    e->stats.start_ns = gm_os_now();
+    gm_store_rel(&w->life, (uint32_t)GM_LIFE_READY); // pairs with gm_world_ready
+    return true;
+}
+
+// Makes the runtime ready. False: errno says why.
+GM_PRIVATE bool gm_world_ready(struct gm_runtime *rt, bool again) {
+    struct gm_world *w = &rt->world;
+    uint32_t life = gm_load_acq(
+        &w->life); // pairs with gm_world_init_locked: everything is in place
+    if (life == GM_LIFE_READY) return true;
+    if (life == GM_LIFE_SHUT && !again) {
+        errno = ESHUTDOWN;
+        return false;
+    }
+    gm_sync_lock(&w->init_lock);
+    bool done = gm_load_rlx(&w->life) == GM_LIFE_READY || gm_world_init_locked(rt);
+    gm_sync_unlock(&w->init_lock);
+    if (!done) errno = ENOMEM;
+    if (done && !w->forks) { // may call malloc, which may be ours: after everything is in place
+        w->forks = true;
+        (void)pthread_atfork(gm_world_fork_prepare, gm_world_fork_parent, gm_world_fork_child);
+    }
+    return done;
+}
+
+// The record becomes a running thread's: its stack is known if there is a collector.
+GM_PRIVATE void gm_world_join(struct gm_runtime *rt, struct gm_thread *t) {
+    struct gm_world *w = &rt->world;
+    bool collected = false;
+    for (;;) {
+        gm_sync_lock(&w->lock); // waits out a stop
+#if GOMEM_I_COLLECTOR
+        collected = gm_load_acq(&rt->engine.collected); // pairs with gm_world_collect
+#endif
+        if (!collected || t->stack_hi) gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING); // V4
+        gm_sync_unlock(&w->lock);
+        if (!collected || t->stack_hi) break;
+        gm_world_bounds(t); // without the lock: libc may allocate, with our own malloc
+        if (!t->stack_hi)
+            t->stack_hi = t->stack_lo = 1; // unknown: the first cycle names the thread
+    }
+    if (collected) gm_os_unblock(w->signal);
+}
+
+// The calling thread's record, made if it has none. NULL with errno: no memory, shut down; or gone.
+GM_PRIVATE struct gm_thread *gm_world_attach(struct gm_runtime *rt) {
+    struct gm_world *w = &rt->world;
+    struct gm_thread *t = gm_world_self();
+    if (t && t->cache.hot.base) return t;
+    if (!gm_world_ready(rt, false)) return NULL;
+    if (GOMEM_I_TLS == GM_WORLD_GONE) return NULL;
+    gm_sync_lock(&w->lock);
+    if (!t) t = gm_world_record_locked(rt);
+    if (t) {
+        t->id = gm_os_thread_id();
+        t->self = pthread_self();
+        t->thread_pointer = gm_os_thread_pointer();
+        t->rounds = 0;
+        gm_store_seq(&t->state, (uint32_t)GM_THREAD_ATTACHING); // not stopped yet
+        gm_store_rlx(&w->threads, w->threads + 1);
+        gm_world_warm(rt, &t->cache);
+        GOMEM_I_TLS = &t->cache.hot; // from here on libc may call back
+    }
+    gm_sync_unlock(&w->lock);
+    if (!t) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    (void)pthread_setspecific(w->key, t); // failing: the caches stay with the record until shutdown
+    gm_world_join(rt, t);
+    return t;
+}
+
+#if GOMEM_I_COLLECTOR
+// First use of the collected heap: from here on threads can be stopped and scanned. False: no signal.
+GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
+    struct gm_world *w = &rt->world;
+    if (gm_load_acq(&rt->engine.collected)) return true; // pairs with the store below
+    gm_sync_lock(&w->lock);
+    if (!w->signal) {
+        int signal = w->settings.options.stop_signal ? w->settings.options.stop_signal
+                                                     : gm_os_free_signal();
+        if (signal && gm_os_handle(signal, gm_world_handler)) w->signal = signal;
+    }
+    bool done = w->signal != 0;
+    if (done) {
+        for (struct gm_thread *t = w->all; t; t = t->next)
+            if (!gm_world_absent(gm_load_seq(&t->state))) gm_world_bounds(t); // V4
+        gm_store_rel(&rt->engine.collected,
+                     true); // pairs with attach and alloc: the handler is there
+    }
+    gm_sync_unlock(&w->lock);
+    if (!done) errno = ENOMEM;
+    return done;
+}
+
+/* ==========================================================================================
+ * >>roots   where marking starts                                                   floor 4
+ * ==========================================================================================
+ * OWNS        struct gm_roots: registered ranges and stacks, the program's writable segments
+ * CALLS       base os sync pages mark world
+ * LOCKS       ROOTS, then META
+ * INVARIANTS  O1  words of stacks, registers and thread-local storage are looked up as w and as w - 1
+ *             O2  a stack pointer in no known stack vetoes the cycle
+ *             O3  the loader's list is the same in the stop as when segments were listed, or the stop is
+ *                 given up
+ *             O4  memory that is not ours alone to keep mapped is read through the kernel
+ * WHY         A thread that was interrupted is scanned from the handler's frame: the kernel has saved
+ *             all registers, vectors among them, on the stack above it. Thread-local storage is found
+ *             through the thread's own vector of modules, so blocks of libraries opened later are found
+ *             too. libc fills static blocks in for all threads.
+ */
+GM_PRIVATE bool gm_roots_add_area(struct gm_meta *meta, struct gm_areas *a, uintptr_t start,
+                                  uintptr_t end, uintptr_t extra) {
+    if (a->count == a->room) {
+        size_t room = GM_MAX(a->room * 2, (size_t)64);
+        struct gm_area *list = gm_pages_meta(meta, room * sizeof *list);
+        if (!list) return false;
+        if (a->count) memcpy(list, a->list, a->count * sizeof *list);
+        gm_pages_meta_free(meta, a->list, a->room * sizeof *list);
+        a->list = list;
+        a->room = room;
+    }
+    a->list[a->count++] = (struct gm_area){start, end, extra};
+    return true;
+}
+
+GM_PRIVATE struct gm_area *gm_roots_find_area(struct gm_areas *a, uintptr_t start) {
+    for (size_t i = 0; i < a->count; i++)
+        if (a->list[i].start == start) return &a->list[i];
+    return NULL;
+}
+
+// ---- the program's segments ----
+
+// The part of [start, end) outside [lo, hi).
+GM_PRIVATE void gm_roots_add_global(struct gm_runtime *rt, uintptr_t start, uintptr_t end,
+                                    uintptr_t lo, uintptr_t hi) {
+    struct gm_roots *r = &rt->roots;
+    bool done = true;
+    if (lo >= end || hi <= start) lo = hi = end;
+    if (start < lo) done = gm_roots_add_area(&rt->engine.meta, &r->globals, start, lo, 0);
+    if (done && hi < end) done = gm_roots_add_area(&rt->engine.meta, &r->globals, hi, end, 0);
+    if (!done) r->incomplete = true;
+}
+
+struct gm_loaded {                    // dl_phdr_info
+    uintptr_t base;                   // what is added to addresses in the headers
+    const char *name;                 //
+    const ElfW(Phdr) * header;        //
+    ElfW(Half) headers;               //
+    unsigned long long adds, removes; //
+    size_t tls_module;                // 0: none
+    void *tls_data;                   //
+};
+extern int gm_libc_iterate(int (*)(struct gm_loaded *, size_t, void *),
+                           void *) __asm__("dl_iterate_phdr");
+
+GM_PRIVATE int gm_roots_each_object(struct gm_loaded *object, size_t size, void *arg) {
+    struct gm_runtime *rt = arg;
+    uintptr_t relro = 0, relro_end = 0, own = (uintptr_t)&gm_runtime;
+    for (unsigned i = 0; i < object->headers; i++) {
+        const ElfW(Phdr) *h = &object->header[i];
+        if (h->p_type == PT_GNU_RELRO)
+            relro = object->base + h->p_vaddr, relro_end = relro + h->p_memsz;
+        if (h->p_type == PT_TLS && size > offsetof(struct gm_loaded, tls_module) &&
+            object->tls_module)
+            if (!gm_roots_add_area(&rt->engine.meta, &rt->roots.modules, object->tls_module,
+                                   h->p_memsz, 0))
+                rt->roots.incomplete = true;
+    }
+    for (unsigned i = 0; i < object->headers; i++) {
+        const ElfW(Phdr) *h = &object->header[i];
+        if (h->p_type != PT_LOAD || !(h->p_flags & PF_W) || GM_BUG(5)) continue;
+        uintptr_t start = object->base + h->p_vaddr, end = start + h->p_memsz;
+        if (relro < end && relro_end > start) start = GM_MIN(relro_end, end);
+        gm_roots_add_global(rt, start, end, own, own + sizeof gm_runtime);
+    }
+    return 0;
+}
+
+#pragma weak _r_debug
+
+// A hash of the loader's list of objects; 0: it is being changed.
+GM_NO_SANITIZE GM_PRIVATE uint64_t gm_roots_loader_hash(void) {
+    uint64_t hash = 1;
+    if (!&_r_debug) return hash;
+    if (_r_debug.r_state != RT_CONSISTENT) return 0;
+    for (const struct link_map *m = _r_debug.r_map; m; m = m->l_next)
+        hash = (hash ^ (uint64_t)m->l_addr ^ (uint64_t)(uintptr_t)m->l_ld) * 0x9e3779b97f4a7c15u;
+    return hash ? hash : 1;
+}
+
+// Lists segments and modules; before the stop, since libc locks here.
+GM_PRIVATE void gm_roots_look(struct gm_runtime *rt) {
+    struct gm_roots *r = &rt->roots;
+    uint64_t now = gm_roots_loader_hash();
+    if (now && now == r->objects && !r->incomplete) return;
+    r->objects = now;
+    r->globals.count = r->modules.count = 0;
+    r->incomplete = false;
+    (void)gm_libc_iterate(gm_roots_each_object, rt);
+}
+
+// ---- threads ----
+
+GM_PRIVATE bool gm_roots_job(struct gm_runtime *rt, uintptr_t start, uintptr_t end,
+                             unsigned flags) {
+    return gm_mark_add_job(&rt->engine.mark, start, end, flags);
+}
+
+// A word of the thread's vector of modules: {value, to free} by module number in glibc, a word in musl.
+GM_PRIVATE uintptr_t gm_roots_tls_block(const struct gm_thread *t, size_t module) {
+    uintptr_t vector = 0, block = 0, length = 0;
+#if defined(__x86_64__)
+    (void)gm_os_read_foreign(&vector, t->thread_pointer + GM_WORD, sizeof vector);
+#elif defined(__aarch64__) && defined(__GLIBC__)
+    (void)gm_os_read_foreign(&vector, t->thread_pointer, sizeof vector);
+#endif
+    if (!vector) return 0;
+#if defined(__GLIBC__)
+    (void)gm_os_read_foreign(&length, vector - 16, sizeof length);
+    if (module <= length) (void)gm_os_read_foreign(&block, vector + module * 16, sizeof block);
+#else
+    (void)gm_os_read_foreign(&length, vector, sizeof length);
+    if (module <= length) (void)gm_os_read_foreign(&block, vector + module * GM_WORD, sizeof block);
+#endif
+    return block == UINTPTR_MAX ? 0 : block;
+}
+
+GM_PRIVATE bool gm_roots_add_tls(struct gm_runtime *rt, const struct gm_thread *t) {
+    bool done = true;
+    for (size_t i = 0; i < rt->roots.modules.count; i++) {
+        const struct gm_area *module = &rt->roots.modules.list[i]; // {number, bytes}
+        uintptr_t block = gm_roots_tls_block(t, module->start);
+        if (block)
+            done &= gm_roots_job(rt, block, block + module->end, GM_JOB_BOTH | GM_JOB_FOREIGN);
+    }
+    return done;
+}
+
+extern void *__asan_addr_is_in_fake_stack(void *fake, void *addr, void **start, void **end)
+    __attribute__((weak));
+
+// AddressSanitizer keeps locals in frames of its own, found by the pointers to them on the real stack.
+GM_NO_SANITIZE GM_PRIVATE bool gm_roots_add_fake(struct gm_runtime *rt, const struct gm_thread *t,
+                                                 uintptr_t from, uintptr_t end) {
+    bool done = true;
+    if (!GM_ASAN || !t->fake_stack) return true;
+    for (from = gm_base_round_up(from, GM_WORD); from + GM_WORD <= end; from += GM_WORD) {
+        void *start = NULL, *stop = NULL, *word = *(void **)from;
+        if (__asan_addr_is_in_fake_stack(t->fake_stack, word, &start, &stop))
+            done &= gm_roots_job(rt, (uintptr_t)start, (uintptr_t)stop, GM_JOB_BOTH);
+    }
+    return done;
+}
+
+GM_PRIVATE bool gm_roots_add_stack_part(struct gm_runtime *rt, const struct gm_thread *t,
+                                        uintptr_t from, uintptr_t end) {
+    rt->roots.stack_bytes += end - from;
+    return gm_roots_job(rt, from, end, GM_JOB_BOTH) && gm_roots_add_fake(rt, t, from, end); // O1
+}
+
+// The registered stack that sp lies in; NULL: none.
+GM_PRIVATE struct gm_area *gm_roots_stack_of(struct gm_roots *r, uintptr_t sp) {
+    for (size_t i = 0; i < r->stacks.count; i++)
+        if (sp - r->stacks.list[i].start < r->stacks.list[i].end - r->stacks.list[i].start)
+            return &r->stacks.list[i];
+    return NULL;
+}
+
+// The lowest address on the normal stack that a range mentions: where the code below a handler stood.
+GM_NO_SANITIZE GM_PRIVATE uintptr_t gm_roots_lowest(const struct gm_thread *t, uintptr_t from,
+                                                    uintptr_t end) {
+    uintptr_t lowest = t->stack_hi;
+    for (from = gm_base_round_up(from, GM_WORD); from + GM_WORD <= end; from += GM_WORD) {
+        uintptr_t w = *(const uintptr_t *)from;
+        if (w >= t->stack_lo && w < lowest) lowest = w;
+    }
+    return lowest - t->stack_lo > GM_RED_ZONE ? lowest - GM_RED_ZONE : t->stack_lo;
+}
+
+// Where code stands whose stack pointer is sp, on the normal stack, a registered one, or an alternate one
+// {alt_lo, alt_size}. False: nowhere that is known (O2).
+GM_PRIVATE bool gm_roots_add_standing(struct gm_runtime *rt, const struct gm_thread *t,
+                                      uintptr_t sp, uintptr_t alt_lo, uintptr_t alt_size) {
+    if (sp - t->stack_lo < t->stack_hi - t->stack_lo)
+        return gm_roots_add_stack_part(rt, t, GM_MAX(sp - GM_RED_ZONE, t->stack_lo), t->stack_hi);
+    struct gm_area *stack = gm_roots_stack_of(&rt->roots, sp);
+    if (stack) {          // what it left on its normal stack is somewhere above an unknown point
+        stack->extra = 0; // it runs: no longer parked
+        return gm_roots_add_stack_part(rt, t, GM_MAX(sp - GM_RED_ZONE, stack->start), stack->end) &&
+               gm_roots_job(rt, t->stack_lo, t->stack_hi, GM_JOB_BOTH | GM_JOB_FOREIGN);
+    }
+    if (sp - alt_lo >= alt_size) return false;
+    uintptr_t from = gm_roots_lowest(t, sp, alt_lo + alt_size);
+    return gm_roots_add_stack_part(rt, t, sp, alt_lo + alt_size) &&
+           gm_roots_add_stack_part(rt, t, from, t->stack_hi);
+}
+
+// Everything of one thread that stands. False: its stack is not known, or there is no memory for jobs.
+GM_PRIVATE bool gm_roots_add_thread(struct gm_runtime *rt, struct gm_thread *t) {
+    const uintptr_t *registers = t->registers.word;
+    uintptr_t sp = t->registers.sp, alt_lo = t->in_handler ? t->at.alt_lo : 0,
+              alt_size = t->in_handler ? t->at.alt_size : 0;
+    bool done = gm_roots_job(rt, (uintptr_t)registers,
+                             (uintptr_t)registers + sizeof t->registers.word, GM_JOB_BOTH);
+    done &= gm_roots_add_tls(rt, t);
+    if (!t->in_handler) {
+        if (sp - t->stack_lo >= t->stack_hi - t->stack_lo && GOMEM_I_TLS == &t->cache.hot) {
+            stack_t alt; // who runs the cycle may be on its alternate stack
+            if (sigaltstack(NULL, &alt) == 0 && !(alt.ss_flags & SS_DISABLE))
+                alt_lo = (uintptr_t)alt.ss_sp, alt_size = alt.ss_size;
+        }
+        return done && gm_roots_add_standing(rt, t, sp, alt_lo, alt_size);
+    }
+    if (GM_BUG(6))
+        return done && gm_roots_add_standing(rt, t, t->at.sp + GM_RED_ZONE, alt_lo, alt_size);
+    if (sp - alt_lo <
+        alt_size) // the handler's frame with the saved registers lies on the alternate stack
+        done = done && gm_roots_job(rt, sp, alt_lo + alt_size, GM_JOB_BOTH);
+    else if (sp < t->at.sp && t->at.sp - sp < 64 * GM_KIB)
+        done = done && gm_roots_job(rt, sp, t->at.sp, GM_JOB_BOTH);
+    return done && gm_roots_add_standing(rt, t, t->at.sp, alt_lo, alt_size);
+}
+
+// Lists all roots as jobs, with the world stopped. False: vetoed.
+GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
+    struct gm_roots *r = &rt->roots;
+    bool done = true;
+    rt->engine.mark.njobs = 0;
+    r->stack_bytes = r->global_bytes = 0;
+    for (struct gm_thread *t = rt->world.all; t && done; t = t->next) {
+        uint32_t state = gm_load_seq(&t->state); // V1
+        if (gm_world_absent(state)) continue;
+        done = gm_roots_add_thread(rt, t);
+        if (done || rt->engine.mark.full) continue;
+        struct gm_text line = {0, {0}};
+        gm_guard_start(&line, GM_MSG_STRANGE_STACK);
+        gm_text_put(&line, ": thread ");
+        gm_text_number(&line, t->id);
+        gm_guard_finish(&line, GM_MSG_STRANGE_STACK);
+        gm_base_log(line.data);
+    }
+    for (size_t i = 0; i < r->globals.count && done; i++) {
+        done = gm_roots_job(rt, r->globals.list[i].start, r->globals.list[i].end,
+                            GM_JOB_FOREIGN); // O4
+        r->global_bytes += r->globals.list[i].end - r->globals.list[i].start;
+    }
+    for (size_t i = 0; i < r->ranges.count && done; i++)
+        done = gm_roots_job(rt, r->ranges.list[i].start, r->ranges.list[i].end,
+                            GM_JOB_FOREIGN); // O4
+    for (size_t i = 0; i < r->stacks.count && done; i++) {
+        const struct gm_area *s = &r->stacks.list[i];
+        done = gm_roots_job(rt, s->extra ? s->extra : s->start, s->end,
+                            GM_JOB_BOTH | GM_JOB_FOREIGN);
+    }
+    for (struct gm_start *s = rt->world.starts; s && done; s = s->next)
+        done = gm_roots_job(rt, (uintptr_t)&s->arg, (uintptr_t)&s->arg + GM_WORD, GM_JOB_BOTH);
+    return done;
+}
+#endif // GOMEM_I_COLLECTOR
+
+/* ==========================================================================================
+ * >>gc   the cycle, workers, background thread, verification                       floor 4
+ * ==========================================================================================
+ * OWNS        struct gm_gc: markers, worker threads, the background thread, holds
+ * CALLS       base os sync stats sizes pages span heap central types guard pacer mark writes sweep cache world roots
+ * LOCKS       GC, then WORLD (a stop); inside a stop HEAP and CENTRAL are free
+ * INVARIANTS  E1  a cycle begins when all spans are swept and all mark and scanned bits are 0
+ *             E2  held slots are black while marking (R1), so sweeping keeps them
+ *             E3  nothing irreversible happens before the roots are listed: until then a stop can be
+ *                 given up
+ * WHY         Whoever finds the heap over its trigger runs the cycle; nobody waits for it but who asked.
+ *             Stopped threads leave their processors to the marking threads. Sweeping is not part of
+ *             the stop. The background thread sweeps what nobody needed, gives pages back at 2 % of a
+ *             processor, and runs the cycles that gomem_gc_start or the clock ask for.
+ */
+#if GOMEM_I_COLLECTOR
+enum { GM_REASON_TRIGGER, GM_REASON_FORCED, GM_REASON_EMERGENCY, GM_REASON_CLOCK };
+
+struct gm_cycle {                               // what one cycle did
+    uint64_t begin, stop, stopped, marked, end; // monotonic ns
+    size_t before, after;                       // bytes of heap as it began, marked
+    unsigned workers;                           // that marked
+    size_t pages;                               // reported written
+};
+
+// ---- walking centrals ----
+
+// Calls fn for the central of each collected class and shape until it returns false.
+GM_PRIVATE void gm_gc_each_central(struct gm_runtime *rt,
+                                   bool (*fn)(struct gm_runtime *rt, struct gm_central *c)) {
+    for (unsigned c = 0; c <= GOMEM_CLASSES; c++)
+        if (!fn(rt, &rt->engine.central[GM_SCAN][c]) || !fn(rt, &rt->engine.central[GM_NOSCAN][c]))
+            return;
+    for (uint32_t i = 1, n = gm_types_count(&rt->engine.types); i < n; i++)
+        if (!fn(rt, &gm_types_shape(&rt->engine.types, i)->central)) return;
+}
+
+// Sweeps one central to its end, in sections, so that stops and forks do not wait.
+GM_PRIVATE bool gm_gc_sweep_central(struct gm_runtime *rt, struct gm_central *c) {
+    struct gm_engine *e = &rt->engine;
+    struct gm_thread *me = gm_world_self();
+    for (unsigned n = 32; n == 32;) {
+        gm_sync_enter(&me->cache.hot);
+        n = gm_sweep_some(&e->sweep, &e->heap, &e->guard, &e->stats.shared, c, 32);
+        gm_sync_leave(&me->cache.hot);
+    }
+    return true;
+}
+
+// ---- workers ----
+
+GM_PRIVATE void *gm_gc_worker(void *arg) {
+    struct gm_gc *gc = &gm_runtime.gc;
+    struct gomem_marker *m = arg;
+    uint32_t seen = 0;
+    for (;;) {
+        uint32_t work = gm_load_acq(&gc->work);  // pairs with gm_gc_mark_stopped: markers are ready
+        if (gm_load_acq(&gc->quit)) return NULL; // pairs with gm_gc_shutdown
+        if (work == seen) {
+            gm_os_wait(&gc->work, work, 0);
+            continue;
+        }
+        seen = work;
+        if (gm_mark_join(&gm_runtime.engine.mark)) gm_mark_work(m);
+    }
+}
+
+// Starts marking threads up to the number wanted; what cannot be had is done without.
+GM_PRIVATE void gm_gc_start_workers(struct gm_runtime *rt) {
+    struct gm_gc *gc = &rt->gc;
+    unsigned want = (unsigned)rt->world.settings.options.mark_workers;
+    if (!want) want = gm_os_processors();
+    gc->workers = GM_MIN(GM_MAX(want, 1u), (unsigned)GM_WORKERS);
+    while (gc->thread_count + 1 < gc->workers) {
+        struct gomem_marker *m = &gc->marker[gc->thread_count + 1];
+        if (!gm_mark_init_marker(m, &rt->engine.meta)) break;
+        if (!gm_os_start_thread(&gc->threads[gc->thread_count], gm_gc_worker, m)) break;
+        gc->thread_count++;
+    }
+}
+
+// ---- marking ----
+
+// E2: blackens the held slots of a run, or clears them again.
+GM_PRIVATE void gm_gc_hold_run(struct gm_engine *e, struct gm_span *s, gomem_i_run *run) {
+    uintptr_t cursor = gm_load_rlx(&run->cursor);                              // its thread stands
+    gm_sweep_owned(&e->sweep, &e->heap.pages, &e->guard, &e->stats.shared, s); // E1
+    if (!cursor || cursor >= run->end || GM_BUG(7)) return;
+    uint32_t from = gm_span_index(&e->heap.pages, s, cursor);
+    uint32_t n = (uint32_t)((run->end - cursor) / gm_sizes_table[s->class].size);
+    struct gm_color *c = gm_span_colors(&e->heap.pages, s->page);
+    for (uint32_t i = from; i < from + n; i++) {
+        c[i / 64].mark |= (uint64_t)1 << i % 64;
+        c[i / 64].scanned |= (uint64_t)1 << i % 64;
+    }
+}
+
+GM_PRIVATE void gm_gc_queue_list(struct gm_runtime *rt, const struct gm_central *central,
+                                 unsigned list) {
+    struct gm_pages *p = &rt->engine.heap.pages;
+    for (uint32_t at = central->list[list]; at;) {
+        struct gm_span *s = gm_span_at(p, at - 1);
+        struct gm_color *c = gm_span_colors(p, s->page);
+        size_t groups = s->class ? gm_span_groups(s) : ((size_t)s->pages / GM_PIECE_PAGES) / 64 + 1;
+        for (size_t i = 0; i < groups; i++) c[i].scanned = 0;
+        if (!GM_BUG(8)) gm_mark_enqueue(&rt->engine.mark, s);
+        at = s->next;
+    }
+}
+
+// Uncollectable objects are roots: all their spans are grey (R7).
+GM_PRIVATE void gm_gc_queue_roots(struct gm_runtime *rt) {
+    for (unsigned c = 0; c <= GOMEM_CLASSES; c++) {
+        gm_gc_queue_list(rt, &rt->engine.central[GM_ROOT][c], 0);
+        gm_gc_queue_list(rt, &rt->engine.central[GM_ROOT][c], 2);
+    }
+}
+
+// Marks everything from the listed roots; returns the bytes marked.
+GM_PRIVATE size_t gm_gc_mark_stopped(struct gm_runtime *rt, bool alone) {
+    struct gm_gc *gc = &rt->gc;
+    struct gm_mark *mark = &rt->engine.mark;
+    unsigned n = alone ? 1 : gc->thread_count + 1;
+    size_t bytes = 0;
+    for (struct gm_thread *t = rt->world.all; t; t = t->next)
+        gm_cache_each_run(&t->cache, gm_gc_hold_run);
+    mark->queue = 0;
+    mark->next_job = 0;
+    gm_gc_queue_roots(rt);
+    for (unsigned i = 0; i < n; i++) gm_mark_begin(&gc->marker[i], mark, n == 1);
+    gm_store_rel(&mark->state, 1u); // pairs with gm_mark_join: one worker, this one
+    if (n > 1) {
+        (void)gm_add_acqrel(&gc->work, 1u); // pairs with gm_gc_worker
+        gm_os_wake(&gc->work, INT_MAX);
+    }
+    gm_mark_work(&gc->marker[0]);
+    for (unsigned i = 0; i < n; i++) bytes += gc->marker[i].bytes;
+    return bytes;
+}
+
+// ---- the oracle: a fresh serial mark, compared bit by bit ----
+
+struct gm_oracle {
+    struct gm_runtime *rt;       //
+    uint64_t *saved;             // mark words, in the order of the walk
+    size_t words;                //
+    const struct gm_span *wrong; // first difference
+    uint32_t index;              // its slot
+};
+
+GM_PRIVATE bool gm_gc_oracle_count(struct gm_span *s, void *arg) {
+    struct gm_oracle *o = arg;
+    if (GM_IN(GM_SET_COLLECTED, s->kind)) o->words += gm_span_groups(s);
+    return true;
+}
+
+GM_PRIVATE bool gm_gc_oracle_save(struct gm_span *s, void *arg) {
+    struct gm_oracle *o = arg;
+    struct gm_color *c = gm_span_colors(&o->rt->engine.heap.pages, s->page);
+    if (!GM_IN(GM_SET_COLLECTED, s->kind)) return true;
+    for (unsigned i = 0; i < gm_span_groups(s); i++) {
+        o->saved[o->words++] = c[i].mark;
+        c[i].mark = c[i].scanned = 0;
+    }
+    if (!s->class)
+        for (size_t i = 1; i < ((size_t)s->pages / GM_PIECE_PAGES) / 64 + 1; i++) c[i].scanned = 0;
+    return true;
+}
+
+GM_PRIVATE bool gm_gc_oracle_compare(struct gm_span *s, void *arg) {
+    struct gm_oracle *o = arg;
+    const struct gm_color *c = gm_span_colors(&o->rt->engine.heap.pages, s->page);
+    if (!GM_IN(GM_SET_COLLECTED, s->kind)) return true;
+    for (unsigned i = 0; i < gm_span_groups(s); i++) {
+        uint64_t differs = o->saved[o->words++] ^ c[i].mark;
+        if (!differs) continue;
+        o->wrong = s;
+        o->index = i * 64 + gm_base_ctz(differs);
+        return false;
+    }
+    return true;
+}
+
+// False: the marks were not what a serial mark finds.
+GM_PRIVATE bool gm_gc_oracle_stopped(struct gm_runtime *rt) {
+    struct gm_oracle o = {rt, NULL, 0, NULL, 0};
+    gm_heap_walk(&rt->engine.heap, gm_gc_oracle_count, &o);
+    size_t size = gm_base_round_up(o.words * 8 + 1, rt->engine.heap.pages.os_page);
+    o.saved = gm_os_reserve(size);
+    if (!o.saved) return true; // no room to compare
+    if (gm_os_protect((uintptr_t)o.saved, (uintptr_t)o.saved + size, PROT_READ | PROT_WRITE)) {
+        o.words = 0;
+        gm_heap_walk(&rt->engine.heap, gm_gc_oracle_save, &o);
+        (void)gm_gc_mark_stopped(rt, true);
+        o.words = 0;
+        gm_heap_walk(&rt->engine.heap, gm_gc_oracle_compare, &o);
+    }
+    gm_os_release(o.saved, size);
+    if (!o.wrong) return true;
+    gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_CORRUPT,
+                    (const void *)gm_span_slot(&rt->engine.heap.pages, o.wrong, o.index));
+    return false;
+}
+
+// ---- the cycle ----
+
+// Everything is swept, segments are listed, threads are there, jobs have room.
+GM_PRIVATE bool gm_gc_prepare(struct gm_runtime *rt) {
+    struct gm_mark *mark = &rt->engine.mark;
+    if (!gm_mark_init_marker(&rt->gc.marker[0], &rt->engine.meta)) return false;
+    if (gm_load_rlx(&rt->engine.live) > GM_MIB)
+        gm_gc_start_workers(rt); // a small heap is marked sooner than they wake
+    if (!mark->room || mark->full) {
+        size_t room = GM_MAX(mark->room * 2, (size_t)4096);
+        struct gm_job *jobs = gm_pages_meta(&rt->engine.meta, room * sizeof *jobs);
+        if (!jobs) return false;
+        gm_pages_meta_free(&rt->engine.meta, mark->jobs, mark->room * sizeof *jobs);
+        mark->jobs = jobs;
+        mark->room = room;
+        mark->full = false;
+    }
+    return true;
+}
+
+enum { GM_STOP_TRIES = 12 };
+
+// Stops the world with all roots listed; false: they cannot be known now (E3).
+GM_NOINLINE GM_PRIVATE bool gm_gc_stop(struct gm_runtime *rt, struct gm_thread *me,
+                                       struct gm_cycle *cycle) {
+    for (unsigned tries = 0; tries < GM_STOP_TRIES; tries++) {
+        if (!gm_gc_prepare(rt)) return false;
+        gm_roots_look(rt);
+        me->in_handler = false;
+        me->fake_stack = gm_world_fake_stack();
+        gm_os_spill(&me->registers);
+        cycle->stop = gm_os_now();
+        gm_world_stop(rt, me);
+        cycle->stopped = gm_os_now();
+        uint64_t objects = gm_roots_loader_hash();
+        if (!rt->roots.incomplete && objects && objects == rt->roots.objects &&
+            gm_roots_list_stopped(rt))
+            return true; // O3
+        gm_world_start(rt);
+        (void)sched_yield();
+    }
+    return false;
+}
+
+// The marked become the live ones: one counter turns all spans into "not yet swept".
+GM_PRIVATE void gm_gc_flip_stopped(struct gm_runtime *rt, size_t live) {
+    struct gm_engine *e = &rt->engine;
+    for (struct gm_thread *t = rt->world.all; t; t = t->next) t->cache.charged = 0;
+    if (!GM_BUG(9)) gm_store_rlx(&e->sweep.generation, e->sweep.generation + 2); // in a stop
+    gm_store_rlx(&e->live, live);
+    gm_pacer_set(&e->pacer, live, rt->roots.stack_bytes + rt->roots.global_bytes);
+}
+
+GM_PRIVATE void gm_gc_count(struct gm_runtime *rt, const struct gm_cycle *c, int reason) {
+    struct gm_stats *s = &rt->engine.stats;
+    uint64_t pause = c->end - c->stop, i = s->cycles % GM_PAUSES;
+    gm_store_rlx(&s->pause_ns[i], pause); // statistics: readers may see a cycle half counted
+    gm_store_rlx(&s->pause_end[i], gm_os_clock(CLOCK_REALTIME));
+    gm_store_rlx(&s->pause_total, s->pause_total + pause);
+    gm_store_rlx(&s->last_end, s->pause_end[i]);
+    gm_store_rlx(&s->gc_cpu_ns, s->gc_cpu_ns + (c->stop - c->begin) + (c->stopped - c->stop) +
+                                    (c->marked - c->stopped) * c->workers + (c->end - c->marked));
+    gm_store_rlx(&s->forced, s->forced + (reason == GM_REASON_FORCED));
+    gm_store_rlx(&s->stacks, rt->roots.stack_bytes);
+    gm_store_rlx(&s->globals, rt->roots.global_bytes);
+    gm_store_rlx(&s->cycles, s->cycles + 1);
+    gm_store_rlx(&rt->gc.last, c->end);
+}
+
+#if GOMEM_I_REPORT
+GM_PRIVATE void gm_gc_trace_ms(struct gm_text *t, uint64_t ns, const char *behind) {
+    gm_text_milli(t, ns / 1000);
+    gm_text_put(t, behind);
+}
+
+GM_PRIVATE void gm_gc_trace_mb(struct gm_text *t, uint64_t bytes, const char *behind) {
+    gm_text_number(t, (bytes + GM_MIB / 2) / GM_MIB);
+    gm_text_put(t, behind);
+}
+
+// One line in the shape of Go's gctrace; our own fields at the end.
+GM_PRIVATE void gm_gc_trace(struct gm_runtime *rt, const struct gm_cycle *c, int reason,
+                            size_t goal) {
+    struct gm_text t = {0, {0}};
+    const struct gm_stats *s = &rt->engine.stats;
+    uint64_t elapsed = c->end - s->start_ns, processors = gm_os_processors();
+    gm_text_put(&t, "gc ");
+    gm_text_number(&t, s->cycles);
+    gm_text_put(&t, " @");
+    gm_text_milli(&t, elapsed / 1000000);
+    gm_text_put(&t, "s ");
+    gm_text_number(&t, elapsed ? s->gc_cpu_ns * 100 / (elapsed * processors) : 0);
+    gm_text_put(&t, "%: ");
+    gm_gc_trace_ms(&t, c->stopped - c->stop, "+");
+    gm_gc_trace_ms(&t, c->marked - c->stopped, "+");
+    gm_gc_trace_ms(&t, c->end - c->marked, " ms clock, ");
+    gm_gc_trace_ms(&t, c->stopped - c->stop, "+0/");
+    gm_gc_trace_ms(&t, (c->marked - c->stopped) * c->workers, "/0+");
+    gm_gc_trace_ms(&t, c->end - c->marked, " ms cpu, ");
+    gm_gc_trace_mb(&t, c->before, "->");
+    gm_gc_trace_mb(&t, c->before, "->");
+    gm_gc_trace_mb(&t, c->after, " MB, ");
+    gm_gc_trace_mb(&t, goal == SIZE_MAX ? 0 : goal, " MB goal, ");
+    gm_gc_trace_mb(&t, s->stacks, " MB stacks, ");
+    gm_gc_trace_mb(&t, s->globals, " MB globals, ");
+    gm_text_number(&t, processors);
+    gm_text_put(&t, " P");
+    if (reason == GM_REASON_FORCED) gm_text_put(&t, " (forced)");
+    gm_text_put(&t, ", ");
+    gm_text_put(&t, gm_writes_name());
+    gm_text_put(&t, ", 0 rounds, ");
+    gm_text_number(&t, c->pages);
+    gm_text_put(&t, " pages");
+    GOMEM_LOG(t.data);
+}
+#endif
+
+GM_PRIVATE void gm_gc_event(struct gm_runtime *rt, int what, uint64_t ns) {
+    const gomem_options *o = &rt->world.settings.options;
+    if (o->event) o->event(what, ns, o->user);
+}
+#endif // GOMEM_I_COLLECTOR
+
+// ---- verification ----
+
+struct gm_check { // of the whole heap, with nobody in a section
+    struct gm_runtime *rt;
+    const char *broken; // what, NULL: nothing
+    uintptr_t where;    // an address that names the span
+};
+
+GM_PRIVATE bool gm_gc_check_that(struct gm_check *check, bool holds, const char *what,
+                                 const struct gm_span *s) {
+    if (holds || check->broken) return holds;
+    check->broken = what;
+    check->where = gm_span_start(&check->rt->engine.heap.pages, s);
+    return false;
+}
+
+GM_PRIVATE void gm_gc_check_manual(struct gm_check *check, const struct gm_span *s) {
+    const uint64_t *bits = gm_span_bits(&check->rt->engine.heap.pages, s->page);
+    uint32_t used = 0, last = 0;
+    if (!s->class) return;
+    for (unsigned i = 0; i < gm_span_groups(s); i++) {
+        used += gm_base_popcount(bits[i]);
+        if (bits[i]) last = i * 64 + 64 - (uint32_t)__builtin_clzll(bits[i]);
+    }
+    gm_gc_check_that(check, last <= s->count, "span: bits beyond the last slot (N3)", s);
+    gm_gc_check_that(check, last <= s->fresh,
+                     "span: a slot above the fresh watermark is in use (N2)", s);
+    gm_gc_check_that(check, used == s->used, "span: the count of used slots differs from the bits",
+                     s);
+    gm_gc_check_that(check, (s->bucket == GM_UNLISTED) == (s->used == s->count),
+                     "central: a full span is listed or another is not (C1)", s);
+}
+
+#if GOMEM_I_COLLECTOR
+GM_PRIVATE void gm_gc_check_collected(struct gm_check *check, const struct gm_span *s) {
+    const struct gm_color *c = gm_span_colors(&check->rt->engine.heap.pages, s->page);
+    bool swept = gm_sweep_swept(&check->rt->engine.sweep, s) || !GM_IN(GM_SET_COLLECTED, s->kind);
+    uint32_t used = 0, last = 0;
+    for (unsigned i = 0; i < gm_span_groups(s); i++) {
+        used += gm_base_popcount(c[i].alloc);
+        if (c[i].alloc) last = i * 64 + 64 - (uint32_t)__builtin_clzll(c[i].alloc);
+        gm_gc_check_that(check, !(c[i].freed & ~c[i].alloc),
+                         "span: a slot is freed but not allocated", s);
+        gm_gc_check_that(check, !(c[i].mark & ~c[i].alloc) || GM_IN(GM_SET_COLLECTED, s->kind) == 0,
+                         "span: a slot is marked but not allocated", s);
+        if (swept && GM_IN(GM_SET_COLLECTED, s->kind))
+            gm_gc_check_that(check, !c[i].mark && !c[i].scanned,
+                             "sweep: a swept span has marks (E1)", s);
+    }
+    gm_gc_check_that(check, last <= s->count, "span: bits beyond the last slot (N3)", s);
+    if (!s->class) return;
+    gm_gc_check_that(check, last <= s->fresh,
+                     "span: a slot above the fresh watermark is in use (N2)", s);
+    gm_gc_check_that(check, !swept || used == s->used,
+                     "span: the count of used slots differs from the bits", s);
+}
+#endif
+
+GM_PRIVATE bool gm_gc_check_span(struct gm_span *s, void *arg) {
+    struct gm_check *check = arg;
+    const struct gm_pages *p = &check->rt->engine.heap.pages;
+    uint32_t expected = (uint32_t)s->kind | (uint32_t)s->class << 4;
+    gm_gc_check_that(check, s->kind < GM_KINDS && s->class <= GOMEM_CLASSES && s->pages,
+                     "span: a record is damaged", s);
+    if (check->broken) return false;
+    for (size_t i = 0; i < s->pages; i++)
+        if (!gm_gc_check_that(check,
+                              gm_pages_desc(p, s->page + i) ==
+                                  (expected | (uint32_t)GM_MIN(i, (size_t)GM_DESC_FAR) << 12),
+                              "pages: a descriptor differs from its span's record", s))
+            break;
+    if (s->class)
+        gm_gc_check_that(check,
+                         s->count == gm_sizes_table[s->class].count &&
+                             s->pages == gm_sizes_table[s->class].pages,
+                         "span: a record differs from its class", s);
+    if (s->kind == GM_MANUAL) gm_gc_check_manual(check, s);
+#if GOMEM_I_COLLECTOR
+    else gm_gc_check_collected(check, s);
+#endif
+    return !check->broken;
+}
+
+// Objects of a magazine are slots in use of their class.
+GM_PRIVATE void gm_gc_check_magazine(struct gm_check *check, unsigned class, void **top) {
+    const struct gm_pages *p = &check->rt->engine.heap.pages;
+    for (; top && *top && !check->broken; top--) {
+        const struct gm_span *s = gm_span_find(p, (uintptr_t)*top);
+        bool fine = s && s->kind == GM_MANUAL && s->class == class &&
+                    gm_cache_wrong(p, s, gm_span_index(p, s, (uintptr_t)*top), (uintptr_t)*top) ==
+                        GM_MESSAGE_COUNT;
+        if (fine) continue;
+        check->broken = "cache: a magazine holds what is not a slot in use of its class (R8)";
+        check->where = (uintptr_t)*top;
+    }
+}
+
+#if GOMEM_I_COLLECTOR
+GM_PRIVATE void gm_gc_check_run(struct gm_check *check, const struct gm_thread *t,
+                                const struct gm_span *s, const gomem_i_run *run) {
+    const struct gm_pages *p = &check->rt->engine.heap.pages;
+    if (!s) return;
+    gm_gc_check_that(check, s->owner == t->cache.number,
+                     "cache: a run's span has another owner (R4)", s);
+    if (!run->cursor) return;
+    uint32_t from = gm_span_index(p, s, run->cursor), size = gm_sizes_table[s->class].size;
+    for (uintptr_t at = run->cursor; at < run->end && !check->broken; at += size, from++)
+        gm_gc_check_that(
+            check, from < s->count && gm_span_colors(p, s->page)[from / 64].alloc >> from % 64 & 1,
+            "cache: a held slot is not allocated (R1)", s);
+}
+#endif
+
+GM_PRIVATE void gm_gc_check_thread(struct gm_check *check, const struct gm_thread *t) {
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
+        gm_gc_check_magazine(check, c, t->cache.hot.top[c]);
+        gm_gc_check_magazine(check, c, t->cache.other[c]);
+#if GOMEM_I_COLLECTOR
+        gm_gc_check_run(check, t, t->cache.scan[c], &t->cache.hot.scan[c]);
+        gm_gc_check_run(check, t, t->cache.noscan[c], &t->cache.hot.noscan[c]);
+#endif
+    }
+#if GOMEM_I_COLLECTOR
+    for (uint32_t i = 1; i < t->cache.hot.typed_count; i++)
+        gm_gc_check_run(check, t, t->cache.typed[i], &t->cache.hot.typed[i]);
+#endif
+}
+
+// Spans of a central's list belong there and nowhere else (C1).
+GM_PRIVATE void gm_gc_check_list(struct gm_check *check, const struct gm_central *c,
+                                 unsigned list) {
+    const struct gm_pages *p = &check->rt->engine.heap.pages;
+    uint32_t before = 0;
+    for (uint32_t at = c->list[list]; at && !check->broken;) {
+        const struct gm_span *s = gm_span_at(p, at - 1);
+        gm_gc_check_that(check,
+                         s->page == at - 1 && s->kind == c->kind && s->class == c->class &&
+                             s->prev == before && !s->owner,
+                         "central: a list holds a span that does not belong to it (C1)", s);
+        before = at;
+        at = s->next;
+    }
+}
+
+// What is broken, or NULL. Nobody is in a section; with `stopped` no thread runs at all.
+GM_PRIVATE const char *gm_gc_verify_stopped(struct gm_runtime *rt, bool stopped, uintptr_t *where) {
+    struct gm_check check = {rt, gm_pages_verify_locked(&rt->engine.heap.pages), 0};
+    if (!check.broken) gm_heap_walk(&rt->engine.heap, gm_gc_check_span, &check);
+    for (struct gm_thread *t = rt->world.all; stopped && t && !check.broken; t = t->next)
+        gm_gc_check_thread(&check, t);
+    for (unsigned k = 0; k < GM_KINDS; k++)
+        for (unsigned c = 0; c <= GOMEM_CLASSES; c++)
+            for (unsigned l = 0; l < GM_LISTS; l++)
+                gm_gc_check_list(&check, &rt->engine.central[k][c], l);
+#if GOMEM_I_COLLECTOR
+    for (uint32_t i = 1; i < gm_types_count(&rt->engine.types); i++)
+        for (unsigned l = 0; l < GM_LISTS; l++)
+            gm_gc_check_list(&check, &gm_types_shape(&rt->engine.types, i)->central, l);
+#endif
+    *where = check.where;
+    return check.broken;
+}
+
+GM_COLD GM_PRIVATE void gm_gc_report_broken(struct gm_runtime *rt, const char *broken,
+                                            uintptr_t where) {
+    struct gm_text t = {0, {0}};
+    gm_guard_start(&t, GM_MSG_CORRUPT);
+    gm_text_put(&t, ": ");
+    gm_text_put(&t, broken);
+    if (where) gm_guard_describe(&t, &rt->engine.heap.pages, where);
+    gm_guard_finish(&t, GM_MSG_CORRUPT);
+    gm_guard_warn(&rt->engine.guard, t.data);
+}
+
+#if GOMEM_I_COLLECTOR
+// Runs one cycle. The calling thread is attached, in no section, and holds no lock but gc's. False: the
+// stop was given up.
+GM_PRIVATE bool gm_gc_run(struct gm_runtime *rt, struct gm_thread *me, int reason) {
+    struct gm_engine *e = &rt->engine;
+    struct gm_cycle c = {0, 0, 0, 0, 0, 0, 0, 1, 0};
+    uintptr_t where = 0;
+    const char *broken = NULL;
+    bool matches = true;
+    c.begin = gm_os_now();
+    size_t goal = gm_load_rlx(&e->pacer.goal);
+    gm_gc_event(rt, GOMEM_EVENT_BEGIN, c.begin);
+    gm_gc_each_central(rt, gm_gc_sweep_central); // E1
+    c.before = gm_load_rlx(&e->live);
+    if (!gm_gc_stop(rt, me, &c)) return false;
+    gm_writes_arm_stopped(&e->writes, rt->world.epoch);
+    c.workers = c.before > GM_MIB ? rt->gc.thread_count + 1 : 1;
+    c.after = gm_gc_mark_stopped(rt, c.workers == 1);
+    c.pages = gm_writes_collect_stopped(&e->writes, rt->world.epoch);
+    gm_writes_disarm_stopped(&e->writes);
+    if (GOMEM_I_CHECK >= 3) matches = gm_gc_oracle_stopped(rt);
+    c.marked = gm_os_now();
+    gm_gc_flip_stopped(rt, c.after);
+    if (GOMEM_I_CHECK >= 3 || rt->world.settings.verify)
+        broken = gm_gc_verify_stopped(rt, true, &where);
+    gm_world_start(rt);
+    c.end = gm_os_now();
+    gm_gc_count(rt, &c, reason);
+    if (broken) gm_gc_report_broken(rt, broken, where);
+    if (broken || !matches)
+        gm_guard_misuse(&e->guard, &e->heap.pages, GM_MSG_CORRUPT, (const void *)where);
+    gm_gc_event(rt, GOMEM_EVENT_STOPPED, c.stopped);
+    gm_gc_event(rt, GOMEM_EVENT_RESUMED, c.end);
+#if GOMEM_I_REPORT
+    if (rt->world.settings.gctrace) gm_gc_trace(rt, &c, reason, goal);
+#else
+    (void)goal;
+#endif
+    gm_gc_event(rt, GOMEM_EVENT_END, gm_os_now());
+    return true;
+}
+
+GM_PRIVATE void gm_gc_wake_background(struct gm_runtime *rt) {
+    (void)gm_add_acqrel(&rt->gc.kick, 1u); // pairs with gm_gc_background: why it was woken
+    gm_os_wake(&rt->gc.kick, 1);
+}
+
+// ---- the background thread ----
+
+// Gives back what is over the goal, in steps that take 2 % of a processor; true: there may be more.
+GM_PRIVATE bool gm_gc_scavenge(struct gm_runtime *rt, struct gm_thread *me, uint64_t *sleep) {
+    struct gm_heap *h = &rt->engine.heap;
+    size_t goal = gm_load_rlx(&rt->engine.pacer.goal), used = gm_load_rlx(&h->pages.used) * GM_PAGE;
+    size_t want = (goal == SIZE_MAX ? used : GM_MAX(goal, used)) / 10 * 11; // 10 % above the goal
+    size_t keep = want > used ? (want - used) / GM_PAGE : 0;
+    if (gm_load_rlx(&h->pages.idle) <= keep) return false;
+    uint64_t start = gm_os_now();
+    gm_sync_enter(&me->cache.hot);
+    size_t bytes = gm_heap_give_back(h, keep, GM_GIVE_LEAST, GM_MIB);
+    gm_sync_leave(&me->cache.hot);
+    *sleep = GM_MAX((gm_os_now() - start) * 50, (uint64_t)1000000);
+    return bytes != 0;
+}
+
+GM_PRIVATE bool gm_gc_due(struct gm_runtime *rt, uint64_t now, int *reason) {
+    int period = rt->world.settings.options.force_period_ms;
+    uint64_t ns = (uint64_t)(period ? period : 120000) * 1000000u;
+    *reason = GM_REASON_CLOCK;
+    if (gm_load_rlx(&rt->gc.holds))
+        return false;                 // a hold that begins now lets one more cycle through
+    if (gm_load_acq(&rt->gc.asked)) { // pairs with gomem_gc_start
+        *reason = GM_REASON_TRIGGER;
+        return true;
+    }
+    return period >= 0 && gm_load_rlx(&rt->engine.pacer.percent) >= 0 &&
+           now - gm_load_rlx(&rt->gc.last) >= ns;
+}
+
+GM_PRIVATE void *gm_gc_background(void *arg) {
+    struct gm_runtime *rt = arg;
+    struct gm_thread *me = gm_world_attach(rt);
+    uint64_t sleep = 0;
+    while (me && !gm_load_acq(&rt->gc.quit)) {     // pairs with gm_gc_shutdown
+        uint32_t kick = gm_load_acq(&rt->gc.kick); // pairs with gm_gc_wake_background
+        int reason, period = rt->world.settings.options.force_period_ms;
+        if (gm_gc_due(rt, gm_os_now(), &reason)) rt->gc.collect(rt, me, reason);
+        gm_gc_each_central(rt, gm_gc_sweep_central);
+        uint64_t nap = (uint64_t)(period > 0 ? period : 120000) * 1000000u;
+        if (gm_gc_scavenge(rt, me, &sleep)) nap = sleep;
+        gm_world_block(&rt->world, me);
+        gm_os_wait(&rt->gc.kick, kick, nap);
+        gm_world_end_block(&rt->world, me);
+    }
+    return NULL;
+}
+
+GM_PRIVATE void gm_gc_start_background(struct gm_runtime *rt) {
+    if (rt->gc.background) return;
+    rt->gc.background = gm_os_start_thread(&rt->gc.background_thread, gm_gc_background, rt);
+    gm_store_rlx(&rt->engine.heap.background, rt->gc.background); // a hint to who frees
+}
+
+// ---- asking for cycles ----
+
+// One cycle, unless another thread runs one and this one only followed the trigger.
+GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_thread *me, int reason) {
+    struct gm_gc *gc = &rt->gc;
+    if (reason == GM_REASON_TRIGGER || reason == GM_REASON_CLOCK) {
+        if (!gm_sync_try(&gc->lock)) return;
+    } else {
+        gm_sync_lock(&gc->lock);
+    }
+    gm_store_rel(&gc->asked, 0u); // pairs with gm_gc_due
+    bool done = gm_gc_run(rt, me, reason);
+    if (!done)
+        gm_store_rlx(&rt->engine.pacer.trigger,
+                     gm_load_rlx(&rt->engine.live) + GM_MIB); // try again soon
+    gc->collect = gm_gc_collect;
+    gm_gc_start_background(rt);
+    gm_sync_unlock(&gc->lock);
+    if (reason == GM_REASON_FORCED || reason == GM_REASON_EMERGENCY)
+        gm_gc_each_central(rt, gm_gc_sweep_central);
+    gm_gc_wake_background(rt);
+}
+
+// Has the heap grown to the trigger? Then a cycle runs on this thread. In no section.
+GM_INLINE void gm_gc_poll(struct gm_runtime *rt, struct gm_thread *me) {
+    struct gm_engine *e = &rt->engine;
+    if (GOMEM_I_LIKELY(gm_load_rlx(&e->live) < gm_load_rlx(&e->pacer.trigger)))
+        return; // heuristics
+    if (gm_load_rlx(&e->pacer.percent) < 0 || gm_load_rlx(&rt->gc.holds)) return;
+    gm_gc_collect(rt, me, GM_REASON_TRIGGER);
+}
+
+// Ends the library's threads. The caller is the only one that uses gomem.
+GM_PRIVATE void gm_gc_shutdown(struct gm_runtime *rt) {
+    struct gm_gc *gc = &rt->gc;
+    gm_store_rel(&gc->quit, 1u);        // pairs with the threads' loads
+    (void)gm_add_acqrel(&gc->work, 1u); // pairs with gm_gc_worker
+    gm_os_wake(&gc->work, INT_MAX);
+    gm_gc_wake_background(rt);
+    for (uint32_t i = 0; i < gc->thread_count; i++) (void)pthread_join(gc->threads[i], NULL);
+    if (gc->background) (void)pthread_join(gc->background_thread, NULL);
+    gc->thread_count = 0;
+    gc->background = false;
+    gm_store_rel(&gc->quit, 0u); // pairs with the threads' loads, of the next ones
+}
+#endif // GOMEM_I_COLLECTOR
+
+/* ==========================================================================================
+ * >>alloc   the public allocation functions                                        floor 5
+ * ==========================================================================================
+ * OWNS        nothing
+ * CALLS       base os sync stats sizes pages span heap central types guard sweep cache world gc
+ * LOCKS       CENTRAL, then HEAP
+ * INVARIANTS  L1  errno is kept by everything that frees
+ *             L2  misuse is reported after the section, with nothing changed
+ * WHY         Fast, slow, large: each public function tries what the header inlines, then enters a
+ *             section, then asks the span heap; exhaustion is handled in one loop at depth 0, where a
+ *             collection and the user's callback may run.
+ */
+GM_PRIVATE void gm_alloc_trim(struct gm_cache *t) {
+    uint32_t trims = gm_load_rlx(&t->engine->trims); // obeyed at one of the next slow paths
+    if (GOMEM_I_LIKELY(t->trims == trims)) return;
+    t->trims = trims;
+    gm_cache_flush_manual(t, false);
+}
+
+// Enters a section with the calling thread's cache, or the shared one of threads that have ended. NULL
+// with errno: no memory, or shut down; or a signal handler interrupted the library.
+GM_PRIVATE struct gm_cache *gm_alloc_enter(struct gm_runtime *rt) {
+    struct gm_world *w = &rt->world;
+    struct gm_thread *t = gm_world_attach(rt);
+    if (t && GOMEM_I_UNLIKELY(t->cache.hot.depth)) {
+        gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_SIGNAL, NULL);
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (t) {
+        gm_sync_enter(&t->cache.hot);
+        gm_alloc_trim(&t->cache);
+        return &t->cache;
+    }
+    if (GOMEM_I_TLS != GM_WORLD_GONE || gm_load_acq(&w->life) != GM_LIFE_READY)
+        return NULL; // pairs with init
+    gm_sync_lock(&w->gone_lock);
+    if (!w->gone) {
+        gm_sync_lock(&w->lock);
+        w->gone = gm_world_record_locked(rt);
+        if (w->gone) gm_store_seq(&w->gone->state, (uint32_t)GM_THREAD_SHARED); // V4
+        gm_sync_unlock(&w->lock);
+    }
+    if (w->gone) return &w->gone->cache;
+    gm_sync_unlock(&w->gone_lock);
+    errno = ENOMEM;
+    return NULL;
+}
+
+GM_PRIVATE void gm_alloc_leave(struct gm_runtime *rt, struct gm_cache *t) {
+    if (rt->world.gone && t == &rt->world.gone->cache) gm_sync_unlock(&rt->world.gone_lock);
+    else gm_sync_leave(&t->hot);
+}
+
+// No memory: collects and empties the caches once, then asks the user. True: try again.
+GM_COLD GM_PRIVATE bool gm_alloc_exhausted(struct gm_runtime *rt, size_t size, unsigned *tries) {
+    const gomem_options *o = &rt->world.settings.options;
+    if ((*tries)++ == 0 && size < rt->engine.heap.pages.size) {
+        struct gm_thread *me = gm_world_attach(rt);
+#if GOMEM_I_COLLECTOR
+        if (me && gm_load_acq(&rt->engine.collected))
+            gm_gc_collect(rt, me, GM_REASON_EMERGENCY); // pairs with gm_world_collect
+#endif
+        if (me) {
+            gm_sync_enter(&me->cache.hot);
+            gm_cache_flush_manual(&me->cache, false);
+            gm_cache_drain_depot(&me->cache);
+            gm_sync_leave(&me->cache.hot);
+        }
+        (void)gm_add_rlx(&rt->engine.trims, 1u); // others obey when they come by
+        return true;
+    }
+    if (o->oom && o->oom(size, o->user)) return true;
+    errno = ENOMEM;
+    return false;
+}
+
+GOMEM_DEF void *gomem_i_overflow(void) {
+    errno = ENOMEM;
+    return NULL;
+}
+
+// ---- manual ----
+
+GM_PRIVATE void *gm_alloc_manual_small(struct gm_cache *t, unsigned class) {
+    void *p = gm_cache_pop(t, class);
+    if (!p && gm_cache_refill_manual(t, class)) p = gm_cache_pop(t, class);
+    if (!p && class == 0) return NULL;
+    if (!p)
+        gm_cache_fill(t->engine, class, &p + 1,
+                      1); // no memory for a magazine, perhaps some for an object
+    if (GOMEM_I_CHECK && p) {
+        struct gm_pages *pages = &t->engine->heap.pages;
+        struct gm_span *s = gm_span_find(pages, (uintptr_t)p);
+        uint32_t index = gm_span_index(pages, s, (uintptr_t)p);
+        (void)gm_and_rlx(&gm_span_cached(pages, s->page)[index / 64], ~((uint64_t)1 << index % 64));
+        if (GOMEM_I_CHECK >= 2) memset(p, 0xcd, gm_sizes_table[class].size);
+    }
+    return p;
+}
+
+GM_PRIVATE void *gm_alloc_manual_large(struct gm_cache *t, size_t size, size_t align) {
+    struct gm_heap *h = &t->engine->heap;
+    struct gm_span *s = gm_heap_take(h, GM_MANUAL, 0, gm_base_round_up(size, 16), align);
+    if (!s) return NULL;
+    s->used = 1;
+    gm_stats_own(&t->stats.manual_mallocs[0], 1);
+    gm_stats_own(&t->stats.large_alloc, s->size);
+    gm_heap_publish(h, s);
+    return (void *)gm_span_start(&h->pages, s);
+}
+
+// Any manual allocation; align is a power of two.
+GOMEM_DEF void *gomem_i_malloc_slow(size_t size, size_t align) {
+    struct gm_runtime *rt = &gm_runtime;
+    if (size > (size_t)PTRDIFF_MAX - 16) return gomem_i_overflow();
+    unsigned class = gm_sizes_class(size, align), tries = 0;
+    void *p;
+    do {
+        struct gm_cache *t = gm_alloc_enter(rt);
+        if (!t) return NULL;
+        p = class ? gm_alloc_manual_small(t, class) : gm_alloc_manual_large(t, size, align);
+        gm_alloc_leave(rt, t);
+    } while (GOMEM_I_UNLIKELY(!p) && gm_alloc_exhausted(rt, size, &tries));
+    return p;
+}
+
+GOMEM_DEF void *gomem_malloc(size_t size) { return gomem_i_take(size, 16); }
+
+GOMEM_DEF void *gomem_calloc(size_t n, size_t size) {
+    size_t bytes;
+    if (__builtin_mul_overflow(n, size, &bytes)) return gomem_i_overflow();
+    void *p = gomem_malloc(bytes);
+    if (!p) return NULL;
+    if (bytes <= GOMEM_MAX_SMALL) return memset(p, 0, bytes);
+    const struct gm_span *s = gm_span_find(&gm_runtime.engine.heap.pages, (uintptr_t)p);
+    return s->clean ? p : memset(p, 0, bytes);
+}
+
+GOMEM_DEF void *gomem_aligned_alloc(size_t align, size_t size) {
+    if (!gm_base_power_of_two(align)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    return gomem_i_malloc_slow(size, GM_MAX(align, size > 8 ? (size_t)16 : (size_t)8));
+}
+
+GOMEM_DEF char *gomem_strndup(const char *s, size_t n) {
+    const char *end = memchr(s, 0, n);
+    size_t length = end ? (size_t)(end - s) : n;
+    if (length > (size_t)PTRDIFF_MAX - 16) return gomem_i_overflow();
+    char *copy = gomem_malloc(length + 1);
+    if (!copy) return NULL;
+    memcpy(copy, s, length);
+    copy[length] = 0;
+    return copy;
+}
+
+GOMEM_DEF char *gomem_strdup(const char *s) { return gomem_strndup(s, strlen(s)); }
+
+// ---- free ----
+
+// Each gives an object back and says what was wrong; GM_MESSAGE_COUNT: nothing.
+
+GM_PRIVATE enum gm_message gm_alloc_give_manual(struct gm_cache *t, struct gm_span *s,
+                                                uint32_t index, void *p) {
+    struct gm_engine *e = t->engine;
+    struct gm_pages *pages = &e->heap.pages;
+    uint64_t bit = (uint64_t)1 << index % 64;
+    if (!s->class) {
+        gm_stats_own(&t->stats.manual_frees[0], 1);
+        gm_stats_own(&t->stats.large_free, s->size);
+        gm_heap_put(&e->heap, s);
+        gm_heap_trim(&e->heap);
+        return GM_MESSAGE_COUNT;
+    }
+    if (!(gm_load_rlx(&gm_span_bits(pages, s->page)[index / 64]) & bit)) return GM_MSG_DOUBLE_FREE;
+    if (GOMEM_I_CHECK && gm_or_rlx(&gm_span_cached(pages, s->page)[index / 64], bit) & bit)
+        return GM_MSG_DOUBLE_FREE;
+    if (e->guard.poison || GOMEM_I_CHECK >= 2) memset(p, GM_POISON, gm_sizes_table[s->class].size);
+    void **top = t->hot.top[s->class];
+    if (!((uintptr_t)(top + 1) & 511)) {
+        if (!gm_cache_make_room(t, s->class)) {
+            gm_cache_return(e, s->class, &p, 1);
+            return GM_MESSAGE_COUNT;
+        }
+        top = t->hot.top[s->class];
+    }
+    gm_store_rlx(top + 1, p); // R8
+    gm_cache_set_top(t, s->class, top + 1);
+    return GM_MESSAGE_COUNT;
+}
+
+#if GOMEM_I_COLLECTOR
+GM_PRIVATE struct gm_central *gm_alloc_central(struct gm_engine *e, const struct gm_span *s) {
+    return s->kind == GM_TYPED ? &gm_types_shape(&e->types, s->shape)->central
+                               : &e->central[s->kind][s->class];
+}
+
+// A large collected object: gone at once where it is listed, else when who sweeps it places it.
+GM_PRIVATE enum gm_message gm_alloc_give_large(struct gm_cache *t, struct gm_span *s) {
+    struct gm_engine *e = t->engine;
+    struct gm_central *c = gm_alloc_central(e, s);
+    size_t size = s->size;
+    gm_sync_lock(&c->lock);
+    bool twice = gm_or_rlx(&gm_span_colors(&e->heap.pages, s->page)->freed, 1u) &
+                 1; // under the lock
+    bool listed = !twice && s->bucket && gm_sweep_swept(&e->sweep, s);
+    if (listed) gm_central_remove_locked(c, &e->heap.pages, gm_sweep_full(&e->sweep, true), s);
+    gm_sync_unlock(&c->lock);
+    if (twice) return GM_MSG_DOUBLE_FREE;
+    if (listed) gm_heap_put(&e->heap, s);
+    gm_stats_own(&t->stats.frees[0], 1);
+    gm_stats_own(&t->stats.large_free, size);
+    (void)gm_sub_rlx(&e->live, size); // a heuristic counter
+    return GM_MESSAGE_COUNT;
+}
+
+GM_PRIVATE enum gm_message gm_alloc_give_collected(struct gm_cache *t, struct gm_span *s,
+                                                   uint32_t index, void *p) {
+    struct gm_engine *e = t->engine;
+    uint64_t bit = (uint64_t)1 << index % 64;
+    struct gm_color *c = &gm_span_colors(&e->heap.pages, s->page)[index / 64];
+    if (!gm_sweep_live(&e->sweep, &e->heap.pages, s, index)) return GM_MSG_DOUBLE_FREE; // R6
+    if (!s->class) return gm_alloc_give_large(t, s);
+    if (gm_or_rlx(&c->freed, bit) & bit)
+        return GM_MSG_DOUBLE_FREE; // one of two wins; refill reads it later
+    if (e->guard.poison) memset(p, GM_POISON, gm_sizes_table[s->class].size);
+    gm_stats_own(&t->stats.frees[s->class], 1);
+    return GM_MESSAGE_COUNT;
+}
+
+// Roots are zeroed at once and their slot is free at once (R7).
+GM_PRIVATE enum gm_message gm_alloc_give_root(struct gm_cache *t, struct gm_span *s, uint32_t index,
+                                              void *p) {
+    struct gm_engine *e = t->engine;
+    struct gm_central *c = &e->central[s->kind][s->class];
+    struct gm_color *color = &gm_span_colors(&e->heap.pages, s->page)[index / 64];
+    uint64_t bit = (uint64_t)1 << index % 64;
+    size_t size = s->size;
+    gm_sync_lock(&c->lock);
+    bool there = gm_load_rlx(&color->alloc) & bit; // written under this lock only
+    bool empty = there && s->used == 1;
+    if (there) {
+        gm_central_remove_locked(c, &e->heap.pages, s->used < s->count ? 0 : 2, s);
+        if (s->class) memset(p, 0, gm_sizes_table[s->class].size);
+        gm_store_rlx(&color->alloc, gm_load_rlx(&color->alloc) & ~bit);
+        s->used--;
+        if (!empty) gm_central_add_locked(c, &e->heap.pages, 0, s);
+    }
+    gm_sync_unlock(&c->lock);
+    if (!there) return GM_MSG_DOUBLE_FREE;
+    gm_stats_own(&t->stats.frees[s->class], 1);
+    if (!s->class) gm_stats_own(&t->stats.large_free, size);
+    if (empty) gm_heap_put(&e->heap, s);
+    return GM_MESSAGE_COUNT;
+}
+#endif
+
+// What a pointer that is in no span is.
+GM_PRIVATE enum gm_message gm_alloc_stranger(const struct gm_pages *p, uintptr_t word) {
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    if (word - p->base < p->size) return GM_MSG_UNALLOCATED;
+    return word - here < 256 * GM_KIB ? GM_MSG_STACK : GM_MSG_FOREIGN; // frames of the callers
+}
+
+GM_PRIVATE enum gm_message gm_alloc_give(struct gm_cache *t, void *p) {
+    const struct gm_pages *pages = &t->engine->heap.pages;
+    struct gm_span *s = gm_span_find(pages, (uintptr_t)p);
+    if (!s) return gm_alloc_stranger(pages, (uintptr_t)p);
+    uint32_t index = gm_span_index(pages, s, (uintptr_t)p);
+    if (index >= s->count || gm_span_slot(pages, s, index) != (uintptr_t)p) return GM_MSG_INTERIOR;
+#if GOMEM_I_COLLECTOR
+    if (GM_IN(GM_SET_COLLECTED, s->kind)) return gm_alloc_give_collected(t, s, index, p);
+    if (s->kind == GM_ROOT || s->kind == GM_ROOT_PLAIN) return gm_alloc_give_root(t, s, index, p);
+#endif
+    return gm_alloc_give_manual(t, s, index, p);
+}
+
+GM_NOINLINE GM_PRIVATE void gm_alloc_free_slow(void *p) {
+    struct gm_runtime *rt = &gm_runtime;
+    int saved = errno;
+    if (!p || gm_load_acq(&rt->world.life) == GM_LIFE_SHUT) return; // pairs with gomem_shutdown
+    struct gm_cache *t = gm_alloc_enter(rt);
+    if (t) {
+        enum gm_message wrong = gm_alloc_give(t, p);
+        gm_alloc_leave(rt, t);
+        if (GOMEM_I_UNLIKELY(wrong != GM_MESSAGE_COUNT))
+            gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, wrong, p); // L2
+    }
+    errno = saved; // L1
+}
+
+// The general free: as the typed one, but the class comes from the page, and the slot is checked.
+GOMEM_DEF void gomem_free(void *p) {
+    gomem_i_cache *t = GOMEM_I_TLS;
+    uintptr_t offset = (uintptr_t)p - t->base;
+    if (!GOMEM_I_CHECK && GOMEM_I_LIKELY(offset < t->size)) {
+        uint32_t desc = gm_load_rlx(&t->desc[offset >> GM_PAGE_SHIFT]), class = desc >> 4 & 255;
+        uint64_t within = ((uint64_t)(desc >> 12) << GM_PAGE_SHIFT) + offset % GM_PAGE;
+        const struct gm_class *k = &gm_sizes_table[class];
+        uint64_t index = within * k->magic >> 32; // Z1
+        void **top = t->top[class];
+        if (GOMEM_I_LIKELY((desc & 15) == GM_MANUAL && index < k->count &&
+                           index * k->size == within && ((uintptr_t)(top + 1) & 511))) {
+            gm_store_rlx(top + 1, p); // R8
+            gm_signal_fence();
+            gm_store_rlx(&t->top[class], top + 1);
+            return;
+        }
+    }
+    gm_alloc_free_slow(p);
+}
+
+GOMEM_DEF void gomem_free_sized(void *p, size_t size) {
+    (void)size;
+    gomem_free(p);
+}
+
+#if GOMEM_I_COLLECTOR
+// ---- collected ----
+
+// The calling thread may use the collected heap: it is attached, outside blocking regions, and the heap
+// is not over its trigger. False: errno says why.
+GM_PRIVATE bool gm_alloc_collected(struct gm_runtime *rt) {
+    struct gm_thread *me = gm_world_attach(rt);
+    if (!me)
+        return GOMEM_I_TLS == GM_WORLD_GONE && gm_world_ready(rt, false) && gm_world_collect(rt);
+    if (GOMEM_I_UNLIKELY(!gm_load_acq(&rt->engine.collected)) && !gm_world_collect(rt))
+        return false; // pairs with gm_world_collect
+    if (GOMEM_I_UNLIKELY(me->cache.hot.blocked)) {
+        gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_BLOCKING, NULL);
+        errno = EINVAL;
+        return false;
+    }
+    if (GOMEM_I_LIKELY(!me->cache.hot.depth)) gm_gc_poll(rt, me);
+    return true;
+}
+
+GM_PRIVATE void *gm_alloc_run(struct gm_cache *t, gomem_i_run *run, struct gm_span **owned,
+                              struct gm_central *c) {
+    size_t size = gm_sizes_table[c->class].size;
+    void *p = gomem_i_bump(run, size);
+    if (!p && gm_cache_refill_run(t, run, owned, c)) p = gomem_i_bump(run, size);
+    return p;
+}
+
+// A large object of a collected or uncollectable kind, listed; the caller zeroes what *dirty says.
+GM_PRIVATE void *gm_alloc_large(struct gm_cache *t, struct gm_central *c, size_t size, size_t align,
+                                size_t *dirty) {
+    struct gm_engine *e = t->engine;
+    if (GM_IN(GM_SET_COLLECTED, c->kind))
+        (void)gm_sweep_some(&e->sweep, &e->heap, &e->guard, &e->stats.shared, c, 8);
+    struct gm_span *s = gm_heap_take(&e->heap, c->kind, 0, gm_base_round_up(size, 16), align);
+    if (!s) return NULL;
+    s->shape = c->shape;
+    s->used = s->fresh = 1;
+    s->bucket = 1; // listed
+    gm_span_colors(&e->heap.pages, s->page)->alloc = 1;
+    gm_store_rel(&s->generation, gm_load_rlx(&e->sweep.generation)); // pairs with gm_sweep_swept
+    *dirty = s->clean ? 0 : (size_t)s->pages * GM_PAGE;
+    gm_heap_publish(&e->heap, s);
+    gm_sync_lock(&c->lock);
+    gm_central_add_locked(c, &e->heap.pages,
+                          GM_IN(GM_SET_COLLECTED, c->kind) ? gm_sweep_full(&e->sweep, true) : 2, s);
+    gm_sync_unlock(&c->lock);
+    gm_stats_own(&t->stats.mallocs[0], 1);
+    gm_stats_own(&t->stats.large_alloc, s->size);
+    (void)gm_add_rlx(&e->live, s->size); // a heuristic counter
+    return (void *)gm_span_start(&e->heap.pages, s);
+}
+
+// An uncollectable object: straight from its central.
+GM_PRIVATE void *gm_alloc_root(struct gm_cache *t, struct gm_central *c) {
+    struct gm_engine *e = t->engine;
+    struct gm_pages *p = &e->heap.pages;
+    uint32_t index = 0, size = gm_sizes_table[c->class].size;
+    gm_sync_lock(&c->lock);
+    struct gm_span *s = gm_central_pop_locked(c, p, 0);
+    if (!s) {
+        s = gm_heap_take(&e->heap, c->kind, c->class, 0, 0);
+        if (s && !s->clean) memset((void *)gm_span_start(p, s), 0, (size_t)s->pages * GM_PAGE);
+        if (s) s->fresh = s->count;
+        if (s) gm_heap_publish(&e->heap, s);
+    }
+    if (s) {
+        struct gm_color *color = gm_span_colors(p, s->page);
+        while (!~color[index / 64].alloc) index += 64;
+        index += gm_base_ctz(~color[index / 64].alloc);
+        gm_store_rlx(&color[index / 64].alloc,
+                     color[index / 64].alloc | (uint64_t)1 << index % 64); // under the lock
+        s->used++;
+        gm_central_add_locked(c, p, s->used < s->count ? 0 : 2, s);
+    }
+    gm_sync_unlock(&c->lock);
+    if (!s) return NULL;
+    gm_stats_own(&t->stats.mallocs[c->class], 1);
+    return (void *)(gm_span_start(p, s) + (uintptr_t)index * size);
+}
+
+// Zeroes a large object outside the section, in pieces, so that stops need not wait: it is listed and held
+// by this stack. Stale words in it can only keep garbage for one cycle.
+GM_PRIVATE void *gm_alloc_zero(void *p, size_t dirty) {
+    if (p && dirty) memset(p, 0, dirty);
+    return p;
+}
+
+// Takes an object of kind and class in a section.
+GM_PRIVATE void *gm_alloc_kind(struct gm_cache *t, unsigned kind, unsigned class, size_t size,
+                               size_t align, size_t *dirty) {
+    struct gm_central *c = &t->engine->central[kind][class];
+    if (!class) return gm_alloc_large(t, c, size, align, dirty);
+    if (kind == GM_SCAN) return gm_alloc_run(t, &t->hot.scan[class], &t->scan[class], c);
+    if (kind == GM_NOSCAN) return gm_alloc_run(t, &t->hot.noscan[class], &t->noscan[class], c);
+    return gm_alloc_root(t, c);
+}
+
+GOMEM_DEF void *gomem_i_new_slow(size_t size, size_t align, unsigned flags) {
+    struct gm_runtime *rt = &gm_runtime;
+    unsigned kind = flags & GOMEM_UNCOLLECTABLE ? (flags & GOMEM_NOSCAN ? GM_ROOT_PLAIN : GM_ROOT)
+                    : flags & GOMEM_NOSCAN      ? GM_NOSCAN
+                                                : GM_SCAN;
+    if (size > (size_t)PTRDIFF_MAX - 16) return gomem_i_overflow();
+    if (!gm_alloc_collected(rt)) return NULL;
+    unsigned class = gm_sizes_class(GM_MAX(size, (size_t)16), align), tries = 0;
+    size_t dirty = 0;
+    void *p;
+    do {
+        struct gm_cache *t = gm_alloc_enter(rt);
+        if (!t) return NULL;
+        p = gm_alloc_kind(t, kind, class, size, align, &dirty);
+        gm_alloc_leave(rt, t);
+    } while (GOMEM_I_UNLIKELY(!p) && gm_alloc_exhausted(rt, size, &tries));
+    return gm_alloc_zero(p, flags & GOMEM_UNINIT ? 0 : dirty);
+}
+
+GOMEM_DEF void *gomem_i_new_typed_slow(gomem_type *type, size_t size) {
+    struct gm_runtime *rt = &gm_runtime;
+    if (size > (size_t)PTRDIFF_MAX - 16) return gomem_i_overflow();
+    if (!gm_alloc_collected(rt)) return NULL;
+    unsigned class = gm_sizes_class(GM_MAX(size, (size_t)16), type->align), tries = 0;
+    size_t dirty = 0;
+    void *p = NULL;
+    do {
+        struct gm_cache *t = gm_alloc_enter(rt);
+        if (!t) return NULL;
+        uint32_t number = gm_types_intern(&rt->engine.types, type, class);
+        struct gm_central *c = number ? &gm_types_shape(&rt->engine.types, number)->central : NULL;
+        if (c && !class) p = gm_alloc_large(t, c, size, type->align, &dirty);
+        else if (c && gm_cache_typed_room(t, number))
+            p = gm_alloc_run(t, &t->hot.typed[number], &t->typed[number], c);
+        gm_alloc_leave(rt, t);
+    } while (GOMEM_I_UNLIKELY(!p) && gm_alloc_exhausted(rt, size, &tries));
+    return gm_alloc_zero(p, dirty);
+}
+
+GOMEM_DEF void *gomem_new(size_t size) { return gomem_i_new(size, 16, 0); }
+GOMEM_DEF void *gomem_new_noscan(size_t size) { return gomem_i_new(size, 16, GOMEM_NOSCAN); }
+
+GOMEM_DEF void *gomem_new_typed(gomem_type *t, size_t n) {
+    size_t bytes;
+    if (__builtin_mul_overflow(n, t->size, &bytes)) return gomem_i_overflow();
+    return gomem_i_new_typed_slow(t, bytes);
+}
+
+GOMEM_DEF void *gomem_new_with(size_t size, size_t align, unsigned flags) {
+    bool known = !(flags & ~(unsigned)(GOMEM_NOSCAN | GOMEM_UNCOLLECTABLE | GOMEM_UNINIT));
+    if (!known || (flags & GOMEM_UNINIT && !(flags & GOMEM_NOSCAN)) ||
+        (align && !gm_base_power_of_two(align))) {
+        errno = EINVAL;
+        return NULL;
+    }
+    return gomem_i_new_slow(size, GM_MAX(align, size > 8 ? (size_t)16 : (size_t)8), flags);
+}
+
+GOMEM_DEF char *gomem_new_string(const char *s, size_t n) {
+    if (n == SIZE_MAX) n = strlen(s);
+    if (n > (size_t)PTRDIFF_MAX - 16) return gomem_i_overflow();
+    char *copy = gomem_new_noscan(n + 1);
+    if (copy) memcpy(copy, s, n);
+    return copy;
+}
+
+GOMEM_DEF void gomem_mark(gomem_marker *m, const void *p) {
+    gm_mark_shade(m, (uintptr_t)p, m->alone);
+}
+
+GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size) {
+    return memmove(to, from, size);
+}
+#endif // GOMEM_I_COLLECTOR
+
+// ---- realloc and questions ----
+
+GOMEM_DEF void *gomem_base(const void *p) {
+    const struct gm_runtime *rt = &gm_runtime;
+    const struct gm_pages *pages = &rt->engine.heap.pages;
+    if (gm_load_acq(&rt->world.life) != GM_LIFE_READY) return NULL; // pairs with init
+    const struct gm_span *s = gm_span_find(pages, (uintptr_t)p);
+    if (!s) return NULL;
+    uint32_t index = gm_span_index(pages, s, (uintptr_t)p);
+    uint64_t bits = 0;
+    if (index >= s->count) return NULL;
+    if (s->kind == GM_MANUAL) {
+        bits = s->class ? gm_load_rlx(&gm_span_bits(pages, s->page)[index / 64]) : 1;
+    }
+#if GOMEM_I_COLLECTOR
+    else { // no waiting: a signal handler may ask
+        const struct gm_color *c = &gm_span_colors(pages, s->page)[index / 64];
+        bits = gm_load_rlx(&c->alloc) & ~gm_load_rlx(&c->freed);
+        if (GM_IN(GM_SET_COLLECTED, s->kind) &&
+            gm_load_acq(&s->generation) + 2 ==
+                gm_load_rlx(&rt->engine.sweep.generation)) // pairs with gm_sweep_bits
+            bits &= gm_load_rlx(&c->mark);                 // R6
+    }
+#endif
+    return bits >> index % 64 & 1 ? (void *)gm_span_slot(pages, s, index) : NULL;
+}
+
+GOMEM_DEF size_t gomem_usable_size(const void *p) {
+    const struct gm_runtime *rt = &gm_runtime;
+    if (!p || gm_load_acq(&rt->world.life) != GM_LIFE_READY) return 0; // pairs with init
+    const struct gm_span *s = gm_span_find(&rt->engine.heap.pages, (uintptr_t)p);
+    return s ? gm_span_usable(s) : 0;
+}
+
+// A new object of the kind of s.
+GM_PRIVATE void *gm_alloc_like(struct gm_runtime *rt, const struct gm_span *s, size_t size) {
+#if GOMEM_I_COLLECTOR
+    if (s->kind == GM_TYPED) {
+        const struct gm_type_record *r = gm_types_shape(&rt->engine.types, s->shape)->type;
+        gomem_type type = {r->name, r->size, r->align, r->fields, r->nfields, r->mark, 0};
+        return gomem_i_new_typed_slow(&type, size);
+    }
+    if (s->kind != GM_MANUAL) {
+        unsigned noscan = s->kind == GM_NOSCAN || s->kind == GM_ROOT_PLAIN ? GOMEM_NOSCAN : 0;
+        unsigned root = s->kind == GM_ROOT || s->kind == GM_ROOT_PLAIN ? GOMEM_UNCOLLECTABLE : 0;
+        return gomem_i_new_slow(size, size > 8 ? 16 : 8, noscan | root);
+    }
+#endif
+    (void)rt, (void)s;
+    return gomem_malloc(size);
+}
+
+enum { GM_MOVE_LEAST = 256 * 1024 }; // above it moving pages is cheaper than copying (bench/vector)
+
+// Moves the contents of a large object to a larger one: by pages where both are manual or noscan.
+GM_PRIVATE void gm_alloc_move(struct gm_runtime *rt, const struct gm_span *s, void *to, void *from,
+                              size_t size) {
+    bool plain = s->kind == GM_MANUAL || s->kind == GM_NOSCAN;
+    size_t whole = size & ~(rt->engine.heap.pages.os_page - 1);
+    bool aligned = !(((uintptr_t)to | (uintptr_t)from) & (rt->engine.heap.pages.os_page - 1));
+    if (s->class || !plain || !aligned || whole < GM_MOVE_LEAST || !gm_os_move(from, to, whole))
+        whole = 0;
+    if (size > whole) memcpy((char *)to + whole, (char *)from + whole, size - whole);
+}
+
+// A large object grows or shrinks where it is. False: it does not fit there.
+GM_PRIVATE bool gm_alloc_resize_large(struct gm_runtime *rt, struct gm_span *s, size_t size) {
+    struct gm_cache *t = gm_alloc_enter(rt);
+    size_t old = s->size, pages = s->pages, now = gm_base_round_up(size, 16);
+    bool clean = false, done = false;
+    if (!t) return false;
+    done = gm_heap_resize(&rt->engine.heap, s, now, &clean);
+    if (done && now > old) gm_stats_own(&t->stats.large_alloc, now - old);
+    if (done && now < old) gm_stats_own(&t->stats.large_free, old - now);
+    if (done && s->pages > pages && !clean) s->clean = 0;
+    gm_alloc_leave(rt, t);
+    if (!done || s->kind == GM_MANUAL) return done;
+    char *start = (char *)gm_span_start(&rt->engine.heap.pages, s);
+    if (s->pages > pages && !clean)
+        memset(start + pages * GM_PAGE, 0, (s->pages - pages) * GM_PAGE);
+    if (now < old)
+        memset(start + now, 0,
+               GM_MIN(old, (size_t)s->pages * GM_PAGE) - now); // grown parts are zero
+    return true;
+}
+
+// True: p can stay where it is.
+GM_PRIVATE bool gm_alloc_in_place(struct gm_runtime *rt, struct gm_span *s, char *p, size_t size) {
+    if (!s->class) return size > GOMEM_MAX_SMALL && gm_alloc_resize_large(rt, s, size);
+    size_t usable = gm_sizes_table[s->class].size;
+    if (size > usable || (size < usable / 2 && usable > 64)) return false;
+    if (s->kind != GM_MANUAL) memset(p + size, 0, usable - size); // grown parts are zero
+    return true;
+}
+
+GOMEM_DEF void *gomem_realloc(void *p, size_t size) {
+    struct gm_runtime *rt = &gm_runtime;
+    if (!p) return gomem_malloc(size);
+    if (!gm_world_ready(rt, false)) return NULL;
+    if (size > (size_t)PTRDIFF_MAX - 16) return gomem_i_overflow();
+    struct gm_pages *pages = &rt->engine.heap.pages;
+    struct gm_span *s = gm_span_find(pages, (uintptr_t)p);
+    if (!s || gomem_base(p) != p) { // L2
+        enum gm_message wrong = s ? (gomem_base(p) ? GM_MSG_INTERIOR : GM_MSG_DOUBLE_FREE)
+                                  : gm_alloc_stranger(pages, (uintptr_t)p);
+        gm_guard_misuse(&rt->engine.guard, pages, wrong, p);
+        errno = EINVAL;
+        return NULL;
+    }
+    if (gm_alloc_in_place(rt, s, p, size)) return p;
+    void *to = gm_alloc_like(rt, s, size);
+    if (!to) return NULL;
+    size_t old = s->class ? gm_sizes_table[s->class].size : s->size;
+    gm_alloc_move(rt, s, to, p, GM_MIN(old, size));
+    gomem_free(p);
+    return to;
+}
+
+// ---- life cycle ----
+
+GOMEM_DEF const char *gomem_version(void) {
+#define GM_STRING_OF(x) #x
+#define GM_STRING(x)    GM_STRING_OF(x)
+    return GM_STRING(GOMEM_VERSION_MAJOR) "." GM_STRING(GOMEM_VERSION_MINOR) "." GM_STRING(
+        GOMEM_VERSION_PATCH);
+#undef GM_STRING
+#undef GM_STRING_OF
+}
+
+GM_PRIVATE bool gm_alloc_options_valid(const gomem_options *o) {
+    if (o->gc_percent < GOMEM_GC_OFF || o->mark_workers < 0 || o->force_period_ms < -1)
+        return false;
+    if (o->collector != GOMEM_GC_AUTO && o->collector != GOMEM_GC_STW) return false;
+    return !o->stop_signal || (o->stop_signal > 0 && o->stop_signal <= SIGRTMAX);
+}
+
+// Fields that a running heap cannot change: false if one differs.
+GM_PRIVATE bool gm_alloc_options_agree(const gomem_options *o, const gomem_options *now) {
+    return (!o->reserve || o->reserve == now->reserve) &&
+           (!o->stop_signal || o->stop_signal == now->stop_signal) &&
+           (!o->pointer_mask || o->pointer_mask == now->pointer_mask);
+}
+
+GM_PRIVATE void gm_alloc_options_set(struct gm_runtime *rt, const gomem_options *o) {
+    gomem_options *now = &rt->world.settings.options;
+    if (o->gc_percent) now->gc_percent = o->gc_percent;
+    if (o->collector) now->collector = o->collector;
+    if (o->mark_workers) now->mark_workers = o->mark_workers;
+    if (o->reserve) now->reserve = o->reserve;
+    if (o->stop_signal) now->stop_signal = o->stop_signal;
+    if (o->force_period_ms) now->force_period_ms = o->force_period_ms;
+    if (o->pointer_mask) now->pointer_mask = o->pointer_mask;
+    if (o->user) now->user = o->user;
+    if (o->oom) now->oom = o->oom;
+    if (o->event) now->event = o->event;
+    if (o->warn) now->warn = rt->engine.guard.warn = o->warn;
+    if (o->panic) now->panic = rt->engine.guard.panic = o->panic;
+    rt->engine.guard.user = now->user;
+}
+
+GOMEM_DEF bool gomem_init(const gomem_options *options) {
+    struct gm_runtime *rt = &gm_runtime;
+    gomem_options none;
+    memset(&none, 0, sizeof none);
+    const gomem_options *o = options ? options : &none;
+    if (!gm_alloc_options_valid(o)) {
+        errno = EINVAL;
+        return false;
+    }
+    gm_sync_lock(&rt->world.init_lock);
+    bool ready = gm_load_rlx(&rt->world.life) == GM_LIFE_READY; // changes under the lock
+    bool agree = !ready || gm_alloc_options_agree(o, &rt->world.settings.options);
+    if (agree) gm_alloc_options_set(rt, o);
+    gm_sync_unlock(&rt->world.init_lock);
+    if (!agree) {
+        errno = EALREADY;
+        return false;
+    }
+#if GOMEM_I_COLLECTOR
+    if (ready && o->gc_percent) (void)gomem_set_gc_percent(o->gc_percent);
+#endif
+    return gm_world_ready(rt, true);
+}
+
+GOMEM_DEF void gomem_shutdown(void) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_engine *e = &rt->engine;
+    struct gm_world *w = &rt->world;
+    if (gm_load_acq(&w->life) != GM_LIFE_READY) return; // pairs with init
+#if GOMEM_I_COLLECTOR
+    gm_gc_shutdown(rt);
+#endif
+    gm_sync_lock(&w->init_lock);
+    gm_store_rel(&w->life,
+                 (uint32_t)GM_LIFE_SHUT); // pairs with gm_world_ready: nobody else uses it
+    for (struct gm_thread *t = w->all; t; t = t->next) {
+        gm_cache_reset(&t->cache, e); // threads that come back find everything empty
+        memset(&t->cache.stats, 0, sizeof t->cache.stats);
+        if (t->state != GM_THREAD_NONE) t->state = GM_THREAD_STALE;
+    }
+    w->threads = 0;
+    w->gone = NULL;
+    gm_os_release(e->heap.pages.reservation, e->heap.pages.reserved);
+    memset(&e->heap, 0, sizeof e->heap);
+    memset(&e->depot, 0, sizeof e->depot);
+    memset(&e->stats, 0, sizeof e->stats);
+#if GOMEM_I_COLLECTOR
+    gm_types_reset(&e->types);
+    rt->roots.ranges.count = rt->roots.stacks.count = 0;
+    e->live = 0;
+#endif
+    gm_sync_unlock(&w->init_lock);
+}
+
+GOMEM_DEF bool gomem_thread_attach(void) { return gm_world_attach(&gm_runtime) != NULL; }
+
+GOMEM_DEF void gomem_thread_detach(void) {
+    struct gm_thread *t = gm_world_self();
+    if (!t || !t->cache.hot.base) return;
+    (void)pthread_setspecific(gm_runtime.world.key, NULL);
+    gm_world_leave(&gm_runtime, t, GM_WORLD_NOBODY);
+}
+
+GOMEM_DEF void gomem_blocking_begin(void) {
+    struct gm_thread *t = gm_world_attach(&gm_runtime);
+    if (t) gm_world_block(&gm_runtime.world, t);
+}
+
+GOMEM_DEF void gomem_blocking_end(void) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *t = gm_world_self();
+    if (!t || !t->cache.hot.blocked)
+        gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_UNBALANCED, NULL);
+    else gm_world_end_block(&rt->world, t);
+}
+
+GM_PRIVATE void gm_alloc_forget_start(struct gm_runtime *rt, struct gm_start *start) {
+    gm_sync_lock(&rt->world.lock);
+    struct gm_start **at = &rt->world.starts;
+    while (*at && *at != start) at = &(*at)->next;
+    if (*at) *at = start->next;
+    gm_sync_unlock(&rt->world.lock);
+}
+
+GM_PRIVATE void *gm_alloc_thread_main(void *arg) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_start *start = arg;
+    void *(*fn)(void *) = start->fn;
+    (void)gm_world_attach(rt);         // failing: as a thread that is not attached
+    void *volatile given = start->arg; // on our stack before it leaves the list of roots
+    gm_alloc_forget_start(rt, start);
+    gm_pages_meta_free(&rt->engine.meta, start, sizeof *start);
+    return fn(given);
+}
+
+GOMEM_DEF int gomem_thread_create(void *thread, const void *attr, void *(*fn)(void *), void *arg) {
+    struct gm_runtime *rt = &gm_runtime;
+    if (!gm_world_ready(rt, false)) return errno;
+    struct gm_start *start = gm_pages_meta(&rt->engine.meta, sizeof *start);
+    if (!start) return EAGAIN;
+    start->fn = fn;
+    start->arg = arg;
+    gm_sync_lock(&rt->world.lock);
+    start->next = rt->world.starts;
+    rt->world.starts = start;
+    gm_sync_unlock(&rt->world.lock);
+    int error = GOMEM_PTHREAD_CREATE((pthread_t *)thread, (const pthread_attr_t *)attr,
+                                     gm_alloc_thread_main, start);
+    if (!error) return 0;
+    gm_alloc_forget_start(rt, start);
+    gm_pages_meta_free(&rt->engine.meta, start, sizeof *start);
+    return error;
+}
+
+#if GOMEM_I_COLLECTOR
+// ---- collector ----
+
+GOMEM_DEF void gomem_gc(void) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_attach(rt);
+    if (!me || !gm_world_collect(rt) || gm_load_rlx(&rt->gc.holds)) return;
+    gm_gc_collect(rt, me, GM_REASON_FORCED);
+}
+
+GOMEM_DEF bool gomem_gc_start(void) {
+    struct gm_runtime *rt = &gm_runtime;
+    if (!gm_world_attach(rt) || !gm_world_collect(rt) || gm_load_rlx(&rt->gc.holds)) return false;
+    gm_sync_lock(&rt->gc.lock);
+    rt->gc.collect = gm_gc_collect;
+    gm_gc_start_background(rt);
+    bool done = rt->gc.background;
+    gm_sync_unlock(&rt->gc.lock);
+    gm_store_rel(&rt->gc.asked, 1u); // pairs with gm_gc_due
+    gm_gc_wake_background(rt);
+    return done;
+}
+
+GOMEM_DEF void gomem_gc_hold(void) { (void)gm_add_rlx(&gm_runtime.gc.holds, 1u); }
+
+GOMEM_DEF void gomem_gc_unhold(void) {
+    struct gm_runtime *rt = &gm_runtime;
+    uint32_t n = gm_load_rlx(&rt->gc.holds); // a counter: nothing is published by it
+    while (n && !gm_cas_acqrel(&rt->gc.holds, &n, n - 1)) {} // pairs with itself
+    if (!n) gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_UNBALANCED, NULL);
+}
+
+GOMEM_DEF int gomem_set_gc_percent(int percent) {
+    struct gm_pacer *p = &gm_runtime.engine.pacer;
+    if (!gm_world_ready(&gm_runtime, false)) return 0;
+    int old = gm_load_rlx(&p->percent); // a setting: the next refill sees it
+    gm_store_rlx(&p->percent, percent < 0 ? GOMEM_GC_OFF : percent);
+    gm_pacer_set(p, gm_load_rlx(&p->live), p->roots);
+    return old;
+}
+
+// Adds or removes in a section, under the lock of roots.
+GM_PRIVATE bool gm_alloc_area(struct gm_areas *areas, uintptr_t start, uintptr_t end, bool add) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_attach(rt);
+    if (!me) return false;
+    bool valid = !add || (start < end && end - start <= PTRDIFF_MAX), done = true;
+    gm_sync_enter(&me->cache.hot);
+    gm_sync_lock(&rt->roots.lock);
+    struct gm_area *old = gm_roots_find_area(areas, start);
+    if (add && valid && old) old->end = end;
+    else if (add && valid) done = gm_roots_add_area(&rt->engine.meta, areas, start, end, 0);
+    if (!add && old) *old = areas->list[--areas->count];
+    gm_sync_unlock(&rt->roots.lock);
+    gm_sync_leave(&me->cache.hot);
+    if (!valid || (!add && !old)) errno = EINVAL;
+    else if (!done) errno = ENOMEM;
+    return valid && done && (add || old);
+}
+
+GOMEM_DEF bool gomem_add_root(const void *start, size_t size) {
+    return gm_alloc_area(&gm_runtime.roots.ranges, (uintptr_t)start, (uintptr_t)start + size, true);
+}
+GOMEM_DEF bool gomem_remove_root(const void *start) {
+    return gm_alloc_area(&gm_runtime.roots.ranges, (uintptr_t)start, 0, false);
+}
+GOMEM_DEF bool gomem_add_stack(const void *lo, const void *hi) {
+    return gm_alloc_area(&gm_runtime.roots.stacks, (uintptr_t)lo, (uintptr_t)hi, true);
+}
+GOMEM_DEF bool gomem_remove_stack(const void *lo) {
+    return gm_alloc_area(&gm_runtime.roots.stacks, (uintptr_t)lo, 0, false);
+}
+
+GOMEM_DEF void gomem_stack_parked(const void *lo, const void *sp) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_attach(rt);
+    if (!me) return;
+    gm_sync_enter(&me->cache.hot);
+    gm_sync_lock(&rt->roots.lock);
+    struct gm_area *stack = gm_roots_find_area(&rt->roots.stacks, (uintptr_t)lo);
+    if (stack && (uintptr_t)sp - stack->start < stack->end - stack->start)
+        stack->extra = (uintptr_t)sp;
+    gm_sync_unlock(&rt->roots.lock);
+    gm_sync_leave(&me->cache.hot);
+}
+
+// Live objects of 64 slots of the span at or behind *page, moving on; false: the end. In a section.
+GM_PRIVATE bool gm_alloc_each_group(struct gm_runtime *rt, const struct gm_type_record *type,
+                                    size_t *page, unsigned *group, void **objects, unsigned *n,
+                                    size_t *size) {
+    struct gm_pages *p = &rt->engine.heap.pages;
+    *n = 0;
+    if (*page >= p->count) return false;
+    if (*page == (size_t)gm_load_rlx(&p->zone[0].mapped) *
+                     GM_CHUNK_PAGES) // a snapshot; objects born later may be missed
+        *page = p->count - (size_t)gm_load_rlx(&p->zone[1].mapped) * GM_CHUNK_PAGES;
+    if (*page >= p->count) return false;
+    uint32_t desc = gm_pages_desc(p, *page);
+    struct gm_span *s = gm_span_at(p, *page);
+    if (!GM_IN(GM_SET_COLORED, desc & 15) || desc >> 12 || !(desc & 15)) {
+        ++*page;
+        *group = 0;
+        return true;
+    }
+    bool wanted = !type ? GM_IN(GM_SET_COLLECTED, s->kind)
+                        : s->kind == GM_TYPED &&
+                              gm_types_shape(&rt->engine.types, s->shape)->type == type;
+    *size = gm_span_usable(s);
+    for (unsigned i = 0; wanted && i < 64 && *group * 64 + i < s->count; i++)
+        if (gm_sweep_live(&rt->engine.sweep, p, s, *group * 64 + i))
+            objects[(*n)++] = (void *)gm_span_slot(p, s, *group * 64 + i);
+    if (++*group >= gm_span_groups(s) || !wanted) {
+        *page += GM_MAX(s->pages, 1u);
+        *group = 0;
+    }
+    return true;
+}
+
+GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, void *user),
+                            void *user) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_attach(rt);
+    size_t called = 0, page = 0, size = 0;
+    unsigned group = 0, n = 0;
+    void *objects[64];
+    bool more = me != NULL;
+    const struct gm_type_record *type = NULL;
+    if (t && me) {
+        uint32_t number = gm_types_intern(&rt->engine.types, t,
+                                          gomem_i_class_new(t->size, t->align));
+        if (!number) return 0;
+        type = gm_types_shape(&rt->engine.types, number)->type;
+    }
+    while (more) {
+        gm_sync_enter(&me->cache.hot);
+        do more = gm_alloc_each_group(rt, type, &page, &group, objects, &n, &size);
+        while (more && !n);
+        gm_sync_leave(&me->cache.hot);
+        for (unsigned i = 0; i < n; i++) {
+            called++;
+            if (!fn(objects[i], size, user)) return called;
+        }
+    }
+    return called;
+}
+#endif // GOMEM_I_COLLECTOR
+
+/* ==========================================================================================
+ * >>report   memstats, verify, stats at exit                                       floor 5
+ * ==========================================================================================
+ * OWNS        nothing: the read side
+ * CALLS       base os sync stats sizes pages heap guard pacer writes cache world gc
+ * LOCKS       GC, then WORLD
+ * WHY         Counters are summed over the shards while threads go on; a held slot counts as allocated.
+ */
+GM_PRIVATE void gm_report_add(gomem_memstats *m, const struct gm_shard *s) {
+    for (unsigned c = 0; c <= GOMEM_CLASSES; c++) {
+        m->by_size[c].mallocs += gm_load_rlx(&s->mallocs[c]) +
+                                 gm_load_rlx(&s->manual_mallocs[c]); // statistics
+        m->by_size[c].frees += gm_load_rlx(&s->frees[c]) + gm_load_rlx(&s->manual_frees[c]);
+    }
+    m->total_alloc += gm_load_rlx(&s->large_alloc);
+    m->heap_alloc -= gm_load_rlx(&s->large_free);
+}
+
+// Sorts a few numbers, ascending.
+GM_PRIVATE void gm_report_sort(uint64_t *x, size_t n) {
+    for (size_t i = 1; i < n; i++) {
+        uint64_t v = x[i];
+        size_t k = i;
+        for (; k && x[k - 1] > v; k--) x[k] = x[k - 1];
+        x[k] = v;
+    }
+}
+
+GM_PRIVATE void gm_report_pauses(gomem_memstats *m, const struct gm_stats *s) {
+    uint64_t sorted[GM_PAUSES];
+    size_t n = (size_t)GM_MIN(gm_load_rlx(&s->cycles), (uint64_t)GM_PAUSES); // statistics
+    for (size_t i = 0; i < n; i++) {
+        m->pause_ns[i] = sorted[i] = gm_load_rlx(&s->pause_ns[i]);
+        m->pause_end[i] = gm_load_rlx(&s->pause_end[i]);
+    }
+    m->num_gc = gm_load_rlx(&s->cycles);
+    m->num_forced_gc = gm_load_rlx(&s->forced);
+    m->pause_total_ns = gm_load_rlx(&s->pause_total);
+    m->last_gc = gm_load_rlx(&s->last_end);
+    if (!n) return;
+    gm_report_sort(sorted, n);
+    m->pause_p50_ns = sorted[(n - 1) / 2];
+    m->pause_p99_ns = sorted[(n - 1) * 99 / 100];
+    m->pause_p999_ns = sorted[(n - 1) * 999 / 1000];
+    m->pause_max_ns = sorted[n - 1];
+}
+
+GM_PRIVATE void gm_report_heap(gomem_memstats *m, struct gm_runtime *rt) {
+    const struct gm_pages *p = &rt->engine.heap.pages;
+    uint64_t mapped = ((uint64_t)gm_load_rlx(&p->zone[0].mapped) +
+                       gm_load_rlx(&p->zone[1].mapped)) *
+                      GM_CHUNK; // statistics
+    uint64_t used = (uint64_t)gm_load_rlx(&p->used) * GM_PAGE,
+             idle = (uint64_t)gm_load_rlx(&p->idle) * GM_PAGE;
+    m->heap_sys = mapped;
+    m->heap_inuse = used;
+    m->heap_idle = mapped - used;
+    m->heap_released = mapped - used - idle;
+    m->mspan_sys = mapped / GM_PAGE * GM_SPAN_BYTES;
+    m->mspan_inuse = used / GM_PAGE * GM_SPAN_BYTES;
+    m->mcache_sys = (uint64_t)rt->world.numbers * sizeof(struct gm_thread);
+    m->mcache_inuse = (uint64_t)gm_load_rlx(&rt->world.threads) * sizeof(struct gm_thread);
+    m->gc_sys = mapped / GM_PAGE * (GM_MANUAL_BYTES + GM_COLOR_BYTES + sizeof(uint32_t));
+    m->other_sys = (uint64_t)rt->engine.depot.mapped * (512 + GM_HEAD_BYTES);
+    m->sys = m->heap_sys + m->mspan_sys + m->mcache_sys + m->gc_sys + m->other_sys;
+}
+
+GM_PRIVATE void gm_report_read(struct gm_runtime *rt, gomem_memstats *m) {
+    struct gm_stats *s = &rt->engine.stats;
+    gm_report_add(m, &s->shared);
+    for (struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next)
+        gm_report_add(m, &t->cache.stats); // pairs with gm_world_record_locked
+    m->heap_alloc += m->total_alloc;       // large ones: allocated - freed
+    for (unsigned c = 0; c <= GOMEM_CLASSES; c++) {
+        gomem_class_stats *k = &m->by_size[c];
+        k->size = gm_sizes_table[c].size;
+        if (k->frees > k->mallocs) k->frees = k->mallocs; // a thread was between the two
+        m->mallocs += k->mallocs;
+        m->frees += k->frees;
+        m->total_alloc += k->mallocs * k->size;
+        m->heap_alloc += (k->mallocs - k->frees) * k->size;
+    }
+    m->alloc = m->heap_alloc;
+    m->heap_objects = m->mallocs - m->frees;
+    gm_report_heap(m, rt);
+    gm_report_pauses(m, s);
+    m->threads = gm_load_rlx(&rt->world.threads); // a statistic
+#if GOMEM_I_COLLECTOR
+    size_t goal = gm_load_rlx(&rt->engine.pacer.goal); // statistics
+    uint64_t elapsed = (gm_os_now() - s->start_ns) * gm_os_processors();
+    m->next_gc = goal == SIZE_MAX ? 0 : goal;
+    m->stack_inuse = m->stack_sys = gm_load_rlx(&s->stacks);
+    m->gc_cpu_fraction = elapsed ? (double)gm_load_rlx(&s->gc_cpu_ns) / (double)elapsed : 0;
+    m->enable_gc = gm_load_rlx(&rt->engine.pacer.percent) >= 0;
+    m->collector = GOMEM_GC_STW;
+#endif
+    m->debug_gc = rt->world.settings.gctrace;
+}
+
+GOMEM_DEF void gomem_read_memstats(gomem_memstats *m) {
+    gomem_memstats all;
+    size_t size = (size_t)GM_MIN(m->size, (uint64_t)sizeof all);
+    memset(&all, 0, sizeof all);
+    if (gm_world_ready(&gm_runtime, false)) gm_report_read(&gm_runtime, &all);
+    all.size = m->size;
+    all.version = 1;
+    memcpy(m, &all, size);
+}
+
+GOMEM_DEF bool gomem_verify(void) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_attach(rt);
+    uintptr_t where = 0;
+    if (!me) return false;
+#if GOMEM_I_COLLECTOR
+    if (gm_load_acq(&rt->engine.collected)) { // pairs with gm_world_collect
+        gm_sync_lock(&rt->gc.lock);
+        gm_world_stop(rt, me);
+        const char *broken = gm_gc_verify_stopped(rt, true, &where);
+        gm_world_start(rt);
+        gm_sync_unlock(&rt->gc.lock);
+        if (broken) gm_gc_report_broken(rt, broken, where);
+        return !broken;
+    }
+#endif
+    gm_sync_lock(&rt->world.gone_lock);
+    gm_sync_lock(&rt->world.lock);
+    gm_world_close_gate(rt, me);
+    const char *broken = gm_gc_verify_stopped(rt, rt->world.threads == 1, &where);
+    gm_world_start(rt);
+    if (broken) gm_gc_report_broken(rt, broken, where);
+    return !broken;
+}
+
+GOMEM_DEF size_t gomem_free_os_memory(void) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_attach(rt);
+    if (!me) return 0;
+    size_t before = gm_load_rlx(&rt->engine.heap.given); // what the flush gives back counts too
+#if GOMEM_I_COLLECTOR
+    if (gm_load_acq(&rt->engine.collected)) gomem_gc(); // pairs with gm_world_collect
+#endif
+    (void)gm_add_rlx(&rt->engine.trims, 1u); // others obey at their next slow path
+    gm_sync_enter(&me->cache.hot);
+    gm_cache_flush_manual(&me->cache, false);
+    gm_cache_drain_depot(&me->cache);
+    (void)gm_heap_give_back(&rt->engine.heap, 0, 1, SIZE_MAX);
+    gm_sync_leave(&me->cache.hot);
+    return gm_load_rlx(&rt->engine.heap.given) - before;
+}
+
+GM_PRIVATE void gm_report_line(const char *name, uint64_t value) {
+    struct gm_text t = {0, {0}};
+    gm_text_put(&t, "gomem: ");
+    gm_text_put(&t, name);
+    gm_text_put(&t, " ");
+    gm_text_number(&t, value);
+    gm_base_log(t.data);
+}
+
+// GOMEM_DEBUG=stats=1: the totals at exit.
+__attribute__((destructor)) GM_PRIVATE void gm_report_at_exit(void) {
+    gomem_memstats m;
+    if (!gm_runtime.world.settings.stats) return;
+    m.size = sizeof m;
+    gomem_read_memstats(&m);
+    gm_report_line("alloc", m.alloc);
+    gm_report_line("total_alloc", m.total_alloc);
+    gm_report_line("mallocs", m.mallocs);
+    gm_report_line("frees", m.frees);
+    gm_report_line("heap_sys", m.heap_sys);
+    gm_report_line("heap_inuse", m.heap_inuse);
+    gm_report_line("heap_released", m.heap_released);
+    gm_report_line("num_gc", m.num_gc);
+    gm_report_line("pause_total_ns", m.pause_total_ns);
+    gm_report_line("pause_max_ns", m.pause_max_ns);
+}
+
+#if defined(GOMEM_MALLOC_OVERRIDE)
+/* ==========================================================================================
+ * >>override   malloc and its family                                               floor 5
+ * ==========================================================================================
+ * OWNS        the names of libc's allocator in this link
+ * CALLS       base os alloc
+ * INVARIANTS  J1  errno, alignment and zero sizes as glibc's
+ * WHY         The first call may come before main, from the loader: nothing here needs a constructor.
+ */
+#define GM_EXPORT __attribute__((visibility("default"), used))
+
+GM_EXPORT void *malloc(size_t size) { return gomem_i_take(size, 16); }
+GM_EXPORT void free(void *p) { gomem_free(p); }
+GM_EXPORT void *calloc(size_t n, size_t size) { return gomem_calloc(n, size); }
+
+GM_EXPORT void *realloc(void *p, size_t size) {
+    if (!p) return gomem_malloc(size);
+    if (size) return gomem_realloc(p, size);
+    gomem_free(p);
+    return NULL;
+}
+
+GM_EXPORT void *reallocarray(void *p, size_t n, size_t size) {
+    size_t bytes;
+    if (__builtin_mul_overflow(n, size, &bytes)) return gomem_i_overflow();
+    return realloc(p, bytes);
+}
+
+// glibc rounds an alignment up to a power of two here.
+GM_EXPORT void *memalign(size_t align, size_t size) {
+    size_t power = sizeof(void *);
+    if (align > SIZE_MAX / 2 + 1) {
+        errno = EINVAL;
+        return NULL;
+    }
+    while (power < align) power *= 2;
+    return gomem_aligned_alloc(power, size);
+}
+
+GM_EXPORT void *aligned_alloc(size_t align, size_t size) { return memalign(align, size); }
+
+GM_EXPORT int posix_memalign(void **out, size_t align, size_t size) {
+    int saved = errno;
+    if (!gm_base_power_of_two(align) || align % sizeof(void *)) return EINVAL;
+    void *p = gomem_aligned_alloc(align, size);
+    errno = saved;
+    if (!p) return ENOMEM;
+    *out = p;
+    return 0;
+}
+
+GM_EXPORT void *valloc(size_t size) { return gomem_aligned_alloc(gm_os_page_size(), size); }
+
+GM_EXPORT void *pvalloc(size_t size) {
+    size_t page = gm_os_page_size();
+    if (size > (size_t)PTRDIFF_MAX - page) return gomem_i_overflow();
+    return gomem_aligned_alloc(page, gm_base_round_up(size ? size : 1, page));
+}
+
+GM_EXPORT size_t malloc_usable_size(void *p) { return gomem_usable_size(p); }
+GM_EXPORT void free_sized(void *p, size_t size) { gomem_free_sized(p, size); }
+GM_EXPORT void free_aligned_sized(void *p, size_t align, size_t size) {
+    (void)align;
+    gomem_free_sized(p, size);
+}
+
+GM_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
+                             void *arg) {
+    return gomem_thread_create(thread, attr, fn, arg);
+}
+#endif // GOMEM_MALLOC_OVERRIDE
+
+#endif // GOMEM_IMPLEMENTATION
+
+/*
+ * This software is available under two licences: choose the one that you prefer.
+ *
+ * ALTERNATIVE A - MIT License
+ * Copyright (c) 2026 the gomem.h authors
+ * Permission is hereby granted, free of charge, to any person obtaining a copy of this software and
+ * associated documentation files (the "Software"), to deal in the Software without restriction, including
+ * without limitation the rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
+ * copies of the Software, and to permit persons to whom the Software is furnished to do so, subject to the
+ * following conditions: The above copyright notice and this permission notice shall be included in all
+ * copies or substantial portions of the Software. THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY
+ * KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A
+ * PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR
+ * ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+ * OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+ *
+ * ALTERNATIVE B - Public Domain (www.unlicense.org)
+ * This is free and unencumbered software released into the public domain. Anyone is free to copy, modify,
+ * publish, use, compile, sell, or distribute this software, either in source code form or as a compiled
+ * binary, for any purpose, commercial or non-commercial, and by any means. In jurisdictions that recognize
+ * copyright laws, the author or authors of this software dedicate any and all copyright interest in the
+ * software to the public domain. THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+ * IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE
+ * AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY.
+ */

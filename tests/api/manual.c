@@ -1,0 +1,169 @@
+// The manual heap: gomem_malloc, gomem_calloc, sized frees, frees on another thread.
+#include "gomem.h"
+#include "test.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+TEST(calloc_is_zero) {
+    static const size_t sizes[] = {1, 8, 24, 100, 1000, 1024, 5000, 32768, 40000, 1000000};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        for (int round = 0; round < 8; round++) {
+            unsigned char *p = gomem_calloc(sizes[i], 1);
+            REQUIRE(p != NULL);
+            for (size_t j = 0; j < sizes[i]; j++) REQUIRE(p[j] == 0);
+            memset(p, 0xff, gomem_usable_size(p));
+            gomem_free(p);
+        }
+    }
+}
+
+TEST(calloc_multiplies) {
+    unsigned char *p = gomem_calloc(100, 30);
+    REQUIRE(p != NULL);
+    CHECK(gomem_usable_size(p) >= 3000);
+    gomem_free(p);
+}
+
+TEST(free_sized_with_right_and_wrong_hints) {
+    static const size_t sizes[] = {1, 16, 24, 64, 1000, 5000, 40000, 1000000};
+    enum { N = sizeof sizes / sizeof sizes[0] };
+    for (int round = 0; round < 50; round++) {
+        for (size_t i = 0; i < N; i++) {
+            for (size_t j = 0; j < N; j++) {
+                void *p = (i + j) % 2 == 0 ? gomem_malloc(sizes[i]) : gomem_new(sizes[i]);
+                REQUIRE(p != NULL);
+                gomem_free_sized(p, sizes[j]);
+            }
+            void *p = gomem_malloc(sizes[i]);
+            gomem_free_sized(p, 0);
+            p = gomem_malloc(sizes[i]);
+            gomem_free_sized(p, SIZE_MAX);
+        }
+    }
+    CHECK(gomem_verify());
+    // Nothing landed among objects of another size.
+    for (size_t i = 0; i < N; i++) {
+        void *objects[130];
+        for (size_t k = 0; k < 130; k++) {
+            objects[k] = gomem_malloc(sizes[i]);
+            REQUIRE(objects[k] != NULL && gomem_usable_size(objects[k]) >= sizes[i]);
+            memset(objects[k], (int)k, sizes[i]);
+        }
+        for (size_t k = 0; k < 130; k++) {
+            REQUIRE(((unsigned char *)objects[k])[sizes[i] - 1] == k);
+            gomem_free_sized(objects[k], sizes[i]);
+        }
+    }
+}
+
+struct item {
+    int key;
+    char name[20];
+}; // 24 bytes, 4-aligned: not the class that gomem_malloc(24) takes
+
+TEST(typed_and_untyped_mix) {
+    for (int i = 0; i < 1000; i++) {
+        gomem_free_sized(GOMEM_MALLOC(struct item), sizeof(struct item));
+        struct item *p = gomem_malloc(sizeof *p);
+        GOMEM_FREE(struct item, p);
+        gomem_free(GOMEM_MALLOC(struct item));
+    }
+    CHECK(gomem_verify());
+    void *objects[200];
+    for (size_t i = 0; i < 200; i++) {
+        objects[i] = gomem_malloc(24);
+        REQUIRE(objects[i] != NULL);
+        CHECK_EQ((uintptr_t)objects[i] % 16, 0);
+        memset(objects[i], 0xaa, gomem_usable_size(objects[i]));
+    }
+    for (size_t i = 0; i < 200; i++) gomem_free(objects[i]);
+}
+
+// Freed memory is used again: a loop does not grow.
+TEST(memory_is_reused) {
+    gomem_memstats before = {.size = sizeof before}, after = {.size = sizeof after};
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 300000; i++) gomem_free(gomem_malloc((size_t)i % 3000));
+        gomem_read_memstats(round == 0 ? &before : &after);
+    }
+    CHECK(after.heap_inuse <= before.heap_inuse + (1 << 20));
+}
+
+enum { HANDED = 5000 };
+static unsigned char *handed[HANDED];
+
+static void *free_all(void *arg) {
+    for (size_t i = 0; i < HANDED; i++) {
+        if (i % 3 == 0) gomem_free(handed[i]);
+        else if (i % 3 == 1) gomem_free_sized(handed[i], i % 700 + 1);
+        else handed[i] = gomem_realloc(handed[i], 10);
+    }
+    return arg;
+}
+
+static void *allocate_all(void *arg) {
+    for (size_t i = 0; i < HANDED; i++) {
+        handed[i] = gomem_malloc(i % 700 + 1);
+        if (handed[i] == NULL) return NULL;
+        memset(handed[i], (int)i & 0xff, i % 700 + 1);
+    }
+    return arg;
+}
+
+TEST(freed_on_another_thread) {
+    for (int round = 0; round < 10; round++) {
+        pthread_t thread;
+        for (size_t i = 0; i < HANDED; i++) {
+            handed[i] = gomem_malloc(i % 700 + 1);
+            REQUIRE(handed[i] != NULL);
+            handed[i][0] = (unsigned char)i;
+        }
+        REQUIRE(pthread_create(&thread, NULL, free_all, handed) == 0);
+        pthread_join(thread, NULL);
+        for (size_t i = 2; i < HANDED; i += 3) {
+            CHECK(handed[i][0] == (unsigned char)i);
+            gomem_free(handed[i]);
+        }
+    }
+    CHECK(gomem_verify());
+}
+
+// The thread that allocated is gone; what it left behind is intact and can be freed.
+TEST(outlives_its_thread) {
+    for (int round = 0; round < 10; round++) {
+        pthread_t thread;
+        void *result = NULL;
+        REQUIRE(pthread_create(&thread, NULL, allocate_all, handed) == 0);
+        pthread_join(thread, &result);
+        REQUIRE(result == handed);
+        for (size_t i = 0; i < HANDED; i++) {
+            for (size_t j = 0; j < i % 700 + 1; j++) REQUIRE(handed[i][j] == (i & 0xff));
+            gomem_free(handed[i]);
+        }
+    }
+    CHECK(gomem_verify());
+}
+
+// The largest blocks first, then what is left: address space is joined again.
+TEST(neighbours_coalesce) {
+    enum { N = 64 };
+    void *blocks[N];
+    for (int round = 0; round < 5; round++) {
+        for (size_t i = 0; i < N; i++) {
+            blocks[i] = gomem_malloc((size_t)1 << 20);
+            REQUIRE(blocks[i] != NULL);
+        }
+        for (size_t i = 0; i < N; i += 2) gomem_free(blocks[i]);
+        for (size_t i = 1; i < N; i += 2) gomem_free(blocks[i]);
+        void *whole = gomem_malloc((size_t)60 << 20);
+        REQUIRE(whole != NULL);
+        gomem_free(whole);
+    }
+    gomem_memstats stats = {.size = sizeof stats};
+    gomem_read_memstats(&stats);
+    CHECK(stats.heap_sys < (uint64_t)400 << 20);
+    CHECK(gomem_verify());
+}
+
+TEST_MAIN

@@ -1,0 +1,120 @@
+// Uncollectable objects: kept until freed by hand, roots unless noscan.
+#include "alive.h"
+
+static struct alive_set set;
+
+static void *new_uncollectable(void) {
+    return gomem_new_with(sizeof(struct alive_node), 0, GOMEM_UNCOLLECTABLE);
+}
+
+static void *new_uncollectable_noscan(void) {
+    return gomem_new_with(sizeof(struct alive_node), 0, GOMEM_UNCOLLECTABLE | GOMEM_NOSCAN);
+}
+
+ALIVE_NOINLINE static void free_set(void) {
+    for (size_t i = 0; i < ALIVE_N; i++) gomem_free(alive_show(set.hidden[i]));
+    alive_clear_stack();
+}
+
+TEST(kept_without_any_pointer) {
+    for (int round = 0; round < 3; round++) {
+        REQUIRE(alive_fill(&set, new_uncollectable, false));
+        alive_gc();
+        alive_gc();
+        CHECK_EQ(alive_count(&set), ALIVE_N);
+        free_set();
+        REQUIRE(alive_fill(&set, new_uncollectable_noscan, false));
+        alive_gc();
+        alive_gc();
+        CHECK_EQ(alive_count(&set), ALIVE_N);
+        free_set();
+    }
+    CHECK(gomem_verify());
+}
+
+// 32 KiB and more is a span of its own; 128 KiB more than one piece.
+static const size_t sizes[] = {8, 64, 3000, 32768, 50000, 131072, 400000};
+enum { SIZES = sizeof sizes / sizeof sizes[0] };
+
+TEST(is_a_root) {
+    for (size_t i = 0; i < SIZES; i++) {
+        uintptr_t hidden = alive_hide(gomem_new_with(sizes[i], 0, GOMEM_UNCOLLECTABLE));
+        uintptr_t *object = alive_show(hidden);
+        REQUIRE(object != NULL);
+        size_t last = sizes[i] / sizeof *object - 1;
+        alive_check_slot(&object[0], 0);
+        alive_check_slot(&object[last], 0);
+        gomem_free(object);
+    }
+}
+
+TEST(noscan_is_no_root) {
+    for (size_t i = 0; i < SIZES; i++) {
+        uintptr_t *object = gomem_new_with(sizes[i], 0, GOMEM_UNCOLLECTABLE | GOMEM_NOSCAN);
+        REQUIRE(object != NULL);
+        alive_check_no_slot(object);
+        gomem_free(object);
+    }
+}
+
+// What a freed uncollectable object pointed at is garbage.
+TEST(freed_is_no_root) {
+    int died = 0;
+    for (int round = 0; round < ALIVE_ROUNDS; round++) {
+        uintptr_t hidden = alive_hide(gomem_new_with(64, 0, GOMEM_UNCOLLECTABLE));
+        REQUIRE(alive_chain(&set));
+        alive_put(alive_show(hidden), set.hidden[0], 0);
+        alive_gc();
+        CHECK_EQ(alive_count(&set), ALIVE_N);
+        gomem_free(alive_show(hidden));
+        alive_gc();
+        died += alive_count(&set) <= ALIVE_FEW;
+    }
+    CHECK(died >= ALIVE_ROUNDS / 2);
+}
+
+TEST(freed_slots_come_back_zeroed) {
+    for (int round = 0; round < 20; round++) {
+        REQUIRE(alive_fill(&set, new_uncollectable, true));
+        free_set();
+        if (round % 5 == 0) alive_gc();
+        for (int i = 0; i < 300; i++) {
+            struct alive_node *node = i % 2 ? new_uncollectable() : alive_new_plain();
+            REQUIRE(node != NULL);
+            CHECK(node->next == NULL && node->index == 0 && node->check == 0);
+            gomem_free(node);
+        }
+    }
+    CHECK(gomem_verify());
+}
+
+// Chains from uncollectable to collected objects and back.
+TEST(mixed_chains) {
+    enum { N = 1000 };
+    struct alive_node *first = new_uncollectable();
+    REQUIRE(first != NULL);
+    uintptr_t hidden = alive_hide(first);
+    struct alive_node *last = first;
+    for (uintptr_t i = 1; i < N; i++) {
+        last->next = i % 3 == 0 ? new_uncollectable() : alive_new_plain();
+        REQUIRE(last->next != NULL);
+        last = last->next;
+        last->index = i;
+    }
+    first = last = NULL;
+    for (int round = 0; round < 3; round++) {
+        alive_gc();
+        uintptr_t expected = 0;
+        for (struct alive_node *p = alive_show(hidden); p != NULL; p = p->next)
+            REQUIRE(p->index == expected++);
+        CHECK_EQ(expected, N);
+    }
+    struct alive_node *next;
+    for (struct alive_node *p = alive_show(hidden); p != NULL; p = next) {
+        next = p->next;
+        gomem_free(p);
+    }
+    CHECK(gomem_verify());
+}
+
+TEST_MAIN

@@ -1,0 +1,13 @@
+// GOMEM_FREE twice: told at once.
+// expect-status: 134
+// expect-line: ^gomem: .*@P@
+// expect-line: double free
+// only-check: 1
+#include "bad.h"
+
+int main(void) {
+    struct item *p = tell(GOMEM_MALLOC(struct item));
+    GOMEM_FREE(struct item, p);
+    GOMEM_FREE(struct item, p);
+    return 0;
+}

@@ -1,0 +1,13 @@
+// Collected memory is asked for inside a blocking region.
+// expect-status: 134
+// expect-line: ^gomem: .*blocking
+// only-check: 1
+#include "bad.h"
+
+int main(void) {
+    gomem_gc();
+    gomem_blocking_begin();
+    for (int i = 0; i < 10000; i++) MUST(GOMEM_NEW(struct item) != NULL);
+    gomem_blocking_end();
+    return 0;
+}

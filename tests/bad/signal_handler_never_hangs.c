@@ -1,0 +1,28 @@
+// Allocation in a signal handler that interrupts the allocator: undefined, but never a deadlock.
+// expect-status: 0|134|139
+#include "bad.h"
+
+#include <signal.h>
+#include <sys/time.h>
+
+static volatile sig_atomic_t handled;
+
+static void handler(int number) {
+    (void)number;
+    gomem_free(gomem_malloc(3000));
+    void *volatile p = gomem_new(3000);
+    (void)p;
+    handled++;
+}
+
+int main(void) {
+    struct itimerval timer = {{0, 50}, {0, 50}};
+    signal(SIGALRM, handler);
+    MUST(setitimer(ITIMER_REAL, &timer, NULL) == 0);
+    void *blocks[100] = {NULL};
+    for (size_t i = 0; handled < 20000; i++) {
+        gomem_free(blocks[i % 100]);
+        blocks[i % 100] = i % 3 == 0 ? gomem_new(i % 30000) : gomem_malloc(i % 30000);
+    }
+    return 0;
+}

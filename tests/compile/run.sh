@@ -1,0 +1,121 @@
+#!/bin/sh
+# How gomem.h can be compiled and linked: options, languages, orders of inclusion, mismatches.
+# CC and CXX are used; what the machine cannot do is skipped with a word.
+cd "$(dirname "$0")/../.." || exit 2
+CC=${CC:-cc} CXX=${CXX:-c++}
+out=build/compile
+mkdir -p $out
+here=tests/compile
+c="$CC -std=c11 -pthread -I. -O0 -w"
+cxx="$CXX -pthread -I. -O0 -w"
+passed=0 failed=0 skipped=0
+
+skip() { echo "SKIP $1: $2"; skipped=$((skipped + 1)); }
+pass() { echo "$1 ... ok"; passed=$((passed + 1)); }
+fail() { echo "FAIL $1: $2"; sed 's/^/    /' $out/log | head -n 12; failed=$((failed + 1)); }
+
+# good NAME COMMAND: the command succeeds.
+good() {
+    name=$1
+    shift
+    if sh -c "$*" >$out/log 2>&1; then pass "$name"; else fail "$name" "$*"; fi
+}
+
+# bad NAME WORDS COMMAND: the command fails and its output holds the words.
+bad() {
+    name=$1 words=$2
+    shift 2
+    if sh -c "$*" >$out/log 2>&1; then
+        fail "$name" "succeeded: $*"
+    elif grep -q "$words" $out/log; then
+        pass "$name"
+    else
+        fail "$name" "the output does not hold: $words"
+    fi
+}
+
+has_cxx() { echo 'int main() {}' | $CXX -x c++ - -o $out/probe >/dev/null 2>&1; }
+
+good "implementation" "$c -c tests/gomem.c -o $out/gomem.o"
+good "two units: compile" "$c -c $here/user.c -o $out/user.o && $c -c $here/main.c -o $out/main.o"
+good "two units: link" "$c $out/main.o $out/user.o $out/gomem.o -o $out/two"
+good "two units: run" "$out/two"
+for level in 1 2 3; do
+    good "check level $level" "$c -DGOMEM_CHECK=$level $here/main.c $here/user.c tests/gomem.c \
+        -o $out/level$level && $out/level$level"
+done
+for part in NO_COLLECTOR NO_REPORT TLS_DYNAMIC; do
+    good "$part" "$c -DGOMEM_$part $here/main.c $here/user.c tests/gomem.c -o $out/$part && $out/$part"
+done
+good "NO_COLLECTOR and NO_REPORT" "$c -DGOMEM_NO_COLLECTOR -DGOMEM_NO_REPORT $here/main.c \
+    $here/user.c tests/gomem.c -o $out/neither && $out/neither"
+good "GOMEM_STATIC in two units" "$c $here/static_a.c $here/static_b.c -o $out/static && $out/static"
+good "included again" "$c $here/twice.c -o $out/twice && $out/twice"
+good "nothing used" "$c $here/idle.c -o $out/idle && $out/idle"
+
+# Thread-local storage of a program that uses nothing: one pointer.
+if command -v readelf >/dev/null 2>&1; then
+    total=0
+    readelf -SW $out/idle >$out/log
+    for size in $(readelf -SW $out/idle | awk '{ sub(/^ *\[ *[0-9]+\]/, "") } $1 ~ /^\.t(bss|data)/ { print $5 }'); do
+        total=$((total + 0x$size))
+    done
+    if [ $total -le 8 ]; then pass "thread-local bytes: $total"; else fail "thread-local bytes" "$total"; fi
+else
+    skip "thread-local bytes" "no readelf"
+fi
+
+good "system headers first, gnu11" "$CC -std=gnu11 -pthread -I. -w $here/after_system.c \
+    -o $out/after && $out/after"
+bad "system headers first, c11" "GNU_SOURCE" "$c $here/after_system.c -o $out/after"
+good "system headers first, c11 with -D_GNU_SOURCE" "$c -D_GNU_SOURCE $here/after_system.c \
+    -o $out/after && $out/after"
+
+# Files of one link that disagree: the tag in the TLS pointer's name differs.
+for option in CHECK=1 NO_COLLECTOR NO_REPORT; do
+    bad "mismatch of $option does not link" "gomem_" "$c -DGOMEM_$option -c $here/user.c \
+        -o $out/other.o && $c $out/main.o $out/other.o $out/gomem.o -o $out/mismatch"
+done
+
+# Two shared objects, each with its heap: nothing of gomem's is visible in either.
+good "hidden in a shared object" "$c -fPIC -shared $here/user.c tests/gomem.c -o $out/hidden.so &&
+    ! nm -D --defined-only $out/hidden.so | grep gomem_"
+good "override" "$c -fPIC -shared -DGOMEM_MALLOC_OVERRIDE tests/gomem.c -o $out/override.so"
+good "override, linked in" "$c -DGOMEM_MALLOC_OVERRIDE $here/main.c $here/user.c tests/gomem.c \
+    -o $out/linked && $out/linked"
+good "the header as a unit" "$c -DGOMEM_IMPLEMENTATION -x c -c gomem.h -o $out/unit.o"
+
+if has_cxx; then
+    for standard in c++11 c++14 c++17 c++20; do
+        if echo 'int main() {}' | $CXX -std=$standard -x c++ - -o $out/probe >/dev/null 2>&1; then
+            good "declarations in $standard" "$cxx -std=$standard -x c++ -c $here/user.c \
+                -o $out/user_cxx.o && $cxx $out/main.o $out/user_cxx.o $out/gomem.o -o $out/cxx &&
+                $out/cxx"
+        else
+            skip "declarations in $standard" "$CXX does not know it"
+        fi
+    done
+    bad "C++ implementation" "\.c file" "$cxx -DGOMEM_IMPLEMENTATION -x c++ -c tests/gomem.c \
+        -o $out/no.o"
+else
+    skip "C++" "no C++ compiler ($CXX)"
+fi
+
+for standard in c17 c2x; do
+    if echo 'int main(void) {}' | $CC -std=$standard -x c - -o $out/probe >/dev/null 2>&1; then
+        good "$standard" "$CC -std=$standard -pthread -I. -O0 -w $here/main.c $here/user.c \
+            tests/gomem.c -o $out/$standard && $out/$standard"
+    else
+        skip "$standard" "$CC does not know it"
+    fi
+done
+
+if echo '#include <pthread.h>
+int main(void) { return 0; }' | $CC -m32 -x c - -o $out/probe >/dev/null 2>&1; then
+    good "32 bits" "$c -m32 $here/main.c $here/user.c tests/gomem.c -o $out/bits32 && $out/bits32"
+else
+    skip "32 bits" "$CC -m32 finds no libraries"
+fi
+
+echo "$passed passed, $failed failed, $skipped skipped"
+[ $failed -eq 0 ]

@@ -1,0 +1,2 @@
+#define GOMEM_IMPLEMENTATION
+#include "gomem.h"

@@ -1,0 +1,62 @@
+#!/usr/bin/env python3
+"""Checks gomem.h. Prints `file:line: [check] message` for each finding, then a line per check,
+and last `N passed, N failed, N skipped`.
+
+    lint.py [--header FILE] [--only CHECK,...] [--list]
+"""
+import argparse
+import os
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, HERE)
+sys.dont_write_bytecode = True
+
+import build  # noqa: E402
+import walls  # noqa: E402
+from source import Source  # noqa: E402
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--header", default=os.path.join(ROOT, "gomem.h"))
+    parser.add_argument("--only", default="")
+    parser.add_argument("--list", action="store_true", help="name the checks")
+    args = parser.parse_args()
+    checks = {**walls.CHECKS, **build.CHECKS}
+    if args.list:
+        for name, check in checks.items():
+            print(f"{name:15} {check.__doc__.splitlines()[0]}")
+        return 0
+    wanted = args.only.split(",") if args.only else list(checks)
+    source = Source(args.header)
+    shown = os.path.relpath(args.header)
+    passed = failed = skipped = total = 0
+    for name in wanted:
+        start = time.time()
+        try:
+            findings = sorted(set(checks[name](source)), key=lambda f: (str(f[0]), f[1]))
+            findings.sort(key=lambda f: f[0] if isinstance(f[0], int) else 0)
+        except build.Skip as why:
+            print(f"SKIP {name}: {why}")
+            skipped += 1
+            continue
+        for where, message in findings:
+            place = f"{shown}:{where}" if isinstance(where, int) else where
+            print(f"{place}: [{name}] {message}")
+        total += len(findings)
+        passed, failed = passed + (not findings), failed + bool(findings)
+        verdict = "ok" if not findings else f"{len(findings)} findings"
+        print(f"{name:15} {verdict} ({time.time() - start:.1f} s)", flush=True)
+    if "functions" in wanted:
+        for line, message in walls.long_functions(source):
+            print(f"note: {shown}:{line}: {message}")
+    print(f"{total} findings")
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+#!/bin/sh
+# Real programs with build/libgomem-malloc.so preloaded: their output is that of a run without it.
+# Programs that are not installed are skipped with a word. SHORT=1: three of them, in seconds.
+cd "$(dirname "$0")/../.." || exit 2
+here=$PWD/tests/preload
+lib=$PWD/build/libgomem-malloc.so
+out=$PWD/build/preload
+limit=${LIMIT:-120}
+passed=0 failed=0 skipped=0
+
+skip() { echo "SKIP $1: $2"; skipped=$((skipped + 1)); }
+pass() { echo "$1 ... ok"; passed=$((passed + 1)); }
+fail() { echo "FAIL $1: $2"; failed=$((failed + 1)); }
+total() {
+    echo "$passed passed, $failed failed, $skipped skipped"
+    [ $failed -eq 0 ]
+    exit
+}
+
+command -v timeout >/dev/null 2>&1 || timeout() { while [ "$1" != sh ]; do shift; done; "$@"; }
+
+# same NAME PROGRAM SCRIPT: the shell script, run in a fresh folder, prints the same with and
+# without the library and ends well. $run goes before the commands that are to be preloaded.
+same() {
+    name=$1 program=$2 script=$3 started=$(date +%s)
+    if ! command -v "$program" >/dev/null 2>&1; then
+        skip "$name" "$program is not installed"
+        return
+    fi
+    for side in plain gomem; do
+        rm -rf "$out/$name/$side"
+        mkdir -p "$out/$name/$side/work"
+        preload=
+        [ $side = gomem ] && preload="LD_PRELOAD=$lib"
+        (cd "$out/$name/$side/work" && run="env $preload" data="$out/data" here="$here" top="$PWD_TOP" \
+            timeout -k 5 "$limit" sh -c "$script" >../out 2>../err </dev/null)
+        echo $? >"$out/$name/$side/status"
+    done
+    status=$(cat "$out/$name/gomem/status")
+    if [ "$(cat "$out/$name/plain/status")" != 0 ]; then
+        skip "$name" "fails without the library too: $(tail -n 1 "$out/$name/plain/err")"
+    elif [ "$status" != 0 ]; then
+        fail "$name" "exit status $status: $(tail -n 3 "$out/$name/gomem/err")"
+    elif grep -q '^gomem\|ld\.so' "$out/$name/gomem/err"; then
+        fail "$name" "it said: $(grep '^gomem\|ld\.so' "$out/$name/gomem/err" | head -n 3)"
+    elif ! cmp -s "$out/$name/plain/out" "$out/$name/gomem/out"; then
+        fail "$name" "the output differs: $out/$name/plain/out and gomem/out"
+    else
+        pass "$name ($(($(date +%s) - started)) s)"
+    fi
+}
+
+PWD_TOP=$PWD
+export LC_ALL=C PYTHONHASHSEED=1
+mkdir -p "$out"
+if [ ! -f "$lib" ]; then
+    make -s build/libgomem-malloc.so >"$out/make" 2>&1
+fi
+if [ ! -f "$lib" ]; then
+    fail "build" "there is no build/libgomem-malloc.so"
+    total
+fi
+if ! env LD_PRELOAD="$lib" sh -c : 2>"$out/probe" || [ -s "$out/probe" ]; then
+    fail "sh" "$(head -n 3 "$out/probe")"
+    total
+fi
+lines=120000
+[ -n "$SHORT" ] && lines=30000
+awk -v n=$lines 'BEGIN { srand(7); for (i = 0; i < n; i++)
+    printf "%d %x line %d of the file\n", rand() * 1e9, rand() * 1e9, i }' >"$out/data"
+
+same sh sh '$run sh -c "i=0; while [ \$i -lt 2000 ]; do i=\$((i + 1)); x=\"\$x\$i \"; done
+    for w in \$x; do echo \$w; done | tail -n 3; (exit 3); echo \$?; echo \"\$(echo \$x | wc -w)\""'
+same sort sort '$run sort --parallel=2 -S 8M -n "$data" && $run sort --parallel=2 -u -k 2 "$data"'
+same perl perl '$run perl "$here/strings.pl" "$data"'
+if [ -n "$SHORT" ]; then
+    total
+fi
+
+same python3 python3 '$run python3 "$here/objects.py" "$data"'
+same git git '
+export HOME=$PWD GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_DATE=2026-01-01T00:00:00Z
+export GIT_COMMITTER_DATE=$GIT_AUTHOR_DATE GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b
+export GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
+$run git -c init.defaultBranch=main init -q . || exit 1
+i=0
+while [ $i -lt 30 ]; do
+    i=$((i + 1))
+    mkdir -p d$((i % 5))
+    head -n $((i * 200)) "$data" >d$((i % 5))/f$((i % 7))
+    $run git add -A && $run git commit -q -m "change $i" || exit 1
+done
+$run git log --stat -p | cksum
+$run git repack -q -a -d -f --threads=2 --depth=20 --window=20 && $run git gc -q --prune=now &&
+    $run git fsck --full && $run git log --oneline && $run git blame d1/f1 | cksum &&
+    $run git grep -c "line 1" && $run git clone -q . copy && ls copy'
+same gcc gcc '$run gcc -std=c11 -pthread -O2 -I"$top" -c "$top/tests/gomem.c" -o gomem.o && cksum <gomem.o &&
+    $run gcc -std=c11 -pthread -O0 -I"$top" -S "$top/tests/gomem.c" -o gomem.s && cksum <gomem.s'
+same xz xz '$run xz -T2 -6 -k -c --block-size=1MiB "$data" >data.xz && cksum <data.xz &&
+    $run xz -T2 -d -c data.xz >back && cmp back "$data"'
+same sqlite3 sqlite3 '$run sqlite3 rows.db <"$here/rows.sql"; $run sqlite3 :memory: <"$here/rows.sql"'
+same redis redis-server 'sh "$here/redis.sh"'
+total

@@ -1,0 +1,79 @@
+#!/bin/sh
+# The tests under AddressSanitizer with UndefinedBehaviorSanitizer (clang and gcc), ThreadSanitizer
+# (clang) and valgrind. What is not installed is skipped with a word.
+#
+#     tests/sanitize.sh [clang-address gcc-address clang-thread valgrind]
+cd "$(dirname "$0")/.." || exit 2
+log=build/sanitize
+mkdir -p $log
+skipped=0
+programs=
+wanted=${*:-clang-address gcc-address clang-thread valgrind}
+
+# Objects of libc's malloc that only gomem's memory points at are not leaks, so no leak check.
+# The fake stack of detect_stack_use_after_return is a root like the real one.
+export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=1:abort_on_error=0
+export UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
+export SHORT=1
+
+skip() { echo "SKIP $1: $2"; skipped=$((skipped + 1)); }
+
+# add NAME COMPILER SANITIZERS CHECK: builds the programs and puts them on the list.
+add() {
+    if ! command -v "$2" >/dev/null 2>&1; then
+        skip "$1" "$2 is not installed"
+    elif ! echo 'int main(void) { return 0; }' |
+        $2 -fsanitize="$3" -x c - -o $log/probe 2>/dev/null || ! $log/probe 2>/dev/null; then
+        skip "$1" "$2 -fsanitize=$3 does not work here"
+    elif ! make --no-print-directory -j2 programs CC="$2" SAN="$3" CHECK="$4" CFLAGS='-O1 -g' \
+        >$log/build 2>&1; then
+        echo "FAIL $1: the build fails"
+        tail -n 20 $log/build
+        exit 1
+    else
+        folder=build/$2-check$4-$(echo "$3" | tr , -)
+        programs="$programs $(list "$folder")"
+    fi
+}
+
+# The test programs of a build folder that have a source.
+list() {
+    for source in tests/api/*.c tests/rooms/*.c tests/stress/*.c; do
+        [ -f "$source" ] && source=${source#tests/} && echo "$1/${source%.c}"
+    done
+}
+
+# Valgrind does not tell of uninitialised values: a conservative marker reads them by design.
+add_valgrind() {
+    if ! command -v valgrind >/dev/null 2>&1; then
+        skip valgrind "not installed"
+        return
+    fi
+    make --no-print-directory -j2 programs CC="${CC:-cc}" CHECK=1 >$log/build 2>&1 || exit 1
+    for source in tests/api/*.c tests/rooms/*.c; do
+        [ -f "$source" ] || continue
+        name=${source#tests/} name=${name%.c}
+        wrapper=$log/valgrind/$name
+        mkdir -p "$(dirname "$wrapper")"
+        printf '#!/bin/sh\nVALGRIND=1 exec valgrind -q --undef-value-errors=no %s %s "$@"\n' \
+            --error-exitcode=99 "build/$(basename "${CC:-cc}")-check1/$name" >"$wrapper"
+        chmod +x "$wrapper"
+        programs="$programs $wrapper"
+    done
+}
+
+for kind in $wanted; do
+    case $kind in
+    clang-address) add $kind clang address,undefined 1 ;;
+    gcc-address) add $kind gcc address,undefined 3 ;;
+    clang-thread) add $kind clang thread 0 ;;
+    valgrind) add_valgrind ;;
+    *) echo "unknown: $kind" && exit 2 ;;
+    esac
+done
+# shellcheck disable=SC2086
+LOGS=build/logs/sanitize tests/run.sh $programs >$log/result
+status=$?
+sed '$d' $log/result
+tail -n 1 $log/result | awk -v s=$skipped '{ print $1, "passed,", $3, "failed,", $5 + s, "skipped" }'
+exit $status
