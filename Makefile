@@ -74,7 +74,7 @@ ifdef T
 	@$(D)/$(T) $(F)
 else
 	@$(foreach level,$(LEVELS),$(SUB) programs CHECK=$(level) &&) $(SUB) all
-	@SHORT=1 tests/run.sh $(call at_levels,$(programs)) $(scripts)
+	@SHORT=1 LIMIT=$${LIMIT:-60} tests/run.sh $(call at_levels,$(programs)) $(scripts)
 endif
 
 programs: $(programs)

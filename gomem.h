@@ -1318,9 +1318,9 @@ GM_ALWAYS void gm_os_spill(struct gm_registers *r) {
 #if defined(__x86_64__)
     __asm__ volatile(
         "movq %%rbx, 0(%0)\n\tmovq %%rbp, 8(%0)\n\tmovq %%r12, 16(%0)\n\tmovq %%r13, 24(%0)\n\t"
-        "movq %%r14, 32(%0)\n\tmovq %%r15, 40(%0)\n\tmovq %%rsp, %1"
+        "movq %%r14, 32(%0)\n\tmovq %%r15, 40(%0)\n\tmovq %%rsp, 192(%0)"
         :
-        : "r"(r->word), "m"(r->sp)
+        : "r"(r->word)
         : "memory");
 #elif defined(__aarch64__)
     __asm__ volatile(
@@ -1739,11 +1739,11 @@ GM_PRIVATE unsigned gm_pages_meta_class(size_t size) {
     return k;
 }
 
-// Reserves room for records: 1 GiB of address space, or less where there is less.
-GM_PRIVATE bool gm_pages_meta_init(struct gm_meta *m) {
+// Reserves address space for the records that go with a heap of `heap` bytes, or less where there is less.
+GM_PRIVATE bool gm_pages_meta_init(struct gm_meta *m, size_t heap) {
     if (m->at) return true;
     m->lock.rank = GM_RANK_META;
-    for (size_t size = 1024 * GM_MIB; size >= 2 * GM_MIB; size /= 2) {
+    for (size_t size = GM_MIN(GM_MAX(heap / 16, 4 * GM_MIB), 1024 * GM_MIB); size >= 2 * GM_MIB; size /= 2) {
         m->at = m->ready = gm_os_reserve(size);
         if (!m->at) continue;
         m->end = m->at + size;
@@ -1918,10 +1918,25 @@ GM_PRIVATE bool gm_pages_map_part(const struct gm_pages *p, char *area, size_t b
     return gm_os_protect(lo, hi, PROT_READ | PROT_WRITE);
 }
 
+// The free chunks at a zone's end leave it, so that the other zone can have them: discarded, that is clean.
+GM_PRIVATE void gm_pages_retreat_locked(struct gm_pages *p, struct gm_zone *zone) {
+    while (zone->mapped && zone->chunk[zone->mapped - 1].first == GM_CHUNK_PAGES) {
+        struct gm_chunk *c = &zone->chunk[zone->mapped - 1];
+        size_t z = (zone->mapped - 1) * (size_t)GM_CHUNK_PAGES;
+        uintptr_t start = gm_pages_address(p, gm_pages_place(p, zone, z, GM_CHUNK_PAGES));
+        if (c->idle && !gm_os_discard((void *)start, GM_CHUNK)) return;
+        gm_store_rlx(&p->idle, p->idle - c->idle); // a statistic for who reads without the lock
+        memset(c, 0, sizeof *c);
+        gm_store_rlx(&zone->mapped, zone->mapped - 1);
+    }
+    if (zone->hint > zone->mapped) zone->hint = zone->mapped;
+}
+
 // Maps k more chunks at the zone's end.
 GM_PRIVATE bool gm_pages_map_locked(struct gm_pages *p, struct gm_zone *zone, size_t k) {
-    size_t room = p->count / GM_CHUNK_PAGES - p->zone[0].mapped - p->zone[1].mapped;
-    if (k > room) return false;
+    size_t all = p->count / GM_CHUNK_PAGES;
+    if (k > all - p->zone[0].mapped - p->zone[1].mapped) gm_pages_retreat_locked(p, &p->zone[!zone->down]);
+    if (k > all - p->zone[0].mapped - p->zone[1].mapped) return false;
     size_t from = gm_pages_place(p, zone, zone->mapped * (size_t)GM_CHUNK_PAGES,
                                  k * GM_CHUNK_PAGES);
     size_t to = from + k * GM_CHUNK_PAGES;
@@ -2852,20 +2867,16 @@ GM_NO_SANITIZE GM_ALWAYS void gm_mark_words(struct gomem_marker *m, uintptr_t st
     for (size_t i = 0; i < size / GM_WORD; i++) gm_mark_shade(m, gm_load_rlx(&word[i]), alone);
 }
 
-// Precise: the type's fields, repeated for each element.
-GM_NO_SANITIZE GM_PRIVATE void gm_mark_fields(struct gomem_marker *m,
-                                              const struct gm_type_record *t, uintptr_t start,
-                                              size_t size) {
-    for (size_t at = 0; at + t->size <= size; at += t->size)
+// Precise: the type's fields, repeated for each element; a flexible part ends with the object.
+GM_NO_SANITIZE GM_PRIVATE void gm_mark_fields(struct gomem_marker *m, const struct gm_type_record *t,
+                                              uintptr_t start, size_t size) {
+    uintptr_t element = start, end = start + size;
+    for (bool flexible = false; !flexible && element + t->size <= end; element += t->size)
         for (size_t i = 0; i < t->nfields; i++) {
-            const uintptr_t *word = (const uintptr_t *)(start + at + t->fields[i].offset);
-            size_t n = t->fields[i].words;
-            if (!n) { // flexible: all words to the end, and no further element
-                n = (size - t->fields[i].offset) / GM_WORD;
-                for (size_t k = 0; k < n; k++) gm_mark_shade(m, gm_load_rlx(&word[k]), m->alone);
-                at = size;
-                continue;
-            }
+            const gomem_field *f = &t->fields[i];
+            const uintptr_t *word = (const uintptr_t *)(element + f->offset);
+            size_t n = f->words ? f->words : (end - (uintptr_t)word) / GM_WORD;
+            flexible |= !f->words;
             for (size_t k = 0; k < n; k++) gm_mark_shade(m, gm_load_rlx(&word[k]), m->alone);
         }
 }
@@ -4257,6 +4268,8 @@ GM_COLD GM_PRIVATE void gm_world_bad_setting(struct gm_runtime *rt, const char *
     n = GM_MIN(n, sizeof copy - 1);
     memcpy(copy, value, n);
     copy[n] = 0;
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)copy[i] < ' ') copy[i] = '?'; // one line
     gm_guard_start(&t, GM_MSG_ENVIRONMENT);
     gm_text_put(&t, ": ");
     gm_text_put(&t, name);
@@ -4441,6 +4454,8 @@ GM_PRIVATE void gm_world_fork_child(void) {
 // The calling thread has no record any more; its TLS pointer becomes `then`.
 GM_PRIVATE void gm_world_leave(struct gm_runtime *rt, struct gm_thread *t, gomem_i_cache *then) {
     struct gm_world *w = &rt->world;
+    if (t->cache.hot.blocked) gm_world_unblock(w, t); // it was cancelled in a blocking region
+    t->cache.hot.blocked = 0;
     gm_sync_enter(&t->cache.hot);
     gm_world_flush(t, true);
     gm_sync_leave(&t->cache.hot);
@@ -4487,11 +4502,12 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     e->depot.lock.rank = GM_RANK_META;
     if (!w->keyed && GOMEM_PTHREAD_KEY_CREATE(&w->key, gm_world_key_destructor)) return false;
     w->keyed = true;
-    if (!gm_pages_meta_init(&e->meta)) return false;
+    size_t reserve = gm_world_reserve_size(&w->settings.options);
+    if (!gm_pages_meta_init(&e->meta, reserve)) return false;
 #if GOMEM_I_COLLECTOR
     if (!gm_types_init(&e->types, &e->meta)) return false;
 #endif
-    if (!gm_pages_init(&e->heap.pages, gm_world_reserve_size(&w->settings.options))) return false;
+    if (!gm_pages_init(&e->heap.pages, reserve)) return false;
     for (unsigned k = 0; k < GM_KINDS; k++)
         for (unsigned c = 0; c <= GOMEM_CLASSES; c++) gm_central_init(&e->central[k][c], k, c, 0);
 #if GOMEM_I_COLLECTOR
@@ -4689,7 +4705,7 @@ GM_PRIVATE int gm_roots_each_object(struct gm_loaded *object, size_t size, void 
     return 0;
 }
 
-#pragma weak _r_debug
+extern struct r_debug _r_debug __attribute__((weak)); // glibc's; musl has another
 
 // A hash of the loader's list of objects; 0: it is being changed.
 GM_NO_SANITIZE GM_PRIVATE uint64_t gm_roots_loader_hash(void) {
@@ -4794,12 +4810,13 @@ GM_NO_SANITIZE GM_PRIVATE uintptr_t gm_roots_lowest(const struct gm_thread *t, u
 // {alt_lo, alt_size}. False: nowhere that is known (O2).
 GM_PRIVATE bool gm_roots_add_standing(struct gm_runtime *rt, const struct gm_thread *t,
                                       uintptr_t sp, uintptr_t alt_lo, uintptr_t alt_size) {
+    uintptr_t zone = t->in_handler ? GM_RED_ZONE : 0; // who parks by itself stands in a call
     if (sp - t->stack_lo < t->stack_hi - t->stack_lo)
-        return gm_roots_add_stack_part(rt, t, GM_MAX(sp - GM_RED_ZONE, t->stack_lo), t->stack_hi);
+        return gm_roots_add_stack_part(rt, t, GM_MAX(sp - zone, t->stack_lo), t->stack_hi);
     struct gm_area *stack = gm_roots_stack_of(&rt->roots, sp);
     if (stack) {          // what it left on its normal stack is somewhere above an unknown point
         stack->extra = 0; // it runs: no longer parked
-        return gm_roots_add_stack_part(rt, t, GM_MAX(sp - GM_RED_ZONE, stack->start), stack->end) &&
+        return gm_roots_add_stack_part(rt, t, GM_MAX(sp - zone, stack->start), stack->end) &&
                gm_roots_job(rt, t->stack_lo, t->stack_hi, GM_JOB_BOTH | GM_JOB_FOREIGN);
     }
     if (sp - alt_lo >= alt_size) return false;
@@ -5098,14 +5115,11 @@ GM_PRIVATE bool gm_gc_prepare(struct gm_runtime *rt) {
 enum { GM_STOP_TRIES = 12 };
 
 // Stops the world with all roots listed; false: they cannot be known now (E3).
-GM_NOINLINE GM_PRIVATE bool gm_gc_stop(struct gm_runtime *rt, struct gm_thread *me,
+GM_PRIVATE bool gm_gc_stop(struct gm_runtime *rt, struct gm_thread *me,
                                        struct gm_cycle *cycle) {
     for (unsigned tries = 0; tries < GM_STOP_TRIES; tries++) {
         if (!gm_gc_prepare(rt)) return false;
         gm_roots_look(rt);
-        me->in_handler = false;
-        me->fake_stack = gm_world_fake_stack();
-        gm_os_spill(&me->registers);
         cycle->stop = gm_os_now();
         gm_world_stop(rt, me);
         cycle->stopped = gm_os_now();
@@ -5373,9 +5387,9 @@ GM_COLD GM_PRIVATE void gm_gc_report_broken(struct gm_runtime *rt, const char *b
 }
 
 #if GOMEM_I_COLLECTOR
-// Runs one cycle. The calling thread is attached, in no section, and holds no lock but gc's. False: the
-// stop was given up.
-GM_PRIVATE bool gm_gc_run(struct gm_runtime *rt, struct gm_thread *me, int reason) {
+// Runs one cycle. The calling thread is attached, in no section, holds no lock but gc's, and has spilled
+// its registers. False: the stop was given up.
+GM_NOINLINE GM_PRIVATE bool gm_gc_run(struct gm_runtime *rt, struct gm_thread *me, int reason) {
     struct gm_engine *e = &rt->engine;
     struct gm_cycle c = {0, 0, 0, 0, 0, 0, 0, 1, 0};
     uintptr_t where = 0;
@@ -5485,16 +5499,29 @@ GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_thread *me, int r
         gm_sync_lock(&gc->lock);
     }
     gm_store_rel(&gc->asked, 0u); // pairs with gm_gc_due
+    me->in_handler = false;
+    me->fake_stack = gm_world_fake_stack();
+    gm_os_spill(&me->registers); // its stack is scanned from here: frames below are the collector's own
     bool done = gm_gc_run(rt, me, reason);
     if (!done)
         gm_store_rlx(&rt->engine.pacer.trigger,
                      gm_load_rlx(&rt->engine.live) + GM_MIB); // try again soon
-    gc->collect = gm_gc_collect;
-    gm_gc_start_background(rt);
+    gm_gc_start_background(rt); // after a fork
     gm_sync_unlock(&gc->lock);
     if (reason == GM_REASON_FORCED || reason == GM_REASON_EMERGENCY)
         gm_gc_each_central(rt, gm_gc_sweep_central);
     gm_gc_wake_background(rt);
+}
+
+// First use of the collected heap: from here on there is a handler and the background thread.
+GM_COLD GM_PRIVATE bool gm_gc_open(struct gm_runtime *rt) {
+    if (!gm_world_collect(rt)) return false;
+    gm_sync_lock(&rt->gc.lock);
+    rt->gc.collect = gm_gc_collect;
+    gm_store_rlx(&rt->gc.last, gm_os_now()); // the forced period starts
+    gm_gc_start_background(rt);
+    gm_sync_unlock(&rt->gc.lock);
+    return true;
 }
 
 // Has the heap grown to the trigger? Then a cycle runs on this thread. In no section.
@@ -5848,8 +5875,9 @@ GOMEM_DEF void gomem_free_sized(void *p, size_t size) {
 GM_PRIVATE bool gm_alloc_collected(struct gm_runtime *rt) {
     struct gm_thread *me = gm_world_attach(rt);
     if (!me)
-        return GOMEM_I_TLS == GM_WORLD_GONE && gm_world_ready(rt, false) && gm_world_collect(rt);
-    if (GOMEM_I_UNLIKELY(!gm_load_acq(&rt->engine.collected)) && !gm_world_collect(rt))
+        return GOMEM_I_TLS == GM_WORLD_GONE && gm_world_ready(rt, false) && gm_gc_open(rt);
+    if (GOMEM_I_UNLIKELY(!gm_load_acq(&rt->engine.collected)) && // pairs with gm_world_collect
+        !gm_gc_open(rt))
         return false; // pairs with gm_world_collect
     if (GOMEM_I_UNLIKELY(me->cache.hot.blocked)) {
         gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_BLOCKING, NULL);
@@ -6093,9 +6121,8 @@ GM_PRIVATE bool gm_alloc_resize_large(struct gm_runtime *rt, struct gm_span *s, 
     char *start = (char *)gm_span_start(&rt->engine.heap.pages, s);
     if (s->pages > pages && !clean)
         memset(start + pages * GM_PAGE, 0, (s->pages - pages) * GM_PAGE);
-    if (now < old)
-        memset(start + now, 0,
-               GM_MIN(old, (size_t)s->pages * GM_PAGE) - now); // grown parts are zero
+    size_t end = GM_MIN(old, (size_t)s->pages * GM_PAGE);
+    if (size < end) memset(start + size, 0, end - size); // grown parts are zero
     return true;
 }
 
@@ -6146,7 +6173,8 @@ GM_PRIVATE bool gm_alloc_options_valid(const gomem_options *o) {
     if (o->gc_percent < GOMEM_GC_OFF || o->mark_workers < 0 || o->force_period_ms < -1)
         return false;
     if (o->collector != GOMEM_GC_AUTO && o->collector != GOMEM_GC_STW) return false;
-    return !o->stop_signal || (o->stop_signal > 0 && o->stop_signal <= SIGRTMAX);
+    if (o->stop_signal == SIGKILL || o->stop_signal == SIGSTOP) return false;
+    return o->stop_signal >= 0 && o->stop_signal <= SIGRTMAX;
 }
 
 // Fields that a running heap cannot change: false if one differs.
@@ -6293,21 +6321,17 @@ GOMEM_DEF int gomem_thread_create(void *thread, const void *attr, void *(*fn)(vo
 GOMEM_DEF void gomem_gc(void) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
-    if (!me || !gm_world_collect(rt) || gm_load_rlx(&rt->gc.holds)) return;
+    if (!me || !gm_gc_open(rt) || gm_load_rlx(&rt->gc.holds)) return; // held: a setting
     gm_gc_collect(rt, me, GM_REASON_FORCED);
 }
 
 GOMEM_DEF bool gomem_gc_start(void) {
     struct gm_runtime *rt = &gm_runtime;
-    if (!gm_world_attach(rt) || !gm_world_collect(rt) || gm_load_rlx(&rt->gc.holds)) return false;
-    gm_sync_lock(&rt->gc.lock);
-    rt->gc.collect = gm_gc_collect;
-    gm_gc_start_background(rt);
-    bool done = rt->gc.background;
-    gm_sync_unlock(&rt->gc.lock);
+    if (!gm_world_attach(rt) || gm_load_rlx(&rt->gc.holds)) return false; // held: a setting
+    if (!gm_gc_open(rt) || !rt->gc.background) return false;
     gm_store_rel(&rt->gc.asked, 1u); // pairs with gm_gc_due
     gm_gc_wake_background(rt);
-    return done;
+    return true;
 }
 
 GOMEM_DEF void gomem_gc_hold(void) { (void)gm_add_rlx(&gm_runtime.gc.holds, 1u); }
@@ -6373,35 +6397,51 @@ GOMEM_DEF void gomem_stack_parked(const void *lo, const void *sp) {
     gm_sync_leave(&me->cache.hot);
 }
 
-// Live objects of 64 slots of the span at or behind *page, moving on; false: the end. In a section.
-GM_PRIVATE bool gm_alloc_each_group(struct gm_runtime *rt, const struct gm_type_record *type,
-                                    size_t *page, unsigned *group, void **objects, unsigned *n,
-                                    size_t *size) {
+// Where the run that holds slots of s begins; UINTPTR_MAX: none does. Its thread may move on meanwhile.
+GM_PRIVATE uintptr_t gm_alloc_held(struct gm_runtime *rt, const struct gm_span *s) {
+    uint32_t owner = gm_load_rlx(&s->owner); // a snapshot
+    struct gm_thread *t = gm_load_acq(&rt->world.all); // pairs with gm_world_record_locked
+    while (t && (!owner || t->cache.number != owner)) t = t->next;
+    if (!t) return UINTPTR_MAX;
+    const gomem_i_run *run = s->kind == GM_SCAN ? &t->cache.hot.scan[s->class] : &t->cache.hot.noscan[s->class];
+    if (s->kind == GM_TYPED) run = s->shape < t->cache.hot.typed_count ? &t->cache.hot.typed[s->shape] : NULL;
+    uintptr_t cursor = run ? gm_load_rlx(&run->cursor) : 0, start = gm_span_start(&rt->engine.heap.pages, s);
+    return cursor - start < (uintptr_t)s->pages * GM_PAGE ? cursor : UINTPTR_MAX;
+}
+
+// Live objects of one group of s, held slots not among them; returns how many.
+GM_PRIVATE unsigned gm_alloc_live(struct gm_runtime *rt, const struct gm_span *s, unsigned group, void **objects) {
+    uintptr_t held = gm_alloc_held(rt, s), run = s->class ? GM_RUN_BYTES : 0;
+    unsigned n = 0;
+    for (unsigned i = group * 64; i < group * 64 + 64 && i < s->count; i++) {
+        uintptr_t slot = gm_span_slot(&rt->engine.heap.pages, s, i);
+        if (slot - held < run || !gm_sweep_live(&rt->engine.sweep, &rt->engine.heap.pages, s, i)) continue;
+        objects[n++] = (void *)slot;
+    }
+    return n;
+}
+
+// Live objects of the next 64 slots from *page and *group on, moving these on; false: the end. In a section.
+GM_PRIVATE bool gm_alloc_each_group(struct gm_runtime *rt, const struct gm_type_record *type, size_t *page,
+                                    unsigned *group, void **objects, unsigned *n, size_t *size) {
     struct gm_pages *p = &rt->engine.heap.pages;
     *n = 0;
-    if (*page >= p->count) return false;
-    if (*page == (size_t)gm_load_rlx(&p->zone[0].mapped) *
-                     GM_CHUNK_PAGES) // a snapshot; objects born later may be missed
+    if (*page == (size_t)gm_load_rlx(&p->zone[0].mapped) * GM_CHUNK_PAGES) // a snapshot
         *page = p->count - (size_t)gm_load_rlx(&p->zone[1].mapped) * GM_CHUNK_PAGES;
     if (*page >= p->count) return false;
     uint32_t desc = gm_pages_desc(p, *page);
     struct gm_span *s = gm_span_at(p, *page);
-    if (!GM_IN(GM_SET_COLORED, desc & 15) || desc >> 12 || !(desc & 15)) {
+    if (!GM_IN(GM_SET_COLLECTED, desc & 15) || desc >> 12) {
         ++*page;
         *group = 0;
         return true;
     }
-    bool wanted = !type ? GM_IN(GM_SET_COLLECTED, s->kind)
-                        : s->kind == GM_TYPED &&
-                              gm_types_shape(&rt->engine.types, s->shape)->type == type;
+    if (!type || (s->kind == GM_TYPED && gm_types_shape(&rt->engine.types, s->shape)->type == type))
+        *n = gm_alloc_live(rt, s, *group, objects);
     *size = gm_span_usable(s);
-    for (unsigned i = 0; wanted && i < 64 && *group * 64 + i < s->count; i++)
-        if (gm_sweep_live(&rt->engine.sweep, p, s, *group * 64 + i))
-            objects[(*n)++] = (void *)gm_span_slot(p, s, *group * 64 + i);
-    if (++*group >= gm_span_groups(s) || !wanted) {
-        *page += GM_MAX(s->pages, 1u);
-        *group = 0;
-    }
+    if (++*group < gm_span_groups(s)) return true;
+    *page += GM_MAX(s->pages, 1u);
+    *group = 0;
     return true;
 }
 
@@ -6488,6 +6528,7 @@ GM_PRIVATE void gm_report_heap(gomem_memstats *m, struct gm_runtime *rt) {
                       GM_CHUNK; // statistics
     uint64_t used = (uint64_t)gm_load_rlx(&p->used) * GM_PAGE,
              idle = (uint64_t)gm_load_rlx(&p->idle) * GM_PAGE;
+    m->stack_inuse = m->stack_sys = gm_load_rlx(&rt->engine.stats.stacks);
     m->heap_sys = mapped;
     m->heap_inuse = used;
     m->heap_idle = mapped - used;
@@ -6498,7 +6539,7 @@ GM_PRIVATE void gm_report_heap(gomem_memstats *m, struct gm_runtime *rt) {
     m->mcache_inuse = (uint64_t)gm_load_rlx(&rt->world.threads) * sizeof(struct gm_thread);
     m->gc_sys = mapped / GM_PAGE * (GM_MANUAL_BYTES + GM_COLOR_BYTES + sizeof(uint32_t));
     m->other_sys = (uint64_t)rt->engine.depot.mapped * (512 + GM_HEAD_BYTES);
-    m->sys = m->heap_sys + m->mspan_sys + m->mcache_sys + m->gc_sys + m->other_sys;
+    m->sys = m->heap_sys + m->stack_sys + m->mspan_sys + m->mcache_sys + m->gc_sys + m->other_sys;
 }
 
 GM_PRIVATE void gm_report_read(struct gm_runtime *rt, gomem_memstats *m) {
@@ -6525,7 +6566,6 @@ GM_PRIVATE void gm_report_read(struct gm_runtime *rt, gomem_memstats *m) {
     size_t goal = gm_load_rlx(&rt->engine.pacer.goal); // statistics
     uint64_t elapsed = (gm_os_now() - s->start_ns) * gm_os_processors();
     m->next_gc = goal == SIZE_MAX ? 0 : goal;
-    m->stack_inuse = m->stack_sys = gm_load_rlx(&s->stacks);
     m->gc_cpu_fraction = elapsed ? (double)gm_load_rlx(&s->gc_cpu_ns) / (double)elapsed : 0;
     m->enable_gc = gm_load_rlx(&rt->engine.pacer.percent) >= 0;
     m->collector = GOMEM_GC_STW;
@@ -6545,9 +6585,9 @@ GOMEM_DEF void gomem_read_memstats(gomem_memstats *m) {
 
 GOMEM_DEF bool gomem_verify(void) {
     struct gm_runtime *rt = &gm_runtime;
-    struct gm_thread *me = gm_world_attach(rt);
+    const struct gm_thread *me = gm_world_self();
     uintptr_t where = 0;
-    if (!me) return false;
+    if (gm_load_acq(&rt->world.life) != GM_LIFE_READY) return true; // pairs with init: there is no heap
 #if GOMEM_I_COLLECTOR
     if (gm_load_acq(&rt->engine.collected)) { // pairs with gm_world_collect
         gm_sync_lock(&rt->gc.lock);

@@ -9,9 +9,10 @@
 //
 // How it works: the reader makes lists of the text. The compiler makes of each form a tree of
 // nodes in which every variable is already found. The evaluator walks that tree in one loop, so a
-// tail call is a jump. A prelude defines in Lisp what need not be in C. Nothing is ever freed, and there is no list of roots to maintain: values in
-// C's local and global variables are found by the collector. Each kind of object is allocated in
-// the way that suits it:
+// tail call is a jump. A prelude defines in Lisp what need not be in C.
+//
+// Nothing is ever freed, and there is no list of roots to maintain: values in C's local and global
+// variables are found by the collector. Each kind of object is allocated in the way that suits it:
 //
 //     pair, symbol, closure  GOMEM_NEW_TYPED        the collector reads the named fields only
 //     frame of variables     GOMEM_NEW_FLEX_TYPED   the same, and a tail of pointers
@@ -1449,7 +1450,8 @@ static const char *const prelude[] = {
     "(define (fold f x l) (if (null? l) x (fold f (f (car l) x) (cdr l))))\n"
     "(define (reverse l) (fold cons '() l))\n"
     "(define (append2 a b) (fold cons b (reverse a)))\n"
-    "(define (append . ls) (if (null? ls) '() (fold append2 (car (reverse ls)) (cdr (reverse ls)))))\n"
+    "(define (append . ls)\n"
+    "  (if (null? ls) '() (fold append2 (car (reverse ls)) (cdr (reverse ls)))))\n"
     "(define (map1 f l) (reverse (fold (lambda (x done) (cons (f x) done)) '() l)))\n"
     "(define (for-each1 f l) (if (pair? l) (begin (f (car l)) (for-each1 f (cdr l)))))\n",
 

@@ -301,10 +301,10 @@ int main(int argc, char **argv) {
         }
     }
     print_top(&t, o.top);
-    if (o.verbose) print_memory(&t);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         fprintf(stderr, "wordfreq: cannot write: %s\n", strerror(errno));
         ok = false;
     }
+    if (o.verbose) print_memory(&t);
     return ok ? 0 : 1;
 }

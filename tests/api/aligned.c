@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdalign.h>
 
-enum { MOST = 4 << 20 };
+enum { MOST = 4 << 20, FEW = 3 }; // a few at once, so that not only the first of a span is seen
 
 static const size_t sizes[] = {0, 1, 7, 24, 63, 64, 65, 1000, 4096, 8192, 33000, 300000};
 enum { SIZES = sizeof sizes / sizeof sizes[0] };
@@ -15,14 +15,17 @@ static bool aligned(const void *p, size_t align) { return (uintptr_t)p % align =
 TEST(aligned_alloc_every_power_of_two) {
     for (size_t align = 1; align <= MOST; align *= 2) {
         for (size_t i = 0; i < SIZES; i++) {
-            unsigned char *p = gomem_aligned_alloc(align, sizes[i]);
-            REQUIRE(p != NULL);
-            CHECK(aligned(p, align));
-            size_t usable = gomem_usable_size(p);
-            CHECK(usable >= sizes[i]);
-            memset(p, 0x5a, usable);
-            if (sizes[i] > 0) CHECK(gomem_base(p + sizes[i] - 1) == p);
-            gomem_free(p);
+            unsigned char *all[FEW];
+            for (size_t k = 0; k < FEW; k++) {
+                unsigned char *p = all[k] = gomem_aligned_alloc(align, sizes[i]);
+                REQUIRE(p != NULL);
+                CHECK(aligned(p, align));
+                size_t usable = gomem_usable_size(p);
+                CHECK(usable >= sizes[i]);
+                memset(p, 0x5a, usable);
+                if (sizes[i] > 0) CHECK(gomem_base(p + sizes[i] - 1) == p);
+            }
+            for (size_t k = 0; k < FEW; k++) gomem_free(all[k]);
         }
     }
     CHECK(gomem_verify());
@@ -52,14 +55,17 @@ TEST(new_with_every_power_of_two) {
     for (size_t align = 1; align <= MOST; align *= 2) {
         for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
             for (size_t i = 0; i < SIZES; i += 2) {
-                unsigned char *p = gomem_new_with(sizes[i], align, kinds[k]);
-                REQUIRE(p != NULL);
-                CHECK(aligned(p, align));
-                CHECK(gomem_usable_size(p) >= sizes[i]);
-                if ((kinds[k] & GOMEM_UNINIT) == 0)
-                    for (size_t j = 0; j < sizes[i]; j++) REQUIRE(p[j] == 0);
-                memset(p, 0x77, sizes[i]);
-                gomem_free(p);
+                unsigned char *all[FEW];
+                for (size_t f = 0; f < FEW; f++) {
+                    unsigned char *p = all[f] = gomem_new_with(sizes[i], align, kinds[k]);
+                    REQUIRE(p != NULL);
+                    CHECK(aligned(p, align));
+                    CHECK(gomem_usable_size(p) >= sizes[i]);
+                    if ((kinds[k] & GOMEM_UNINIT) == 0)
+                        for (size_t j = 0; j < sizes[i]; j++) REQUIRE(p[j] == 0);
+                    memset(p, 0x77, sizes[i]);
+                }
+                for (size_t f = 0; f < FEW; f++) gomem_free(all[f]);
             }
         }
     }

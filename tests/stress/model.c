@@ -198,15 +198,17 @@ static void resize(size_t at) {
     size_t size = stress_size(&random_state);
     if (s->linked && size < sizeof(struct linked)) size += sizeof(struct linked);
     if (s->incoming > 0) return; // a link would go stale when the object moves
+    uintptr_t old = (uintptr_t)roots[at];
     unsigned char *p = gomem_realloc(roots[at], size);
     if (!CHECK(p != NULL)) return;
+    // What stays in place may have been asked for with less alignment than the plain one.
+    if ((uintptr_t)p != old || s->align > plain_align(size)) s->align = plain_align(size);
     roots[at] = p;
     size_t kept = s->size < size ? s->size : size;
     CHECK(pattern_holds(at, kept));
     if (s->kind != MANUAL) CHECK(is_zero(p, kept, size));
     bool was_linked = s->linked;
     s->size = size;
-    s->align = plain_align(size);
     if (!was_linked && s->kind != MANUAL && s->kind != NOSCAN && s->kind != UNCOLLECTABLE_NOSCAN &&
         size >= sizeof(struct linked)) {
         memset(p, 0, sizeof(struct linked));
