@@ -26,21 +26,22 @@ COMPILE  = $(CC) $(STD) $(WARN) $(CFLAGS) $(SANFLAGS) -DGOMEM_CHECK=$(CHECK)
 SMALL    = $(filter-out -O%,$(COMPILE)) -O1
 # The programs of two processors' worth of jobs, unless the caller said how many.
 SUB      = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j2)
-LEVELS   = $(if $(filter default file,$(origin CHECK)),0 3,$(CHECK))
 
 api      = $(patsubst tests/%.c,$(D)/%,$(wildcard tests/api/*.c))
 stress   = $(patsubst tests/%.c,$(D)/%,$(wildcard tests/stress/*.c))
 rooms    = $(patsubst tests/%.c,$(D)/%,$(wildcard tests/rooms/*.c))
-programs = $(api) $(rooms) $(stress)
+KINDS   ?= api rooms stress
+programs = $(foreach kind,$(KINDS),$($(kind)))
 scripts  = $(wildcard tests/bad/run.sh tests/compile/run.sh tests/examples/*.sh tests/preload/run.sh)
 examples = $(patsubst examples/%.c,build/examples/%,$(wildcard examples/*.c))
 headers  = $(wildcard tests/*.h)
 texts    = gomem.h README.md LICENSE $(wildcard tests/*/*.c examples/*.c)
 sources  = gomem.h $(wildcard tests/*.[ch] tests/*/*.[ch] examples/*.[ch] bench/*.[ch])
 
-# Each program of a kind of tests, once per check level.
-at_levels = $(foreach level,$(LEVELS),$(patsubst $(D)/%,$(call dir_at,$(level))/%,$(1)))
-dir_at    = $(subst check$(CHECK),check$(1),$(D))
+# `make test` runs levels 0 and 3 unless CHECK is given, the rooms only at the last one.
+LEVELS   = $(if $(filter default file,$(origin CHECK)),0 3,$(CHECK))
+kinds_at = api stress $(if $(filter $(lastword $(LEVELS)),$(1)),rooms)
+at_level = $(foreach kind,$(call kinds_at,$(1)),$(patsubst $(D)/%,$(subst check$(CHECK),check$(1),$(D))/%,$($(kind))))
 
 Q        = $(if $(V),,@)
 say      = echo '  build $(1:build/%=%)'
@@ -73,8 +74,10 @@ ifdef T
 	@$(SUB) $(D)/$(T)
 	@$(D)/$(T) $(F)
 else
-	@$(foreach level,$(LEVELS),$(SUB) programs CHECK=$(level) &&) $(SUB) all
-	@SHORT=1 LIMIT=$${LIMIT:-60} tests/run.sh $(call at_levels,$(programs)) $(scripts)
+	@$(foreach level,$(LEVELS),$(SUB) programs CHECK=$(level) KINDS='$(call kinds_at,$(level))' &&) \
+	    $(SUB) all
+	@SHORT=1 LIMIT=$${LIMIT:-60} tests/run.sh \
+	    $(foreach level,$(LEVELS),$(call at_level,$(level))) $(scripts)
 endif
 
 programs: $(programs)

@@ -1430,20 +1430,22 @@ GM_PRIVATE void gm_os_unblock(int signal) {
  *                 a lock that is not ours, and no user code
  *             Y2  a thread leaves its section before it looks at attention: whoever sets attention and
  *                 signals the thread finds it out of the section, or it finds attention set
- *             Y3  a lock is held in a section only; its rank is its room's place in the file; the holder
- *                 of a lock takes only locks of lower rank
+ *             Y3  a lock is held in a section only, but for those of world and gc; its rank is its room's
+ *                 place in the file; the holder of a lock takes only locks of rooms above
  * WHY         A section costs two stores and two loads of lines that are in the cache anyway; a mutex
  *             of libc here would let fork and signals meet its hidden state. Y2 needs no fence on the
  *             thread's side: the signal itself orders (stop), or the gate's owner fences all (fork).
  */
-enum gm_rank { // in the order of the rooms; a holder takes smaller ones only
-    GM_RANK_META,
-    GM_RANK_HEAP,
-    GM_RANK_CENTRAL,
-    GM_RANK_TYPES,
-    GM_RANK_ROOTS,
+enum gm_rank { // outermost first, rooms from the end of the file to its start
+    GM_RANK_INIT,
+    GM_RANK_GC,
+    GM_RANK_GONE,
     GM_RANK_WORLD,
-    GM_RANK_GC
+    GM_RANK_ROOTS,
+    GM_RANK_TYPES,
+    GM_RANK_CENTRAL,
+    GM_RANK_HEAP,
+    GM_RANK_META
 };
 
 struct gm_lock {
@@ -1471,7 +1473,7 @@ GM_PRIVATE void gm_sync_rank(const struct gm_lock *l, bool take) {
     gomem_i_cache *t = GOMEM_I_TLS;
     if (!t->size) return; // not attached: no place to remember
     if (take) {
-        gm_assert(!(t->ranks & ((2u << l->rank) - 1))); // Y3
+        gm_assert(!(t->ranks >> l->rank)); // Y3
         t->ranks |= 1u << l->rank;
     } else {
         t->ranks &= ~(1u << l->rank);
@@ -2219,18 +2221,16 @@ struct gm_heap {
 
 enum { GM_GIVE_LEAST = 64 * 1024 / GM_PAGE, GM_IDLE_PAGES = 32 * 1024 * 1024 / GM_PAGE };
 
-// Pages for n, starting at a multiple of align pages' worth of bytes; SIZE_MAX: no memory.
+// Pages of a zone for n, starting at a multiple of align bytes; SIZE_MAX: no room.
 GM_PRIVATE size_t gm_heap_pages_locked(struct gm_heap *h, unsigned zone, size_t n, size_t align,
                                        bool *clean) {
     struct gm_pages *p = &h->pages;
-    if (n > p->count) return SIZE_MAX;
-    if (align <= GM_PAGE) return gm_pages_take_locked(p, zone, n, clean);
-    size_t slack = align / GM_PAGE - 1;
-    if (slack > p->count - n) return SIZE_MAX;
+    size_t slack = align > GM_PAGE ? align / GM_PAGE - 1 : 0;
+    if (n > p->count || slack > p->count - n) return SIZE_MAX;
     size_t page = gm_pages_take_locked(p, zone, n + slack, clean);
-    if (page == SIZE_MAX) return SIZE_MAX;
-    size_t lead = (gm_base_round_up(gm_pages_address(p, page), align) - gm_pages_address(p, page)) /
-                  GM_PAGE;
+    if (page == SIZE_MAX || !slack) return page;
+    uintptr_t start = gm_pages_address(p, page);
+    size_t lead = (gm_base_round_up(start, align) - start) / GM_PAGE;
     if (lead) gm_pages_put_locked(p, page, lead, !*clean);
     if (slack > lead) gm_pages_put_locked(p, page + lead + n, slack - lead, !*clean);
     return page + lead;
@@ -2245,7 +2245,9 @@ GM_PRIVATE struct gm_span *gm_heap_take(struct gm_heap *h, unsigned kind, unsign
                      : GM_MAX((size + GM_PAGE - 1) / GM_PAGE, (size_t)1);
     bool clean = false;
     gm_sync_lock(&h->lock);
-    size_t page = gm_heap_pages_locked(h, gm_span_zone(kind), n, align, &clean);
+    unsigned zone = gm_span_zone(kind);
+    size_t page = gm_heap_pages_locked(h, zone, n, align, &clean);
+    if (page == SIZE_MAX) page = gm_heap_pages_locked(h, !zone, n, align, &clean); // the last resort
     gm_sync_unlock(&h->lock);
     if (page == SIZE_MAX) return NULL;
     struct gm_span *s = gm_span_at(p, page);
@@ -3878,6 +3880,7 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
     t->engine = e;
     t->held = t->charged = 0;
     t->hot.base = t->hot.size = 0;
+    t->hot.ranks = 0;
     t->hot.desc = e->heap.pages.desc;
 #if GOMEM_I_COLLECTOR
     memset(t->hot.scan, 0, sizeof t->hot.scan);
@@ -4497,7 +4500,7 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     struct gm_world *w = &rt->world;
     gm_world_read_environment(rt);
     w->lock.rank = GM_RANK_WORLD;
-    w->gone_lock.rank = GM_RANK_WORLD + 2;
+    w->gone_lock.rank = GM_RANK_GONE;
     e->heap.lock.rank = GM_RANK_HEAP;
     e->depot.lock.rank = GM_RANK_META;
     if (!w->keyed && GOMEM_PTHREAD_KEY_CREATE(&w->key, gm_world_key_destructor)) return false;
@@ -4521,7 +4524,7 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     e->mark.state = GM_MARK_DONE;
     gm_pacer_set(&e->pacer, 0, 0);
     rt->roots.lock.rank = GM_RANK_ROOTS;
-    rt->gc.lock.rank = GM_RANK_GC + 2;
+    rt->gc.lock.rank = GM_RANK_GC;
 #endif
     e->stats.start_ns = gm_os_now();
     gm_store_rel(&w->life, (uint32_t)GM_LIFE_READY); // pairs with gm_world_ready
@@ -4582,6 +4585,7 @@ GM_PRIVATE struct gm_thread *gm_world_attach(struct gm_runtime *rt) {
         t->self = pthread_self();
         t->thread_pointer = gm_os_thread_pointer();
         t->rounds = 0;
+        t->cache.hot.ranks = 0;
         gm_store_seq(&t->state, (uint32_t)GM_THREAD_ATTACHING); // not stopped yet
         gm_store_rlx(&w->threads, w->threads + 1);
         gm_world_warm(rt, &t->cache);
@@ -5692,6 +5696,7 @@ GOMEM_DEF void *gomem_aligned_alloc(size_t align, size_t size) {
         errno = EINVAL;
         return NULL;
     }
+    if (align == 16 && size < 16) size = 16; // the default of 9 bytes and more, asked for
     return gomem_i_malloc_slow(size, GM_MAX(align, size > 8 ? (size_t)16 : (size_t)8));
 }
 

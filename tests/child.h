@@ -25,6 +25,7 @@ TEST_I_UNUSED static void child_run(struct child *child, void (*fn)(void)) {
     pid_t pid = fork();
     if (!CHECK(pid >= 0)) return;
     if (pid == 0) {
+        __atomic_store_n(&test_failures, 0, __ATOMIC_RELAXED);
         dup2(ends[1], STDERR_FILENO);
         close(ends[0]);
         close(ends[1]);

@@ -2,6 +2,7 @@
 // only-check: 1
 // expect-status: 134
 // expect-line: ^gomem: .*signal
+#define _GNU_SOURCE
 #include "bad.h"
 
 #include <signal.h>
@@ -19,7 +20,10 @@ static void handler(int number) {
 
 int main(void) {
     struct itimerval timer = {{0, 50}, {0, 50}};
-    signal(SIGALRM, handler);
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = handler;
+    MUST(sigaction(SIGALRM, &action, NULL) == 0);
     MUST(setitimer(ITIMER_REAL, &timer, NULL) == 0);
     void *blocks[100] = {NULL};
     for (size_t i = 0; handled < 20000; i++) {

@@ -1,5 +1,6 @@
 // Allocation in a signal handler that interrupts the allocator: undefined, but never a deadlock.
 // expect-status: 0|134|139
+#define _GNU_SOURCE
 #include "bad.h"
 
 #include <signal.h>
@@ -17,7 +18,10 @@ static void handler(int number) {
 
 int main(void) {
     struct itimerval timer = {{0, 50}, {0, 50}};
-    signal(SIGALRM, handler);
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = handler;
+    MUST(sigaction(SIGALRM, &action, NULL) == 0);
     MUST(setitimer(ITIMER_REAL, &timer, NULL) == 0);
     void *blocks[100] = {NULL};
     for (size_t i = 0; handled < 20000; i++) {

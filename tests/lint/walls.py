@@ -98,42 +98,52 @@ def check_cards(src):
 
 
 def defined_in_rooms(src):
-    """Function, function-like macro or table of a room, named in small letters -> the room."""
+    """What a room defines -> (the room, whether it is called: functions, their macros, tables)."""
     owner = {}
-    found = [(f.head, f.name) for f in src.functions]
-    found += [(first, name) for name, (first, _, _) in src.macros.items()]
+    called = {(f.head, f.name) for f in src.functions}
+    called |= {(m[0], name) for name, m in src.macros.items() if re.match("gm_|gomem_", name)}
     for line, text in src.statements:
-        m = re.search(r"\b(\w+)\s*(?:\[[^\]]*\]\s*)+=", text)
+        m = re.search(r"\b(gm_\w+)\s*(?:\[[^\]]*\]\s*)+=", text)
         if m:
-            found.append((line, m.group(1)))
-    for line, name in found:
+            called.add((line, m.group(1)))
+    for line, name in called | set(definitions(src)):
         room = src.room_of(line)
-        if room and room.floor is not None and name.startswith(("gm_", "gomem_")):
-            owner.setdefault(name, room)
+        if room and room.floor is not None:
+            known = owner.get(name, (room, False))
+            owner[name] = (room, known[1] or (line, name) in called)
     return owner
 
 
+def named_rooms(src, room, owner):
+    """Rooms whose functions a room names, and rooms of which it names anything: name -> place."""
+    calls, names = {}, {}
+    for i in range(room.start - 1, room.end):
+        for m in re.finditer(r"\b(?:gm|gomem|GM)_\w+", src.bare_lines[i]):
+            other, called = owner.get(m.group(), (room, False))
+            if other is not room:
+                names.setdefault(other.name, (i + 1, m.group()))
+                if called:
+                    calls.setdefault(other.name, (i + 1, m.group()))
+    return calls, names
+
+
 def check_calls(src):
-    """The rooms that a room's code names equal its CALLS line and stand above it."""
+    """CALLS lists the rooms whose functions a room names, in order; all stand above it."""
     owner = defined_in_rooms(src)
     place = {room.name: i for i, room in enumerate(src.rooms)}
     for room in src.rooms:
-        used = {}
-        for i in range(room.start - 1, room.end):
-            for m in re.finditer(r"\b(?:gm|gomem)_\w+", src.bare_lines[i]):
-                other = owner.get(m.group())
-                if other is not None and other is not room:
-                    used.setdefault(other.name, (i + 1, m.group()))
+        calls, names = named_rooms(src, room, owner)
         text, line = next(((t, l) for k, t, l in room.card if k == "CALLS"), ("", room.line))
         said = text.replace(",", " ").split()
-        right = sorted(used, key=place.get)
+        right = sorted(set(calls) | set(said) & set(names), key=place.get)
         for name in [n for n in said if n not in place]:
             yield line, f"room `{room.name}`: CALLS names `{name}`, which is no room"
-        for name, (at, function) in used.items():
+        for name, (at, function) in calls.items():
             if name not in said:
                 yield at, f"room `{room.name}` names {function}: `{name}` is not on its CALLS line"
-            if place[name] > place[room.name]:
-                yield at, f"room `{room.name}` names {function} of `{name}`, which stands below"
+        for name, (at, thing) in names.items():
+            if place[name] > place[room.name] and (name in calls or not thing.startswith("gomem_")):
+                yield at, f"room `{room.name}` names {thing} of `{name}`, which stands below"
         if said != right:
             yield line, f"room `{room.name}`: the line should be: CALLS {' '.join(right) or '(none)'}"
 
@@ -319,22 +329,15 @@ def long_functions(src):
 
 
 def check_conditionals(src):
-    """#if only in base, os and around whole rooms."""
-    stack = []
-    for first, last, text in src.directives:
-        word = re.match(r"\s*#\s*(\w+)", text).group(1) if re.match(r"\s*#\s*\w", text) else ""
-        if word in ("if", "ifdef", "ifndef"):
-            stack.append(first)
-        elif word == "endif" and stack:
-            begin = stack.pop()
-            room = src.room_of(begin)
-            if room is None or room.floor is None or room.name in ("base", "os"):
-                continue
-            inside = [f for f in src.functions if room.start <= f.head <= room.end]
-            whole = all(begin < f.head and f.end < last for f in inside) and inside
-            outside = last > room.end
-            if not whole and not outside:
-                yield begin, f"#if inside room `{room.name}`: use `if (CONSTANT)` or move it to base"
+    """No #if inside a function, but in base and os: constants and `if` do it elsewhere."""
+    for first, _, text in src.directives:
+        room = src.room_of(first)
+        if not re.match(r"\s*#\s*if", text) or room is None or room.floor is None or \
+                room.name in ("base", "os"):
+            continue
+        for f in src.functions:
+            if f.body <= first <= f.end:
+                yield first, f"#if inside {f.name} of room `{room.name}`: use `if (CONSTANT)`"
 
 
 def check_fields(src):

@@ -199,7 +199,7 @@ static void resize(size_t at) {
     if (s->linked && size < sizeof(struct linked)) size += sizeof(struct linked);
     if (s->incoming > 0) return; // a link would go stale when the object moves
     uintptr_t old = (uintptr_t)roots[at];
-    unsigned char *p = gomem_realloc(roots[at], size);
+    unsigned char *p = gomem_realloc(test_opaque(roots[at]), size);
     if (!CHECK(p != NULL)) return;
     // What stays in place may have been asked for with less alignment than the plain one.
     if ((uintptr_t)p != old || s->align > plain_align(size)) s->align = plain_align(size);

@@ -70,7 +70,7 @@ CASES = [
     ("declarations", "includes <stdio.h>", "#include <stdint.h>", "#include <stdio.h>"),
     ("declarations", "LIMIT: names", "GOMEM_LIMIT", "LIMIT"),
     ("functions", "gm_heap_take has", "    // Pairs", LINES + "    // Pairs"),
-    ("conditionals", "#if inside room `heap`", "    return heap->bytes == NULL",
+    ("conditionals", "#if inside gm_heap_take of room `heap`", "    return heap->bytes == NULL",
      "#ifdef GOMEM_X\n#endif\n    return heap->bytes == NULL"),
     ("fields", "a field without a comment", "bytes; // first byte of the mapping\n    size_t top;  // bytes "
      "handed out", "bytes;\n    size_t top; \n"),
