@@ -2701,6 +2701,10 @@ GM_PRIVATE void gm_pacer_set(struct gm_pacer *p, size_t live, size_t roots) {
  *                 in the queue once or is being taken
  *             M3  a marker is idle only with an empty stack after it saw no job and an empty queue
  *             M4  when all are idle, nothing is grey
+ *             M5  with others at work, a worker sets the colors of 64 neighbours late, by one atomic or:
+ *                 until then another may scan the same object too; settled before anything is spilled
+ *             M5  with others at work, a worker sets the colors of 64 neighbours by one atomic or, late; until
+ *                 then another may find the same object and scan it too, which costs time only
  * WHY         Depth-first from a small stack per worker, since a child's span, descriptor and bits are in
  *             the cache of who just touched the parent. What does not fit, or what idle workers may
  *             have, becomes grey again and its span goes to a shared queue: each record has one link,
@@ -2736,37 +2740,47 @@ struct gm_mark {
 };
 #define GM_MARK_DONE UINT32_MAX
 
-struct gomem_marker {        // owner: worker
-    uintptr_t base, mask;    // copies of what each lookup needs
-    size_t size, top;        // bytes of heap; entries of stack
-    const uint32_t *desc;    //
-    char *colors;            //
-    struct gm_mark *mark;    //
-    uint64_t bytes, objects; // marked by this worker
-    uintptr_t *stack;        // addresses of black objects to scan (M1)
-    char *buffer;            // GM_READ bytes for foreign ranges
-    bool alone;              // no other worker: bits need no atomics
+// What a lookup needs: a drain keeps a copy of it in registers.
+struct gm_view {
+    uintptr_t base, mask;  // of the heap; and-ed to each word
+    size_t size, top;      // bytes of heap; entries of stack
+    const uint32_t *desc;  //
+    char *colors;          //
+    uintptr_t *stack;      // addresses of black objects to scan (M1)
+    uint64_t bytes;        // marked
+    struct gm_color *late; // colors that this worker is setting, NULL: none (M5)
+    uint64_t late_bits;    // of late, not yet there
+    uint32_t late_size;    // bytes of a slot of late
+    bool late_scan;        // its slots hold pointers
+};
+
+struct gomem_marker {      // owner: worker
+    struct gm_view view;   //
+    struct gm_mark *mark;  //
+    char *buffer;          // GM_READ bytes for foreign ranges
+    bool alone;            // no other worker: bits need no atomics
 };
 
 GM_PRIVATE bool gm_mark_init_marker(struct gomem_marker *m, struct gm_meta *meta) {
-    if (m->stack) return true;
-    char *room = gm_pages_meta(meta, GM_MARK_STACK * sizeof *m->stack + GM_READ);
-    if (!room) return false;
-    m->buffer = room;
-    m->stack = (uintptr_t *)(void *)(room + GM_READ);
+    if (m->buffer) return true;
+    m->buffer = gm_pages_meta(meta, GM_MARK_STACK * sizeof *m->view.stack + GM_READ);
+    if (!m->buffer) return false;
+    m->view.stack = (uintptr_t *)(void *)(m->buffer + GM_READ);
     return true;
 }
 
 GM_PRIVATE void gm_mark_begin(struct gomem_marker *m, struct gm_mark *mark, bool alone) {
-    m->base = mark->pages->base;
-    m->size = mark->pages->size;
-    m->desc = mark->pages->desc;
-    m->colors = mark->pages->color_area;
-    m->mask = mark->mask;
+    const struct gm_pages *p = mark->pages;
+    uintptr_t *stack = m->view.stack;
+    memset(&m->view, 0, sizeof m->view);
+    m->view.base = p->base;
+    m->view.mask = mark->mask;
+    m->view.size = p->size;
+    m->view.desc = p->desc;
+    m->view.colors = p->color_area;
+    m->view.stack = stack;
     m->mark = mark;
     m->alone = alone;
-    m->top = 0;
-    m->bytes = m->objects = 0;
 }
 
 // Puts a span with something grey into the queue, once.
@@ -2811,56 +2825,113 @@ GM_COLD GM_PRIVATE void gm_mark_large(struct gomem_marker *m, size_t page, uint3
     struct gm_span *s = gm_span_at(m->mark->pages, gm_pages_first(m->mark->pages, page, desc));
     struct gm_color *c = gm_span_colors(m->mark->pages, s->page);
     if (!(c->alloc & ~c->freed & 1) || c->mark & 1 || !gm_mark_set(&c->mark, 1, m->alone)) return;
-    m->bytes += s->size;
-    m->objects++;
+    m->view.bytes += s->size;
     if (s->kind != GM_NOSCAN) gm_mark_enqueue(m->mark, s); // M2: all its pieces are grey
+}
+
+// Sets the colors that were collected (M5). Who finds a bit set counts nothing: another was first.
+GM_NOINLINE GM_PRIVATE uint64_t gm_mark_settle(struct gm_color *c, uint64_t bits, uint32_t size, bool scan) {
+    if (!bits) return 0;
+    if (scan) (void)gm_or_rlx(&c->scanned, bits); // data is ordered by the stop
+    return (uint64_t)gm_base_popcount(bits & ~gm_or_rlx(&c->mark, bits)) * size;
+}
+
+GM_PRIVATE void gm_mark_settle_view(struct gm_view *v) {
+    v->bytes += gm_mark_settle(v->late, v->late_bits, v->late_size, v->late_scan);
+    v->late = NULL;
+    v->late_bits = 0;
 }
 
 // The stack is full, or others are idle: the oldest half becomes grey again, for anybody.
 GM_COLD GM_PRIVATE void gm_mark_spill(struct gomem_marker *m) {
     struct gm_pages *p = m->mark->pages;
-    size_t n = (m->top + 1) / 2;
+    struct gm_view *v = &m->view;
+    size_t n = (v->top + 1) / 2;
+    gm_mark_settle_view(v); // or it would undo what becomes grey here
     for (size_t i = 0; i < n; i++) {
-        struct gm_span *s = gm_span_find(p, m->stack[i]);
-        uint32_t index = gm_span_index(p, s, m->stack[i]);
+        struct gm_span *s = gm_span_find(p, v->stack[i]);
+        uint32_t index = gm_span_index(p, s, v->stack[i]);
         struct gm_color *c = &gm_span_colors(p, s->page)[index / 64];
-        (void)gm_and_rlx(&c->scanned,
-                         ~((uint64_t)1 << index % 64)); // grey; the queue's swap orders it
+        (void)gm_and_rlx(&c->scanned, ~((uint64_t)1 << index % 64)); // grey; the queue's swap orders it
         gm_mark_enqueue(m->mark, s);
     }
-    m->top -= n;
-    memmove(m->stack, m->stack + n, m->top * sizeof *m->stack);
+    v->top -= n;
+    memmove(v->stack, v->stack + n, v->top * sizeof *v->stack);
 }
 
-// Shades what a word points to: white becomes black, and goes to the stack if it holds pointers.
-GM_ALWAYS void gm_mark_shade(struct gomem_marker *m, uintptr_t word, bool alone) {
-    uintptr_t offset = (word & m->mask) - m->base;
-    if (GOMEM_I_LIKELY(offset >= m->size)) return;
+// Turns a slot that was white black; false: it was not white.
+GM_ALWAYS bool gm_mark_blacken(struct gm_view *v, struct gm_color *c, uint64_t bit, uint32_t size,
+                               bool scan, bool alone) {
+    uint64_t mark = gm_load_rlx(&c->mark);
+    if (!(gm_load_rlx(&c->alloc) & ~mark & bit)) return false; // freed by hand may pass: sweeping knows
+    if (alone) { // nobody else writes
+        gm_store_rlx(&c->mark, mark | bit);
+        if (scan) gm_store_rlx(&c->scanned, gm_load_rlx(&c->scanned) | bit); // M1
+        v->bytes += size;
+        return true;
+    }
+    if (c == v->late) {
+        if (v->late_bits & bit) return false;
+        v->late_bits |= bit;
+        return true;
+    }
+    v->bytes += gm_mark_settle(v->late, v->late_bits, v->late_size, v->late_scan);
+    v->late = c;
+    v->late_bits = bit;
+    v->late_size = size;
+    v->late_scan = scan;
+    return true;
+}
+
+// Looks a word up. White becomes black; the result is the object to scan, 0: none. A word that is the start
+// of its object, as most are, is taken for it by a branch: the next load then need not wait for the lookup.
+GM_ALWAYS uintptr_t gm_mark_reach(struct gomem_marker *m, struct gm_view *v, uintptr_t word, bool alone) {
+    uintptr_t offset = (word & v->mask) - v->base;
+    if (GOMEM_I_LIKELY(offset >= v->size)) return 0;
     size_t page = offset >> GM_PAGE_SHIFT;
-    uint32_t desc = gm_load_rlx(&m->desc[page]);
+    uint32_t desc = gm_load_rlx(&v->desc[page]);
     unsigned kind = desc & 15, class = desc >> 4 & 255;
-    if (!GM_IN(GM_SET_COLLECTED, kind)) return;
+    if (!GM_IN(GM_SET_COLLECTED, kind)) return 0;
     if (GOMEM_I_UNLIKELY(!class)) {
         gm_mark_large(m, page, desc);
-        return;
+        return 0;
     }
+    const struct gm_class *k = &gm_sizes_table[class];
     size_t first = page - (desc >> 12);
     uint64_t within = offset - (first << GM_PAGE_SHIFT);
-    uint32_t index = (uint32_t)(within * gm_sizes_table[class].magic >> 32); // Z1
-    struct gm_color *c = (struct gm_color *)(void *)(m->colors + first * GM_COLOR_BYTES) +
-                         index / 64;
+    uint32_t index = (uint32_t)(within * k->magic >> 32); // Z1
+    struct gm_color *c = (struct gm_color *)(void *)(v->colors + first * GM_COLOR_BYTES) + index / 64;
     uint64_t bit = (uint64_t)1 << index % 64;
-    if (!(c->alloc & ~c->freed & bit) || c->mark & bit) return;
-    if (!gm_mark_set(&c->mark, bit, alone)) return;
-    m->bytes += gm_sizes_table[class].size;
-    m->objects++;
-    if (kind == GM_NOSCAN) return;
-    (void)gm_mark_set(&c->scanned, bit, alone); // M1
-    uintptr_t object = m->base + (first << GM_PAGE_SHIFT) +
-                       (uintptr_t)index * gm_sizes_table[class].size;
+    if (!gm_mark_blacken(v, c, bit, k->size, kind != GM_NOSCAN, alone)) return 0;
+    if (kind == GM_NOSCAN) return 0;
+    uint64_t start = (uint64_t)index * k->size;
+    if (GOMEM_I_UNLIKELY(start != within)) {
+        offset = (first << GM_PAGE_SHIFT) + (uintptr_t)start;
+        __asm__("" : "+r"(offset)); // a branch, not a conditional move
+    }
+    return v->base + offset;
+}
+
+// v, which may be a copy in registers, with half of the stack spilled.
+GM_ALWAYS void gm_mark_make_room(struct gomem_marker *m, struct gm_view *v) {
+    v->bytes += gm_mark_settle(v->late, v->late_bits, v->late_size, v->late_scan);
+    v->late = NULL;
+    v->late_bits = 0;
+    m->view.top = v->top;
+    gm_mark_spill(m);
+    v->top = m->view.top;
+}
+
+GM_ALWAYS void gm_mark_push(struct gomem_marker *m, struct gm_view *v, uintptr_t object) {
     __builtin_prefetch((const void *)object);
-    if (GOMEM_I_UNLIKELY(m->top == GM_MARK_STACK)) gm_mark_spill(m);
-    m->stack[m->top++] = object;
+    if (GOMEM_I_UNLIKELY(v->top == GM_MARK_STACK)) gm_mark_make_room(m, v);
+    v->stack[v->top++] = object;
+}
+
+// Shades what a word points to.
+GM_ALWAYS void gm_mark_shade(struct gomem_marker *m, uintptr_t word, bool alone) {
+    uintptr_t object = gm_mark_reach(m, &m->view, word, alone);
+    if (object) gm_mark_push(m, &m->view, object);
 }
 
 GM_NO_SANITIZE GM_ALWAYS void gm_mark_words(struct gomem_marker *m, uintptr_t start, size_t size,
@@ -2890,24 +2961,50 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_typed(struct gomem_marker *m, const struc
     else gm_mark_fields(m, t, start, size);
 }
 
-// Scans the object that starts at an address; it is black.
-GM_NO_SANITIZE GM_ALWAYS void gm_mark_scan(struct gomem_marker *m, uintptr_t object, bool alone) {
-    size_t page = (object - m->base) >> GM_PAGE_SHIFT;
-    uint32_t desc = gm_load_rlx(&m->desc[page]);
-    size_t size = gm_sizes_table[desc >> 4 & 255].size;
-    if (GOMEM_I_LIKELY((desc & 15) != GM_TYPED)) gm_mark_words(m, object, size, alone);
-    else gm_mark_typed(m, gm_span_at(m->mark->pages, page - (desc >> 12)), object, size);
+// Scans an object, which is black, depth first: its first pointer is followed at once, the others wait on
+// the stack. Words are read from the last to the first, since children tend to lie behind their parents
+// in the order of the fields.
+GM_NO_SANITIZE GM_ALWAYS void gm_mark_follow(struct gomem_marker *m, struct gm_view *v, uintptr_t object,
+                                             bool alone) {
+    while (object) {
+        size_t page = (object - v->base) >> GM_PAGE_SHIFT;
+        uint32_t desc = gm_load_rlx(&v->desc[page]);
+        size_t size = gm_sizes_table[desc >> 4 & 255].size;
+        uintptr_t next = 0;
+        if (GOMEM_I_UNLIKELY((desc & 15) == GM_TYPED)) {
+            v->bytes += gm_mark_settle(v->late, v->late_bits, v->late_size, v->late_scan);
+            v->late = NULL; // what it marks may spill the stack
+            v->late_bits = 0;
+            m->view.top = v->top;
+            gm_mark_typed(m, gm_span_at(m->mark->pages, page - (desc >> 12)), object, size);
+            v->top = m->view.top;
+            return;
+        }
+        const uintptr_t *word = (const uintptr_t *)object;
+        for (size_t i = size / GM_WORD; i-- > 0;) {
+            uintptr_t child = gm_mark_reach(m, v, gm_load_rlx(&word[i]), alone);
+            if (!child) continue;
+            if (next) gm_mark_push(m, v, next);
+            next = child;
+        }
+        object = next;
+    }
 }
 
+// Scans what is on the stack, and what that leads to.
 GM_NO_SANITIZE GM_ALWAYS void gm_mark_drain_as(struct gomem_marker *m, bool alone) {
+    struct gm_view v = m->view;
     unsigned until_share = 64;
-    while (m->top) {
-        gm_mark_scan(m, m->stack[--m->top], alone);
+    v.bytes = v.late_bits = 0;
+    v.late = NULL;
+    while (v.top) {
+        gm_mark_follow(m, &v, v.stack[--v.top], alone);
         if (alone || --until_share) continue;
         until_share = 64;
-        if (m->top > 1 && gm_load_rlx(&m->mark->state) >> 16)
-            gm_mark_spill(m); // somebody is idle: a hint
+        if (v.top > 1 && gm_load_rlx(&m->mark->state) >> 16) gm_mark_make_room(m, &v); // one is idle
     }
+    m->view.top = 0;
+    m->view.bytes += v.bytes + gm_mark_settle(v.late, v.late_bits, v.late_size, v.late_scan);
 }
 GM_NOINLINE GM_NO_SANITIZE static void gm_mark_drain_alone(struct gomem_marker *m) {
     gm_mark_drain_as(m, true);
@@ -2953,8 +3050,8 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_take(struct gomem_marker *m, struct gm_sp
         uint64_t grey = marked & ~gm_load_rlx(&c[i].scanned);
         if (grey) grey &= ~gm_or_rlx(&c[i].scanned, grey); // exactly one worker gets each bit
         for (; grey; grey &= grey - 1) {
-            gm_mark_scan(m, gm_span_slot(m->mark->pages, s, i * 64 + gm_base_ctz(grey)), false);
-            if (m->top > GM_MARK_STACK / 2) gm_mark_drain(m);
+            gm_mark_push(m, &m->view, gm_span_slot(m->mark->pages, s, i * 64 + gm_base_ctz(grey)));
+            gm_mark_drain(m);
         }
     }
     gm_mark_drain(m);
@@ -2982,9 +3079,9 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_range(struct gomem_marker *m, uintptr_t s
     const uintptr_t *word = (const uintptr_t *)start;
     for (size_t i = 0; i < size / GM_WORD; i++) {
         uintptr_t w = gm_load_rlx(&word[i]);
-        if ((w & m->mask) - m->base > m->size) continue; // neither w nor w - 1 is ours
+        if ((w & m->view.mask) - m->view.base > m->view.size) continue; // neither w nor w - 1 is ours
         gm_mark_shade(m, w, false);
-        if (flags & GM_JOB_BOTH && !GM_BUG(1)) gm_mark_shade(m, (w & m->mask) - 1, false);
+        if (flags & GM_JOB_BOTH && !GM_BUG(1)) gm_mark_shade(m, (w & m->view.mask) - 1, false);
     }
 }
 
@@ -3018,7 +3115,9 @@ GM_PRIVATE bool gm_mark_next_job(struct gomem_marker *m) {
 // ---- termination ----
 
 // Waits for work; false: there is none left, for anybody (M3, M4).
-GM_PRIVATE bool gm_mark_rest(struct gm_mark *mark) {
+GM_PRIVATE bool gm_mark_rest(struct gomem_marker *m) {
+    struct gm_mark *mark = m->mark;
+    gm_mark_settle_view(&m->view); // M3
     uint32_t s = gm_add_acqrel(&mark->state, 1u << 16) +
                  (1u << 16); // pairs with the cas below: our counters
     for (unsigned spins = 0;; spins++) {
@@ -3054,7 +3153,7 @@ GM_PRIVATE void gm_mark_work(struct gomem_marker *m) {
         struct gm_span *s;
         while (gm_mark_next_job(m)) {}
         while ((s = gm_mark_pop(m->mark)) != NULL) gm_mark_take(m, s);
-    } while (gm_mark_rest(m->mark));
+    } while (gm_mark_rest(m));
 }
 
 /* ==========================================================================================
@@ -5028,7 +5127,7 @@ GM_PRIVATE size_t gm_gc_mark_stopped(struct gm_runtime *rt, bool alone) {
         gm_os_wake(&gc->work, INT_MAX);
     }
     gm_mark_work(&gc->marker[0]);
-    for (unsigned i = 0; i < n; i++) bytes += gc->marker[i].bytes;
+    for (unsigned i = 0; i < n; i++) bytes += gc->marker[i].view.bytes;
     return bytes;
 }
 

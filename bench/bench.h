@@ -38,6 +38,15 @@ BENCH_INLINE size_t bench_opaque(size_t n) {
     return n;
 }
 
+// For loops that wait for another thread.
+BENCH_INLINE void bench_pause(void) {
+#if defined __x86_64__ || defined __i386__
+    __builtin_ia32_pause();
+#elif defined __aarch64__
+    __asm__ volatile("yield");
+#endif
+}
+
 BENCH_HELPER uint64_t bench_now(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);

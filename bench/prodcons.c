@@ -26,7 +26,7 @@ static ring rings[PAIRS];
 static void wait_past(const uint64_t *counter, uint64_t value) {
     for (unsigned spins = 0; __atomic_load_n(counter, __ATOMIC_ACQUIRE) < value; spins++) {
         if (spins % 64 == 63) sched_yield();
-        __builtin_ia32_pause();
+        bench_pause();
     }
 }
 

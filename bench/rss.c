@@ -3,7 +3,8 @@
  * Method: 1 GB of objects is allocated, each touched at every 4 KiB and at its ends, and let go
  * again; then resident memory is read from the kernel. kind=0: manual, freed in order of allocation
  * in the only thread, memory read at once: `after` in MB. kind=1: collected, reachable from a table
- * in .bss that is cleared; from the return of gomem_gc() on memory is read every 50 ms, up to 10 s:
+ * in .bss that is cleared (through chunks of a megabyte at most, so that a stale word on the stack
+ * keeps little alive); from the return of gomem_gc() on memory is read every 50 ms, up to 10 s:
  * `after`, and `seconds` until it was under 50 MB (10 if never). min and max are the bounds of the
  * sizes; the list of pointers is a mapping of its own that is gone before memory is read.
  * BENCH_BOEHM: kind 1 with its collector. */
@@ -26,7 +27,7 @@
 #endif
 #endif
 
-enum { CHUNK = 1024, CHUNKS = 1 << 15, BELOW = 50 };
+enum { CHUNK = 1024, CHUNKS = 1 << 15, BELOW = 50, SPAN = 1 << 20 };
 
 static void **chunks[CHUNKS]; // roots of the collected objects, in chunks that the heap holds
 static const size_t total = (size_t)1 << 30;
@@ -63,12 +64,13 @@ static void manual(size_t min, size_t max) {
 BENCH_NOINLINE void collected_build(size_t min, size_t max) {
     uint64_t seed = 1;
     size_t n = 0;
+    size_t room = max < SPAN / CHUNK ? CHUNK : max < SPAN ? SPAN / max : 1;
     for (size_t bytes = 0; bytes < total; n++) {
         size_t size = size_next(&seed, min, max);
-        void ***chunk = &chunks[n / CHUNK];
-        if (!*chunk) *chunk = new_scanned(CHUNK * sizeof(void *));
-        (*chunk)[n % CHUNK] = new_scanned(size);
-        touch((*chunk)[n % CHUNK], size);
+        void ***chunk = &chunks[n / room];
+        if (!*chunk) *chunk = new_scanned(room * sizeof(void *));
+        (*chunk)[n % room] = new_scanned(size);
+        touch((*chunk)[n % room], size);
         bytes += size;
     }
     bench_use(chunks);

@@ -50,6 +50,7 @@ static void *volatile root;
 
 // Each of the set's nodes is put into one word of one object by `put`; the objects hang on `root`.
 ALIVE_NOINLINE static void hang(void *(*make)(void), void (*put)(void *obj, uintptr_t hidden)) {
+    ALIVE_DEEP;
     void **objects = gomem_new(ALIVE_N * sizeof *objects);
     root = objects;
     if (!CHECK(objects != NULL) || !alive_scatter(&set)) return;
@@ -58,7 +59,7 @@ ALIVE_NOINLINE static void hang(void *(*make)(void), void (*put)(void *obj, uint
         if (!CHECK(objects[i] != NULL)) return;
         put(objects[i], set.hidden[i]);
     }
-    alive_clear_stack();
+    gap[0] = 1;
 }
 
 // Counts survivors after a collection, then drops the root.

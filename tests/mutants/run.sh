@@ -1,11 +1,13 @@
 #!/bin/sh
-# Mutants: -DGM_MUTANT=n plants one bug in gomem.h; the named test must fail then and pass without.
+# Mutants: -DGM_MUTANT=n plants one bug in gomem.h, where `if (GM_BUG(n))` stands; the named test must
+# fail then and pass without.
 #
 #     tests/mutants/run.sh [number...]
 #
 # tests/mutants/list has a line for each: number, program, test, and what is planted:
 #     7  rooms/mark  missed_root_in_tls  thread-local storage is not scanned
-# A program written as rooms/mark@3 is built at check level 3; else CHECK (0) is the level. A test that does not end within 60 seconds counts as failed.
+# A program written as rooms/mark@3 is built at check level 3, others at level CHECK (0). A test that
+# does not end within 60 seconds counts as failed.
 cd "$(dirname "$0")/../.." || exit 2
 CC=${CC:-cc} CHECK=${CHECK:-0}
 list=${LIST:-tests/mutants/list}
@@ -87,14 +89,14 @@ done <$out/chosen
 
 # The header and the list know the same numbers.
 if [ $# -eq 0 ]; then
-    for number in $(grep -o 'GM_MUTANT == [0-9]*' gomem.h | awk '{ print $3 }' | sort -un); do
+    for number in $(grep -o 'GM_BUG([0-9]*)' gomem.h | tr -cd '0-9\n' | sort -un); do
         if ! awk -v n="$number" '$1 == n { found = 1 } END { exit !found }' $out/all; then
             echo "FAIL mutant $number of gomem.h is not in $list"
             failed=$((failed + 1))
         fi
     done
     for number in $(awk '{ print $1 }' $out/all | sort -n | uniq); do
-        if ! grep -q "GM_MUTANT == $number\b" gomem.h; then
+        if ! grep -q "GM_BUG($number)" gomem.h; then
             echo "FAIL mutant $number is not in gomem.h"
             failed=$((failed + 1))
         fi
