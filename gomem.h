@@ -1451,6 +1451,7 @@ enum gm_rank { // outermost first, rooms from the end of the file to its start
 struct gm_lock {
     uint32_t word; // 0 free, 1 held, 2 held and waited for. atomic: acq/rel
     uint32_t rank; // enum gm_rank. const
+    uintptr_t owner; // thread pointer of the holder, 0: none. atomic: rlx
 };
 
 GM_PRIVATE const uint32_t gm_sync_quiet = 0; // attention of a cache that belongs to no heap
@@ -1480,7 +1481,20 @@ GM_PRIVATE void gm_sync_rank(const struct gm_lock *l, bool take) {
     }
 }
 
+// A signal handler interrupted the holder and wants the lock: waiting would be for ever.
+GM_COLD GM_PRIVATE void gm_sync_reentered(void) {
+    struct gm_text t = {0, {0}};
+    gm_text_put(&t, "gomem: ");
+    gm_text_put(&t, gm_base_messages[GM_MSG_SIGNAL][0]);
+    gm_text_put(&t, "; ");
+    gm_text_put(&t, gm_base_messages[GM_MSG_SIGNAL][1]);
+    GOMEM_PANIC(t.data);
+    abort();
+}
+
 GM_COLD GM_PRIVATE void gm_sync_lock_slow(struct gm_lock *l) {
+    uintptr_t me = gm_os_thread_pointer();
+    if (me && gm_load_rlx(&l->owner) == me) gm_sync_reentered(); // our own stores come in order
     for (int i = 0; i < 100; i++) {
         uint32_t zero = 0;
         if (!gm_load_rlx(&l->word) && gm_cas_acqrel(&l->word, &zero, 1u))
@@ -1495,17 +1509,20 @@ GM_PRIVATE void gm_sync_lock(struct gm_lock *l) {
     if (GOMEM_I_CHECK >= 2) gm_sync_rank(l, true);
     if (GOMEM_I_UNLIKELY(!gm_cas_acqrel(&l->word, &zero, 1u)))
         gm_sync_lock_slow(l); // pairs with unlock's swap
+    gm_store_rlx(&l->owner, gm_os_thread_pointer()); // only a handler of this thread compares
 }
 
 GM_PRIVATE bool gm_sync_try(struct gm_lock *l) {
     uint32_t zero = 0;
     bool done = gm_cas_acqrel(&l->word, &zero, 1u); // pairs with unlock's swap
     if (GOMEM_I_CHECK >= 2 && done) gm_sync_rank(l, true);
+    if (done) gm_store_rlx(&l->owner, gm_os_thread_pointer()); // only a handler of this thread compares
     return done;
 }
 
 GM_PRIVATE void gm_sync_unlock(struct gm_lock *l) {
     if (GOMEM_I_CHECK >= 2) gm_sync_rank(l, false);
+    gm_store_rlx(&l->owner, (uintptr_t)0); // as above
     if (gm_swap_acqrel(&l->word, 0u) == 2)
         gm_os_wake(&l->word, 1); // pairs with lock's cas and swap
 }
@@ -2014,7 +2031,8 @@ struct gm_idle {
 };
 
 // Takes a run of free and touched pages out, so that it can be discarded without the lock: at least
-// `least` pages, at most 1 MiB, from the far end, cut to whole pages of the system.
+// `least` pages, at most 1 MiB or a chunk that is free as a whole, from the far end, cut to whole pages of
+// the system.
 GM_PRIVATE struct gm_idle gm_pages_pick_locked(struct gm_pages *p, size_t least) {
     size_t unit = GM_MAX(p->os_page / GM_PAGE, (size_t)1), cap = GM_MIB / GM_PAGE;
     for (unsigned which = 0; which < 2; which++) {
@@ -2022,6 +2040,11 @@ GM_PRIVATE struct gm_idle gm_pages_pick_locked(struct gm_pages *p, size_t least)
         for (size_t i = zone->mapped; i-- > 0;) {
             struct gm_chunk *c = &zone->chunk[i];
             if (c->idle < least) continue;
+            if (c->first == GM_CHUNK_PAGES) {
+                gm_pages_mark_locked(p, zone, i * GM_CHUNK_PAGES, GM_CHUNK_PAGES, true, false);
+                return (struct gm_idle){gm_pages_place(p, zone, i * GM_CHUNK_PAGES, GM_CHUNK_PAGES),
+                                        GM_CHUNK_PAGES};
+            }
             for (size_t at = 0; at < GM_CHUNK_PAGES;) {
                 size_t n = 0;
                 while (at + n < GM_CHUNK_PAGES && n < cap &&
@@ -2039,6 +2062,15 @@ GM_PRIVATE struct gm_idle gm_pages_pick_locked(struct gm_pages *p, size_t least)
         }
     }
     return (struct gm_idle){0, 0};
+}
+
+// The metadata of a chunk that was picked as a whole holds nothing that anybody will ask for.
+GM_PRIVATE void gm_pages_discard_meta(const struct gm_pages *p, size_t page) {
+    static const size_t bytes[] = {GM_SPAN_BYTES, GM_MANUAL_BYTES, GM_COLOR_BYTES};
+    char *const area[] = {p->span_area, p->manual_area, p->color_area};
+    for (unsigned i = 0; i < 3; i++)
+        if (bytes[i] * GM_CHUNK_PAGES % p->os_page == 0)
+            (void)gm_os_discard(area[i] + page * bytes[i], bytes[i] * GM_CHUNK_PAGES);
 }
 
 // The picked pages come back, clean if they were discarded.
@@ -2312,6 +2344,17 @@ GM_PRIVATE bool gm_heap_resize(struct gm_heap *h, struct gm_span *s, size_t size
     return true;
 }
 
+// Discards what was picked, at most 1 MiB a call. False: some of it kept its contents.
+GM_PRIVATE bool gm_heap_discard(struct gm_heap *h, struct gm_idle idle) {
+    bool done = true;
+    for (size_t at = 0; at < idle.n; at += GM_MIB / GM_PAGE) {
+        size_t n = GM_MIN(idle.n - at, GM_MIB / GM_PAGE);
+        done &= gm_os_discard((void *)gm_pages_address(&h->pages, idle.page + at), n * GM_PAGE);
+    }
+    if (done && idle.n == GM_CHUNK_PAGES) gm_pages_discard_meta(&h->pages, idle.page);
+    return done;
+}
+
 // Gives idle pages back until at most `keep` are left; returns the bytes. (H1)
 GM_PRIVATE size_t gm_heap_give_back(struct gm_heap *h, size_t keep, size_t least, size_t most) {
     size_t bytes = 0;
@@ -2322,7 +2365,7 @@ GM_PRIVATE size_t gm_heap_give_back(struct gm_heap *h, size_t keep, size_t least
         if (!idle.n) h->retry = h->pages.idle + GM_MIB / GM_PAGE;
         gm_sync_unlock(&h->lock);
         if (!idle.n) break;
-        bool done = gm_os_discard((void *)gm_pages_address(&h->pages, idle.page), idle.n * GM_PAGE);
+        bool done = gm_heap_discard(h, idle);
         gm_sync_lock(&h->lock);
         gm_pages_unpick_locked(&h->pages, idle, done);
         gm_sync_unlock(&h->lock);
@@ -3367,7 +3410,7 @@ GM_PRIVATE bool gm_sweep_live(const struct gm_sweep *w, const struct gm_pages *p
  *                 only the top
  *             K1  slots of a magazine: NULL, objects, up to the end of its 512 bytes: so an empty one pops
  *                 NULL, and a full one's next slot begins a new 512
- *             K2  a thread's magazines hold 1 MiB at most, the depot 16 MiB and 1 MiB a class
+ *             K2  a thread's magazines hold 1 MiB at most, the depot 4 MiB and 512 KiB a class
  * WHY         free pushes to the caller's magazine, whoever allocated: no owner test, no remote path. What
  *             overflows changes hands whole, one compare-and-swap for up to 63 objects; {index, tag}
  *             over magazines that are never unmapped, since 16 tag bits would wrap within a time slice.
@@ -3396,8 +3439,8 @@ struct gm_depot {
 
 enum {
     GM_KINDS_LISTED = GM_KINDS, // kinds that have centrals by class
-    GM_DEPOT_CLASS = 1024 * 1024,
-    GM_DEPOT_TOTAL = 16 * 1024 * 1024,
+    GM_DEPOT_CLASS = 512 * 1024,
+    GM_DEPOT_TOTAL = 4 * 1024 * 1024,
     GM_THREAD_LIMIT = 1024 * 1024,
     GM_RUN_BYTES = 4096,
     GM_CHARGE = 32 * 1024
