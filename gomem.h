@@ -471,6 +471,12 @@ static const uint8_t gomem_i_class8[129] GOMEM_I_UNUSED = {
     35,35,36,36,36,36,37,37,37,37,38,38,38,38,39,39,39,39,40,40,40,40,41,41,41,41,42,42,42,42,43,
     43,43,43,44,44,44,44,45,45,45,45,46,46,46,46,47,47,47,47,48,48,48,48,49,49,49,49,50,50,50,50,
 };
+static const uint8_t gomem_i_class16[129] GOMEM_I_UNUSED = { // multiples of 16, but for 8
+    1,1,2,4,4,5,5,6,6,7,7,8,8,9,9,10,10,11,11,12,12,13,13,14,14,15,15,16,16,17,17,18,18,19,19,20,
+    20,21,21,22,22,23,23,24,24,25,25,26,26,27,27,28,28,29,29,30,30,31,31,32,32,33,33,34,34,35,35,
+    35,35,36,36,36,36,37,37,37,37,38,38,38,38,39,39,39,39,40,40,40,40,41,41,41,41,42,42,42,42,43,
+    43,43,43,44,44,44,44,45,45,45,45,46,46,46,46,47,47,47,47,48,48,48,48,49,49,49,49,50,50,50,50,
+};
 static const uint8_t gomem_i_class128[249] GOMEM_I_UNUSED = {
     50,51,52,53,54,55,55,56,56,57,57,58,58,58,59,59,59,60,61,61,62,62,62,62,62,63,63,63,63,63,63,
     64,64,64,64,65,65,65,65,65,65,66,66,66,67,67,68,69,69,69,69,69,69,69,69,69,69,70,70,70,70,70,
@@ -489,8 +495,8 @@ static const uint8_t gomem_i_class128[249] GOMEM_I_UNUSED = {
 GOMEM_I_INLINE unsigned gomem_i_class(size_t size, size_t align) {
     if (GOMEM_I_UNLIKELY(align > 16)) return 0;
     if (GOMEM_I_LIKELY(size <= 1024)) {
-        size_t index = align > 8 && size > 8 ? ((size + 15) >> 4) << 1 : (size + 7) >> 3;
-        return gomem_i_class8[index];
+        size_t index = (size + 7) >> 3;
+        return align > 8 ? gomem_i_class16[index] : gomem_i_class8[index];
     }
     if (GOMEM_I_UNLIKELY(size > GOMEM_MAX_SMALL)) return 0;
     return gomem_i_class128[(size - 1024 + 127) >> 7];
@@ -1572,7 +1578,8 @@ GM_INLINE void gm_stats_shared(uint64_t *counter, uint64_t n) { (void)gm_add_rlx
  * ==========================================================================================
  * OWNS        gm_sizes_table (const)
  * CALLS       base
- * INVARIANTS  Z1  index = offset x magic >> 32 is offset / size for every offset in a span
+ * INVARIANTS  Z1  offset x magic >> 32 is offset / size for every offset in a span, and its lower half is
+ *                 less than magic exactly where offset is a multiple of size
  *             Z2  a span has 8 to 1024 slots, and a tail of at most 1.5 % where pages allow
  *             Z3  objects of 16 bytes and more: at most 512 slots a page, so bitmaps have a fixed place
  * WHY         Go's 67 sizes, and steps of 16 bytes up to 512 and of 32 up to 1024: the mean waste up to
@@ -5996,17 +6003,17 @@ GOMEM_DEF void gomem_free(void *p) {
         uint32_t desc = gm_load_rlx(&t->desc[offset >> GM_PAGE_SHIFT]), class = desc >> 4 & 255;
         uint64_t within = ((uint64_t)(desc >> 12) << GM_PAGE_SHIFT) + offset % GM_PAGE;
         const struct gm_class *k = &gm_sizes_table[class];
-        uint64_t index = within * k->magic >> 32; // Z1
+        uint64_t product = within * k->magic; // Z1: {index, less than magic at the start of a slot}
         void **top = t->top[class];
-        if (GOMEM_I_LIKELY((desc & 15) == GM_MANUAL && index < k->count &&
-                           index * k->size == within && ((uintptr_t)(top + 1) & 511))) {
+        if (GOMEM_I_LIKELY((desc & 15) == GM_MANUAL && (uint32_t)product < k->magic &&
+                           product >> 32 < k->count && ((uintptr_t)(top + 1) & 511))) {
             gm_store_rlx(top + 1, p); // R8
             gm_signal_fence();
             gm_store_rlx(&t->top[class], top + 1);
             return;
         }
     }
-    gm_alloc_free_slow(p);
+    if (p) gm_alloc_free_slow(p);
 }
 
 GOMEM_DEF void gomem_free_sized(void *p, size_t size) {
