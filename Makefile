@@ -35,7 +35,7 @@ programs = $(foreach kind,$(KINDS),$($(kind)))
 scripts  = $(wildcard tests/bad/run.sh tests/compile/run.sh tests/examples/*.sh tests/preload/run.sh)
 examples = $(patsubst examples/%.c,build/examples/%,$(wildcard examples/*.c))
 headers  = $(wildcard tests/*.h)
-texts    = gomem.h README.md LICENSE $(wildcard tests/*/*.c examples/*.c)
+texts    = $(wildcard gomem.h README.md tests/*/*.c examples/*.c)
 sources  = gomem.h $(wildcard tests/*.[ch] tests/*/*.[ch] examples/*.[ch] bench/*.[ch])
 
 # `make test` runs levels 0 and 3 unless CHECK is given, the rooms only at the last one.
@@ -76,7 +76,7 @@ ifdef T
 else
 	@$(foreach level,$(LEVELS),$(SUB) programs CHECK=$(level) KINDS='$(call kinds_at,$(level))' &&) \
 	    $(SUB) all
-	@SHORT=1 LIMIT=$${LIMIT:-60} tests/run.sh \
+	@SHORT=1 LIMIT=$${LIMIT:-100} tests/run.sh \
 	    $(foreach level,$(LEVELS),$(call at_level,$(level))) $(scripts)
 endif
 

@@ -932,6 +932,11 @@ GOMEM_I_INLINE bool gomem_i_cas_word(volatile void *slot, uintptr_t *expected, u
 #else
 #define GM_HAS_FEATURE(x) __has_feature(x)
 #endif
+#if !defined(__has_attribute)
+#define GM_HAS_ATTRIBUTE(x) 0
+#else
+#define GM_HAS_ATTRIBUTE(x) __has_attribute(x)
+#endif
 #if defined(__SANITIZE_THREAD__) || GM_HAS_FEATURE(thread_sanitizer)
 #define GM_TSAN 1
 #else
@@ -943,7 +948,10 @@ GOMEM_I_INLINE bool gomem_i_cas_word(volatile void *slot, uintptr_t *expected, u
 #define GM_ASAN 0
 #endif
 // What reads memory conservatively reads words that other tools did not see being written.
-#if defined(__clang__)
+#if GM_HAS_ATTRIBUTE(disable_sanitizer_instrumentation)
+#define GM_NO_SANITIZE \
+    __attribute__((no_sanitize("address", "memory", "undefined"), disable_sanitizer_instrumentation))
+#elif defined(__clang__)
 #define GM_NO_SANITIZE __attribute__((no_sanitize("address", "thread", "memory", "undefined")))
 #else
 #define GM_NO_SANITIZE \
@@ -986,6 +994,27 @@ GOMEM_I_INLINE bool gomem_i_cas_word(volatile void *slot, uintptr_t *expected, u
 #endif
 // A broken invariant: checked from level 1 on, and never with side effects.
 #define gm_assert(c) (GOMEM_I_CHECK ? GOMEM_ASSERT(c) : (void)0)
+
+// ThreadSanitizer cannot see that a stop signal orders. What it orders is said here: the sections of a
+// stopped thread come before what the collector does, and that before the thread's next section; memory
+// that a cycle freed has no history.
+extern void __tsan_acquire(void *address) __attribute__((weak));
+extern void __tsan_release(void *address) __attribute__((weak));
+extern void __tsan_java_init(uintptr_t start, uintptr_t size) __attribute__((weak));
+extern void __tsan_java_alloc(uintptr_t start, uintptr_t size) __attribute__((weak));
+
+GM_ALWAYS void gm_base_tsan_acquire(const void *p) {
+    if (GM_TSAN) __tsan_acquire((void *)(uintptr_t)p);
+}
+GM_ALWAYS void gm_base_tsan_release(const void *p) {
+    if (GM_TSAN) __tsan_release((void *)(uintptr_t)p);
+}
+GM_ALWAYS void gm_base_tsan_renew(uintptr_t start, size_t size) {
+    if (GM_TSAN && size) __tsan_java_alloc(start, size);
+}
+
+// A word of memory that may change meanwhile, read at once.
+GM_NO_SANITIZE GM_ALWAYS uintptr_t gm_base_word(const uintptr_t *p) { return *(const volatile uintptr_t *)p; }
 
 GM_INLINE unsigned gm_base_ctz(uint64_t x) { return (unsigned)__builtin_ctzll(x); }
 GM_INLINE unsigned gm_base_popcount(uint64_t x) { return (unsigned)__builtin_popcountll(x); }
@@ -1470,6 +1499,7 @@ GM_ALWAYS void gm_sync_enter(gomem_i_cache *t) {
 
 GM_ALWAYS void gm_sync_leave(gomem_i_cache *t) {
     gm_assert(t->depth);
+    if (t->depth == 1) gm_base_tsan_release(t);
     gm_signal_fence();
     if (--t->depth) return;
     gm_signal_fence();
@@ -2455,13 +2485,13 @@ GM_PRIVATE void gm_central_add_locked(struct gm_central *c, const struct gm_page
     s->prev = 0;
     s->next = first;
     if (first) gm_span_at(p, first - 1)->prev = s->page + 1;
-    c->list[list] = s->page + 1;
+    gm_store_rlx(&c->list[list], s->page + 1); // who peeks takes the lock then
 }
 
 GM_PRIVATE void gm_central_remove_locked(struct gm_central *c, const struct gm_pages *p,
                                          unsigned list, struct gm_span *s) {
     if (s->prev) gm_span_at(p, s->prev - 1)->next = s->next;
-    else c->list[list] = s->next;
+    else gm_store_rlx(&c->list[list], s->next); // as above
     if (s->next) gm_span_at(p, s->next - 1)->prev = s->prev;
     s->next = s->prev = 0;
 }
@@ -2987,7 +3017,7 @@ GM_ALWAYS void gm_mark_shade(struct gomem_marker *m, uintptr_t word, bool alone)
 GM_NO_SANITIZE GM_ALWAYS void gm_mark_words(struct gomem_marker *m, uintptr_t start, size_t size,
                                             bool alone) {
     const uintptr_t *word = (const uintptr_t *)start;
-    for (size_t i = 0; i < size / GM_WORD; i++) gm_mark_shade(m, gm_load_rlx(&word[i]), alone);
+    for (size_t i = 0; i < size / GM_WORD; i++) gm_mark_shade(m, gm_base_word(&word[i]), alone);
 }
 
 // Precise: the type's fields, repeated for each element; a flexible part ends with the object.
@@ -3000,7 +3030,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_fields(struct gomem_marker *m, const stru
             const uintptr_t *word = (const uintptr_t *)(element + f->offset);
             size_t n = f->words ? f->words : (end - (uintptr_t)word) / GM_WORD;
             flexible |= !f->words;
-            for (size_t k = 0; k < n; k++) gm_mark_shade(m, gm_load_rlx(&word[k]), m->alone);
+            for (size_t k = 0; k < n; k++) gm_mark_shade(m, gm_base_word(&word[k]), m->alone);
         }
 }
 
@@ -3032,7 +3062,7 @@ GM_NO_SANITIZE GM_ALWAYS void gm_mark_follow(struct gomem_marker *m, struct gm_v
         }
         const uintptr_t *word = (const uintptr_t *)object;
         for (size_t i = size / GM_WORD; i-- > 0;) {
-            uintptr_t child = gm_mark_reach(m, v, gm_load_rlx(&word[i]), alone);
+            uintptr_t child = gm_mark_reach(m, v, gm_base_word(&word[i]), alone);
             if (!child) continue;
             if (next) gm_mark_push(m, v, next);
             next = child;
@@ -3128,7 +3158,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_range(struct gomem_marker *m, uintptr_t s
                                              unsigned flags) {
     const uintptr_t *word = (const uintptr_t *)start;
     for (size_t i = 0; i < size / GM_WORD; i++) {
-        uintptr_t w = gm_load_rlx(&word[i]);
+        uintptr_t w = gm_base_word(&word[i]);
         if ((w & m->view.mask) - m->view.base > m->view.size) continue; // neither w nor w - 1 is ours
         gm_mark_shade(m, w, false);
         if (flags & GM_JOB_BOTH && !GM_BUG(1)) gm_mark_shade(m, (w & m->view.mask) - 1, false);
@@ -3868,6 +3898,7 @@ GM_PRIVATE bool gm_cache_take_run(struct gm_cache *t, gomem_i_run *run, struct g
     if (!end) return false;
     uintptr_t start = gm_span_slot(p, s, from);
     uint32_t used = GM_MIN(end, s->fresh); // N2
+    gm_base_tsan_renew(start, (size_t)(end - from) * size);
     if (used > from && !GM_BUG(4)) memset((void *)start, 0, (size_t)(used - from) * size);
     if (end > s->fresh) s->fresh = end;
     gm_stats_own(&t->stats.mallocs[s->class], end - from);
@@ -4348,6 +4379,7 @@ GM_PRIVATE unsigned gm_world_running(struct gm_world *w, const struct gm_thread 
 }
 
 GM_PRIVATE void gm_world_open(struct gm_world *w) {
+    gm_base_tsan_release(&w->attention);
     gm_store_seq(&w->attention,
                  0u); // pairs with gm_world_stand: what we did is seen by who goes on
     gm_os_wake(&w->attention, INT_MAX);
@@ -4359,7 +4391,11 @@ GM_PRIVATE bool gm_world_gather(struct gm_world *w, const struct gm_thread *me, 
     uint64_t end = gm_os_now() + ns;
     for (;;) {
         uint32_t acks = gm_load_seq(&w->acks); // pairs with gm_world_acknowledge
-        if (!gm_world_running(w, me, attention, false)) return true;
+        if (!gm_world_running(w, me, attention, false)) {
+            for (struct gm_thread *t = gm_load_acq(&w->all); GM_TSAN && t; t = t->next) // as above
+                gm_base_tsan_acquire(&t->cache.hot);
+            return true;
+        }
         uint64_t now = gm_os_now();
         if (ns && now >= end) return false;
         gm_os_wait(&w->acks, acks, ns ? end - now : 100 * 1000000u);
@@ -4676,6 +4712,7 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     rt->gc.lock.rank = GM_RANK_GC;
 #endif
     e->stats.start_ns = gm_os_now();
+    if (GM_TSAN && !w->forks) __tsan_java_init(8, ((uintptr_t)1 << 47) - 16); // once: any address
     gm_store_rel(&w->life, (uint32_t)GM_LIFE_READY); // pairs with gm_world_ready
     return true;
 }
@@ -5451,7 +5488,7 @@ GM_PRIVATE bool gm_gc_check_span(struct gm_span *s, void *arg) {
 // Objects of a magazine are slots in use of their class.
 GM_PRIVATE void gm_gc_check_magazine(struct gm_check *check, unsigned class, void **top) {
     const struct gm_pages *p = &check->rt->engine.heap.pages;
-    for (; top && *top && !check->broken; top--) {
+    for (void *p0; top && (p0 = gm_load_rlx(top)) != NULL && !check->broken; top--) { // its thread stands
         const struct gm_span *s = gm_span_find(p, (uintptr_t)*top);
         bool fine = s && s->kind == GM_MANUAL && s->class == class &&
                     gm_cache_wrong(p, s, gm_span_index(p, s, (uintptr_t)*top), (uintptr_t)*top) ==
@@ -6064,6 +6101,7 @@ GM_PRIVATE void *gm_alloc_large(struct gm_cache *t, struct gm_central *c, size_t
     gm_span_colors(&e->heap.pages, s->page)->alloc = 1;
     gm_store_rel(&s->generation, gm_load_rlx(&e->sweep.generation)); // pairs with gm_sweep_swept
     *dirty = s->clean ? 0 : (size_t)s->pages * GM_PAGE;
+    gm_base_tsan_renew(gm_span_start(&e->heap.pages, s), (size_t)s->pages * GM_PAGE);
     gm_heap_publish(&e->heap, s);
     gm_sync_lock(&c->lock);
     gm_central_add_locked(c, &e->heap.pages,

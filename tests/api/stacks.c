@@ -181,6 +181,7 @@ static void park_in_sleep(void) {
 
 static void park_in_region(void) {
     gomem_blocking_begin();
+    alive_clear_stack(); // what the call saved below its frame is gone
     atomic_store(&ready, 1);
     wait_for(&go);
     gomem_blocking_end();
@@ -192,6 +193,35 @@ static void park_in_deep_region(void) {
     park_in_region();
     frame[1] = 0;
 }
+
+// Stops fall into the library's own waits and sections.
+static void park_in_collections(void) {
+    atomic_store(&ready, 1);
+    while (!atomic_load(&go)) gomem_gc();
+}
+
+static void park_in_allocations(void) {
+    atomic_store(&ready, 1);
+    for (size_t i = 0; !atomic_load(&go); i++) {
+        gomem_free(gomem_malloc(i % 50000));
+        if (gomem_new(i % 3000) == NULL) break;
+    }
+}
+
+static void park_in_regions(void) {
+    atomic_store(&ready, 1);
+    while (!atomic_load(&go)) {
+        gomem_blocking_begin();
+        sched_yield();
+        gomem_blocking_end();
+    }
+}
+
+static void hold_across_collections(void) { call_with(held, park_in_collections); }
+
+static void hold_across_allocations(void) { call_with(held, park_in_allocations); }
+
+static void hold_across_regions(void) { call_with(held, park_in_regions); }
 
 static void hold_across_sleep(void) { call_with(held, park_in_sleep); }
 
@@ -205,7 +235,12 @@ TEST(saved_register_across_a_blocking_region) {
     check_hold(hold_across_region, 0, true);
     check_hold(hold_across_deep_region, 0, true);
     check_hold(hold_across_region, PAST_END, true);
+    check_hold(hold_across_regions, 0, true);
 }
+
+TEST(saved_register_across_collections) { check_hold(hold_across_collections, 0, true); }
+
+TEST(saved_register_across_allocations) { check_hold(hold_across_allocations, 0, true); }
 
 #else
 

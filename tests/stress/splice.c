@@ -211,7 +211,7 @@ static void close_places(void) {
 TEST(lists) {
     pthread_t threads[THREADS], collector;
     stress_seed();
-    acts_each = stress_times(20000);
+    acts_each = stress_times(400000);
     atomic_store(&stop, false);
     if (!open_places()) return;
     REQUIRE(gomem_thread_create(&collector, NULL, collect_on, NULL) == 0);
