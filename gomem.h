@@ -122,6 +122,14 @@
  *            report    memstats, verify, stats at exit
  *            override  malloc and its family
  */
+#if (defined(GOMEM_IMPLEMENTATION) || defined(GOMEM_STATIC)) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE 1
+#if defined(_FEATURES_H) // a system header came first: let the following ones see the whole system
+#undef _FEATURES_H
+#include <features.h>
+#endif
+#endif
+
 #ifndef GOMEM_H_INCLUDED
 #define GOMEM_H_INCLUDED
 
@@ -145,14 +153,6 @@
 #endif
 #elif !defined(__STDC_VERSION__) || __STDC_VERSION__ < 201112L
 #error "gomem.h needs C11 or later"
-#endif
-
-#if defined(GOMEM_IMPLEMENTATION) && !defined(_GNU_SOURCE)
-#define _GNU_SOURCE 1
-#if defined(_FEATURES_H) // a system header came first: let the following ones see the whole system
-#undef _FEATURES_H
-#include <features.h>
-#endif
 #endif
 
 #include <stdbool.h>
@@ -872,6 +872,9 @@ GOMEM_I_INLINE bool gomem_i_cas_word(volatile void *slot, uintptr_t *expected, u
     return __atomic_compare_exchange_n((volatile uintptr_t *)slot, expected, value, false,
                                        __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
+GOMEM_I_INLINE bool gomem_i_never(uintptr_t a, uintptr_t b) {
+    return a != b;
+}
 // The branch that is never taken lets the compiler check the types of slot and value.
 #define GOMEM_I_BY_SLOT(slot, word, pointer) _Generic(*(slot), uintptr_t : word, default : pointer)
 #define GOMEM_STORE(slot, value)                                                   \
@@ -883,9 +886,9 @@ GOMEM_I_INLINE bool gomem_i_cas_word(volatile void *slot, uintptr_t *expected, u
 #define GOMEM_EXCHANGE(slot, value)                                                      \
     (1 ? GOMEM_I_BY_SLOT(slot, gomem_i_exchange_word, gomem_i_exchange)((slot), (value)) \
        : (*(slot) = (value)))
-#define GOMEM_CAS(slot, expected, value)                                                   \
-    (1 ? GOMEM_I_BY_SLOT(slot, gomem_i_cas_word, gomem_i_cas)((slot), (expected), (value)) \
-       : ((*(slot) = *(expected)) != 0) & ((*(slot) = (value)) != 0))
+#define GOMEM_CAS(slot, expected, value)                                                    \
+    (1 ? GOMEM_I_BY_SLOT(slot, gomem_i_cas_word, gomem_i_cas)((slot), (expected), (value))  \
+       : gomem_i_never((uintptr_t)(*(slot) = *(expected)), (uintptr_t)(*(slot) = (value))))
 #endif
 #endif // GOMEM_I_COLLECTOR
 
@@ -907,7 +910,7 @@ GOMEM_I_INLINE bool gomem_i_cas_word(volatile void *slot, uintptr_t *expected, u
 #include <time.h>
 #include <unistd.h>
 
-#if !defined(SA_SIGINFO) || !defined(MAP_PRIVATE) || !defined(CLOCK_MONOTONIC)
+#if !defined(SA_RESTART) || !defined(MAP_PRIVATE) || !defined(CLOCK_MONOTONIC)
 #error \
     "gomem.h: a system header was included before it in strict -std=c11: include gomem.h first, or compile with -D_GNU_SOURCE"
 #endif
@@ -1295,23 +1298,33 @@ GM_PRIVATE unsigned gm_os_processors(void) {
     return n ? n : 1;
 }
 
-// Every thread of the process has passed a full fence when this returns. page is one of ours: without
-// membarrier, taking its access away and back reaches all processors the same way.
-GM_PRIVATE void gm_os_fence_all(void *page, size_t size) {
+// Every thread of the process has passed a full fence when this returns. Without membarrier, taking access
+// to a page away reaches all processors the same way (x86-64).
+GM_PRIVATE void gm_os_fence_all(void) {
     (void)GOMEM_SYSCALL(SYS_membarrier, GM_MEMBARRIER_REGISTER, 0, 0);
     if (GOMEM_SYSCALL(SYS_membarrier, GM_MEMBARRIER_EXPEDITED, 0, 0) == 0) return;
+    size_t size = gm_os_page_size();
+    char *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) return;
     *(volatile char *)page = 1;
     (void)mprotect(page, size, PROT_READ);
-    (void)mprotect(page, size, PROT_READ | PROT_WRITE);
+    (void)munmap(page, size);
 }
 
-// Reads memory of this process that may not be there. Returns the bytes read from the start.
-GM_PRIVATE size_t gm_os_read_foreign(void *to, uintptr_t from, size_t size) {
+// Reads memory of this process that may not be there. Returns the bytes read from the start. Where the
+// system call itself is refused, memory is read as it is.
+GM_NO_SANITIZE GM_PRIVATE size_t gm_os_read_foreign(void *to, uintptr_t from, size_t size) {
     struct {
         void *base;
         size_t size;
     } here = {to, size}, there = {(void *)from, size};
+    int saved = errno;
     long n = GOMEM_SYSCALL(SYS_process_vm_readv, (long)getpid(), &here, 1L, &there, 1L, 0L);
+    if (n < 0 && errno != EFAULT) {
+        for (size_t i = 0; i < size / GM_WORD; i++) ((uintptr_t *)to)[i] = gm_base_word(&((const uintptr_t *)from)[i]);
+        n = (long)size;
+    }
+    errno = saved;
     return n > 0 ? (size_t)n : 0;
 }
 
@@ -1448,6 +1461,14 @@ GM_PRIVATE int gm_os_free_signal(void) {
     return 0;
 }
 
+GM_PRIVATE void gm_os_block_signals(sigset_t *old) {
+    sigset_t all;
+    sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, old);
+}
+
+GM_PRIVATE void gm_os_restore_signals(const sigset_t *old) { (void)pthread_sigmask(SIG_SETMASK, old, NULL); }
+
 GM_PRIVATE void gm_os_unblock(int signal) {
     sigset_t set;
     sigemptyset(&set);
@@ -1495,6 +1516,7 @@ GM_ALWAYS void gm_sync_enter(gomem_i_cache *t) {
     if (t->depth++) return;
     gm_signal_fence();
     if (GOMEM_I_UNLIKELY(gm_load_rlx(t->attention) | t->blocked)) t->stop_wait(t, true); // Y2
+    gm_base_tsan_acquire(t->attention);
 }
 
 GM_ALWAYS void gm_sync_leave(gomem_i_cache *t) {
@@ -2174,7 +2196,7 @@ enum { // sets of kinds
     GM_SET_SCANNED = 1u << GM_SCAN | 1u << GM_TYPED | 1u << GM_ROOT,
     GM_SET_COLORED = GM_SET_COLLECTED | 1u << GM_ROOT | 1u << GM_ROOT_PLAIN
 };
-#define GM_IN(set, kind) ((unsigned)(set) >> (kind)&1u)
+#define GM_IN(set, kind) (1u & (unsigned)(set) >> (kind))
 GM_INLINE unsigned gm_span_zone(unsigned kind) {
     return GM_IN(GM_SET_SCANNED, kind) ? GM_ZONE_SCAN : GM_ZONE_PLAIN;
 }
@@ -2251,7 +2273,7 @@ GM_INLINE uintptr_t gm_span_slot(const struct gm_pages *p, const struct gm_span 
 
 // Bytes that an object of s may use.
 GM_INLINE size_t gm_span_usable(const struct gm_span *s) {
-    return s->class ? gm_sizes_table[s->class].size : (size_t)s->pages * GM_PAGE;
+    return s->class ? gm_sizes_table[s->class].size : s->size;
 }
 
 // Clears the bits of a new span.
@@ -2272,8 +2294,8 @@ GM_PRIVATE void gm_span_clear_bits(const struct gm_pages *p, const struct gm_spa
  * CALLS       base os sync sizes pages span
  * LOCKS       HEAP, around the page heap only; never while the system is called to give back
  * INVARIANTS  H1  a page given back is out of the page heap (used) while the system discards it
- *             H2  idle pages over a tenth of the used ones + 32 MiB are given back, by the thread that
- *                 frees or, once there is a collector, by its background thread
+ *             H2  idle pages over a tenth of the used ones + 32 MiB are given back by the thread that
+ *                 frees; once there is a collector, its background thread goes on to the heap goal
  * WHY         Bits of a span are cleared and its descriptors written outside the lock: nobody else
  *             knows the pages yet. Give-back is cut to 1 MiB a call, so that another thread's mmap does
  *             not wait long for the kernel's lock.
@@ -2283,9 +2305,7 @@ struct gm_heap {
     struct gm_lock lock;   // of the zones
     size_t
         retry; // idle pages at which giving back is tried again after it found nothing. lock: heap
-    bool background;      // give-back is the background thread's. atomic: rlx
     size_t given;         // bytes given back so far. atomic: rlx
-    size_t reported_peak; // pages in use at most. lock: heap
 };
 
 enum { GM_GIVE_LEAST = 64 * 1024 / GM_PAGE, GM_IDLE_PAGES = 32 * 1024 * 1024 / GM_PAGE };
@@ -2421,9 +2441,8 @@ GM_INLINE size_t gm_heap_keep(const struct gm_heap *h) {
 // Called by the thread that freed pages.
 GM_INLINE void gm_heap_trim(struct gm_heap *h) {
     size_t idle = gm_load_rlx(&h->pages.idle); // a heuristic: an old value only trims later
-    if (GOMEM_I_LIKELY(idle <= gm_heap_keep(h) || gm_load_rlx(&h->background))) return;
-    if (idle >= gm_load_rlx(&h->retry))
-        (void)gm_heap_give_back(h, gm_heap_keep(h), GM_GIVE_LEAST, SIZE_MAX);
+    if (GOMEM_I_LIKELY(idle <= gm_heap_keep(h) || idle < gm_load_rlx(&h->retry))) return;
+    (void)gm_heap_give_back(h, gm_heap_keep(h), GM_GIVE_LEAST, SIZE_MAX);
 }
 
 // Calls visit for each span in use, in address order, until it returns false. Spans must not come or go.
@@ -2943,7 +2962,7 @@ GM_COLD GM_PRIVATE void gm_mark_spill(struct gomem_marker *m) {
 GM_ALWAYS bool gm_mark_blacken(struct gm_view *v, struct gm_color *c, uint64_t bit, uint32_t size,
                                bool scan, bool alone) {
     uint64_t mark = gm_load_rlx(&c->mark);
-    if (!(gm_load_rlx(&c->alloc) & ~mark & bit)) return false; // freed by hand may pass: sweeping knows
+    if (!(gm_load_rlx(&c->alloc) & ~(mark | gm_load_rlx(&c->freed)) & bit)) return false;
     if (alone) { // nobody else writes
         gm_store_rlx(&c->mark, mark | bit);
         if (scan) gm_store_rlx(&c->scanned, gm_load_rlx(&c->scanned) | bit); // M1
@@ -3024,11 +3043,12 @@ GM_NO_SANITIZE GM_ALWAYS void gm_mark_words(struct gomem_marker *m, uintptr_t st
 GM_NO_SANITIZE GM_PRIVATE void gm_mark_fields(struct gomem_marker *m, const struct gm_type_record *t,
                                               uintptr_t start, size_t size) {
     uintptr_t element = start, end = start + size;
-    for (bool flexible = false; !flexible && element + t->size <= end; element += t->size)
+    for (bool flexible = false; t->nfields && !flexible && element < end; element += t->size)
         for (size_t i = 0; i < t->nfields; i++) {
             const gomem_field *f = &t->fields[i];
+            if (f->offset >= end - element) continue; // the object was made smaller than its type
             const uintptr_t *word = (const uintptr_t *)(element + f->offset);
-            size_t n = f->words ? f->words : (end - (uintptr_t)word) / GM_WORD;
+            size_t left = (end - (uintptr_t)word) / GM_WORD, n = f->words ? GM_MIN(f->words, left) : left;
             flexible |= !f->words;
             for (size_t k = 0; k < n; k++) gm_mark_shade(m, gm_base_word(&word[k]), m->alone);
         }
@@ -3197,7 +3217,6 @@ GM_PRIVATE bool gm_mark_next_job(struct gomem_marker *m) {
 // Waits for work; false: there is none left, for anybody (M3, M4).
 GM_PRIVATE bool gm_mark_rest(struct gomem_marker *m) {
     struct gm_mark *mark = m->mark;
-    gm_mark_settle_view(&m->view); // M3
     uint32_t s = gm_add_acqrel(&mark->state, 1u << 16) +
                  (1u << 16); // pairs with the cas below: our counters
     for (unsigned spins = 0;; spins++) {
@@ -3233,7 +3252,8 @@ GM_PRIVATE void gm_mark_work(struct gomem_marker *m) {
         struct gm_span *s;
         while (gm_mark_next_job(m)) {}
         while ((s = gm_mark_pop(m->mark)) != NULL) gm_mark_take(m, s);
-    } while (gm_mark_rest(m));
+        gm_mark_settle_view(&m->view);
+    } while (m->alone ? (uint32_t)gm_load_rlx(&m->mark->queue) != 0 : gm_mark_rest(m));
 }
 
 /* ==========================================================================================
@@ -3491,6 +3511,8 @@ struct gm_engine {
     struct gm_meta meta;
     struct gm_guard guard;
     struct gm_stats stats;
+    void *bad;           // an object whose second free was found out, NULL: none. atomic: rel/acq
+    uint32_t wrong;      // what was wrong with it. atomic: rlx
     uint32_t trims; // asked for so far: each thread trims itself at its next slow path. atomic: rlx
 #if GOMEM_I_COLLECTOR
     struct gm_types types;
@@ -3524,8 +3546,8 @@ struct gm_cache {                    // owner: thread, in sections
 };
 
 // The magazine of caches that have none: empty and full at once. Never written.
-GM_PRIVATE void *const gm_cache_nothing[64] __attribute__((aligned(512))) = {NULL};
-#define GM_CACHE_NOTHING ((void **)(uintptr_t)&gm_cache_nothing[63])
+GM_PRIVATE void *const gm_cache_nothing[512 / sizeof(void *)] __attribute__((aligned(512))) = {NULL};
+#define GM_CACHE_NOTHING ((void **)(uintptr_t)&gm_cache_nothing[512 / sizeof(void *) - 1])
 
 // ---- magazines and the depot ----
 
@@ -3682,6 +3704,11 @@ GM_PRIVATE void gm_cache_return(struct gm_engine *e, unsigned class, void **obje
     gm_sync_lock(&c->lock);
     for (unsigned i = 0; i < n;) {
         struct gm_span *s = gm_span_find(p, (uintptr_t)objects[i]);
+        if (GOMEM_I_UNLIKELY(!s || s->kind != GM_MANUAL || s->class != class)) { // its span has gone
+            wrong = GM_MSG_DOUBLE_FREE;
+            bad = objects[i++];
+            continue;
+        }
         uintptr_t start = gm_span_start(p, s), size = (uintptr_t)s->pages * GM_PAGE;
         uint64_t *bits = gm_span_bits(p, s->page);
         for (; i < n && (uintptr_t)objects[i] - start < size; i++) {
@@ -3706,7 +3733,10 @@ GM_PRIVATE void gm_cache_return(struct gm_engine *e, unsigned class, void **obje
     }
     gm_sync_unlock(&c->lock);
     gm_heap_trim(&e->heap);
-    if (GOMEM_I_UNLIKELY(bad)) gm_guard_misuse(&e->guard, p, wrong, bad);
+    if (GOMEM_I_UNLIKELY(bad)) { // said after the section
+        gm_store_rlx(&e->wrong, (uint32_t)wrong);
+        gm_store_rel(&e->bad, bad); // pairs with gm_alloc_leave
+    }
 }
 
 // Gives a magazine with objects away: to the depot while it has room, else to the spans.
@@ -4116,6 +4146,7 @@ struct gm_thread {
     uintptr_t thread_pointer;      // where its thread-local storage hangs
     struct gm_registers registers; // as of when it parked or entered a blocking region
     struct gm_interrupted at;      // if it parked in the handler
+    uintptr_t frame[64]; // what stood below gomem_blocking_begin's caller
     void *fake_stack;              // AddressSanitizer's, NULL: none
     bool in_handler;               // parked in the handler
     bool parking;                  // is in gm_world_park: signals return. owner: thread
@@ -4152,6 +4183,7 @@ struct gm_world {
     struct gm_start *starts;  // lock: world
     pthread_key_t key;        // const once keyed
     bool keyed, forks;        // the key exists; atfork is registered
+    sigset_t mask; // of who stopped, as it was. lock: world
     int signal;               // stop signal, 0: handler not installed
     struct gm_settings settings;
 };
@@ -4181,6 +4213,7 @@ enum { GM_WORKERS = 16 };
 struct gm_gc {                              // room gc
     struct gm_lock lock;                    // one cycle at a time
     struct gomem_marker marker[GM_WORKERS]; // [0] is who runs the cycle. lock: gc
+    struct gm_thread *runner; // who holds the lock for a cycle, NULL: nobody. atomic: rlx
     uint32_t workers;                       // threads that mark. lock: gc
     uint32_t work;                          // futex: bumped when marking starts. atomic: acq/rel
     uint32_t kick;                          // futex of the background thread. atomic: acq/rel
@@ -4245,6 +4278,10 @@ GM_NO_SANITIZE GM_ALWAYS void *gm_world_fake_stack(void) {
     return GM_ASAN ? __asan_get_current_fake_stack() : NULL;
 }
 
+GM_NO_SANITIZE GM_PRIVATE void gm_world_copy(uintptr_t *to, const uintptr_t *from, size_t words) {
+    for (size_t i = 0; i < words; i++) to[i] = gm_base_word(&from[i]);
+}
+
 // Says that the thread stands, and wakes who stops.
 GM_NO_SANITIZE GM_PRIVATE void gm_world_acknowledge(struct gm_world *w, struct gm_thread *t,
                                                     uint32_t state) {
@@ -4264,21 +4301,25 @@ GM_NO_SANITIZE GM_PRIVATE void gm_world_stand(struct gm_world *w, struct gm_thre
     gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING); // V1: a stop that begins now signals us
 }
 
-// The thread stops by itself, outside of any section, as long as attention asks for it.
+// The thread stops by itself, outside of any section, as long as attention asks for it. No handler of the
+// program runs meanwhile: it might move pointers. One that is not yet known is not scanned and only waits.
 GM_NOINLINE GM_PRIVATE void gm_world_park(struct gm_world *w, struct gm_thread *t) {
     uint32_t attention;
     while ((attention = gm_load_seq(&w->attention)) != 0) { // V1
-        if (attention == GM_GATE) {
+        if (attention == GM_GATE || gm_load_seq(&t->state) == GM_THREAD_ATTACHING) {
             gm_os_wait(&w->attention, attention, 0);
             continue;
         }
+        sigset_t old;
+        gm_os_block_signals(&old);
         t->parking = true;
-        t->in_handler = false;
         gm_signal_fence();
+        t->in_handler = false;
         gm_os_spill(&t->registers);
         gm_world_stand(w, t, attention);
         gm_signal_fence();
         t->parking = false;
+        gm_os_restore_signals(&old);
     }
 }
 
@@ -4297,12 +4338,17 @@ GM_PRIVATE void gm_world_unblock(struct gm_world *w, struct gm_thread *t) {
     }
 }
 
-// Enters a blocking region: from here on the thread counts as stopped.
-GM_NOINLINE GM_PRIVATE void gm_world_block(struct gm_world *w, struct gm_thread *t) {
+// Enters a blocking region: from here on the thread counts as stopped. Frames below `top` end when the
+// caller returns, and may hold the only copy of a register: they are copied.
+GM_NOINLINE GM_PRIVATE void gm_world_block(struct gm_world *w, struct gm_thread *t, uintptr_t top) {
     if (t->cache.hot.blocked++) return;
+    gm_signal_fence(); // from here on a stop signal returns
     t->in_handler = false;
     t->fake_stack = gm_world_fake_stack();
     gm_os_spill(&t->registers);
+    size_t n = top > t->registers.sp ? GM_MIN(top - t->registers.sp, sizeof t->frame) : 0;
+    gm_world_copy(t->frame, (const uintptr_t *)t->registers.sp, n / GM_WORD);
+    memset((char *)t->frame + n, 0, sizeof t->frame - n);
     gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
 }
 
@@ -4313,6 +4359,8 @@ GM_PRIVATE void gm_world_end_block(struct gm_world *w, struct gm_thread *t) {
     }
     gm_world_unblock(w, t);
     t->cache.hot.blocked = 0;
+    gm_signal_fence();
+    if (gm_load_seq(&w->attention)) gm_world_park(w, t); // V1: a signal in between returned
 }
 
 // Hook of sync: attention was seen, or the thread is in a blocking region (V1, V2).
@@ -4321,7 +4369,7 @@ GM_PRIVATE void gm_world_stop_wait(gomem_i_cache *hot, bool enter) {
     struct gm_thread *t = (struct gm_thread *)(void *)hot;
     if (!enter) {
         if (hot->blocked) gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
-        else gm_world_park(w, t);
+        else if (gm_load_seq(&w->attention) != GM_GATE) gm_world_park(w, t); // the gate is for who enters
         return;
     }
     do { // with the gate: the depth is taken back while waiting
@@ -4344,7 +4392,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_world_handler(int signal, siginfo_t *info, voi
     if (!gm_world_has_record(hot)) return;
     struct gm_thread *t = (struct gm_thread *)(void *)hot;
     uint32_t attention = gm_load_seq(&w->attention); // V2
-    if (!attention || attention == GM_GATE || hot->depth || t->parking) return;
+    if (!attention || attention == GM_GATE || hot->depth || hot->blocked || t->parking) return;
     if (gm_load_seq(&t->state) != GM_THREAD_RUNNING) return; // V2
     int saved = errno;
     t->in_handler = true;
@@ -4403,15 +4451,22 @@ GM_PRIVATE bool gm_world_gather(struct gm_world *w, const struct gm_thread *me, 
     }
 }
 
+GM_PRIVATE void gm_world_start(struct gm_runtime *rt) {
+    struct gm_world *w = &rt->world;
+    sigset_t mask = w->mask;
+    gm_world_open(w);
+    gm_sync_unlock(&w->lock);
+    gm_sync_unlock(&w->gone_lock);
+    gm_os_restore_signals(&mask);
+}
+
 // Names a thread that does not stop, once per stop.
-GM_COLD GM_PRIVATE void gm_world_name_late(struct gm_runtime *rt, const struct gm_thread *me,
-                                           uint32_t attention) {
+GM_COLD GM_PRIVATE void gm_world_name_late(struct gm_runtime *rt, const struct gm_thread *me) {
     if (!GOMEM_I_CHECK && !rt->world.settings.gctrace) return;
     for (struct gm_thread *t = gm_load_acq(&rt->world.all); t;
          t = t->next) {                          // pairs with gm_world_record
         uint32_t state = gm_load_seq(&t->state); // V1
         if (t == me || state != GM_THREAD_RUNNING) continue;
-        (void)attention;
         struct gm_text line = {0, {0}};
         gm_guard_start(&line, GM_MSG_THREAD);
         gm_text_put(&line, ": thread ");
@@ -4422,29 +4477,22 @@ GM_COLD GM_PRIVATE void gm_world_name_late(struct gm_runtime *rt, const struct g
     }
 }
 
-// Stops all threads but `me`; returns with the world's lock held. (V3)
+// Stops all threads but `me`; returns with the world's lock held and all signals blocked. (V3)
 GM_PRIVATE void gm_world_stop(struct gm_runtime *rt, const struct gm_thread *me) {
     struct gm_world *w = &rt->world;
     for (unsigned tries = 0;; tries++) {
         gm_sync_lock(&w->gone_lock);
         gm_sync_lock(&w->lock);
+        gm_os_block_signals(&w->mask); // a handler that allocates would wait for this very stop
         uint32_t attention = ++w->epoch << 3;
         if (!attention) attention = ++w->epoch << 3;
         gm_store_seq(&w->attention, attention); // V1
         (void)gm_world_running(w, me, attention, true);
-        if (tries == GM_WITHDRAWALS) gm_world_name_late(rt, me, attention);
+        if (tries == GM_WITHDRAWALS) gm_world_name_late(rt, me);
         if (gm_world_gather(w, me, attention, tries < GM_WITHDRAWALS ? GM_GATHER_NS : 0)) return;
-        gm_world_open(w); // V3
-        gm_sync_unlock(&w->lock);
-        gm_sync_unlock(&w->gone_lock);
+        gm_world_start(rt); // V3
         (void)sched_yield();
     }
-}
-
-GM_PRIVATE void gm_world_start(struct gm_runtime *rt) {
-    gm_world_open(&rt->world);
-    gm_sync_unlock(&rt->world.lock);
-    gm_sync_unlock(&rt->world.gone_lock);
 }
 
 // ---- settings ----
@@ -4582,8 +4630,7 @@ GM_PRIVATE void gm_world_flush(struct gm_thread *t, bool depot) {
 GM_PRIVATE void gm_world_close_gate(struct gm_runtime *rt, const struct gm_thread *me) {
     struct gm_world *w = &rt->world;
     gm_store_seq(&w->attention, (uint32_t)GM_GATE); // Y2: pairs with gm_sync_enter
-    gm_os_fence_all(rt->engine.heap.pages.desc,
-                    rt->engine.heap.pages.os_page); // the threads' half of Y2
+    gm_os_fence_all(); // the threads' half of Y2
     for (struct gm_thread *t = gm_load_acq(&w->all); t;
          t = t->next) // pairs with gm_world_record_locked
         while (t != me && gm_load_acq(&t->cache.hot.depth))
@@ -4729,12 +4776,12 @@ GM_PRIVATE bool gm_world_ready(struct gm_runtime *rt, bool again) {
     }
     gm_sync_lock(&w->init_lock);
     bool done = gm_load_rlx(&w->life) == GM_LIFE_READY || gm_world_init_locked(rt);
+    bool forks = done && !w->forks;
+    if (forks) w->forks = true;
     gm_sync_unlock(&w->init_lock);
     if (!done) errno = ENOMEM;
-    if (done && !w->forks) { // may call malloc, which may be ours: after everything is in place
-        w->forks = true;
+    if (forks) // may call malloc, which may be ours: after everything is in place
         (void)pthread_atfork(gm_world_fork_prepare, gm_world_fork_parent, gm_world_fork_child);
-    }
     return done;
 }
 
@@ -4824,7 +4871,9 @@ GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
  * WHY         A thread that was interrupted is scanned from the handler's frame: the kernel has saved
  *             all registers, vectors among them, on the stack above it. Thread-local storage is found
  *             through the thread's own vector of modules, so blocks of libraries opened later are found
- *             too. libc fills static blocks in for all threads.
+ *             too. Static
+ *             blocks of libraries opened late are in no vector: other threads have theirs in their stacks'
+ *             mapping, the main thread's surroundings of the thread pointer are read.
  */
 GM_PRIVATE bool gm_roots_add_area(struct gm_meta *meta, struct gm_areas *a, uintptr_t start,
                                   uintptr_t end, uintptr_t extra) {
@@ -4907,10 +4956,18 @@ GM_NO_SANITIZE GM_PRIVATE uint64_t gm_roots_loader_hash(void) {
     return hash ? hash : 1;
 }
 
+// Called by the loader with its lock held; ends the iteration.
+GM_PRIVATE int gm_roots_hash_locked(struct gm_loaded *object, size_t size, void *hash) {
+    (void)object, (void)size;
+    *(uint64_t *)hash = gm_roots_loader_hash();
+    return 1;
+}
+
 // Lists segments and modules; before the stop, since libc locks here.
 GM_PRIVATE void gm_roots_look(struct gm_runtime *rt) {
     struct gm_roots *r = &rt->roots;
-    uint64_t now = gm_roots_loader_hash();
+    uint64_t now = 0;
+    (void)gm_libc_iterate(gm_roots_hash_locked, &now);
     if (now && now == r->objects && !r->incomplete) return;
     r->objects = now;
     r->globals.count = r->modules.count = 0;
@@ -4944,8 +5001,17 @@ GM_PRIVATE uintptr_t gm_roots_tls_block(const struct gm_thread *t, size_t module
     return block == UINTPTR_MAX ? 0 : block;
 }
 
+#if defined(__aarch64__)
+enum { GM_TLS_BELOW = 4096, GM_TLS_ABOVE = 16384 }; // thread-local storage lies above the thread pointer
+#else
+enum { GM_TLS_BELOW = 16384, GM_TLS_ABOVE = 4096 }; // below
+#endif
+
 GM_PRIVATE bool gm_roots_add_tls(struct gm_runtime *rt, const struct gm_thread *t) {
     bool done = true;
+    uintptr_t tp = t->thread_pointer;
+    if (tp - t->stack_lo >= t->stack_hi - t->stack_lo) // the main thread: its static blocks and libc's record of it
+        done = gm_roots_job(rt, tp - GM_TLS_BELOW, tp + GM_TLS_ABOVE, GM_JOB_BOTH | GM_JOB_FOREIGN);
     for (size_t i = 0; i < rt->roots.modules.count; i++) {
         const struct gm_area *module = &rt->roots.modules.list[i]; // {number, bytes}
         uintptr_t block = gm_roots_tls_block(t, module->start);
@@ -5022,6 +5088,9 @@ GM_PRIVATE bool gm_roots_add_thread(struct gm_runtime *rt, struct gm_thread *t) 
               alt_size = t->in_handler ? t->at.alt_size : 0;
     bool done = gm_roots_job(rt, (uintptr_t)registers,
                              (uintptr_t)registers + sizeof t->registers.word, GM_JOB_BOTH);
+    done &= gm_roots_job(rt, (uintptr_t)t->frame, (uintptr_t)t->frame + sizeof t->frame, GM_JOB_BOTH);
+    done &= gm_roots_add_fake(rt, t, (uintptr_t)registers, (uintptr_t)registers + sizeof t->registers.word);
+    done &= gm_roots_add_fake(rt, t, (uintptr_t)t->frame, (uintptr_t)t->frame + sizeof t->frame);
     done &= gm_roots_add_tls(rt, t);
     if (!t->in_handler) {
         if (sp - t->stack_lo >= t->stack_hi - t->stack_lo && GOMEM_I_TLS == &t->cache.hot) {
@@ -5035,9 +5104,9 @@ GM_PRIVATE bool gm_roots_add_thread(struct gm_runtime *rt, struct gm_thread *t) 
         return done && gm_roots_add_standing(rt, t, t->at.sp + GM_RED_ZONE, alt_lo, alt_size);
     if (sp - alt_lo <
         alt_size) // the handler's frame with the saved registers lies on the alternate stack
-        done = done && gm_roots_job(rt, sp, alt_lo + alt_size, GM_JOB_BOTH);
+        done = done && gm_roots_job(rt, sp, alt_lo + alt_size, GM_JOB_BOTH) && gm_roots_add_fake(rt, t, sp, alt_lo + alt_size);
     else if (sp < t->at.sp && t->at.sp - sp < 64 * GM_KIB)
-        done = done && gm_roots_job(rt, sp, t->at.sp, GM_JOB_BOTH);
+        done = done && gm_roots_job(rt, sp, t->at.sp, GM_JOB_BOTH) && gm_roots_add_fake(rt, t, sp, t->at.sp);
     return done && gm_roots_add_standing(rt, t, t->at.sp, alt_lo, alt_size);
 }
 
@@ -5208,7 +5277,7 @@ GM_PRIVATE size_t gm_gc_mark_stopped(struct gm_runtime *rt, bool alone) {
     mark->next_job = 0;
     gm_gc_queue_roots(rt);
     for (unsigned i = 0; i < n; i++) gm_mark_begin(&gc->marker[i], mark, n == 1);
-    gm_store_rel(&mark->state, 1u); // pairs with gm_mark_join: one worker, this one
+    if (n > 1) gm_store_rel(&mark->state, 1u); // pairs with gm_mark_join: one worker, this one
     if (n > 1) {
         (void)gm_add_acqrel(&gc->work, 1u); // pairs with gm_gc_worker
         gm_os_wake(&gc->work, INT_MAX);
@@ -5252,7 +5321,7 @@ GM_PRIVATE bool gm_gc_oracle_compare(struct gm_span *s, void *arg) {
     const struct gm_color *c = gm_span_colors(&o->rt->engine.heap.pages, s->page);
     if (!GM_IN(GM_SET_COLLECTED, s->kind)) return true;
     for (unsigned i = 0; i < gm_span_groups(s); i++) {
-        uint64_t differs = o->saved[o->words++] ^ c[i].mark;
+        uint64_t differs = c[i].mark & ~o->saved[o->words++]; // reached, but not by the first
         if (!differs) continue;
         o->wrong = s;
         o->index = i * 64 + gm_base_ctz(differs);
@@ -5665,7 +5734,7 @@ GM_PRIVATE void *gm_gc_background(void *arg) {
         gm_gc_each_central(rt, gm_gc_sweep_central);
         uint64_t nap = (uint64_t)(period > 0 ? period : 120000) * 1000000u;
         if (gm_gc_scavenge(rt, me, &sleep)) nap = sleep;
-        gm_world_block(&rt->world, me);
+        gm_world_block(&rt->world, me, 0);
         gm_os_wait(&rt->gc.kick, kick, nap);
         gm_world_end_block(&rt->world, me);
     }
@@ -5675,28 +5744,32 @@ GM_PRIVATE void *gm_gc_background(void *arg) {
 GM_PRIVATE void gm_gc_start_background(struct gm_runtime *rt) {
     if (rt->gc.background) return;
     rt->gc.background = gm_os_start_thread(&rt->gc.background_thread, gm_gc_background, rt);
-    gm_store_rlx(&rt->engine.heap.background, rt->gc.background); // a hint to who frees
 }
 
 // ---- asking for cycles ----
 
-// One cycle, unless another thread runs one and this one only followed the trigger.
-GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_thread *me, int reason) {
+// One cycle, unless another thread runs one and this one only followed the trigger. A callback of the
+// cycle that asks for another gets none.
+GM_NOINLINE GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_thread *me, int reason) {
     struct gm_gc *gc = &rt->gc;
+    if (gm_load_rlx(&gc->runner) == me) return; // only this thread stores itself there
     if (reason == GM_REASON_TRIGGER || reason == GM_REASON_CLOCK) {
         if (!gm_sync_try(&gc->lock)) return;
     } else {
         gm_sync_lock(&gc->lock);
     }
+    gm_store_rlx(&gc->runner, me);
     gm_store_rel(&gc->asked, 0u); // pairs with gm_gc_due
+    struct gm_registers saved = me->registers; // of a blocking region
+    bool in_handler = me->in_handler;
     me->in_handler = false;
     me->fake_stack = gm_world_fake_stack();
     gm_os_spill(&me->registers); // its stack is scanned from here: frames below are the collector's own
     bool done = gm_gc_run(rt, me, reason);
-    if (!done)
-        gm_store_rlx(&rt->engine.pacer.trigger,
-                     gm_load_rlx(&rt->engine.live) + GM_MIB); // try again soon
+    if (me->cache.hot.blocked) me->registers = saved, me->in_handler = in_handler;
+    if (!done) gm_store_rlx(&rt->engine.pacer.trigger, gm_load_rlx(&rt->engine.live) + GM_MIB); // again soon
     gm_gc_start_background(rt); // after a fork
+    gm_store_rlx(&gc->runner, (struct gm_thread *)NULL);
     gm_sync_unlock(&gc->lock);
     if (reason == GM_REASON_FORCED || reason == GM_REASON_EMERGENCY)
         gm_gc_each_central(rt, gm_gc_sweep_central);
@@ -5790,6 +5863,10 @@ GM_PRIVATE struct gm_cache *gm_alloc_enter(struct gm_runtime *rt) {
 GM_PRIVATE void gm_alloc_leave(struct gm_runtime *rt, struct gm_cache *t) {
     if (rt->world.gone && t == &rt->world.gone->cache) gm_sync_unlock(&rt->world.gone_lock);
     else gm_sync_leave(&t->hot);
+    void *bad = gm_load_acq(&rt->engine.bad); // pairs with gm_cache_return
+    if (GOMEM_I_LIKELY(!bad)) return;
+    gm_store_rlx(&rt->engine.bad, (void *)NULL);
+    gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, (enum gm_message)gm_load_rlx(&rt->engine.wrong), bad); // L2
 }
 
 // No memory: collects and empties the caches once, then asks the user. True: try again.
@@ -6102,6 +6179,10 @@ GM_PRIVATE void *gm_alloc_large(struct gm_cache *t, struct gm_central *c, size_t
     gm_store_rel(&s->generation, gm_load_rlx(&e->sweep.generation)); // pairs with gm_sweep_swept
     *dirty = s->clean ? 0 : (size_t)s->pages * GM_PAGE;
     gm_base_tsan_renew(gm_span_start(&e->heap.pages, s), (size_t)s->pages * GM_PAGE);
+    if (*dirty && c->shape) { // a mark procedure may not see what was there before
+        memset((void *)gm_span_start(&e->heap.pages, s), 0, *dirty);
+        *dirty = 0;
+    }
     gm_heap_publish(&e->heap, s);
     gm_sync_lock(&c->lock);
     gm_central_add_locked(c, &e->heap.pages,
@@ -6109,7 +6190,7 @@ GM_PRIVATE void *gm_alloc_large(struct gm_cache *t, struct gm_central *c, size_t
     gm_sync_unlock(&c->lock);
     gm_stats_own(&t->stats.mallocs[0], 1);
     gm_stats_own(&t->stats.large_alloc, s->size);
-    (void)gm_add_rlx(&e->live, s->size); // a heuristic counter
+    if (GM_IN(GM_SET_COLLECTED, c->kind)) (void)gm_add_rlx(&e->live, s->size); // a heuristic counter
     return (void *)gm_span_start(&e->heap.pages, s);
 }
 
@@ -6307,6 +6388,9 @@ GM_PRIVATE bool gm_alloc_resize_large(struct gm_runtime *rt, struct gm_span *s, 
     done = gm_heap_resize(&rt->engine.heap, s, now, &clean);
     if (done && now > old) gm_stats_own(&t->stats.large_alloc, now - old);
     if (done && now < old) gm_stats_own(&t->stats.large_free, old - now);
+#if GOMEM_I_COLLECTOR
+    if (done && GM_IN(GM_SET_COLLECTED, s->kind)) (void)gm_add_rlx(&rt->engine.live, now - old); // wraps down too
+#endif
     if (done && s->pages > pages && !clean) s->clean = 0;
     gm_alloc_leave(rt, t);
     if (!done || s->kind == GM_MANUAL) return done;
@@ -6456,9 +6540,11 @@ GOMEM_DEF void gomem_thread_detach(void) {
     gm_world_leave(&gm_runtime, t, GM_WORLD_NOBODY);
 }
 
-GOMEM_DEF void gomem_blocking_begin(void) {
+GM_NOINLINE GOMEM_DEF void gomem_blocking_begin(void) {
     struct gm_thread *t = gm_world_attach(&gm_runtime);
-    if (t) gm_world_block(&gm_runtime.world, t);
+    uintptr_t caller = (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD;
+    if (t) gm_world_block(&gm_runtime.world, t, caller);
+    gm_signal_fence(); // not a tail call: the frame stands while it is copied
 }
 
 GOMEM_DEF void gomem_blocking_end(void) {
@@ -6470,10 +6556,11 @@ GOMEM_DEF void gomem_blocking_end(void) {
 }
 
 GM_PRIVATE void gm_alloc_forget_start(struct gm_runtime *rt, struct gm_start *start) {
-    gm_sync_lock(&rt->world.lock);
+    gm_sync_lock(&rt->world.lock); // around META too: a child may not inherit it
     struct gm_start **at = &rt->world.starts;
     while (*at && *at != start) at = &(*at)->next;
     if (*at) *at = start->next;
+    gm_pages_meta_free(&rt->engine.meta, start, sizeof *start);
     gm_sync_unlock(&rt->world.lock);
 }
 
@@ -6484,26 +6571,24 @@ GM_PRIVATE void *gm_alloc_thread_main(void *arg) {
     (void)gm_world_attach(rt);         // failing: as a thread that is not attached
     void *volatile given = start->arg; // on our stack before it leaves the list of roots
     gm_alloc_forget_start(rt, start);
-    gm_pages_meta_free(&rt->engine.meta, start, sizeof *start);
     return fn(given);
 }
 
 GOMEM_DEF int gomem_thread_create(void *thread, const void *attr, void *(*fn)(void *), void *arg) {
     struct gm_runtime *rt = &gm_runtime;
     if (!gm_world_ready(rt, false)) return errno;
-    struct gm_start *start = gm_pages_meta(&rt->engine.meta, sizeof *start);
-    if (!start) return EAGAIN;
-    start->fn = fn;
-    start->arg = arg;
     gm_sync_lock(&rt->world.lock);
-    start->next = rt->world.starts;
-    rt->world.starts = start;
+    struct gm_start *start = gm_pages_meta(&rt->engine.meta, sizeof *start);
+    if (start) {
+        *start = (struct gm_start){rt->world.starts, fn, arg};
+        rt->world.starts = start;
+    }
     gm_sync_unlock(&rt->world.lock);
+    if (!start) return EAGAIN;
     int error = GOMEM_PTHREAD_CREATE((pthread_t *)thread, (const pthread_attr_t *)attr,
                                      gm_alloc_thread_main, start);
     if (!error) return 0;
     gm_alloc_forget_start(rt, start);
-    gm_pages_meta_free(&rt->engine.meta, start, sizeof *start);
     return error;
 }
 
@@ -6589,26 +6674,26 @@ GOMEM_DEF void gomem_stack_parked(const void *lo, const void *sp) {
     gm_sync_leave(&me->cache.hot);
 }
 
-// Where the run that holds slots of s begins; UINTPTR_MAX: none does. Its thread may move on meanwhile.
-GM_PRIVATE uintptr_t gm_alloc_held(struct gm_runtime *rt, const struct gm_span *s) {
+// The run that holds slots of s, empty if none does. Its thread may move on meanwhile.
+GM_PRIVATE gomem_i_run gm_alloc_held(struct gm_runtime *rt, const struct gm_span *s) {
     uint32_t owner = gm_load_rlx(&s->owner); // a snapshot
     struct gm_thread *t = gm_load_acq(&rt->world.all); // pairs with gm_world_record_locked
     while (t && (!owner || t->cache.number != owner)) t = t->next;
-    if (!t) return UINTPTR_MAX;
+    if (!t || !s->class) return (gomem_i_run){0, 0};
     const gomem_i_run *run = s->kind == GM_SCAN ? &t->cache.hot.scan[s->class] : &t->cache.hot.noscan[s->class];
     if (s->kind == GM_TYPED) run = s->shape < t->cache.hot.typed_count ? &t->cache.hot.typed[s->shape] : NULL;
-    uintptr_t cursor = run ? gm_load_rlx(&run->cursor) : 0, start = gm_span_start(&rt->engine.heap.pages, s);
-    return cursor - start < (uintptr_t)s->pages * GM_PAGE ? cursor : UINTPTR_MAX;
+    uintptr_t end = run ? gm_load_rlx(&run->end) : 0;
+    return (gomem_i_run){run ? gm_load_rlx(&run->cursor) : 0, end};
 }
 
 // Live objects of one group of s, held slots not among them; returns how many.
 GM_PRIVATE unsigned gm_alloc_live(struct gm_runtime *rt, const struct gm_span *s, unsigned group, void **objects) {
-    uintptr_t held = gm_alloc_held(rt, s), run = s->class ? GM_RUN_BYTES : 0;
+    gomem_i_run held = gm_alloc_held(rt, s);
     unsigned n = 0;
     for (unsigned i = group * 64; i < group * 64 + 64 && i < s->count; i++) {
         uintptr_t slot = gm_span_slot(&rt->engine.heap.pages, s, i);
-        if (slot - held < run || !gm_sweep_live(&rt->engine.sweep, &rt->engine.heap.pages, s, i)) continue;
-        objects[n++] = (void *)slot;
+        if (slot >= held.cursor && slot < held.end) continue;
+        if (gm_sweep_live(&rt->engine.sweep, &rt->engine.heap.pages, s, i)) objects[n++] = (void *)slot;
     }
     return n;
 }
@@ -6618,8 +6703,9 @@ GM_PRIVATE bool gm_alloc_each_group(struct gm_runtime *rt, const struct gm_type_
                                     unsigned *group, void **objects, unsigned *n, size_t *size) {
     struct gm_pages *p = &rt->engine.heap.pages;
     *n = 0;
-    if (*page == (size_t)gm_load_rlx(&p->zone[0].mapped) * GM_CHUNK_PAGES) // a snapshot
-        *page = p->count - (size_t)gm_load_rlx(&p->zone[1].mapped) * GM_CHUNK_PAGES;
+    size_t end = (size_t)gm_load_rlx(&p->zone[0].mapped) * GM_CHUNK_PAGES; // a snapshot
+    size_t start = p->count - (size_t)gm_load_rlx(&p->zone[1].mapped) * GM_CHUNK_PAGES;
+    if (*page >= end && *page < start) *page = start;
     if (*page >= p->count) return false;
     uint32_t desc = gm_pages_desc(p, *page);
     struct gm_span *s = gm_span_at(p, *page);
@@ -6647,8 +6733,10 @@ GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, vo
     bool more = me != NULL;
     const struct gm_type_record *type = NULL;
     if (t && me) {
+        gm_sync_enter(&me->cache.hot);
         uint32_t number = gm_types_intern(&rt->engine.types, t,
                                           gomem_i_class_new(t->size, t->align));
+        gm_sync_leave(&me->cache.hot);
         if (!number) return 0;
         type = gm_types_shape(&rt->engine.types, number)->type;
     }
@@ -6854,6 +6942,13 @@ __attribute__((destructor)) GM_PRIVATE void gm_report_at_exit(void) {
  * WHY         The first call may come before main, from the loader: nothing here needs a constructor.
  */
 #define GM_EXPORT __attribute__((visibility("default"), used))
+GM_EXPORT void *memalign(size_t align, size_t size);
+GM_EXPORT void *pvalloc(size_t size);
+GM_EXPORT void *valloc(size_t size);
+GM_EXPORT void *reallocarray(void *p, size_t n, size_t size);
+GM_EXPORT size_t malloc_usable_size(void *p);
+GM_EXPORT void free_sized(void *p, size_t size);
+GM_EXPORT void free_aligned_sized(void *p, size_t align, size_t size);
 
 GM_EXPORT void *malloc(size_t size) { return gomem_i_take(size, 16); }
 GM_EXPORT void free(void *p) { gomem_free(p); }

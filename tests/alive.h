@@ -39,9 +39,9 @@ TEST_I_UNUSED static uintptr_t alive_hide(const void *p) { return ~(uintptr_t)p;
 
 TEST_I_UNUSED static void *alive_show(uintptr_t hidden) { return (void *)~hidden; }
 
-// Functions that handle shown addresses work below a gap of this size, so that what they leave on the
-// stack lies where alive_clear_stack, called from above, surely overwrites it (the first words below
-// its caller may be padding of its own frame).
+// Functions that handle shown addresses work below a gap of this size, so that what they leave on
+// the stack lies where alive_clear_stack, called from above, surely overwrites it (the first words
+// below its caller may be padding of its own frame).
 enum { ALIVE_GAP = 1024 };
 #define ALIVE_DEEP                                 \
     volatile char gap[ALIVE_GAP];                  \

@@ -381,7 +381,12 @@ TEST(handler_on_the_normal_stack) {
     check_hold(hold_under_handler, 0, true);
 }
 
-#ifdef TEST_TSAN
+#ifndef __GLIBC__ // musl declares them and has none
+#define NEEDS_CONTEXTS              SKIP("this C library has no swapcontext")
+#define swapcontext(from, to)       ((void)(from), (void)(to))
+#define makecontext(context, fn, n) ((void)(fn))
+#define getcontext(context)         0
+#elif defined TEST_TSAN
 #define NEEDS_CONTEXTS SKIP("ThreadSanitizer does not follow swapcontext")
 #else
 #define NEEDS_CONTEXTS (void)0
