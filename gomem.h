@@ -4181,6 +4181,7 @@ struct gm_world {
     struct gm_thread *all;    // every record. atomic: acq/rel
     struct gm_thread *gone;   // the shared record. lock: gone
     struct gm_start *starts;  // lock: world
+    uintptr_t starting; // thread pointer of who registers with libc at the end of init, 0: nobody. atomic: rlx
     pthread_key_t key;        // const once keyed
     bool keyed, forks;        // the key exists; atfork is registered
     sigset_t mask; // of who stopped, as it was. lock: world
@@ -4760,7 +4761,6 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
 #endif
     e->stats.start_ns = gm_os_now();
     if (GM_TSAN && !w->forks) __tsan_java_init(8, ((uintptr_t)1 << 47) - 16); // once: any address
-    gm_store_rel(&w->life, (uint32_t)GM_LIFE_READY); // pairs with gm_world_ready
     return true;
 }
 
@@ -4770,18 +4770,23 @@ GM_PRIVATE bool gm_world_ready(struct gm_runtime *rt, bool again) {
     uint32_t life = gm_load_acq(
         &w->life); // pairs with gm_world_init_locked: everything is in place
     if (life == GM_LIFE_READY) return true;
+    uintptr_t me = gm_os_thread_pointer();
+    if (me && gm_load_rlx(&w->starting) == me) return true; // called back by pthread_atfork
     if (life == GM_LIFE_SHUT && !again) {
         errno = ESHUTDOWN;
         return false;
     }
     gm_sync_lock(&w->init_lock);
     bool done = gm_load_rlx(&w->life) == GM_LIFE_READY || gm_world_init_locked(rt);
-    bool forks = done && !w->forks;
-    if (forks) w->forks = true;
+    if (done && !w->forks) { // may call malloc, which may be ours: then everything is in place
+        w->forks = true;
+        gm_store_rlx(&w->starting, gm_os_thread_pointer()); // only this thread compares
+        (void)pthread_atfork(gm_world_fork_prepare, gm_world_fork_parent, gm_world_fork_child);
+        gm_store_rlx(&w->starting, (uintptr_t)0);
+    }
+    if (done) gm_store_rel(&w->life, (uint32_t)GM_LIFE_READY); // pairs with the load above
     gm_sync_unlock(&w->init_lock);
     if (!done) errno = ENOMEM;
-    if (forks) // may call malloc, which may be ours: after everything is in place
-        (void)pthread_atfork(gm_world_fork_prepare, gm_world_fork_parent, gm_world_fork_child);
     return done;
 }
 
