@@ -223,9 +223,7 @@
 #define GOMEM_I_UNLIKELY(c) __builtin_expect(!!(c), 0)
 #define GOMEM_I_SIZED(...)  __attribute__((alloc_size(__VA_ARGS__), warn_unused_result))
 #if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 11
-#define GOMEM_I_MALLOC                                                      \
-    __attribute__((malloc, malloc(gomem_free, 1), \
-                   malloc(gomem_free_sized, 1)))
+#define GOMEM_I_MALLOC __attribute__((malloc, malloc(gomem_free, 1), malloc(gomem_free_sized, 1)))
 #else
 #define GOMEM_I_MALLOC __attribute__((malloc))
 #endif
@@ -872,9 +870,7 @@ GOMEM_I_INLINE bool gomem_i_cas_word(volatile void *slot, uintptr_t *expected, u
     return __atomic_compare_exchange_n((volatile uintptr_t *)slot, expected, value, false,
                                        __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
-GOMEM_I_INLINE bool gomem_i_never(uintptr_t a, uintptr_t b) {
-    return a != b;
-}
+GOMEM_I_INLINE bool gomem_i_never(uintptr_t a, uintptr_t b) { return a != b; }
 // The branch that is never taken lets the compiler check the types of slot and value.
 #define GOMEM_I_BY_SLOT(slot, word, pointer) _Generic(*(slot), uintptr_t : word, default : pointer)
 #define GOMEM_STORE(slot, value)                                                   \
@@ -886,8 +882,8 @@ GOMEM_I_INLINE bool gomem_i_never(uintptr_t a, uintptr_t b) {
 #define GOMEM_EXCHANGE(slot, value)                                                      \
     (1 ? GOMEM_I_BY_SLOT(slot, gomem_i_exchange_word, gomem_i_exchange)((slot), (value)) \
        : (*(slot) = (value)))
-#define GOMEM_CAS(slot, expected, value)                                                    \
-    (1 ? GOMEM_I_BY_SLOT(slot, gomem_i_cas_word, gomem_i_cas)((slot), (expected), (value))  \
+#define GOMEM_CAS(slot, expected, value)                                                   \
+    (1 ? GOMEM_I_BY_SLOT(slot, gomem_i_cas_word, gomem_i_cas)((slot), (expected), (value)) \
        : gomem_i_never((uintptr_t)(*(slot) = *(expected)), (uintptr_t)(*(slot) = (value))))
 #endif
 #endif // GOMEM_I_COLLECTOR
@@ -952,8 +948,9 @@ GOMEM_I_INLINE bool gomem_i_never(uintptr_t a, uintptr_t b) {
 #endif
 // What reads memory conservatively reads words that other tools did not see being written.
 #if GM_HAS_ATTRIBUTE(disable_sanitizer_instrumentation)
-#define GM_NO_SANITIZE \
-    __attribute__((no_sanitize("address", "memory", "undefined"), disable_sanitizer_instrumentation))
+#define GM_NO_SANITIZE                                            \
+    __attribute__((no_sanitize("address", "memory", "undefined"), \
+                   disable_sanitizer_instrumentation))
 #elif defined(__clang__)
 #define GM_NO_SANITIZE __attribute__((no_sanitize("address", "thread", "memory", "undefined")))
 #else
@@ -1017,7 +1014,9 @@ GM_ALWAYS void gm_base_tsan_renew(uintptr_t start, size_t size) {
 }
 
 // A word of memory that may change meanwhile, read at once.
-GM_NO_SANITIZE GM_ALWAYS uintptr_t gm_base_word(const uintptr_t *p) { return *(const volatile uintptr_t *)p; }
+GM_NO_SANITIZE GM_ALWAYS uintptr_t gm_base_word(const uintptr_t *p) {
+    return *(const volatile uintptr_t *)p;
+}
 
 GM_INLINE unsigned gm_base_ctz(uint64_t x) { return (unsigned)__builtin_ctzll(x); }
 GM_INLINE unsigned gm_base_popcount(uint64_t x) { return (unsigned)__builtin_popcountll(x); }
@@ -1321,7 +1320,8 @@ GM_NO_SANITIZE GM_PRIVATE size_t gm_os_read_foreign(void *to, uintptr_t from, si
     int saved = errno;
     long n = GOMEM_SYSCALL(SYS_process_vm_readv, (long)getpid(), &here, 1L, &there, 1L, 0L);
     if (n < 0 && errno != EFAULT) {
-        for (size_t i = 0; i < size / GM_WORD; i++) ((uintptr_t *)to)[i] = gm_base_word(&((const uintptr_t *)from)[i]);
+        for (size_t i = 0; i < size / GM_WORD; i++)
+            ((uintptr_t *)to)[i] = gm_base_word(&((const uintptr_t *)from)[i]);
         n = (long)size;
     }
     errno = saved;
@@ -1467,7 +1467,9 @@ GM_PRIVATE void gm_os_block_signals(sigset_t *old) {
     (void)pthread_sigmask(SIG_SETMASK, &all, old);
 }
 
-GM_PRIVATE void gm_os_restore_signals(const sigset_t *old) { (void)pthread_sigmask(SIG_SETMASK, old, NULL); }
+GM_PRIVATE void gm_os_restore_signals(const sigset_t *old) {
+    (void)pthread_sigmask(SIG_SETMASK, old, NULL);
+}
 
 GM_PRIVATE void gm_os_unblock(int signal) {
     sigset_t set;
@@ -1505,8 +1507,8 @@ enum gm_rank { // outermost first, rooms from the end of the file to its start
 };
 
 struct gm_lock {
-    uint32_t word; // 0 free, 1 held, 2 held and waited for. atomic: acq/rel
-    uint32_t rank; // enum gm_rank. const
+    uint32_t word;   // 0 free, 1 held, 2 held and waited for. atomic: acq/rel
+    uint32_t rank;   // enum gm_rank. const
     uintptr_t owner; // thread pointer of the holder, 0: none. atomic: rlx
 };
 
@@ -1566,7 +1568,7 @@ GM_PRIVATE void gm_sync_lock(struct gm_lock *l) {
     uint32_t zero = 0;
     if (GOMEM_I_CHECK >= 2) gm_sync_rank(l, true);
     if (GOMEM_I_UNLIKELY(!gm_cas_acqrel(&l->word, &zero, 1u)))
-        gm_sync_lock_slow(l); // pairs with unlock's swap
+        gm_sync_lock_slow(l);                        // pairs with unlock's swap
     gm_store_rlx(&l->owner, gm_os_thread_pointer()); // only a handler of this thread compares
 }
 
@@ -1574,7 +1576,8 @@ GM_PRIVATE bool gm_sync_try(struct gm_lock *l) {
     uint32_t zero = 0;
     bool done = gm_cas_acqrel(&l->word, &zero, 1u); // pairs with unlock's swap
     if (GOMEM_I_CHECK >= 2 && done) gm_sync_rank(l, true);
-    if (done) gm_store_rlx(&l->owner, gm_os_thread_pointer()); // only a handler of this thread compares
+    if (done)
+        gm_store_rlx(&l->owner, gm_os_thread_pointer()); // only a handler of this thread compares
     return done;
 }
 
@@ -1821,7 +1824,8 @@ GM_PRIVATE unsigned gm_pages_meta_class(size_t size) {
 GM_PRIVATE bool gm_pages_meta_init(struct gm_meta *m, size_t heap) {
     if (m->at) return true;
     m->lock.rank = GM_RANK_META;
-    for (size_t size = GM_MIN(GM_MAX(heap / 16, 4 * GM_MIB), 1024 * GM_MIB); size >= 2 * GM_MIB; size /= 2) {
+    for (size_t size = GM_MIN(GM_MAX(heap / 16, 4 * GM_MIB), 1024 * GM_MIB); size >= 2 * GM_MIB;
+         size /= 2) {
         m->at = m->ready = gm_os_reserve(size);
         if (!m->at) continue;
         m->end = m->at + size;
@@ -2013,7 +2017,8 @@ GM_PRIVATE void gm_pages_retreat_locked(struct gm_pages *p, struct gm_zone *zone
 // Maps k more chunks at the zone's end.
 GM_PRIVATE bool gm_pages_map_locked(struct gm_pages *p, struct gm_zone *zone, size_t k) {
     size_t all = p->count / GM_CHUNK_PAGES;
-    if (k > all - p->zone[0].mapped - p->zone[1].mapped) gm_pages_retreat_locked(p, &p->zone[!zone->down]);
+    if (k > all - p->zone[0].mapped - p->zone[1].mapped)
+        gm_pages_retreat_locked(p, &p->zone[!zone->down]);
     if (k > all - p->zone[0].mapped - p->zone[1].mapped) return false;
     size_t from = gm_pages_place(p, zone, zone->mapped * (size_t)GM_CHUNK_PAGES,
                                  k * GM_CHUNK_PAGES);
@@ -2305,7 +2310,7 @@ struct gm_heap {
     struct gm_lock lock;   // of the zones
     size_t
         retry; // idle pages at which giving back is tried again after it found nothing. lock: heap
-    size_t given;         // bytes given back so far. atomic: rlx
+    size_t given; // bytes given back so far. atomic: rlx
 };
 
 enum { GM_GIVE_LEAST = 64 * 1024 / GM_PAGE, GM_IDLE_PAGES = 32 * 1024 * 1024 / GM_PAGE };
@@ -2336,7 +2341,8 @@ GM_PRIVATE struct gm_span *gm_heap_take(struct gm_heap *h, unsigned kind, unsign
     gm_sync_lock(&h->lock);
     unsigned zone = gm_span_zone(kind);
     size_t page = gm_heap_pages_locked(h, zone, n, align, &clean);
-    if (page == SIZE_MAX) page = gm_heap_pages_locked(h, !zone, n, align, &clean); // the last resort
+    if (page == SIZE_MAX)
+        page = gm_heap_pages_locked(h, !zone, n, align, &clean); // the last resort
     gm_sync_unlock(&h->lock);
     if (page == SIZE_MAX) return NULL;
     struct gm_span *s = gm_span_at(p, page);
@@ -2853,11 +2859,11 @@ struct gm_view {
     bool late_scan;        // its slots hold pointers
 };
 
-struct gomem_marker {      // owner: worker
-    struct gm_view view;   //
-    struct gm_mark *mark;  //
-    char *buffer;          // GM_READ bytes for foreign ranges
-    bool alone;            // no other worker: bits need no atomics
+struct gomem_marker {     // owner: worker
+    struct gm_view view;  //
+    struct gm_mark *mark; //
+    char *buffer;         // GM_READ bytes for foreign ranges
+    bool alone;           // no other worker: bits need no atomics
 };
 
 GM_PRIVATE bool gm_mark_init_marker(struct gomem_marker *m, struct gm_meta *meta) {
@@ -2929,7 +2935,8 @@ GM_COLD GM_PRIVATE void gm_mark_large(struct gomem_marker *m, size_t page, uint3
 }
 
 // Sets the colors that were collected (M5). Who finds a bit set counts nothing: another was first.
-GM_NOINLINE GM_PRIVATE uint64_t gm_mark_settle(struct gm_color *c, uint64_t bits, uint32_t size, bool scan) {
+GM_NOINLINE GM_PRIVATE uint64_t gm_mark_settle(struct gm_color *c, uint64_t bits, uint32_t size,
+                                               bool scan) {
     if (!bits) return 0;
     if (scan) (void)gm_or_rlx(&c->scanned, bits); // data is ordered by the stop
     return (uint64_t)gm_base_popcount(bits & ~gm_or_rlx(&c->mark, bits)) * size;
@@ -2951,7 +2958,8 @@ GM_COLD GM_PRIVATE void gm_mark_spill(struct gomem_marker *m) {
         struct gm_span *s = gm_span_find(p, v->stack[i]);
         uint32_t index = gm_span_index(p, s, v->stack[i]);
         struct gm_color *c = &gm_span_colors(p, s->page)[index / 64];
-        (void)gm_and_rlx(&c->scanned, ~((uint64_t)1 << index % 64)); // grey; the queue's swap orders it
+        (void)gm_and_rlx(&c->scanned,
+                         ~((uint64_t)1 << index % 64)); // grey; the queue's swap orders it
         gm_mark_enqueue(m->mark, s);
     }
     v->top -= n;
@@ -2984,7 +2992,8 @@ GM_ALWAYS bool gm_mark_blacken(struct gm_view *v, struct gm_color *c, uint64_t b
 
 // Looks a word up. White becomes black; the result is the object to scan, 0: none. A word that is the start
 // of its object, as most are, is taken for it by a branch: the next load then need not wait for the lookup.
-GM_ALWAYS uintptr_t gm_mark_reach(struct gomem_marker *m, struct gm_view *v, uintptr_t word, bool alone) {
+GM_ALWAYS uintptr_t gm_mark_reach(struct gomem_marker *m, struct gm_view *v, uintptr_t word,
+                                  bool alone) {
     uintptr_t offset = (word & v->mask) - v->base;
     if (GOMEM_I_LIKELY(offset >= v->size)) return 0;
     size_t page = offset >> GM_PAGE_SHIFT;
@@ -2999,7 +3008,8 @@ GM_ALWAYS uintptr_t gm_mark_reach(struct gomem_marker *m, struct gm_view *v, uin
     size_t first = page - (desc >> 12);
     uint64_t within = offset - (first << GM_PAGE_SHIFT);
     uint32_t index = (uint32_t)(within * k->magic >> 32); // Z1
-    struct gm_color *c = (struct gm_color *)(void *)(v->colors + first * GM_COLOR_BYTES) + index / 64;
+    struct gm_color *c = (struct gm_color *)(void *)(v->colors + first * GM_COLOR_BYTES) +
+                         index / 64;
     uint64_t bit = (uint64_t)1 << index % 64;
     if (!gm_mark_blacken(v, c, bit, k->size, kind != GM_NOSCAN, alone)) return 0;
     if (kind == GM_NOSCAN) return 0;
@@ -3040,15 +3050,17 @@ GM_NO_SANITIZE GM_ALWAYS void gm_mark_words(struct gomem_marker *m, uintptr_t st
 }
 
 // Precise: the type's fields, repeated for each element; a flexible part ends with the object.
-GM_NO_SANITIZE GM_PRIVATE void gm_mark_fields(struct gomem_marker *m, const struct gm_type_record *t,
-                                              uintptr_t start, size_t size) {
+GM_NO_SANITIZE GM_PRIVATE void gm_mark_fields(struct gomem_marker *m,
+                                              const struct gm_type_record *t, uintptr_t start,
+                                              size_t size) {
     uintptr_t element = start, end = start + size;
     for (bool flexible = false; t->nfields && !flexible && element < end; element += t->size)
         for (size_t i = 0; i < t->nfields; i++) {
             const gomem_field *f = &t->fields[i];
             if (f->offset >= end - element) continue; // the object was made smaller than its type
             const uintptr_t *word = (const uintptr_t *)(element + f->offset);
-            size_t left = (end - (uintptr_t)word) / GM_WORD, n = f->words ? GM_MIN(f->words, left) : left;
+            size_t left = (end - (uintptr_t)word) / GM_WORD,
+                   n = f->words ? GM_MIN(f->words, left) : left;
             flexible |= !f->words;
             for (size_t k = 0; k < n; k++) gm_mark_shade(m, gm_base_word(&word[k]), m->alone);
         }
@@ -3064,8 +3076,8 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_typed(struct gomem_marker *m, const struc
 // Scans an object, which is black, depth first: its first pointer is followed at once, the others wait on
 // the stack. Words are read from the last to the first, since children tend to lie behind their parents
 // in the order of the fields.
-GM_NO_SANITIZE GM_ALWAYS void gm_mark_follow(struct gomem_marker *m, struct gm_view *v, uintptr_t object,
-                                             bool alone) {
+GM_NO_SANITIZE GM_ALWAYS void gm_mark_follow(struct gomem_marker *m, struct gm_view *v,
+                                             uintptr_t object, bool alone) {
     while (object) {
         size_t page = (object - v->base) >> GM_PAGE_SHIFT;
         uint32_t desc = gm_load_rlx(&v->desc[page]);
@@ -3101,7 +3113,8 @@ GM_NO_SANITIZE GM_ALWAYS void gm_mark_drain_as(struct gomem_marker *m, bool alon
         gm_mark_follow(m, &v, v.stack[--v.top], alone);
         if (alone || --until_share) continue;
         until_share = 64;
-        if (v.top > 1 && gm_load_rlx(&m->mark->state) >> 16) gm_mark_make_room(m, &v); // one is idle
+        if (v.top > 1 && gm_load_rlx(&m->mark->state) >> 16)
+            gm_mark_make_room(m, &v); // one is idle
     }
     m->view.top = 0;
     m->view.bytes += v.bytes + gm_mark_settle(v.late, v.late_bits, v.late_size, v.late_scan);
@@ -3179,7 +3192,8 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_range(struct gomem_marker *m, uintptr_t s
     const uintptr_t *word = (const uintptr_t *)start;
     for (size_t i = 0; i < size / GM_WORD; i++) {
         uintptr_t w = gm_base_word(&word[i]);
-        if ((w & m->view.mask) - m->view.base > m->view.size) continue; // neither w nor w - 1 is ours
+        if ((w & m->view.mask) - m->view.base > m->view.size)
+            continue; // neither w nor w - 1 is ours
         gm_mark_shade(m, w, false);
         if (flags & GM_JOB_BOTH && !GM_BUG(1)) gm_mark_shade(m, (w & m->view.mask) - 1, false);
     }
@@ -3511,8 +3525,8 @@ struct gm_engine {
     struct gm_meta meta;
     struct gm_guard guard;
     struct gm_stats stats;
-    void *bad;           // an object whose second free was found out, NULL: none. atomic: rel/acq
-    uint32_t wrong;      // what was wrong with it. atomic: rlx
+    void *bad;      // an object whose second free was found out, NULL: none. atomic: rel/acq
+    uint32_t wrong; // what was wrong with it. atomic: rlx
     uint32_t trims; // asked for so far: each thread trims itself at its next slow path. atomic: rlx
 #if GOMEM_I_COLLECTOR
     struct gm_types types;
@@ -3546,7 +3560,8 @@ struct gm_cache {                    // owner: thread, in sections
 };
 
 // The magazine of caches that have none: empty and full at once. Never written.
-GM_PRIVATE void *const gm_cache_nothing[512 / sizeof(void *)] __attribute__((aligned(512))) = {NULL};
+GM_PRIVATE void *const gm_cache_nothing[512 / sizeof(void *)]
+    __attribute__((aligned(512))) = {NULL};
 #define GM_CACHE_NOTHING ((void **)(uintptr_t)&gm_cache_nothing[512 / sizeof(void *) - 1])
 
 // ---- magazines and the depot ----
@@ -3704,7 +3719,8 @@ GM_PRIVATE void gm_cache_return(struct gm_engine *e, unsigned class, void **obje
     gm_sync_lock(&c->lock);
     for (unsigned i = 0; i < n;) {
         struct gm_span *s = gm_span_find(p, (uintptr_t)objects[i]);
-        if (GOMEM_I_UNLIKELY(!s || s->kind != GM_MANUAL || s->class != class)) { // its span has gone
+        if (GOMEM_I_UNLIKELY(!s || s->kind != GM_MANUAL ||
+                             s->class != class)) { // its span has gone
             wrong = GM_MSG_DOUBLE_FREE;
             bad = objects[i++];
             continue;
@@ -4146,7 +4162,7 @@ struct gm_thread {
     uintptr_t thread_pointer;      // where its thread-local storage hangs
     struct gm_registers registers; // as of when it parked or entered a blocking region
     struct gm_interrupted at;      // if it parked in the handler
-    uintptr_t frame[64]; // what stood below gomem_blocking_begin's caller
+    uintptr_t frame[64];           // what stood below gomem_blocking_begin's caller
     void *fake_stack;              // AddressSanitizer's, NULL: none
     bool in_handler;               // parked in the handler
     bool parking;                  // is in gm_world_park: signals return. owner: thread
@@ -4181,11 +4197,12 @@ struct gm_world {
     struct gm_thread *all;    // every record. atomic: acq/rel
     struct gm_thread *gone;   // the shared record. lock: gone
     struct gm_start *starts;  // lock: world
-    uintptr_t starting; // thread pointer of who registers with libc at the end of init, 0: nobody. atomic: rlx
-    pthread_key_t key;        // const once keyed
-    bool keyed, forks;        // the key exists; atfork is registered
-    sigset_t mask; // of who stopped, as it was. lock: world
-    int signal;               // stop signal, 0: handler not installed
+    uintptr_t
+        starting; // thread pointer of who registers with libc at the end of init, 0: nobody. atomic: rlx
+    pthread_key_t key; // const once keyed
+    bool keyed, forks; // the key exists; atfork is registered
+    sigset_t mask;     // of who stopped, as it was. lock: world
+    int signal;        // stop signal, 0: handler not installed
     struct gm_settings settings;
 };
 
@@ -4215,13 +4232,13 @@ struct gm_gc {                              // room gc
     struct gm_lock lock;                    // one cycle at a time
     struct gomem_marker marker[GM_WORKERS]; // [0] is who runs the cycle. lock: gc
     struct gm_thread *runner; // who holds the lock for a cycle, NULL: nobody. atomic: rlx
-    uint32_t workers;                       // threads that mark. lock: gc
-    uint32_t work;                          // futex: bumped when marking starts. atomic: acq/rel
-    uint32_t kick;                          // futex of the background thread. atomic: acq/rel
-    uint32_t quit;                          // atomic: acq/rel
-    uint32_t holds;                         // gomem_gc_hold. atomic: rlx
-    uint32_t asked;                         // gomem_gc_start. atomic: acq/rel
-    bool background;                        // its thread runs. lock: gc
+    uint32_t workers;         // threads that mark. lock: gc
+    uint32_t work;            // futex: bumped when marking starts. atomic: acq/rel
+    uint32_t kick;            // futex of the background thread. atomic: acq/rel
+    uint32_t quit;            // atomic: acq/rel
+    uint32_t holds;           // gomem_gc_hold. atomic: rlx
+    uint32_t asked;           // gomem_gc_start. atomic: acq/rel
+    bool background;          // its thread runs. lock: gc
     void (*collect)(struct gm_runtime *rt, struct gm_thread *me, int reason); // hook: runs a cycle
     pthread_t threads[GM_WORKERS], background_thread;
     uint32_t thread_count; // of threads[]
@@ -4370,7 +4387,8 @@ GM_PRIVATE void gm_world_stop_wait(gomem_i_cache *hot, bool enter) {
     struct gm_thread *t = (struct gm_thread *)(void *)hot;
     if (!enter) {
         if (hot->blocked) gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
-        else if (gm_load_seq(&w->attention) != GM_GATE) gm_world_park(w, t); // the gate is for who enters
+        else if (gm_load_seq(&w->attention) != GM_GATE)
+            gm_world_park(w, t); // the gate is for who enters
         return;
     }
     do { // with the gate: the depth is taken back while waiting
@@ -4631,7 +4649,7 @@ GM_PRIVATE void gm_world_flush(struct gm_thread *t, bool depot) {
 GM_PRIVATE void gm_world_close_gate(struct gm_runtime *rt, const struct gm_thread *me) {
     struct gm_world *w = &rt->world;
     gm_store_seq(&w->attention, (uint32_t)GM_GATE); // Y2: pairs with gm_sync_enter
-    gm_os_fence_all(); // the threads' half of Y2
+    gm_os_fence_all();                              // the threads' half of Y2
     for (struct gm_thread *t = gm_load_acq(&w->all); t;
          t = t->next) // pairs with gm_world_record_locked
         while (t != me && gm_load_acq(&t->cache.hot.depth))
@@ -5007,7 +5025,10 @@ GM_PRIVATE uintptr_t gm_roots_tls_block(const struct gm_thread *t, size_t module
 }
 
 #if defined(__aarch64__)
-enum { GM_TLS_BELOW = 4096, GM_TLS_ABOVE = 16384 }; // thread-local storage lies above the thread pointer
+enum {
+    GM_TLS_BELOW = 4096,
+    GM_TLS_ABOVE = 16384
+}; // thread-local storage lies above the thread pointer
 #else
 enum { GM_TLS_BELOW = 16384, GM_TLS_ABOVE = 4096 }; // below
 #endif
@@ -5015,7 +5036,8 @@ enum { GM_TLS_BELOW = 16384, GM_TLS_ABOVE = 4096 }; // below
 GM_PRIVATE bool gm_roots_add_tls(struct gm_runtime *rt, const struct gm_thread *t) {
     bool done = true;
     uintptr_t tp = t->thread_pointer;
-    if (tp - t->stack_lo >= t->stack_hi - t->stack_lo) // the main thread: its static blocks and libc's record of it
+    if (tp - t->stack_lo >=
+        t->stack_hi - t->stack_lo) // the main thread: its static blocks and libc's record of it
         done = gm_roots_job(rt, tp - GM_TLS_BELOW, tp + GM_TLS_ABOVE, GM_JOB_BOTH | GM_JOB_FOREIGN);
     for (size_t i = 0; i < rt->roots.modules.count; i++) {
         const struct gm_area *module = &rt->roots.modules.list[i]; // {number, bytes}
@@ -5093,8 +5115,10 @@ GM_PRIVATE bool gm_roots_add_thread(struct gm_runtime *rt, struct gm_thread *t) 
               alt_size = t->in_handler ? t->at.alt_size : 0;
     bool done = gm_roots_job(rt, (uintptr_t)registers,
                              (uintptr_t)registers + sizeof t->registers.word, GM_JOB_BOTH);
-    done &= gm_roots_job(rt, (uintptr_t)t->frame, (uintptr_t)t->frame + sizeof t->frame, GM_JOB_BOTH);
-    done &= gm_roots_add_fake(rt, t, (uintptr_t)registers, (uintptr_t)registers + sizeof t->registers.word);
+    done &= gm_roots_job(rt, (uintptr_t)t->frame, (uintptr_t)t->frame + sizeof t->frame,
+                         GM_JOB_BOTH);
+    done &= gm_roots_add_fake(rt, t, (uintptr_t)registers,
+                              (uintptr_t)registers + sizeof t->registers.word);
     done &= gm_roots_add_fake(rt, t, (uintptr_t)t->frame, (uintptr_t)t->frame + sizeof t->frame);
     done &= gm_roots_add_tls(rt, t);
     if (!t->in_handler) {
@@ -5109,9 +5133,11 @@ GM_PRIVATE bool gm_roots_add_thread(struct gm_runtime *rt, struct gm_thread *t) 
         return done && gm_roots_add_standing(rt, t, t->at.sp + GM_RED_ZONE, alt_lo, alt_size);
     if (sp - alt_lo <
         alt_size) // the handler's frame with the saved registers lies on the alternate stack
-        done = done && gm_roots_job(rt, sp, alt_lo + alt_size, GM_JOB_BOTH) && gm_roots_add_fake(rt, t, sp, alt_lo + alt_size);
+        done = done && gm_roots_job(rt, sp, alt_lo + alt_size, GM_JOB_BOTH) &&
+               gm_roots_add_fake(rt, t, sp, alt_lo + alt_size);
     else if (sp < t->at.sp && t->at.sp - sp < 64 * GM_KIB)
-        done = done && gm_roots_job(rt, sp, t->at.sp, GM_JOB_BOTH) && gm_roots_add_fake(rt, t, sp, t->at.sp);
+        done = done && gm_roots_job(rt, sp, t->at.sp, GM_JOB_BOTH) &&
+               gm_roots_add_fake(rt, t, sp, t->at.sp);
     return done && gm_roots_add_standing(rt, t, t->at.sp, alt_lo, alt_size);
 }
 
@@ -5379,8 +5405,7 @@ GM_PRIVATE bool gm_gc_prepare(struct gm_runtime *rt) {
 enum { GM_STOP_TRIES = 12 };
 
 // Stops the world with all roots listed; false: they cannot be known now (E3).
-GM_PRIVATE bool gm_gc_stop(struct gm_runtime *rt, struct gm_thread *me,
-                                       struct gm_cycle *cycle) {
+GM_PRIVATE bool gm_gc_stop(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *cycle) {
     for (unsigned tries = 0; tries < GM_STOP_TRIES; tries++) {
         if (!gm_gc_prepare(rt)) return false;
         gm_roots_look(rt);
@@ -5562,7 +5587,8 @@ GM_PRIVATE bool gm_gc_check_span(struct gm_span *s, void *arg) {
 // Objects of a magazine are slots in use of their class.
 GM_PRIVATE void gm_gc_check_magazine(struct gm_check *check, unsigned class, void **top) {
     const struct gm_pages *p = &check->rt->engine.heap.pages;
-    for (void *p0; top && (p0 = gm_load_rlx(top)) != NULL && !check->broken; top--) { // its thread stands
+    for (void *p0; top && (p0 = gm_load_rlx(top)) != NULL && !check->broken;
+         top--) { // its thread stands
         const struct gm_span *s = gm_span_find(p, (uintptr_t)*top);
         bool fine = s && s->kind == GM_MANUAL && s->class == class &&
                     gm_cache_wrong(p, s, gm_span_index(p, s, (uintptr_t)*top), (uintptr_t)*top) ==
@@ -5764,16 +5790,19 @@ GM_NOINLINE GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_threa
         gm_sync_lock(&gc->lock);
     }
     gm_store_rlx(&gc->runner, me);
-    gm_store_rel(&gc->asked, 0u); // pairs with gm_gc_due
+    gm_store_rel(&gc->asked, 0u);              // pairs with gm_gc_due
     struct gm_registers saved = me->registers; // of a blocking region
     bool in_handler = me->in_handler;
     me->in_handler = false;
     me->fake_stack = gm_world_fake_stack();
-    gm_os_spill(&me->registers); // its stack is scanned from here: frames below are the collector's own
+    gm_os_spill(
+        &me->registers); // its stack is scanned from here: frames below are the collector's own
     bool done = gm_gc_run(rt, me, reason);
     if (me->cache.hot.blocked) me->registers = saved, me->in_handler = in_handler;
-    if (!done) gm_store_rlx(&rt->engine.pacer.trigger, gm_load_rlx(&rt->engine.live) + GM_MIB); // again soon
-    gm_gc_start_background(rt); // after a fork
+    if (!done)
+        gm_store_rlx(&rt->engine.pacer.trigger,
+                     gm_load_rlx(&rt->engine.live) + GM_MIB); // again soon
+    gm_gc_start_background(rt);                               // after a fork
     gm_store_rlx(&gc->runner, (struct gm_thread *)NULL);
     gm_sync_unlock(&gc->lock);
     if (reason == GM_REASON_FORCED || reason == GM_REASON_EMERGENCY)
@@ -5871,7 +5900,8 @@ GM_PRIVATE void gm_alloc_leave(struct gm_runtime *rt, struct gm_cache *t) {
     void *bad = gm_load_acq(&rt->engine.bad); // pairs with gm_cache_return
     if (GOMEM_I_LIKELY(!bad)) return;
     gm_store_rlx(&rt->engine.bad, (void *)NULL);
-    gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, (enum gm_message)gm_load_rlx(&rt->engine.wrong), bad); // L2
+    gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages,
+                    (enum gm_message)gm_load_rlx(&rt->engine.wrong), bad); // L2
 }
 
 // No memory: collects and empties the caches once, then asks the user. True: try again.
@@ -6147,8 +6177,7 @@ GOMEM_DEF void gomem_free_sized(void *p, size_t size) {
 // is not over its trigger. False: errno says why.
 GM_PRIVATE bool gm_alloc_collected(struct gm_runtime *rt) {
     struct gm_thread *me = gm_world_attach(rt);
-    if (!me)
-        return GOMEM_I_TLS == GM_WORLD_GONE && gm_world_ready(rt, false) && gm_gc_open(rt);
+    if (!me) return GOMEM_I_TLS == GM_WORLD_GONE && gm_world_ready(rt, false) && gm_gc_open(rt);
     if (GOMEM_I_UNLIKELY(!gm_load_acq(&rt->engine.collected)) && // pairs with gm_world_collect
         !gm_gc_open(rt))
         return false; // pairs with gm_world_collect
@@ -6195,7 +6224,8 @@ GM_PRIVATE void *gm_alloc_large(struct gm_cache *t, struct gm_central *c, size_t
     gm_sync_unlock(&c->lock);
     gm_stats_own(&t->stats.mallocs[0], 1);
     gm_stats_own(&t->stats.large_alloc, s->size);
-    if (GM_IN(GM_SET_COLLECTED, c->kind)) (void)gm_add_rlx(&e->live, s->size); // a heuristic counter
+    if (GM_IN(GM_SET_COLLECTED, c->kind))
+        (void)gm_add_rlx(&e->live, s->size); // a heuristic counter
     return (void *)gm_span_start(&e->heap.pages, s);
 }
 
@@ -6394,7 +6424,8 @@ GM_PRIVATE bool gm_alloc_resize_large(struct gm_runtime *rt, struct gm_span *s, 
     if (done && now > old) gm_stats_own(&t->stats.large_alloc, now - old);
     if (done && now < old) gm_stats_own(&t->stats.large_free, old - now);
 #if GOMEM_I_COLLECTOR
-    if (done && GM_IN(GM_SET_COLLECTED, s->kind)) (void)gm_add_rlx(&rt->engine.live, now - old); // wraps down too
+    if (done && GM_IN(GM_SET_COLLECTED, s->kind))
+        (void)gm_add_rlx(&rt->engine.live, now - old); // wraps down too
 #endif
     if (done && s->pages > pages && !clean) s->clean = 0;
     gm_alloc_leave(rt, t);
@@ -6681,31 +6712,36 @@ GOMEM_DEF void gomem_stack_parked(const void *lo, const void *sp) {
 
 // The run that holds slots of s, empty if none does. Its thread may move on meanwhile.
 GM_PRIVATE gomem_i_run gm_alloc_held(struct gm_runtime *rt, const struct gm_span *s) {
-    uint32_t owner = gm_load_rlx(&s->owner); // a snapshot
+    uint32_t owner = gm_load_rlx(&s->owner);           // a snapshot
     struct gm_thread *t = gm_load_acq(&rt->world.all); // pairs with gm_world_record_locked
     while (t && (!owner || t->cache.number != owner)) t = t->next;
     if (!t || !s->class) return (gomem_i_run){0, 0};
-    const gomem_i_run *run = s->kind == GM_SCAN ? &t->cache.hot.scan[s->class] : &t->cache.hot.noscan[s->class];
-    if (s->kind == GM_TYPED) run = s->shape < t->cache.hot.typed_count ? &t->cache.hot.typed[s->shape] : NULL;
+    const gomem_i_run *run = s->kind == GM_SCAN ? &t->cache.hot.scan[s->class]
+                                                : &t->cache.hot.noscan[s->class];
+    if (s->kind == GM_TYPED)
+        run = s->shape < t->cache.hot.typed_count ? &t->cache.hot.typed[s->shape] : NULL;
     uintptr_t end = run ? gm_load_rlx(&run->end) : 0;
     return (gomem_i_run){run ? gm_load_rlx(&run->cursor) : 0, end};
 }
 
 // Live objects of one group of s, held slots not among them; returns how many.
-GM_PRIVATE unsigned gm_alloc_live(struct gm_runtime *rt, const struct gm_span *s, unsigned group, void **objects) {
+GM_PRIVATE unsigned gm_alloc_live(struct gm_runtime *rt, const struct gm_span *s, unsigned group,
+                                  void **objects) {
     gomem_i_run held = gm_alloc_held(rt, s);
     unsigned n = 0;
     for (unsigned i = group * 64; i < group * 64 + 64 && i < s->count; i++) {
         uintptr_t slot = gm_span_slot(&rt->engine.heap.pages, s, i);
         if (slot >= held.cursor && slot < held.end) continue;
-        if (gm_sweep_live(&rt->engine.sweep, &rt->engine.heap.pages, s, i)) objects[n++] = (void *)slot;
+        if (gm_sweep_live(&rt->engine.sweep, &rt->engine.heap.pages, s, i))
+            objects[n++] = (void *)slot;
     }
     return n;
 }
 
 // Live objects of the next 64 slots from *page and *group on, moving these on; false: the end. In a section.
-GM_PRIVATE bool gm_alloc_each_group(struct gm_runtime *rt, const struct gm_type_record *type, size_t *page,
-                                    unsigned *group, void **objects, unsigned *n, size_t *size) {
+GM_PRIVATE bool gm_alloc_each_group(struct gm_runtime *rt, const struct gm_type_record *type,
+                                    size_t *page, unsigned *group, void **objects, unsigned *n,
+                                    size_t *size) {
     struct gm_pages *p = &rt->engine.heap.pages;
     *n = 0;
     size_t end = (size_t)gm_load_rlx(&p->zone[0].mapped) * GM_CHUNK_PAGES; // a snapshot
@@ -6872,7 +6908,8 @@ GOMEM_DEF bool gomem_verify(void) {
     struct gm_runtime *rt = &gm_runtime;
     const struct gm_thread *me = gm_world_self();
     uintptr_t where = 0;
-    if (gm_load_acq(&rt->world.life) != GM_LIFE_READY) return true; // pairs with init: there is no heap
+    if (gm_load_acq(&rt->world.life) != GM_LIFE_READY)
+        return true; // pairs with init: there is no heap
 #if GOMEM_I_COLLECTOR
     if (gm_load_acq(&rt->engine.collected)) { // pairs with gm_world_collect
         gm_sync_lock(&rt->gc.lock);
