@@ -3,8 +3,8 @@
  * gomem.h - Go's memory management for C programs, in one C11 header.
  *
  *   as malloc     gomem_malloc, GOMEM_MALLOC: inlined, lock-free between threads, never collected
- *   as a heap     GOMEM_NEW: zeroed, never freed by you; a mark-sweep collector frees what is unreachable
- *   with eyes     memstats, one trace line per collection in Go's shape, a verifier of the whole heap
+ *   as a heap     GOMEM_NEW: zeroed, never freed by you; a mark-sweep collector frees the rest
+ *   with eyes     memstats, one trace line per collection in Go's shape, a heap verifier
  *
  * DO THIS
  *     In one .c file of the program:            In every other file:
@@ -41,8 +41,8 @@
  *   scanned unless NOSCAN; memory that you free is not. A collected object lives while a pointer to
  *   it, or into it, is in a root or in a scanned object. Roots are: stacks, registers and
  *   thread-local storage of attached threads, writable data of the program and its shared objects,
- *   registered ranges and stacks, uncollectable scanned objects. NOT roots: manual memory (also what
- *   malloc returns under the override), mmap, hidden pointers (xor, files, other processes).
+ *   registered ranges and stacks, uncollectable scanned objects. NOT roots: manual memory (also
+ *   what malloc returns under the override), mmap, hidden pointers (xor, files, other processes).
  *   Addresses never change. Interior pointers keep an object alive (so up to 3 low tag bits need
  *   nothing); one past the end does so only from stacks and registers.
  *   Compilers keep strength-reduced pointers that can lie beyond both ends of an array in strided
@@ -66,7 +66,7 @@
  * OPTIONS (macros, the same in every file that includes the header)
  *   GOMEM_STATIC            everything static in this file, implementation included: a private heap
  *   GOMEM_DEF               decoration of public functions; default: hidden visibility
- *   GOMEM_CHECK             0 cheap checks (default), 1 asserts and immediate double-free detection,
+ *   GOMEM_CHECK             0 cheap checks (default), 1 asserts and immediate double-free checks,
  *                           2 lock ranks and fill patterns, 3 verification at every cycle
  *   GOMEM_TLS_DYNAMIC       for plugins opened with dlopen: no initial-exec thread-local storage
  *   GOMEM_MALLOC_OVERRIDE   the implementation also defines malloc, free and the rest of the family
@@ -78,20 +78,20 @@
  *
  * ENVIRONMENT (read once; never when setuid)
  *   GOMEM_GOGC=100|off      how far the heap may grow between collections, in percent of what lives
- *   GOMEM_DEBUG=key=value,… gctrace=1 one line per collection · collector=stw · verify=1 verify after
- *                           each collection · stats=1 memstats at exit · poison=1 fill freed memory
+ *   GOMEM_DEBUG=key=value,… gctrace=1 one line per collection · collector=stw · verify=1 verify
+ *                           after each · stats=1 memstats at exit · poison=1 fill freed memory
  *
  * GUARANTEES AND LIMITS
- *   A program that never uses the collected heap gets no thread and no signal handler. One that does
- *   gets one background thread, marking threads up to the number of processors, and one real-time
- *   signal (SA_RESTART; calls such as poll and nanosleep still return EINTR).
+ *   A program that never uses the collected heap gets no thread and no signal handler. One that
+ *   does gets one background thread, marking threads up to the number of processors, and one
+ *   real-time signal (SA_RESTART; calls such as poll and nanosleep still return EINTR).
  *   Do not leave a signal handler by siglongjmp when it may have interrupted this library.
  *   vfork, posix_spawn and system keep the calling thread from answering a stop: surround long ones
  *   with gomem_blocking_begin and gomem_blocking_end.
  *
  * WHAT IT DOES NOT DO
  *   It does not move objects, collect memory that malloc returned, find pointers hidden from it,
- *   run in signal handlers, or support other systems than Linux yet (x86-64, arm64; 32-bit: manual).
+ *   run in signal handlers, or support other systems than Linux (x86-64, arm64; 32-bit: manual).
  *
  * ERRORS
  *   Out of memory, n x size overflow, over PTRDIFF_MAX: NULL and errno ENOMEM, after an emergency
@@ -265,46 +265,46 @@ typedef struct gomem_options {                      /* {0} is the default for ev
     bool (*oom)(size_t size, void *user);           /* true: try again; false: NULL is returned  */
     void (*warn)(const char *line, void *user);     /* default: standard error                   */
     void (*panic)(const char *line, void *user);    /* proven misuse; default: the line + abort  */
-    void (*event)(int what, uint64_t ns, void *user); /* GOMEM_EVENT_…; called with the world running */
+    void (*event)(int what, uint64_t ns, void *user); /* GOMEM_EVENT_…; the world is running     */
     void     *user;                                 /* handed to the callbacks                   */
 } gomem_options;
 // clang-format on
 
 // Optional: sets what the first use would take from the environment. May be repeated; fields left 0
-// keep their value. False with errno: EALREADY (a field that cannot change any more differs), EINVAL,
-// ENOMEM. Any thread.
+// keep their value. False with errno: EALREADY (a field that cannot change any more differs),
+// EINVAL, ENOMEM. Any thread.
 GOMEM_DEF bool gomem_init(const gomem_options *options);
 
 // Gives everything back. No other thread may use gomem meanwhile; every pointer is void afterwards:
 // freeing one does nothing, allocating returns NULL with ESHUTDOWN until the next gomem_init.
 GOMEM_DEF void gomem_shutdown(void);
 
-// pthread_create(pthread_t *thread, const pthread_attr_t *attr, fn, arg), and the new thread is attached
-// before fn runs; arg is kept alive until then. Returns pthread_create's error number.
+// pthread_create(pthread_t *thread, const pthread_attr_t *attr, fn, arg), and the new thread is
+// attached before fn runs; arg is kept alive until then. Returns pthread_create's error number.
 GOMEM_DEF int gomem_thread_create(void *thread, const void *attr, void *(*fn)(void *), void *arg);
 
-// Makes the calling thread known to the collector. Implied by its first allocation; needed as the first
-// statement of a thread that is only given collected pointers. False: ENOMEM. About 20 us.
+// Makes the calling thread known to the collector. Implied by its first allocation; needed as the
+// first statement of a thread that is only given collected pointers. False: ENOMEM. About 20 us.
 GOMEM_DEF bool gomem_thread_attach(void);
 
 // Gives the thread's caches back at once. Implied by the end of the thread.
 GOMEM_DEF void gomem_thread_detach(void);
 
-// Between begin and end the thread touches no collected memory (around poll, read, cond_wait): it is
-// scanned where it stands and never signalled. Nests. Manual memory may be used inside; GOMEM_NEW there
-// is misuse. About 20 ns.
+// Between begin and end the thread touches no collected memory (around poll, read, cond_wait): it
+// is scanned where it stands and never signalled. Nests. Manual memory may be used inside;
+// GOMEM_NEW there is misuse. About 20 ns.
 GOMEM_DEF void gomem_blocking_begin(void);
 GOMEM_DEF void gomem_blocking_end(void);
 
 /* ---- memory of either heap ------------------------------------------------------------------ */
 
-// Frees any object of a gomem heap, or does nothing for NULL. Optional for collected objects. Panics
-// for what is not the start of a live object. Any thread; 2 ns for manual objects.
+// Frees any object of a gomem heap, or does nothing for NULL. Optional for collected objects.
+// Panics for what is not the start of a live object. Any thread; 2 ns for manual objects.
 GOMEM_DEF void gomem_free(void *p);
 
-// Keeps p's kind (NULL: manual); the grown part is zeroed for collected kinds; on failure NULL, ENOMEM
-// and p stays valid. Size 0 gives a unique pointer. In place where the class or the free pages behind
-// the object allow it.
+// Keeps p's kind (NULL: manual); the grown part is zeroed for collected kinds; on failure NULL,
+// ENOMEM and p stays valid. Size 0 gives a unique pointer. In place where the class or the free
+// pages behind the object allow it.
 GOMEM_DEF void *gomem_realloc(void *p, size_t size) GOMEM_I_SIZED(2);
 
 // As gomem_free; size is a hint that saves nothing here and costs nothing when wrong.
@@ -317,10 +317,10 @@ GOMEM_DEF size_t gomem_usable_size(const void *p);
 // called in a signal handler.
 GOMEM_DEF void *gomem_base(const void *p);
 
-/* ---- manual heap ------------------------------------------------------------------------------ */
+/* ---- manual heap ---------------------------------------------------------------------------- */
 
-// Not collected, not scanned, not zeroed (except calloc). Aligned to 16 from size 9 up, to 8 below. Size 0
-// gives a unique pointer. NULL with ENOMEM on exhaustion and overflow. Any thread; about 1 ns.
+// Not collected, not scanned, not zeroed (except calloc). Aligned to 16 from size 9 up, to 8 below.
+// Size 0 gives a unique pointer. NULL with ENOMEM on exhaustion and overflow. Any thread; 1 ns.
 GOMEM_DEF void *gomem_malloc(size_t size) GOMEM_I_MALLOC GOMEM_I_SIZED(1);
 GOMEM_DEF void *gomem_calloc(size_t n, size_t size) GOMEM_I_MALLOC GOMEM_I_SIZED(1, 2);
 
@@ -331,14 +331,14 @@ GOMEM_DEF void *gomem_aligned_alloc(size_t align, size_t size) GOMEM_I_MALLOC GO
 GOMEM_DEF char *gomem_strdup(const char *s) GOMEM_I_MALLOC;
 GOMEM_DEF char *gomem_strndup(const char *s, size_t n) GOMEM_I_MALLOC;
 
-/* ---- memstats --------------------------------------------------------------------------------- */
+/* ---- memstats ------------------------------------------------------------------------------- */
 
 // clang-format off
 typedef struct gomem_class_stats { uint64_t size, mallocs, frees; } gomem_class_stats;
-typedef struct gomem_memstats {                     /* Go's MemStats, field for field; bytes unless said */
+typedef struct gomem_memstats {                     /* Go's MemStats by field; bytes unless said */
     uint64_t size, version;                         /* size: set by the caller to sizeof *m      */
     uint64_t alloc, total_alloc;                    /* in live or cached objects; ever allocated */
-    uint64_t sys;                                   /* obtained from the system, heap and metadata */
+    uint64_t sys;                                   /* from the system, heap and metadata        */
     uint64_t lookups;                               /* 0, as in Go                               */
     uint64_t mallocs, frees;                        /* counts                                    */
     uint64_t heap_alloc, heap_sys, heap_idle, heap_inuse, heap_released;
@@ -347,33 +347,34 @@ typedef struct gomem_memstats {                     /* Go's MemStats, field for 
     uint64_t mspan_inuse, mspan_sys, mcache_inuse, mcache_sys, buck_hash_sys, gc_sys, other_sys;
     uint64_t next_gc, last_gc;                      /* heap goal; ns since 1970, 0: never        */
     uint64_t pause_total_ns;
-    uint64_t pause_ns[256], pause_end[256];         /* ring; the latest is at (num_gc + 255) % 256 */
+    uint64_t pause_ns[256], pause_end[256];         /* ring; the latest: at (num_gc + 255) % 256 */
     uint64_t num_gc, num_forced_gc;
     double   gc_cpu_fraction;
     uint64_t enable_gc, debug_gc;
     gomem_class_stats by_size[GOMEM_CLASSES + 1];   /* [0]: large objects                        */
     uint64_t threads, collector, rounds, dirty_pages;
-    uint64_t pause_p50_ns, pause_p99_ns, pause_p999_ns, pause_max_ns;   /* of the last 256 at most */
+    uint64_t pause_p50_ns, pause_p99_ns, pause_p999_ns, pause_max_ns; /* of the last 256         */
 } gomem_memstats;
 // clang-format on
 
-// Fills m up to the size that the caller set. Collected kinds are exact as of the last refill of each
-// thread; manual memory counts what crosses a magazine exchange, and alloc includes what caches hold.
-// Any thread; microseconds.
+// Fills m up to the size that the caller set. Collected kinds are exact as of the last refill of
+// each thread; manual memory counts what crosses a magazine exchange, and alloc includes what
+// caches hold. Any thread; microseconds.
 GOMEM_DEF void gomem_read_memstats(gomem_memstats *m);
 
 // All invariants of the heap, with the threads stopped; false and one line that says what broke.
 GOMEM_DEF bool gomem_verify(void);
 
-// Collects, trims caches (of others at their next slow path), gives free pages back; returns the bytes.
+// Collects, trims caches (of others at their next slow path), gives free pages back: how many
+// bytes.
 GOMEM_DEF size_t gomem_free_os_memory(void);
 
 #if GOMEM_I_COLLECTOR
-/* ---- collected heap ----------------------------------------------------------------------------- */
+/* ---- collected heap ------------------------------------------------------------------------- */
 
 // clang-format off
 typedef struct gomem_marker gomem_marker;
-typedef struct gomem_field { uint32_t offset, words; } gomem_field;  /* words 0: to the object's end */
+typedef struct gomem_field { uint32_t offset, words; } gomem_field; /* words 0: to the end       */
 typedef struct gomem_type {                         /* made by GOMEM_TYPE and its family         */
     const char *name;                               /* the C type's name                         */
     size_t size, align;                             /* of one element                            */
@@ -384,8 +385,8 @@ typedef struct gomem_type {                         /* made by GOMEM_TYPE and it
 } gomem_type;
 // clang-format on
 
-// Zeroed; scanned conservatively. NULL with ENOMEM on exhaustion and overflow (an emergency collection
-// has been tried). Aligned to 16 from size 9 up, to 8 below. Any thread.
+// Zeroed; scanned conservatively. NULL with ENOMEM on exhaustion and overflow (an emergency
+// collection has been tried). Aligned to 16 from size 9 up, to 8 below. Any thread.
 GOMEM_DEF void *gomem_new(size_t size) GOMEM_I_SIZED(1);
 
 // Zeroed; holds no pointers, is never scanned.
@@ -403,7 +404,7 @@ GOMEM_DEF char *gomem_new_string(const char *s, size_t n) __attribute__((warn_un
 // In a mark procedure: p, which may point anywhere, keeps its object alive.
 GOMEM_DEF void gomem_mark(gomem_marker *m, const void *p);
 
-/* ---- collector ------------------------------------------------------------------------------------ */
+/* ---- collector ------------------------------------------------------------------------------ */
 
 GOMEM_DEF void gomem_gc(void);       // a full cycle, done when it returns
 GOMEM_DEF bool gomem_gc_start(void); // asks for a cycle, returns at once; false: held or off
@@ -421,8 +422,8 @@ GOMEM_DEF bool gomem_add_stack(const void *lo, const void *hi);
 GOMEM_DEF bool gomem_remove_stack(const void *lo);
 GOMEM_DEF void gomem_stack_parked(const void *lo, const void *sp);
 
-// Calls fn for each live object of t (NULL: of all collected kinds) with the world running; objects born
-// meanwhile may be missed; fn false ends it. Returns how many it called.
+// Calls fn for each live object of t (NULL: of all collected kinds) with the world running; objects
+// born meanwhile may be missed; fn false ends it. Returns how many it called.
 GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, void *user),
                             void *user);
 
@@ -430,15 +431,15 @@ GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, vo
 GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size);
 #endif
 
-/* ---- inlined fast paths: internals, not to be used by name ------------------------------------------ */
+/* ---- inlined fast paths: internals, not to be used by name ---------------------------------- */
 
 // clang-format off
-typedef struct gomem_i_run { uintptr_t cursor, end; } gomem_i_run;   /* free slots [cursor, end)     */
+typedef struct gomem_i_run { uintptr_t cursor, end; } gomem_i_run; /* free slots [cursor, end)   */
 typedef struct gomem_i_cache {                      /* what a thread's fast paths touch          */
     void **top[GOMEM_CLASSES + 1];                  /* loaded magazine: its topmost object       */
     uintptr_t base, size;                           /* the heap's range; size 0: always go slow  */
     const uint32_t *desc;                           /* page descriptors                          */
-    const uint32_t *attention;                      /* nonzero: a stop is pending or the gate closed */
+    const uint32_t *attention;                      /* nonzero: a stop pending, or a closed gate */
     uint32_t depth;                                 /* library sections entered                  */
     uint32_t blocked;                               /* blocking regions entered                  */
     uint32_t ranks;                                 /* locks held, a bit per rank (check level 2) */
@@ -488,8 +489,8 @@ static const uint8_t gomem_i_class128[249] GOMEM_I_UNUSED = {
 };
 // clang-format on
 
-// The smallest class that is large enough and a multiple of align; 0: none (large, or align above 16).
-// Folded to a constant where size and align are constants.
+// The smallest class that is large enough and a multiple of align; 0: none (large, or align above
+// 16). Folded to a constant where size and align are constants.
 GOMEM_I_INLINE unsigned gomem_i_class(size_t size, size_t align) {
     if (GOMEM_I_UNLIKELY(align > 16)) return 0;
     if (GOMEM_I_LIKELY(size <= 1024)) {
@@ -500,8 +501,8 @@ GOMEM_I_INLINE unsigned gomem_i_class(size_t size, size_t align) {
     return gomem_i_class128[(size - 1024 + 127) >> 7];
 }
 
-// Manual allocation: pop the loaded magazine. Slot 0 below its objects is NULL, so the test for an empty
-// magazine is the test of the value.
+// Manual allocation: pop the loaded magazine. Slot 0 below its objects is NULL, so the test for an
+// empty magazine is the test of the value.
 GOMEM_I_INLINE void *gomem_i_take(size_t size, size_t align) {
     unsigned c = gomem_i_class(size, align);
     if (GOMEM_I_CHECK || GOMEM_I_UNLIKELY(!c)) return gomem_i_malloc_slow(size, align);
@@ -514,7 +515,7 @@ GOMEM_I_INLINE void *gomem_i_take(size_t size, size_t align) {
     return p;
 }
 
-// Manual free: push to the caller's magazine when the page says that p is a manual object of this class.
+// Manual free: push to the caller's magazine when the page says that p is manual, of this class.
 GOMEM_I_INLINE void gomem_i_give(void *p, size_t size, size_t align) {
     unsigned c = gomem_i_class(size, align);
     gomem_i_cache *t = GOMEM_I_TLS;
@@ -655,10 +656,10 @@ GOMEM_I_INLINE void gomem_i_keep_alive(const volatile void *p) {
 }
 #endif
 
-/* ---- macros ------------------------------------------------------------------------------------------- */
+/* ---- macros --------------------------------------------------------------------------------- */
 
-// Manual, inlined, class known at compile time. GOMEM_FREE: NULL or any gomem object; inlined when p is
-// a manual object of T's class, else gomem_free.
+// Manual, inlined, class known at compile time. GOMEM_FREE: NULL or any gomem object; inlined when
+// p is a manual object of T's class, else gomem_free.
 #define GOMEM_MALLOC(T)       ((T *)gomem_i_take(sizeof(T), GOMEM_I_ALIGNOF(T)))
 #define GOMEM_MALLOC_N(T, n)  ((T *)gomem_i_take_n((uintmax_t)(n), sizeof(T), GOMEM_I_ALIGNOF(T)))
 #define GOMEM_FREE(T, p)      gomem_i_give((1 ? (p) : (T *)0), sizeof(T), GOMEM_I_ALIGNOF(T))
@@ -669,7 +670,8 @@ GOMEM_I_INLINE void gomem_i_keep_alive(const volatile void *p) {
 #define GOMEM_NEW(T)             ((T *)gomem_i_new(sizeof(T), GOMEM_I_ALIGNOF(T), 0u))
 #define GOMEM_NEW_NOSCAN(T)      ((T *)gomem_i_new(sizeof(T), GOMEM_I_ALIGNOF(T), GOMEM_NOSCAN))
 #define GOMEM_NEW_TYPED(T, type) ((T *)gomem_i_new_typed((type), sizeof(T), GOMEM_I_ALIGNOF(T)))
-#define GOMEM_MAKE(T, n)         ((T *)gomem_i_make((uintmax_t)(n), sizeof(T), GOMEM_I_ALIGNOF(T), 0u))
+#define GOMEM_MAKE(T, n)                                                                           \
+    ((T *)gomem_i_make((uintmax_t)(n), sizeof(T), GOMEM_I_ALIGNOF(T), 0u))
 #define GOMEM_MAKE_NOSCAN(T, n) \
     ((T *)gomem_i_make((uintmax_t)(n), sizeof(T), GOMEM_I_ALIGNOF(T), GOMEM_NOSCAN))
 #define GOMEM_MAKE_TYPED(T, type, n) ((T *)gomem_i_make_typed((type), (uintmax_t)(n), sizeof(T)))
@@ -682,8 +684,8 @@ GOMEM_I_INLINE void gomem_i_keep_alive(const volatile void *p) {
 #define GOMEM_NEW_FLEX_TYPED(T, type, tail, n) \
     ((T *)gomem_i_make_flex_typed((type), GOMEM_I_FLEX(T, tail, n)))
 
-// GOMEM_TYPE(name, T, field, …) at file scope: these fields (up to 64, arrays too) are T's pointers.
-// GOMEM_TYPE_FLEX(name, T, tail, field, …): from tail on all words are pointers too; no field is fine.
+// GOMEM_TYPE(name, T, field, …) at file scope: these fields (at most 64, arrays too) are pointers.
+// GOMEM_TYPE_FLEX(name, T, tail, field, …): all words from tail on too; no field is fine.
 // GOMEM_TYPE_MARK(name, T, fn): fn calls gomem_mark for each pointer; it runs on collector threads.
 #define GOMEM_I_PROVE(c) (0 * sizeof(char[(c) ? 1 : -1]))
 #define GOMEM_I_FIELD(T, f)                                                                 \
@@ -707,7 +709,8 @@ GOMEM_I_INLINE void gomem_i_keep_alive(const volatile void *p) {
     GOMEM_I_F28, GOMEM_I_F27, GOMEM_I_F26, GOMEM_I_F25, GOMEM_I_F24, GOMEM_I_F23, GOMEM_I_F22, \
     GOMEM_I_F21, GOMEM_I_F20, GOMEM_I_F19, GOMEM_I_F18, GOMEM_I_F17, GOMEM_I_F16, GOMEM_I_F15, \
     GOMEM_I_F14, GOMEM_I_F13, GOMEM_I_F12, GOMEM_I_F11, GOMEM_I_F10, GOMEM_I_F9, GOMEM_I_F8, \
-    GOMEM_I_F7, GOMEM_I_F6, GOMEM_I_F5, GOMEM_I_F4, GOMEM_I_F3, GOMEM_I_F2, GOMEM_I_F1, 0)(T, __VA_ARGS__))
+    GOMEM_I_F7, GOMEM_I_F6, GOMEM_I_F5, GOMEM_I_F4, GOMEM_I_F3, GOMEM_I_F2, GOMEM_I_F1,            \
+    0)(T, __VA_ARGS__))
 #define GOMEM_I_F1(T, f) GOMEM_I_FIELD(T, f)
 #define GOMEM_I_F2(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F1(T, __VA_ARGS__)
 #define GOMEM_I_F3(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F2(T, __VA_ARGS__)
@@ -783,7 +786,8 @@ GOMEM_I_INLINE void gomem_i_keep_alive(const volatile void *p) {
     GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, \
     GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, \
     GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, \
-    GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T1, 0)(T, __VA_ARGS__))
+    GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T1,            \
+    0)(T, __VA_ARGS__))
 // clang-format on
 #define GOMEM_I_TYPE(name, T, fn, ...)                                                       \
     static const gomem_field name##_fields[] GOMEM_I_UNUSED = {__VA_ARGS__};                 \
@@ -804,8 +808,8 @@ GOMEM_I_INLINE void gomem_i_keep_alive(const volatile void *p) {
 // Keeps p's object alive up to here, whatever the optimiser does.
 #define GOMEM_KEEP_ALIVE(p) gomem_i_keep_alive(p)
 
-// *(slot) = (value) for slots of pointer type and uintptr_t: plain stores with a stop-the-world collector.
-// _ATOMIC releases; EXCHANGE returns the old value; CAS(slot, &expected, value) as C11's strong one.
+// *(slot) = (value) for slots of pointer type and uintptr_t: plain, since the collector stops all.
+// _ATOMIC releases; EXCHANGE returns the old value; CAS(slot, &expected, value): C11's strong one.
 #if defined(__cplusplus)
 template <class T> struct gomem_i_same { typedef T type; };
 template <class P> GOMEM_I_INLINE const volatile void *gomem_i_bits(P *value) { return value; }
@@ -908,7 +912,7 @@ GOMEM_I_INLINE bool gomem_i_never(uintptr_t a, uintptr_t b) { return a != b; }
 
 #if !defined(SA_RESTART) || !defined(MAP_PRIVATE) || !defined(CLOCK_MONOTONIC)
 #error \
-    "gomem.h: a system header was included before it in strict -std=c11: include gomem.h first, or compile with -D_GNU_SOURCE"
+    "gomem.h: in strict -std=c11 include it before system headers, or compile with -D_GNU_SOURCE"
 #endif
 
 /* ==========================================================================================
@@ -917,8 +921,8 @@ GOMEM_I_INLINE bool gomem_i_never(uintptr_t a, uintptr_t b) { return a != b; }
  * OWNS        nothing: pure functions and one table of messages
  * WHY         Atomics carry their order in the name, so that a reader sees at the call site what is
  *             promised; they are macros because C has no other way to be generic over the type.
- *             Text is formatted here and not by printf: a line may be made at any depth, in a signal
- *             handler's shadow or with no memory left.
+ *             Text is formatted here and not by printf: a line may be made at any depth, in a
+ *             signal handler's shadow or with no memory left.
  */
 #define GM_NOINLINE __attribute__((noinline))
 #define GM_COLD     __attribute__((noinline, cold))
@@ -949,7 +953,7 @@ GOMEM_I_INLINE bool gomem_i_never(uintptr_t a, uintptr_t b) { return a != b; }
 // What reads memory conservatively reads words that other tools did not see being written.
 #if GM_HAS_ATTRIBUTE(disable_sanitizer_instrumentation)
 #define GM_NO_SANITIZE                                            \
-    __attribute__((no_sanitize("address", "memory", "undefined"), \
+    __attribute__((no_sanitize("address", "thread", "memory", "undefined"), \
                    disable_sanitizer_instrumentation))
 #elif defined(__clang__)
 #define GM_NO_SANITIZE __attribute__((no_sanitize("address", "thread", "memory", "undefined")))
@@ -977,11 +981,14 @@ GOMEM_I_INLINE bool gomem_i_never(uintptr_t a, uintptr_t b) { return a != b; }
 #define gm_or_rlx(p, v)      __atomic_fetch_or((p), (v), __ATOMIC_RELAXED)
 #define gm_or_acqrel(p, v)   __atomic_fetch_or((p), (v), __ATOMIC_ACQ_REL)
 #define gm_and_rlx(p, v)     __atomic_fetch_and((p), (v), __ATOMIC_RELAXED)
+#define gm_swap_rlx(p, v)    __atomic_exchange_n((p), (v), __ATOMIC_RELAXED)
 #define gm_swap_acqrel(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL)
 #define gm_cas_acqrel(p, old, v) \
     __atomic_compare_exchange_n((p), (old), (v), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 #define gm_cas_seq(p, old, v) \
     __atomic_compare_exchange_n((p), (old), (v), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
+#define gm_fence_acq()    __atomic_thread_fence(__ATOMIC_ACQUIRE)
+#define gm_fence_rel()    __atomic_thread_fence(__ATOMIC_RELEASE)
 #define gm_signal_fence() __atomic_signal_fence(__ATOMIC_SEQ_CST)
 
 #define GM_MIN(a, b)      ((a) < (b) ? (a) : (b))
@@ -995,9 +1002,9 @@ GOMEM_I_INLINE bool gomem_i_never(uintptr_t a, uintptr_t b) { return a != b; }
 // A broken invariant: checked from level 1 on, and never with side effects.
 #define gm_assert(c) (GOMEM_I_CHECK ? GOMEM_ASSERT(c) : (void)0)
 
-// ThreadSanitizer cannot see that a stop signal orders. What it orders is said here: the sections of a
-// stopped thread come before what the collector does, and that before the thread's next section; memory
-// that a cycle freed has no history.
+// ThreadSanitizer cannot see that a stop signal orders. What it orders is said here: the sections
+// of a stopped thread come before what the collector does, and that before the thread's next
+// section; memory that a cycle freed has no history.
 extern void __tsan_acquire(void *address) __attribute__((weak));
 extern void __tsan_release(void *address) __attribute__((weak));
 extern void __tsan_java_init(uintptr_t start, uintptr_t size) __attribute__((weak));
@@ -1138,11 +1145,11 @@ GM_COLD GM_PRIVATE void gm_base_broken(const char *what, int line) {
  * OWNS        nothing; one block per platform
  * CALLS       base
  * WHY         Everything that the kernel or libc does for us goes through here, and through a seam
- *             macro that tests use to make each call fail. Functions that only GNU modes declare are
- *             declared here under names of our own, bound to the libc's by label: so it does not matter
- *             which system headers came before, or in which mode.
+ *             macro that tests use to make each call fail. Functions that only GNU modes declare
+ *             are declared here under names of our own, bound to the libc's by label: so it does
+ *             not matter which system headers came before, or in which mode.
  *             Discarding is MADV_DONTNEED: memory falls at once and reads as zero; MADV_FREE was
- *             dropped since RSS does not fall until there is pressure, which users report as a leak.
+ *             dropped since RSS does not fall until there is pressure: users report that as a leak.
  */
 #if !defined(MAP_ANONYMOUS)
 #define MAP_ANONYMOUS 0x20
@@ -1173,13 +1180,15 @@ extern int gm_libc_attr_getstack(const pthread_attr_t *, void **,
 
 // clang-format off
 #if !defined(GOMEM_MMAP)
-#define GOMEM_MMAP(addr, size, prot, flags, fd, offset) mmap((addr), (size), (prot), (flags), (fd), (offset))
+#define GOMEM_MMAP(addr, size, prot, flags, fd, offset) \
+    mmap((addr), (size), (prot), (flags), (fd), (offset))
 #endif
 #if !defined(GOMEM_MUNMAP)
 #define GOMEM_MUNMAP(addr, size) munmap((addr), (size))
 #endif
 #if !defined(GOMEM_MREMAP)
-#define GOMEM_MREMAP(addr, size, new_size, flags, to) gm_libc_mremap((addr), (size), (new_size), (flags), (to))
+#define GOMEM_MREMAP(addr, size, new_size, flags, to) \
+    gm_libc_mremap((addr), (size), (new_size), (flags), (to))
 #endif
 #if !defined(GOMEM_MPROTECT)
 #define GOMEM_MPROTECT(addr, size, prot) mprotect((addr), (size), (prot))
@@ -1197,8 +1206,12 @@ extern int gm_libc_attr_getstack(const pthread_attr_t *, void **,
 #define GOMEM_PTHREAD_CREATE(thread, attr, fn, arg) gm_os_next_create((thread), (attr), (fn), (arg))
 extern void *gm_libc_dlsym(void *, const char *) __asm__("dlsym");
 // The pthread_create behind the one that the override defines.
-GM_PRIVATE int gm_os_next_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *), void *arg) {
-    union { void *object; int (*function)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *); } next;
+GM_PRIVATE int gm_os_next_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
+                                 void *arg) {
+    union {
+        void *object; // as dlsym returns it
+        int (*function)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    } next;
     next.object = gm_libc_dlsym((void *)-1L, "pthread_create"); // RTLD_NEXT
     return next.object ? next.function(thread, attr, fn, arg) : EAGAIN;
 }
@@ -1297,8 +1310,8 @@ GM_PRIVATE unsigned gm_os_processors(void) {
     return n ? n : 1;
 }
 
-// Every thread of the process has passed a full fence when this returns. Without membarrier, taking access
-// to a page away reaches all processors the same way (x86-64).
+// Every thread of the process has passed a full fence when this returns. Without membarrier, taking
+// access to a page away reaches all processors the same way (x86-64).
 GM_PRIVATE void gm_os_fence_all(void) {
     (void)GOMEM_SYSCALL(SYS_membarrier, GM_MEMBARRIER_REGISTER, 0, 0);
     if (GOMEM_SYSCALL(SYS_membarrier, GM_MEMBARRIER_EXPEDITED, 0, 0) == 0) return;
@@ -1310,8 +1323,8 @@ GM_PRIVATE void gm_os_fence_all(void) {
     (void)munmap(page, size);
 }
 
-// Reads memory of this process that may not be there. Returns the bytes read from the start. Where the
-// system call itself is refused, memory is read as it is.
+// Reads memory of this process that may not be there. Returns the bytes read from the start. Where
+// the system call itself is refused, memory is read as it is.
 GM_NO_SANITIZE GM_PRIVATE size_t gm_os_read_foreign(void *to, uintptr_t from, size_t size) {
     struct {
         void *base;
@@ -1355,8 +1368,8 @@ GM_PRIVATE bool gm_os_stack(uintptr_t *lo, uintptr_t *hi) {
     return done;
 }
 
-// What a thread that stops by itself saves: callee-saved registers and its stack pointer. Caller-saved
-// ones, vectors among them, are dead or spilled at any call.
+// What a thread that stops by itself saves: callee-saved registers and its stack pointer.
+// Caller-saved ones, vectors among them, are dead or spilled at any call.
 struct gm_registers {
     uintptr_t word[24]; // registers, then unused
     uintptr_t sp;       // the stack pointer at the time
@@ -1387,8 +1400,8 @@ GM_ALWAYS void gm_os_spill(struct gm_registers *r) {
 _Static_assert(offsetof(struct gm_registers, sp) == 24 * sizeof(uintptr_t),
                "gm_os_spill stores sp behind word");
 
-// The stack pointer of the code that a signal interrupted, and its alternate stack, from the kernel's
-// frame: {flags, link, stack {sp, flags, size}, registers …}, which no libc changes.
+// The stack pointer of the code that a signal interrupted, and its alternate stack, from the
+// kernel's frame: {flags, link, stack {sp, flags, size}, registers …}, which no libc changes.
 struct gm_interrupted {
     uintptr_t sp;       // of the interrupted code
     uintptr_t alt_lo;   // alternate stack as the thread has set it, 0: none
@@ -1427,8 +1440,8 @@ GM_ALWAYS uintptr_t gm_os_thread_pointer(void) {
 typedef void gm_handler(int signal, siginfo_t *info, void *context);
 
 #if GM_TSAN && defined(__x86_64__)
-// ThreadSanitizer delays signals until the thread makes a call that it intercepts: a loop would never
-// stop. The handler is installed past it.
+// ThreadSanitizer delays signals until the thread makes a call that it intercepts: a loop would
+// never stop. The handler is installed past it.
 extern void gm_os_restorer(void);
 __asm__(".text\n.type gm_os_restorer,@function\ngm_os_restorer:\n\tmovq $15, %rax\n\tsyscall\n");
 GM_PRIVATE bool gm_os_handle(int signal, gm_handler *handler) {
@@ -1484,15 +1497,16 @@ GM_PRIVATE void gm_os_unblock(int signal) {
  * OWNS        depth, blocked and ranks of the thread's cache
  * CALLS       base os
  * ORDER       *attention is set by world (seq), read here after depth has changed; see Y2
- * INVARIANTS  Y1  in a section (depth > 0) a thread is not stopped, and calls nothing that may block on
- *                 a lock that is not ours, and no user code
- *             Y2  a thread leaves its section before it looks at attention: whoever sets attention and
- *                 signals the thread finds it out of the section, or it finds attention set
- *             Y3  a lock is held in a section only, but for those of world and gc; its rank is its room's
- *                 place in the file; the holder of a lock takes only locks of rooms above
- * WHY         A section costs two stores and two loads of lines that are in the cache anyway; a mutex
- *             of libc here would let fork and signals meet its hidden state. Y2 needs no fence on the
- *             thread's side: the signal itself orders (stop), or the gate's owner fences all (fork).
+ * INVARIANTS  Y1  in a section (depth > 0) a thread is not stopped, and calls nothing that may
+ *                 block on a lock that is not ours, and no user code
+ *             Y2  a thread leaves its section before it looks at attention: whoever sets attention
+ *                 and signals the thread finds it out of the section, or it finds attention set
+ *             Y3  a lock is held in a section only, but for those of world and gc; its rank is its
+ *                 room's place in the file; the holder of a lock takes only locks of rooms above
+ * WHY         A section costs two stores and two loads of lines that are in the cache anyway; a
+ *             mutex of libc here would let fork and signals meet its hidden state. Y2 needs no
+ *             fence on the thread's side: the signal itself orders (stop), or the gate's owner
+ *             fences all (fork).
  */
 enum gm_rank { // outermost first, rooms from the end of the file to its start
     GM_RANK_INIT,
@@ -1557,8 +1571,8 @@ GM_COLD GM_PRIVATE void gm_sync_lock_slow(struct gm_lock *l) {
     if (me && gm_load_rlx(&l->owner) == me) gm_sync_reentered(); // our own stores come in order
     for (int i = 0; i < 100; i++) {
         uint32_t zero = 0;
-        if (!gm_load_rlx(&l->word) && gm_cas_acqrel(&l->word, &zero, 1u))
-            return; // pairs with unlock's swap
+        // pairs with unlock's swap
+        if (!gm_load_rlx(&l->word) && gm_cas_acqrel(&l->word, &zero, 1u)) return;
         gm_os_pause();
     }
     while (gm_swap_acqrel(&l->word, 2u)) gm_os_wait(&l->word, 2, 0); // pairs with unlock's swap
@@ -1567,8 +1581,8 @@ GM_COLD GM_PRIVATE void gm_sync_lock_slow(struct gm_lock *l) {
 GM_PRIVATE void gm_sync_lock(struct gm_lock *l) {
     uint32_t zero = 0;
     if (GOMEM_I_CHECK >= 2) gm_sync_rank(l, true);
-    if (GOMEM_I_UNLIKELY(!gm_cas_acqrel(&l->word, &zero, 1u)))
-        gm_sync_lock_slow(l);                        // pairs with unlock's swap
+    // pairs with unlock's swap: what its holder did is seen
+    if (GOMEM_I_UNLIKELY(!gm_cas_acqrel(&l->word, &zero, 1u))) gm_sync_lock_slow(l);
     gm_store_rlx(&l->owner, gm_os_thread_pointer()); // only a handler of this thread compares
 }
 
@@ -1595,8 +1609,9 @@ GM_PRIVATE void gm_sync_unlock(struct gm_lock *l) {
  * CALLS       base
  * INVARIANTS  T1  counters only grow; what is live is the difference of two of them
  * WHY         A thread's shard is written by its thread alone, at refills and exchanges, with plain
- *             relaxed stores; readers add the shards up. Shards stay with their records when threads
- *             end, so nothing has to be handed over. Threads without a record use the shared shard.
+ *             relaxed stores; readers add the shards up. Shards stay with their records when
+ *             threads end, so nothing has to be handed over. Threads without a record use the
+ *             shared shard.
  */
 struct gm_shard {                        // atomic: rlx; owner: thread (the shared one: gm_add_rlx)
     uint64_t mallocs[GOMEM_CLASSES + 1]; // collected objects by class; [0] large
@@ -1633,13 +1648,15 @@ GM_INLINE void gm_stats_shared(uint64_t *counter, uint64_t n) { (void)gm_add_rlx
  * ==========================================================================================
  * OWNS        gm_sizes_table (const)
  * CALLS       base
- * INVARIANTS  Z1  offset x magic >> 32 is offset / size for every offset in a span, and its lower half is
- *                 less than magic exactly where offset is a multiple of size
+ * INVARIANTS  Z1  offset x magic >> 32 is offset / size for every offset in a span, and its lower
+ *                 half is less than magic exactly where offset is a multiple of size
  *             Z2  a span has 8 to 1024 slots, and a tail of at most 1.5 % where pages allow
- *             Z3  objects of 16 bytes and more: at most 512 slots a page, so bitmaps have a fixed place
- * WHY         Go's 67 sizes, and steps of 16 bytes up to 512 and of 32 up to 1024: the mean waste up to
- *             1 KiB falls from 5.7 % to 2.2 %. Spans hold at least 64 objects up to 1 KiB, so that a span
- *             is taken from the page heap once in 64 allocations or more, and at least 8 above.
+ *             Z3  objects of 16 bytes and more: at most 512 slots a page, so bitmaps have a fixed
+ *                 place
+ * WHY         Go's 67 sizes, and steps of 16 bytes up to 512 and of 32 up to 1024: the mean waste
+ *             up to 1 KiB falls from 5.7 % to 2.2 %. Spans hold at least 64 objects up to 1 KiB, so
+ *             that a span is taken from the page heap once in 64 allocations or more, and at least
+ *             8 above.
  */
 enum { GM_PAGE = 8192, GM_PAGE_SHIFT = 13 };
 
@@ -1651,7 +1668,7 @@ struct gm_class {
 };
 
 #define GM_CLASS(size, pages)                                     \
-    {size, (uint32_t)((((uint64_t)1 << 32) + (size)-1) / (size)), \
+    {size, (uint32_t)((((uint64_t)1 << 32) + (GM_BUG(14) ? 0 : (size)-1)) / (size)), \
      (uint32_t)(pages)*GM_PAGE / (size), pages},
 // clang-format off
 GM_PRIVATE const struct gm_class gm_sizes_table[GOMEM_CLASSES + 1] = {
@@ -1698,20 +1715,21 @@ GM_PRIVATE unsigned gm_sizes_class(size_t size, size_t align) {
  * CALLS       base os sync sizes
  * LOCKS       META (the bump allocator of metadata); the zones are under the heap's lock: _locked
  * INVARIANTS  P1  a page is used, or free and clean (zero, no memory), or free and touched
- *             P2  zone pages count from the zone's end of the reservation; what is mapped is a prefix
+ *             P2  zone pages count from the zone's end of the reservation; what is mapped is a
+ *                 prefix
  *             P3  descriptors of all pages can be read at any time; 0 is free
  *             P4  metadata never lies among objects and is never unmapped while running
  *             P5  hint: no chunk below it has a free page
  * WHY         One reservation makes "is it ours" one subtraction and one compare, and page numbers
- *             small. Kinds that may hold pointers grow up from the bottom, all others down from the top,
- *             so the range that a collector must look at is one interval. The bitmap of a chunk with
- *             its free runs (at the start, longest, at the end) gives address-ordered first fit, which
- *             keeps the far ends free; neighbours coalesce by construction. Bit z of zone 1 is the page
- *             counted from the top, so both zones are one piece of code.
+ *             small. Kinds that may hold pointers grow up from the bottom, all others down from the
+ *             top, so the range that a collector must look at is one interval. The bitmap of a
+ *             chunk with its free runs (at the start, longest, at the end) gives address-ordered
+ *             first fit, which keeps the far ends free; neighbours coalesce by construction. Bit z
+ *             of zone 1 is the page counted from the top, so both zones are one piece of code.
  *
  *             metadata, one reservation, each part committed with the chunks that it describes:
  *             | descriptors 4 | span records 64 | manual bits 128 | collected bits 256 | a page
- *             | chunks of zone 0 | chunks of zone 1 | magazines 512 each | their heads | records … |
+ *             | chunks of zone 0 | chunks of zone 1 | magazines 512 each | heads | records … |
  */
 enum {
     GM_CHUNK_PAGES = 512, // 4 MiB: the unit of commit and of summaries
@@ -1763,8 +1781,8 @@ struct gm_meta {
 
 enum { GM_SPAN_BYTES = 64, GM_MANUAL_BYTES = 128, GM_COLOR_BYTES = 256, GM_HEAD_BYTES = 16 };
 
-struct gm_layout {
-    size_t desc, span, manual, color, chunk, magazine, head, magazines, total;
+struct gm_layout { // offsets of the parts; magazines: how many; total: bytes
+    size_t desc, span, manual, color, chunk, magazine, head, magazines, total; // const
 };
 
 // Bytes of each part of the metadata for a heap of n pages.
@@ -1820,7 +1838,8 @@ GM_PRIVATE unsigned gm_pages_meta_class(size_t size) {
     return k;
 }
 
-// Reserves address space for the records that go with a heap of `heap` bytes, or less where there is less.
+// Reserves address space for the records that go with a heap of `heap` bytes, or less where there
+// is less.
 GM_PRIVATE bool gm_pages_meta_init(struct gm_meta *m, size_t heap) {
     if (m->at) return true;
     m->lock.rank = GM_RANK_META;
@@ -1891,8 +1910,7 @@ GM_ALWAYS size_t gm_pages_first(const struct gm_pages *p, size_t page, uint32_t 
 
 // Publishes n pages as one span: its record and bits are in order before.
 GM_PRIVATE void gm_pages_describe(struct gm_pages *p, size_t page, size_t n, uint32_t kind_class) {
-    __atomic_thread_fence(
-        __ATOMIC_RELEASE); // pairs with the dependent loads of gm_span_find: record first
+    gm_fence_rel(); // pairs with the dependent loads of gm_span_find: record first
     for (size_t i = 0; i < n; i++)
         gm_store_rlx(&p->desc[page + i], kind_class | (uint32_t)GM_MIN(i, (size_t)GM_DESC_FAR)
                                                           << 12);
@@ -1977,8 +1995,8 @@ GM_PRIVATE bool gm_pages_clean_locked(const struct gm_zone *zone, size_t z, size
     return true;
 }
 
-// First fit: the lowest zone page from which n pages are free; SIZE_MAX: none. *tail: free pages at the
-// zone's end.
+// First fit: the lowest zone page from which n pages are free; SIZE_MAX: none. *tail: free pages at
+// the zone's end.
 GM_PRIVATE size_t gm_pages_find_locked(struct gm_zone *zone, size_t n, size_t *tail) {
     size_t carry = 0; // free pages directly before chunk i
     while (zone->hint < zone->mapped && !zone->chunk[zone->hint].most) zone->hint++;
@@ -2000,7 +2018,8 @@ GM_PRIVATE bool gm_pages_map_part(const struct gm_pages *p, char *area, size_t b
     return gm_os_protect(lo, hi, PROT_READ | PROT_WRITE);
 }
 
-// The free chunks at a zone's end leave it, so that the other zone can have them: discarded, that is clean.
+// The free chunks at a zone's end leave it, so that the other zone can have them: discarded, that
+// is clean.
 GM_PRIVATE void gm_pages_retreat_locked(struct gm_pages *p, struct gm_zone *zone) {
     while (zone->mapped && zone->chunk[zone->mapped - 1].first == GM_CHUNK_PAGES) {
         struct gm_chunk *c = &zone->chunk[zone->mapped - 1];
@@ -2066,7 +2085,8 @@ GM_INLINE struct gm_zone *gm_pages_zone(struct gm_pages *p, size_t page) {
 GM_PRIVATE void gm_pages_put_locked(struct gm_pages *p, size_t page, size_t n, bool touched) {
     struct gm_zone *zone = gm_pages_zone(p, page);
     size_t z = gm_pages_place(p, zone, page, n);
-    if (z / GM_CHUNK_PAGES < zone->hint) zone->hint = (uint32_t)(z / GM_CHUNK_PAGES); // P5
+    if (z / GM_CHUNK_PAGES < zone->hint && !GM_BUG(33)) // P5
+        zone->hint = (uint32_t)(z / GM_CHUNK_PAGES);
     gm_pages_mark_locked(p, zone, z, n, false, touched);
     gm_store_rlx(&p->used, p->used - n);
 }
@@ -2095,8 +2115,8 @@ struct gm_idle {
 };
 
 // Takes a run of free and touched pages out, so that it can be discarded without the lock: at least
-// `least` pages, at most 1 MiB or a chunk that is free as a whole, from the far end, cut to whole pages of
-// the system.
+// `least` pages, at most 1 MiB or a chunk that is free as a whole, from the far end, cut to whole
+// pages of the system.
 GM_PRIVATE struct gm_idle gm_pages_pick_locked(struct gm_pages *p, size_t least) {
     size_t unit = GM_MAX(p->os_page / GM_PAGE, (size_t)1), cap = GM_MIB / GM_PAGE;
     for (unsigned which = 0; which < 2; which++) {
@@ -2175,13 +2195,14 @@ GM_PRIVATE const char *gm_pages_verify_locked(struct gm_pages *p) {
  * ==========================================================================================
  * OWNS        struct gm_span, struct gm_color (bits of 64 collected slots)
  * CALLS       base sizes pages
- * ORDER       a record and its bits are written before gm_pages_describe publishes them (rel fence);
- *             readers reach them only through a descriptor
+ * ORDER       a record and its bits are written before gm_pages_describe publishes them (rel
+ *             fence); readers reach them only through a descriptor
  * INVARIANTS  N1  a span's record and bits lie at places computed from its first page's number
  *             N2  slots from `fresh` on were never handed out and are zero
  *             N3  bits beyond count are 0
- * WHY         Bits of the same 64 collected slots lie in 32 bytes: allocated, mark, scanned and freed come
- *             with one cache line, where four bitmaps would take four. Manual spans have one bitmap.
+ * WHY         Bits of the same 64 collected slots lie in 32 bytes: allocated, mark, scanned and
+ *             freed come with one cache line, where four bitmaps would take four. Manual spans have
+ *             one bitmap.
  *
  *             collected bits:  | alloc 64 | mark 64 | scanned 64 | freed 64 |  slots 0-63
  *                              | alloc 64 | mark 64 | scanned 64 | freed 64 |  slots 64-127 …
@@ -2242,7 +2263,8 @@ GM_ALWAYS struct gm_color *gm_span_colors(const struct gm_pages *p, size_t page)
 GM_ALWAYS uint64_t *gm_span_bits(const struct gm_pages *p, size_t page) {
     return (uint64_t *)(void *)(p->manual_area + page * GM_MANUAL_BYTES); // N1
 }
-// Check level 1 and up: manual slots that are free in a cache, where collected spans have their colors.
+// Check level 1 and up: manual slots that are free in a cache, where collected spans have their
+// colors.
 GM_ALWAYS uint64_t *gm_span_cached(const struct gm_pages *p, size_t page) {
     return (uint64_t *)(void *)(p->color_area + page * GM_COLOR_BYTES);
 }
@@ -2299,11 +2321,12 @@ GM_PRIVATE void gm_span_clear_bits(const struct gm_pages *p, const struct gm_spa
  * CALLS       base os sync sizes pages span
  * LOCKS       HEAP, around the page heap only; never while the system is called to give back
  * INVARIANTS  H1  a page given back is out of the page heap (used) while the system discards it
- *             H2  idle pages over a tenth of the used ones + 32 MiB are given back by the thread that
- *                 frees; once there is a collector, its background thread goes on to the heap goal
+ *             H2  idle pages over a tenth of the used ones + 32 MiB are given back by the thread
+ *                 that frees; once there is a collector, its background thread goes on to the heap
+ *                 goal
  * WHY         Bits of a span are cleared and its descriptors written outside the lock: nobody else
- *             knows the pages yet. Give-back is cut to 1 MiB a call, so that another thread's mmap does
- *             not wait long for the kernel's lock.
+ *             knows the pages yet. Give-back is cut to 1 MiB a call, so that another thread's mmap
+ *             does not wait long for the kernel's lock.
  */
 struct gm_heap {
     struct gm_pages pages; //
@@ -2330,8 +2353,8 @@ GM_PRIVATE size_t gm_heap_pages_locked(struct gm_heap *h, unsigned zone, size_t 
     return page + lead;
 }
 
-// A new span: of a class, or (class 0) a large object of `size` bytes. Not yet findable: its descriptors are
-// written by gm_heap_publish. NULL: no memory.
+// A new span: of a class, or (class 0) a large object of `size` bytes. Not yet findable: its
+// descriptors are written by gm_heap_publish. NULL: no memory.
 GM_PRIVATE struct gm_span *gm_heap_take(struct gm_heap *h, unsigned kind, unsigned class,
                                         size_t size, size_t align) {
     struct gm_pages *p = &h->pages;
@@ -2451,7 +2474,8 @@ GM_INLINE void gm_heap_trim(struct gm_heap *h) {
     (void)gm_heap_give_back(h, gm_heap_keep(h), GM_GIVE_LEAST, SIZE_MAX);
 }
 
-// Calls visit for each span in use, in address order, until it returns false. Spans must not come or go.
+// Calls visit for each span in use, in address order, until it returns false. Spans must not come
+// or go.
 GM_PRIVATE void gm_heap_walk(struct gm_heap *h, bool (*visit)(struct gm_span *s, void *arg),
                              void *arg) {
     struct gm_pages *p = &h->pages;
@@ -2478,12 +2502,14 @@ GM_PRIVATE void gm_heap_walk(struct gm_heap *h, bool (*visit)(struct gm_span *s,
  * OWNS        struct gm_central: the spans of one kind and class (and type) that no thread owns
  * CALLS       base sync pages span
  * LOCKS       CENTRAL, held by callers: _locked
- * INVARIANTS  C1  a span is in at most one list of its central; one that is owned, or a manual one that
- *                 is full, is in none
- *             C2  lists of collected spans: partial and full, each swept and not yet swept; which is which
- *                 flips with the sweep generation, so a cycle turns all into "not yet" at once
- * WHY         Manual spans are listed by how full they are: refilling from the fullest lets the others
- *             become empty. Four buckets do; a sorted list was not worth its price at each flush.
+ * INVARIANTS  C1  a span is in at most one list of its central; one that is owned, or a manual one
+ *                 that is full, is in none
+ *             C2  lists of collected spans: partial and full, each swept and not yet swept; which
+ *                 is which flips with the sweep generation, so a cycle turns all into "not yet" at
+ *                 once
+ * WHY         Manual spans are listed by how full they are: refilling from the fullest lets the
+ *             others become empty. Four buckets do; a sorted list was not worth its price at each
+ *             flush.
  */
 enum { GM_LISTS = 4 };
 struct gm_central {
@@ -2546,11 +2572,14 @@ GM_INLINE unsigned gm_central_bucket(const struct gm_span *s) {
  * CALLS       base sync pages central
  * LOCKS       TYPES, then META
  * ORDER       a shape is complete before its slot of the table is set (rel); readers load it (acq)
- * INVARIANTS  D1  types with the same name, size, fields and procedure are one, whichever file they are in
- *             D2  a shape's number never changes meaning while the process lives, also after a shutdown
+ * INVARIANTS  D1  types with the same name, size, fields and procedure are one, whichever file they
+ *                 are in
+ *             D2  a shape's number never changes meaning while the process lives, also after a
+ *                 shutdown
  *             D3  a typed span holds objects of one shape
- * WHY         A span per type needs no header and no bitmap per object for precise marking. Arrays and
- *             flexible objects of a type in other classes are shapes of their own, so they too have runs.
+ * WHY         A span per type needs no header and no bitmap per object for precise marking. Arrays
+ *             and flexible objects of a type in other classes are shapes of their own, so they too
+ *             have runs.
  */
 struct gm_type_record {
     const char *name;            // copy
@@ -2586,8 +2615,7 @@ GM_PRIVATE bool gm_types_init(struct gm_types *t, struct gm_meta *meta) {
 }
 
 GM_INLINE struct gm_shape *gm_types_shape(const struct gm_types *t, uint32_t number) {
-    return gm_load_acq(
-        &t->shape[number]); // pairs with gm_types_new_shape's store: the shape is complete
+    return gm_load_acq(&t->shape[number]); // pairs with the store of who made it: it is complete
 }
 
 GM_PRIVATE unsigned gm_types_hash(const gomem_type *type) {
@@ -2600,7 +2628,7 @@ GM_PRIVATE bool gm_types_same(const struct gm_type_record *r, const gomem_type *
     return r->size == type->size && r->align == type->align && r->nfields == type->nfields &&
            r->mark == type->mark && !strcmp(r->name, type->name) &&
            (!type->nfields ||
-            !memcmp(r->fields, type->fields, type->nfields * sizeof *type->fields));
+            !memcmp(r->fields, type->fields, type->nfields * sizeof *type->fields) || GM_BUG(29));
 }
 
 GM_PRIVATE struct gm_type_record *gm_types_record_locked(struct gm_types *t,
@@ -2676,10 +2704,11 @@ GM_PRIVATE void gm_types_reset(struct gm_types *t) {
  * ==========================================================================================
  * OWNS        struct gm_guard: where lines go, poison
  * CALLS       base sizes pages span
- * INVARIANTS  G1  what is reported is proven from descriptors and bitmaps; the memory is not touched
+ * INVARIANTS  G1  what is reported is proven from descriptors and bitmaps; the memory is not
+ *                 touched
  *             G2  callbacks of the user run outside library sections
- * WHY         One line says what, the pointer, its object, and what to do; a user who reads it should not
- *             need a second one.
+ * WHY         One line says what, the pointer, its object, and what to do; a user who reads it
+ *             should not need a second one.
  */
 struct gm_guard {
     void (*warn)(const char *line, void *user);  // NULL: GOMEM_LOG
@@ -2765,10 +2794,12 @@ GM_COLD GM_PRIVATE void gm_guard_misuse(const struct gm_guard *g, const struct g
  * ==========================================================================================
  * OWNS        struct gm_pacer
  * CALLS       base
- * INVARIANTS  A1  goal = live + (live + stacks + globals) x percent / 100, at least 4 MiB x percent / 100
+ * INVARIANTS  A1  goal = live + (live + stacks + globals) x percent / 100, at least 4 MiB x percent
+ *                 / 100
  *             A2  with a stopping collector the trigger is the goal
- * WHY         Go's formula: the cost of marking what lives, roots included, is paid from growth that is
- *             proportional to it, so collection takes a fixed share of the time whatever the heap's size.
+ * WHY         Go's formula: the cost of marking what lives, roots included, is paid from growth
+ *             that is proportional to it, so collection takes a fixed share of the time whatever
+ *             the heap's size.
  */
 struct gm_pacer {
     int percent;          // of growth; GOMEM_GC_OFF: never. atomic: rlx
@@ -2797,24 +2828,27 @@ GM_PRIVATE void gm_pacer_set(struct gm_pacer *p, size_t live, size_t roots) {
  * >>mark   shade, scan, drain, termination                                         floor 4
  * ==========================================================================================
  * OWNS        struct gm_mark (queue of spans, root jobs, who works), struct gomem_marker per worker
- * CALLS       base os pages span sizes types
- * ORDER       queue: a span's colors are changed before it is pushed (acqrel), read after it is popped.
- *             state: a worker's counters are written before it says that it is idle (acqrel)
- * INVARIANTS  M1  white: mark 0; grey: mark 1, scanned 0; black: both. An object on a marker's stack is
- *                 black already: it is scanned before the marker rests
- *             M2  what is grey and on no stack lies in a span whose queued flag is 1, and each such span is
- *                 in the queue once or is being taken
+ * CALLS       base os sizes pages span types
+ * ORDER       queue: a span's colors are changed before it is pushed (acqrel), read after it is
+ *             popped. state: a worker's counters are written before it says that it is idle
+ *             (acqrel)
+ * INVARIANTS  M1  white: mark 0; grey: mark 1, scanned 0; black: both. An object on a marker's
+ *                 stack is black already: it is scanned before the marker rests
+ *             M2  what is grey and on no stack lies in a span whose queued flag is 1, and each such
+ *                 span is in the queue once or is being taken
  *             M3  a marker is idle only with an empty stack after it saw no job and an empty queue
  *             M4  when all are idle, nothing is grey
- *             M5  with others at work, a worker sets the colors of 64 neighbours late, by one atomic or:
- *                 until then another may scan the same object too; settled before anything is spilled
- *             M5  with others at work, a worker sets the colors of 64 neighbours by one atomic or, late; until
- *                 then another may find the same object and scan it too, which costs time only
- * WHY         Depth-first from a small stack per worker, since a child's span, descriptor and bits are in
- *             the cache of who just touched the parent. What does not fit, or what idle workers may
- *             have, becomes grey again and its span goes to a shared queue: each record has one link,
- *             so no mark stack can overflow, and giving up costs nothing. Large objects and roots are cut
- *             to pieces, which are claimed one by one.
+ *             M5  with others at work, a worker sets the colors of 64 neighbours late, by one
+ *                 atomic or: until then another may scan the same object too; settled before
+ *                 anything is spilled
+ *             M5  with others at work, a worker sets the colors of 64 neighbours by one atomic or,
+ *                 late; until then another may find the same object and scan it too, which costs
+ *                 time only
+ * WHY         Depth-first from a small stack per worker, since a child's span, descriptor and bits
+ *             are in the cache of who just touched the parent. What does not fit, or what idle
+ *             workers may have, becomes grey again and its span goes to a shared queue: each record
+ *             has one link, so no mark stack can overflow, and giving up costs nothing. Large
+ *             objects and roots are cut to pieces, which are claimed one by one.
  *             A lookup touches the descriptor, the class table and one line of colors; the span's
  *             record is read for typed objects only.
  */
@@ -2901,8 +2935,8 @@ GM_PRIVATE void gm_mark_enqueue(struct gm_mark *mark, struct gm_span *s) {
 }
 
 GM_PRIVATE struct gm_span *gm_mark_pop(struct gm_mark *mark) {
-    uint64_t head = gm_load_acq(&mark->queue),
-             next; // pairs with gm_mark_enqueue: its link and colors
+    uint64_t head = gm_load_acq(&mark->queue); // pairs with gm_mark_enqueue: its link and colors
+    uint64_t next;
     struct gm_span *s;
     do {
         if (!(uint32_t)head) return NULL;
@@ -2960,7 +2994,7 @@ GM_COLD GM_PRIVATE void gm_mark_spill(struct gomem_marker *m) {
         struct gm_color *c = &gm_span_colors(p, s->page)[index / 64];
         (void)gm_and_rlx(&c->scanned,
                          ~((uint64_t)1 << index % 64)); // grey; the queue's swap orders it
-        gm_mark_enqueue(m->mark, s);
+        if (!GM_BUG(26)) gm_mark_enqueue(m->mark, s);
     }
     v->top -= n;
     memmove(v->stack, v->stack + n, v->top * sizeof *v->stack);
@@ -2990,8 +3024,9 @@ GM_ALWAYS bool gm_mark_blacken(struct gm_view *v, struct gm_color *c, uint64_t b
     return true;
 }
 
-// Looks a word up. White becomes black; the result is the object to scan, 0: none. A word that is the start
-// of its object, as most are, is taken for it by a branch: the next load then need not wait for the lookup.
+// Looks a word up. White becomes black; the result is the object to scan, 0: none. A word that is
+// the start of its object, as most are, is taken for it by a branch: the next load then need not
+// wait for the lookup.
 GM_ALWAYS uintptr_t gm_mark_reach(struct gomem_marker *m, struct gm_view *v, uintptr_t word,
                                   bool alone) {
     uintptr_t offset = (word & v->mask) - v->base;
@@ -3054,7 +3089,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_fields(struct gomem_marker *m,
                                               const struct gm_type_record *t, uintptr_t start,
                                               size_t size) {
     uintptr_t element = start, end = start + size;
-    for (bool flexible = false; t->nfields && !flexible && element < end; element += t->size)
+    for (bool flexible = GM_BUG(19); t->nfields && !flexible && element < end; element += t->size)
         for (size_t i = 0; i < t->nfields; i++) {
             const gomem_field *f = &t->fields[i];
             if (f->offset >= end - element) continue; // the object was made smaller than its type
@@ -3073,9 +3108,9 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_typed(struct gomem_marker *m, const struc
     else gm_mark_fields(m, t, start, size);
 }
 
-// Scans an object, which is black, depth first: its first pointer is followed at once, the others wait on
-// the stack. Words are read from the last to the first, since children tend to lie behind their parents
-// in the order of the fields.
+// Scans an object, which is black, depth first: its first pointer is followed at once, the others
+// wait on the stack. Words are read from the last to the first, since children tend to lie behind
+// their parents in the order of the fields.
 GM_NO_SANITIZE GM_ALWAYS void gm_mark_follow(struct gomem_marker *m, struct gm_view *v,
                                              uintptr_t object, bool alone) {
     while (object) {
@@ -3138,7 +3173,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_take_large(struct gomem_marker *m, struct
         if (gm_mark_set(&c->scanned, 1, m->alone)) gm_mark_typed(m, s, start, s->size);
         return;
     }
-    size_t pieces = (s->size + GM_PIECE - 1) / GM_PIECE, claimed[4], n = 0;
+    size_t pieces = (s->size + (GM_BUG(18) ? 0 : GM_PIECE - 1)) / GM_PIECE, claimed[4], n = 0;
     for (size_t i = 0; i < pieces && n < 4; i++)
         if (gm_mark_set(&c[i / 64].scanned, (uint64_t)1 << i % 64, m->alone)) claimed[n++] = i;
     if (n == 4) gm_mark_enqueue(m->mark, s);
@@ -3207,7 +3242,8 @@ GM_PRIVATE void gm_mark_foreign(struct gomem_marker *m, uintptr_t start, size_t 
         size_t n = gm_os_read_foreign(m->buffer, start, want);
         if (n) gm_mark_range(m, (uintptr_t)m->buffer, n, flags);
         n = n ? n & ~(size_t)(GM_WORD - 1)
-              : GM_MIN(want, 4096 - start % 4096); // skip what cannot be read
+            : GM_BUG(28) ? size
+                         : GM_MIN(want, 4096 - start % 4096); // skip what cannot be read
         if (!n) n = GM_MIN(want, (size_t)GM_WORD);
         start += n;
         size -= n;
@@ -3236,8 +3272,8 @@ GM_PRIVATE bool gm_mark_rest(struct gomem_marker *m) {
     for (unsigned spins = 0;; spins++) {
         if (s == GM_MARK_DONE) return false;
         if (s >> 16 == (s & 0xffff)) {
-            if (gm_cas_acqrel(&mark->state, &s, GM_MARK_DONE))
-                return false; // pairs with the add above
+            // pairs with the add above: the counters of all
+            if (gm_cas_acqrel(&mark->state, &s, GM_MARK_DONE)) return false;
             continue;
         }
         if ((uint32_t)gm_load_acq(&mark->queue)) { // pairs with gm_mark_enqueue
@@ -3266,7 +3302,7 @@ GM_PRIVATE void gm_mark_work(struct gomem_marker *m) {
         struct gm_span *s;
         while (gm_mark_next_job(m)) {}
         while ((s = gm_mark_pop(m->mark)) != NULL) gm_mark_take(m, s);
-        gm_mark_settle_view(&m->view);
+        if (!GM_BUG(27)) gm_mark_settle_view(&m->view);
     } while (m->alone ? (uint32_t)gm_load_rlx(&m->mark->queue) != 0 : gm_mark_rest(m));
 }
 
@@ -3276,9 +3312,9 @@ GM_PRIVATE void gm_mark_work(struct gomem_marker *m) {
  * OWNS        struct gm_writes
  * CALLS       base
  * INVARIANTS  W1  while armed nobody writes: the source reports 0 pages because there are none
- * WHY         The collector asks three questions of any source: arm, collect, disarm. Here the answer to
- *             the second is a theorem, and the assertion is its proof: the world stays stopped between
- *             the first and the third.
+ * WHY         The collector asks three questions of any source: arm, collect, disarm. Here the
+ *             answer to the second is a theorem, and the assertion is its proof: the world stays
+ *             stopped between the first and the third.
  */
 struct gm_writes {
     uint32_t epoch; // of the stop in which it was armed, 0: not armed. owner: coordinator
@@ -3306,16 +3342,17 @@ GM_PRIVATE void gm_writes_disarm_stopped(struct gm_writes *w) { w->epoch = 0; }
  * >>sweep   marked spans become allocatable again                                  floor 4
  * ==========================================================================================
  * OWNS        struct gm_sweep (the generation)
- * CALLS       base os sync stats pages span sizes heap central guard
+ * CALLS       base os sync stats pages span heap central guard
  * LOCKS       CENTRAL, then HEAP
- * ORDER       bits are rewritten before the span's generation is set (rel); who reads bits loads it (acq)
+ * ORDER       bits are rewritten before the span's generation is set (rel); who reads bits loads it
+ *             (acq)
  * INVARIANTS  S1  each collected span in use is swept exactly once per cycle
  *             S2  nobody allocates from a span that is not swept
  *             S3  an owned span's bits are rewritten, but only its owner gives it up or lists it
  *             R6  live = (swept ? alloc : alloc & mark) & ~freed
- * WHY         alloc := mark & ~freed, and the three other bits become 0: no object is touched, 64 slots
- *             take a few instructions. Sweeping is lazy: by who needs a span of that class, by the
- *             background thread, and before the heap grows.
+ * WHY         alloc := mark & ~freed, and the three other bits become 0: no object is touched, 64
+ *             slots take a few instructions. Sweeping is lazy: by who needs a span of that class,
+ *             by the background thread, and before the heap grows.
  *             span.generation:  G swept · G - 1 being swept · G - 2 not yet;  a cycle adds 2 to G.
  */
 struct gm_sweep {
@@ -3330,8 +3367,8 @@ GM_INLINE unsigned gm_sweep_full(const struct gm_sweep *w, bool swept) {
 }
 
 GM_INLINE bool gm_sweep_swept(const struct gm_sweep *w, const struct gm_span *s) {
-    return gm_load_acq(&s->generation) ==
-           gm_load_rlx(&w->generation); // pairs with gm_sweep_bits: bits are done
+    // pairs with gm_sweep_bits: bits are done
+    return gm_load_acq(&s->generation) == gm_load_rlx(&w->generation);
 }
 
 // Claims a span that is not swept; false: somebody else did.
@@ -3358,8 +3395,7 @@ GM_PRIVATE uint32_t gm_sweep_bits(const struct gm_sweep *w, const struct gm_page
         uint64_t alloc = gm_load_rlx(&c[i].alloc);
         uint64_t mark = gm_load_rlx(&c[i].mark);
         uint64_t freed = gm_load_rlx(&c[i].freed);
-        if (freed)
-            freed = __atomic_exchange_n(&c[i].freed, 0, __ATOMIC_RELAXED); // one bit, one taker
+        if (freed) freed = gm_swap_rlx(&c[i].freed, 0); // one bit, one taker
         uint64_t keep = mark & ~freed, dead = alloc & ~mark & ~freed;
         if (GM_BUG(2)) keep = mark & (mark - 1), dead = 0;
         live += gm_base_popcount(keep);
@@ -3410,8 +3446,8 @@ GM_PRIVATE void gm_sweep_place(const struct gm_sweep *w, struct gm_heap *h, stru
     if (empty) gm_heap_put(h, s);
 }
 
-// Takes a span that is not swept out of its central and sweeps it: partial ones, then full ones. The
-// caller places it. NULL: none is left. (S1)
+// Takes a span that is not swept out of its central and sweeps it: partial ones, then full ones.
+// The caller places it. NULL: none is left. (S1)
 GM_PRIVATE struct gm_span *gm_sweep_next(const struct gm_sweep *w, struct gm_heap *h,
                                          const struct gm_guard *g, struct gm_shard *shared,
                                          struct gm_central *c) {
@@ -3450,14 +3486,13 @@ GM_PRIVATE bool gm_sweep_live(const struct gm_sweep *w, const struct gm_pages *p
     const struct gm_color *c = &gm_span_colors(p, s->page)[index / 64];
     if (index >= s->count) return false;
     for (unsigned i = 0;; i++) {
-        uint32_t generation = gm_load_acq(&s->generation),
-                 now = gm_load_rlx(&w->generation); // pairs with gm_sweep_bits
+        uint32_t generation = gm_load_acq(&s->generation); // pairs with gm_sweep_bits
+        uint32_t now = gm_load_rlx(&w->generation);        // changes in stops only
         uint64_t live = gm_load_rlx(&c->alloc) & ~gm_load_rlx(&c->freed);
         if (generation != now && !GM_IN(GM_SET_COLLECTED, s->kind))
             generation = now; // never swept (R7)
         if (generation == now - 2) live &= gm_load_rlx(&c->mark);
-        __atomic_thread_fence(
-            __ATOMIC_ACQUIRE); // pairs with gm_sweep_bits: the bits are of that generation
+        gm_fence_acq(); // pairs with gm_sweep_bits: the bits are of that generation
         if (generation == now ||
             (generation == now - 2 && gm_load_rlx(&s->generation) == generation))
             return live >> index % 64 & 1;
@@ -3474,22 +3509,24 @@ GM_PRIVATE bool gm_sweep_live(const struct gm_sweep *w, const struct gm_pages *p
  * CALLS       base os sync stats sizes pages span heap central types guard pacer mark writes sweep
  * LOCKS       CENTRAL, then HEAP
  * ORDER       depot: a magazine's slots and head are written before its class's list is (acqrel)
- * INVARIANTS  R1  a held slot (in [cursor, end) of a run) has alloc 1; while marking also mark and scanned
- *             R2  outside the library a thread touches only {cursor, end} of its runs and its magazines
+ * INVARIANTS  R1  a held slot (in [cursor, end) of a run) has alloc 1; while marking also mark and
+ *                 scanned
+ *             R2  outside the library a thread touches only {cursor, end} of its runs and its
+ *                 magazines
  *             R4  a span has one owner at most; only the owner takes runs from it
- *             R8  a magazine is touched by its thread alone; push stores the slot, then the top; pop stores
- *                 only the top
- *             K1  slots of a magazine: NULL, objects, up to the end of its 512 bytes: so an empty one pops
- *                 NULL, and a full one's next slot begins a new 512
+ *             R8  a magazine is touched by its thread alone; push stores the slot, then the top;
+ *                 pop stores only the top
+ *             K1  slots of a magazine: NULL, objects, up to the end of its 512 bytes: so an empty
+ *                 one pops NULL, and a full one's next slot begins a new 512
  *             K2  a thread's magazines hold 1 MiB at most, the depot 4 MiB and 512 KiB a class
- * WHY         free pushes to the caller's magazine, whoever allocated: no owner test, no remote path. What
- *             overflows changes hands whole, one compare-and-swap for up to 63 objects; {index, tag}
- *             over magazines that are never unmapped, since 16 tag bits would wrap within a time slice.
- *             A magazine starts small and doubles with use, so that a thread that allocates once of each
- *             class stays small.
+ * WHY         free pushes to the caller's magazine, whoever allocated: no owner test, no remote
+ *             path. What overflows changes hands whole, one compare-and-swap for up to 63 objects;
+ *             {index, tag} over magazines that are never unmapped, since 16 tag bits would wrap
+ *             within a time slice. A magazine starts small and doubles with use, so that a thread
+ *             that allocates once of each class stays small.
  *
- *             a magazine of 5 with 3 objects:  | - … - | NULL | a | b | c | - | - |   512 bytes, aligned
- *                                                                      ^ top
+ *             a magazine of 5 with 3 objects, at 512:  | - … - | NULL | a | b | c | - | - |
+ *                                                                             ^ top
  */
 struct gm_magazine { // head of a magazine, beside its slots
     uint32_t next;   // index + 1 in a list of the depot. atomic: rlx
@@ -3519,21 +3556,21 @@ enum {
 
 // What every thread's cache works on.
 struct gm_engine {
-    struct gm_heap heap;
-    struct gm_depot depot;
+    struct gm_heap heap;                                    // pages and spans. lock: heap
+    struct gm_depot depot;                                  // full magazines. atomic
     struct gm_central central[GM_KINDS][GOMEM_CLASSES + 1]; // [kind][class]; class 0: large
-    struct gm_meta meta;
-    struct gm_guard guard;
-    struct gm_stats stats;
+    struct gm_meta meta;                                    // lock: meta
+    struct gm_guard guard;                                  // const once ready
+    struct gm_stats stats; // shared counters, and those of the collector. atomic: rlx
     void *bad;      // an object whose second free was found out, NULL: none. atomic: rel/acq
     uint32_t wrong; // what was wrong with it. atomic: rlx
     uint32_t trims; // asked for so far: each thread trims itself at its next slow path. atomic: rlx
 #if GOMEM_I_COLLECTOR
-    struct gm_types types;
-    struct gm_pacer pacer;
-    struct gm_mark mark;
-    struct gm_writes writes;
-    struct gm_sweep sweep;
+    struct gm_types types;   // lock: types; shapes read acq
+    struct gm_pacer pacer;   // atomic: rlx
+    struct gm_mark mark;     // owner: the cycle and its workers
+    struct gm_writes writes; // owner: the cycle
+    struct gm_sweep sweep;   // stw; read anywhere
     size_t live;    // bytes of collected objects, as charged. atomic: rlx
     bool collected; // the collected heap has been used. atomic: acq/rel
 #endif
@@ -3644,7 +3681,8 @@ GM_PRIVATE unsigned gm_cache_grow(struct gm_cache *t, unsigned class) {
 
 // ---- manual objects: spans to magazines and back ----
 
-// Takes up to n free slots of s, lowest first; out is filled from its end, so that it pops in address order.
+// Takes up to n free slots of s, lowest first; out is filled from its end, so that it pops in
+// address order.
 GM_PRIVATE unsigned gm_cache_take_slots_locked(const struct gm_pages *p, struct gm_span *s,
                                                void **out, unsigned n) {
     uint64_t *bits = gm_span_bits(p, s->page);
@@ -3656,7 +3694,7 @@ GM_PRIVATE unsigned gm_cache_take_slots_locked(const struct gm_pages *p, struct 
         if (w == s->count / 64) free &= ~(~(uint64_t)0 << s->count % 64); // N3
         for (; free && taken < n; free &= free - 1) {
             last = w * 64 + gm_base_ctz(free);
-            bits[w] |= free & (0 - free);
+            gm_store_rlx(&bits[w], bits[w] | (free & (0 - free))); // who frees looks without the lock
             if (GOMEM_I_CHECK) (void)gm_or_rlx(&gm_span_cached(p, s->page)[w], free & (0 - free));
             out[-(int)++taken] = (void *)(start + (uintptr_t)last * size);
         }
@@ -3705,12 +3743,13 @@ GM_PRIVATE unsigned gm_cache_fill(struct gm_engine *e, unsigned class, void **ou
 GM_PRIVATE enum gm_message gm_cache_wrong(const struct gm_pages *p, const struct gm_span *s,
                                           uint32_t index, uintptr_t word) {
     if (index >= s->count || gm_span_slot(p, s, index) != word) return GM_MSG_INTERIOR;
-    if (!(gm_span_bits(p, s->page)[index / 64] >> index % 64 & 1)) return GM_MSG_DOUBLE_FREE;
+    bool taken = gm_load_rlx(&gm_span_bits(p, s->page)[index / 64]) >> index % 64 & 1;
+    if (!taken && !GM_BUG(17)) return GM_MSG_DOUBLE_FREE;
     return GM_MESSAGE_COUNT;
 }
 
-// Returns n objects of a class to their spans: neighbours come in a row, so the span is looked up once for
-// many. Empty spans go back to the page heap, but for one where it is the last.
+// Returns n objects of a class to their spans: neighbours come in a row, so the span is looked up
+// once for many. Empty spans go back to the page heap, but for one where it is the last.
 GM_PRIVATE void gm_cache_return(struct gm_engine *e, unsigned class, void **objects, unsigned n) {
     struct gm_central *c = &e->central[GM_MANUAL][class];
     struct gm_pages *p = &e->heap.pages;
@@ -3735,7 +3774,7 @@ GM_PRIVATE void gm_cache_return(struct gm_engine *e, unsigned class, void **obje
                 bad = objects[i];
                 continue;
             }
-            bits[index / 64] &= ~((uint64_t)1 << index % 64);
+            gm_store_rlx(&bits[index / 64], bits[index / 64] & ~((uint64_t)1 << index % 64));
             if (GOMEM_I_CHECK)
                 (void)gm_and_rlx(&gm_span_cached(p, s->page)[index / 64],
                                  ~((uint64_t)1 << index % 64));
@@ -3886,7 +3925,7 @@ GM_PRIVATE void gm_cache_drain_depot(struct gm_cache *t) {
 
 GM_PRIVATE void gm_cache_charge(struct gm_cache *t, size_t bytes) {
     t->charged += bytes;
-    if (t->charged < GM_CHARGE) return;
+    if (t->charged < GM_CHARGE || GM_BUG(21)) return;
     (void)gm_add_rlx(&t->engine->live, t->charged); // a heuristic counter
     t->charged = 0;
 }
@@ -3901,7 +3940,7 @@ GM_INLINE void gm_cache_hold(struct gm_span *s, struct gm_color *c, uint64_t bit
     uint64_t alloc = gm_load_rlx(&c->alloc);
     s->used += gm_base_popcount(bits & ~alloc);
     gm_store_rlx(&c->alloc, alloc | bits); // the owner alone writes it (R4)
-    if (GOMEM_I_UNLIKELY(gm_load_rlx(&c->freed) & bits))
+    if (GOMEM_I_UNLIKELY(gm_load_rlx(&c->freed) & bits) && !GM_BUG(15))
         (void)gm_and_rlx(&c->freed, ~bits); // others or
 }
 
@@ -3946,7 +3985,7 @@ GM_PRIVATE bool gm_cache_take_run(struct gm_cache *t, gomem_i_run *run, struct g
     uint32_t used = GM_MIN(end, s->fresh); // N2
     gm_base_tsan_renew(start, (size_t)(end - from) * size);
     if (used > from && !GM_BUG(4)) memset((void *)start, 0, (size_t)(used - from) * size);
-    if (end > s->fresh) s->fresh = end;
+    if (end > s->fresh && !GM_BUG(16)) s->fresh = end;
     gm_stats_own(&t->stats.mallocs[s->class], end - from);
     gm_cache_charge(t, (size_t)(end - from) * size);
     run->end = start + (size_t)(end - from) * size;
@@ -3992,8 +4031,8 @@ GM_PRIVATE struct gm_span *gm_cache_next_span(struct gm_cache *t, struct gm_cent
         s = gm_heap_take(&e->heap, c->kind, c->class, 0, 0);
         if (!s) return NULL;
         s->shape = c->shape;
-        gm_store_rel(&s->generation,
-                     gm_load_rlx(&e->sweep.generation)); // pairs with gm_sweep_swept
+        // pairs with gm_sweep_swept: its bits are new
+        gm_store_rel(&s->generation, gm_load_rlx(&e->sweep.generation));
         gm_heap_publish(&e->heap, s);
         size_t bytes = (size_t)s->pages * GM_PAGE;
         if (s->clean && t->warm[c->class] >= 4)
@@ -4036,7 +4075,8 @@ GM_PRIVATE void gm_cache_release_run(struct gm_cache *t, gomem_i_run *run, struc
                        ? from + (uint32_t)((run->end - run->cursor) / gm_sizes_table[s->class].size)
                        : 0;
     struct gm_color *color = gm_span_colors(p, s->page);
-    for (uint32_t i = from; i < end; i++) color[i / 64].alloc &= ~((uint64_t)1 << i % 64);
+    for (uint32_t i = from; i < end && !GM_BUG(34); i++)
+        color[i / 64].alloc &= ~((uint64_t)1 << i % 64);
     s->used -= end - from;
     gm_stats_own(&t->stats.frees[s->class], end - from);
     gm_store_rlx(&run->cursor, (uintptr_t)0);
@@ -4124,19 +4164,19 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
  * >>world   thread records, the runtime struct, attach, stop                       floor 4
  * ==========================================================================================
  * OWNS        struct gm_thread, struct gm_world, struct gm_runtime (the one), the TLS pointer
- * CALLS       base os sync stats pages heap types guard cache
+ * CALLS       base os sync pages central types guard pacer cache
  * LOCKS       WORLD: attach, leave, stops; held through a stop by who stopped
  * ORDER       V1 and V2 are Dekker pairs: state and attention are stored and loaded seq
  * INVARIANTS  V1  who stops stores attention, then looks at states; a thread that leaves a blocking
  *                 region stores its state, then looks at attention: one sees the other
- *             V2  a state goes running -> parked(epoch) once per stop; a signal with no stop pending, in a
- *                 section, or in a thread without a record, returns
+ *             V2  a state goes running -> parked(epoch) once per stop; a signal with no stop
+ *                 pending, in a section, or in a thread without a record, returns
  *             V3  a stop that has not gathered all within 1 ms is withdrawn: nothing was changed
  *             V4  records are never unmapped; a record's thread is running, blocked, parked or none
- * WHY         A thread in a section parks when it leaves it, one in a blocking region counts as stopped,
- *             any other gets a signal. Withdrawing bounds what a thread that sits in a long system call
- *             costs the others. Threads that have ended but still run destructors allocate from one
- *             shared record under a lock.
+ * WHY         A thread in a section parks when it leaves it, one in a blocking region counts as
+ *             stopped, any other gets a signal. Withdrawing bounds what a thread that sits in a
+ *             long system call costs the others. Threads that have ended but still run destructors
+ *             allocate from one shared record under a lock.
  */
 enum {
     GM_THREAD_NONE = 0,
@@ -4197,8 +4237,7 @@ struct gm_world {
     struct gm_thread *all;    // every record. atomic: acq/rel
     struct gm_thread *gone;   // the shared record. lock: gone
     struct gm_start *starts;  // lock: world
-    uintptr_t
-        starting; // thread pointer of who registers with libc at the end of init, 0: nobody. atomic: rlx
+    uintptr_t starting;       // thread pointer of who registers atfork, 0: nobody. atomic: rlx
     pthread_key_t key; // const once keyed
     bool keyed, forks; // the key exists; atfork is registered
     sigset_t mask;     // of who stopped, as it was. lock: world
@@ -4248,11 +4287,11 @@ struct gm_gc {                              // room gc
 #endif
 
 struct gm_runtime {
-    struct gm_engine engine;
-    struct gm_world world;
+    struct gm_engine engine; // the heap, the same for all threads
+    struct gm_world world;   // threads, and how they are stopped
 #if GOMEM_I_COLLECTOR
-    struct gm_roots roots;
-    struct gm_gc gc;
+    struct gm_roots roots; // lock: roots
+    struct gm_gc gc;       // the cycle. lock: gc
 #endif
 };
 static struct gm_runtime gm_runtime;
@@ -4319,8 +4358,9 @@ GM_NO_SANITIZE GM_PRIVATE void gm_world_stand(struct gm_world *w, struct gm_thre
     gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING); // V1: a stop that begins now signals us
 }
 
-// The thread stops by itself, outside of any section, as long as attention asks for it. No handler of the
-// program runs meanwhile: it might move pointers. One that is not yet known is not scanned and only waits.
+// The thread stops by itself, outside of any section, as long as attention asks for it. No handler
+// of the program runs meanwhile: it might move pointers. One that is not yet known is not scanned
+// and only waits.
 GM_NOINLINE GM_PRIVATE void gm_world_park(struct gm_world *w, struct gm_thread *t) {
     uint32_t attention;
     while ((attention = gm_load_seq(&w->attention)) != 0) { // V1
@@ -4334,14 +4374,16 @@ GM_NOINLINE GM_PRIVATE void gm_world_park(struct gm_world *w, struct gm_thread *
         gm_signal_fence();
         t->in_handler = false;
         gm_os_spill(&t->registers);
+        gm_base_tsan_release(&t->cache.hot);
         gm_world_stand(w, t, attention);
+        gm_base_tsan_acquire(&w->attention);
         gm_signal_fence();
         t->parking = false;
         gm_os_restore_signals(&old);
     }
 }
 
-// Leaves a blocking region: waits out a stop, whose collector may be reading our stack as it was saved.
+// Leaves a blocking region: waits out a stop, whose collector may be reading our saved stack.
 GM_PRIVATE void gm_world_unblock(struct gm_world *w, struct gm_thread *t) {
     for (;;) {
         uint32_t attention = gm_load_seq(&w->attention); // V1
@@ -4349,17 +4391,17 @@ GM_PRIVATE void gm_world_unblock(struct gm_world *w, struct gm_thread *t) {
             gm_os_wait(&w->attention, attention, 0);
             continue;
         }
-        gm_store_seq(&t->state,
-                     (uint32_t)GM_THREAD_RUNNING); // V1: pairs with gm_world_gather's loads
-        if (!gm_load_seq(&w->attention)) return;   // V1
+        gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING); // V1: pairs with gm_world_running
+        if (!gm_load_seq(&w->attention)) return;              // V1
         gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
     }
 }
 
-// Enters a blocking region: from here on the thread counts as stopped. Frames below `top` end when the
-// caller returns, and may hold the only copy of a register: they are copied.
+// Enters a blocking region: from here on the thread counts as stopped. Frames below `top` end when
+// the caller returns, and may hold the only copy of a register: they are copied.
 GM_NOINLINE GM_PRIVATE void gm_world_block(struct gm_world *w, struct gm_thread *t, uintptr_t top) {
     if (t->cache.hot.blocked++) return;
+    gm_base_tsan_acquire(&w->attention); // of a stop that it stood out in the handler
     gm_signal_fence(); // from here on a stop signal returns
     t->in_handler = false;
     t->fake_stack = gm_world_fake_stack();
@@ -4367,6 +4409,7 @@ GM_NOINLINE GM_PRIVATE void gm_world_block(struct gm_world *w, struct gm_thread 
     size_t n = top > t->registers.sp ? GM_MIN(top - t->registers.sp, sizeof t->frame) : 0;
     gm_world_copy(t->frame, (const uintptr_t *)t->registers.sp, n / GM_WORD);
     memset((char *)t->frame + n, 0, sizeof t->frame - n);
+    gm_base_tsan_release(&t->cache.hot);
     gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
 }
 
@@ -4375,7 +4418,7 @@ GM_PRIVATE void gm_world_end_block(struct gm_world *w, struct gm_thread *t) {
         t->cache.hot.blocked--;
         return;
     }
-    gm_world_unblock(w, t);
+    if (!GM_BUG(20)) gm_world_unblock(w, t);
     t->cache.hot.blocked = 0;
     gm_signal_fence();
     if (gm_load_seq(&w->attention)) gm_world_park(w, t); // V1: a signal in between returned
@@ -4387,8 +4430,8 @@ GM_PRIVATE void gm_world_stop_wait(gomem_i_cache *hot, bool enter) {
     struct gm_thread *t = (struct gm_thread *)(void *)hot;
     if (!enter) {
         if (hot->blocked) gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
-        else if (gm_load_seq(&w->attention) != GM_GATE)
-            gm_world_park(w, t); // the gate is for who enters
+        // V1: pairs with the stores of who stops; the gate is for who enters
+        else if (gm_load_seq(&w->attention) != GM_GATE) gm_world_park(w, t);
         return;
     }
     do { // with the gate: the depth is taken back while waiting
@@ -4398,6 +4441,7 @@ GM_PRIVATE void gm_world_stop_wait(gomem_i_cache *hot, bool enter) {
         else gm_world_park(w, t);
         hot->depth = 1;
         gm_signal_fence();
+        // Y2: pairs with the stores of who stops
         if (gm_load_seq(&w->attention) && hot->blocked)
             gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
     } while (gm_load_seq(&w->attention)); // Y2
@@ -4411,7 +4455,9 @@ GM_NO_SANITIZE GM_PRIVATE void gm_world_handler(int signal, siginfo_t *info, voi
     if (!gm_world_has_record(hot)) return;
     struct gm_thread *t = (struct gm_thread *)(void *)hot;
     uint32_t attention = gm_load_seq(&w->attention); // V2
-    if (!attention || attention == GM_GATE || hot->depth || hot->blocked || t->parking) return;
+    if (!attention || attention == GM_GATE || (hot->depth && !GM_BUG(32)) || hot->blocked ||
+        t->parking)
+        return;
     if (gm_load_seq(&t->state) != GM_THREAD_RUNNING) return; // V2
     int saved = errno;
     t->in_handler = true;
@@ -4435,8 +4481,9 @@ GM_INLINE bool gm_world_absent(uint32_t state) {
 GM_PRIVATE unsigned gm_world_running(struct gm_world *w, const struct gm_thread *me,
                                      uint32_t attention, bool signal) {
     unsigned n = 0;
-    for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next) { // pairs with gm_world_record
-        uint32_t state = gm_load_seq(&t->state);                       // V1
+    // pairs with gm_world_record_locked: records are complete
+    for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next) {
+        uint32_t state = gm_load_seq(&t->state); // V1
         if (t == me || gm_world_absent(state)) continue;
         if (state == GM_THREAD_BLOCKED || state == (attention | GM_THREAD_PARKED)) continue;
         n++;
@@ -4447,8 +4494,7 @@ GM_PRIVATE unsigned gm_world_running(struct gm_world *w, const struct gm_thread 
 
 GM_PRIVATE void gm_world_open(struct gm_world *w) {
     gm_base_tsan_release(&w->attention);
-    gm_store_seq(&w->attention,
-                 0u); // pairs with gm_world_stand: what we did is seen by who goes on
+    gm_store_seq(&w->attention, 0u); // pairs with the loads of who waits: it sees what we did
     gm_os_wake(&w->attention, INT_MAX);
 }
 
@@ -4482,8 +4528,8 @@ GM_PRIVATE void gm_world_start(struct gm_runtime *rt) {
 // Names a thread that does not stop, once per stop.
 GM_COLD GM_PRIVATE void gm_world_name_late(struct gm_runtime *rt, const struct gm_thread *me) {
     if (!GOMEM_I_CHECK && !rt->world.settings.gctrace) return;
-    for (struct gm_thread *t = gm_load_acq(&rt->world.all); t;
-         t = t->next) {                          // pairs with gm_world_record
+    // pairs with gm_world_record_locked: records are complete
+    for (struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next) {
         uint32_t state = gm_load_seq(&t->state); // V1
         if (t == me || state != GM_THREAD_RUNNING) continue;
         struct gm_text line = {0, {0}};
@@ -4508,7 +4554,9 @@ GM_PRIVATE void gm_world_stop(struct gm_runtime *rt, const struct gm_thread *me)
         gm_store_seq(&w->attention, attention); // V1
         (void)gm_world_running(w, me, attention, true);
         if (tries == GM_WITHDRAWALS) gm_world_name_late(rt, me);
-        if (gm_world_gather(w, me, attention, tries < GM_WITHDRAWALS ? GM_GATHER_NS : 0)) return;
+        if (gm_world_gather(w, me, attention, tries < GM_WITHDRAWALS ? GM_GATHER_NS : 0) ||
+            GM_BUG(31))
+            return;
         gm_world_start(rt); // V3
         (void)sched_yield();
     }
@@ -4645,20 +4693,19 @@ GM_PRIVATE void gm_world_flush(struct gm_thread *t, bool depot) {
 
 // ---- the gate: nobody is in a section; threads outside go on ----
 
-// Closes the gate and waits until all sections have ended. The world's lock is held, no stop is pending.
+// Closes the gate and waits until all sections have ended. World's lock is held, no stop pending.
 GM_PRIVATE void gm_world_close_gate(struct gm_runtime *rt, const struct gm_thread *me) {
     struct gm_world *w = &rt->world;
     gm_store_seq(&w->attention, (uint32_t)GM_GATE); // Y2: pairs with gm_sync_enter
     gm_os_fence_all();                              // the threads' half of Y2
-    for (struct gm_thread *t = gm_load_acq(&w->all); t;
-         t = t->next) // pairs with gm_world_record_locked
-        while (t != me && gm_load_acq(&t->cache.hot.depth))
-            (void)sched_yield(); // pairs with gm_sync_leave
+    // pairs with gm_world_record_locked, and with gm_sync_leave: the section's work is done
+    for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next)
+        while (t != me && gm_load_acq(&t->cache.hot.depth)) (void)sched_yield();
 }
 
 // ---- fork ----
 
-// Everything that a child would find half done is finished first; threads outside the library go on.
+// What a child would find half done is finished first; threads outside the library go on.
 GM_PRIVATE void gm_world_fork_prepare(void) {
     struct gm_runtime *rt = &gm_runtime;
     gm_sync_lock(&rt->world.init_lock);
@@ -4690,7 +4737,7 @@ GM_PRIVATE void gm_world_fork_child(void) {
         uint32_t state = gm_load_rlx(&t->state); // the child has one thread
         if (t == me || (gm_world_absent(state) && state != GM_THREAD_ATTACHING)) continue;
         t->cache.hot.depth = t->cache.hot.blocked = 0;
-        gm_world_flush(t, true);
+        if (!GM_BUG(22)) gm_world_flush(t, true);
         t->cache.hot.base = t->cache.hot.size = 0;
         t->stack_lo = t->stack_hi = 0;
         t->parking = false;
@@ -4722,7 +4769,7 @@ GM_PRIVATE void gm_world_leave(struct gm_runtime *rt, struct gm_thread *t, gomem
     gm_sync_unlock(&w->lock);
 }
 
-// Key destructor. Destructors of others may allocate after it: it comes back as often as libc allows.
+// Key destructor. Others may allocate after it: it comes back as often as libc allows.
 GM_PRIVATE void gm_world_key_destructor(void *arg) {
     struct gm_thread *t = arg;
     if (t != gm_world_self() || gm_load_acq(&gm_runtime.world.life) != GM_LIFE_READY)
@@ -4785,8 +4832,7 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
 // Makes the runtime ready. False: errno says why.
 GM_PRIVATE bool gm_world_ready(struct gm_runtime *rt, bool again) {
     struct gm_world *w = &rt->world;
-    uint32_t life = gm_load_acq(
-        &w->life); // pairs with gm_world_init_locked: everything is in place
+    uint32_t life = gm_load_acq(&w->life); // pairs with the store below: everything is in place
     if (life == GM_LIFE_READY) return true;
     uintptr_t me = gm_os_thread_pointer();
     if (me && gm_load_rlx(&w->starting) == me) return true; // called back by pthread_atfork
@@ -4858,7 +4904,8 @@ GM_PRIVATE struct gm_thread *gm_world_attach(struct gm_runtime *rt) {
 }
 
 #if GOMEM_I_COLLECTOR
-// First use of the collected heap: from here on threads can be stopped and scanned. False: no signal.
+// First use of the collected heap: threads can be stopped and scanned from now on. False: no signal
+// is free for that.
 GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
     struct gm_world *w = &rt->world;
     if (gm_load_acq(&rt->engine.collected)) return true; // pairs with the store below
@@ -4884,19 +4931,19 @@ GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
  * >>roots   where marking starts                                                   floor 4
  * ==========================================================================================
  * OWNS        struct gm_roots: registered ranges and stacks, the program's writable segments
- * CALLS       base os sync pages mark world
+ * CALLS       base os pages guard mark world
  * LOCKS       ROOTS, then META
- * INVARIANTS  O1  words of stacks, registers and thread-local storage are looked up as w and as w - 1
+ * INVARIANTS  O1  words of stacks, registers and thread-local storage are looked up as w and w - 1
  *             O2  a stack pointer in no known stack vetoes the cycle
- *             O3  the loader's list is the same in the stop as when segments were listed, or the stop is
- *                 given up
+ *             O3  the loader's list is the same in the stop as when segments were listed, or the
+ *                 stop is given up
  *             O4  memory that is not ours alone to keep mapped is read through the kernel
- * WHY         A thread that was interrupted is scanned from the handler's frame: the kernel has saved
- *             all registers, vectors among them, on the stack above it. Thread-local storage is found
- *             through the thread's own vector of modules, so blocks of libraries opened later are found
- *             too. Static
- *             blocks of libraries opened late are in no vector: other threads have theirs in their stacks'
- *             mapping, the main thread's surroundings of the thread pointer are read.
+ * WHY         A thread that was interrupted is scanned from the handler's frame: the kernel has
+ *             saved all registers, vectors among them, on the stack above it. Thread-local storage
+ *             is found through the thread's own vector of modules, so blocks of libraries opened
+ *             later are found too. Static blocks of libraries opened late are in no vector: other
+ *             threads have theirs in their stacks' mapping, and the main thread's surroundings of
+ *             the thread pointer are read.
  */
 GM_PRIVATE bool gm_roots_add_area(struct gm_meta *meta, struct gm_areas *a, uintptr_t start,
                                   uintptr_t end, uintptr_t extra) {
@@ -5005,7 +5052,7 @@ GM_PRIVATE bool gm_roots_job(struct gm_runtime *rt, uintptr_t start, uintptr_t e
     return gm_mark_add_job(&rt->engine.mark, start, end, flags);
 }
 
-// A word of the thread's vector of modules: {value, to free} by module number in glibc, a word in musl.
+// An entry of the thread's vector of modules, by number: {value, to free} in glibc, a word in musl.
 GM_PRIVATE uintptr_t gm_roots_tls_block(const struct gm_thread *t, size_t module) {
     uintptr_t vector = 0, block = 0, length = 0;
 #if defined(__x86_64__)
@@ -5051,7 +5098,7 @@ GM_PRIVATE bool gm_roots_add_tls(struct gm_runtime *rt, const struct gm_thread *
 extern void *__asan_addr_is_in_fake_stack(void *fake, void *addr, void **start, void **end)
     __attribute__((weak));
 
-// AddressSanitizer keeps locals in frames of its own, found by the pointers to them on the real stack.
+// AddressSanitizer keeps locals in frames of its own: pointers to them lie on the real stack.
 GM_NO_SANITIZE GM_PRIVATE bool gm_roots_add_fake(struct gm_runtime *rt, const struct gm_thread *t,
                                                  uintptr_t from, uintptr_t end) {
     bool done = true;
@@ -5078,7 +5125,7 @@ GM_PRIVATE struct gm_area *gm_roots_stack_of(struct gm_roots *r, uintptr_t sp) {
     return NULL;
 }
 
-// The lowest address on the normal stack that a range mentions: where the code below a handler stood.
+// The lowest address on the normal stack that a range mentions: where code below a handler stood.
 GM_NO_SANITIZE GM_PRIVATE uintptr_t gm_roots_lowest(const struct gm_thread *t, uintptr_t from,
                                                     uintptr_t end) {
     uintptr_t lowest = t->stack_hi;
@@ -5089,8 +5136,8 @@ GM_NO_SANITIZE GM_PRIVATE uintptr_t gm_roots_lowest(const struct gm_thread *t, u
     return lowest - t->stack_lo > GM_RED_ZONE ? lowest - GM_RED_ZONE : t->stack_lo;
 }
 
-// Where code stands whose stack pointer is sp, on the normal stack, a registered one, or an alternate one
-// {alt_lo, alt_size}. False: nowhere that is known (O2).
+// Where code stands whose stack pointer is sp, on the normal stack, a registered one, or an
+// alternate one {alt_lo, alt_size}. False: nowhere that is known (O2).
 GM_PRIVATE bool gm_roots_add_standing(struct gm_runtime *rt, const struct gm_thread *t,
                                       uintptr_t sp, uintptr_t alt_lo, uintptr_t alt_size) {
     uintptr_t zone = t->in_handler ? GM_RED_ZONE : 0; // who parks by itself stands in a call
@@ -5108,19 +5155,20 @@ GM_PRIVATE bool gm_roots_add_standing(struct gm_runtime *rt, const struct gm_thr
            gm_roots_add_stack_part(rt, t, from, t->stack_hi);
 }
 
-// Everything of one thread that stands. False: its stack is not known, or there is no memory for jobs.
+// Everything of one thread that stands. False: its stack is not known, or no memory for jobs.
 GM_PRIVATE bool gm_roots_add_thread(struct gm_runtime *rt, struct gm_thread *t) {
     const uintptr_t *registers = t->registers.word;
     uintptr_t sp = t->registers.sp, alt_lo = t->in_handler ? t->at.alt_lo : 0,
               alt_size = t->in_handler ? t->at.alt_size : 0;
-    bool done = gm_roots_job(rt, (uintptr_t)registers,
+    bool done = GM_BUG(13) ||
+                gm_roots_job(rt, (uintptr_t)registers,
                              (uintptr_t)registers + sizeof t->registers.word, GM_JOB_BOTH);
     done &= gm_roots_job(rt, (uintptr_t)t->frame, (uintptr_t)t->frame + sizeof t->frame,
                          GM_JOB_BOTH);
     done &= gm_roots_add_fake(rt, t, (uintptr_t)registers,
                               (uintptr_t)registers + sizeof t->registers.word);
     done &= gm_roots_add_fake(rt, t, (uintptr_t)t->frame, (uintptr_t)t->frame + sizeof t->frame);
-    done &= gm_roots_add_tls(rt, t);
+    done &= GM_BUG(10) || gm_roots_add_tls(rt, t);
     if (!t->in_handler) {
         if (sp - t->stack_lo >= t->stack_hi - t->stack_lo && GOMEM_I_TLS == &t->cache.hot) {
             stack_t alt; // who runs the cycle may be on its alternate stack
@@ -5164,15 +5212,15 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
                             GM_JOB_FOREIGN); // O4
         r->global_bytes += r->globals.list[i].end - r->globals.list[i].start;
     }
-    for (size_t i = 0; i < r->ranges.count && done; i++)
+    for (size_t i = 0; i < r->ranges.count && done && !GM_BUG(11); i++)
         done = gm_roots_job(rt, r->ranges.list[i].start, r->ranges.list[i].end,
                             GM_JOB_FOREIGN); // O4
-    for (size_t i = 0; i < r->stacks.count && done; i++) {
+    for (size_t i = 0; i < r->stacks.count && done && !GM_BUG(30); i++) {
         const struct gm_area *s = &r->stacks.list[i];
         done = gm_roots_job(rt, s->extra ? s->extra : s->start, s->end,
                             GM_JOB_BOTH | GM_JOB_FOREIGN);
     }
-    for (struct gm_start *s = rt->world.starts; s && done; s = s->next)
+    for (struct gm_start *s = rt->world.starts; s && done && !GM_BUG(12); s = s->next)
         done = gm_roots_job(rt, (uintptr_t)&s->arg, (uintptr_t)&s->arg + GM_WORD, GM_JOB_BOTH);
     return done;
 }
@@ -5182,16 +5230,17 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
  * >>gc   the cycle, workers, background thread, verification                       floor 4
  * ==========================================================================================
  * OWNS        struct gm_gc: markers, worker threads, the background thread, holds
- * CALLS       base os sync stats sizes pages span heap central types guard pacer mark writes sweep cache world roots
+ * CALLS       base os sync stats sizes pages span heap central types guard pacer mark writes sweep
+ *             cache world roots
  * LOCKS       GC, then WORLD (a stop); inside a stop HEAP and CENTRAL are free
  * INVARIANTS  E1  a cycle begins when all spans are swept and all mark and scanned bits are 0
  *             E2  held slots are black while marking (R1), so sweeping keeps them
- *             E3  nothing irreversible happens before the roots are listed: until then a stop can be
- *                 given up
- * WHY         Whoever finds the heap over its trigger runs the cycle; nobody waits for it but who asked.
- *             Stopped threads leave their processors to the marking threads. Sweeping is not part of
- *             the stop. The background thread sweeps what nobody needed, gives pages back at 2 % of a
- *             processor, and runs the cycles that gomem_gc_start or the clock ask for.
+ *             E3  nothing irreversible happens before the roots are listed: until then a stop can
+ *                 be given up
+ * WHY         Whoever finds the heap over its trigger runs the cycle; nobody waits for it but who
+ *             asked. Stopped threads leave their processors to the marking threads. Sweeping is not
+ *             part of the stop. The background thread sweeps what nobody needed, gives pages back
+ *             at 2 % of a processor, and runs the cycles that gomem_gc_start or the clock ask for.
  */
 #if GOMEM_I_COLLECTOR
 enum { GM_REASON_TRIGGER, GM_REASON_FORCED, GM_REASON_EMERGENCY, GM_REASON_CLOCK };
@@ -5677,8 +5726,8 @@ GM_COLD GM_PRIVATE void gm_gc_report_broken(struct gm_runtime *rt, const char *b
 }
 
 #if GOMEM_I_COLLECTOR
-// Runs one cycle. The calling thread is attached, in no section, holds no lock but gc's, and has spilled
-// its registers. False: the stop was given up.
+// Runs one cycle. The calling thread is attached, in no section, holds no lock but gc's, and has
+// spilled its registers. False: the stop was given up.
 GM_NOINLINE GM_PRIVATE bool gm_gc_run(struct gm_runtime *rt, struct gm_thread *me, int reason) {
     struct gm_engine *e = &rt->engine;
     struct gm_cycle c = {0, 0, 0, 0, 0, 0, 0, 1, 0};
@@ -5688,7 +5737,7 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_run(struct gm_runtime *rt, struct gm_thread *m
     c.begin = gm_os_now();
     size_t goal = gm_load_rlx(&e->pacer.goal);
     gm_gc_event(rt, GOMEM_EVENT_BEGIN, c.begin);
-    gm_gc_each_central(rt, gm_gc_sweep_central); // E1
+    if (!GM_BUG(25)) gm_gc_each_central(rt, gm_gc_sweep_central); // E1
     c.before = gm_load_rlx(&e->live);
     if (!gm_gc_stop(rt, me, &c)) return false;
     gm_writes_arm_stopped(&e->writes, rt->world.epoch);
@@ -5779,8 +5828,8 @@ GM_PRIVATE void gm_gc_start_background(struct gm_runtime *rt) {
 
 // ---- asking for cycles ----
 
-// One cycle, unless another thread runs one and this one only followed the trigger. A callback of the
-// cycle that asks for another gets none.
+// One cycle, unless another thread runs one and this one only followed the trigger. A callback of
+// the cycle that asks for another gets none.
 GM_NOINLINE GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_thread *me, int reason) {
     struct gm_gc *gc = &rt->gc;
     if (gm_load_rlx(&gc->runner) == me) return; // only this thread stores itself there
@@ -5849,23 +5898,24 @@ GM_PRIVATE void gm_gc_shutdown(struct gm_runtime *rt) {
  * >>alloc   the public allocation functions                                        floor 5
  * ==========================================================================================
  * OWNS        nothing
- * CALLS       base os sync stats sizes pages span heap central types guard sweep cache world gc
+ * CALLS       base os sync stats sizes pages span heap central types guard pacer mark sweep cache
+ *             world roots gc
  * LOCKS       CENTRAL, then HEAP
  * INVARIANTS  L1  errno is kept by everything that frees
  *             L2  misuse is reported after the section, with nothing changed
  * WHY         Fast, slow, large: each public function tries what the header inlines, then enters a
- *             section, then asks the span heap; exhaustion is handled in one loop at depth 0, where a
- *             collection and the user's callback may run.
+ *             section, then asks the span heap; exhaustion is handled in one loop at depth 0, where
+ *             a collection and the user's callback may run.
  */
 GM_PRIVATE void gm_alloc_trim(struct gm_cache *t) {
     uint32_t trims = gm_load_rlx(&t->engine->trims); // obeyed at one of the next slow paths
-    if (GOMEM_I_LIKELY(t->trims == trims)) return;
+    if (GOMEM_I_LIKELY(t->trims == trims) || GM_BUG(23)) return;
     t->trims = trims;
     gm_cache_flush_manual(t, false);
 }
 
-// Enters a section with the calling thread's cache, or the shared one of threads that have ended. NULL
-// with errno: no memory, or shut down; or a signal handler interrupted the library.
+// Enters a section with the calling thread's cache, or the shared one of threads that have ended.
+// NULL with errno: no memory, or shut down; or a signal handler interrupted the library.
 GM_PRIVATE struct gm_cache *gm_alloc_enter(struct gm_runtime *rt) {
     struct gm_world *w = &rt->world;
     struct gm_thread *t = gm_world_attach(rt);
@@ -5879,8 +5929,8 @@ GM_PRIVATE struct gm_cache *gm_alloc_enter(struct gm_runtime *rt) {
         gm_alloc_trim(&t->cache);
         return &t->cache;
     }
-    if (GOMEM_I_TLS != GM_WORLD_GONE || gm_load_acq(&w->life) != GM_LIFE_READY)
-        return NULL; // pairs with init
+    // pairs with gm_world_ready: everything is in place
+    if (GOMEM_I_TLS != GM_WORLD_GONE || gm_load_acq(&w->life) != GM_LIFE_READY) return NULL;
     gm_sync_lock(&w->gone_lock);
     if (!w->gone) {
         gm_sync_lock(&w->lock);
@@ -5986,7 +6036,7 @@ GOMEM_DEF void *gomem_calloc(size_t n, size_t size) {
     if (!p) return NULL;
     if (bytes <= GOMEM_MAX_SMALL) return memset(p, 0, bytes);
     const struct gm_span *s = gm_span_find(&gm_runtime.engine.heap.pages, (uintptr_t)p);
-    return s->clean ? p : memset(p, 0, bytes);
+    return s->clean || GM_BUG(24) ? p : memset(p, 0, bytes);
 }
 
 GOMEM_DEF void *gomem_aligned_alloc(size_t align, size_t size) {
@@ -6173,8 +6223,8 @@ GOMEM_DEF void gomem_free_sized(void *p, size_t size) {
 #if GOMEM_I_COLLECTOR
 // ---- collected ----
 
-// The calling thread may use the collected heap: it is attached, outside blocking regions, and the heap
-// is not over its trigger. False: errno says why.
+// The calling thread may use the collected heap: it is attached, outside blocking regions, and the
+// heap is not over its trigger. False: errno says why.
 GM_PRIVATE bool gm_alloc_collected(struct gm_runtime *rt) {
     struct gm_thread *me = gm_world_attach(rt);
     if (!me) return GOMEM_I_TLS == GM_WORLD_GONE && gm_world_ready(rt, false) && gm_gc_open(rt);
@@ -6257,8 +6307,8 @@ GM_PRIVATE void *gm_alloc_root(struct gm_cache *t, struct gm_central *c) {
     return (void *)(gm_span_start(p, s) + (uintptr_t)index * size);
 }
 
-// Zeroes a large object outside the section, in pieces, so that stops need not wait: it is listed and held
-// by this stack. Stale words in it can only keep garbage for one cycle.
+// Zeroes a large object outside the section, in pieces, so that stops need not wait: it is listed
+// and held by this stack. Stale words in it can only keep garbage for one cycle.
 GM_PRIVATE void *gm_alloc_zero(void *p, size_t dirty) {
     if (p && dirty) memset(p, 0, dirty);
     return p;
@@ -6546,8 +6596,7 @@ GOMEM_DEF void gomem_shutdown(void) {
     gm_gc_shutdown(rt);
 #endif
     gm_sync_lock(&w->init_lock);
-    gm_store_rel(&w->life,
-                 (uint32_t)GM_LIFE_SHUT); // pairs with gm_world_ready: nobody else uses it
+    gm_store_rel(&w->life, (uint32_t)GM_LIFE_SHUT); // pairs with gm_world_ready
     for (struct gm_thread *t = w->all; t; t = t->next) {
         gm_cache_reset(&t->cache, e); // threads that come back find everything empty
         memset(&t->cache.stats, 0, sizeof t->cache.stats);
@@ -6738,7 +6787,7 @@ GM_PRIVATE unsigned gm_alloc_live(struct gm_runtime *rt, const struct gm_span *s
     return n;
 }
 
-// Live objects of the next 64 slots from *page and *group on, moving these on; false: the end. In a section.
+// In a section: live objects of the next 64 slots from *page, *group on, moving these; false: end.
 GM_PRIVATE bool gm_alloc_each_group(struct gm_runtime *rt, const struct gm_type_record *type,
                                     size_t *page, unsigned *group, void **objects, unsigned *n,
                                     size_t *size) {
@@ -6799,9 +6848,9 @@ GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, vo
  * >>report   memstats, verify, stats at exit                                       floor 5
  * ==========================================================================================
  * OWNS        nothing: the read side
- * CALLS       base os sync stats sizes pages heap guard pacer writes cache world gc
+ * CALLS       base os sync stats sizes pages heap cache world gc alloc
  * LOCKS       GC, then WORLD
- * WHY         Counters are summed over the shards while threads go on; a held slot counts as allocated.
+ * WHY         Counters are summed over the shards as threads go on; a held slot is allocated.
  */
 GM_PRIVATE void gm_report_add(gomem_memstats *m, const struct gm_shard *s) {
     for (unsigned c = 0; c <= GOMEM_CLASSES; c++) {
@@ -6866,9 +6915,10 @@ GM_PRIVATE void gm_report_heap(gomem_memstats *m, struct gm_runtime *rt) {
 GM_PRIVATE void gm_report_read(struct gm_runtime *rt, gomem_memstats *m) {
     struct gm_stats *s = &rt->engine.stats;
     gm_report_add(m, &s->shared);
+    // pairs with gm_world_record_locked: records are complete
     for (struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next)
-        gm_report_add(m, &t->cache.stats); // pairs with gm_world_record_locked
-    m->heap_alloc += m->total_alloc;       // large ones: allocated - freed
+        gm_report_add(m, &t->cache.stats);
+    m->heap_alloc += m->total_alloc; // large ones: allocated - freed
     for (unsigned c = 0; c <= GOMEM_CLASSES; c++) {
         gomem_class_stats *k = &m->by_size[c];
         k->size = gm_sizes_table[c].size;
@@ -6908,8 +6958,8 @@ GOMEM_DEF bool gomem_verify(void) {
     struct gm_runtime *rt = &gm_runtime;
     const struct gm_thread *me = gm_world_self();
     uintptr_t where = 0;
-    if (gm_load_acq(&rt->world.life) != GM_LIFE_READY)
-        return true; // pairs with init: there is no heap
+    // pairs with gm_world_ready; true: there is no heap
+    if (gm_load_acq(&rt->world.life) != GM_LIFE_READY) return true;
 #if GOMEM_I_COLLECTOR
     if (gm_load_acq(&rt->engine.collected)) { // pairs with gm_world_collect
         gm_sync_lock(&rt->gc.lock);
@@ -6981,7 +7031,7 @@ __attribute__((destructor)) GM_PRIVATE void gm_report_at_exit(void) {
  * OWNS        the names of libc's allocator in this link
  * CALLS       base os alloc
  * INVARIANTS  J1  errno, alignment and zero sizes as glibc's
- * WHY         The first call may come before main, from the loader: nothing here needs a constructor.
+ * WHY         The first call may come before main, from the loader: so there is no constructor.
  */
 #define GM_EXPORT __attribute__((visibility("default"), used))
 GM_EXPORT void *memalign(size_t align, size_t size);
@@ -7061,22 +7111,24 @@ GM_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void
  * ALTERNATIVE A - MIT License
  * Copyright (c) 2026 the gomem.h authors
  * Permission is hereby granted, free of charge, to any person obtaining a copy of this software and
- * associated documentation files (the "Software"), to deal in the Software without restriction, including
- * without limitation the rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
- * copies of the Software, and to permit persons to whom the Software is furnished to do so, subject to the
- * following conditions: The above copyright notice and this permission notice shall be included in all
- * copies or substantial portions of the Software. THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY
- * KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A
- * PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR
- * ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+ * associated documentation files (the "Software"), to deal in the Software without restriction,
+ * including without limitation the rights to use, copy, modify, merge, publish, distribute,
+ * sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is
+ * furnished to do so, subject to the following conditions: The above copyright notice and this
+ * permission notice shall be included in all copies or substantial portions of the Software. THE
+ * SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT
+ * LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND
+ * NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM,
+ * DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
  * OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
  *
  * ALTERNATIVE B - Public Domain (www.unlicense.org)
- * This is free and unencumbered software released into the public domain. Anyone is free to copy, modify,
- * publish, use, compile, sell, or distribute this software, either in source code form or as a compiled
- * binary, for any purpose, commercial or non-commercial, and by any means. In jurisdictions that recognize
- * copyright laws, the author or authors of this software dedicate any and all copyright interest in the
- * software to the public domain. THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
- * IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE
- * AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY.
+ * This is free and unencumbered software released into the public domain. Anyone is free to copy,
+ * modify, publish, use, compile, sell, or distribute this software, either in source code form or
+ * as a compiled binary, for any purpose, commercial or non-commercial, and by any means. In
+ * jurisdictions that recognize copyright laws, the author or authors of this software dedicate any
+ * and all copyright interest in the software to the public domain. THE SOFTWARE IS PROVIDED "AS
+ * IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
+ * WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT
+ * SHALL THE AUTHORS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY.
  */

@@ -73,6 +73,13 @@ ALIVE_NOINLINE static void alive_clear_stack(void) {
 #endif
 }
 
+// Runs what keeps shown addresses in its own frame.
+ALIVE_NOINLINE static void alive_deep(void (*fn)(void)) {
+    ALIVE_DEEP;
+    fn();
+    gap[0] = 1;
+}
+
 ALIVE_NOINLINE static void alive_gc_below(void) {
     ALIVE_DEEP;
     gomem_gc();

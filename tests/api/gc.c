@@ -116,8 +116,7 @@ TEST(percent_off) {
 
 static void **volatile live;
 
-ALIVE_NOINLINE static void fill_live(size_t n, size_t size) {
-    ALIVE_DEEP;
+ALIVE_NOINLINE static void fill_live_below(size_t n, size_t size) {
     live = gomem_new(n * sizeof *live);
     if (!CHECK(live != NULL)) return;
     for (size_t i = 0; i < n; i++) {
@@ -125,6 +124,11 @@ ALIVE_NOINLINE static void fill_live(size_t n, size_t size) {
         if (!CHECK(live[i] != NULL)) return;
         memset(live[i], 1, size);
     }
+}
+
+ALIVE_NOINLINE static void fill_live(size_t n, size_t size) {
+    ALIVE_DEEP;
+    fill_live_below(n, size);
     gap[0] = 1;
 }
 

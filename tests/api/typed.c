@@ -49,8 +49,8 @@ static struct alive_set set;
 static void *volatile root;
 
 // Each of the set's nodes is put into one word of one object by `put`; the objects hang on `root`.
-ALIVE_NOINLINE static void hang(void *(*make)(void), void (*put)(void *obj, uintptr_t hidden)) {
-    ALIVE_DEEP;
+ALIVE_NOINLINE static void hang_below(void *(*make)(void),
+                                      void (*put)(void *obj, uintptr_t hidden)) {
     void **objects = gomem_new(ALIVE_N * sizeof *objects);
     root = objects;
     if (!CHECK(objects != NULL) || !alive_scatter(&set)) return;
@@ -59,6 +59,11 @@ ALIVE_NOINLINE static void hang(void *(*make)(void), void (*put)(void *obj, uint
         if (!CHECK(objects[i] != NULL)) return;
         put(objects[i], set.hidden[i]);
     }
+}
+
+ALIVE_NOINLINE static void hang(void *(*make)(void), void (*put)(void *obj, uintptr_t hidden)) {
+    ALIVE_DEEP;
+    hang_below(make, put);
     gap[0] = 1;
 }
 

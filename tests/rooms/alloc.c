@@ -1,0 +1,248 @@
+// Room alloc: sections, errno, options, what is in place, what is live.
+#include "room.h"
+#include "child.h"
+
+static struct gm_runtime *const rt = &gm_runtime;
+
+struct typed {
+    void *pointer;
+    long number;
+};
+GOMEM_TYPE(typed_type, struct typed, pointer);
+
+static char area[4096];
+static bool never(void *obj, size_t size, void *user) {
+    (void)obj, (void)size, (void)user;
+    return true;
+}
+
+// Whatever is called, no section and no lock stays behind, and errno is kept where nothing failed.
+#define SOUND(call)                                          \
+    do {                                                     \
+        errno = 77;                                          \
+        call;                                                \
+        CHECK_EQ(errno, 77);                                 \
+        CHECK(!gm_world_self()->cache.hot.depth);            \
+        CHECK(!gm_world_self()->cache.hot.ranks);            \
+        CHECK_EQ(gm_world_self()->state, GM_THREAD_RUNNING); \
+    } while (0)
+
+TEST(sections_end) {
+    static const size_t sizes[] = {0, 1, 8, 16, 100, 1024, 5000, 32768, 32769, 500000, 3000000};
+    void *p;
+    for (int round = 0; round < 3; round++)
+        for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+            size_t size = sizes[i];
+            SOUND(p = gomem_malloc(size));
+            SOUND(gomem_free(p));
+            SOUND(p = gomem_calloc(2, size));
+            SOUND(p = gomem_realloc(p, size / 2 + 1));
+            SOUND(p = gomem_realloc(p, size * 3));
+            SOUND(gomem_free_sized(p, size));
+            SOUND(p = gomem_aligned_alloc(4096, size));
+            SOUND(gomem_free(p));
+            for (unsigned flags = 0; flags < 4; flags++) {
+                SOUND(p = gomem_new_with(size, 0, flags));
+                SOUND(p = gomem_realloc(p, size + 20));
+                SOUND(gomem_free(p));
+            }
+            SOUND(p = gomem_new_typed(&typed_type, size));
+            SOUND(p = gomem_new(size));
+            SOUND((void)gomem_usable_size(p));
+            SOUND((void)gomem_base(p));
+        }
+    SOUND((void)gomem_add_root(area, sizeof area));
+    SOUND((void)gomem_remove_root(area));
+    SOUND((void)gomem_add_stack(area, area + sizeof area));
+    SOUND(gomem_stack_parked(area, area + 64));
+    SOUND((void)gomem_remove_stack(area));
+    SOUND((void)gomem_each(NULL, never, NULL));
+    SOUND((void)gomem_each(&typed_type, never, NULL));
+    SOUND(gomem_gc());
+    SOUND((void)gomem_gc_start());
+    SOUND((void)gomem_verify());
+    SOUND((void)gomem_free_os_memory());
+    SOUND((void)gomem_set_gc_percent(100));
+    gomem_memstats m = {.size = sizeof m};
+    SOUND(gomem_read_memstats(&m));
+}
+
+// ---- options ----
+
+TEST(valid_options) {
+    static const struct {
+        gomem_options o;
+        bool valid;
+    } cases[] = {{{.gc_percent = 0}, true},         {{.gc_percent = -1}, true},
+                 {{.gc_percent = -2}, false},       {{.mark_workers = -1}, false},
+                 {{.mark_workers = 1000}, true},    {{.force_period_ms = -1}, true},
+                 {{.force_period_ms = -2}, false},  {{.collector = GOMEM_GC_STW}, true},
+                 {{.collector = 1}, false},         {{.collector = 99}, false},
+                 {{.stop_signal = SIGKILL}, false}, {{.stop_signal = SIGSTOP}, false},
+                 {{.stop_signal = -1}, false},      {{.stop_signal = 10000}, false},
+                 {{.stop_signal = SIGUSR2}, true}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        CHECK_EQ(gm_alloc_options_valid(&cases[i].o), cases[i].valid);
+}
+
+TEST(options_of_a_running_heap) {
+    gomem_options now = {.reserve = GM_MIB, .stop_signal = 5, .pointer_mask = 7}, same = now,
+                  none = {0};
+    CHECK(gm_alloc_options_agree(&same, &now) && gm_alloc_options_agree(&none, &now));
+    gomem_options others[] = {{.reserve = 1}, {.stop_signal = 6}, {.pointer_mask = 1}};
+    for (int i = 0; i < 3; i++) CHECK(!gm_alloc_options_agree(&others[i], &now));
+    gomem_options percent = {.gc_percent = 50, .mark_workers = 3, .force_period_ms = 7};
+    CHECK(gm_alloc_options_agree(&percent, &now));
+}
+
+// ---- strangers, signals, threads that have ended ----
+
+TEST(strangers) {
+    int local;
+    const struct gm_pages *p = &rt->engine.heap.pages;
+    REQUIRE(gomem_thread_attach());
+    CHECK_EQ(gm_alloc_stranger(p, p->base), GM_MSG_UNALLOCATED);
+    CHECK_EQ(gm_alloc_stranger(p, p->base + p->size - 1), GM_MSG_UNALLOCATED);
+    CHECK_EQ(gm_alloc_stranger(p, (uintptr_t)&local), GM_ASAN ? GM_MSG_FOREIGN : GM_MSG_STACK);
+    CHECK_EQ(gm_alloc_stranger(p, (uintptr_t)area), GM_MSG_FOREIGN);
+    CHECK_EQ(gm_alloc_stranger(p, 1), GM_MSG_FOREIGN);
+}
+
+static int panics;
+static char said[700];
+static void note(const char *line, void *user) {
+    (void)user;
+    panics++;
+    snprintf(said, sizeof said, "%s", line);
+}
+
+// As a signal handler would that interrupted a section.
+TEST(inside_of_a_section) {
+    gomem_options o = {.panic = note};
+    REQUIRE(gomem_init(&o) && gomem_thread_attach());
+    struct gm_cache *t = &gm_world_self()->cache;
+    void *p = test_opaque(gomem_malloc(40000)), *mine = gomem_malloc(8);
+    volatile uintptr_t word = (uintptr_t)p;
+    t->hot.depth = 1;
+    errno = 0;
+    CHECK(gomem_malloc(50000) == NULL && errno == ENOMEM);
+    CHECK(panics == 1 && strstr(said, "in a signal handler"));
+    CHECK(gomem_new_with(8, 0, GOMEM_UNCOLLECTABLE) == NULL && panics == 2);
+    gomem_free(p);
+    CHECK_EQ(panics, 3);
+    CHECK(gomem_base(mine) == mine && panics == 3); // the one thing that may be asked
+    CHECK_EQ(t->hot.depth, 1);
+    t->hot.depth = 0;
+    gomem_free((void *)word);
+    gomem_free(mine);
+    CHECK_EQ(panics, 3);
+}
+
+// A thread whose record is gone shares one with others of its kind.
+TEST(after_the_last_destructor) {
+    REQUIRE(gomem_thread_attach());
+    gomem_i_cache *own = GOMEM_I_TLS;
+    GOMEM_I_TLS = GM_WORLD_GONE;
+    void *small[100], *large = gomem_malloc(100000);
+    for (int i = 0; i < 100; i++) small[i] = gomem_malloc(64);
+    CHECK(GOMEM_I_TLS == GM_WORLD_GONE && rt->world.gone != NULL);
+    CHECK_EQ(rt->world.gone->state, GM_THREAD_SHARED);
+    CHECK_EQ(rt->world.gone_lock.word, 0);
+    void *string = gomem_new_noscan(30);
+    CHECK(large && small[99] && string);
+    for (int i = 0; i < 100; i++) gomem_free(small[i]);
+    gomem_free(string);
+    GOMEM_I_TLS = own;
+    gomem_free(large);
+    gomem_gc();
+    CHECK(gomem_verify());
+}
+
+// ---- what is live, what stays in place ----
+
+static bool count(void *obj, size_t size, void *user) {
+    CHECK(size >= 48 && ((char *)obj)[47] == 1);
+    ++*(size_t *)user;
+    return true;
+}
+
+static void only_objects(void) { // in a fresh process: nothing else is there
+    enum { N = 1000 };
+    size_t n = 0;
+    gomem_options none = {0};
+    REQUIRE(gomem_init(&none));
+    gomem_gc_hold();
+    for (int i = 0; i < N; i++) {
+        char *p = i % 2 ? gomem_new(48) : gomem_new_noscan(48);
+        p[47] = 1;
+        if (i % 5 == 0) gomem_free(p);
+    }
+    CHECK_EQ(gomem_each(NULL, count, &n), N - N / 5); // no held slot is among them
+    CHECK_EQ(n, N - N / 5);
+}
+
+TEST(held_slots_are_no_objects) {
+    NEEDS_FORK;
+    gomem_shutdown();
+    CHILD_GOOD(only_objects);
+    gomem_options none = {0};
+    CHECK(gomem_init(&none));
+}
+
+TEST(in_place) {
+    static const struct {
+        size_t old, size;
+        bool stays;
+    } cases[] = {{100, 112, true},     {100, 113, false},     {100, 60, true},
+                 {100, 55, false},     {64, 1, true},         {80, 1, false},
+                 {32768, 16384, true}, {32768, 16383, false}, {32768, 32769, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        for (int kind = 0; kind < 2; kind++) {
+            char *p = kind ? gomem_new(cases[i].old) : gomem_malloc(cases[i].old);
+            memset(p, 1, cases[i].old);
+            char *q = gomem_realloc(p, cases[i].size);
+            CHECK_EQ(q == p, cases[i].stays);
+            for (size_t k = 0; k < GM_MIN(cases[i].old, cases[i].size); k++) CHECK_EQ(q[k], 1);
+            for (size_t k = cases[i].size; kind && k < gomem_usable_size(q); k++) CHECK(!q[k]);
+            gomem_free(q);
+        }
+}
+
+TEST(trims_are_obeyed) {
+    REQUIRE(gomem_thread_attach());
+    struct gm_cache *t = &gm_world_self()->cache;
+    for (int i = 0; i < 100; i++) gomem_free(gomem_malloc((size_t)i * 20));
+    CHECK(t->held > 0);
+    gm_add_rlx(&rt->engine.trims, 1u);
+    gomem_free(gomem_malloc(100000)); // the next slow path
+    CHECK_EQ(t->held, 0);
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) CHECK(t->hot.top[c] == GM_CACHE_NOTHING);
+}
+
+static size_t asked_for;
+static int asked;
+static bool once(size_t size, void *user) {
+    (void)user;
+    asked_for = size;
+    return ++asked % 2;
+}
+
+TEST(exhaustion) {
+    REQUIRE(gomem_thread_attach());
+    unsigned tries = 0;
+    uint64_t cycles = rt->engine.stats.cycles;
+    rt->world.settings.options.oom = once;
+    CHECK(gm_alloc_exhausted(rt, 100, &tries)); // collects
+    CHECK(rt->engine.stats.cycles == cycles + 1 || !rt->engine.collected);
+    CHECK_EQ(asked, 0);
+    CHECK(gm_alloc_exhausted(rt, 100, &tries)); // asks
+    errno = 0;
+    CHECK(!gm_alloc_exhausted(rt, 123, &tries));
+    CHECK(asked == 2 && asked_for == 123 && errno == ENOMEM);
+    tries = asked = 0;
+    CHECK(gm_alloc_exhausted(rt, SIZE_MAX / 2, &tries)); // no collection can help
+    CHECK_EQ(asked, 1);
+    rt->world.settings.options.oom = NULL;
+}
+
+TEST_MAIN

@@ -1,0 +1,423 @@
+// Room cache: magazines, the depot, runs.
+#include "room.h"
+
+static struct gm_engine engine;
+static struct gm_cache cache, other;
+
+static struct gm_pages *pages(void) { return &engine.heap.pages; }
+
+static bool begin(size_t chunks) {
+    if (!room_engine(&engine, chunks)) return false;
+    room_cache(&cache, &engine, 1);
+    room_cache(&other, &engine, 2);
+    return true;
+}
+
+// As the inlined paths do.
+static void *take(struct gm_cache *t, unsigned class) {
+    void *p = gm_cache_pop(t, class);
+    if (!p && CHECK(gm_cache_refill_manual(t, class))) p = gm_cache_pop(t, class);
+    CHECK(p != NULL);
+    return p;
+}
+
+static void give(struct gm_cache *t, unsigned class, void *p) {
+    if (!((uintptr_t)(t->hot.top[class] + 1) & 511) && !CHECK(gm_cache_make_room(t, class))) return;
+    void **top = t->hot.top[class];
+    top[1] = p;
+    gm_cache_set_top(t, class, top + 1);
+}
+
+static void flush_all(void) {
+    gm_cache_flush_manual(&cache, false);
+    gm_cache_flush_manual(&other, false);
+    gm_cache_drain_depot(&cache);
+}
+
+static uint32_t length(const uint64_t *list) {
+    uint32_t n = 0;
+    for (uint32_t at = (uint32_t)*list; at; at = gm_cache_head(pages(), at - 1)->next) n++;
+    return n;
+}
+
+// ---- magazines ----
+
+TEST(no_magazine_is_empty_and_full) { // K1
+    CHECK(*GM_CACHE_NOTHING == NULL);
+    CHECK_EQ((uintptr_t)(GM_CACHE_NOTHING + 1) & 511, 0);
+}
+
+TEST(caps_grow) { // K2
+    REQUIRE(begin(64));
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
+        unsigned size = gm_sizes_table[c].size, most = gm_sizes_magazine(c), last = 0;
+        for (int i = 0; i < 8; i++) {
+            unsigned cap = gm_cache_grow(&cache, c);
+            CHECK(cap == cache.cap[c] && cap <= most);
+            if (i == 0) CHECK_EQ(cap, GM_MIN(size >= 512 ? 1 : 512 / size, most));
+            else CHECK(cap == GM_MIN(last * 2, most) || cap == last);
+            last = cap;
+        }
+        size_t held = 0;
+        for (unsigned k = 1; k <= c; k++) held += (size_t)cache.cap[k] * gm_sizes_table[k].size * 2;
+        CHECK_EQ(cache.held, held);
+        if (c == 30) CHECK_EQ(last, most); // there was room for all of these
+    }
+    size_t first = 0; // the first magazine of a class may exceed the bound
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) first += 2 * GM_MAX(gm_sizes_table[c].size, 512u);
+    CHECK(cache.held <= GM_THREAD_LIMIT + first);
+    gm_cache_flush_manual(&cache, true);
+    CHECK_EQ(cache.held, 0);
+}
+
+TEST(objects_come_in_address_order) {
+    REQUIRE(begin(16));
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
+        char *last = NULL;
+        const struct gm_span *s = NULL;
+        for (unsigned i = 0; i < gm_sizes_table[c].count; i++) {
+            char *p = take(&cache, c);
+            if (!s) s = gm_span_find(pages(), (uintptr_t)p);
+            CHECK(last ? p == last + gm_sizes_table[c].size
+                       : p == (char *)gm_span_start(pages(), s));
+            last = p;
+        }
+        CHECK(s->used == s->count && s->fresh == s->count && s->bucket == GM_UNLISTED);
+    }
+}
+
+// Around the edge of a magazine take and give go back and forth between two magazines.
+TEST(no_thrashing_at_the_edge) {
+    enum { N = 200 };
+    void *p[N];
+    unsigned class = gm_sizes_class(64, 16);
+    REQUIRE(begin(8));
+    for (int i = 0; i < N; i++) p[i] = take(&cache, class);
+    for (int i = 0; i < N; i++) give(&cache, class, p[i]);
+    uint64_t mallocs = cache.stats.manual_mallocs[class], frees = cache.stats.manual_frees[class];
+    unsigned n = gm_sizes_magazine(class);
+    for (int round = 0; round < 100; round++) {
+        for (unsigned i = 0; i < n; i++) p[i] = take(&cache, class);
+        for (unsigned i = 0; i < n; i++) give(&cache, class, p[i]);
+    }
+    CHECK_EQ(cache.stats.manual_mallocs[class], mallocs);
+    CHECK_EQ(cache.stats.manual_frees[class], frees);
+}
+
+TEST(magazines_change_hands_whole) {
+    enum { N = 4000 };
+    static void *p[N];
+    unsigned class = gm_sizes_class(64, 16);
+    REQUIRE(begin(8));
+    for (int i = 0; i < N; i++) p[i] = take(&cache, class);
+    size_t used = engine.heap.pages.used;
+    for (int i = 0; i < N; i++) give(&other, class, p[i]);
+    CHECK(engine.depot.bytes[class] >= (N - 2 * 63) * 64u);
+    CHECK_EQ(engine.depot.bytes[class], engine.depot.total);
+    for (int i = 0; i < N; i++) p[i] = take(&cache, class); // from the depot, then the rest
+    CHECK(engine.depot.bytes[class] <= 2 * 63 * 64u);
+    CHECK(engine.heap.pages.used <= used + 2);
+    for (int i = 0; i < N; i++) give(&cache, class, p[i]);
+    flush_all();
+    CHECK(engine.heap.pages.used <= gm_sizes_table[class].pages);
+    CHECK_EQ(engine.depot.total, 0);
+    CHECK_EQ(length(&engine.depot.empty), engine.depot.made); // no magazine is lost
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++)
+        CHECK_EQ(cache.stats.manual_mallocs[c] + other.stats.manual_mallocs[c],
+                 cache.stats.manual_frees[c] + other.stats.manual_frees[c]);
+}
+
+TEST(the_depot_has_bounds) { // K2
+    enum { N = 3000 };
+    static void *p[N];
+    size_t most = 0;
+    REQUIRE(begin(128));
+    for (unsigned c = 20; c <= 80; c += 6) {
+        for (int i = 0; i < N; i++) p[i] = take(&cache, c);
+        for (int i = 0; i < N; i++) give(&cache, c, p[i]);
+        CHECK(engine.depot.bytes[c] <= GM_DEPOT_CLASS && engine.depot.total <= GM_DEPOT_TOTAL);
+        most = GM_MAX(most, (size_t)engine.depot.bytes[c]);
+        ROOM_PAGES_HOLD(pages());
+    }
+    CHECK(most >= GM_DEPOT_CLASS * 9 / 10);
+    flush_all();
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) CHECK_EQ(engine.depot.bytes[c], 0);
+}
+
+// Whatever happens in whatever order, each object is in one hand, and in the end all come home.
+TEST(random_hands) {
+    enum { N = 3000, CLASSES = 4 };
+    static void *held[N];
+    static unsigned class_of[N];
+    static const unsigned classes[CLASSES] = {1, 6, 50, 70};
+    REQUIRE(begin(64));
+    for (int step = 0; step < 100000; step++) {
+        size_t i = room_below(N);
+        struct gm_cache *t = room_below(2) ? &cache : &other;
+        if (held[i]) {
+            CHECK_EQ(*(size_t *)held[i], i);
+            give(t, class_of[i], held[i]);
+            held[i] = NULL;
+        } else {
+            class_of[i] = classes[room_below(CLASSES)];
+            held[i] = take(t, class_of[i]);
+            *(size_t *)held[i] = i;
+        }
+        if (step % 20000 == 0) gm_cache_flush_manual(t, true);
+    }
+    for (size_t i = 0; i < N; i++)
+        if (held[i]) give(&cache, class_of[i], held[i]);
+    flush_all();
+    size_t left = 0;
+    for (int i = 0; i < CLASSES; i++) left += gm_sizes_table[classes[i]].pages;
+    CHECK(engine.heap.pages.used <= left);
+    CHECK_EQ(length(&engine.depot.empty), engine.depot.made);
+}
+
+// What gm_cache_return found out about the objects it was given; it is said after the section.
+static bool found(enum gm_message wrong, const void *bad) {
+    bool right = engine.bad == bad && (!bad || engine.wrong == wrong);
+    engine.bad = NULL;
+    return right;
+}
+
+// What comes back to its span is checked there.
+TEST(wrong_returns) {
+    enum { N = 600 };
+    void *p[N];
+    unsigned class = gm_sizes_class(512, 16);
+    REQUIRE(begin(8));
+    for (int i = 0; i < N; i++) p[i] = take(&cache, class);
+    void *twice[] = {p[3], p[3]}, *inside = (char *)p[5] + 8;
+    gm_cache_return(&engine, class, twice, 2);
+    CHECK(found(GM_MSG_DOUBLE_FREE, p[3]));
+    gm_cache_return(&engine, class, &inside, 1);
+    CHECK(found(GM_MSG_INTERIOR, inside));
+    for (int i = 0; i < N; i++)
+        if (i != 3) gm_cache_return(&engine, class, &p[i], 1);
+    gm_cache_flush_manual(&cache, false);
+    CHECK_EQ(engine.heap.pages.used, gm_sizes_table[class].pages); // one span stays
+    CHECK(found(GM_MESSAGE_COUNT, NULL));
+    ROOM_PAGES_HOLD(pages());
+}
+
+// Its span went back to the page heap meanwhile, and may be another's by now.
+TEST(double_free_of_what_is_gone) {
+    enum { N = 600 };
+    void *p[N];
+    unsigned class = gm_sizes_class(512, 16);
+    REQUIRE(begin(8));
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < N; i++) p[i] = take(&cache, class);
+        for (int i = 0; i < N; i++) gm_cache_return(&engine, class, &p[i], 1);
+        gm_cache_flush_manual(&cache, false);
+        void *gone = NULL;
+        for (int i = 0; i < N; i++)
+            if (!gm_span_find(pages(), (uintptr_t)p[i])) gone = p[i];
+        REQUIRE(gone != NULL);
+        struct gm_span *s = NULL;
+        while (round && !gm_span_find(pages(), (uintptr_t)gone)) {
+            s = gm_heap_take(&engine.heap, round == 1 ? GM_MANUAL : GM_NOSCAN, 10, 0, 0);
+            REQUIRE(s != NULL);
+            s->bucket = round == 1 ? 3 : 0;
+            gm_heap_publish(&engine.heap, s);
+        }
+        struct gm_span before = s ? *s : (struct gm_span){0};
+        gm_cache_return(&engine, class, &gone, 1);
+        CHECK(found(GM_MSG_DOUBLE_FREE, gone));
+        if (s) CHECK(!memcmp(&before, s, sizeof before));
+    }
+}
+
+// ---- runs ----
+
+static struct gm_span *collected(unsigned kind, unsigned class) {
+    struct gm_span *s = gm_heap_take(&engine.heap, kind, class, 0, 0);
+    if (!CHECK(s != NULL)) abort();
+    s->generation = engine.sweep.generation;
+    gm_heap_publish(&engine.heap, s);
+    return s;
+}
+
+// Runs of random bitmaps, against a walk slot by slot.
+TEST(find_run) {
+    static bool taken[1024], freed[1024];
+    REQUIRE(begin(32));
+    for (int round = 0; round < 600; round++) {
+        unsigned class = 2 + (unsigned)room_below(GOMEM_CLASSES - 1), density = 1 + room_below(20);
+        struct gm_span *s = collected(GM_NOSCAN, class);
+        struct gm_color *c = gm_span_colors(pages(), s->page);
+        s->used = 0;
+        for (uint32_t i = 0; i < s->count; i++) {
+            taken[i] = i % 100 >= density * 5 || room_below(density) == 0;
+            freed[i] = taken[i] && room_below(5) == 0;
+            if (taken[i]) s->used++, c[i / 64].alloc |= (uint64_t)1 << i % 64;
+            if (freed[i]) c[i / 64].freed |= (uint64_t)1 << i % 64;
+        }
+        uint32_t at = 0, limit = GM_MAX(GM_RUN_BYTES / gm_sizes_table[class].size, 1u), from, end;
+        while ((end = gm_cache_find_run(pages(), s, &from)) != 0) {
+            while (at < s->count && taken[at] && !freed[at]) at++;
+            CHECK_EQ(from, at); // the next free one
+            while (at < s->count && at - from < limit && (!taken[at] || freed[at])) at++;
+            REQUIRE(end == at && end > from);
+        }
+        while (at < s->count && taken[at] && !freed[at]) at++;
+        CHECK_EQ(at, s->count);
+        CHECK_EQ(s->used, s->count);
+        for (uint32_t i = 0; i < s->count; i++) // R1, and no freed bit is left
+            CHECK(c[i / 64].alloc >> i % 64 & 1 && !(c[i / 64].freed >> i % 64 & 1));
+        for (uint32_t i = s->count; i < gm_span_groups(s) * 64; i++)
+            CHECK(!(c[i / 64].alloc >> i % 64 & 1)); // N3
+        gm_heap_put(&engine.heap, s);
+    }
+}
+
+TEST(runs_are_zero) { // N2
+    REQUIRE(begin(32));
+    for (unsigned class = 2; class <= GOMEM_CLASSES; class ++)
+        for (int dirty = 0; dirty < 2; dirty++) {
+            gomem_i_run run = {0, 0};
+            struct gm_span *s = collected(GM_NOSCAN, class);
+            size_t bytes = (size_t)s->pages * GM_PAGE;
+            char *start = (char *)gm_span_start(pages(), s);
+            if (dirty) memset(start, 1, bytes), s->fresh = s->count, s->clean = 0;
+            struct gm_color *c = gm_span_colors(pages(), s->page);
+            while (gm_cache_take_run(&cache, &run, s)) {
+                for (uintptr_t at = run.cursor; at < run.end; at += 8) CHECK(!*(uint64_t *)at);
+                CHECK(s->fresh >= gm_span_index(pages(), s, run.end - 1) + 1);
+                memset((void *)run.cursor, 1, run.end - run.cursor);
+            }
+            CHECK_EQ(s->used, s->count);
+            for (uint32_t i = 0; i < s->count; i += 3) c[i / 64].freed |= (uint64_t)1 << i % 64;
+            s->cursor = 0; // slots freed by hand come back, zeroed too
+            while (gm_cache_take_run(&cache, &run, s))
+                for (uintptr_t at = run.cursor; at < run.end; at += 8) CHECK(!*(uint64_t *)at);
+            gm_heap_put(&engine.heap, s);
+        }
+}
+
+static void *bump(struct gm_cache *t, unsigned class) {
+    size_t size = gm_sizes_table[class].size;
+    void *p = gomem_i_bump(&t->hot.scan[class], size);
+    if (p) return p;
+    if (!CHECK(gm_cache_refill_run(t, &t->hot.scan[class], &t->scan[class],
+                                   &engine.central[GM_SCAN][class])))
+        abort();
+    return gomem_i_bump(&t->hot.scan[class], size);
+}
+
+static bool count_used(struct gm_span *s, void *arg) {
+    size_t bits = 0;
+    for (unsigned i = 0; i < gm_span_groups(s); i++)
+        bits += gm_base_popcount(gm_span_colors(pages(), s->page)[i].alloc);
+    CHECK_EQ(bits, s->used);
+    *(size_t *)arg += bits;
+    return true;
+}
+
+TEST(what_is_left_of_a_run) {
+    size_t used = 0;
+    REQUIRE(begin(8));
+    for (unsigned c = 2; c <= GOMEM_CLASSES; c++) (void)bump(&cache, c);
+    gm_cache_flush_runs(&cache);
+    gm_heap_walk(&engine.heap, count_used, &used);
+    CHECK_EQ(used, GOMEM_CLASSES - 1); // it went back
+}
+
+// Two threads allocate and let go of their runs: nothing is handed out twice, nothing is lost.
+TEST(runs_of_two_threads) {
+    enum { N = 20000 };
+    static char *objects[N];
+    static unsigned class_of[N];
+    size_t used = 0;
+    REQUIRE(begin(64));
+    for (size_t i = 0; i < N; i++) {
+        struct gm_cache *t = room_below(2) ? &cache : &other;
+        class_of[i] = 2 + (unsigned)room_below(30);
+        objects[i] = bump(t, class_of[i]);
+        for (unsigned k = 0; k < gm_sizes_table[class_of[i]].size; k++) CHECK(!objects[i][k]);
+        memset(objects[i], 1 + (int)i % 100, gm_sizes_table[class_of[i]].size);
+        if (room_below(500) == 0) gm_cache_flush_runs(t);
+    }
+    for (size_t i = 0; i < N; i++)
+        for (unsigned k = 0; k < gm_sizes_table[class_of[i]].size; k++)
+            CHECK_EQ(objects[i][k], 1 + i % 100);
+    gm_cache_flush_runs(&cache);
+    gm_cache_flush_runs(&other);
+    gm_heap_walk(&engine.heap, count_used, &used);
+    CHECK_EQ(used, N); // held slots went back
+    for (unsigned c = 2; c < 32; c++) {
+        uint64_t mallocs = cache.stats.mallocs[c] + other.stats.mallocs[c];
+        uint64_t frees = cache.stats.frees[c] + other.stats.frees[c], n = 0;
+        for (size_t i = 0; i < N; i++) n += class_of[i] == c;
+        CHECK_EQ(mallocs - frees, n);
+    }
+}
+
+TEST(spans_have_one_owner) { // R4
+    REQUIRE(begin(8));
+    void *a = bump(&cache, 5), *b = bump(&other, 5);
+    struct gm_span *s = gm_span_find(pages(), (uintptr_t)a),
+                   *t = gm_span_find(pages(), (uintptr_t)b);
+    CHECK(s != t && s->owner == 1 && t->owner == 2);
+    CHECK(s == cache.scan[5] && t == other.scan[5]);
+    gm_cache_flush_runs(&cache);
+    CHECK(!s->owner && !cache.scan[5] && !cache.hot.scan[5].cursor);
+    void *c = bump(&other, 6); // other classes do not touch it
+    for (unsigned i = 0; i < t->count; i++) c = bump(&other, 5);
+    CHECK(gm_span_find(pages(), (uintptr_t)c) == s &&
+          s->owner == 2); // the partial one comes before a new one
+}
+
+// Slots that died are found through sweeping, before the heap grows.
+TEST(refill_sweeps_first) {
+    REQUIRE(begin(8));
+    unsigned class = 20, count = gm_sizes_table[class].count;
+    for (unsigned i = 0; i < 4 * count; i++) (void)bump(&cache, class);
+    gm_cache_flush_runs(&cache);
+    size_t used = engine.heap.pages.used;
+    engine.sweep.generation += 2; // nothing is marked
+    for (unsigned i = 0; i < 4 * count; i++) (void)bump(&cache, class);
+    CHECK_EQ(engine.heap.pages.used, used);
+    CHECK_EQ(engine.stats.shared.frees[class], 4 * count);
+}
+
+TEST(charges) {
+    size_t bytes = 0;
+    REQUIRE(begin(64));
+    for (int i = 0; i < 5000; i++) {
+        (void)bump(&cache, 6);
+        bytes += 64;
+        CHECK(engine.live + cache.charged >= bytes);
+        CHECK(cache.charged < GM_CHARGE);
+    }
+    gm_cache_flush_runs(&cache);
+    CHECK(engine.live >= bytes && cache.charged == 0);
+}
+
+TEST(typed_runs_grow) {
+    static char names[300][8];
+    uint32_t numbers[300];
+    REQUIRE(begin(64));
+    for (unsigned i = 0; i < 300; i++) {
+        snprintf(names[i], sizeof names[i], "t%u", i);
+        gomem_type t = {.name = names[i], .size = 64, .align = 8};
+        numbers[i] = gm_types_intern(&engine.types, &t, 6);
+        REQUIRE(gm_cache_typed_room(&cache, numbers[i]));
+        CHECK(cache.hot.typed_count > numbers[i]);
+        CHECK(!cache.hot.typed[0].cursor && !cache.hot.typed[numbers[i]].cursor);
+        gomem_i_run *run = &cache.hot.typed[numbers[i]];
+        REQUIRE(gm_cache_refill_run(&cache, run, &cache.typed[numbers[i]],
+                                    &gm_types_shape(&engine.types, numbers[i])->central));
+        REQUIRE(gomem_i_bump(run, 64) != NULL);
+    }
+    for (unsigned i = 0; i < 300; i++) { // earlier runs survived the growth; D3
+        const struct gm_span *s = cache.typed[numbers[i]];
+        CHECK(s->shape == numbers[i] && s->kind == GM_TYPED);
+        CHECK_EQ(cache.hot.typed[numbers[i]].cursor, gm_span_slot(pages(), s, 1));
+    }
+    gm_cache_flush_runs(&cache);
+    for (unsigned i = 0; i < 300; i++) CHECK(!cache.typed[numbers[i]]);
+}
+
+TEST_MAIN

@@ -1,0 +1,373 @@
+// Room gc: what verify catches, the oracle, held runs, the cycle's bookkeeping.
+#include <stdio.h>
+
+static char logged[700];
+#define GOMEM_LOG(line) ((void)snprintf(logged, sizeof logged, "%s", (line)))
+#include "room.h"
+
+static struct gm_runtime *const rt = &gm_runtime;
+static struct gm_engine *const engine = &gm_runtime.engine;
+static char said[700];
+static int panics;
+
+static void note(const char *line, void *user) {
+    (void)user;
+    snprintf(said, sizeof said, "%s", line);
+}
+
+static void note_panic(const char *line, void *user) {
+    note(line, user);
+    panics++;
+}
+
+// ---- a heap with something of everything, and no cycle that would change it ----
+
+struct typed {
+    void *pointer;
+    long number[5];
+};
+GOMEM_TYPE(typed_type, struct typed, pointer);
+
+enum { N = 600 };
+static void *manual[N], *plain[N], *scanned[N], *typed[N], *rooted[N], *large[5];
+
+static bool begin(void) {
+    static bool done;
+    if (done) return CHECK(gomem_verify());
+    done = true;
+    gomem_options o = {.warn = note, .panic = note_panic};
+    if (!CHECK(gomem_init(&o))) return false;
+    gomem_gc_hold();
+    for (int i = 0; i < N; i++) {
+        manual[i] = gomem_malloc(200);
+        plain[i] = gomem_new_noscan(200);
+        scanned[i] = gomem_new(200);
+        typed[i] = GOMEM_NEW_TYPED(struct typed, &typed_type);
+        rooted[i] = gomem_new_with(200, 0, GOMEM_UNCOLLECTABLE);
+    }
+    for (size_t i = 0; i < 5; i++) large[i] = gomem_new(100000 * (i + 1));
+    for (int i = 0; i < N; i += 3) {
+        gomem_free(manual[i]);
+        gomem_free(plain[i]);
+    }
+    return CHECK(gomem_verify());
+}
+
+static struct gm_pages *pages(void) { return &engine->heap.pages; }
+static struct gm_span *span_of(const void *p) { return gm_span_find(pages(), (uintptr_t)p); }
+static struct gm_color *colors(const void *p) { return gm_span_colors(pages(), span_of(p)->page); }
+static struct gm_cache *cache(void) { return &gm_world_self()->cache; }
+
+// Verify says what broke.
+static void expect(const char *what, int line) {
+    said[0] = 0;
+    if (gomem_verify() || !strstr(said, what)) {
+        printf("\n    line %d: \"%s\" expected, said: %s", line, what, said);
+        test_fail(__FILE__, line, "planted damage was not found");
+    }
+}
+
+// Something is other than it should be: verify says so, and is content when it was put right.
+#define CATCHES(lvalue, value, what)            \
+    do {                                        \
+        __typeof__(lvalue) sound_ = (lvalue);   \
+        (lvalue) = (__typeof__(lvalue))(value); \
+        expect((what), __LINE__);               \
+        (lvalue) = sound_;                      \
+        CHECK(gomem_verify());                  \
+    } while (0)
+
+TEST(damaged_records) {
+    REQUIRE(begin());
+    void *const objects[] = {manual[1], plain[1], scanned[1], typed[1], rooted[1]};
+    for (int i = 0; i < 5; i++) {
+        struct gm_span *s = span_of(objects[i]);
+        CATCHES(s->used, s->used + 1, "the count of used slots");
+        CATCHES(s->used, s->used - 1, "the count of used slots");
+        CATCHES(s->fresh, 1, "fresh watermark");
+        CATCHES(s->count, s->count - 1, "a record differs from its class");
+        CATCHES(s->class, s->class + 1, "a descriptor differs");
+        CATCHES(s->class, 200, "a record is damaged");
+        CATCHES(s->kind, GM_KINDS, "a record is damaged");
+        CATCHES(pages()->desc[s->page], pages()->desc[s->page] ^ 1 << 4, "a descriptor differs");
+        CATCHES(pages()->desc[s->page + 1], 0, "a descriptor differs");
+    }
+    struct gm_span *s = span_of(large[2]);
+    CATCHES(pages()->desc[s->page + s->pages - 1], 0, "a descriptor differs");
+}
+
+TEST(damaged_bits) {
+    REQUIRE(begin());
+    struct gm_span *s = span_of(manual[1]);
+    uint64_t *bits = gm_span_bits(pages(), s->page);
+    CATCHES(bits[0], bits[0] ^ 2, "the count of used slots");
+    CATCHES(bits[s->count / 64], bits[s->count / 64] | (uint64_t)1 << 63, "beyond the last slot");
+    void *const objects[] = {plain[1], scanned[1], typed[1], rooted[1]};
+    for (int i = 0; i < 4; i++) {
+        struct gm_color *c = colors(objects[i]);
+        s = span_of(objects[i]);
+        CATCHES(c->alloc, c->alloc ^ 1, i ? "the count of used" : "freed but not allocated");
+        c += s->count / 64;
+        CATCHES(c->alloc, c->alloc | (uint64_t)1 << 63, "beyond the last");
+        CATCHES(c->freed, c->freed | (uint64_t)1 << 63, "freed but not allocated");
+    }
+    CATCHES(colors(scanned[1])->mark, 1, "a swept span has marks");
+    CATCHES(colors(scanned[1])->scanned, 1, "a swept span has marks");
+}
+
+TEST(damaged_page_heap) {
+    REQUIRE(begin());
+    struct gm_chunk *c = pages()->zone[1].chunk;
+    CATCHES(c->used[GM_CHUNK_WORDS - 1], c->used[GM_CHUNK_WORDS - 1] ^ (uint64_t)1 << 63,
+            "pages: ");
+    CATCHES(c->first, c->first + 1, "a chunk's summary");
+    CATCHES(c->most, c->most - 1, "a chunk's summary");
+    CATCHES(c->last, c->last - 1, "a chunk's summary");
+    CATCHES(c->idle, c->idle + 1, "a chunk's summary");
+    CATCHES(pages()->used, pages()->used + 1, "the count of used or idle");
+    CATCHES(pages()->idle, pages()->idle + 1, "the count of used or idle");
+    CATCHES(pages()->zone[1].hint, 1, "below the hint");
+}
+
+TEST(damaged_lists) {
+    REQUIRE(begin());
+    unsigned class = span_of(manual[1])->class;
+    struct gm_central *c = &engine->central[GM_MANUAL][class],
+                      *r = &engine->central[GM_ROOT][class];
+    struct gm_span *s = NULL;
+    unsigned list = 0;
+    while (!s && list < GM_LISTS) s = gm_central_first_locked(c, pages(), list++);
+    REQUIRE(s != NULL);
+    list--;
+    CATCHES(s->prev, 1, "a list holds a span that does not belong");
+    CATCHES(s->bucket, GM_UNLISTED, "a full span is listed or another is not");
+    CATCHES(c->list[list], span_of(scanned[1])->page + 1, "a list holds a span");
+    CATCHES(s->next, span_of(rooted[1])->page + 1, "a list holds a span");
+    REQUIRE(r->list[2] != 0);
+    CATCHES(gm_span_at(pages(), r->list[2] - 1)->owner, 1, "a list holds a span");
+}
+
+TEST(damaged_caches) {
+    REQUIRE(begin());
+    unsigned class = span_of(manual[1])->class;
+    void **top = cache()->hot.top[class];
+    REQUIRE(*top != NULL);
+    CATCHES(*top, (char *)*top + 8, "a magazine holds what");
+    CATCHES(*top, scanned[1], "a magazine holds what");
+    CATCHES(*top, &cache, "a magazine holds what");
+    struct gm_span *s = span_of(*top);
+    uint32_t index = gm_span_index(pages(), s, (uintptr_t)*top);
+    uint64_t *bits = &gm_span_bits(pages(), s->page)[index / 64], bit = (uint64_t)1 << index % 64;
+    s->used--; // a free slot, and all else agrees
+    *bits &= ~bit;
+    expect("a magazine holds what", __LINE__);
+    s->used++;
+    *bits |= bit;
+    gomem_i_run *run = &cache()->hot.scan[span_of(scanned[1])->class];
+    s = cache()->scan[span_of(scanned[1])->class];
+    REQUIRE(s && run->cursor < run->end);
+    CATCHES(s->owner, 99, "has another owner");
+    index = gm_span_index(pages(), s, run->cursor);
+    bits = &gm_span_colors(pages(), s->page)[index / 64].alloc;
+    bit = (uint64_t)1 << index % 64;
+    s->used--;
+    *bits &= ~bit;
+    expect("a held slot is not", __LINE__);
+    s->used++;
+    *bits |= bit;
+    CHECK(gomem_verify());
+}
+
+// ---- marking ----
+
+static bool stop(struct gm_cycle *c) {
+    struct gm_thread *me = gm_world_self();
+    memset(c, 0, sizeof *c);
+    gm_sync_lock(&rt->gc.lock);
+    gm_gc_each_central(rt, gm_gc_sweep_central);
+    me->in_handler = false;
+    me->fake_stack = gm_world_fake_stack();
+    gm_os_spill(&me->registers);
+    return CHECK(gm_gc_stop(rt, me, c));
+}
+
+static void go_on(void) {
+    gm_world_start(rt);
+    gm_sync_unlock(&rt->gc.lock);
+}
+
+// A fresh serial mark finds what marking forgot, and what it should not have found.
+TEST(oracle) {
+    struct gm_cycle c;
+    REQUIRE(begin() && stop(&c));
+    (void)gm_gc_mark_stopped(rt, true);
+    CHECK(gm_gc_oracle_stopped(rt));
+    void *const objects[] = {scanned[100], plain[100], typed[100], large[1]};
+    for (int i = 0; i < 4; i++) {
+        uint32_t index = gm_span_index(pages(), span_of(objects[i]), (uintptr_t)objects[i]);
+        struct gm_color *k = &colors(objects[i])[index / 64];
+        CHECK(k->mark >> index % 64 & 1);
+        k->mark &= ~((uint64_t)1 << index % 64);
+        panics = 0;
+        CHECK(!gm_gc_oracle_stopped(rt));
+        CHECK(panics == 1 && strstr(said, "corrupted heap"));
+        CHECK(k->mark >> index % 64 & 1); // its own marks stand now
+        CHECK(gm_gc_oracle_stopped(rt));
+    }
+    gm_gc_flip_stopped(rt, 0);
+    go_on();
+    CHECK(gomem_verify());
+}
+
+// E2: held slots are black while marking, so they are neither scanned nor swept.
+TEST(held_slots_are_black) {
+    struct gm_cycle c;
+    REQUIRE(begin() && stop(&c));
+    gomem_i_run *run = &cache()->hot.scan[gm_sizes_class(200, 16)];
+    struct gm_span *s = cache()->scan[gm_sizes_class(200, 16)];
+    uint32_t from = gm_span_index(pages(), s, run->cursor),
+             end = gm_span_index(pages(), s, run->end - 1);
+    REQUIRE(run->cursor < run->end);
+    (void)gm_gc_mark_stopped(rt, true);
+    for (uint32_t i = from; i <= end; i++) {
+        const struct gm_color *k = &gm_span_colors(pages(), s->page)[i / 64];
+        CHECK(k->alloc & k->mark & k->scanned & (uint64_t)1 << i % 64);
+    }
+    gm_gc_flip_stopped(rt, 0);
+    go_on();
+    uintptr_t cursor = run->cursor;
+    gm_gc_each_central(rt, gm_gc_sweep_central);
+    CHECK(gomem_new(200) == (void *)cursor);
+    CHECK(gomem_verify());
+}
+
+static struct link {
+    struct link *next;
+    char rest[600];
+} *volatile first_link;
+
+static bool swept_or_about_to_be(struct gm_span *s, void *arg) {
+    uint32_t age = engine->sweep.generation - s->generation;
+    (void)arg;
+    return CHECK(age == 0 || age == 2 || !GM_IN(GM_SET_COLLECTED, s->kind));
+}
+
+// E1: marks of a cycle are gone before the next begins, also when nobody needed the spans.
+TEST(one_cycle_after_the_other) {
+    enum { LINKS = 200 };
+    uintptr_t hidden[LINKS];
+    REQUIRE(begin());
+    first_link = NULL;
+    for (int i = 0; i < LINKS; i++) {
+        struct gm_thread *me = gm_world_self();
+        struct link *l = GOMEM_NEW(struct link);
+        hidden[i] = ~(uintptr_t)l;
+        for (struct link *at = first_link; at != NULL; at = at->next) // the new one goes to the end
+            if (!at->next) {
+                at->next = l;
+                break;
+            }
+        if (!first_link) first_link = l;
+        if (i % 40) continue;
+        gm_sync_lock(&rt->gc.lock);
+        for (int k = 0; k < 3; k++) {
+            me->in_handler = false;
+            me->fake_stack = gm_world_fake_stack();
+            gm_os_spill(&me->registers);
+            CHECK(gm_gc_run(rt, me, GM_REASON_TRIGGER));
+        }
+        gm_sync_unlock(&rt->gc.lock);
+        gm_heap_walk(&engine->heap, swept_or_about_to_be, NULL);
+        REQUIRE(!test_failed());
+    }
+    for (int i = 0; i < LINKS; i++) CHECK(gomem_base((void *)~hidden[i]) == (void *)~hidden[i]);
+    CHECK(gomem_verify());
+    first_link = NULL;
+}
+
+// ---- the cycle around it ----
+
+TEST(cycles_are_counted) {
+    REQUIRE(begin());
+    struct gm_stats *s = &engine->stats, saved = *s;
+    s->cycles = s->forced = s->pause_total = 0;
+    for (uint64_t i = 0; i < GM_PAUSES + 10; i++) {
+        struct gm_cycle c = {
+            .begin = 1, .stop = 2, .stopped = 3, .marked = 4, .end = 1002 + i, .workers = 1};
+        gm_gc_count(rt, &c, i % 2 ? GM_REASON_FORCED : GM_REASON_TRIGGER);
+    }
+    CHECK_EQ(s->cycles, GM_PAUSES + 10);
+    CHECK_EQ(s->forced, GM_PAUSES / 2 + 5);
+    for (uint64_t i = 10; i < GM_PAUSES + 10; i++) CHECK_EQ(s->pause_ns[i % GM_PAUSES], 1000 + i);
+    CHECK(s->pause_end[5] / 1000000000u > 1600000000u); // ns since 1970
+    CHECK_EQ(s->pause_total, (uint64_t)(GM_PAUSES + 10) * (2000 + GM_PAUSES + 9) / 2);
+    *s = saved;
+}
+
+TEST(trace_line) {
+    REQUIRE(begin());
+#if GOMEM_I_REPORT
+    struct gm_stats *s = &engine->stats, saved = *s;
+    *s = (struct gm_stats){
+        .cycles = 3, .stacks = 2 * GM_MIB, .globals = GM_MIB / 2, .start_ns = 1000};
+    struct gm_cycle c = {.stop = 42000001000,
+                         .stopped = 42000012000,
+                         .marked = 42001312000,
+                         .end = 42001330000,
+                         .before = 4 * GM_MIB,
+                         .after = 2 * GM_MIB,
+                         .workers = 2};
+    gm_gc_trace(rt, &c, GM_REASON_FORCED, 5 * GM_MIB);
+    char expected[300];
+    snprintf(expected, sizeof expected,
+             "gc 3 @42.001s 0%%: 0.011+1.3+0.018 ms clock, 0.011+0/2.6/0+0.018 ms cpu, 4->4->2 MB, "
+             "5 MB goal, 2 MB stacks, 1 MB globals, %u P (forced), stw, 0 rounds, 0 pages",
+             gm_os_processors());
+    if (!CHECK(!strcmp(logged, expected))) printf("\n    %s\n    %s", logged, expected);
+    *s = saved;
+#endif
+}
+
+TEST(when_the_background_collects) {
+    REQUIRE(begin());
+    int reason;
+    uint64_t now = gm_os_now();
+    struct gm_gc *gc = &rt->gc;
+    int *period = &rt->world.settings.options.force_period_ms;
+    gomem_gc_unhold();
+    gm_store_rlx(&gc->last, now);
+    CHECK(!gm_gc_due(rt, now, &reason));
+    CHECK(gm_gc_due(rt, now + 120000u * (uint64_t)1000000, &reason) && reason == GM_REASON_CLOCK);
+    *period = 50;
+    CHECK(!gm_gc_due(rt, now + 49999999, &reason) && gm_gc_due(rt, now + 50000000, &reason));
+    *period = -1;
+    CHECK(!gm_gc_due(rt, now + ((uint64_t)1 << 60), &reason));
+    *period = 0;
+    gm_store_rel(&gc->asked, 1u);
+    CHECK(gm_gc_due(rt, now, &reason) && reason == GM_REASON_TRIGGER);
+    gomem_gc_hold();
+    CHECK(!gm_gc_due(rt, now, &reason));
+    gm_store_rel(&gc->asked, 0u);
+}
+
+TEST(polling) { // the trigger, the switch, holds
+    REQUIRE(begin());
+    size_t live = engine->live, trigger = engine->pacer.trigger;
+    uint64_t cycles = engine->stats.cycles;
+    gomem_gc_unhold();
+    gm_store_rlx(&engine->live, trigger - 1);
+    gm_gc_poll(rt, gm_world_self());
+    CHECK_EQ(engine->stats.cycles, cycles);
+    gm_store_rlx(&engine->live, trigger);
+    gm_gc_poll(rt, gm_world_self());
+    CHECK_EQ(engine->stats.cycles, cycles + 1);
+    CHECK(engine->live <= live + 2 * GM_MIB); // as marked
+    gomem_gc_hold();
+    gm_store_rlx(&engine->live, SIZE_MAX / 2);
+    gm_gc_poll(rt, gm_world_self());
+    gomem_gc();
+    CHECK_EQ(engine->stats.cycles, cycles + 1);
+    gm_store_rlx(&engine->live, live);
+}
+
+TEST_MAIN

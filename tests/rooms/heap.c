@@ -1,0 +1,246 @@
+// Room heap: spans in and out, large objects, giving back.
+#include <stdbool.h>
+#include <stddef.h>
+
+static bool advice_fails;
+static size_t largest_advice;
+#define GOMEM_MADVISE(addr, size, advice)                                \
+    (largest_advice = (size) > largest_advice ? (size) : largest_advice, \
+     advice_fails ? -1 : gm_libc_madvise((addr), (size), (advice)))
+#include "room.h"
+
+static struct gm_heap heap;
+
+static struct gm_span *take(unsigned kind, unsigned class, size_t size, size_t align) {
+    struct gm_span *s = gm_heap_take(&heap, kind, class, size, align);
+    if (s) gm_heap_publish(&heap, s);
+    return s;
+}
+
+static char *start_of(const struct gm_span *s) { return (char *)gm_span_start(&heap.pages, s); }
+
+TEST(aligned_spans) {
+    REQUIRE(room_heap(&heap, 16));
+    for (size_t align = 16; align <= 4 * GM_MIB; align *= 2)
+        for (size_t size = 1; size < 300000; size = size * 3 + 5000) {
+            struct gm_span *s = take(GM_MANUAL, 0, size, align), *other = take(GM_SCAN, 0, 1, 0);
+            REQUIRE(s && other);
+            CHECK_EQ((uintptr_t)start_of(s) % align, 0);
+            CHECK_EQ(s->pages, (size + GM_PAGE - 1) / GM_PAGE);
+            CHECK_EQ(heap.pages.used, s->pages + 1); // what was taken for the alignment came back
+            CHECK(gm_span_find(&heap.pages, (uintptr_t)start_of(s) + size - 1) == s);
+            start_of(s)[0] = start_of(s)[size - 1] = 1;
+            gm_heap_put(&heap, s);
+            gm_heap_put(&heap, other);
+            ROOM_PAGES_HOLD(&heap.pages);
+        }
+    CHECK(gm_heap_take(&heap, GM_MANUAL, 0, 64 * GM_MIB + 1, 16) == NULL);
+    CHECK(gm_heap_take(&heap, GM_MANUAL, 0, 1, 128 * GM_MIB) == NULL);
+    CHECK(gm_heap_take(&heap, GM_MANUAL, 0, SIZE_MAX / 2, 16) == NULL);
+    CHECK_EQ(heap.pages.used, 0);
+    room_end_pages(&heap.pages);
+}
+
+TEST(records_of_every_class) {
+    REQUIRE(room_heap(&heap, 16));
+    for (unsigned kind = GM_MANUAL; kind < GM_KINDS; kind++)
+        for (unsigned c = kind == GM_MANUAL ? 1 : 2; c <= GOMEM_CLASSES; c++) {
+            struct gm_span *s = take(kind, c, 0, 0);
+            REQUIRE(s != NULL);
+            CHECK(s->kind == kind && s->class == c && s->count == gm_sizes_table[c].count);
+            CHECK_EQ(s->pages, gm_sizes_table[c].pages);
+            CHECK_EQ(s->fresh, s->clean ? 0 : s->count); // N2
+            CHECK_EQ(s->page < heap.pages.count / 2, gm_span_zone(kind) == GM_ZONE_SCAN);
+            CHECK(gm_span_find(&heap.pages, (uintptr_t)start_of(s)) == s);
+            memset(start_of(s), 1, (size_t)s->pages * GM_PAGE);
+            s->fresh = s->count;
+            if (c % 3) gm_heap_put(&heap, s);
+        }
+    ROOM_PAGES_HOLD(&heap.pages);
+    room_end_pages(&heap.pages);
+}
+
+// Pages above the fresh watermark come back as clean as they were.
+TEST(untouched_pages_stay_clean) {
+    REQUIRE(room_heap(&heap, 4));
+    unsigned class = gm_sizes_class(1024, 16); // 8 pages
+    struct gm_span *s = take(GM_MANUAL, class, 0, 0);
+    REQUIRE(s && s->clean);
+    start_of(s)[9 * 1024 - 1] = 1;
+    s->fresh = 9; // two pages hold something
+    gm_heap_put(&heap, s);
+    CHECK_EQ(heap.pages.idle, 2);
+    s = take(GM_MANUAL, 0, 6 * GM_PAGE, 0);
+    REQUIRE(s != NULL);
+    CHECK_EQ(s->clean, 1); // counted from the top, the upper pages come first
+    gm_heap_put(&heap, s);
+    CHECK_EQ(heap.pages.idle, 8); // of a large object all count as touched
+    ROOM_PAGES_HOLD(&heap.pages);
+    room_end_pages(&heap.pages);
+}
+
+static void resize(unsigned kind) {
+    bool clean;
+    struct gm_span *s = take(kind, 0, 3 * GM_PAGE, 0);
+    REQUIRE(s != NULL);
+    struct gm_span *fence = NULL;
+    if (gm_span_zone(kind) == GM_ZONE_SCAN) {
+        struct gm_span *gap = take(kind, 0, 40 * GM_PAGE, 0);
+        fence = take(kind, 0, 1, 0);
+        gm_heap_put(&heap, gap);
+    } else { // grows towards the end of the heap
+        fence = s;
+        struct gm_span *gap = take(kind, 0, 40 * GM_PAGE, 0);
+        s = take(kind, 0, 3 * GM_PAGE, 0);
+        gm_heap_put(&heap, gap);
+    }
+    char *start = start_of(s);
+    memset(start, 5, 3 * GM_PAGE);
+    CHECK(gm_heap_resize(&heap, s, 43 * GM_PAGE - 100, &clean));
+    CHECK(!clean && start_of(s) == start && s->pages == 43);
+    CHECK_EQ(start[3 * GM_PAGE - 1], 5);
+    CHECK(gm_span_find(&heap.pages, (uintptr_t)start + 43 * GM_PAGE - 1) == s);
+    CHECK(!gm_heap_resize(&heap, s, 43 * GM_PAGE + 1, &clean)); // a neighbour is in the way
+    CHECK(!gm_heap_resize(&heap, s, (size_t)1 << 40, &clean));
+    CHECK_EQ(s->size, 43 * GM_PAGE - 100);
+    CHECK(gm_heap_resize(&heap, s, GM_PAGE + 1, &clean));
+    CHECK_EQ(s->pages, 2);
+    CHECK(gm_span_find(&heap.pages, (uintptr_t)start + 2 * GM_PAGE) == NULL);
+    ROOM_PAGES_HOLD(&heap.pages);
+    (void)gm_heap_give_back(&heap, 0, 1, SIZE_MAX);
+    CHECK(gm_heap_resize(&heap, s, 10 * GM_PAGE, &clean));
+    CHECK(clean && !start[2 * GM_PAGE] && !start[10 * GM_PAGE - 1]);
+    gm_heap_put(&heap, s);
+    gm_heap_put(&heap, fence);
+    CHECK_EQ(heap.pages.used, 0);
+}
+
+TEST(resize_in_place) {
+    REQUIRE(room_heap(&heap, 4));
+    resize(GM_MANUAL);
+    resize(GM_SCAN);
+    resize(GM_NOSCAN);
+    room_end_pages(&heap.pages);
+}
+
+// Bits of the pieces that a growing object gains are clear.
+TEST(resize_clears_bits) {
+    bool clean;
+    REQUIRE(room_heap(&heap, 32));
+    struct gm_span *s = take(GM_SCAN, 0, GM_PAGE, 0);
+    REQUIRE(s != NULL);
+    struct gm_span *gap = take(GM_SCAN, 0, 64 * GM_MIB, 0);
+    memset(gm_span_colors(&heap.pages, gap->page), 0xff, GM_COLOR_BYTES * (size_t)gap->pages);
+    memset(gm_span_colors(&heap.pages, s->page) + 1, 0xff,
+           GM_COLOR_BYTES - sizeof(struct gm_color));
+    gm_heap_put(&heap, gap);
+    gm_span_colors(&heap.pages, s->page)->alloc = 1;
+    CHECK(gm_heap_resize(&heap, s, 60 * GM_MIB, &clean));
+    size_t groups = (60 * GM_MIB / GM_PIECE + 63) / 64;
+    CHECK_EQ(gm_span_colors(&heap.pages, s->page)->alloc, 1);
+    for (size_t i = 1; i < groups; i++) CHECK(!gm_span_colors(&heap.pages, s->page)[i].scanned);
+    room_end_pages(&heap.pages);
+}
+
+TEST(give_back) {
+    REQUIRE(room_heap(&heap, 16));
+    struct gm_span *s = take(GM_MANUAL, 0, 20 * GM_MIB, 0), *t = take(GM_SCAN, 0, 3 * GM_MIB, 0);
+    REQUIRE(s && t);
+    memset(start_of(s), 1, 20 * GM_MIB);
+    gm_heap_put(&heap, s);
+    gm_heap_put(&heap, t);
+    size_t idle = heap.pages.idle * GM_PAGE;
+    CHECK_EQ(idle, 23 * GM_MIB);
+    largest_advice = 0;
+    size_t some = gm_heap_give_back(&heap, 0, GM_GIVE_LEAST, 1);
+    CHECK(some > 0 && some <= GM_CHUNK);
+    size_t keep = 5 * GM_MIB / GM_PAGE;
+    some += gm_heap_give_back(&heap, keep, GM_GIVE_LEAST, SIZE_MAX);
+    CHECK(heap.pages.idle <= keep && heap.pages.idle * GM_PAGE == idle - some);
+    CHECK_EQ(some + gm_heap_give_back(&heap, 0, 1, SIZE_MAX), idle);
+    CHECK_EQ(heap.pages.idle, 0);
+    CHECK_EQ(heap.given, idle);
+    CHECK(largest_advice <= GM_MIB);
+    s = take(GM_MANUAL, 0, 20 * GM_MIB, 0);
+    REQUIRE(s && s->clean);
+    CHECK(!start_of(s)[0] && !start_of(s)[20 * GM_MIB - 1]);
+    ROOM_PAGES_HOLD(&heap.pages);
+    room_end_pages(&heap.pages);
+}
+
+TEST(refused_give_back) {
+    REQUIRE(room_heap(&heap, 8));
+    struct gm_span *s = take(GM_MANUAL, 0, 9 * GM_MIB, 0);
+    REQUIRE(s != NULL);
+    memset(start_of(s), 1, 9 * GM_MIB);
+    gm_heap_put(&heap, s);
+    advice_fails = true;
+    CHECK_EQ(gm_heap_give_back(&heap, 0, 1, SIZE_MAX), 0);
+    advice_fails = false;
+    CHECK(heap.pages.idle >= 9 * GM_MIB / GM_PAGE);
+    CHECK_EQ(heap.pages.used, 0);
+    ROOM_PAGES_HOLD(&heap.pages);
+    s = take(GM_MANUAL, 0, GM_PAGE, 0);
+    CHECK(s && !s->clean); // it kept its contents and is not taken for zero
+    room_end_pages(&heap.pages);
+}
+
+// H2: the thread that frees gives back what is over the bound.
+TEST(trim) {
+    REQUIRE(room_heap(&heap, 32));
+    struct gm_span *s = take(GM_MANUAL, 0, 60 * GM_MIB, 0);
+    REQUIRE(s != NULL);
+    gm_heap_put(&heap, s);
+    gm_heap_trim(&heap);
+    CHECK(heap.pages.idle <= GM_IDLE_PAGES);
+    CHECK(heap.pages.idle + GM_CHUNK_PAGES >= GM_IDLE_PAGES); // not more than needed
+    size_t given = heap.given;
+    gm_heap_trim(&heap);
+    CHECK_EQ(heap.given, given);
+    room_end_pages(&heap.pages);
+}
+
+TEST(other_zone_as_the_last_resort) {
+    struct gm_span *s = NULL;
+    size_t n = 0;
+    REQUIRE(room_heap(&heap, 4));
+    REQUIRE(take(GM_SCAN, 0, GM_PAGE, 0) != NULL); // the first chunk stays zone 0's
+    while (n < 10000 && (s = take(GM_MANUAL, 0, 8 * GM_PAGE, 0)) != NULL) n++;
+    CHECK_EQ(n, (4 * GM_CHUNK_PAGES - 1) / 8);
+    CHECK_EQ(heap.pages.used, n * 8 + 1);
+    ROOM_PAGES_HOLD(&heap.pages);
+    room_end_pages(&heap.pages);
+}
+
+static size_t walked, most_walked;
+static uintptr_t last_walked;
+
+static bool visit(struct gm_span *s, void *arg) {
+    CHECK(gm_span_start(&heap.pages, s) > last_walked);
+    last_walked = gm_span_start(&heap.pages, s);
+    *(size_t *)arg += s->pages;
+    return ++walked < most_walked;
+}
+
+TEST(walk) {
+    size_t spans = 0, pages = 0;
+    REQUIRE(room_heap(&heap, 16));
+    for (int i = 0; i < 100; i++) {
+        unsigned class = i % 2 ? 2 + (unsigned)room_below(80) : 0;
+        struct gm_span *s = take(1 + (unsigned)room_below(6), class, 1 + room_below(90000), 0);
+        REQUIRE(s != NULL);
+        if (i % 3) spans++;
+        else gm_heap_put(&heap, s);
+    }
+    most_walked = SIZE_MAX;
+    gm_heap_walk(&heap, visit, &pages);
+    CHECK_EQ(walked, spans);
+    CHECK_EQ(pages, heap.pages.used);
+    walked = last_walked = 0;
+    most_walked = 5;
+    gm_heap_walk(&heap, visit, &pages);
+    CHECK_EQ(walked, 5);
+    room_end_pages(&heap.pages);
+}
+
+TEST_MAIN

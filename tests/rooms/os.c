@@ -1,0 +1,185 @@
+// Room os: pages, clock, threads, signals, registers.
+#include "room.h"
+
+#include <sched.h>
+#include <signal.h>
+
+static size_t page;
+
+TEST(reserve_protect_discard) {
+    page = gm_os_page_size();
+    REQUIRE(gm_base_power_of_two(page));
+    char *p = gm_os_reserve(4 * page);
+    REQUIRE(p != NULL);
+    uintptr_t at = (uintptr_t)p;
+    CHECK(gm_os_protect(at, at + 2 * page, PROT_READ | PROT_WRITE));
+    CHECK(gm_os_protect(at, at, PROT_READ)); // an empty range is fine
+    gm_os_populate(p, 2 * page);
+    memset(p, 1, 2 * page);
+    CHECK(gm_os_discard(p + page, page));
+    CHECK_EQ(p[page - 1], 1);
+    CHECK_EQ(p[page], 0);
+    CHECK_EQ(p[2 * page - 1], 0);
+    char copy[8];
+    CHECK_EQ(gm_os_read_foreign(copy, at + 3 * page, 8), 0); // reserved only
+    gm_os_release(p, 4 * page);
+    gm_os_release(NULL, page);
+}
+
+TEST(moving_leaves_zeros) {
+    char *from = gm_os_reserve(4 * page);
+    REQUIRE(from != NULL);
+    char *to = from + 2 * page;
+    REQUIRE(gm_os_protect((uintptr_t)from, (uintptr_t)from + 4 * page, PROT_READ | PROT_WRITE));
+    memset(from, 7, 2 * page);
+    bool moved = gm_os_move(from, to, 2 * page);
+    for (size_t i = 0; i < 2 * page; i += 512) {
+        CHECK_EQ(from[i], moved ? 0 : 7);
+        CHECK_EQ(to[i], moved ? 7 : 0);
+    }
+    from[0] = 1; // still mapped
+    gm_os_release(from, 4 * page);
+    if (!moved) SKIP("the kernel cannot move pages and keep the mapping");
+}
+
+TEST(foreign_memory) {
+    char *p = gm_os_reserve(3 * page), *copy = gm_os_reserve(3 * page);
+    REQUIRE(p && copy);
+    CHECK(gm_os_protect((uintptr_t)p, (uintptr_t)p + page, PROT_READ | PROT_WRITE));
+    CHECK(gm_os_protect((uintptr_t)p + 2 * page, (uintptr_t)p + 3 * page, PROT_READ | PROT_WRITE));
+    CHECK(gm_os_protect((uintptr_t)copy, (uintptr_t)copy + 3 * page, PROT_READ | PROT_WRITE));
+    memset(p, 3, page);
+    CHECK_EQ(gm_os_read_foreign(copy, (uintptr_t)p, page), page);
+    CHECK_EQ(copy[page - 1], 3);
+    CHECK_EQ(gm_os_read_foreign(copy, (uintptr_t)p + 8, 3 * page - 8), page - 8); // up to the hole
+    CHECK_EQ(gm_os_read_foreign(copy, (uintptr_t)p + page, 8), 0);
+    gm_os_release(p, 3 * page);
+    CHECK_EQ(gm_os_read_foreign(copy, (uintptr_t)p, 8), 0); // gone
+    gm_os_release(copy, 3 * page);
+}
+
+static uint32_t word;
+static uint32_t told;
+
+static void *wait_for_word(void *arg) {
+    (void)arg;
+    while (!gm_load_acq(&word)) gm_os_wait(&word, 0, 0);
+    gm_store_rel(&told, gm_os_thread_id());
+    return NULL;
+}
+
+TEST(wait_and_wake) {
+    pthread_t thread;
+    errno = 77;
+    gm_os_wait(&word, 1, 0);    // has another value: returns
+    gm_os_wait(&word, 0, 1000); // nobody wakes: returns after a microsecond
+    gm_os_wake(&word, 1);
+    CHECK(!gm_os_signal_thread(0, 0));
+    CHECK_EQ(errno, 77);
+    REQUIRE(gm_os_start_thread(&thread, wait_for_word, NULL));
+    gm_store_rel(&word, 1u);
+    gm_os_wake(&word, 1);
+    pthread_join(thread, NULL);
+    CHECK(gm_load_acq(&told) != 0 && gm_load_acq(&told) != gm_os_thread_id());
+    uint64_t now = gm_os_now();
+    CHECK(now > 0 && gm_os_now() >= now);
+    CHECK(gm_os_clock(CLOCK_REALTIME) / 1000000000u > 1600000000u);
+}
+
+TEST(processors) {
+    cpu_set_t set;
+    REQUIRE(sched_getaffinity(0, sizeof set, &set) == 0);
+    CHECK_EQ(gm_os_processors(), CPU_COUNT(&set));
+}
+
+static void *look_around(void *arg) {
+    uintptr_t *seen = arg;
+    sigset_t blocked;
+    CHECK(gm_os_stack(&seen[0], &seen[1]));
+    CHECK((uintptr_t)__builtin_frame_address(0) - seen[0] < seen[1] - seen[0]);
+    seen[2] = gm_os_thread_pointer();
+    pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+    seen[3] = (uintptr_t)sigismember(&blocked, SIGUSR1);
+    return NULL;
+}
+
+TEST(threads_of_the_library) {
+    uintptr_t main_sees[4], thread_sees[4];
+    pthread_t thread;
+    look_around(main_sees);
+    REQUIRE(gm_os_start_thread(&thread, look_around, thread_sees));
+    pthread_join(thread, NULL);
+    CHECK(main_sees[2] != 0 && main_sees[2] != thread_sees[2]);
+    CHECK_EQ(main_sees[3], 0);
+    CHECK_EQ(thread_sees[3], 1); // all signals are blocked there, and here as before
+    sigset_t mask;
+    pthread_sigmask(SIG_SETMASK, NULL, &mask);
+    CHECK_EQ(sigismember(&mask, SIGUSR1), 0);
+}
+
+// A value that only a callee-saved register holds is among what is spilled.
+TEST(spilled_registers) {
+#if defined(__x86_64__) || defined(__aarch64__)
+    struct gm_registers r;
+    uintptr_t lo, hi, magic = 0x5eed5eed5eed5eed;
+    memset(&r, 0, sizeof r);
+#if defined(__x86_64__)
+    register uintptr_t kept __asm__("r12") = magic;
+#else
+    register uintptr_t kept __asm__("x20") = magic;
+#endif
+    __asm__ volatile("" : "+r"(kept));
+    gm_os_spill(&r);
+    __asm__ volatile("" : "+r"(kept));
+    bool found = false;
+    for (size_t i = 0; i < sizeof r.word / sizeof r.word[0]; i++) found |= r.word[i] == magic;
+    CHECK(found);
+    REQUIRE(gm_os_stack(&lo, &hi));
+    CHECK(r.sp - lo < hi - lo && r.sp <= (uintptr_t)&r);
+#else
+    SKIP("registers are spilled by the compiler here");
+#endif
+}
+
+static struct gm_interrupted at;
+static uintptr_t handler_frame;
+
+static void look(int signal, siginfo_t *info, void *context) {
+    (void)signal, (void)info;
+    at = gm_os_interrupted(context);
+    handler_frame = (uintptr_t)__builtin_frame_address(0);
+}
+
+static char alternate[64 * 1024];
+
+TEST(interrupted_code) {
+    uintptr_t lo, hi;
+    struct sigaction old, none;
+    stack_t stack = {.ss_sp = alternate, .ss_size = sizeof alternate}, before;
+    REQUIRE(gm_os_stack(&lo, &hi));
+    REQUIRE(sigaltstack(&stack, &before) == 0);
+    int signal = gm_os_free_signal();
+    REQUIRE(signal > SIGRTMIN && signal < SIGRTMAX);
+    sigaction(signal, NULL, &old);
+    CHECK(old.sa_handler == SIG_DFL);
+    REQUIRE(gm_os_handle(signal, look));
+    CHECK(gm_os_free_signal() != signal);
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, signal);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    CHECK(gm_os_signal_thread(gm_os_thread_id(), signal));
+    CHECK_EQ(at.sp, 0);
+    gm_os_unblock(signal); // now it comes
+    CHECK(at.sp - lo < hi - lo);
+    CHECK(at.sp < (uintptr_t)__builtin_frame_address(0) + 4096);
+    CHECK_EQ(at.alt_lo, (uintptr_t)alternate);
+    CHECK_EQ(at.alt_size, sizeof alternate);
+    CHECK(handler_frame - at.alt_lo < at.alt_size);
+    memset(&none, 0, sizeof none);
+    none.sa_handler = SIG_DFL;
+    sigaction(signal, &none, NULL);
+    sigaltstack(&before, NULL);
+}
+
+TEST_MAIN

@@ -1,0 +1,68 @@
+// Room pacer: inputs and goals.
+#include "room.h"
+
+#define MB(n) ((size_t)(n)*GM_MIB)
+
+TEST(goals) { // A1
+    static const struct {
+        size_t live, roots;
+        int percent;
+        size_t goal;
+    } cases[] = {
+        {0, 0, 100, MB(4)},
+        {0, 0, 200, MB(8)},
+        {0, 0, 50, MB(2)},
+        {0, 0, 1, MB(4) / 100},
+        {MB(1), 0, 100, MB(4)},
+        {MB(2), 0, 100, MB(4)},
+        {MB(3), 0, 100, MB(6)},
+        {MB(1), MB(5), 100, MB(7)},
+        {MB(100), 0, 100, MB(200)},
+        {MB(100), 0, 50, MB(150)},
+        {MB(100), MB(10), 100, MB(210)},
+        {MB(100), 0, 400, MB(500)},
+        {MB(100), 0, 1, MB(101)},
+        {MB(100), MB(20), 50, MB(160)},
+        {MB(1000000), 0, 100, MB(2000000)},
+        {12345, 678, 100, MB(4)},
+        {MB(100), MB(1), GOMEM_GC_OFF, SIZE_MAX},
+        {0, 0, GOMEM_GC_OFF, SIZE_MAX},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        CHECK_EQ(gm_pacer_goal(cases[i].live, cases[i].roots, cases[i].percent), cases[i].goal);
+}
+
+TEST(goals_grow_with_everything) {
+    for (int i = 0; i < 20000; i++) {
+        size_t live = room_below(MB(1) << room_below(16)), roots = room_below(MB(50));
+        int percent = 1 + (int)room_below(1000);
+        size_t goal = gm_pacer_goal(live, roots, percent);
+        CHECK(goal >= live);
+        CHECK(gm_pacer_goal(live + 1 + room_below(MB(9)), roots, percent) >= goal);
+        CHECK(gm_pacer_goal(live, roots + 1 + room_below(MB(9)), percent) >= goal);
+        CHECK(gm_pacer_goal(live, roots, percent + 1) >= goal);
+    }
+}
+
+TEST(setting) { // A2
+    struct gm_pacer p = {.percent = 100};
+    gm_pacer_set(&p, MB(30), MB(2));
+    CHECK_EQ(p.live, MB(30));
+    CHECK_EQ(p.goal, MB(62));
+    CHECK_EQ(p.trigger, p.goal);
+    p.percent = GOMEM_GC_OFF;
+    gm_pacer_set(&p, p.live, p.roots);
+    CHECK(p.trigger == SIZE_MAX && p.live == MB(30));
+}
+
+TEST(percent_of_the_process) {
+    CHECK_EQ(gomem_set_gc_percent(50), 100);
+    CHECK_EQ(gm_runtime.engine.pacer.trigger, MB(2));
+    CHECK_EQ(gomem_set_gc_percent(-7), 50);
+    CHECK_EQ(gm_runtime.engine.pacer.trigger, SIZE_MAX);
+    CHECK_EQ(gomem_set_gc_percent(300), GOMEM_GC_OFF);
+    CHECK_EQ(gm_runtime.engine.pacer.trigger, MB(12));
+    CHECK_EQ(gomem_set_gc_percent(100), 300);
+}
+
+TEST_MAIN

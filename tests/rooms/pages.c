@@ -1,0 +1,250 @@
+// Room pages: the page heap against a naive model, metadata, descriptors.
+#include <stddef.h>
+
+static size_t most_space = (size_t)-1; // larger mappings are refused
+static int protects_left = -1;         // calls of mprotect until one fails, -1: none does
+#define GOMEM_MMAP(addr, size, prot, flags, fd, offset) \
+    ((size) > most_space ? MAP_FAILED : mmap((addr), (size), (prot), (flags), (fd), (offset)))
+#define GOMEM_MPROTECT(addr, size, prot) \
+    (protects_left >= 0 && protects_left-- == 0 ? -1 : mprotect((addr), (size), (prot)))
+#include "room.h"
+
+enum { CHUNKS = 8, PAGES = CHUNKS * GM_CHUNK_PAGES, RUNS = 400 };
+
+// The model: each zone counts from its end of the heap, as pages does.
+static struct gm_pages pages;
+static bool used[2][PAGES], dirty[2][PAGES];
+static struct run {
+    size_t page, n;
+    unsigned zone;
+} runs[RUNS];
+static size_t nruns;
+
+static size_t place(unsigned zone, size_t page, size_t n) { return zone ? PAGES - page - n : page; }
+
+// Zone pages up to the last one in use.
+static size_t reach(unsigned zone) {
+    size_t n = PAGES;
+    while (n && !used[zone][n - 1]) n--;
+    return n;
+}
+
+// Where n pages belong: the lowest free place; SIZE_MAX: the other zone is in the way.
+static size_t first_fit(unsigned zone, size_t n) {
+    size_t other = gm_base_round_up(reach(!zone), GM_CHUNK_PAGES), length = 0;
+    for (size_t z = 0; z < PAGES - other; z++) {
+        length = used[zone][z] ? 0 : length + 1;
+        if (length == n) return z + 1 - n;
+    }
+    return SIZE_MAX;
+}
+
+// Every page that was ever written holds its mark; what is said to be clean holds zeros.
+static uint64_t *word(size_t page) { return (uint64_t *)gm_pages_address(&pages, page); }
+
+static void fill(unsigned zone, size_t page, size_t n, bool clean) {
+    for (size_t i = page; i < page + n; i++) {
+        size_t z = place(zone, i, 1);
+        if (clean) CHECK(!word(i)[0] && !word(i)[GM_PAGE / 8 - 1]);
+        word(i)[0] = word(i)[GM_PAGE / 8 - 1] = i + 1;
+        used[zone][z] = dirty[zone][z] = true;
+    }
+}
+
+static void take(unsigned zone, size_t n) {
+    size_t expected = first_fit(zone, n);
+    bool clean = false, was_dirty = false;
+    size_t page = gm_pages_take_locked(&pages, zone, n, &clean);
+    CHECK_EQ(page == SIZE_MAX ? SIZE_MAX : place(zone, page, n), expected);
+    if (page == SIZE_MAX) return;
+    for (size_t z = expected; z < expected + n; z++) was_dirty |= dirty[zone][z];
+    CHECK(clean || was_dirty);
+    fill(zone, page, n, clean);
+    runs[nruns++] = (struct run){page, n, zone};
+}
+
+static void forget(unsigned zone, size_t page, size_t n) {
+    for (size_t i = page; i < page + n; i++) {
+        CHECK_EQ(word(i)[0], i + 1); // nobody else had it
+        CHECK_EQ(word(i)[GM_PAGE / 8 - 1], i + 1);
+        used[zone][place(zone, i, 1)] = false;
+    }
+}
+
+static void put(size_t at) {
+    struct run r = runs[at];
+    forget(r.zone, r.page, r.n);
+    gm_pages_put_locked(&pages, r.page, r.n, true);
+    runs[at] = runs[--nruns];
+}
+
+static void extend(size_t at, size_t more) {
+    struct run *r = &runs[at];
+    size_t mapped = (size_t)pages.zone[r->zone].mapped * GM_CHUNK_PAGES,
+           end = r->page + r->n + more;
+    bool clean = false, expected = r->zone ? end <= PAGES : end <= mapped;
+    for (size_t i = r->page + r->n; expected && i < end; i++)
+        expected = !used[r->zone][place(r->zone, i, 1)];
+    bool done = gm_pages_extend_locked(&pages, r->page, r->n, more, &clean);
+    CHECK_EQ(done, expected);
+    if (!done) return;
+    fill(r->zone, r->page + r->n, more, clean);
+    r->n += more;
+}
+
+static void give_back(size_t least) {
+    struct gm_idle idle = gm_pages_pick_locked(&pages, least);
+    if (!idle.n) return;
+    CHECK(idle.n >= least);
+    bool done = room_below(4) != 0; // the system may refuse
+    unsigned zone = idle.page >= (size_t)pages.zone[0].mapped * GM_CHUNK_PAGES;
+    for (size_t i = idle.page; i < idle.page + idle.n; i++) CHECK(!used[zone][place(zone, i, 1)]);
+    if (done) done = gm_os_discard(word(idle.page), idle.n * GM_PAGE);
+    gm_pages_unpick_locked(&pages, idle, done);
+    for (size_t i = idle.page; i < idle.page + idle.n; i++) dirty[zone][place(zone, i, 1)] = !done;
+}
+
+static size_t some_pages(void) {
+    return 1 + (room_below(8) ? room_below(20) : room_below(3 * GM_CHUNK_PAGES / 2));
+}
+
+TEST(random_operations) {
+    REQUIRE(room_pages(&pages, CHUNKS));
+    for (int i = 0; i < 6000 && !test_failed(); i++) {
+        switch (room_below(i / 500 % 2 ? 6 : 9)) { // phases of growth and of shrinking
+        case 0: give_back(1 + room_below(8)); break;
+        case 1:
+            if (nruns) extend(room_below(nruns), 1 + room_below(40));
+            break;
+        case 2:
+        case 3:
+        case 4:
+            if (nruns) put(room_below(nruns));
+            break;
+        default:
+            if (nruns < RUNS) take(room_below(3) != 0, some_pages());
+        }
+        ROOM_PAGES_HOLD(&pages);
+    }
+    while (nruns) put(nruns - 1);
+    ROOM_PAGES_HOLD(&pages);
+    CHECK_EQ(pages.used, 0);
+    while (gm_pages_find_locked(&pages.zone[0], 1, &(size_t){0}) == 0 && pages.idle) give_back(1);
+    CHECK_EQ(pages.idle, 0);
+    room_end_pages(&pages);
+}
+
+TEST(all_of_it_for_either_zone) {
+    bool clean;
+    REQUIRE(room_pages(&pages, CHUNKS));
+    for (unsigned round = 0; round < 4; round++) {
+        unsigned zone = round % 2; // what the other zone had must come over
+        for (size_t n = 0; n < PAGES; n += 16)
+            CHECK(gm_pages_take_locked(&pages, zone, 16, &clean) != SIZE_MAX);
+        CHECK_EQ(pages.used, PAGES);
+        CHECK(gm_pages_take_locked(&pages, 0, 1, &clean) == SIZE_MAX);
+        CHECK(gm_pages_take_locked(&pages, 1, 1, &clean) == SIZE_MAX);
+        gm_pages_put_locked(&pages, 0, PAGES, true);
+        ROOM_PAGES_HOLD(&pages);
+        CHECK(gm_pages_take_locked(&pages, zone, PAGES + 1, &clean) == SIZE_MAX);
+    }
+    room_end_pages(&pages);
+}
+
+TEST(refused_space_is_halved) {
+    struct gm_pages p;
+    most_space = 100 * GM_CHUNK;
+    REQUIRE(room_pages(&p, 1024));
+    CHECK(p.size >= 32 * GM_CHUNK && p.size <= 64 * GM_CHUNK);
+    CHECK_EQ(p.count * GM_PAGE, p.size);
+    CHECK_EQ(p.base % GM_CHUNK, 0);
+    room_end_pages(&p);
+    most_space = GM_CHUNK;
+    CHECK(!gm_pages_init(&p, 1024 * GM_CHUNK));
+    most_space = SIZE_MAX;
+}
+
+// Any of the calls that map more may fail: nothing changes then, and the next call succeeds.
+TEST(refused_memory) {
+    for (int n = 0; n < 20; n++) {
+        bool clean, refused;
+        REQUIRE(room_pages(&pages, CHUNKS));
+        protects_left = n;
+        size_t page = gm_pages_take_locked(&pages, GM_ZONE_PLAIN, 3, &clean);
+        refused = protects_left < 0;
+        protects_left = -1;
+        CHECK(page == SIZE_MAX || page == PAGES - 3);
+        ROOM_PAGES_HOLD(&pages);
+        CHECK_EQ(pages.used, page == SIZE_MAX ? 0 : 3);
+        CHECK(gm_pages_take_locked(&pages, GM_ZONE_SCAN, 1, &clean) == 0);
+        CHECK(gm_pages_take_locked(&pages, GM_ZONE_PLAIN, 3, &clean) != SIZE_MAX);
+        room_end_pages(&pages);
+        if (!refused) return; // more than are made
+    }
+}
+
+TEST(metadata) {
+    struct gm_meta meta;
+    void *blocks[200];
+    size_t sizes[200];
+    memset(&meta, 0, sizeof meta);
+    REQUIRE(gm_pages_meta_init(&meta, 0));
+    char *end = meta.end;
+    for (int round = 0; round < 3; round++) { // the second round gets blocks that were freed
+        for (size_t i = 0; i < 200; i++) {
+            sizes[i] = 1 + room_below(room_below(4) ? 300 : 9000);
+            char *b = blocks[i] = gm_pages_meta(&meta, sizes[i]);
+            REQUIRE(b && b + sizes[i] <= end);
+            size_t unit = (size_t)1 << gm_pages_meta_class(sizes[i]);
+            CHECK_EQ((uintptr_t)b % GM_MIN(unit, (size_t)4096), 0);
+            for (size_t k = 0; k < sizes[i]; k++) CHECK(!b[k]);
+            memset(b, (int)i + 1, sizes[i]);
+        }
+        for (size_t i = 0; i < 200; i++) {
+            const unsigned char *b = blocks[i];
+            for (size_t k = 0; k < sizes[i]; k++) CHECK_EQ(b[k], i + 1);
+        }
+        for (size_t i = 0; i < 200; i++) gm_pages_meta_free(&meta, blocks[i], sizes[i]);
+    }
+    gm_pages_meta_free(&meta, NULL, 64);
+    char *before = meta.at;
+    CHECK(gm_pages_meta(&meta, 64 * GM_MIB) == NULL); // more than there is: nothing is used up
+    CHECK(meta.at == before && gm_pages_meta(&meta, 64) != NULL);
+}
+
+TEST(descriptors_of_a_span_of_any_length) {
+    enum { FIRST = 5, LENGTH = 2 * GM_DESC_FAR + 1000 };
+    static const size_t at[] = {0,
+                                1,
+                                GM_DESC_FAR - 1,
+                                GM_DESC_FAR,
+                                GM_DESC_FAR + 1,
+                                2 * GM_DESC_FAR - 1,
+                                2 * GM_DESC_FAR,
+                                LENGTH - 1};
+    struct gm_pages p = {.count = FIRST + LENGTH + 1};
+    p.desc = calloc(p.count, sizeof *p.desc);
+    REQUIRE(p.desc != NULL);
+    gm_pages_describe(&p, FIRST, LENGTH, 3 | 7u << 4);
+    for (size_t i = 0; i < sizeof at / sizeof at[0]; i++) {
+        uint32_t desc = gm_pages_desc(&p, FIRST + at[i]);
+        CHECK_EQ(desc & 0xfff, 3 | 7u << 4);
+        CHECK_EQ(gm_pages_first(&p, FIRST + at[i], desc), FIRST);
+    }
+    CHECK_EQ(p.desc[FIRST - 1], 0);
+    CHECK_EQ(p.desc[FIRST + LENGTH], 0);
+    gm_pages_undescribe(&p, FIRST, LENGTH);
+    for (size_t i = 0; i < p.count; i++) CHECK(!p.desc[i]);
+    free(p.desc);
+}
+
+// Descriptors of the whole reservation can be read; pages that nobody took are free (P3).
+TEST(any_descriptor_can_be_read) {
+    uint32_t all = 0;
+    REQUIRE(room_pages(&pages, CHUNKS));
+    for (size_t i = 0; i < pages.count; i++) all |= gm_pages_desc(&pages, i);
+    CHECK_EQ(all, 0);
+    room_end_pages(&pages);
+}
+
+TEST_MAIN

@@ -1,0 +1,127 @@
+// Room report: the read side of the counters.
+#include "room.h"
+
+static struct gm_runtime *const rt = &gm_runtime;
+
+TEST(sorting) {
+    for (size_t n = 0; n < 60; n++) {
+        uint64_t x[60], sum = 0, after = 0;
+        for (size_t i = 0; i < n; i++) sum += x[i] = room_below(50);
+        gm_report_sort(x, n);
+        for (size_t i = 0; i < n; i++) {
+            after += x[i];
+            if (i) CHECK(x[i - 1] <= x[i]);
+        }
+        CHECK_EQ(sum, after);
+    }
+}
+
+TEST(pauses) {
+    static struct gm_stats s;
+    static const uint64_t counts[] = {0, 1, 2, 100, GM_PAUSES, 1000};
+    for (size_t k = 0; k < 6; k++) {
+        gomem_memstats m;
+        uint64_t n = counts[k], kept = GM_MIN(n, (uint64_t)GM_PAUSES);
+        memset(&m, 0, sizeof m);
+        memset(&s, 0, sizeof s);
+        s.cycles = n;
+        for (uint64_t i = 0; i < n; i++)
+            s.pause_ns[i % GM_PAUSES] = i * 7919 % 100003; // all differ
+        gm_report_pauses(&m, &s);
+        CHECK_EQ(m.num_gc, n);
+        uint64_t below50 = 0, below99 = 0, most = 0;
+        for (uint64_t i = 0; i < kept; i++) {
+            below50 += s.pause_ns[i] < m.pause_p50_ns;
+            below99 += s.pause_ns[i] < m.pause_p99_ns;
+            most = GM_MAX(most, s.pause_ns[i]);
+            CHECK_EQ(m.pause_ns[i], s.pause_ns[i]);
+        }
+        CHECK_EQ(m.pause_max_ns, most);
+        CHECK(m.pause_p50_ns <= m.pause_p99_ns && m.pause_p99_ns <= m.pause_p999_ns);
+        CHECK(m.pause_p999_ns <= most);
+        if (kept) CHECK(below50 == (kept - 1) / 2 && below99 == (kept - 1) * 99 / 100);
+    }
+}
+
+TEST(adding_shards) {
+    gomem_memstats m;
+    struct gm_shard a = {.mallocs[3] = 5,
+                         .manual_mallocs[3] = 7,
+                         .frees[3] = 1,
+                         .manual_frees[4] = 2,
+                         .large_alloc = 100,
+                         .large_free = 30};
+    memset(&m, 0, sizeof m);
+    gm_report_add(&m, &a);
+    gm_report_add(&m, &a);
+    CHECK(m.by_size[3].mallocs == 24 && m.by_size[3].frees == 2 && m.by_size[4].frees == 4);
+    CHECK_EQ(m.total_alloc, 200);
+    CHECK_EQ(m.heap_alloc, (uint64_t)-60); // large bytes freed; those allocated are added once
+}
+
+struct sums {
+    uint64_t objects[GOMEM_CLASSES + 1], large;
+};
+
+static bool sum_span(struct gm_span *s, void *arg) {
+    struct sums *sums = arg;
+    if (s->kind == GM_MANUAL) {
+        sums->objects[s->class] += s->used;
+    } else {
+        const struct gm_color *c = gm_span_colors(&rt->engine.heap.pages, s->page);
+        for (unsigned i = 0; i < gm_span_groups(s); i++)
+            sums->objects[s->class] += gm_base_popcount(c[i].alloc & ~c[i].freed);
+    }
+    if (!s->class) sums->large += s->size;
+    return true;
+}
+
+// What the counters say is what the bitmaps say, class by class, when nothing is in a cache.
+TEST(counters_agree_with_bitmaps) {
+    static void *blocks[2000];
+    static struct sums sums;
+    gomem_memstats m = {.size = sizeof m};
+    for (size_t i = 0; i < 20000; i++) {
+        size_t at = room_below(2000), size = room_below(room_below(40) ? 900 : 90000);
+        gomem_free(blocks[at]);
+        blocks[at] = room_below(2) ? gomem_malloc(size)
+                                   : gomem_new_with(size, 0, (unsigned)room_below(4));
+        if (i % 5000 == 4999) gomem_gc();
+    }
+    gomem_gc();
+    gomem_thread_detach();
+    gomem_read_memstats(&m);
+    gm_heap_walk(&rt->engine.heap, sum_span, &sums);
+    uint64_t objects = 0, bytes = sums.large;
+    // Manual objects in the depot are free for the counters and in use for the bitmaps.
+    for (unsigned c = 0; c <= GOMEM_CLASSES; c++) {
+        uint64_t depot = rt->engine.depot.bytes[c] / GM_MAX(gm_sizes_table[c].size, 1u);
+        CHECK_EQ(m.by_size[c].mallocs - m.by_size[c].frees, sums.objects[c] - depot);
+        CHECK_EQ(m.by_size[c].size, gm_sizes_table[c].size);
+        objects += sums.objects[c] - depot;
+        bytes += (sums.objects[c] - depot) * gm_sizes_table[c].size;
+    }
+    CHECK_EQ(m.heap_objects, objects);
+    CHECK_EQ(m.heap_alloc, bytes);
+    CHECK_EQ(m.mallocs - m.frees, objects);
+    CHECK_EQ(m.heap_sys, m.heap_inuse + m.heap_idle);
+    CHECK_EQ(m.heap_inuse, rt->engine.heap.pages.used * GM_PAGE);
+    CHECK(m.heap_released <= m.heap_idle && m.heap_alloc <= m.heap_inuse);
+    CHECK_EQ(m.sys, m.heap_sys + m.stack_sys + m.mspan_sys + m.mcache_sys + m.gc_sys + m.other_sys);
+}
+
+TEST(smaller_and_larger_structs) {
+    union {
+        gomem_memstats m;
+        unsigned char bytes[sizeof(gomem_memstats) + 64];
+    } u;
+    for (size_t size = 8; size <= sizeof u; size += 8) {
+        memset(&u, 0xee, sizeof u);
+        u.m.size = size;
+        gomem_read_memstats(&u.m);
+        CHECK_EQ(u.m.size, size);
+        for (size_t i = GM_MIN(size, sizeof u.m); i < sizeof u; i++) CHECK_EQ(u.bytes[i], 0xee);
+    }
+}
+
+TEST_MAIN

@@ -1,0 +1,245 @@
+// Room roots: areas, segments, thread-local storage, stacks.
+#include "room.h"
+
+static struct gm_runtime *const rt = &gm_runtime;
+
+// The runtime in use, as a cycle needs it.
+static bool begin(void) {
+    if (!CHECK(gomem_new(16) != NULL)) return false;
+    gm_sync_lock(&rt->gc.lock);
+    bool done = CHECK(gm_gc_prepare(rt));
+    gm_roots_look(rt);
+    rt->engine.mark.njobs = 0;
+    return done;
+}
+
+static void end(void) { gm_sync_unlock(&rt->gc.lock); }
+
+static const struct gm_job *job_of(const volatile void *p) {
+    for (size_t i = 0; i < rt->engine.mark.njobs; i++) {
+        const struct gm_job *job = &rt->engine.mark.jobs[i];
+        if ((uintptr_t)p - job->start < job->size) return job;
+    }
+    return NULL;
+}
+
+TEST(areas) {
+    struct gm_areas a = {NULL, 0, 0};
+    REQUIRE(gomem_thread_attach());
+    for (uintptr_t i = 1; i <= 1000; i++)
+        REQUIRE(gm_roots_add_area(&rt->engine.meta, &a, i * 16, i * 16 + 8, i));
+    CHECK_EQ(a.count, 1000);
+    for (uintptr_t i = 1; i <= 1000; i++) {
+        const struct gm_area *area = gm_roots_find_area(&a, i * 16);
+        CHECK(area && area->end == i * 16 + 8 && area->extra == i);
+    }
+    CHECK(!gm_roots_find_area(&a, 8));
+}
+
+// A segment without the part that is our own.
+TEST(segments_without_our_own) {
+    static const struct {
+        uintptr_t lo, hi, parts[4];
+    } cases[] = {{10, 20, {100, 200}},
+                 {300, 400, {100, 200}},
+                 {100, 150, {150, 200}},
+                 {150, 200, {100, 150}},
+                 {120, 180, {100, 120, 180, 200}},
+                 {100, 200, {0}},
+                 {50, 250, {0}},
+                 {50, 150, {150, 200}},
+                 {150, 250, {100, 150}},
+                 {200, 300, {100, 200}}};
+    REQUIRE(gomem_thread_attach());
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        rt->roots.globals.count = 0;
+        gm_roots_add_global(rt, 100, 200, cases[i].lo, cases[i].hi);
+        size_t n = 0;
+        while (n < 2 && cases[i].parts[2 * n]) n++;
+        REQUIRE(rt->roots.globals.count == n);
+        for (size_t k = 0; k < n; k++) {
+            CHECK_EQ(rt->roots.globals.list[k].start, cases[i].parts[2 * k]);
+            CHECK_EQ(rt->roots.globals.list[k].end, cases[i].parts[2 * k + 1]);
+        }
+    }
+    rt->roots.objects = 0; // look again
+}
+
+static int initialised = 7, zeroed;
+static _Thread_local void *own[3];
+
+TEST(writable_data) {
+    REQUIRE(begin());
+    const volatile void *inside[] = {&initialised, &zeroed, &environ, &stdout},
+                        *outside[] = {&gm_runtime, (char *)&gm_runtime + sizeof gm_runtime - 8,
+                                      "constant", &gm_sizes_table};
+    for (size_t i = 0; i < 8; i++) {
+        const volatile void *p = i < 4 ? inside[i] : outside[i - 4];
+        bool found = false;
+        for (size_t k = 0; k < rt->roots.globals.count; k++) {
+            const struct gm_area *a = &rt->roots.globals.list[k];
+            found |= (uintptr_t)p - a->start < a->end - a->start;
+        }
+        CHECK_EQ(found, i < 4);
+    }
+    uint64_t hash = gm_roots_loader_hash();
+    CHECK(hash != 0 && hash == gm_roots_loader_hash() && hash == rt->roots.objects);
+    end();
+}
+
+static bool in_tls_block(const struct gm_thread *t, const void *p) {
+    for (size_t i = 0; i < rt->roots.modules.count; i++) {
+        const struct gm_area *m = &rt->roots.modules.list[i];
+        uintptr_t block = gm_roots_tls_block(t, m->start);
+        if (block && (uintptr_t)p - block < m->end) return true;
+    }
+    return false;
+}
+
+// ---- threads that stand ----
+
+static struct stander {
+    pthread_t thread;
+    bool blocks, quit, ready; // the last two atomic
+    struct gm_thread *record;
+    void *volatile *local, **tls;
+} standers[2];
+
+static void *stand(void *arg) {
+    struct stander *s = arg;
+    void *volatile local[4] = {NULL};
+    s->record = gm_world_attach(rt);
+    s->local = local;
+    s->tls = own;
+    own[0] = NULL;
+    if (s->blocks) gomem_blocking_begin();
+    gm_store_rel(&s->ready, true);
+    while (!gm_load_acq(&s->quit)) {
+        if (s->blocks) (void)sched_yield();
+        local[1] = own[0];
+    }
+    if (s->blocks) gomem_blocking_end();
+    return NULL;
+}
+
+TEST(everything_of_a_thread) {
+    static char range[4096], coroutine[8192];
+    void *volatile here = NULL;
+    REQUIRE(begin());
+    for (int i = 0; i < 2; i++) {
+        standers[i] = (struct stander){.blocks = i == 1};
+        REQUIRE(pthread_create(&standers[i].thread, NULL, stand, &standers[i]) == 0);
+        while (!gm_load_acq(&standers[i].ready)) (void)sched_yield();
+    }
+    CHECK(gomem_add_root(range, sizeof range));
+    CHECK(gomem_add_stack(coroutine, coroutine + sizeof coroutine));
+    gomem_stack_parked(coroutine, coroutine + 4096);
+    struct gm_thread *me = gm_world_self();
+    static struct gm_start start; // not on this stack, which is a root itself
+    gm_os_spill(&me->registers);
+    me->in_handler = false;
+    gm_world_stop(rt, me);
+    start.next = rt->world.starts;
+    rt->world.starts = &start;
+    rt->roots.globals.count = 0; // or they would cover much of the rest
+    CHECK(gm_roots_list_stopped(rt));
+    CHECK(standers[0].record->in_handler && !standers[1].record->in_handler);
+    const volatile void *both[] = {&here,
+                                   standers[0].local,
+                                   standers[1].local, // O1
+                                   &standers[0].local[3],
+                                   own,
+                                   &own[2],
+                                   standers[0].tls,
+                                   standers[1].tls,
+                                   &standers[1].tls[2],
+                                   &me->registers.word[0],
+                                   &standers[0].record->registers.word[5],
+                                   &standers[1].record->registers.word[23],
+                                   &start.arg,
+                                   coroutine + 4096,
+                                   coroutine + 8184,
+                                   (void *)(standers[0].record->at.sp - GM_RED_ZONE),
+                                   (void *)standers[1].record->registers.sp};
+    for (size_t i = 0; i < sizeof both / sizeof both[0]; i++) {
+        const struct gm_job *job = job_of(both[i]);
+        REQUIRE(job != NULL);
+        CHECK(job->flags & GM_JOB_BOTH);
+    }
+    CHECK(in_tls_block(me, own) && in_tls_block(standers[0].record, standers[0].tls));
+    REQUIRE(job_of(range) && job_of(range + 4088) && !(job_of(range)->flags & GM_JOB_BOTH));
+    CHECK(job_of(range)->flags & GM_JOB_FOREIGN);           // O4
+    CHECK(!job_of(coroutine) && !job_of(coroutine + 4088)); // below where it was parked
+    CHECK(!job_of((void *)(me->registers.sp - 4096)));
+    CHECK(!job_of(&initialised));
+    rt->world.starts = start.next;
+    gm_world_start(rt);
+    rt->roots.objects = 0; // look again
+    CHECK(gomem_remove_root(range) && gomem_remove_stack(coroutine));
+    end();
+    for (int i = 0; i < 2; i++) gm_store_rel(&standers[i].quit, true);
+    for (int i = 0; i < 2; i++) pthread_join(standers[i].thread, NULL);
+}
+
+TEST(too_many_roots_veto) {
+    REQUIRE(begin());
+    struct gm_thread *me = gm_world_self();
+    size_t room = rt->engine.mark.room;
+    gm_os_spill(&me->registers);
+    me->in_handler = false;
+    gm_world_stop(rt, me);
+    rt->engine.mark.room = 2;
+    CHECK(!gm_roots_list_stopped(rt) && rt->engine.mark.full);
+    rt->engine.mark.room = room;
+    CHECK(gm_roots_list_stopped(rt));
+    gm_world_start(rt);
+    CHECK(gm_gc_prepare(rt)); // makes more room for the next try
+    CHECK(rt->engine.mark.room > room && !rt->engine.mark.full);
+    end();
+}
+
+// ---- where a stack pointer may be ----
+
+enum { STACK = 65536 };
+static char space[7 * STACK]; // with gaps between
+static char *const normal = space + STACK, *const registered = space + 3 * STACK,
+                   *const alternate = space + 5 * STACK;
+
+static void standing(uintptr_t sp, bool in_handler, bool known) {
+    struct gm_thread t = {.stack_lo = (uintptr_t)normal,
+                          .stack_hi = (uintptr_t)normal + STACK,
+                          .in_handler = in_handler};
+    rt->engine.mark.njobs = 0;
+    CHECK_EQ(gm_roots_add_standing(rt, &t, sp, (uintptr_t)alternate, STACK), known);
+}
+
+static bool covers(const char *from, const char *to) {
+    return job_of(from) && !job_of(from - 8) && job_of(to - 8) && !job_of(to);
+}
+
+TEST(where_a_thread_stands) {
+    REQUIRE(begin());
+    char *n_end = normal + STACK, *r_end = registered + STACK, *a_end = alternate + STACK;
+    REQUIRE(gm_roots_add_area(&rt->engine.meta, &rt->roots.stacks, (uintptr_t)registered,
+                              (uintptr_t)r_end, (uintptr_t)registered + 256));
+    standing((uintptr_t)normal + 4096, false, true); // who parks by itself stands in a call
+    CHECK(covers(normal + 4096, n_end));
+    standing((uintptr_t)normal + 4096, true, true); // a leaf function may use the red zone
+    CHECK(covers(normal + 4096 - GM_RED_ZONE, n_end));
+    standing((uintptr_t)normal + 64, true, true);
+    CHECK(covers(normal, n_end));
+    standing((uintptr_t)registered + 1024, true, true); // and all of its normal stack
+    CHECK(covers(registered + 1024 - GM_RED_ZONE, r_end) && covers(normal, n_end));
+    CHECK_EQ(gm_roots_stack_of(&rt->roots, (uintptr_t)registered)->extra, 0); // not parked any more
+    memset(alternate, 0, STACK);
+    *(uintptr_t *)(void *)(alternate + 8192) = (uintptr_t)normal + 16384; // a frame below it
+    standing((uintptr_t)alternate + 4096, true, true);
+    CHECK(covers(alternate + 4096, a_end) && covers(normal + 16384 - GM_RED_ZONE, n_end));
+    standing((uintptr_t)&initialised, true, false); // O2
+    standing((uintptr_t)n_end, true, false);
+    standing(0, false, false);
+    rt->roots.stacks.count--;
+    end();
+}
+
+TEST_MAIN

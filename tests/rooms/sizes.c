@@ -1,0 +1,90 @@
+// Room sizes: every size, every alignment, every offset of every span.
+#include "room.h"
+
+// What the card promises, naively.
+static unsigned smallest(size_t size, size_t align) {
+    if (align == 16 && size <= 8) align = 8; // aligned to 16 from size 9 up
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++)
+        if (gm_sizes_table[c].size >= size && gm_sizes_table[c].size % align == 0) return c;
+    return 0;
+}
+
+TEST(every_size_and_alignment) {
+    size_t wrong = 0;
+    for (size_t align = 1; align <= GM_PAGE; align *= 2)
+        for (size_t size = 0; size <= GOMEM_MAX_SMALL; size++)
+            wrong += gm_sizes_class(size, align) != smallest(size, GM_MAX(align, (size_t)8));
+    CHECK_EQ(wrong, 0);
+}
+
+TEST(inlined_classes_agree) {
+    for (size_t size = 0; size <= GOMEM_MAX_SMALL; size++) {
+        CHECK_EQ(gomem_i_class(size, 8), smallest(size, 8));
+        CHECK_EQ(gomem_i_class(size, 16), smallest(size, 16));
+        CHECK_EQ(gomem_i_class_new(size, 8), smallest(size < 16 ? 16 : size, 8));
+    }
+    for (unsigned c = 0; c <= GOMEM_CLASSES; c++)
+        CHECK_EQ(gomem_i_class_size[c], gm_sizes_table[c].size);
+}
+
+TEST(no_class) {
+    for (size_t align = 1; align <= GM_PAGE; align *= 2)
+        for (size_t size = GOMEM_MAX_SMALL + 1; size; size *= 2) // until it overflows to 0
+            CHECK_EQ(gm_sizes_class(size, align), 0);
+    CHECK_EQ(gm_sizes_class(SIZE_MAX, 8), 0);
+    CHECK_EQ(gm_sizes_class(64, 2 * GM_PAGE), 0);
+    CHECK_EQ(gomem_i_class(64, 32), 0);
+}
+
+TEST(index_of_every_offset) { // Z1
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
+        const struct gm_class *k = &gm_sizes_table[c];
+        size_t wrong = 0;
+        for (uint64_t offset = 0; offset < (uint64_t)k->pages * GM_PAGE; offset++)
+            wrong += (uint32_t)(offset * k->magic >> 32) != offset / k->size;
+        CHECK_EQ(wrong, 0);
+    }
+}
+
+TEST(shape_of_spans) { // Z2, Z3
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
+        const struct gm_class *k = &gm_sizes_table[c];
+        size_t bytes = (size_t)k->pages * GM_PAGE, tail = bytes - (size_t)k->count * k->size;
+        CHECK(k->count >= 8 && k->count <= 1024);
+        CHECK(k->size > 1024 || k->count >= 64);
+        CHECK(tail < k->size && tail * 1000 <= bytes * 15);
+        CHECK((k->count + 63) / 64 * 8 <= k->pages * GM_MANUAL_BYTES);
+        if (k->size < 16) continue; // manual only
+        CHECK(k->count <= 512 * k->pages);
+        CHECK((k->count + 63) / 64 * sizeof(struct gm_color) <= k->pages * GM_COLOR_BYTES);
+        // A word in the tail is looked up in bits that were cleared with the span's.
+        CHECK_EQ((bytes - 1) / k->size / 64, (k->count - 1) / 64);
+    }
+}
+
+TEST(steps_and_waste) {
+    double waste = 0;
+    for (unsigned c = 2; c <= GOMEM_CLASSES; c++) {
+        unsigned size = gm_sizes_table[c].size, below = gm_sizes_table[c - 1].size;
+        CHECK(size > below && size % (size > 1024 ? 128 : size > 32 ? 16 : 8) == 0);
+        if (size <= 512) CHECK(size - below <= 16);
+        else if (size <= 1024) CHECK(size - below <= 32);
+        else CHECK((size - below) * 100 <= size * 19);
+    }
+    for (size_t size = 1; size <= 1024; size++) {
+        double slot = gm_sizes_table[gm_sizes_class(size, 8)].size;
+        waste += (slot - (double)size) / slot / 1024;
+    }
+    CHECK(waste < 0.04);
+}
+
+TEST(magazines) {
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
+        unsigned n = gm_sizes_magazine(c), size = gm_sizes_table[c].size;
+        CHECK(n >= 2 && n <= 63);
+        CHECK(n == 2 || n * size <= 32 * GM_KIB);
+        CHECK(n == 63 || (n + 1) * size > 32 * GM_KIB);
+    }
+}
+
+TEST_MAIN

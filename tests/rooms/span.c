@@ -1,0 +1,113 @@
+// Room span: records, bitmaps, word to object.
+#include "room.h"
+
+static struct gm_pages pages;
+
+// A span of a class, or of n pages, at a page; published.
+static struct gm_span *make(size_t page, unsigned kind, unsigned class, size_t n) {
+    struct gm_span *s = gm_span_at(&pages, page);
+    memset(s, 0, sizeof *s);
+    s->page = (uint32_t)page;
+    s->pages = class ? gm_sizes_table[class].pages : (uint32_t)n;
+    s->count = class ? gm_sizes_table[class].count : 1;
+    s->kind = (uint8_t)kind;
+    s->class = (uint8_t) class;
+    s->size = class ? 0 : n * GM_PAGE;
+    gm_pages_describe(&pages, page, s->pages, kind | class << 4);
+    return s;
+}
+
+// Two chunks at each end, all taken.
+static bool begin(void) {
+    bool clean;
+    return room_pages(&pages, 8) &&
+           CHECK(gm_pages_take_locked(&pages, 0, 2 * GM_CHUNK_PAGES, &clean) == 0) &&
+           CHECK(gm_pages_take_locked(&pages, 1, 2 * GM_CHUNK_PAGES, &clean) != SIZE_MAX);
+}
+
+TEST(words_to_objects) {
+    REQUIRE(begin());
+    for (unsigned c = 0; c <= GOMEM_CLASSES; c++) {
+        size_t page = 3 + room_below(400);
+        struct gm_span *s = make(page, GM_SCAN, c, 11);
+        uintptr_t start = gm_span_start(&pages, s), bytes = (uintptr_t)s->pages * GM_PAGE;
+        CHECK(gm_span_find(&pages, start - 1) == NULL);
+        CHECK(gm_span_find(&pages, start + bytes) == NULL);
+        for (uintptr_t at = 0; at < bytes; at += at % 64 ? 61 : 3) {
+            CHECK(gm_span_find(&pages, start + at) == s);
+            uint32_t index = gm_span_index(&pages, s, start + at);
+            CHECK_EQ(index, c ? at / gm_sizes_table[c].size : 0);
+            uintptr_t slot = gm_span_slot(&pages, s, index);
+            CHECK(start + at - slot < (c ? gm_sizes_table[c].size : bytes));
+        }
+        CHECK_EQ(gm_span_usable(s), c ? gm_sizes_table[c].size : bytes);
+        CHECK_EQ(gm_span_slot_size(s), gm_span_usable(s));
+        gm_pages_undescribe(&pages, page, s->pages);
+        CHECK(gm_span_find(&pages, start) == NULL);
+    }
+    CHECK(gm_span_find(&pages, 0) == NULL);
+    CHECK(gm_span_find(&pages, UINTPTR_MAX) == NULL);
+    CHECK(gm_span_find(&pages, pages.base - 1) == NULL);
+    CHECK(gm_span_find(&pages, pages.base + pages.size) == NULL);
+    room_end_pages(&pages);
+}
+
+// N1: places of neighbours do not overlap, and lie in what is mapped for their pages.
+TEST(places) {
+    REQUIRE(begin());
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
+        size_t page = room_below(300), next = page + gm_sizes_table[c].pages;
+        size_t groups = (gm_sizes_table[c].count + 63) / 64;
+        CHECK((char *)(gm_span_at(&pages, page) + 1) <= (char *)gm_span_at(&pages, page + 1));
+        CHECK(gm_span_bits(&pages, page) + groups <= gm_span_bits(&pages, next));
+        if (gm_sizes_table[c].size >= 16)
+            CHECK(gm_span_colors(&pages, page) + groups <= gm_span_colors(&pages, next));
+    }
+    size_t last = pages.count - 1;
+    CHECK((char *)(gm_span_at(&pages, last) + 1) <= pages.manual_area);
+    CHECK((char *)gm_span_bits(&pages, last) + GM_MANUAL_BYTES <= pages.color_area);
+    CHECK((char *)gm_span_colors(&pages, last) + GM_COLOR_BYTES <= (char *)pages.zone[0].chunk);
+    gm_span_colors(&pages, last)->mark = 1; // writable
+    *gm_span_bits(&pages, last) = 1;
+    room_end_pages(&pages);
+}
+
+// Clearing a new span's bits clears all of them and none of its neighbours'.
+TEST(clearing) {
+    enum { PAGE = 100 };
+    REQUIRE(begin());
+    for (unsigned c = 0; c <= GOMEM_CLASSES; c++)
+        for (unsigned kind = GM_MANUAL; kind <= GM_NOSCAN; kind++) {
+            if (kind != GM_MANUAL && c == 1) continue; // collected objects have 16 bytes at least
+            struct gm_span *s = make(PAGE, kind, c, 70 * GM_PIECE_PAGES / 64 + 1);
+            uint64_t *bits = gm_span_bits(&pages, PAGE);
+            struct gm_color *colors = gm_span_colors(&pages, PAGE);
+            unsigned groups = gm_span_groups(s);
+            memset(gm_span_bits(&pages, PAGE - 1), 0xff, (s->pages + 2) * (size_t)GM_MANUAL_BYTES);
+            memset(gm_span_colors(&pages, PAGE - 1), 0xff, (s->pages + 2) * (size_t)GM_COLOR_BYTES);
+            gm_span_clear_bits(&pages, s);
+            for (unsigned i = 0; i < groups; i++) {
+                struct gm_color k = colors[i];
+                CHECK(kind == GM_MANUAL ? !bits[i] : !(k.alloc | k.mark | k.scanned | k.freed));
+            }
+            CHECK(gm_span_bits(&pages, PAGE + s->pages)[0] == UINT64_MAX);
+            CHECK(bits[-1] == UINT64_MAX && colors[-1].freed == UINT64_MAX);
+            CHECK(gm_span_colors(&pages, PAGE + s->pages)->alloc == UINT64_MAX);
+        }
+    room_end_pages(&pages);
+}
+
+TEST(kinds) {
+    static const unsigned up[] = {GM_SCAN, GM_TYPED, GM_ROOT},
+                          down[] = {GM_MANUAL, GM_NOSCAN, GM_ROOT_PLAIN};
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(gm_span_zone(up[i]), GM_ZONE_SCAN);
+        CHECK_EQ(gm_span_zone(down[i]), GM_ZONE_PLAIN);
+        CHECK(GM_IN(GM_SET_SCANNED, up[i]) && !GM_IN(GM_SET_SCANNED, down[i]));
+    }
+    CHECK(!GM_IN(GM_SET_COLLECTED, GM_ROOT) && !GM_IN(GM_SET_COLLECTED, GM_MANUAL));
+    CHECK(GM_IN(GM_SET_COLLECTED, GM_NOSCAN) && !GM_IN(GM_SET_COLORED, GM_FREE));
+    CHECK_EQ(GM_MANUAL, 1); // as gomem_i_give compares
+}
+
+TEST_MAIN

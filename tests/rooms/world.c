@@ -1,0 +1,417 @@
+// Room world: settings, records, sections, stops, the gate.
+#include <stdbool.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+static bool no_membarrier; // as on old kernels and in some sandboxes
+static bool refused(long number, ...) { return no_membarrier && number == SYS_membarrier; }
+#define GOMEM_SYSCALL(...) (refused(__VA_ARGS__) ? -1 : gm_libc_syscall(__VA_ARGS__))
+
+static const char *env_gogc, *env_debug; // the environment
+#define GOMEM_GETENV(name) (!strcmp((name), "GOMEM_GOGC") ? env_gogc : env_debug)
+#include "room.h"
+#include "child.h"
+
+static struct gm_runtime *const rt = &gm_runtime;
+static struct gm_world *const world = &gm_runtime.world;
+
+// ---- settings ----
+
+static int warnings;
+static char warned[700];
+
+static void note(const char *line, void *user) {
+    (void)user;
+    warnings++;
+    snprintf(warned, sizeof warned, "%s", line);
+}
+
+static const struct gm_settings *parse(const char *gogc, const char *debug) {
+    static struct gm_runtime fresh;
+    memset(&fresh.world.settings, 0, sizeof fresh.world.settings);
+    fresh.engine.guard.warn = note;
+    env_gogc = gogc, env_debug = debug;
+    warnings = 0;
+    gm_world_read_environment(&fresh);
+    env_gogc = env_debug = NULL;
+    return &fresh.world.settings;
+}
+
+TEST(percent_from_the_environment) {
+    static const struct {
+        const char *text;
+        int percent, warnings;
+    } cases[] = {{NULL, 0, 0},    {"", 0, 0},
+                 {"100", 100, 0}, {"1", 1, 0},
+                 {"off", -1, 0},  {"0", 0, 1},
+                 {"-1", 0, 1},    {"Off", 0, 1},
+                 {"12x", 0, 1},   {" 50", 0, 1},
+                 {"50 ", 0, 1},   {"+5", 0, 1},
+                 {"400", 400, 0}, {"99999999999999999999", 0, 1},
+                 {"1e3", 0, 1},   {"0x10", 0, 1},
+                 {"007", 7, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        CHECK_EQ(parse(cases[i].text, NULL)->options.gc_percent, cases[i].percent);
+        CHECK_EQ(warnings, cases[i].warnings);
+    }
+}
+
+TEST(debug_keys) {
+    static const struct {
+        const char *text;
+        int flags, warnings; // gctrace 1, verify 2, stats 4, poison 8
+    } cases[] = {
+        {"", 0, 0},
+        {"gctrace=1", 1, 0},
+        {"verify=1,stats=1", 6, 0},
+        {"gctrace=1,gctrace=0", 0, 0},
+        {",,poison=1,", 8, 0},
+        {"collector=stw,verify=1", 2, 0},
+        {"collector=other", 0, 1},
+        {"gctrace", 0, 1},
+        {"gctrace=", 0, 1},
+        {"gctrace=2", 0, 1},
+        {"gctrace=11", 0, 1},
+        {"gctrac=1", 0, 1},
+        {"gctraces=1", 0, 1},
+        {"=1", 0, 1},
+        {"stats=1,bad,verify=1,worse", 6, 2},
+        {"Verify=1", 0, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct gm_settings *s = parse(NULL, cases[i].text);
+        CHECK_EQ(s->gctrace | s->verify << 1 | s->stats << 2 | s->poison << 3, cases[i].flags);
+        CHECK_EQ(warnings, cases[i].warnings);
+    }
+    (void)parse(NULL,
+                "bad\nkey\1that is longer than the line may show and longer and longer still=1");
+    CHECK(warnings == 1 && !strchr(warned, '\n') && strstr(warned, "bad?key?that") &&
+          strstr(warned, "gctrace=0|1"));
+}
+
+TEST(size_of_the_reservation) {
+    gomem_options o = {.reserve = 1};
+    CHECK_EQ(gm_world_reserve_size(&o), 2 * GM_CHUNK);
+    o.reserve = 100 * GM_MIB;
+    size_t size = gm_world_reserve_size(&o);
+    CHECK(size >= 100 * GM_MIB && size < 200 * GM_MIB && size % GM_CHUNK == 0);
+    o.reserve = SIZE_MAX; // ends
+    CHECK(gm_world_reserve_size(&o) >= SIZE_MAX / 4);
+}
+
+// ---- threads to be stopped ----
+
+enum { SPINS, WORKS, SITS, KINDS };
+static struct actor {
+    pthread_t thread;
+    int kind;
+    bool quit;      // atomic
+    bool ready;     // atomic
+    uint64_t steps; // atomic
+    struct gm_thread *record;
+} actors[3];
+
+static void *act(void *arg) {
+    struct actor *a = arg;
+    a->record = gm_world_attach(rt);
+    while (!gm_load_acq(&a->quit)) {
+        if (a->kind == WORKS) gomem_free(gomem_i_malloc_slow(100, 16)); // a section each
+        if (a->kind == SITS) gomem_blocking_begin();
+        if (gm_load_rlx(&a->steps) == 2) gm_store_rel(&a->ready, true);
+        if (a->kind == SITS)
+            for (int i = 0; i < 100; i++) (void)sched_yield();
+        if (a->kind == SITS) gomem_blocking_end();
+        if (gm_add_rlx(&a->steps, 1u) % 4096 == 0) (void)sched_yield();
+    }
+    return NULL;
+}
+
+static bool start_actors(size_t n) {
+    if (!CHECK(gomem_thread_attach()) || !CHECK(gm_world_collect(rt))) return false;
+    for (size_t i = 0; i < n; i++) {
+        actors[i] = (struct actor){.kind = (int)i % KINDS};
+        if (!CHECK(pthread_create(&actors[i].thread, NULL, act, &actors[i]) == 0)) return false;
+    }
+    for (size_t i = 0; i < n; i++)
+        while (!gm_load_acq(&actors[i].ready)) (void)sched_yield();
+    return true;
+}
+
+static void end_actors(size_t n) {
+    for (size_t i = 0; i < n; i++) gm_store_rel(&actors[i].quit, true);
+    for (size_t i = 0; i < n; i++) pthread_join(actors[i].thread, NULL);
+}
+
+static bool stands(const struct actor *a) {
+    uint32_t state = gm_load_seq(&a->record->state);
+    return state == GM_THREAD_BLOCKED || state == (GM_STATE(GM_THREAD_PARKED, world->epoch));
+}
+
+// While the world is stopped nothing moves; afterwards everything does.
+TEST(stop_and_start) {
+    enum { N = 3 };
+    uint64_t steps[N];
+    REQUIRE(start_actors(N));
+    for (int round = 0; round < 20; round++) {
+        gm_world_stop(rt, gm_world_self());
+        for (int i = 0; i < N; i++) {
+            CHECK(stands(&actors[i]));
+            CHECK(!actors[i].record->cache.hot.depth); // Y1
+            steps[i] = gm_load_rlx(&actors[i].steps);
+        }
+        for (int i = 0; i < 50; i++) (void)sched_yield();
+        for (int i = 0; i < N; i++) CHECK_EQ(gm_load_rlx(&actors[i].steps), steps[i]);
+        gm_world_start(rt);
+        for (int i = 0; i < N; i++)
+            while (gm_load_rlx(&actors[i].steps) == steps[i]) (void)sched_yield();
+    }
+    end_actors(N);
+    CHECK_EQ(world->attention, 0);
+}
+
+static bool release; // atomic
+
+static void *deaf(void *arg) {
+    struct actor *a = arg;
+    sigset_t set;
+    a->record = gm_world_attach(rt);
+    sigfillset(&set);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    gm_store_rel(&a->ready, true);
+    while (!gm_load_acq(&release)) (void)gm_add_rlx(&a->steps, 1u);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    while (!gm_load_acq(&a->quit)) (void)gm_add_rlx(&a->steps, 1u);
+    return NULL;
+}
+
+static bool stopped; // atomic
+
+static void *stop_once(void *arg) {
+    (void)arg;
+    struct gm_thread *me = gm_world_attach(rt);
+    gm_world_stop(rt, me);
+    CHECK(stands(&actors[0]) && stands(&actors[1]));
+    gm_world_start(rt);
+    gm_store_rel(&stopped, true);
+    return NULL;
+}
+
+// V3: a stop that does not gather everybody is withdrawn, and everybody goes on; it is tried again.
+TEST(withdrawn) {
+    pthread_t stopper;
+    REQUIRE(start_actors(1));
+    actors[1] = (struct actor){.kind = SPINS};
+    release = stopped = false;
+    REQUIRE(pthread_create(&actors[1].thread, NULL, deaf, &actors[1]) == 0);
+    while (!gm_load_acq(&actors[1].ready)) (void)sched_yield();
+    gomem_blocking_begin(); // this thread counts as stopped
+    uint32_t epoch = gm_load_rlx(&world->epoch);
+    REQUIRE(pthread_create(&stopper, NULL, stop_once, NULL) == 0);
+    for (uint32_t i = 2; i <= GM_WITHDRAWALS / 2; i++) { // the i-th stop is tried
+        while (gm_load_rlx(&world->epoch) < epoch + i && !gm_load_acq(&stopped))
+            (void)sched_yield();
+        uint64_t steps = gm_load_rlx(&actors[0].steps);
+        while (gm_load_rlx(&actors[0].steps) == steps &&
+               gm_load_rlx(&world->epoch) <= epoch + GM_WITHDRAWALS)
+            (void)sched_yield();
+    }
+    CHECK_EQ(gm_load_seq(&actors[1].record->state), GM_THREAD_RUNNING);
+    gm_store_rel(&release, true);
+    pthread_join(stopper, NULL);
+    gomem_blocking_end();
+    end_actors(2);
+}
+
+static bool leave, inside; // atomic
+
+static void *sit_in_section(void *arg) {
+    struct actor *a = arg;
+    a->record = gm_world_attach(rt);
+    gm_sync_enter(&a->record->cache.hot);
+    gm_store_rel(&inside, true);
+    while (!gm_load_acq(&leave)) {}
+    gm_sync_leave(&a->record->cache.hot);
+    gm_store_rel(&inside, false);
+    while (!gm_load_acq(&a->quit)) (void)sched_yield();
+    return NULL;
+}
+
+// A thread in a section is waited for; it parks as it leaves.
+TEST(sections_are_not_stopped) {
+    struct gm_thread *me = NULL;
+    REQUIRE(start_actors(0));
+    me = gm_world_self();
+    actors[0] = (struct actor){.kind = SPINS};
+    leave = false;
+    REQUIRE(pthread_create(&actors[0].thread, NULL, sit_in_section, &actors[0]) == 0);
+    while (!gm_load_acq(&inside)) (void)sched_yield();
+    gm_sync_lock(&world->gone_lock);
+    gm_sync_lock(&world->lock);
+    uint32_t attention = ++world->epoch << 3;
+    gm_store_seq(&world->attention, attention);
+    CHECK_EQ(gm_world_running(world, me, attention, true), 1);
+    CHECK(!gm_world_gather(world, me, attention, GM_GATHER_NS));
+    CHECK_EQ(gm_load_seq(&actors[0].record->state), GM_THREAD_RUNNING);
+    gm_store_rel(&leave, true);
+    CHECK(gm_world_gather(world, me, attention, 0));
+    CHECK(gm_load_acq(&inside)); // it stands at the end of its section
+    CHECK(stands(&actors[0]) && !actors[0].record->in_handler);
+    CHECK(actors[0].record->registers.sp - actors[0].record->stack_lo <
+          actors[0].record->stack_hi - actors[0].record->stack_lo);
+    gm_world_start(rt);
+    end_actors(1);
+}
+
+// V2: a signal with no stop pending changes nothing.
+TEST(late_signals) {
+    REQUIRE(start_actors(0));
+    struct gm_thread *me = gm_world_self();
+    uint32_t acks = world->acks;
+    errno = 33;
+    for (int i = 0; i < 100; i++) pthread_kill(pthread_self(), world->signal);
+    CHECK_EQ(errno, 33);
+    CHECK_EQ(me->state, GM_THREAD_RUNNING);
+    CHECK(!me->in_handler && world->acks == acks);
+}
+
+TEST(blocking_regions_nest) {
+    REQUIRE(start_actors(0));
+    struct gm_thread *me = gm_world_self();
+    gomem_blocking_begin();
+    gomem_blocking_begin();
+    CHECK_EQ(me->state, GM_THREAD_BLOCKED);
+    gomem_free(gomem_i_malloc_slow(64, 16)); // leaves the region and comes back
+    CHECK_EQ(me->state, GM_THREAD_BLOCKED);
+    gomem_blocking_end();
+    CHECK_EQ(me->state, GM_THREAD_BLOCKED);
+    gomem_blocking_end();
+    CHECK_EQ(me->state, GM_THREAD_RUNNING);
+    CHECK_EQ(me->cache.hot.blocked, 0);
+}
+
+// ---- records ----
+
+static void *note_record(void *arg) {
+    gomem_free(gomem_malloc(40));
+    *(struct gm_thread **)arg = gm_world_self();
+    return NULL;
+}
+
+TEST(records_are_used_again) { // V4
+    struct gm_thread *first = NULL, *record = NULL;
+    REQUIRE(start_actors(0));
+    uint32_t threads = world->threads, numbers = 0;
+    for (int i = 0; i < 50; i++) {
+        pthread_t thread;
+        REQUIRE(pthread_create(&thread, NULL, note_record, &record) == 0);
+        pthread_join(thread, NULL);
+        CHECK(record && record->state == GM_THREAD_NONE && !record->cache.hot.size);
+        if (!first) first = record, numbers = world->numbers;
+        CHECK(record == first);
+    }
+    CHECK_EQ(world->threads, threads);
+    CHECK_EQ(world->numbers, numbers);
+    for (unsigned c = 0; c <= GOMEM_CLASSES; c++) // it left nothing behind
+        CHECK(record->cache.hot.top[c] == GM_CACHE_NOTHING && !record->cache.other[c]);
+}
+
+TEST(attach_and_detach) {
+    REQUIRE(gomem_thread_attach());
+    struct gm_thread *me = gm_world_self();
+    CHECK(gm_world_attach(rt) == me);
+    gomem_thread_detach();
+    CHECK(gm_world_self() == NULL && me->state == GM_THREAD_NONE);
+    gomem_thread_detach();
+    void *p = gomem_malloc(1); // attaches again
+    CHECK(gm_world_self() && gm_world_self()->state == GM_THREAD_RUNNING);
+    gomem_free(p);
+}
+
+// ---- the gate and fork ----
+
+TEST(gate) {
+    enum { N = 3 };
+    REQUIRE(start_actors(N));
+    for (int round = 0; round < 10; round++) {
+        gm_sync_lock(&world->gone_lock);
+        gm_sync_lock(&world->lock);
+        gm_world_close_gate(rt, gm_world_self());
+        for (int i = 0; i < N; i++) CHECK_EQ(gm_load_acq(&actors[i].record->cache.hot.depth), 0);
+        uint64_t spins = gm_load_rlx(&actors[SPINS].steps),
+                 works = gm_load_rlx(&actors[WORKS].steps);
+        while (gm_load_rlx(&actors[SPINS].steps) == spins) (void)sched_yield(); // outside all go on
+        CHECK(gm_load_rlx(&actors[WORKS].steps) <= works + 1);
+        gm_world_start(rt);
+        while (gm_load_rlx(&actors[WORKS].steps) <= works + 1) (void)sched_yield();
+    }
+    end_actors(N);
+}
+
+// Without membarrier the gate closes as well, and leaves no trace in the heap.
+TEST(gate_without_membarrier) {
+    REQUIRE(start_actors(1));
+    void *p = gomem_new(64);
+    for (int i = 0; i < 10; i++) {
+        no_membarrier = i % 2;
+        gm_sync_lock(&world->gone_lock);
+        gm_sync_lock(&world->lock);
+        gm_world_close_gate(rt, gm_world_self());
+        gm_world_start(rt);
+        CHECK(gomem_base(p) == p);
+        CHECK(gomem_verify());
+    }
+    no_membarrier = false;
+    end_actors(1);
+}
+
+static void gate_on_the_manual_heap(void) {
+    gomem_options none = {0};
+    no_membarrier = true;
+    REQUIRE(gomem_init(&none));
+    void *p = gomem_malloc(64);
+    CHECK(gomem_verify()); // closes the gate
+    gomem_free(p);
+}
+
+TEST(gate_without_membarrier_or_collector) {
+    NEEDS_FORK;
+    gomem_shutdown();
+    CHILD_GOOD(gate_on_the_manual_heap);
+    gomem_options none = {0};
+    CHECK(gomem_init(&none));
+}
+
+static void *hoard(void *arg) {
+    struct actor *a = arg;
+    for (int i = 0; i < 100; i++) gomem_free(gomem_malloc(500));
+    gomem_free(gomem_new(100));
+    a->record = gm_world_self();
+    gm_store_rel(&a->ready, true);
+    while (!gm_load_acq(&a->quit)) (void)sched_yield();
+    return NULL;
+}
+
+static void look_at_records(void) {
+    const struct gm_thread *t = actors[0].record;
+    CHECK(t->state == GM_THREAD_NONE && world->threads == 1);
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
+        CHECK(t->cache.hot.top[c] == GM_CACHE_NOTHING && !t->cache.other[c]);
+        CHECK(!t->cache.scan[c] && !t->cache.hot.scan[c].cursor);
+    }
+    CHECK(gomem_verify());
+}
+
+// The child takes over what its parent's other threads held.
+TEST(fork_takes_over) {
+    NEEDS_FORK;
+    REQUIRE(start_actors(0));
+    actors[0] = (struct actor){.kind = SPINS};
+    REQUIRE(pthread_create(&actors[0].thread, NULL, hoard, &actors[0]) == 0);
+    while (!gm_load_acq(&actors[0].ready)) (void)sched_yield();
+    CHILD_GOOD(look_at_records);
+    CHECK(actors[0].record->state != GM_THREAD_NONE); // here nothing changed
+    end_actors(1);
+    CHECK(gomem_verify());
+}
+
+TEST_MAIN
