@@ -1439,22 +1439,8 @@ GM_ALWAYS uintptr_t gm_os_thread_pointer(void) {
 
 typedef void gm_handler(int signal, siginfo_t *info, void *context);
 
-#if GM_TSAN && defined(__x86_64__)
-// ThreadSanitizer delays signals until the thread makes a call that it intercepts: a loop would
-// never stop. The handler is installed past it.
-extern void gm_os_restorer(void);
-__asm__(".text\n.type gm_os_restorer,@function\ngm_os_restorer:\n\tmovq $15, %rax\n\tsyscall\n");
-GM_PRIVATE bool gm_os_handle(int signal, gm_handler *handler) {
-    struct {
-        gm_handler *handler;
-        unsigned long flags;
-        void (*restorer)(void);
-        uint64_t mask;
-    } action = {handler, SA_SIGINFO | SA_RESTART | SA_ONSTACK | 0x04000000u, gm_os_restorer,
-                ~(uint64_t)0};
-    return GOMEM_SYSCALL(SYS_rt_sigaction, signal, &action, NULL, 8L) == 0;
-}
-#else
+// ThreadSanitizer runs handlers at calls that it intercepts. Installing this one past it was tried: a
+// thread that stood inside its runtime held a lock there that the collector then waited for.
 GM_PRIVATE bool gm_os_handle(int signal, gm_handler *handler) {
     struct sigaction action;
     memset(&action, 0, sizeof action);
@@ -1463,7 +1449,6 @@ GM_PRIVATE bool gm_os_handle(int signal, gm_handler *handler) {
     sigfillset(&action.sa_mask);
     return GOMEM_SIGACTION(signal, &action, NULL) == 0;
 }
-#endif
 
 // A real-time signal that nobody handles, from the top down; 0: none.
 GM_PRIVATE int gm_os_free_signal(void) {
@@ -1896,7 +1881,7 @@ GM_PRIVATE void gm_pages_meta_free(struct gm_meta *m, void *block, size_t size) 
 enum { GM_DESC_FAR = 0xfffff }; // a page this far into its span or farther
 
 GM_ALWAYS uint32_t gm_pages_desc(const struct gm_pages *p, size_t page) {
-    return gm_load_rlx(&p->desc[page]);
+    return gm_load_acq(&p->desc[page]); // pairs with gm_pages_describe: the record is in order
 }
 
 // Number of the first page of the span that page lies in.
@@ -1910,9 +1895,8 @@ GM_ALWAYS size_t gm_pages_first(const struct gm_pages *p, size_t page, uint32_t 
 
 // Publishes n pages as one span: its record and bits are in order before.
 GM_PRIVATE void gm_pages_describe(struct gm_pages *p, size_t page, size_t n, uint32_t kind_class) {
-    gm_fence_rel(); // pairs with the dependent loads of gm_span_find: record first
     for (size_t i = 0; i < n; i++)
-        gm_store_rlx(&p->desc[page + i], kind_class | (uint32_t)GM_MIN(i, (size_t)GM_DESC_FAR)
+        gm_store_rel(&p->desc[page + i], kind_class | (uint32_t)GM_MIN(i, (size_t)GM_DESC_FAR)
                                                           << 12);
 }
 
@@ -2305,6 +2289,8 @@ GM_INLINE size_t gm_span_usable(const struct gm_span *s) {
 
 // Clears the bits of a new span.
 GM_PRIVATE void gm_span_clear_bits(const struct gm_pages *p, const struct gm_span *s) {
+    gm_base_tsan_renew((uintptr_t)gm_span_bits(p, s->page), (size_t)s->pages * GM_MANUAL_BYTES);
+    gm_base_tsan_renew((uintptr_t)gm_span_colors(p, s->page), (size_t)s->pages * GM_COLOR_BYTES);
     if (s->kind == GM_MANUAL) {
         memset(gm_span_bits(p, s->page), 0, (size_t)gm_span_groups(s) * 8);
         if (GOMEM_I_CHECK) memset(gm_span_cached(p, s->page), 0, (size_t)gm_span_groups(s) * 8);
@@ -2372,6 +2358,7 @@ GM_PRIVATE struct gm_span *gm_heap_take(struct gm_heap *h, unsigned kind, unsign
     uint32_t queued = s->queued; // type-stable: a span that was freed is never in the queue
     gm_assert(!queued);
     (void)queued;
+    gm_base_tsan_renew((uintptr_t)s, sizeof *s);
     memset(s, 0, sizeof *s);
     s->page = (uint32_t)page;
     s->pages = (uint32_t)n;
@@ -2963,7 +2950,7 @@ GM_ALWAYS bool gm_mark_set(uint64_t *word, uint64_t bit, bool alone) {
 GM_COLD GM_PRIVATE void gm_mark_large(struct gomem_marker *m, size_t page, uint32_t desc) {
     struct gm_span *s = gm_span_at(m->mark->pages, gm_pages_first(m->mark->pages, page, desc));
     struct gm_color *c = gm_span_colors(m->mark->pages, s->page);
-    if (!(c->alloc & ~c->freed & 1) || c->mark & 1 || !gm_mark_set(&c->mark, 1, m->alone)) return;
+    if (!(gm_load_rlx(&c->alloc) & ~gm_load_rlx(&c->freed) & 1) || gm_load_rlx(&c->mark) & 1 || !gm_mark_set(&c->mark, 1, m->alone)) return;
     m->view.bytes += s->size;
     if (s->kind != GM_NOSCAN) gm_mark_enqueue(m->mark, s); // M2: all its pieces are grey
 }
@@ -4076,7 +4063,7 @@ GM_PRIVATE void gm_cache_release_run(struct gm_cache *t, gomem_i_run *run, struc
                        : 0;
     struct gm_color *color = gm_span_colors(p, s->page);
     for (uint32_t i = from; i < end && !GM_BUG(34); i++)
-        color[i / 64].alloc &= ~((uint64_t)1 << i % 64);
+        gm_store_rlx(&color[i / 64].alloc, gm_load_rlx(&color[i / 64].alloc) & ~((uint64_t)1 << i % 64));
     s->used -= end - from;
     gm_stats_own(&t->stats.frees[s->class], end - from);
     gm_store_rlx(&run->cursor, (uintptr_t)0);
@@ -5353,8 +5340,8 @@ GM_PRIVATE size_t gm_gc_mark_stopped(struct gm_runtime *rt, bool alone) {
     size_t bytes = 0;
     for (struct gm_thread *t = rt->world.all; t; t = t->next)
         gm_cache_each_run(&t->cache, gm_gc_hold_run);
-    mark->queue = 0;
-    mark->next_job = 0;
+    gm_store_rlx(&mark->queue, (uint64_t)0); // a worker of the last cycle may still look
+    gm_store_rlx(&mark->next_job, 0u);
     gm_gc_queue_roots(rt);
     for (unsigned i = 0; i < n; i++) gm_mark_begin(&gc->marker[i], mark, n == 1);
     if (n > 1) gm_store_rel(&mark->state, 1u); // pairs with gm_mark_join: one worker, this one

@@ -121,11 +121,17 @@ static void build(size_t k, size_t n, size_t part) {
     CHECK(gomem_verify());
 }
 
-TEST(every_allocation) { build(1, stress_times(150)); }
+TEST(every_allocation) {
+    for (size_t i = 0; i < stress_times(1); i++) build(1, 150, i);
+}
 
-TEST(every_third) { build(3, stress_times(200)); }
+TEST(every_third) {
+    for (size_t i = 0; i < stress_times(1); i++) build(3, 200, i);
+}
 
-TEST(every_hundredth) { build(101, stress_times(1500)); }
+TEST(every_hundredth) {
+    for (size_t i = 0; i < stress_times(1); i++) build(101, 1500, i);
+}
 
 static void *build_on_thread(void *arg) {
     for (size_t i = 0; i < stress_times(1); i++) build((size_t)(uintptr_t)arg, 80, i);

@@ -285,4 +285,26 @@ TEST(trees) {
     CHECK(gomem_verify());
 }
 
+// A live object has its base at every moment of a cycle.
+TEST(bases) {
+    enum { N = 3000 };
+    pthread_t collector;
+    size_t wrong = 0;
+    struct node **nodes = gomem_new(N * sizeof *nodes);
+    REQUIRE(nodes != NULL);
+    for (size_t i = 0; i < N; i++) {
+        nodes[i] = GOMEM_NEW(struct node);
+        REQUIRE(nodes[i] != NULL);
+    }
+    atomic_store(&stop, false);
+    REQUIRE(gomem_thread_create(&collector, NULL, collect_on, NULL) == 0);
+    for (size_t round = 0; round < stress_times(2000); round++)
+        for (size_t i = 0; i < N; i++)
+            wrong += gomem_base((char *)nodes[i] + i % sizeof **nodes) != nodes[i];
+    atomic_store(&stop, true);
+    pthread_join(collector, NULL);
+    CHECK_EQ(wrong, 0);
+    GOMEM_KEEP_ALIVE(nodes);
+}
+
 TEST_MAIN
