@@ -5306,8 +5306,9 @@ GM_PRIVATE void gm_gc_hold_run(struct gm_engine *e, struct gm_span *s, gomem_i_r
     uint32_t n = (uint32_t)((run->end - cursor) / gm_sizes_table[s->class].size);
     struct gm_color *c = gm_span_colors(&e->heap.pages, s->page);
     for (uint32_t i = from; i < from + n; i++) {
-        c[i / 64].mark |= (uint64_t)1 << i % 64;
-        c[i / 64].scanned |= (uint64_t)1 << i % 64;
+        uint64_t bit = (uint64_t)1 << i % 64; // gomem_base may look at them at any time
+        gm_store_rlx(&c[i / 64].mark, gm_load_rlx(&c[i / 64].mark) | bit);
+        gm_store_rlx(&c[i / 64].scanned, gm_load_rlx(&c[i / 64].scanned) | bit);
     }
 }
 
@@ -5318,7 +5319,7 @@ GM_PRIVATE void gm_gc_queue_list(struct gm_runtime *rt, const struct gm_central 
         struct gm_span *s = gm_span_at(p, at - 1);
         struct gm_color *c = gm_span_colors(p, s->page);
         size_t groups = s->class ? gm_span_groups(s) : ((size_t)s->pages / GM_PIECE_PAGES) / 64 + 1;
-        for (size_t i = 0; i < groups; i++) c[i].scanned = 0;
+        for (size_t i = 0; i < groups; i++) gm_store_rlx(&c[i].scanned, (uint64_t)0);
         if (!GM_BUG(8)) gm_mark_enqueue(&rt->engine.mark, s);
         at = s->next;
     }
@@ -5642,9 +5643,10 @@ GM_PRIVATE void gm_gc_check_run(struct gm_check *check, const struct gm_thread *
     if (!s) return;
     gm_gc_check_that(check, s->owner == t->cache.number,
                      "cache: a run's span has another owner (R4)", s);
-    if (!run->cursor) return;
-    uint32_t from = gm_span_index(p, s, run->cursor), size = gm_sizes_table[s->class].size;
-    for (uintptr_t at = run->cursor; at < run->end && !check->broken; at += size, from++)
+    uintptr_t cursor = gm_load_rlx(&run->cursor); // its thread stands
+    if (!cursor) return;
+    uint32_t from = gm_span_index(p, s, cursor), size = gm_sizes_table[s->class].size;
+    for (uintptr_t at = cursor; at < run->end && !check->broken; at += size, from++)
         gm_gc_check_that(
             check, from < s->count && gm_span_colors(p, s->page)[from / 64].alloc >> from % 64 & 1,
             "cache: a held slot is not allocated (R1)", s);
@@ -6246,7 +6248,7 @@ GM_PRIVATE void *gm_alloc_large(struct gm_cache *t, struct gm_central *c, size_t
     s->shape = c->shape;
     s->used = s->fresh = 1;
     s->bucket = 1; // listed
-    gm_span_colors(&e->heap.pages, s->page)->alloc = 1;
+    gm_store_rlx(&gm_span_colors(&e->heap.pages, s->page)->alloc, (uint64_t)1); // not published yet
     gm_store_rel(&s->generation, gm_load_rlx(&e->sweep.generation)); // pairs with gm_sweep_swept
     *dirty = s->clean ? 0 : (size_t)s->pages * GM_PAGE;
     gm_base_tsan_renew(gm_span_start(&e->heap.pages, s), (size_t)s->pages * GM_PAGE);
