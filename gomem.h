@@ -670,8 +670,7 @@ GOMEM_I_INLINE void gomem_i_keep_alive(const volatile void *p) {
 #define GOMEM_NEW(T)             ((T *)gomem_i_new(sizeof(T), GOMEM_I_ALIGNOF(T), 0u))
 #define GOMEM_NEW_NOSCAN(T)      ((T *)gomem_i_new(sizeof(T), GOMEM_I_ALIGNOF(T), GOMEM_NOSCAN))
 #define GOMEM_NEW_TYPED(T, type) ((T *)gomem_i_new_typed((type), sizeof(T), GOMEM_I_ALIGNOF(T)))
-#define GOMEM_MAKE(T, n)                                                                           \
-    ((T *)gomem_i_make((uintmax_t)(n), sizeof(T), GOMEM_I_ALIGNOF(T), 0u))
+#define GOMEM_MAKE(T, n)         ((T *)gomem_i_make((uintmax_t)(n), sizeof(T), GOMEM_I_ALIGNOF(T), 0u))
 #define GOMEM_MAKE_NOSCAN(T, n) \
     ((T *)gomem_i_make((uintmax_t)(n), sizeof(T), GOMEM_I_ALIGNOF(T), GOMEM_NOSCAN))
 #define GOMEM_MAKE_TYPED(T, type, n) ((T *)gomem_i_make_typed((type), (uintmax_t)(n), sizeof(T)))
@@ -911,8 +910,7 @@ GOMEM_I_INLINE bool gomem_i_never(uintptr_t a, uintptr_t b) { return a != b; }
 #include <unistd.h>
 
 #if !defined(SA_RESTART) || !defined(MAP_PRIVATE) || !defined(CLOCK_MONOTONIC)
-#error \
-    "gomem.h: in strict -std=c11 include it before system headers, or compile with -D_GNU_SOURCE"
+#error "gomem.h: in strict -std=c11 include it before system headers, or compile with -D_GNU_SOURCE"
 #endif
 
 /* ==========================================================================================
@@ -952,7 +950,7 @@ GOMEM_I_INLINE bool gomem_i_never(uintptr_t a, uintptr_t b) { return a != b; }
 #endif
 // What reads memory conservatively reads words that other tools did not see being written.
 #if GM_HAS_ATTRIBUTE(disable_sanitizer_instrumentation)
-#define GM_NO_SANITIZE                                            \
+#define GM_NO_SANITIZE                                                      \
     __attribute__((no_sanitize("address", "thread", "memory", "undefined"), \
                    disable_sanitizer_instrumentation))
 #elif defined(__clang__)
@@ -1439,7 +1437,8 @@ GM_ALWAYS uintptr_t gm_os_thread_pointer(void) {
 
 typedef void gm_handler(int signal, siginfo_t *info, void *context);
 
-// ThreadSanitizer runs handlers at calls that it intercepts. Installing this one past it was tried: a
+// ThreadSanitizer runs handlers at calls that it intercepts. Installing this one past it was
+// tried: a
 // thread that stood inside its runtime held a lock there that the collector then waited for.
 GM_PRIVATE bool gm_os_handle(int signal, gm_handler *handler) {
     struct sigaction action;
@@ -1652,7 +1651,7 @@ struct gm_class {
     uint32_t pages; // of a span
 };
 
-#define GM_CLASS(size, pages)                                     \
+#define GM_CLASS(size, pages)                                                        \
     {size, (uint32_t)((((uint64_t)1 << 32) + (GM_BUG(14) ? 0 : (size)-1)) / (size)), \
      (uint32_t)(pages)*GM_PAGE / (size), pages},
 // clang-format off
@@ -2950,7 +2949,9 @@ GM_ALWAYS bool gm_mark_set(uint64_t *word, uint64_t bit, bool alone) {
 GM_COLD GM_PRIVATE void gm_mark_large(struct gomem_marker *m, size_t page, uint32_t desc) {
     struct gm_span *s = gm_span_at(m->mark->pages, gm_pages_first(m->mark->pages, page, desc));
     struct gm_color *c = gm_span_colors(m->mark->pages, s->page);
-    if (!(gm_load_rlx(&c->alloc) & ~gm_load_rlx(&c->freed) & 1) || gm_load_rlx(&c->mark) & 1 || !gm_mark_set(&c->mark, 1, m->alone)) return;
+    if (!(gm_load_rlx(&c->alloc) & ~gm_load_rlx(&c->freed) & 1) || gm_load_rlx(&c->mark) & 1 ||
+        !gm_mark_set(&c->mark, 1, m->alone))
+        return;
     m->view.bytes += s->size;
     if (s->kind != GM_NOSCAN) gm_mark_enqueue(m->mark, s); // M2: all its pieces are grey
 }
@@ -3228,7 +3229,7 @@ GM_PRIVATE void gm_mark_foreign(struct gomem_marker *m, uintptr_t start, size_t 
         size_t want = GM_MIN(size, (size_t)GM_READ);
         size_t n = gm_os_read_foreign(m->buffer, start, want);
         if (n) gm_mark_range(m, (uintptr_t)m->buffer, n, flags);
-        n = n ? n & ~(size_t)(GM_WORD - 1)
+        n = n            ? n & ~(size_t)(GM_WORD - 1)
             : GM_BUG(28) ? size
                          : GM_MIN(want, 4096 - start % 4096); // skip what cannot be read
         if (!n) n = GM_MIN(want, (size_t)GM_WORD);
@@ -3549,8 +3550,8 @@ struct gm_engine {
     struct gm_meta meta;                                    // lock: meta
     struct gm_guard guard;                                  // const once ready
     struct gm_stats stats; // shared counters, and those of the collector. atomic: rlx
-    void *bad;      // an object whose second free was found out, NULL: none. atomic: rel/acq
-    uint32_t wrong; // what was wrong with it. atomic: rlx
+    void *bad;             // an object whose second free was found out, NULL: none. atomic: rel/acq
+    uint32_t wrong;        // what was wrong with it. atomic: rlx
     uint32_t trims; // asked for so far: each thread trims itself at its next slow path. atomic: rlx
 #if GOMEM_I_COLLECTOR
     struct gm_types types;   // lock: types; shapes read acq
@@ -3558,8 +3559,8 @@ struct gm_engine {
     struct gm_mark mark;     // owner: the cycle and its workers
     struct gm_writes writes; // owner: the cycle
     struct gm_sweep sweep;   // stw; read anywhere
-    size_t live;    // bytes of collected objects, as charged. atomic: rlx
-    bool collected; // the collected heap has been used. atomic: acq/rel
+    size_t live;             // bytes of collected objects, as charged. atomic: rlx
+    bool collected;          // the collected heap has been used. atomic: acq/rel
 #endif
 };
 
@@ -3681,7 +3682,8 @@ GM_PRIVATE unsigned gm_cache_take_slots_locked(const struct gm_pages *p, struct 
         if (w == s->count / 64) free &= ~(~(uint64_t)0 << s->count % 64); // N3
         for (; free && taken < n; free &= free - 1) {
             last = w * 64 + gm_base_ctz(free);
-            gm_store_rlx(&bits[w], bits[w] | (free & (0 - free))); // who frees looks without the lock
+            gm_store_rlx(&bits[w],
+                         bits[w] | (free & (0 - free))); // who frees looks without the lock
             if (GOMEM_I_CHECK) (void)gm_or_rlx(&gm_span_cached(p, s->page)[w], free & (0 - free));
             out[-(int)++taken] = (void *)(start + (uintptr_t)last * size);
         }
@@ -4063,7 +4065,8 @@ GM_PRIVATE void gm_cache_release_run(struct gm_cache *t, gomem_i_run *run, struc
                        : 0;
     struct gm_color *color = gm_span_colors(p, s->page);
     for (uint32_t i = from; i < end && !GM_BUG(34); i++)
-        gm_store_rlx(&color[i / 64].alloc, gm_load_rlx(&color[i / 64].alloc) & ~((uint64_t)1 << i % 64));
+        gm_store_rlx(&color[i / 64].alloc,
+                     gm_load_rlx(&color[i / 64].alloc) & ~((uint64_t)1 << i % 64));
     s->used -= end - from;
     gm_stats_own(&t->stats.frees[s->class], end - from);
     gm_store_rlx(&run->cursor, (uintptr_t)0);
@@ -4225,10 +4228,10 @@ struct gm_world {
     struct gm_thread *gone;   // the shared record. lock: gone
     struct gm_start *starts;  // lock: world
     uintptr_t starting;       // thread pointer of who registers atfork, 0: nobody. atomic: rlx
-    pthread_key_t key; // const once keyed
-    bool keyed, forks; // the key exists; atfork is registered
-    sigset_t mask;     // of who stopped, as it was. lock: world
-    int signal;        // stop signal, 0: handler not installed
+    pthread_key_t key;        // const once keyed
+    bool keyed, forks;        // the key exists; atfork is registered
+    sigset_t mask;            // of who stopped, as it was. lock: world
+    int signal;               // stop signal, 0: handler not installed
     struct gm_settings settings;
 };
 
@@ -4389,7 +4392,7 @@ GM_PRIVATE void gm_world_unblock(struct gm_world *w, struct gm_thread *t) {
 GM_NOINLINE GM_PRIVATE void gm_world_block(struct gm_world *w, struct gm_thread *t, uintptr_t top) {
     if (t->cache.hot.blocked++) return;
     gm_base_tsan_acquire(&w->attention); // of a stop that it stood out in the handler
-    gm_signal_fence(); // from here on a stop signal returns
+    gm_signal_fence();                   // from here on a stop signal returns
     t->in_handler = false;
     t->fake_stack = gm_world_fake_stack();
     gm_os_spill(&t->registers);
@@ -5142,19 +5145,22 @@ GM_PRIVATE bool gm_roots_add_standing(struct gm_runtime *rt, const struct gm_thr
            gm_roots_add_stack_part(rt, t, from, t->stack_hi);
 }
 
+// Words that a thread saved of its registers and frames.
+GM_PRIVATE bool gm_roots_add_saved(struct gm_runtime *rt, const struct gm_thread *t,
+                                   const uintptr_t *words, size_t size) {
+    uintptr_t start = (uintptr_t)words;
+    return gm_roots_job(rt, start, start + size, GM_JOB_BOTH) &&
+           gm_roots_add_fake(rt, t, start, start + size);
+}
+
 // Everything of one thread that stands. False: its stack is not known, or no memory for jobs.
 GM_PRIVATE bool gm_roots_add_thread(struct gm_runtime *rt, struct gm_thread *t) {
     const uintptr_t *registers = t->registers.word;
     uintptr_t sp = t->registers.sp, alt_lo = t->in_handler ? t->at.alt_lo : 0,
               alt_size = t->in_handler ? t->at.alt_size : 0;
-    bool done = GM_BUG(13) ||
-                gm_roots_job(rt, (uintptr_t)registers,
-                             (uintptr_t)registers + sizeof t->registers.word, GM_JOB_BOTH);
-    done &= gm_roots_job(rt, (uintptr_t)t->frame, (uintptr_t)t->frame + sizeof t->frame,
-                         GM_JOB_BOTH);
-    done &= gm_roots_add_fake(rt, t, (uintptr_t)registers,
-                              (uintptr_t)registers + sizeof t->registers.word);
-    done &= gm_roots_add_fake(rt, t, (uintptr_t)t->frame, (uintptr_t)t->frame + sizeof t->frame);
+    bool done = GM_BUG(13) || t->in_handler || // then the kernel's frame has them
+                gm_roots_add_saved(rt, t, registers, sizeof t->registers.word);
+    if (t->cache.hot.blocked) done &= gm_roots_add_saved(rt, t, t->frame, sizeof t->frame);
     done &= GM_BUG(10) || gm_roots_add_tls(rt, t);
     if (!t->in_handler) {
         if (sp - t->stack_lo >= t->stack_hi - t->stack_lo && GOMEM_I_TLS == &t->cache.hot) {
@@ -5949,8 +5955,8 @@ GM_COLD GM_PRIVATE bool gm_alloc_exhausted(struct gm_runtime *rt, size_t size, u
     if ((*tries)++ == 0 && size < rt->engine.heap.pages.size) {
         struct gm_thread *me = gm_world_attach(rt);
 #if GOMEM_I_COLLECTOR
-        if (me && gm_load_acq(&rt->engine.collected))
-            gm_gc_collect(rt, me, GM_REASON_EMERGENCY); // pairs with gm_world_collect
+        // gm_load_acq pairs with gm_world_collect
+        if (me && gm_load_acq(&rt->engine.collected)) gm_gc_collect(rt, me, GM_REASON_EMERGENCY);
 #endif
         if (me) {
             gm_sync_enter(&me->cache.hot);
@@ -6247,7 +6253,7 @@ GM_PRIVATE void *gm_alloc_large(struct gm_cache *t, struct gm_central *c, size_t
     if (!s) return NULL;
     s->shape = c->shape;
     s->used = s->fresh = 1;
-    s->bucket = 1; // listed
+    s->bucket = 1;                                                              // listed
     gm_store_rlx(&gm_span_colors(&e->heap.pages, s->page)->alloc, (uint64_t)1); // not published yet
     gm_store_rel(&s->generation, gm_load_rlx(&e->sweep.generation)); // pairs with gm_sweep_swept
     *dirty = s->clean ? 0 : (size_t)s->pages * GM_PAGE;
@@ -6406,10 +6412,14 @@ GOMEM_DEF void *gomem_base(const void *p) {
     else { // no waiting: a signal handler may ask
         const struct gm_color *c = &gm_span_colors(pages, s->page)[index / 64];
         bits = gm_load_rlx(&c->alloc) & ~gm_load_rlx(&c->freed);
-        if (GM_IN(GM_SET_COLLECTED, s->kind) &&
-            gm_load_acq(&s->generation) + 2 ==
-                gm_load_rlx(&rt->engine.sweep.generation)) // pairs with gm_sweep_bits
-            bits &= gm_load_rlx(&c->mark);                 // R6
+        uint32_t generation = gm_load_acq(&s->generation); // pairs with gm_sweep_bits
+        uint32_t now = gm_load_rlx(&rt->engine.sweep.generation);
+        uint64_t mark = gm_load_rlx(&c->mark);
+        // pairs with gm_sweep_bits: mark is of that generation, or the next look differs
+        gm_fence_acq();
+        bool same = gm_load_rlx(&s->generation) == generation &&
+                    gm_load_rlx(&rt->engine.sweep.generation) == now;
+        if (same && GM_IN(GM_SET_COLLECTED, s->kind) && generation + 2 == now) bits &= mark; // R6
     }
 #endif
     return bits >> index % 64 & 1 ? (void *)gm_span_slot(pages, s, index) : NULL;
@@ -6982,7 +6992,7 @@ GOMEM_DEF size_t gomem_free_os_memory(void) {
     gm_cache_flush_manual(&me->cache, false);
     gm_cache_drain_depot(&me->cache);
     (void)gm_heap_give_back(&rt->engine.heap, 0, 1, SIZE_MAX);
-    gm_sync_leave(&me->cache.hot);
+    gm_alloc_leave(rt, &me->cache); // says what the flush found
     return gm_load_rlx(&rt->engine.heap.given) - before;
 }
 

@@ -109,9 +109,7 @@ static int collected(void) {
 
 // Flexible array members are C's alone.
 #ifdef __cplusplus
-static int flexible(void) {
-    return 0;
-}
+static int flexible(void) { return 0; }
 #else
 struct row {
     struct tree *owner;

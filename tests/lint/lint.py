@@ -19,6 +19,17 @@ import walls  # noqa: E402
 from source import Source  # noqa: E402
 
 
+def known():
+    """How many findings of a check are known, from tests/lint/allowed."""
+    allowed = {}
+    with open(os.path.join(ROOT, "tests", "lint", "allowed"), encoding="utf-8") as lines:
+        for line in lines:
+            if line.strip() and not line.startswith("#"):
+                name, count = line.split()
+                allowed[name] = int(count)
+    return allowed
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--header", default=os.path.join(ROOT, "gomem.h"))
@@ -34,6 +45,7 @@ def main():
     source = Source(args.header)
     shown = os.path.relpath(args.header)
     passed = failed = skipped = total = 0
+    allowed = known() if args.header == os.path.join(ROOT, "gomem.h") else {}
     for name in wanted:
         start = time.time()
         try:
@@ -47,7 +59,8 @@ def main():
             place = f"{shown}:{where}" if isinstance(where, int) else where
             print(f"{place}: [{name}] {message}")
         total += len(findings)
-        passed, failed = passed + (not findings), failed + bool(findings)
+        bad = len(findings) > allowed.get(name, 0)
+        passed, failed = passed + (not bad), failed + bad
         verdict = "ok" if not findings else f"{len(findings)} findings"
         print(f"{name:15} {verdict} ({time.time() - start:.1f} s)", flush=True)
     if "functions" in wanted:

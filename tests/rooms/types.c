@@ -90,7 +90,7 @@ TEST(shapes_by_class) { // D2
 
 TEST(more_types_than_buckets) {
     enum { N = 1000 };
-    static char names[N][16];
+    static char names[N][24];
     static gomem_type t[N];
     REQUIRE(begin());
     for (int round = 0; round < 2; round++)
@@ -131,7 +131,7 @@ TEST(no_memory) {
 
 enum { THREADS = 4, TYPES = 200 };
 static gomem_type raced[THREADS][TYPES];
-static char raced_names[TYPES][16];
+static char raced_names[TYPES][24];
 
 static void *intern_all(void *arg) {
     gomem_type *own = arg;

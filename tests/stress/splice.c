@@ -298,7 +298,7 @@ TEST(bases) {
     }
     atomic_store(&stop, false);
     REQUIRE(gomem_thread_create(&collector, NULL, collect_on, NULL) == 0);
-    for (size_t round = 0; round < stress_times(2000); round++)
+    for (size_t round = 0; round < stress_times(30000); round++)
         for (size_t i = 0; i < N; i++)
             wrong += gomem_base((char *)nodes[i] + i % sizeof **nodes) != nodes[i];
     atomic_store(&stop, true);
