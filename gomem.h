@@ -670,7 +670,10 @@ GOMEM_I_INLINE void gomem_i_keep_alive(const volatile void *p) {
 #define GOMEM_NEW(T)             ((T *)gomem_i_new(sizeof(T), GOMEM_I_ALIGNOF(T), 0u))
 #define GOMEM_NEW_NOSCAN(T)      ((T *)gomem_i_new(sizeof(T), GOMEM_I_ALIGNOF(T), GOMEM_NOSCAN))
 #define GOMEM_NEW_TYPED(T, type) ((T *)gomem_i_new_typed((type), sizeof(T), GOMEM_I_ALIGNOF(T)))
-#define GOMEM_MAKE(T, n)         ((T *)gomem_i_make((uintmax_t)(n), sizeof(T), GOMEM_I_ALIGNOF(T), 0u))
+// clang-format off
+#define GOMEM_MAKE(T, n) \
+    ((T *)gomem_i_make((uintmax_t)(n), sizeof(T), GOMEM_I_ALIGNOF(T), 0u))
+// clang-format on
 #define GOMEM_MAKE_NOSCAN(T, n) \
     ((T *)gomem_i_make((uintmax_t)(n), sizeof(T), GOMEM_I_ALIGNOF(T), GOMEM_NOSCAN))
 #define GOMEM_MAKE_TYPED(T, type, n) ((T *)gomem_i_make_typed((type), (uintmax_t)(n), sizeof(T)))

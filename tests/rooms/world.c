@@ -205,14 +205,10 @@ TEST(withdrawn) {
     REQUIRE(pthread_create(&actors[1].thread, NULL, deaf, &actors[1]) == 0);
     while (!gm_load_acq(&actors[1].ready)) (void)sched_yield();
     gomem_blocking_begin(); // this thread counts as stopped
-    uint32_t epoch = gm_load_rlx(&world->epoch);
+    uint32_t epoch = world->epoch;
     REQUIRE(pthread_create(&stopper, NULL, stop_once, NULL) == 0);
-    for (uint32_t i = 2; i <= GM_WITHDRAWALS / 2; i++) { // the i-th stop is tried
-        while (gm_load_rlx(&world->epoch) < epoch + i && !gm_load_acq(&stopped))
-            (void)sched_yield();
-        uint64_t steps = gm_load_rlx(&actors[0].steps);
-        while (gm_load_rlx(&actors[0].steps) == steps &&
-               gm_load_rlx(&world->epoch) <= epoch + GM_WITHDRAWALS)
+    for (uint32_t i = 2; i <= GM_WITHDRAWALS / 2; i++) { // until the i-th stop is tried
+        while (gm_load_seq(&world->attention) >> 3 < epoch + i && !gm_load_acq(&stopped))
             (void)sched_yield();
     }
     CHECK_EQ(gm_load_seq(&actors[1].record->state), GM_THREAD_RUNNING);
