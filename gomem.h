@@ -2096,8 +2096,9 @@ GM_PRIVATE bool gm_pages_extend_locked(struct gm_pages *p, size_t page, size_t n
 // ---- giving back ----
 
 struct gm_idle {
-    size_t page; // first, in address order
-    size_t n;    // pages; 0: nothing found
+    size_t page;    // first, in address order
+    size_t n;       // pages; 0: nothing found
+    size_t touched; // of them that have memory
 };
 
 // Takes a run of free and touched pages out, so that it can be discarded without the lock: at least
@@ -2111,9 +2112,10 @@ GM_PRIVATE struct gm_idle gm_pages_pick_locked(struct gm_pages *p, size_t least)
             struct gm_chunk *c = &zone->chunk[i];
             if (c->idle < least) continue;
             if (c->first == GM_CHUNK_PAGES) {
-                gm_pages_mark_locked(p, zone, i * GM_CHUNK_PAGES, GM_CHUNK_PAGES, true, false);
-                return (struct gm_idle){gm_pages_place(p, zone, i * GM_CHUNK_PAGES, GM_CHUNK_PAGES),
-                                        GM_CHUNK_PAGES};
+                size_t z = i * GM_CHUNK_PAGES, touched = c->idle;
+                gm_pages_mark_locked(p, zone, z, GM_CHUNK_PAGES, true, false);
+                size_t page = gm_pages_place(p, zone, z, GM_CHUNK_PAGES);
+                return (struct gm_idle){page, GM_CHUNK_PAGES, touched};
             }
             for (size_t at = 0; at < GM_CHUNK_PAGES;) {
                 size_t n = 0;
@@ -2125,13 +2127,13 @@ GM_PRIVATE struct gm_idle gm_pages_pick_locked(struct gm_pages *p, size_t least)
                 if (whole >= least) {
                     size_t z = i * GM_CHUNK_PAGES + at + lead;
                     gm_pages_mark_locked(p, zone, z, whole, true, false);
-                    return (struct gm_idle){gm_pages_place(p, zone, z, whole), whole};
+                    return (struct gm_idle){gm_pages_place(p, zone, z, whole), whole, whole};
                 }
                 at += n + 1;
             }
         }
     }
-    return (struct gm_idle){0, 0};
+    return (struct gm_idle){0, 0, 0};
 }
 
 // The metadata of a chunk that was picked as a whole holds nothing that anybody will ask for.
@@ -2434,7 +2436,7 @@ GM_PRIVATE bool gm_heap_discard(struct gm_heap *h, struct gm_idle idle) {
 GM_PRIVATE size_t gm_heap_give_back(struct gm_heap *h, size_t keep, size_t least, size_t most) {
     size_t bytes = 0;
     while (bytes < most) {
-        struct gm_idle idle = {0, 0};
+        struct gm_idle idle = {0, 0, 0};
         gm_sync_lock(&h->lock);
         if (h->pages.idle > keep) idle = gm_pages_pick_locked(&h->pages, least);
         if (!idle.n) h->retry = h->pages.idle + GM_MIB / GM_PAGE;
@@ -2445,7 +2447,7 @@ GM_PRIVATE size_t gm_heap_give_back(struct gm_heap *h, size_t keep, size_t least
         gm_pages_unpick_locked(&h->pages, idle, done);
         gm_sync_unlock(&h->lock);
         if (!done) break;
-        bytes += idle.n * GM_PAGE;
+        bytes += idle.touched * GM_PAGE;
     }
     gm_add_rlx(&h->given, bytes); // a statistic
     return bytes;
@@ -2738,6 +2740,10 @@ GM_PRIVATE void gm_guard_describe(struct gm_text *t, const struct gm_pages *p, u
     if (!s) {
         gm_text_put(t, word - p->base < p->size ? " is in a free page of the heap"
                                                 : " is not in the heap");
+        return;
+    }
+    if (s->kind >= GM_KINDS || s->class > GOMEM_CLASSES) {
+        gm_text_put(t, " is in a span whose record is damaged");
         return;
     }
     uint32_t index = gm_span_index(p, s, word);
@@ -4393,9 +4399,9 @@ GM_PRIVATE void gm_world_unblock(struct gm_world *w, struct gm_thread *t) {
 // Enters a blocking region: from here on the thread counts as stopped. Frames below `top` end when
 // the caller returns, and may hold the only copy of a register: they are copied.
 GM_NOINLINE GM_PRIVATE void gm_world_block(struct gm_world *w, struct gm_thread *t, uintptr_t top) {
-    if (t->cache.hot.blocked++) return;
     gm_base_tsan_acquire(&w->attention); // of a stop that it stood out in the handler
-    gm_signal_fence();                   // from here on a stop signal returns
+    if (t->cache.hot.blocked++) return;
+    gm_signal_fence(); // from here on a stop signal returns
     t->in_handler = false;
     t->fake_stack = gm_world_fake_stack();
     gm_os_spill(&t->registers);
@@ -4407,6 +4413,7 @@ GM_NOINLINE GM_PRIVATE void gm_world_block(struct gm_world *w, struct gm_thread 
 }
 
 GM_PRIVATE void gm_world_end_block(struct gm_world *w, struct gm_thread *t) {
+    gm_base_tsan_acquire(&w->attention);
     if (t->cache.hot.blocked > 1) {
         t->cache.hot.blocked--;
         return;
@@ -5407,6 +5414,56 @@ GM_PRIVATE bool gm_gc_oracle_compare(struct gm_span *s, void *arg) {
     return true;
 }
 
+// Swaps the saved marks with the present ones; all that is marked then counts as scanned.
+GM_PRIVATE bool gm_gc_oracle_swap(struct gm_span *s, void *arg) {
+    struct gm_oracle *o = arg;
+    struct gm_color *c = gm_span_colors(&o->rt->engine.heap.pages, s->page);
+    if (!GM_IN(GM_SET_COLLECTED, s->kind)) return true;
+    for (unsigned i = 0; i < gm_span_groups(s); i++) {
+        uint64_t *saved = &o->saved[o->words++], mark = c[i].mark;
+        c[i].mark = c[i].scanned = *saved;
+        *saved = mark;
+    }
+    return true;
+}
+
+// Looks for white children of marked objects.
+GM_PRIVATE bool gm_gc_oracle_closed(struct gm_span *s, void *arg) {
+    struct gm_oracle *o = arg;
+    struct gomem_marker *m = &o->rt->gc.marker[0];
+    const struct gm_color *c = gm_span_colors(&o->rt->engine.heap.pages, s->page);
+    size_t size = gm_span_slot_size(s);
+    if (!GM_IN(GM_SET_COLLECTED, s->kind) || s->kind == GM_NOSCAN) return true;
+    for (unsigned i = 0; i < gm_span_groups(s); i++)
+        for (uint64_t marks = c[i].scanned; marks; marks &= marks - 1) {
+            uintptr_t object = gm_span_slot(&o->rt->engine.heap.pages, s,
+                                            i * 64 + gm_base_ctz(marks));
+            if (s->kind == GM_TYPED) gm_mark_typed(m, s, object, size);
+            else gm_mark_words(m, object, size, true);
+            m->view.top = 0;
+            if (!m->view.bytes) continue;
+            o->wrong = s;
+            o->index = i * 64 + gm_base_ctz(marks);
+            return false;
+        }
+    return true;
+}
+
+// Something was found by the second mark only. Words that a thread in a blocking region wrote meanwhile
+// may be why; a marked object with a white child is not to be explained away.
+GM_PRIVATE void gm_gc_oracle_judge(struct gm_oracle *o) {
+    struct gm_runtime *rt = o->rt;
+    o->wrong = NULL;
+    o->words = 0;
+    gm_heap_walk(&rt->engine.heap, gm_gc_oracle_swap, o);
+    gm_mark_begin(&rt->gc.marker[0], &rt->engine.mark, true);
+    gm_heap_walk(&rt->engine.heap, gm_gc_oracle_closed, o);
+    gm_store_rlx(&rt->engine.mark.queue,
+                 (uint64_t)0); // what that queued, the next mark finds again
+    o->words = 0;
+    gm_heap_walk(&rt->engine.heap, gm_gc_oracle_swap, o); // the second marks, which are whole, stay
+}
+
 // False: the marks were not what a serial mark finds.
 GM_PRIVATE bool gm_gc_oracle_stopped(struct gm_runtime *rt) {
     struct gm_oracle o = {rt, NULL, 0, NULL, 0};
@@ -5420,11 +5477,13 @@ GM_PRIVATE bool gm_gc_oracle_stopped(struct gm_runtime *rt) {
         (void)gm_gc_mark_stopped(rt, true);
         o.words = 0;
         gm_heap_walk(&rt->engine.heap, gm_gc_oracle_compare, &o);
+        if (o.wrong) gm_gc_oracle_judge(&o);
     }
     gm_os_release(o.saved, size);
     if (!o.wrong) return true;
+    uintptr_t object = gm_span_slot(&rt->engine.heap.pages, o.wrong, o.index);
     gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_CORRUPT,
-                    (const void *)gm_span_slot(&rt->engine.heap.pages, o.wrong, o.index));
+                    (const void *)object);
     return false;
 }
 
