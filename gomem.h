@@ -4133,6 +4133,21 @@ GM_PRIVATE void gm_cache_each_run(struct gm_cache *t,
     for (uint32_t i = 1; i < t->hot.typed_count; i++)
         if (t->typed[i]) fn(t->engine, t->typed[i], &t->hot.typed[i]);
 }
+
+// Forgets all runs: their spans are gone.
+GM_PRIVATE void gm_cache_reset_runs(struct gm_cache *t) {
+    memset(t->hot.scan, 0, sizeof t->hot.scan);
+    memset(t->hot.noscan, 0, sizeof t->hot.noscan);
+    memset(t->scan, 0, sizeof t->scan);
+    memset(t->noscan, 0, sizeof t->noscan);
+    if (t->typed_room) {
+        memset(t->hot.typed, 0, t->typed_room * sizeof *t->hot.typed);
+        memset(t->typed, 0, t->typed_room * sizeof *t->typed);
+    }
+}
+#else  // there are no runs
+GM_INLINE void gm_cache_flush_runs(struct gm_cache *t) { (void)t; }
+GM_INLINE void gm_cache_reset_runs(struct gm_cache *t) { (void)t; }
 #endif // GOMEM_I_COLLECTOR
 
 // Empties a cache's fast paths: all of them go slow.
@@ -4147,16 +4162,7 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
     t->hot.base = t->hot.size = 0;
     t->hot.ranks = 0;
     t->hot.desc = e->heap.pages.desc;
-#if GOMEM_I_COLLECTOR
-    memset(t->hot.scan, 0, sizeof t->hot.scan);
-    memset(t->hot.noscan, 0, sizeof t->hot.noscan);
-    memset(t->scan, 0, sizeof t->scan);
-    memset(t->noscan, 0, sizeof t->noscan);
-    if (t->typed_room) {
-        memset(t->hot.typed, 0, t->typed_room * sizeof *t->hot.typed);
-        memset(t->typed, 0, t->typed_room * sizeof *t->typed);
-    }
-#endif
+    gm_cache_reset_runs(t);
 }
 
 /* ==========================================================================================
@@ -4686,10 +4692,48 @@ GM_PRIVATE void gm_world_bounds(struct gm_thread *t) {
 // Gives a thread's caches back. In a section.
 GM_PRIVATE void gm_world_flush(struct gm_thread *t, bool depot) {
     gm_cache_flush_manual(&t->cache, depot);
-#if GOMEM_I_COLLECTOR
     gm_cache_flush_runs(&t->cache);
-#endif
 }
+
+// ---- what a collector adds ----
+
+#if GOMEM_I_COLLECTOR
+// The collected heap has been used: threads are stopped and scanned. Pairs with gm_world_collect.
+GM_INLINE bool gm_world_collected(const struct gm_runtime *rt) {
+    return gm_load_acq(&rt->engine.collected);
+}
+
+GM_PRIVATE void gm_world_lock_cycle(struct gm_runtime *rt) { gm_sync_lock(&rt->gc.lock); }
+GM_PRIVATE void gm_world_unlock_cycle(struct gm_runtime *rt) { gm_sync_unlock(&rt->gc.lock); }
+
+// In a child: the collector's threads are started again when needed.
+GM_PRIVATE void gm_world_forget_workers(struct gm_runtime *rt) {
+    rt->gc.background = false;
+    rt->gc.thread_count = 0;
+    rt->world.starts = NULL;
+}
+
+GM_PRIVATE bool gm_world_init_collector(struct gm_runtime *rt) {
+    struct gm_engine *e = &rt->engine;
+    const gomem_options *o = &rt->world.settings.options;
+    e->pacer.percent = o->gc_percent ? o->gc_percent : 100;
+    e->sweep.generation = 4;
+    e->mark.pages = &e->heap.pages;
+    e->mark.types = &e->types;
+    e->mark.mask = o->pointer_mask ? o->pointer_mask : UINTPTR_MAX;
+    e->mark.state = GM_MARK_DONE;
+    gm_pacer_set(&e->pacer, 0, 0);
+    rt->roots.lock.rank = GM_RANK_ROOTS;
+    rt->gc.lock.rank = GM_RANK_GC;
+    return gm_types_init(&e->types, &e->meta);
+}
+#else  // no cycle, no threads of its own, nothing to prepare
+GM_INLINE bool gm_world_collected(const struct gm_runtime *rt) { return (void)rt, false; }
+GM_INLINE void gm_world_lock_cycle(struct gm_runtime *rt) { (void)rt; }
+GM_INLINE void gm_world_unlock_cycle(struct gm_runtime *rt) { (void)rt; }
+GM_INLINE void gm_world_forget_workers(struct gm_runtime *rt) { (void)rt; }
+GM_INLINE bool gm_world_init_collector(struct gm_runtime *rt) { return (void)rt, true; }
+#endif // GOMEM_I_COLLECTOR
 
 // ---- the gate: nobody is in a section; threads outside go on ----
 
@@ -4709,9 +4753,7 @@ GM_PRIVATE void gm_world_close_gate(struct gm_runtime *rt, const struct gm_threa
 GM_PRIVATE void gm_world_fork_prepare(void) {
     struct gm_runtime *rt = &gm_runtime;
     gm_sync_lock(&rt->world.init_lock);
-#if GOMEM_I_COLLECTOR
-    gm_sync_lock(&rt->gc.lock); // no cycle
-#endif
+    gm_world_lock_cycle(rt); // none runs
     gm_sync_lock(&rt->world.gone_lock);
     gm_sync_lock(&rt->world.lock); // no stop
     if (gm_load_rlx(&rt->world.life) == GM_LIFE_READY) gm_world_close_gate(rt, gm_world_self());
@@ -4722,9 +4764,7 @@ GM_PRIVATE void gm_world_fork_parent(void) {
     gm_world_open(&rt->world);
     gm_sync_unlock(&rt->world.lock);
     gm_sync_unlock(&rt->world.gone_lock);
-#if GOMEM_I_COLLECTOR
-    gm_sync_unlock(&rt->gc.lock);
-#endif
+    gm_world_unlock_cycle(rt);
     gm_sync_unlock(&rt->world.init_lock);
 }
 
@@ -4744,11 +4784,7 @@ GM_PRIVATE void gm_world_fork_child(void) {
         gm_store_rlx(&t->state, (uint32_t)GM_THREAD_NONE); // nobody else reads
         rt->world.threads--;
     }
-#if GOMEM_I_COLLECTOR
-    rt->gc.background = false; // started again when needed
-    rt->gc.thread_count = 0;
-    rt->world.starts = NULL;
-#endif
+    gm_world_forget_workers(rt);
     gm_world_fork_parent();
 }
 
@@ -4805,27 +4841,12 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     w->keyed = true;
     size_t reserve = gm_world_reserve_size(&w->settings.options);
     if (!gm_pages_meta_init(&e->meta, reserve)) return false;
-#if GOMEM_I_COLLECTOR
-    if (!gm_types_init(&e->types, &e->meta)) return false;
-#endif
+    if (!gm_world_init_collector(rt)) return false;
     if (!gm_pages_init(&e->heap.pages, reserve)) return false;
     for (unsigned k = 0; k < GM_KINDS; k++)
         for (unsigned c = 0; c <= GOMEM_CLASSES; c++) gm_central_init(&e->central[k][c], k, c, 0);
-#if GOMEM_I_COLLECTOR
-    int percent = w->settings.options.gc_percent;
-    e->pacer.percent = percent ? percent : 100;
-    e->sweep.generation = 4;
-    e->mark.pages = &e->heap.pages;
-    e->mark.types = &e->types;
-    e->mark.mask = w->settings.options.pointer_mask ? w->settings.options.pointer_mask
-                                                    : UINTPTR_MAX;
-    e->mark.state = GM_MARK_DONE;
-    gm_pacer_set(&e->pacer, 0, 0);
-    rt->roots.lock.rank = GM_RANK_ROOTS;
-    rt->gc.lock.rank = GM_RANK_GC;
-#endif
     e->stats.start_ns = gm_os_now();
-    if (GM_TSAN && !w->forks) __tsan_java_init(8, ((uintptr_t)1 << 47) - 16); // once: any address
+    if (GM_TSAN && !w->forks) __tsan_java_init(8, UINTPTR_MAX / 131072); // once: any address
     return true;
 }
 
@@ -4860,9 +4881,7 @@ GM_PRIVATE void gm_world_join(struct gm_runtime *rt, struct gm_thread *t) {
     bool collected = false;
     for (;;) {
         gm_sync_lock(&w->lock); // waits out a stop
-#if GOMEM_I_COLLECTOR
-        collected = gm_load_acq(&rt->engine.collected); // pairs with gm_world_collect
-#endif
+        collected = gm_world_collected(rt);
         if (!collected || t->stack_hi) gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING); // V4
         gm_sync_unlock(&w->lock);
         if (!collected || t->stack_hi) break;
@@ -5052,22 +5071,32 @@ GM_PRIVATE bool gm_roots_job(struct gm_runtime *rt, uintptr_t start, uintptr_t e
     return gm_mark_add_job(&rt->engine.mark, start, end, flags);
 }
 
-// An entry of the thread's vector of modules, by number: {value, to free} in glibc, a word in musl.
+// Where the thread pointer leads to the vector of modules, and what is there by a module's number:
+// {value, to free} in glibc, a word in musl; the count is entry -1 in glibc, entry 0 in musl.
+#if defined(__x86_64__) || (defined(__aarch64__) && defined(__GLIBC__))
+enum { GM_VECTOR_KNOWN = 1 };
+#else
+enum { GM_VECTOR_KNOWN = 0 };
+#endif
+#if defined(__x86_64__)
+enum { GM_VECTOR_AT = GM_WORD };
+#else
+enum { GM_VECTOR_AT = 0 };
+#endif
+#if defined(__GLIBC__)
+enum { GM_VECTOR_HEAD = 16, GM_VECTOR_ENTRY = 16 };
+#else
+enum { GM_VECTOR_HEAD = 0, GM_VECTOR_ENTRY = GM_WORD };
+#endif
+
 GM_PRIVATE uintptr_t gm_roots_tls_block(const struct gm_thread *t, size_t module) {
     uintptr_t vector = 0, block = 0, length = 0;
-#if defined(__x86_64__)
-    (void)gm_os_read_foreign(&vector, t->thread_pointer + GM_WORD, sizeof vector);
-#elif defined(__aarch64__) && defined(__GLIBC__)
-    (void)gm_os_read_foreign(&vector, t->thread_pointer, sizeof vector);
-#endif
+    if (GM_VECTOR_KNOWN)
+        (void)gm_os_read_foreign(&vector, t->thread_pointer + GM_VECTOR_AT, sizeof vector);
     if (!vector) return 0;
-#if defined(__GLIBC__)
-    (void)gm_os_read_foreign(&length, vector - 16, sizeof length);
-    if (module <= length) (void)gm_os_read_foreign(&block, vector + module * 16, sizeof block);
-#else
-    (void)gm_os_read_foreign(&length, vector, sizeof length);
-    if (module <= length) (void)gm_os_read_foreign(&block, vector + module * GM_WORD, sizeof block);
-#endif
+    (void)gm_os_read_foreign(&length, vector - GM_VECTOR_HEAD, sizeof length);
+    if (module <= length)
+        (void)gm_os_read_foreign(&block, vector + module * GM_VECTOR_ENTRY, sizeof block);
     return block == UINTPTR_MAX ? 0 : block;
 }
 
@@ -5170,7 +5199,8 @@ GM_PRIVATE bool gm_roots_add_thread(struct gm_runtime *rt, struct gm_thread *t) 
               alt_size = t->in_handler ? t->at.alt_size : 0;
     bool done = GM_BUG(13) || t->in_handler || // then the kernel's frame has them
                 gm_roots_add_saved(rt, t, registers, sizeof t->registers.word);
-    if (t->cache.hot.blocked) done &= gm_roots_add_saved(rt, t, t->frame, sizeof t->frame);
+    if (gm_load_seq(&t->state) == GM_THREAD_BLOCKED) // V1
+        done &= gm_roots_add_saved(rt, t, t->frame, sizeof t->frame);
     done &= GM_BUG(10) || gm_roots_add_tls(rt, t);
     if (!t->in_handler) {
         if (sp - t->stack_lo >= t->stack_hi - t->stack_lo && GOMEM_I_TLS == &t->cache.hot) {
@@ -5367,7 +5397,7 @@ GM_PRIVATE size_t gm_gc_mark_stopped(struct gm_runtime *rt, bool alone) {
         gm_os_wake(&gc->work, INT_MAX);
     }
     gm_mark_work(&gc->marker[0]);
-    for (unsigned i = 0; i < n; i++) bytes += gc->marker[i].view.bytes;
+    for (unsigned i = 0; i < n; i++) bytes += (size_t)gc->marker[i].view.bytes;
     return bytes;
 }
 
@@ -5449,8 +5479,8 @@ GM_PRIVATE bool gm_gc_oracle_closed(struct gm_span *s, void *arg) {
     return true;
 }
 
-// Something was found by the second mark only. Words that a thread in a blocking region wrote meanwhile
-// may be why; a marked object with a white child is not to be explained away.
+// Something was found by the second mark only. Words that a thread in a blocking region wrote
+// meanwhile may be why; a marked object with a white child is not to be explained away.
 GM_PRIVATE void gm_gc_oracle_judge(struct gm_oracle *o) {
     struct gm_runtime *rt = o->rt;
     o->wrong = NULL;
@@ -5598,6 +5628,11 @@ GM_PRIVATE void gm_gc_trace(struct gm_runtime *rt, const struct gm_cycle *c, int
     gm_text_put(&t, " pages");
     GOMEM_LOG(t.data);
 }
+#else
+GM_INLINE void gm_gc_trace(struct gm_runtime *rt, const struct gm_cycle *c, int reason,
+                           size_t goal) {
+    (void)rt, (void)c, (void)reason, (void)goal; // left out
+}
 #endif
 
 GM_PRIVATE void gm_gc_event(struct gm_runtime *rt, int what, uint64_t ns) {
@@ -5662,6 +5697,10 @@ GM_PRIVATE void gm_gc_check_collected(struct gm_check *check, const struct gm_sp
     gm_gc_check_that(check, !swept || used == s->used,
                      "span: the count of used slots differs from the bits", s);
 }
+#else
+GM_INLINE void gm_gc_check_collected(struct gm_check *check, const struct gm_span *s) {
+    (void)check, (void)s; // there are none
+}
 #endif
 
 GM_PRIVATE bool gm_gc_check_span(struct gm_span *s, void *arg) {
@@ -5683,9 +5722,7 @@ GM_PRIVATE bool gm_gc_check_span(struct gm_span *s, void *arg) {
                              s->pages == gm_sizes_table[s->class].pages,
                          "span: a record differs from its class", s);
     if (s->kind == GM_MANUAL) gm_gc_check_manual(check, s);
-#if GOMEM_I_COLLECTOR
     else gm_gc_check_collected(check, s);
-#endif
     return !check->broken;
 }
 
@@ -5719,21 +5756,27 @@ GM_PRIVATE void gm_gc_check_run(struct gm_check *check, const struct gm_thread *
             check, from < s->count && gm_span_colors(p, s->page)[from / 64].alloc >> from % 64 & 1,
             "cache: a held slot is not allocated (R1)", s);
 }
+
+GM_PRIVATE void gm_gc_check_runs(struct gm_check *check, const struct gm_thread *t) {
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
+        gm_gc_check_run(check, t, t->cache.scan[c], &t->cache.hot.scan[c]);
+        gm_gc_check_run(check, t, t->cache.noscan[c], &t->cache.hot.noscan[c]);
+    }
+    for (uint32_t i = 1; i < t->cache.hot.typed_count; i++)
+        gm_gc_check_run(check, t, t->cache.typed[i], &t->cache.hot.typed[i]);
+}
+#else
+GM_INLINE void gm_gc_check_runs(struct gm_check *check, const struct gm_thread *t) {
+    (void)check, (void)t; // there are none
+}
 #endif
 
 GM_PRIVATE void gm_gc_check_thread(struct gm_check *check, const struct gm_thread *t) {
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
         gm_gc_check_magazine(check, c, t->cache.hot.top[c]);
         gm_gc_check_magazine(check, c, t->cache.other[c]);
-#if GOMEM_I_COLLECTOR
-        gm_gc_check_run(check, t, t->cache.scan[c], &t->cache.hot.scan[c]);
-        gm_gc_check_run(check, t, t->cache.noscan[c], &t->cache.hot.noscan[c]);
-#endif
     }
-#if GOMEM_I_COLLECTOR
-    for (uint32_t i = 1; i < t->cache.hot.typed_count; i++)
-        gm_gc_check_run(check, t, t->cache.typed[i], &t->cache.hot.typed[i]);
-#endif
+    gm_gc_check_runs(check, t);
 }
 
 // Spans of a central's list belong there and nowhere else (C1).
@@ -5752,6 +5795,17 @@ GM_PRIVATE void gm_gc_check_list(struct gm_check *check, const struct gm_central
     }
 }
 
+#if GOMEM_I_COLLECTOR
+GM_PRIVATE void gm_gc_check_shapes(struct gm_check *check) {
+    const struct gm_types *types = &check->rt->engine.types;
+    for (uint32_t i = 1; i < gm_types_count(types); i++)
+        for (unsigned l = 0; l < GM_LISTS; l++)
+            gm_gc_check_list(check, &gm_types_shape(types, i)->central, l);
+}
+#else
+GM_INLINE void gm_gc_check_shapes(struct gm_check *check) { (void)check; } // there are none
+#endif
+
 // What is broken, or NULL. Nobody is in a section; with `stopped` no thread runs at all.
 GM_PRIVATE const char *gm_gc_verify_stopped(struct gm_runtime *rt, bool stopped, uintptr_t *where) {
     struct gm_check check = {rt, gm_pages_verify_locked(&rt->engine.heap.pages), 0};
@@ -5762,11 +5816,7 @@ GM_PRIVATE const char *gm_gc_verify_stopped(struct gm_runtime *rt, bool stopped,
         for (unsigned c = 0; c <= GOMEM_CLASSES; c++)
             for (unsigned l = 0; l < GM_LISTS; l++)
                 gm_gc_check_list(&check, &rt->engine.central[k][c], l);
-#if GOMEM_I_COLLECTOR
-    for (uint32_t i = 1; i < gm_types_count(&rt->engine.types); i++)
-        for (unsigned l = 0; l < GM_LISTS; l++)
-            gm_gc_check_list(&check, &gm_types_shape(&rt->engine.types, i)->central, l);
-#endif
+    gm_gc_check_shapes(&check);
     *where = check.where;
     return check.broken;
 }
@@ -5815,11 +5865,7 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_run(struct gm_runtime *rt, struct gm_thread *m
         gm_guard_misuse(&e->guard, &e->heap.pages, GM_MSG_CORRUPT, (const void *)where);
     gm_gc_event(rt, GOMEM_EVENT_STOPPED, c.stopped);
     gm_gc_event(rt, GOMEM_EVENT_RESUMED, c.end);
-#if GOMEM_I_REPORT
     if (rt->world.settings.gctrace) gm_gc_trace(rt, &c, reason, goal);
-#else
-    (void)goal;
-#endif
     gm_gc_event(rt, GOMEM_EVENT_END, gm_os_now());
     return true;
 }
@@ -5949,6 +5995,14 @@ GM_PRIVATE void gm_gc_shutdown(struct gm_runtime *rt) {
     gc->background = false;
     gm_store_rel(&gc->quit, 0u); // pairs with the threads' loads, of the next ones
 }
+
+// Memory is exhausted: what a cycle frees may help.
+GM_PRIVATE void gm_gc_emergency(struct gm_runtime *rt, struct gm_thread *me) {
+    if (gm_world_collected(rt)) gm_gc_collect(rt, me, GM_REASON_EMERGENCY);
+}
+#else  // no cycle, no threads
+GM_INLINE void gm_gc_shutdown(struct gm_runtime *rt) { (void)rt; }
+GM_INLINE void gm_gc_emergency(struct gm_runtime *rt, struct gm_thread *me) { (void)rt, (void)me; }
 #endif // GOMEM_I_COLLECTOR
 
 /* ==========================================================================================
@@ -6016,11 +6070,8 @@ GM_COLD GM_PRIVATE bool gm_alloc_exhausted(struct gm_runtime *rt, size_t size, u
     const gomem_options *o = &rt->world.settings.options;
     if ((*tries)++ == 0 && size < rt->engine.heap.pages.size) {
         struct gm_thread *me = gm_world_attach(rt);
-#if GOMEM_I_COLLECTOR
-        // gm_load_acq pairs with gm_world_collect
-        if (me && gm_load_acq(&rt->engine.collected)) gm_gc_collect(rt, me, GM_REASON_EMERGENCY);
-#endif
         if (me) {
+            gm_gc_emergency(rt, me);
             gm_sync_enter(&me->cache.hot);
             gm_cache_flush_manual(&me->cache, false);
             gm_cache_drain_depot(&me->cache);
@@ -6215,6 +6266,18 @@ GM_PRIVATE enum gm_message gm_alloc_give_root(struct gm_cache *t, struct gm_span
     if (empty) gm_heap_put(&e->heap, s);
     return GM_MESSAGE_COUNT;
 }
+
+GM_PRIVATE enum gm_message gm_alloc_give_slot(struct gm_cache *t, struct gm_span *s, uint32_t index,
+                                              void *p) {
+    if (GM_IN(GM_SET_COLLECTED, s->kind)) return gm_alloc_give_collected(t, s, index, p);
+    if (s->kind == GM_ROOT || s->kind == GM_ROOT_PLAIN) return gm_alloc_give_root(t, s, index, p);
+    return gm_alloc_give_manual(t, s, index, p);
+}
+#else
+GM_PRIVATE enum gm_message gm_alloc_give_slot(struct gm_cache *t, struct gm_span *s, uint32_t index,
+                                              void *p) {
+    return gm_alloc_give_manual(t, s, index, p);
+}
 #endif
 
 // What a pointer that is in no span is.
@@ -6230,11 +6293,7 @@ GM_PRIVATE enum gm_message gm_alloc_give(struct gm_cache *t, void *p) {
     if (!s) return gm_alloc_stranger(pages, (uintptr_t)p);
     uint32_t index = gm_span_index(pages, s, (uintptr_t)p);
     if (index >= s->count || gm_span_slot(pages, s, index) != (uintptr_t)p) return GM_MSG_INTERIOR;
-#if GOMEM_I_COLLECTOR
-    if (GM_IN(GM_SET_COLLECTED, s->kind)) return gm_alloc_give_collected(t, s, index, p);
-    if (s->kind == GM_ROOT || s->kind == GM_ROOT_PLAIN) return gm_alloc_give_root(t, s, index, p);
-#endif
-    return gm_alloc_give_manual(t, s, index, p);
+    return gm_alloc_give_slot(t, s, index, p);
 }
 
 GM_NOINLINE GM_PRIVATE void gm_alloc_free_slow(void *p) {
@@ -6458,6 +6517,29 @@ GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size) {
 
 // ---- realloc and questions ----
 
+#if GOMEM_I_COLLECTOR
+// Bits of the 64 slots around a collected one: live or not. No waiting: a signal handler may ask.
+GM_PRIVATE uint64_t gm_alloc_live_bits(const struct gm_runtime *rt, const struct gm_span *s,
+                                       uint32_t index) {
+    const struct gm_color *c = &gm_span_colors(&rt->engine.heap.pages, s->page)[index / 64];
+    uint64_t bits = gm_load_rlx(&c->alloc) & ~gm_load_rlx(&c->freed);
+    uint32_t generation = gm_load_acq(&s->generation); // pairs with gm_sweep_bits
+    uint32_t now = gm_load_rlx(&rt->engine.sweep.generation);
+    uint64_t mark = gm_load_rlx(&c->mark);
+    // pairs with gm_sweep_bits: mark is of that generation, or the next look differs
+    gm_fence_acq();
+    bool same = gm_load_rlx(&s->generation) == generation &&
+                gm_load_rlx(&rt->engine.sweep.generation) == now;
+    if (same && GM_IN(GM_SET_COLLECTED, s->kind) && generation + 2 == now) bits &= mark; // R6
+    return bits;
+}
+#else
+GM_INLINE uint64_t gm_alloc_live_bits(const struct gm_runtime *rt, const struct gm_span *s,
+                                      uint32_t index) {
+    return (void)rt, (void)s, (void)index, 0; // there are none
+}
+#endif
+
 GOMEM_DEF void *gomem_base(const void *p) {
     const struct gm_runtime *rt = &gm_runtime;
     const struct gm_pages *pages = &rt->engine.heap.pages;
@@ -6467,23 +6549,8 @@ GOMEM_DEF void *gomem_base(const void *p) {
     uint32_t index = gm_span_index(pages, s, (uintptr_t)p);
     uint64_t bits = 0;
     if (index >= s->count) return NULL;
-    if (s->kind == GM_MANUAL) {
-        bits = s->class ? gm_load_rlx(&gm_span_bits(pages, s->page)[index / 64]) : 1;
-    }
-#if GOMEM_I_COLLECTOR
-    else { // no waiting: a signal handler may ask
-        const struct gm_color *c = &gm_span_colors(pages, s->page)[index / 64];
-        bits = gm_load_rlx(&c->alloc) & ~gm_load_rlx(&c->freed);
-        uint32_t generation = gm_load_acq(&s->generation); // pairs with gm_sweep_bits
-        uint32_t now = gm_load_rlx(&rt->engine.sweep.generation);
-        uint64_t mark = gm_load_rlx(&c->mark);
-        // pairs with gm_sweep_bits: mark is of that generation, or the next look differs
-        gm_fence_acq();
-        bool same = gm_load_rlx(&s->generation) == generation &&
-                    gm_load_rlx(&rt->engine.sweep.generation) == now;
-        if (same && GM_IN(GM_SET_COLLECTED, s->kind) && generation + 2 == now) bits &= mark; // R6
-    }
-#endif
+    if (s->kind != GM_MANUAL) bits = gm_alloc_live_bits(rt, s, index);
+    else bits = s->class ? gm_load_rlx(&gm_span_bits(pages, s->page)[index / 64]) : 1;
     return bits >> index % 64 & 1 ? (void *)gm_span_slot(pages, s, index) : NULL;
 }
 
@@ -6494,9 +6561,9 @@ GOMEM_DEF size_t gomem_usable_size(const void *p) {
     return s ? gm_span_usable(s) : 0;
 }
 
+#if GOMEM_I_COLLECTOR
 // A new object of the kind of s.
 GM_PRIVATE void *gm_alloc_like(struct gm_runtime *rt, const struct gm_span *s, size_t size) {
-#if GOMEM_I_COLLECTOR
     if (s->kind == GM_TYPED) {
         const struct gm_type_record *r = gm_types_shape(&rt->engine.types, s->shape)->type;
         gomem_type type = {r->name, r->size, r->align, r->fields, r->nfields, r->mark, 0};
@@ -6507,10 +6574,22 @@ GM_PRIVATE void *gm_alloc_like(struct gm_runtime *rt, const struct gm_span *s, s
         unsigned root = s->kind == GM_ROOT || s->kind == GM_ROOT_PLAIN ? GOMEM_UNCOLLECTABLE : 0;
         return gomem_i_new_slow(size, size > 8 ? 16 : 8, noscan | root);
     }
-#endif
+    return gomem_malloc(size);
+}
+
+// The bytes of collected objects change by `more`, which wraps down too.
+GM_PRIVATE void gm_alloc_count_live(struct gm_engine *e, const struct gm_span *s, size_t more) {
+    if (GM_IN(GM_SET_COLLECTED, s->kind)) (void)gm_add_rlx(&e->live, more); // heuristics
+}
+#else  // all objects are manual
+GM_PRIVATE void *gm_alloc_like(struct gm_runtime *rt, const struct gm_span *s, size_t size) {
     (void)rt, (void)s;
     return gomem_malloc(size);
 }
+GM_INLINE void gm_alloc_count_live(struct gm_engine *e, const struct gm_span *s, size_t more) {
+    (void)e, (void)s, (void)more;
+}
+#endif // GOMEM_I_COLLECTOR
 
 enum { GM_MOVE_LEAST = 256 * 1024 }; // above it moving pages is cheaper than copying (bench/vector)
 
@@ -6534,10 +6613,7 @@ GM_PRIVATE bool gm_alloc_resize_large(struct gm_runtime *rt, struct gm_span *s, 
     done = gm_heap_resize(&rt->engine.heap, s, now, &clean);
     if (done && now > old) gm_stats_own(&t->stats.large_alloc, now - old);
     if (done && now < old) gm_stats_own(&t->stats.large_free, old - now);
-#if GOMEM_I_COLLECTOR
-    if (done && GM_IN(GM_SET_COLLECTED, s->kind))
-        (void)gm_add_rlx(&rt->engine.live, now - old); // wraps down too
-#endif
+    if (done) gm_alloc_count_live(&rt->engine, s, now - old);
     if (done && s->pages > pages && !clean) s->clean = 0;
     gm_alloc_leave(rt, t);
     if (!done || s->kind == GM_MANUAL) return done;
@@ -6624,6 +6700,20 @@ GM_PRIVATE void gm_alloc_options_set(struct gm_runtime *rt, const gomem_options 
     rt->engine.guard.user = now->user;
 }
 
+#if GOMEM_I_COLLECTOR
+GM_PRIVATE void gm_alloc_set_percent(int percent) { (void)gomem_set_gc_percent(percent); }
+
+// After a shutdown: no collected object, no root is left.
+GM_PRIVATE void gm_alloc_forget_collected(struct gm_runtime *rt) {
+    gm_types_reset(&rt->engine.types);
+    rt->roots.ranges.count = rt->roots.stacks.count = 0;
+    rt->engine.live = 0;
+}
+#else  // there is nothing to set or to forget
+GM_INLINE void gm_alloc_set_percent(int percent) { (void)percent; }
+GM_INLINE void gm_alloc_forget_collected(struct gm_runtime *rt) { (void)rt; }
+#endif // GOMEM_I_COLLECTOR
+
 GOMEM_DEF bool gomem_init(const gomem_options *options) {
     struct gm_runtime *rt = &gm_runtime;
     gomem_options none;
@@ -6642,9 +6732,7 @@ GOMEM_DEF bool gomem_init(const gomem_options *options) {
         errno = EALREADY;
         return false;
     }
-#if GOMEM_I_COLLECTOR
-    if (ready && o->gc_percent) (void)gomem_set_gc_percent(o->gc_percent);
-#endif
+    if (ready && o->gc_percent) gm_alloc_set_percent(o->gc_percent);
     return gm_world_ready(rt, true);
 }
 
@@ -6653,9 +6741,7 @@ GOMEM_DEF void gomem_shutdown(void) {
     struct gm_engine *e = &rt->engine;
     struct gm_world *w = &rt->world;
     if (gm_load_acq(&w->life) != GM_LIFE_READY) return; // pairs with init
-#if GOMEM_I_COLLECTOR
     gm_gc_shutdown(rt);
-#endif
     gm_sync_lock(&w->init_lock);
     gm_store_rel(&w->life, (uint32_t)GM_LIFE_SHUT); // pairs with gm_world_ready
     for (struct gm_thread *t = w->all; t; t = t->next) {
@@ -6669,11 +6755,7 @@ GOMEM_DEF void gomem_shutdown(void) {
     memset(&e->heap, 0, sizeof e->heap);
     memset(&e->depot, 0, sizeof e->depot);
     memset(&e->stats, 0, sizeof e->stats);
-#if GOMEM_I_COLLECTOR
-    gm_types_reset(&e->types);
-    rt->roots.ranges.count = rt->roots.stacks.count = 0;
-    e->live = 0;
-#endif
+    gm_alloc_forget_collected(rt);
     gm_sync_unlock(&w->init_lock);
 }
 
@@ -6973,6 +7055,27 @@ GM_PRIVATE void gm_report_heap(gomem_memstats *m, struct gm_runtime *rt) {
     m->sys = m->heap_sys + m->stack_sys + m->mspan_sys + m->mcache_sys + m->gc_sys + m->other_sys;
 }
 
+#if GOMEM_I_COLLECTOR
+GM_PRIVATE void gm_report_collector(gomem_memstats *m, const struct gm_runtime *rt) {
+    const struct gm_stats *s = &rt->engine.stats;
+    size_t goal = gm_load_rlx(&rt->engine.pacer.goal); // statistics
+    uint64_t elapsed = (gm_os_now() - s->start_ns) * gm_os_processors();
+    m->next_gc = goal == SIZE_MAX ? 0 : goal;
+    m->gc_cpu_fraction = elapsed ? (double)gm_load_rlx(&s->gc_cpu_ns) / (double)elapsed : 0;
+    m->enable_gc = gm_load_rlx(&rt->engine.pacer.percent) >= 0;
+    m->collector = GOMEM_GC_STW;
+}
+
+GM_PRIVATE void gm_report_collect(const struct gm_runtime *rt) {
+    if (gm_world_collected(rt)) gomem_gc();
+}
+#else  // nothing to say, nothing to do
+GM_INLINE void gm_report_collector(gomem_memstats *m, const struct gm_runtime *rt) {
+    (void)m, (void)rt;
+}
+GM_INLINE void gm_report_collect(const struct gm_runtime *rt) { (void)rt; }
+#endif // GOMEM_I_COLLECTOR
+
 GM_PRIVATE void gm_report_read(struct gm_runtime *rt, gomem_memstats *m) {
     struct gm_stats *s = &rt->engine.stats;
     gm_report_add(m, &s->shared);
@@ -6994,14 +7097,7 @@ GM_PRIVATE void gm_report_read(struct gm_runtime *rt, gomem_memstats *m) {
     gm_report_heap(m, rt);
     gm_report_pauses(m, s);
     m->threads = gm_load_rlx(&rt->world.threads); // a statistic
-#if GOMEM_I_COLLECTOR
-    size_t goal = gm_load_rlx(&rt->engine.pacer.goal); // statistics
-    uint64_t elapsed = (gm_os_now() - s->start_ns) * gm_os_processors();
-    m->next_gc = goal == SIZE_MAX ? 0 : goal;
-    m->gc_cpu_fraction = elapsed ? (double)gm_load_rlx(&s->gc_cpu_ns) / (double)elapsed : 0;
-    m->enable_gc = gm_load_rlx(&rt->engine.pacer.percent) >= 0;
-    m->collector = GOMEM_GC_STW;
-#endif
+    gm_report_collector(m, rt);
     m->debug_gc = rt->world.settings.gctrace;
 }
 
@@ -7021,17 +7117,15 @@ GOMEM_DEF bool gomem_verify(void) {
     uintptr_t where = 0;
     // pairs with gm_world_ready; true: there is no heap
     if (gm_load_acq(&rt->world.life) != GM_LIFE_READY) return true;
-#if GOMEM_I_COLLECTOR
-    if (gm_load_acq(&rt->engine.collected)) { // pairs with gm_world_collect
-        gm_sync_lock(&rt->gc.lock);
+    if (gm_world_collected(rt)) {
+        gm_world_lock_cycle(rt);
         gm_world_stop(rt, me);
         const char *broken = gm_gc_verify_stopped(rt, true, &where);
         gm_world_start(rt);
-        gm_sync_unlock(&rt->gc.lock);
+        gm_world_unlock_cycle(rt);
         if (broken) gm_gc_report_broken(rt, broken, where);
         return !broken;
     }
-#endif
     gm_sync_lock(&rt->world.gone_lock);
     gm_sync_lock(&rt->world.lock);
     gm_world_close_gate(rt, me);
@@ -7046,9 +7140,7 @@ GOMEM_DEF size_t gomem_free_os_memory(void) {
     struct gm_thread *me = gm_world_attach(rt);
     if (!me) return 0;
     size_t before = gm_load_rlx(&rt->engine.heap.given); // what the flush gives back counts too
-#if GOMEM_I_COLLECTOR
-    if (gm_load_acq(&rt->engine.collected)) gomem_gc(); // pairs with gm_world_collect
-#endif
+    gm_report_collect(rt);
     (void)gm_add_rlx(&rt->engine.trims, 1u); // others obey at their next slow path
     gm_sync_enter(&me->cache.hot);
     gm_cache_flush_manual(&me->cache, false);

@@ -280,7 +280,7 @@ def check_cppcheck(src):
                   "--inline-suppr", f"--suppressions-list={HERE}/cppcheck", "--max-configs=1",
                   "--template={file}:{line}: warning: {id}: {message}", "-D__GNUC__=12",
                   "-D__x86_64__=1", "-D__linux__=1", "-D__GLIBC__=2", "-D__LP64__=1",
-                  "-D__SIZEOF_POINTER__=8", "-DSA_SIGINFO=4", "-DMAP_PRIVATE=2",
+                  "-D__SIZEOF_POINTER__=8", "-DSA_RESTART=0x10000000", "-DMAP_PRIVATE=2",
                   "-DCLOCK_MONOTONIC=1", "-D__STDC_VERSION__=201112L", *include(src), UNIT])
     return [(where, text.partition(": ")[2]) for where, text in
             diagnostics("cppcheck", result.stderr)]

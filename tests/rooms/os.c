@@ -135,7 +135,7 @@ TEST(spilled_registers) {
     for (size_t i = 0; i < sizeof r.word / sizeof r.word[0]; i++) found |= r.word[i] == magic;
     CHECK(found);
     REQUIRE(gm_os_stack(&lo, &hi));
-    CHECK(r.sp - lo < hi - lo && r.sp <= (uintptr_t)&r);
+    CHECK(r.sp - lo < hi - lo && r.sp <= (uintptr_t)__builtin_frame_address(0));
 #else
     SKIP("registers are spilled by the compiler here");
 #endif
@@ -175,7 +175,7 @@ TEST(interrupted_code) {
     CHECK(at.sp < (uintptr_t)__builtin_frame_address(0) + 4096);
     CHECK_EQ(at.alt_lo, (uintptr_t)alternate);
     CHECK_EQ(at.alt_size, sizeof alternate);
-    CHECK(handler_frame - at.alt_lo < at.alt_size);
+    CHECK(GM_TSAN || handler_frame - at.alt_lo < at.alt_size); // it delivers signals by itself
     memset(&none, 0, sizeof none);
     none.sa_handler = SIG_DFL;
     sigaction(signal, &none, NULL);

@@ -138,6 +138,7 @@ TEST(everything_of_a_thread) {
     static struct gm_start start; // not on this stack, which is a root itself
     gm_os_spill(&me->registers);
     me->in_handler = false;
+    me->fake_stack = gm_world_fake_stack();
     gm_world_stop(rt, me);
     start.next = rt->world.starts;
     rt->world.starts = &start;
