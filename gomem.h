@@ -4145,7 +4145,8 @@ GM_PRIVATE void gm_cache_reset_runs(struct gm_cache *t) {
         memset(t->typed, 0, t->typed_room * sizeof *t->typed);
     }
 }
-#else  // there are no runs
+#else
+// there are no runs
 GM_INLINE void gm_cache_flush_runs(struct gm_cache *t) { (void)t; }
 GM_INLINE void gm_cache_reset_runs(struct gm_cache *t) { (void)t; }
 #endif // GOMEM_I_COLLECTOR
@@ -4727,7 +4728,8 @@ GM_PRIVATE bool gm_world_init_collector(struct gm_runtime *rt) {
     rt->gc.lock.rank = GM_RANK_GC;
     return gm_types_init(&e->types, &e->meta);
 }
-#else  // no cycle, no threads of its own, nothing to prepare
+#else
+// no cycle, no threads of its own, nothing to prepare
 GM_INLINE bool gm_world_collected(const struct gm_runtime *rt) { return (void)rt, false; }
 GM_INLINE void gm_world_lock_cycle(struct gm_runtime *rt) { (void)rt; }
 GM_INLINE void gm_world_unlock_cycle(struct gm_runtime *rt) { (void)rt; }
@@ -6000,7 +6002,8 @@ GM_PRIVATE void gm_gc_shutdown(struct gm_runtime *rt) {
 GM_PRIVATE void gm_gc_emergency(struct gm_runtime *rt, struct gm_thread *me) {
     if (gm_world_collected(rt)) gm_gc_collect(rt, me, GM_REASON_EMERGENCY);
 }
-#else  // no cycle, no threads
+#else
+// no cycle, no threads
 GM_INLINE void gm_gc_shutdown(struct gm_runtime *rt) { (void)rt; }
 GM_INLINE void gm_gc_emergency(struct gm_runtime *rt, struct gm_thread *me) { (void)rt, (void)me; }
 #endif // GOMEM_I_COLLECTOR
@@ -6581,7 +6584,8 @@ GM_PRIVATE void *gm_alloc_like(struct gm_runtime *rt, const struct gm_span *s, s
 GM_PRIVATE void gm_alloc_count_live(struct gm_engine *e, const struct gm_span *s, size_t more) {
     if (GM_IN(GM_SET_COLLECTED, s->kind)) (void)gm_add_rlx(&e->live, more); // heuristics
 }
-#else  // all objects are manual
+#else
+// all objects are manual
 GM_PRIVATE void *gm_alloc_like(struct gm_runtime *rt, const struct gm_span *s, size_t size) {
     (void)rt, (void)s;
     return gomem_malloc(size);
@@ -6709,7 +6713,8 @@ GM_PRIVATE void gm_alloc_forget_collected(struct gm_runtime *rt) {
     rt->roots.ranges.count = rt->roots.stacks.count = 0;
     rt->engine.live = 0;
 }
-#else  // there is nothing to set or to forget
+#else
+// there is nothing to set or to forget
 GM_INLINE void gm_alloc_set_percent(int percent) { (void)percent; }
 GM_INLINE void gm_alloc_forget_collected(struct gm_runtime *rt) { (void)rt; }
 #endif // GOMEM_I_COLLECTOR
@@ -7069,7 +7074,8 @@ GM_PRIVATE void gm_report_collector(gomem_memstats *m, const struct gm_runtime *
 GM_PRIVATE void gm_report_collect(const struct gm_runtime *rt) {
     if (gm_world_collected(rt)) gomem_gc();
 }
-#else  // nothing to say, nothing to do
+#else
+// nothing to say, nothing to do
 GM_INLINE void gm_report_collector(gomem_memstats *m, const struct gm_runtime *rt) {
     (void)m, (void)rt;
 }

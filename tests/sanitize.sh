@@ -1,6 +1,6 @@
 #!/bin/sh
 # The tests under AddressSanitizer with UndefinedBehaviorSanitizer (clang and gcc), ThreadSanitizer
-# (clang) and valgrind. What is not installed is skipped with a word.
+# (clang, by name: `tests/sanitize.sh clang-thread`) and valgrind. What is absent is skipped with a word.
 #
 #     tests/sanitize.sh [clang-address gcc-address clang-thread valgrind]
 cd "$(dirname "$0")/.." || exit 2
@@ -8,7 +8,7 @@ log=build/sanitize
 mkdir -p $log
 skipped=0
 programs=
-wanted=${*:-clang-address gcc-address clang-thread valgrind}
+wanted=${*:-clang-address gcc-address valgrind}
 
 # Objects of libc's malloc that only gomem's memory points at are not leaks, so no leak check.
 export UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
