@@ -30,6 +30,7 @@ static bool never(void *obj, size_t size, void *user) {
 TEST(sections_end) {
     static const size_t sizes[] = {0, 1, 8, 16, 100, 1024, 5000, 32768, 32769, 500000, 3000000};
     void *p;
+    REQUIRE(gomem_thread_attach());
     for (int round = 0; round < 3; round++)
         for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
             size_t size = sizes[i];
