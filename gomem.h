@@ -1516,7 +1516,9 @@ struct gm_lock {
 GM_PRIVATE const uint32_t gm_sync_quiet = 0; // attention of a cache that belongs to no heap
 
 GM_ALWAYS void gm_sync_enter(gomem_i_cache *t) {
-    if (t->depth++) return;
+    uint32_t depth = gm_load_rlx(&t->depth);
+    gm_store_rlx(&t->depth, depth + 1); // read at the gate
+    if (depth) return;
     gm_signal_fence();
     if (GOMEM_I_UNLIKELY(gm_load_rlx(t->attention) | t->blocked)) t->stop_wait(t, true); // Y2
     gm_base_tsan_acquire(t->attention);
@@ -1526,7 +1528,9 @@ GM_ALWAYS void gm_sync_leave(gomem_i_cache *t) {
     gm_assert(t->depth);
     if (t->depth == 1) gm_base_tsan_release(t);
     gm_signal_fence();
-    if (--t->depth) return;
+    uint32_t depth = gm_load_rlx(&t->depth) - 1;
+    gm_store_rel(&t->depth, depth); // pairs with gm_world_close_gate: what the section did
+    if (depth) return;
     gm_signal_fence();
     if (GOMEM_I_UNLIKELY(gm_load_rlx(t->attention) | t->blocked)) t->stop_wait(t, false); // Y2
 }
@@ -2321,12 +2325,15 @@ GM_PRIVATE void gm_span_clear_bits(const struct gm_pages *p, const struct gm_spa
 struct gm_heap {
     struct gm_pages pages; //
     struct gm_lock lock;   // of the zones
-    size_t
-        retry; // idle pages at which giving back is tried again after it found nothing. lock: heap
-    size_t given; // bytes given back so far. atomic: rlx
+    size_t retry;          // idle pages at which to look again after nothing was found. atomic: rlx
+    size_t given;          // bytes given back so far. atomic: rlx
 };
 
-enum { GM_GIVE_LEAST = 64 * 1024 / GM_PAGE, GM_IDLE_PAGES = 32 * 1024 * 1024 / GM_PAGE };
+enum {
+    GM_GIVE_LEAST = 64 * 1024 / GM_PAGE,
+    GM_GIVE_STEP = GM_MIB / GM_PAGE,
+    GM_IDLE_PAGES = 32 * 1024 * 1024 / GM_PAGE
+};
 
 // Pages of a zone for n, starting at a multiple of align bytes; SIZE_MAX: no room.
 GM_PRIVATE size_t gm_heap_pages_locked(struct gm_heap *h, unsigned zone, size_t n, size_t align,
@@ -2439,7 +2446,7 @@ GM_PRIVATE size_t gm_heap_give_back(struct gm_heap *h, size_t keep, size_t least
         struct gm_idle idle = {0, 0, 0};
         gm_sync_lock(&h->lock);
         if (h->pages.idle > keep) idle = gm_pages_pick_locked(&h->pages, least);
-        if (!idle.n) h->retry = h->pages.idle + GM_MIB / GM_PAGE;
+        if (!idle.n) gm_store_rlx(&h->retry, h->pages.idle + GM_GIVE_STEP); // a heuristic
         gm_sync_unlock(&h->lock);
         if (!idle.n) break;
         bool done = gm_heap_discard(h, idle);
@@ -2461,7 +2468,12 @@ GM_INLINE size_t gm_heap_keep(const struct gm_heap *h) {
 // Called by the thread that freed pages.
 GM_INLINE void gm_heap_trim(struct gm_heap *h) {
     size_t idle = gm_load_rlx(&h->pages.idle); // a heuristic: an old value only trims later
-    if (GOMEM_I_LIKELY(idle <= gm_heap_keep(h) || idle < gm_load_rlx(&h->retry))) return;
+    size_t retry = gm_load_rlx(&h->retry);
+    if (GOMEM_I_LIKELY(idle <= gm_heap_keep(h))) return;
+    if (idle < retry) { // it fell since: what is idle now may be other pages
+        if (idle + 2 * GM_GIVE_STEP < retry) gm_store_rlx(&h->retry, idle + GM_GIVE_STEP);
+        return;
+    }
     (void)gm_heap_give_back(h, gm_heap_keep(h), GM_GIVE_LEAST, SIZE_MAX);
 }
 
@@ -2806,9 +2818,10 @@ struct gm_pacer {
 
 GM_PRIVATE size_t gm_pacer_goal(size_t live, size_t roots, int percent) {
     if (percent < 0) return SIZE_MAX;
-    size_t growth = (size_t)((double)(live + roots) * percent / 100); // A1
+    double growth = (double)(live + roots) * percent / 100; // A1
     size_t least = (size_t)((double)GM_PACER_LEAST * percent / 100);
-    return GM_MAX(live + growth, least);
+    if (growth >= (double)(SIZE_MAX / 2)) return SIZE_MAX;
+    return GM_MAX(live + (size_t)growth, least);
 }
 
 GM_PRIVATE void gm_pacer_set(struct gm_pacer *p, size_t live, size_t roots) {
@@ -4179,6 +4192,8 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
  *                 pending, in a section, or in a thread without a record, returns
  *             V3  a stop that has not gathered all within 1 ms is withdrawn: nothing was changed
  *             V4  records are never unmapped; a record's thread is running, blocked, parked or none
+ *             V5  a stop begins when the threads that waited for the end of the last one have woken
+ *                 and have run as long as it took, or 1 ms after it: cycles back to back starve nobody
  * WHY         A thread in a section parks when it leaves it, one in a blocking region counts as
  *             stopped, any other gets a signal. Withdrawing bounds what a thread that sits in a
  *             long system call costs the others. Threads that have ended but still run destructors
@@ -4212,7 +4227,7 @@ struct gm_thread {
     void *fake_stack;              // AddressSanitizer's, NULL: none
     bool in_handler;               // parked in the handler
     bool parking;                  // is in gm_world_park: signals return. owner: thread
-    bool adopted;                  // attached from outside: detach was not called
+    bool own;                      // the background thread: works for who stops
     uint8_t rounds;                // of key destructors seen
 };
 
@@ -4238,6 +4253,8 @@ struct gm_world {
     uint32_t attention;       // 0, GM_GATE, or epoch << 3. atomic: seq
     uint32_t epoch;           // of the last stop. lock: world
     uint32_t acks;            // futex: bumped when a thread parks. atomic
+    uint32_t waiting;         // threads that wait for a stop to end. atomic: rlx
+    uint64_t stopped, opened; // ns: begin and end of the last stop. lock: world; read rlx
     uint32_t threads;         // records in use. lock: world; read rlx
     uint32_t numbers;         // given so far. lock: world
     struct gm_thread *all;    // every record. atomic: acq/rel
@@ -4283,7 +4300,7 @@ struct gm_gc {                              // room gc
     uint32_t quit;            // atomic: acq/rel
     uint32_t holds;           // gomem_gc_hold. atomic: rlx
     uint32_t asked;           // gomem_gc_start. atomic: acq/rel
-    bool background;          // its thread runs. lock: gc
+    bool background;          // its thread runs. lock: gc; read rlx
     void (*collect)(struct gm_runtime *rt, struct gm_thread *me, int reason); // hook: runs a cycle
     pthread_t threads[GM_WORKERS], background_thread;
     uint32_t thread_count; // of threads[]
@@ -4355,12 +4372,19 @@ GM_NO_SANITIZE GM_PRIVATE void gm_world_acknowledge(struct gm_world *w, struct g
     gm_os_wake(&w->acks, 1);
 }
 
+// Waits once for the end of the stop of `attention`; may return earlier. (V5)
+GM_NO_SANITIZE GM_PRIVATE void gm_world_wait(struct gm_world *w, uint32_t attention) {
+    (void)gm_add_rlx(&w->waiting, 1u);
+    gm_os_wait(&w->attention, attention, 0);
+    (void)gm_add_rlx(&w->waiting, (uint32_t)-1);
+}
+
 // Stands still until the stop of `attention` is over.
 GM_NO_SANITIZE GM_PRIVATE void gm_world_stand(struct gm_world *w, struct gm_thread *t,
                                               uint32_t attention) {
     t->fake_stack = gm_world_fake_stack();
     gm_world_acknowledge(w, t, attention | GM_THREAD_PARKED);
-    while (gm_load_seq(&w->attention) == attention) gm_os_wait(&w->attention, attention, 0); // V1
+    while (gm_load_seq(&w->attention) == attention) gm_world_wait(w, attention); // V1
     gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING); // V1: a stop that begins now signals us
 }
 
@@ -4371,7 +4395,7 @@ GM_NOINLINE GM_PRIVATE void gm_world_park(struct gm_world *w, struct gm_thread *
     uint32_t attention;
     while ((attention = gm_load_seq(&w->attention)) != 0) { // V1
         if (attention == GM_GATE || gm_load_seq(&t->state) == GM_THREAD_ATTACHING) {
-            gm_os_wait(&w->attention, attention, 0);
+            gm_world_wait(w, attention);
             continue;
         }
         sigset_t old;
@@ -4394,7 +4418,7 @@ GM_PRIVATE void gm_world_unblock(struct gm_world *w, struct gm_thread *t) {
     for (;;) {
         uint32_t attention = gm_load_seq(&w->attention); // V1
         if (attention) {
-            gm_os_wait(&w->attention, attention, 0);
+            gm_world_wait(w, attention);
             continue;
         }
         gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING); // V1: pairs with gm_world_running
@@ -4441,12 +4465,12 @@ GM_PRIVATE void gm_world_stop_wait(gomem_i_cache *hot, bool enter) {
         else if (gm_load_seq(&w->attention) != GM_GATE) gm_world_park(w, t);
         return;
     }
-    do { // with the gate: the depth is taken back while waiting
-        hot->depth = 0;
+    do {                               // with the gate: the depth is taken back while waiting
+        gm_store_rlx(&hot->depth, 0u); // read at the gate
         gm_signal_fence();
         if (hot->blocked) gm_world_unblock(w, t);
         else gm_world_park(w, t);
-        hot->depth = 1;
+        gm_store_rlx(&hot->depth, 1u); // read at the gate
         gm_signal_fence();
         // Y2: pairs with the stores of who stops
         if (gm_load_seq(&w->attention) && hot->blocked)
@@ -4526,6 +4550,7 @@ GM_PRIVATE bool gm_world_gather(struct gm_world *w, const struct gm_thread *me, 
 GM_PRIVATE void gm_world_start(struct gm_runtime *rt) {
     struct gm_world *w = &rt->world;
     sigset_t mask = w->mask;
+    gm_store_rlx(&w->opened, gm_os_now());
     gm_world_open(w);
     gm_sync_unlock(&w->lock);
     gm_sync_unlock(&w->gone_lock);
@@ -4549,12 +4574,33 @@ GM_COLD GM_PRIVATE void gm_world_name_late(struct gm_runtime *rt, const struct g
     }
 }
 
+// Lets the program's other threads run for as long as the last stop took, at most 1 ms. (V5)
+GM_PRIVATE void gm_world_take_turns(struct gm_world *w, const struct gm_thread *me) {
+    unsigned others = 0;
+    // pairs with gm_world_record_locked: records are complete
+    for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next) {
+        uint32_t state = gm_load_rlx(&t->state); // a guess
+        others += t != me && !t->own && !gm_world_absent(state) && state != GM_THREAD_BLOCKED;
+    }
+    if (!others) return;
+    uint64_t opened = gm_load_rlx(&w->opened), stood = opened - gm_load_rlx(&w->stopped);
+    uint64_t now = gm_os_now(), last = opened + GM_GATHER_NS;
+    for (; gm_load_rlx(&w->waiting) && now < last; now = gm_os_now()) {
+        (void)sched_yield();
+        opened = now;
+    }
+    for (uint64_t end = GM_MIN(opened + stood, last); now < end; now = gm_os_now())
+        gm_os_wait(&gm_sync_quiet, 0, end - now);
+}
+
 // Stops all threads but `me`; returns with the world's lock held and all signals blocked. (V3)
 GM_PRIVATE void gm_world_stop(struct gm_runtime *rt, const struct gm_thread *me) {
     struct gm_world *w = &rt->world;
     for (unsigned tries = 0;; tries++) {
+        gm_world_take_turns(w, me);
         gm_sync_lock(&w->gone_lock);
         gm_sync_lock(&w->lock);
+        gm_store_rlx(&w->stopped, gm_os_now());
         gm_os_block_signals(&w->mask); // a handler that allocates would wait for this very stop
         uint32_t attention = ++w->epoch << 3;
         if (!attention) attention = ++w->epoch << 3;
@@ -4742,6 +4788,7 @@ GM_INLINE bool gm_world_init_collector(struct gm_runtime *rt) { return (void)rt,
 // Closes the gate and waits until all sections have ended. World's lock is held, no stop pending.
 GM_PRIVATE void gm_world_close_gate(struct gm_runtime *rt, const struct gm_thread *me) {
     struct gm_world *w = &rt->world;
+    gm_store_rlx(&w->stopped, gm_os_now());
     gm_store_seq(&w->attention, (uint32_t)GM_GATE); // Y2: pairs with gm_sync_enter
     gm_os_fence_all();                              // the threads' half of Y2
     // pairs with gm_world_record_locked, and with gm_sync_leave: the section's work is done
@@ -4908,6 +4955,7 @@ GM_PRIVATE struct gm_thread *gm_world_attach(struct gm_runtime *rt) {
         t->self = pthread_self();
         t->thread_pointer = gm_os_thread_pointer();
         t->rounds = 0;
+        t->own = false;
         t->cache.hot.ranks = 0;
         gm_store_seq(&t->state, (uint32_t)GM_THREAD_ATTACHING); // not stopped yet
         gm_store_rlx(&w->threads, w->threads + 1);
@@ -5912,6 +5960,7 @@ GM_PRIVATE void *gm_gc_background(void *arg) {
     struct gm_runtime *rt = arg;
     struct gm_thread *me = gm_world_attach(rt);
     uint64_t sleep = 0;
+    if (me) me->own = true;
     while (me && !gm_load_acq(&rt->gc.quit)) {     // pairs with gm_gc_shutdown
         uint32_t kick = gm_load_acq(&rt->gc.kick); // pairs with gm_gc_wake_background
         int reason, period = rt->world.settings.options.force_period_ms;
@@ -5928,7 +5977,8 @@ GM_PRIVATE void *gm_gc_background(void *arg) {
 
 GM_PRIVATE void gm_gc_start_background(struct gm_runtime *rt) {
     if (rt->gc.background) return;
-    rt->gc.background = gm_os_start_thread(&rt->gc.background_thread, gm_gc_background, rt);
+    bool started = gm_os_start_thread(&rt->gc.background_thread, gm_gc_background, rt);
+    gm_store_rlx(&rt->gc.background, started); // gomem_gc_start asks
 }
 
 // ---- asking for cycles ----
@@ -5968,8 +6018,8 @@ GM_NOINLINE GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_threa
 GM_COLD GM_PRIVATE bool gm_gc_open(struct gm_runtime *rt) {
     if (!gm_world_collect(rt)) return false;
     gm_sync_lock(&rt->gc.lock);
-    rt->gc.collect = gm_gc_collect;
-    gm_store_rlx(&rt->gc.last, gm_os_now()); // the forced period starts
+    if (!rt->gc.collect) rt->gc.collect = gm_gc_collect; // before its only reader starts
+    gm_store_rlx(&rt->gc.last, gm_os_now());             // the forced period starts
     gm_gc_start_background(rt);
     gm_sync_unlock(&rt->gc.lock);
     return true;
@@ -6015,7 +6065,7 @@ GM_INLINE void gm_gc_emergency(struct gm_runtime *rt, struct gm_thread *me) { (v
  * CALLS       base os sync stats sizes pages span heap central types guard pacer mark sweep cache
  *             world roots gc
  * LOCKS       CENTRAL, then HEAP
- * INVARIANTS  L1  errno is kept by everything that frees
+ * INVARIANTS  L1  errno is kept by everything that frees, and by everything that succeeds
  *             L2  misuse is reported after the section, with nothing changed
  * WHY         Fast, slow, large: each public function tries what the header inlines, then enters a
  *             section, then asks the span heap; exhaustion is handled in one loop at depth 0, where
@@ -6093,6 +6143,12 @@ GOMEM_DEF void *gomem_i_overflow(void) {
     return NULL;
 }
 
+// Returns p; if there is one, errno becomes what it was: system calls failed on the way. (L1)
+GM_INLINE void *gm_alloc_done(void *p, int saved) {
+    if (GOMEM_I_LIKELY(p != NULL)) errno = saved;
+    return p;
+}
+
 // ---- manual ----
 
 GM_PRIVATE void *gm_alloc_manual_small(struct gm_cache *t, unsigned class) {
@@ -6128,6 +6184,7 @@ GOMEM_DEF void *gomem_i_malloc_slow(size_t size, size_t align) {
     struct gm_runtime *rt = &gm_runtime;
     if (size > (size_t)PTRDIFF_MAX - 16) return gomem_i_overflow();
     unsigned class = gm_sizes_class(size, align), tries = 0;
+    int saved = errno;
     void *p;
     do {
         struct gm_cache *t = gm_alloc_enter(rt);
@@ -6135,7 +6192,7 @@ GOMEM_DEF void *gomem_i_malloc_slow(size_t size, size_t align) {
         p = class ? gm_alloc_manual_small(t, class) : gm_alloc_manual_large(t, size, align);
         gm_alloc_leave(rt, t);
     } while (GOMEM_I_UNLIKELY(!p) && gm_alloc_exhausted(rt, size, &tries));
-    return p;
+    return gm_alloc_done(p, saved);
 }
 
 GOMEM_DEF void *gomem_malloc(size_t size) { return gomem_i_take(size, 16); }
@@ -6449,6 +6506,7 @@ GOMEM_DEF void *gomem_i_new_slow(size_t size, size_t align, unsigned flags) {
                     : flags & GOMEM_NOSCAN      ? GM_NOSCAN
                                                 : GM_SCAN;
     if (size > (size_t)PTRDIFF_MAX - 16) return gomem_i_overflow();
+    int saved = errno;
     if (!gm_alloc_collected(rt)) return NULL;
     unsigned class = gm_sizes_class(GM_MAX(size, (size_t)16), align), tries = 0;
     size_t dirty = 0;
@@ -6459,12 +6517,13 @@ GOMEM_DEF void *gomem_i_new_slow(size_t size, size_t align, unsigned flags) {
         p = gm_alloc_kind(t, kind, class, size, align, &dirty);
         gm_alloc_leave(rt, t);
     } while (GOMEM_I_UNLIKELY(!p) && gm_alloc_exhausted(rt, size, &tries));
-    return gm_alloc_zero(p, flags & GOMEM_UNINIT ? 0 : dirty);
+    return gm_alloc_zero(gm_alloc_done(p, saved), flags & GOMEM_UNINIT ? 0 : dirty);
 }
 
 GOMEM_DEF void *gomem_i_new_typed_slow(gomem_type *type, size_t size) {
     struct gm_runtime *rt = &gm_runtime;
     if (size > (size_t)PTRDIFF_MAX - 16) return gomem_i_overflow();
+    int saved = errno;
     if (!gm_alloc_collected(rt)) return NULL;
     unsigned class = gm_sizes_class(GM_MAX(size, (size_t)16), type->align), tries = 0;
     size_t dirty = 0;
@@ -6479,7 +6538,7 @@ GOMEM_DEF void *gomem_i_new_typed_slow(gomem_type *type, size_t size) {
             p = gm_alloc_run(t, &t->hot.typed[number], &t->typed[number], c);
         gm_alloc_leave(rt, t);
     } while (GOMEM_I_UNLIKELY(!p) && gm_alloc_exhausted(rt, size, &tries));
-    return gm_alloc_zero(p, dirty);
+    return gm_alloc_zero(gm_alloc_done(p, saved), dirty);
 }
 
 GOMEM_DEF void *gomem_new(size_t size) { return gomem_i_new(size, 16, 0); }
@@ -6652,13 +6711,14 @@ GOMEM_DEF void *gomem_realloc(void *p, size_t size) {
         errno = EINVAL;
         return NULL;
     }
-    if (gm_alloc_in_place(rt, s, p, size)) return p;
+    int saved = errno;
+    if (gm_alloc_in_place(rt, s, p, size)) return gm_alloc_done(p, saved);
     void *to = gm_alloc_like(rt, s, size);
     if (!to) return NULL;
     size_t old = s->class ? gm_sizes_table[s->class].size : s->size;
     gm_alloc_move(rt, s, to, p, GM_MIN(old, size));
     gomem_free(p);
-    return to;
+    return gm_alloc_done(to, saved);
 }
 
 // ---- life cycle ----
@@ -6838,7 +6898,7 @@ GOMEM_DEF void gomem_gc(void) {
 GOMEM_DEF bool gomem_gc_start(void) {
     struct gm_runtime *rt = &gm_runtime;
     if (!gm_world_attach(rt) || gm_load_rlx(&rt->gc.holds)) return false; // held: a setting
-    if (!gm_gc_open(rt) || !rt->gc.background) return false;
+    if (!gm_gc_open(rt) || !gm_load_rlx(&rt->gc.background)) return false;
     gm_store_rel(&rt->gc.asked, 1u); // pairs with gm_gc_due
     gm_gc_wake_background(rt);
     return true;

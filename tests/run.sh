@@ -26,7 +26,7 @@ run_one() {
     */*) bounded "$1" ;;
     *) bounded "./$1" ;;
     esac >"$log" 2>&1 </dev/null
-    echo "exit status $?" >>"$log"
+    printf '\nexit status %s\n' "$?" >>"$log"
 }
 
 passed=0 failed=0 skipped=0
