@@ -1235,10 +1235,21 @@ GM_PRIVATE size_t gm_os_page_size(void) {
     return n > 0 ? (size_t)n : 4096;
 }
 
-// Address space without access or memory; NULL when refused.
-GM_PRIVATE void *gm_os_reserve(size_t size) {
-    void *p = GOMEM_MMAP(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+// Address space without access or memory, at `hint` if that is free; NULL when refused.
+GM_PRIVATE void *gm_os_reserve(size_t size, uintptr_t hint) {
+    void *p = GOMEM_MMAP((void *)hint, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                         -1, 0);
     return p == MAP_FAILED ? NULL : p;
+}
+
+// Where nothing else lies, between 16 and 80 TiB, as random as the stack: next to libraries and
+// stacks a word of which half was overwritten would still look like a pointer into the heap.
+// Sanitizers know which addresses may be used: 0.
+GM_PRIVATE uintptr_t gm_os_far_away(void) {
+    if (sizeof(uintptr_t) < 8 || GM_ASAN || GM_TSAN) return 0;
+    uint64_t here = (uint64_t)(uintptr_t)__builtin_frame_address(0);
+    here = (here >> 4) * 0x9e3779b97f4a7c15u;
+    return (uintptr_t)(((uint64_t)1 << 44) + ((here >> 38) << 20));
 }
 
 GM_PRIVATE void gm_os_release(void *p, size_t size) {
@@ -1711,6 +1722,8 @@ GM_PRIVATE unsigned gm_sizes_class(size_t size, size_t align) {
  *             P3  descriptors of all pages can be read at any time; 0 is free
  *             P4  metadata never lies among objects and is never unmapped while running
  *             P5  hint: no chunk below it has a free page
+ *             P6  page 0 is never given out: the base of the heap, which lies about in registers and
+ *                 stacks of the library, is nobody's object (it kept a list of 128 MB alive)
  * WHY         One reservation makes "is it ours" one subtraction and one compare, and page numbers
  *             small. Kinds that may hold pointers grow up from the bottom, all others down from the
  *             top, so the range that a collector must look at is one interval. The bitmap of a
@@ -1799,7 +1812,7 @@ GM_PRIVATE bool gm_pages_init(struct gm_pages *p, size_t size) {
         if (size < 2 * GM_CHUNK) return false;
         l = gm_pages_layout(size / GM_PAGE);
         p->reserved = l.total + size + GM_CHUNK;
-        p->reservation = gm_os_reserve(p->reserved);
+        p->reservation = gm_os_reserve(p->reserved, gm_os_far_away());
         if (p->reservation) break;
     }
     p->os_page = gm_os_page_size();
@@ -1836,7 +1849,7 @@ GM_PRIVATE bool gm_pages_meta_init(struct gm_meta *m, size_t heap) {
     m->lock.rank = GM_RANK_META;
     for (size_t size = GM_MIN(GM_MAX(heap / 16, 4 * GM_MIB), 1024 * GM_MIB); size >= 2 * GM_MIB;
          size /= 2) {
-        m->at = m->ready = gm_os_reserve(size);
+        m->at = m->ready = gm_os_reserve(size, 0);
         if (!m->at) continue;
         m->end = m->at + size;
         return true;
@@ -2011,11 +2024,13 @@ GM_PRIVATE bool gm_pages_map_part(const struct gm_pages *p, char *area, size_t b
 // The free chunks at a zone's end leave it, so that the other zone can have them: discarded, that
 // is clean.
 GM_PRIVATE void gm_pages_retreat_locked(struct gm_pages *p, struct gm_zone *zone) {
-    while (zone->mapped && zone->chunk[zone->mapped - 1].first == GM_CHUNK_PAGES) {
+    while (zone->mapped) {
         struct gm_chunk *c = &zone->chunk[zone->mapped - 1];
+        unsigned none = !zone->down && zone->mapped == 1; // P6
+        if (c->last != GM_CHUNK_PAGES - none) break;
         size_t z = (zone->mapped - 1) * (size_t)GM_CHUNK_PAGES;
         uintptr_t start = gm_pages_address(p, gm_pages_place(p, zone, z, GM_CHUNK_PAGES));
-        if (c->idle && !gm_os_discard((void *)start, GM_CHUNK)) return;
+        if (c->idle && !gm_os_discard((void *)start, GM_CHUNK)) break;
         gm_store_rlx(&p->idle, p->idle - c->idle); // a statistic for who reads without the lock
         memset(c, 0, sizeof *c);
         gm_store_rlx(&zone->mapped, zone->mapped - 1);
@@ -2044,6 +2059,10 @@ GM_PRIVATE bool gm_pages_map_locked(struct gm_pages *p, struct gm_zone *zone, si
         struct gm_chunk *c = &zone->chunk[zone->mapped + i];
         c->first = c->most = c->last = GM_CHUNK_PAGES;
     }
+    if (!from && !zone->down) { // P6
+        zone->chunk[0].used[0] = 1;
+        (void)gm_pages_runs(&zone->chunk[0], GM_CHUNK_PAGES + 1);
+    }
     gm_store_rlx(&zone->mapped, zone->mapped + (uint32_t)k);
     return true;
 }
@@ -2054,7 +2073,8 @@ GM_PRIVATE size_t gm_pages_take_locked(struct gm_pages *p, unsigned which, size_
     struct gm_zone *zone = &p->zone[which];
     size_t tail = 0, z = gm_pages_find_locked(zone, n, &tail);
     if (z == SIZE_MAX) {
-        size_t need = (n - tail + GM_CHUNK_PAGES - 1) / GM_CHUNK_PAGES;
+        size_t none = !which && !zone->mapped; // P6
+        size_t need = (n + none - tail + GM_CHUNK_PAGES - 1) / GM_CHUNK_PAGES;
         size_t ahead = GM_MIN(GM_MAX(need, (size_t)zone->mapped / 4),
                               need + 16); // fewer, larger calls
         if (!gm_pages_map_locked(p, zone, ahead) && !gm_pages_map_locked(p, zone, need))
@@ -2177,6 +2197,7 @@ GM_PRIVATE const char *gm_pages_verify_locked(struct gm_pages *p) {
             if (i < zone->hint && copy.most) return "pages: free pages below the hint (P5)";
         }
     }
+    if (p->zone[0].mapped) used--; // P6
     if (used != p->used || idle != p->idle)
         return "pages: the count of used or idle pages is wrong (P1)";
     return NULL;
@@ -5151,27 +5172,29 @@ GM_PRIVATE uintptr_t gm_roots_tls_block(const struct gm_thread *t, size_t module
 }
 
 #if defined(__aarch64__)
-enum {
-    GM_TLS_BELOW = 4096,
-    GM_TLS_ABOVE = 16384
-}; // thread-local storage lies above the thread pointer
+enum { GM_TLS_BELOW = 4096, GM_TLS_ABOVE = 16384 }; // thread-local storage is above the pointer
 #else
 enum { GM_TLS_BELOW = 16384, GM_TLS_ABOVE = 4096 }; // below
 #endif
+enum { GM_TLS_SURPLUS = 2048 }; // glibc's, for libraries that are opened later
 
+// Storage of the modules, and for the main thread (others have it in their stack's range) libc's
+// record of it. A library that was opened later may have its block below the others', though the
+// vector does not say so: only then more is looked at, since below lies some thread's stack.
 GM_PRIVATE bool gm_roots_add_tls(struct gm_runtime *rt, const struct gm_thread *t) {
     bool done = true;
-    uintptr_t tp = t->thread_pointer;
-    if (tp - t->stack_lo >=
-        t->stack_hi - t->stack_lo) // the main thread: its static blocks and libc's record of it
-        done = gm_roots_job(rt, tp - GM_TLS_BELOW, tp + GM_TLS_ABOVE, GM_JOB_BOTH | GM_JOB_FOREIGN);
+    uintptr_t tp = t->thread_pointer, low = tp, unknown = 0;
     for (size_t i = 0; i < rt->roots.modules.count; i++) {
         const struct gm_area *module = &rt->roots.modules.list[i]; // {number, bytes}
         uintptr_t block = gm_roots_tls_block(t, module->start);
         if (block)
             done &= gm_roots_job(rt, block, block + module->end, GM_JOB_BOTH | GM_JOB_FOREIGN);
+        else unknown += module->end + GM_TLS_SURPLUS;
+        if (block && block < low && tp - block <= GM_TLS_BELOW) low = block;
     }
-    return done;
+    if (tp - t->stack_lo < t->stack_hi - t->stack_lo) return done;
+    low = GM_VECTOR_KNOWN && GM_TLS_BELOW > GM_TLS_ABOVE ? low - unknown : tp - GM_TLS_BELOW;
+    return gm_roots_job(rt, low, tp + GM_TLS_ABOVE, GM_JOB_BOTH | GM_JOB_FOREIGN) && done;
 }
 
 extern void *__asan_addr_is_in_fake_stack(void *fake, void *addr, void **start, void **end)
@@ -5549,7 +5572,7 @@ GM_PRIVATE bool gm_gc_oracle_stopped(struct gm_runtime *rt) {
     struct gm_oracle o = {rt, NULL, 0, NULL, 0};
     gm_heap_walk(&rt->engine.heap, gm_gc_oracle_count, &o);
     size_t size = gm_base_round_up(o.words * 8 + 1, rt->engine.heap.pages.os_page);
-    o.saved = gm_os_reserve(size);
+    o.saved = gm_os_reserve(size, 0);
     if (!o.saved) return true; // no room to compare
     if (gm_os_protect((uintptr_t)o.saved, (uintptr_t)o.saved + size, PROT_READ | PROT_WRITE)) {
         o.words = 0;

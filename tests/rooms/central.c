@@ -42,7 +42,7 @@ static void compare(void) {
 TEST(lists) {
     bool clean;
     REQUIRE(room_pages(&pages, 2));
-    REQUIRE(gm_pages_take_locked(&pages, 0, SPANS * 3, &clean) == 0);
+    REQUIRE(gm_pages_take_locked(&pages, 0, SPANS * 3, &clean) == 1);
     gm_central_init(&central, GM_MANUAL, 5, 0);
     for (size_t i = 0; i < SPANS; i++) {
         span(i)->page = (uint32_t)i * 3;

@@ -260,7 +260,7 @@ TEST(foreign_ranges_with_holes) {
     size_t page = gm_os_page_size(), words = page / GM_WORD;
     for (unsigned hole = 0; hole < 1u << N; hole++) {
         REQUIRE(begin(2));
-        uintptr_t *p = gm_os_reserve(N * page), child[N];
+        uintptr_t *p = gm_os_reserve(N * page, 0), child[N];
         REQUIRE(p != NULL);
         for (unsigned i = 0; i < N; i++) {
             child[i] = make(GM_SCAN, 3, 0);

@@ -9,7 +9,7 @@ static size_t page;
 TEST(reserve_protect_discard) {
     page = gm_os_page_size();
     REQUIRE(gm_base_power_of_two(page));
-    char *p = gm_os_reserve(4 * page);
+    char *p = gm_os_reserve(4 * page, 0);
     REQUIRE(p != NULL);
     uintptr_t at = (uintptr_t)p;
     CHECK(gm_os_protect(at, at + 2 * page, PROT_READ | PROT_WRITE));
@@ -27,7 +27,7 @@ TEST(reserve_protect_discard) {
 }
 
 TEST(moving_leaves_zeros) {
-    char *from = gm_os_reserve(4 * page);
+    char *from = gm_os_reserve(4 * page, 0);
     REQUIRE(from != NULL);
     char *to = from + 2 * page;
     REQUIRE(gm_os_protect((uintptr_t)from, (uintptr_t)from + 4 * page, PROT_READ | PROT_WRITE));
@@ -43,7 +43,7 @@ TEST(moving_leaves_zeros) {
 }
 
 TEST(foreign_memory) {
-    char *p = gm_os_reserve(3 * page), *copy = gm_os_reserve(3 * page);
+    char *p = gm_os_reserve(3 * page, 0), *copy = gm_os_reserve(3 * page, 0);
     REQUIRE(p && copy);
     CHECK(gm_os_protect((uintptr_t)p, (uintptr_t)p + page, PROT_READ | PROT_WRITE));
     CHECK(gm_os_protect((uintptr_t)p + 2 * page, (uintptr_t)p + 3 * page, PROT_READ | PROT_WRITE));

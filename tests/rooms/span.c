@@ -21,7 +21,7 @@ static struct gm_span *make(size_t page, unsigned kind, unsigned class, size_t n
 static bool begin(void) {
     bool clean;
     return room_pages(&pages, 8) &&
-           CHECK(gm_pages_take_locked(&pages, 0, 2 * GM_CHUNK_PAGES, &clean) == 0) &&
+           CHECK(gm_pages_take_locked(&pages, 0, 2 * GM_CHUNK_PAGES - 1, &clean) == 1) &&
            CHECK(gm_pages_take_locked(&pages, 1, 2 * GM_CHUNK_PAGES, &clean) != SIZE_MAX);
 }
 
