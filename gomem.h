@@ -4215,6 +4215,8 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
  *             V4  records are never unmapped; a record's thread is running, blocked, parked or none
  *             V5  a stop begins when the threads that waited for the end of the last one have woken
  *                 and have run as long as it took, or 1 ms after it: cycles back to back starve nobody
+ *             V6  the fork handlers are registered before a lock is taken; a child in which the handler
+ *                 runs knows that they are, another one registers again
  * WHY         A thread in a section parks when it leaves it, one in a blocking region counts as
  *             stopped, any other gets a signal. Withdrawing bounds what a thread that sits in a
  *             long system call costs the others. Threads that have ended but still run destructors
@@ -4230,6 +4232,7 @@ enum {
     GM_THREAD_STALE = 6
 };
 #define GM_STATE(kind, epoch) ((uint32_t)(kind) | (uint32_t)(epoch) << 3)
+enum { GM_FORKS_HEARD = 1 };
 enum { GM_GATE = 1 }; // attention: fork has closed the gate; else an epoch << 3 of a stop
 
 struct gm_runtime;
@@ -4281,9 +4284,10 @@ struct gm_world {
     struct gm_thread *all;    // every record. atomic: acq/rel
     struct gm_thread *gone;   // the shared record. lock: gone
     struct gm_start *starts;  // lock: world
-    uintptr_t starting;       // thread pointer of who registers atfork, 0: nobody. atomic: rlx
+    uint32_t forks;           // 0, GM_FORKS_HEARD, or who registers: pid << 2. atomic: acq/rel
+    uintptr_t starting;       // &errno of who registers. atomic: rlx
     pthread_key_t key;        // const once keyed
-    bool keyed, forks;        // the key exists; atfork is registered
+    bool keyed;               // the key exists
     sigset_t mask;            // of who stopped, as it was. lock: world
     int signal;               // stop signal, 0: handler not installed
     struct gm_settings settings;
@@ -4603,7 +4607,7 @@ GM_PRIVATE void gm_world_take_turns(struct gm_world *w, const struct gm_thread *
         uint32_t state = gm_load_rlx(&t->state); // a guess
         others += t != me && !t->own && !gm_world_absent(state) && state != GM_THREAD_BLOCKED;
     }
-    if (!others) return;
+    if (!others || GM_BUG(35)) return;
     uint64_t opened = gm_load_rlx(&w->opened), stood = opened - gm_load_rlx(&w->stopped);
     uint64_t now = gm_os_now(), last = opened + GM_GATHER_NS;
     for (; gm_load_rlx(&w->waiting) && now < last; now = gm_os_now()) {
@@ -4843,6 +4847,8 @@ GM_PRIVATE void gm_world_fork_child(void) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_self();
     if (me) me->id = gm_os_thread_id();
+    gm_store_rlx(&rt->world.forks, (uint32_t)GM_FORKS_HEARD); // V6: it ran
+    gm_store_rlx(&rt->world.waiting, 0u);
     for (struct gm_thread *t = rt->world.all; t; t = t->next) {
         uint32_t state = gm_load_rlx(&t->state); // the child has one thread
         if (t == me || (gm_world_absent(state) && state != GM_THREAD_ATTACHING)) continue;
@@ -4902,6 +4908,7 @@ GM_PRIVATE size_t gm_world_reserve_size(const gomem_options *o) {
 GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     struct gm_engine *e = &rt->engine;
     struct gm_world *w = &rt->world;
+    bool first = !w->keyed;
     gm_world_read_environment(rt);
     w->lock.rank = GM_RANK_WORLD;
     w->gone_lock.rank = GM_RANK_GONE;
@@ -4916,7 +4923,28 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     for (unsigned k = 0; k < GM_KINDS; k++)
         for (unsigned c = 0; c <= GOMEM_CLASSES; c++) gm_central_init(&e->central[k][c], k, c, 0);
     e->stats.start_ns = gm_os_now();
-    if (GM_TSAN && !w->forks) __tsan_java_init(8, UINTPTR_MAX / 131072); // once: any address
+    if (GM_TSAN && first) __tsan_java_init(8, UINTPTR_MAX / 131072); // once: any address
+    return true;
+}
+
+// Registers the fork handlers, before any lock of ours is taken: a child that was forked while the
+// first thread of its parent held one would wait for ever. False: no memory. (V6)
+GM_PRIVATE bool gm_world_hear_forks(struct gm_world *w) {
+    uint32_t mine = (uint32_t)getpid() << 2, old;
+    while ((old = gm_load_acq(&w->forks)) != GM_FORKS_HEARD) { // pairs with the stores below
+        if (old == mine) {
+            if (gm_load_rlx(&w->starting) == (uintptr_t)&errno)
+                return true; // pthread_atfork's malloc
+            (void)sched_yield();
+        } else if (gm_cas_acqrel(&w->forks, &old, mine)) { // nobody, or a thread of the parent
+            gm_store_rlx(&w->starting, (uintptr_t)&errno); // only this thread finds itself
+            bool done = !pthread_atfork(gm_world_fork_prepare, gm_world_fork_parent,
+                                        gm_world_fork_child);
+            gm_store_rlx(&w->starting, (uintptr_t)0);
+            gm_store_rel(&w->forks, done ? (uint32_t)GM_FORKS_HEARD : 0u); // pairs with the load
+            if (!done) return false;
+        }
+    }
     return true;
 }
 
@@ -4925,20 +4953,16 @@ GM_PRIVATE bool gm_world_ready(struct gm_runtime *rt, bool again) {
     struct gm_world *w = &rt->world;
     uint32_t life = gm_load_acq(&w->life); // pairs with the store below: everything is in place
     if (life == GM_LIFE_READY) return true;
-    uintptr_t me = gm_os_thread_pointer();
-    if (me && gm_load_rlx(&w->starting) == me) return true; // called back by pthread_atfork
     if (life == GM_LIFE_SHUT && !again) {
         errno = ESHUTDOWN;
         return false;
     }
+    if (!gm_world_hear_forks(w)) {
+        errno = ENOMEM;
+        return false;
+    }
     gm_sync_lock(&w->init_lock);
     bool done = gm_load_rlx(&w->life) == GM_LIFE_READY || gm_world_init_locked(rt);
-    if (done && !w->forks) { // may call malloc, which may be ours: then everything is in place
-        w->forks = true;
-        gm_store_rlx(&w->starting, gm_os_thread_pointer()); // only this thread compares
-        (void)pthread_atfork(gm_world_fork_prepare, gm_world_fork_parent, gm_world_fork_child);
-        gm_store_rlx(&w->starting, (uintptr_t)0);
-    }
     if (done) gm_store_rel(&w->life, (uint32_t)GM_LIFE_READY); // pairs with the load above
     gm_sync_unlock(&w->init_lock);
     if (!done) errno = ENOMEM;

@@ -2,6 +2,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 static bool no_membarrier; // as on old kernels and in some sandboxes
 static bool refused(long number, ...) { return no_membarrier && number == SYS_membarrier; }
@@ -9,11 +10,52 @@ static bool refused(long number, ...) { return no_membarrier && number == SYS_me
 
 static const char *env_gogc, *env_debug; // the environment
 #define GOMEM_GETENV(name) (!strcmp((name), "GOMEM_GOGC") ? env_gogc : env_debug)
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+static atomic_int in_init; // 1: who makes the key says so and dawdles
+static int make_key(pthread_key_t *key, void (*destructor)(void *)) {
+    int asked = 1;
+    if (atomic_compare_exchange_strong(&in_init, &asked, 2)) (void)poll(NULL, 0, 50);
+    return pthread_key_create(key, destructor);
+}
+#define GOMEM_PTHREAD_KEY_CREATE(key, destructor) make_key((key), (destructor))
 #include "room.h"
 #include "child.h"
 
 static struct gm_runtime *const rt = &gm_runtime;
 static struct gm_world *const world = &gm_runtime.world;
+
+static void *first_use(void *arg) {
+    gomem_free(gomem_malloc(100));
+    return arg;
+}
+
+static void fork_while_another_thread_begins(void) {
+    pthread_t thread;
+    int status = -1;
+    atomic_store(&in_init, 1);
+    CHECK(pthread_create(&thread, NULL, first_use, NULL) == 0);
+    while (atomic_load(&in_init) != 2) (void)sched_yield();
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)alarm(20);
+        void *p = gomem_malloc(100);
+        bool good = p && gomem_new(100) && gomem_verify();
+        gomem_free(p);
+        _exit(!good);
+    }
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
+    CHECK_EQ(status, 0);
+    pthread_join(thread, NULL);
+    gomem_free(gomem_malloc(100));
+}
+
+// The first test: the process must not have used gomem yet.
+TEST(fork_in_the_middle_of_init) { // V6
+    NEEDS_FORK;
+    CHILD_GOOD(fork_while_another_thread_begins);
+}
 
 // ---- settings ----
 
@@ -408,6 +450,38 @@ TEST(fork_takes_over) {
     CHECK(actors[0].record->state != GM_THREAD_NONE); // here nothing changed
     end_actors(1);
     CHECK(gomem_verify());
+}
+
+static atomic_bool ended, attached;
+
+static void *run_until_ended(void *arg) {
+    first_use(arg);
+    atomic_store(&attached, true);
+    while (!atomic_load(&ended)) (void)sched_yield();
+    return arg;
+}
+
+// A stop that took `stood` ns has just ended, and `waiting` threads have not woken yet: how long does
+// the next one wait?
+static uint64_t next_stop_after(uint64_t stood, uint32_t waiting) {
+    uint64_t now = gm_os_now();
+    gm_store_rlx(&world->stopped, now - stood);
+    gm_store_rlx(&world->opened, now);
+    (void)gm_add_rlx(&world->waiting, waiting);
+    gm_world_take_turns(world, gm_world_self());
+    (void)gm_add_rlx(&world->waiting, -waiting);
+    return gm_os_now() - now;
+}
+
+TEST(stops_take_turns) { // V5
+    pthread_t thread;
+    REQUIRE(pthread_create(&thread, NULL, run_until_ended, NULL) == 0);
+    while (!atomic_load(&attached)) (void)sched_yield();
+    CHECK(next_stop_after(300000, 0) >= 300000);
+    CHECK(next_stop_after(20000000, 0) >= GM_GATHER_NS); // and not 20 ms
+    CHECK(next_stop_after(100, 1) >= GM_GATHER_NS);
+    atomic_store(&ended, true);
+    pthread_join(thread, NULL);
 }
 
 TEST_MAIN
