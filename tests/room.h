@@ -30,6 +30,18 @@ TEST_I_UNUSED static void room_end_pages(struct gm_pages *p) {
     gm_os_release(p->reservation, p->reserved);
 }
 
+#if GOMEM_I_COLLECTOR
+// The colors and the bit of slot `index` of s.
+TEST_I_UNUSED static struct gm_color *room_color(const struct gm_pages *p, const struct gm_span *s,
+                                                 uint32_t index) {
+    return gm_span_color(p, gm_span_slot(p, s, index));
+}
+TEST_I_UNUSED static uint64_t room_bit(const struct gm_pages *p, const struct gm_span *s,
+                                       uint32_t index) {
+    return gm_span_bit(p, gm_span_slot(p, s, index));
+}
+#endif
+
 // A span heap of n chunks.
 TEST_I_UNUSED static bool room_heap(struct gm_heap *h, size_t n) {
     memset(h, 0, sizeof *h);

@@ -246,28 +246,36 @@ TEST(find_run) {
     for (int round = 0; round < 600; round++) {
         unsigned class = 2 + (unsigned)room_below(GOMEM_CLASSES - 1), density = 1 + room_below(20);
         struct gm_span *s = collected(GM_NOSCAN, class);
-        struct gm_color *c = gm_span_colors(pages(), s->page);
         s->used = 0;
+        s->fresh = s->count;
         for (uint32_t i = 0; i < s->count; i++) {
             taken[i] = i % 100 >= density * 5 || room_below(density) == 0;
             freed[i] = taken[i] && room_below(5) == 0;
-            if (taken[i]) s->used++, c[i / 64].alloc |= (uint64_t)1 << i % 64;
-            if (freed[i]) c[i / 64].freed |= (uint64_t)1 << i % 64;
+            if (taken[i]) s->used++, room_color(pages(), s, i)->alloc |= room_bit(pages(), s, i);
+            if (freed[i]) room_color(pages(), s, i)->freed |= room_bit(pages(), s, i);
         }
-        uint32_t at = 0, limit = GM_MAX(GM_RUN_BYTES / gm_sizes_table[class].size, 1u), from, end;
-        while ((end = gm_cache_find_run(pages(), s, &from)) != 0) {
+        uint32_t size = gm_sizes_table[class].size, at = 0, from, end;
+        uint32_t limit = GM_MAX((GM_RUN_BYTES + size - 1) / size, 1u); // the last one may be cut
+        for (uintptr_t start, stop; (stop = gm_cache_find_run(pages(), s, &start)) != 0;) {
+            from = gm_span_index(pages(), s, start);
+            end = from + (uint32_t)((stop - start) / size);
+            CHECK_EQ(gm_span_slot(pages(), s, from), start);
             while (at < s->count && taken[at] && !freed[at]) at++;
             CHECK_EQ(from, at); // the next free one
             while (at < s->count && at - from < limit && (!taken[at] || freed[at])) at++;
-            REQUIRE(end == at && end > from);
+            REQUIRE(end > from && (end == at || (end == at - 1 && at - from == limit)));
+            at = end;
         }
         while (at < s->count && taken[at] && !freed[at]) at++;
         CHECK_EQ(at, s->count);
         CHECK_EQ(s->used, s->count);
         for (uint32_t i = 0; i < s->count; i++) // R1, and no freed bit is left
-            CHECK(c[i / 64].alloc >> i % 64 & 1 && !(c[i / 64].freed >> i % 64 & 1));
-        for (uint32_t i = s->count; i < gm_span_groups(s) * 64; i++)
-            CHECK(!(c[i / 64].alloc >> i % 64 & 1)); // N3
+            CHECK(room_color(pages(), s, i)->alloc & ~room_color(pages(), s, i)->freed &
+                  room_bit(pages(), s, i));
+        uint32_t bits = 0;
+        for (unsigned i = 0; i < s->pages * 8; i++)
+            bits += gm_base_popcount(gm_span_colors(pages(), s->page)[i].alloc);
+        CHECK_EQ(bits, s->count); // N3
         gm_heap_put(&engine.heap, s);
     }
 }
@@ -281,14 +289,14 @@ TEST(runs_are_zero) { // N2
             size_t bytes = (size_t)s->pages * GM_PAGE;
             char *start = (char *)gm_span_start(pages(), s);
             if (dirty) memset(start, 1, bytes), s->fresh = s->count, s->clean = 0;
-            struct gm_color *c = gm_span_colors(pages(), s->page);
             while (gm_cache_take_run(&cache, &run, s)) {
                 for (uintptr_t at = run.cursor; at < run.end; at += 8) CHECK(!*(uint64_t *)at);
                 CHECK(s->fresh >= gm_span_index(pages(), s, run.end - 1) + 1);
                 memset((void *)run.cursor, 1, run.end - run.cursor);
             }
             CHECK_EQ(s->used, s->count);
-            for (uint32_t i = 0; i < s->count; i += 3) c[i / 64].freed |= (uint64_t)1 << i % 64;
+            for (uint32_t i = 0; i < s->count; i += 3)
+                room_color(pages(), s, i)->freed |= room_bit(pages(), s, i);
             s->cursor = 0; // slots freed by hand come back, zeroed too
             while (gm_cache_take_run(&cache, &run, s))
                 for (uintptr_t at = run.cursor; at < run.end; at += 8) CHECK(!*(uint64_t *)at);

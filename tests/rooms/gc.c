@@ -56,6 +56,8 @@ static bool begin(void) {
 static struct gm_pages *pages(void) { return &engine->heap.pages; }
 static struct gm_span *span_of(const void *p) { return gm_span_find(pages(), (uintptr_t)p); }
 static struct gm_color *colors(const void *p) { return gm_span_colors(pages(), span_of(p)->page); }
+static struct gm_color *color(const void *p) { return gm_span_color(pages(), (uintptr_t)p); }
+static uint64_t color_bit(const void *p) { return gm_span_bit(pages(), (uintptr_t)p); }
 static struct gm_cache *cache(void) { return &gm_world_self()->cache; }
 
 // Verify says what broke.
@@ -107,12 +109,14 @@ TEST(damaged_bits) {
         struct gm_color *c = colors(objects[i]);
         s = span_of(objects[i]);
         CATCHES(c->alloc, c->alloc ^ 1, i ? "the count of used" : "freed but not allocated");
-        c += s->count / 64;
-        CATCHES(c->alloc, c->alloc | (uint64_t)1 << 63, "beyond the last");
-        CATCHES(c->freed, c->freed | (uint64_t)1 << 63, "freed but not allocated");
+        c += s->pages * 8 - 1;
+        CATCHES(c->alloc, c->alloc | (uint64_t)1 << 63,
+                s->fresh < s->count ? "above the fresh" : "no slot starts");
+        CATCHES(c->freed, c->freed | (uint64_t)1 << 63,
+                s->fresh < s->count ? "above the fresh" : "freed but not allocated");
     }
     CATCHES(colors(scanned[1])->mark, 1, "a swept span has marks");
-    CATCHES(colors(scanned[1])->scanned, 1, "a swept span has marks");
+    CATCHES(colors(scanned[1])->grey, 1, "a swept span has marks");
 }
 
 TEST(damaged_page_heap) {
@@ -167,9 +171,8 @@ TEST(damaged_caches) {
     s = cache()->scan[span_of(scanned[1])->class];
     REQUIRE(s && run->cursor < run->end);
     CATCHES(s->owner, 99, "has another owner");
-    index = gm_span_index(pages(), s, run->cursor);
-    bits = &gm_span_colors(pages(), s->page)[index / 64].alloc;
-    bit = (uint64_t)1 << index % 64;
+    bits = &gm_span_color(pages(), run->cursor)->alloc;
+    bit = gm_span_bit(pages(), run->cursor);
     s->used--;
     *bits &= ~bit;
     expect("a held slot is not", __LINE__);
@@ -207,14 +210,13 @@ TEST(oracle) {
     (void)gm_gc_mark_stopped(rt, true);
     CHECK(gm_gc_oracle_stopped(rt));
     for (int i = 0; i < 4; i++) {
-        uint32_t index = gm_span_index(pages(), span_of(objects[i]), (uintptr_t)objects[i]);
-        struct gm_color *k = &colors(objects[i])[index / 64];
-        CHECK(k->mark >> index % 64 & 1);
-        k->mark &= ~((uint64_t)1 << index % 64);
+        struct gm_color *k = color(objects[i]);
+        CHECK(k->mark & color_bit(objects[i]));
+        k->mark &= ~color_bit(objects[i]);
         panics = 0;
         CHECK(!gm_gc_oracle_stopped(rt));
         CHECK(panics == 1 && strstr(said, "corrupted heap"));
-        CHECK(k->mark >> index % 64 & 1); // its own marks stand now
+        CHECK(k->mark & color_bit(objects[i])); // its own marks stand now
         CHECK(gm_gc_oracle_stopped(rt));
     }
     gm_gc_flip_stopped(rt, 0);
@@ -233,8 +235,8 @@ TEST(held_slots_are_black) {
     REQUIRE(run->cursor < run->end);
     (void)gm_gc_mark_stopped(rt, true);
     for (uint32_t i = from; i <= end; i++) {
-        const struct gm_color *k = &gm_span_colors(pages(), s->page)[i / 64];
-        CHECK(k->alloc & k->mark & k->scanned & (uint64_t)1 << i % 64);
+        const struct gm_color *k = room_color(pages(), s, i);
+        CHECK(k->alloc & k->mark & ~k->grey & room_bit(pages(), s, i));
     }
     gm_gc_flip_stopped(rt, 0);
     go_on();

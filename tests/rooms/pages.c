@@ -139,7 +139,7 @@ TEST(all_of_it_for_either_zone) {
     REQUIRE(room_pages(&pages, CHUNKS));
     for (unsigned round = 0; round < 4; round++) {
         unsigned zone = round % 2; // what the other zone had must come over
-        size_t none = !zone;             // page 0 (P6)
+        size_t none = !zone;       // page 0 (P6)
         for (size_t n = 0; n < PAGES - 16; n += 16)
             CHECK(gm_pages_take_locked(&pages, zone, 16, &clean) != SIZE_MAX);
         CHECK(gm_pages_take_locked(&pages, zone, 16 - none, &clean) != SIZE_MAX);

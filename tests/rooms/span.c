@@ -13,7 +13,8 @@ static struct gm_span *make(size_t page, unsigned kind, unsigned class, size_t n
     s->kind = (uint8_t)kind;
     s->class = (uint8_t) class;
     s->size = class ? 0 : n * GM_PAGE;
-    gm_pages_describe(&pages, page, s->pages, kind | class << 4);
+    s->fresh = s->count;
+    gm_pages_describe(&pages, page, s->pages, gm_span_desc(kind, class));
     return s;
 }
 
@@ -61,7 +62,8 @@ TEST(places) {
         CHECK((char *)(gm_span_at(&pages, page) + 1) <= (char *)gm_span_at(&pages, page + 1));
         CHECK(gm_span_bits(&pages, page) + groups <= gm_span_bits(&pages, next));
         if (gm_sizes_table[c].size >= 16)
-            CHECK(gm_span_colors(&pages, page) + groups <= gm_span_colors(&pages, next));
+            CHECK_EQ(gm_span_colors(&pages, next) - gm_span_colors(&pages, page),
+                     8 * (ptrdiff_t)gm_sizes_table[c].pages);
     }
     size_t last = pages.count - 1;
     CHECK((char *)(gm_span_at(&pages, last) + 1) <= pages.manual_area);
@@ -72,7 +74,7 @@ TEST(places) {
     room_end_pages(&pages);
 }
 
-// Clearing a new span's bits clears all of them and none of its neighbours'.
+// Clearing a span's bits clears all of them and none of its neighbours'.
 TEST(clearing) {
     enum { PAGE = 100 };
     REQUIRE(begin());
@@ -82,18 +84,47 @@ TEST(clearing) {
             struct gm_span *s = make(PAGE, kind, c, 70 * GM_PIECE_PAGES / 64 + 1);
             uint64_t *bits = gm_span_bits(&pages, PAGE);
             struct gm_color *colors = gm_span_colors(&pages, PAGE);
-            unsigned groups = gm_span_groups(s);
+            unsigned groups = kind == GM_MANUAL ? gm_span_words(s) : gm_span_groups(s);
             memset(gm_span_bits(&pages, PAGE - 1), 0xff, (s->pages + 2) * (size_t)GM_MANUAL_BYTES);
             memset(gm_span_colors(&pages, PAGE - 1), 0xff, (s->pages + 2) * (size_t)GM_COLOR_BYTES);
             gm_span_clear_bits(&pages, s);
+            gm_span_clear_colors(&pages, s);
             for (unsigned i = 0; i < groups; i++) {
                 struct gm_color k = colors[i];
-                CHECK(kind == GM_MANUAL ? !bits[i] : !(k.alloc | k.mark | k.scanned | k.freed));
+                CHECK(kind == GM_MANUAL ? !bits[i] : !(k.alloc | k.mark | k.grey | k.freed));
             }
             CHECK(gm_span_bits(&pages, PAGE + s->pages)[0] == UINT64_MAX);
             CHECK(bits[-1] == UINT64_MAX && colors[-1].freed == UINT64_MAX);
             CHECK(gm_span_colors(&pages, PAGE + s->pages)->alloc == UINT64_MAX);
         }
+    room_end_pages(&pages);
+}
+
+// Every slot has a bit of its own, found from its address, its number, and its place in a group.
+TEST(bits_of_slots) {
+    REQUIRE(begin());
+    for (unsigned c = 2; c <= GOMEM_CLASSES; c++) {
+        struct gm_span *s = make(40, GM_SCAN, c, 0);
+        uint64_t seen[32 * 8] = {0};
+        struct gm_color *first = gm_span_colors(&pages, 40);
+        for (uint32_t i = 0; i < s->count; i++) {
+            uintptr_t slot = gm_span_slot(&pages, s, i);
+            uint64_t bit = gm_span_bit(&pages, slot);
+            size_t group = (size_t)(gm_span_color(&pages, slot) - first);
+            REQUIRE(group < s->pages * 8 && group < gm_span_groups(s));
+            CHECK(bit && !(bit & (bit - 1)) && !(seen[group] & bit));
+            seen[group] |= bit;
+            CHECK_EQ(gm_span_object(&pages, s, (unsigned)group, gm_base_ctz(bit)), slot);
+        }
+        for (unsigned g = 0; g < s->pages * 8; g++) CHECK_EQ(gm_span_starts(s, g), seen[g]);
+        CHECK_EQ(gm_span_starts(s, s->pages * 8), 0);
+        for (s->fresh = 0; s->fresh < s->count; s->fresh++) { // the last slot's group is the last
+            unsigned groups = gm_span_groups(s);
+            uintptr_t slot = gm_span_slot(&pages, s, s->fresh ? s->fresh - 1 : 0);
+            CHECK(!s->fresh ? !groups : (size_t)(gm_span_color(&pages, slot) - first) < groups);
+        }
+        gm_pages_undescribe(&pages, 40, s->pages);
+    }
     room_end_pages(&pages);
 }
 

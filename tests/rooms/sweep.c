@@ -28,11 +28,10 @@ static void randomise(struct gm_span *s) {
     s->used = 0;
     for (unsigned i = 0; i < gm_span_groups(s); i++) {
         struct gm_color *c = &colors(s)[i];
-        uint64_t all = i == s->count / 64 ? gm_base_ones(0, s->count % 64 ? s->count % 64 : 1)
-                                          : UINT64_MAX;
+        uint64_t all = gm_span_starts(s, i);
         c->alloc = room_random() & all;
         c->mark = room_random() & c->alloc;
-        c->scanned = c->mark;
+        c->grey = 0;
         c->freed = room_random() & room_random() & c->alloc;
         s->used += gm_base_popcount(c->alloc);
     }
@@ -41,7 +40,7 @@ static void randomise(struct gm_span *s) {
 TEST(bits) {
     REQUIRE(room_engine(&engine, 16));
     for (unsigned class = 2; class <= GOMEM_CLASSES; class ++) {
-        struct gm_color before[16];
+        struct gm_color before[32 * 8];
         struct gm_span *s = make(GM_SCAN, class, 0);
         uint64_t dead = 0, live = 0, frees = engine.stats.shared.frees[class];
         randomise(s);
@@ -54,7 +53,7 @@ TEST(bits) {
         for (unsigned i = 0; i < gm_span_groups(s); i++) {
             const struct gm_color *c = &colors(s)[i];
             CHECK_EQ(c->alloc, before[i].mark & ~before[i].freed);
-            CHECK(!(c->mark | c->scanned | c->freed));
+            CHECK(!(c->mark | c->grey | c->freed));
             live += gm_base_popcount(c->alloc);
             dead += gm_base_popcount(before[i].alloc & ~before[i].mark & ~before[i].freed);
         }
@@ -71,16 +70,17 @@ TEST(live_by_generation) { // R6
         randomise(s);
         randomise(root);
         for (uint32_t i = 0; i < s->count; i++) {
-            const struct gm_color *c = &colors(s)[i / 64], *r = &colors(root)[i / 64];
-            uint64_t live = c->alloc & ~c->freed;
+            uintptr_t slot = gm_span_slot(pages(), s, i), other = gm_span_slot(pages(), root, i);
+            const struct gm_color *c = room_color(pages(), s, i), *r = room_color(pages(), root, i);
+            uint64_t live = c->alloc & ~c->freed, bit = room_bit(pages(), s, i);
             s->generation = sweep->generation;
-            CHECK_EQ(gm_sweep_live(sweep, pages(), s, i), live >> i % 64 & 1);
+            CHECK_EQ(gm_sweep_live(sweep, pages(), s, slot), (live & bit) != 0);
             s->generation = sweep->generation - 2;
-            CHECK_EQ(gm_sweep_live(sweep, pages(), s, i), (live & c->mark) >> i % 64 & 1);
+            CHECK_EQ(gm_sweep_live(sweep, pages(), s, slot), (live & c->mark & bit) != 0);
             root->generation = sweep->generation - 8; // roots are never swept (R7)
-            CHECK_EQ(gm_sweep_live(sweep, pages(), root, i), (r->alloc & ~r->freed) >> i % 64 & 1);
+            CHECK_EQ(gm_sweep_live(sweep, pages(), root, other),
+                     (r->alloc & ~r->freed & room_bit(pages(), root, i)) != 0);
         }
-        CHECK(!gm_sweep_live(sweep, pages(), s, s->count));
     }
 }
 
@@ -106,10 +106,11 @@ TEST(next_and_place) {
     CHECK(gm_sweep_next(sweep, &engine.heap, &engine.guard, &engine.stats.shared, c) == NULL);
     for (unsigned i = 0; i < SPANS; i++) {
         struct gm_span *s = spans[i] = make(GM_NOSCAN, class, 0);
-        for (unsigned k = 0; k < count; k++) colors(s)[k / 64].alloc |= (uint64_t)1 << k % 64;
+        for (unsigned k = 0; k < count; k++)
+            room_color(pages(), s, k)->alloc |= room_bit(pages(), s, k);
         for (unsigned k = 0; k < count; k++)
             if (i % 3 == 2 || (i % 3 == 1 && k % 2))
-                colors(s)[k / 64].mark |= (uint64_t)1 << k % 64;
+                room_color(pages(), s, k)->mark |= room_bit(pages(), s, k);
         s->used = count;
         gm_sweep_place(sweep, &engine.heap, c, s);
     }
@@ -137,7 +138,6 @@ static struct gm_span *large(bool mark) {
     struct gm_color *c = colors(s);
     c[0].alloc = 1;
     c[0].mark = mark;
-    c[0].scanned = c[1].scanned = UINT64_MAX; // 72 pieces
     s->used = 1;
     gm_sweep_place(sweep, &engine.heap, central(s), s);
     return s;
@@ -156,7 +156,6 @@ TEST(large_objects) {
     CHECK(!gm_span_find(pages(), gm_span_start(pages(), freed)));
     CHECK_EQ(engine.stats.shared.large_free, 9 * GM_MIB); // who frees by hand counts for itself
     CHECK(live->bucket && live->used == 1 && colors(live)->alloc == 1);
-    CHECK(!colors(live)[0].scanned && !colors(live)[1].scanned);
     // Freed between the sweep of its bits and its place in a list: it is not listed any more.
     colors(live)->mark = 1;
     sweep->generation += 2;
@@ -174,15 +173,15 @@ TEST(poison_fills_what_died) {
     struct gm_span *s = make(GM_NOSCAN, 10, 0);
     memset((void *)gm_span_start(pages(), s), 1, (size_t)s->pages * GM_PAGE);
     randomise(s);
-    struct gm_color before[16];
+    struct gm_color before[32 * 8];
     memcpy(before, colors(s), gm_span_groups(s) * sizeof before[0]);
     engine.guard.poison = true;
     sweep->generation += 2;
     REQUIRE(gm_sweep_claim(sweep, s));
     (void)bits_of(s);
     for (uint32_t i = 0; i < s->count; i++) {
-        const struct gm_color *c = &before[i / 64];
-        bool died = (c->alloc & ~c->mark & ~c->freed) >> i % 64 & 1;
+        const struct gm_color *c = &before[room_color(pages(), s, i) - colors(s)];
+        bool died = c->alloc & ~c->mark & ~c->freed & room_bit(pages(), s, i);
         const unsigned char *object = (const unsigned char *)gm_span_slot(pages(), s, i);
         for (int k = 0; k < 128; k++) CHECK_EQ(object[k], died ? GM_POISON : 1);
     }
@@ -196,7 +195,7 @@ static void *sweep_owned(void *arg) {
     for (int i = 0; i < OWNED; i++) {
         gm_sweep_owned(sweep, pages(), &engine.guard, &engine.stats.shared, owned[i]);
         CHECK(gm_sweep_swept(sweep, owned[i]));
-        CHECK(!gm_sweep_live(sweep, pages(), owned[i], 1));
+        CHECK(!gm_sweep_live(sweep, pages(), owned[i], gm_span_slot(pages(), owned[i], 1)));
     }
     return NULL;
 }
