@@ -1722,8 +1722,8 @@ GM_PRIVATE unsigned gm_sizes_class(size_t size, size_t align) {
  *             P3  descriptors of all pages can be read at any time; 0 is free
  *             P4  metadata never lies among objects and is never unmapped while running
  *             P5  hint: no chunk below it has a free page
- *             P6  page 0 is never given out: the base of the heap, which lies about in registers and
- *                 stacks of the library, is nobody's object (it kept a list of 128 MB alive)
+ *             P6  page 0 is never given out: the base of the heap, which lies about in registers
+ *                 and stacks of the library, is nobody's object (it kept a list of 128 MB alive)
  * WHY         One reservation makes "is it ours" one subtraction and one compare, and page numbers
  *             small. Kinds that may hold pointers grow up from the bottom, all others down from the
  *             top, so the range that a collector must look at is one interval. The bitmap of a
@@ -2214,12 +2214,12 @@ GM_PRIVATE const char *gm_pages_verify_locked(struct gm_pages *p) {
  *             N2  slots from `fresh` on were never handed out and are zero
  *             N3  only bits where slots start are ever 1, none beyond count
  *             N4  colors of pages that are in no span are 0: whoever gives a span up clears them
- * WHY         Manual spans have a bit per slot. Collected ones have their bits at the 16 bytes where
- *             the object starts: the place follows from the address alone, without the span, its
- *             class or a division, and a word that finds its bit set is a pointer to an object.
- *             Marking lists took 6 ns an object in place of 10. The four bits lie in the same 32
- *             bytes: one cache line for a lookup. Slots of 24 bytes start in 16 bytes of their own,
- *             at offset 0 or 8, but one may begin in those where another ends: they are divided.
+ * WHY         Manual spans have a bit per slot. Collected ones have their bits at the 16 bytes
+ *             where the object starts: the place follows from the address alone, without the span,
+ *             its class or a division, and a word that finds its bit set is a pointer to an object.
+ *             The four bits lie in the same 32 bytes: one cache line for a lookup. Slots of 24
+ *             bytes start in 16 bytes of their own, at offset 0 or 8, but one may begin in those
+ *             where another ends: they are divided.
  *
  *             collected bits:  | alloc 64 | mark 64 | grey 64 | freed 64 |  bytes 0-1023
  *                              | alloc 64 | mark 64 | grey 64 | freed 64 |  bytes 1024-2047 …
@@ -2245,8 +2245,8 @@ GM_INLINE unsigned gm_span_zone(unsigned kind) {
 }
 
 struct gm_color {
-    uint64_t alloc; // handed out or held by a run. owner; collector while stopped
-    uint64_t mark;  // reached. atomic: rlx/acqrel while marking
+    _Alignas(32) uint64_t alloc; // handed out or held by a run. owner; collector while stopped
+    uint64_t mark;               // reached. atomic: rlx/acqrel while marking
     uint64_t grey;  // reached, and somebody has to scan it: large: a bit per piece. atomic: rlx
     uint64_t freed; // freed by hand, slot not yet reused. atomic: rlx
 };
@@ -2377,8 +2377,14 @@ GM_PRIVATE void gm_span_clear_bits(const struct gm_pages *p, const struct gm_spa
 // Clears the colors of a span that is given up. (N4)
 GM_PRIVATE void gm_span_clear_colors(const struct gm_pages *p, const struct gm_span *s) {
     size_t groups = s->class ? gm_span_groups(s) : ((size_t)s->pages / 16 + 63) / 64 + 1;
+    struct gm_color *c = gm_span_colors(p, s->page);
     if (s->kind != GM_MANUAL)
-        memset(gm_span_colors(p, s->page), 0, groups * sizeof(struct gm_color));
+        for (size_t i = 0; i < groups; i++) { // gomem_base may look at any time
+            gm_store_rlx(&c[i].alloc, (uint64_t)0);
+            gm_store_rlx(&c[i].mark, (uint64_t)0);
+            gm_store_rlx(&c[i].grey, (uint64_t)0);
+            gm_store_rlx(&c[i].freed, (uint64_t)0);
+        }
     else if (GOMEM_I_CHECK) memset(gm_span_cached(p, s->page), 0, (size_t)gm_span_words(s) * 8);
 }
 
@@ -2915,9 +2921,9 @@ GM_PRIVATE void gm_pacer_set(struct gm_pacer *p, size_t live, size_t roots) {
  * ORDER       queue: a span's colors are changed before it is pushed (acqrel), read after it is
  *             popped. state: a worker's counters are written before it says that it is idle
  *             (acqrel)
- * INVARIANTS  M1  white: mark 0; grey: both; black: mark 1, grey 0. An object on a marker's stack is
- *                 black already: it is scanned before the marker rests. An object of a root's kind
- *                 has no mark and is grey when marking begins
+ * INVARIANTS  M1  white: mark 0; grey: both; black: mark 1, grey 0. An object on a marker's stack
+ *                 is black already: it is scanned before the marker rests. An object of a root's
+ *                 kind has no mark and is grey when marking begins
  *             M2  what is grey and on no stack lies in a span whose queued flag is 1, and each such
  *                 span is in the queue once or is being taken
  *             M3  a marker is idle only with an empty stack after it saw no job and an empty queue
@@ -3115,7 +3121,7 @@ GM_ALWAYS bool gm_mark_blacken(struct gm_view *v, struct gm_color *c, unsigned n
 GM_ALWAYS size_t gm_mark_start(size_t offset, uint32_t desc) {
     const struct gm_class *k = &gm_sizes_table[desc >> 4 & 255];
     uint64_t within = ((uint64_t)(desc >> 12) << GM_PAGE_SHIFT) + (offset & (GM_PAGE - 1));
-    return offset - within + (within * k->magic >> 32) * k->size; // Z1
+    return offset - (size_t)within + (size_t)(within * k->magic >> 32) * k->size; // Z1
 }
 
 // Looks a word up. White becomes black; the result is the object to scan, and its descriptor, 0:
@@ -3607,8 +3613,7 @@ GM_PRIVATE bool gm_sweep_live(const struct gm_sweep *w, const struct gm_pages *p
  * CALLS       base os sync stats sizes pages span heap central types guard pacer mark writes sweep
  * LOCKS       CENTRAL, then HEAP
  * ORDER       depot: a magazine's slots and head are written before its class's list is (acqrel)
- * INVARIANTS  R1  a held slot (in [cursor, end) of a run) has alloc 1; while marking also mark and
- *                 scanned
+ * INVARIANTS  R1  a held slot (in [cursor, end) of a run) has alloc 1; while marking also mark
  *             R2  outside the library a thread touches only {cursor, end} of its runs and its
  *                 magazines
  *             R4  a span has one owner at most; only the owner takes runs from it
@@ -3616,9 +3621,9 @@ GM_PRIVATE bool gm_sweep_live(const struct gm_sweep *w, const struct gm_pages *p
  *                 pop stores only the top
  *             K1  slots of a magazine: NULL, objects, up to the end of its 512 bytes: so an empty
  *                 one pops NULL, and a full one's next slot begins a new 512
- *             K2  a thread's magazines hold 1 MiB at most, the depot 4 MiB and 512 KiB a class, 32 KiB
- *                 while there is one thread: what goes through the spans comes back in the order of
- *                 addresses (bench/json and bench/lines: 3 and 4 % faster)
+ *             K2  a thread's magazines hold 1 MiB at most, the depot 4 MiB and 512 KiB a class,
+ *                 32 KiB while there is one thread: what goes through the spans comes back in the
+ *                 order of addresses (bench/json and bench/lines: 3 and 4 % faster)
  * WHY         free pushes to the caller's magazine, whoever allocated: no owner test, no remote
  *             path. What overflows changes hands whole, one compare-and-swap for up to 63 objects;
  *             {index, tag} over magazines that are never unmapped, since 16 tag bits would wrap
@@ -4286,9 +4291,10 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
  *             V3  a stop that has not gathered all within 1 ms is withdrawn: nothing was changed
  *             V4  records are never unmapped; a record's thread is running, blocked, parked or none
  *             V5  a stop begins when the threads that waited for the end of the last one have woken
- *                 and have run as long as it took, or 1 ms after it: cycles back to back starve nobody
- *             V6  the fork handlers are registered before a lock is taken; a child in which the handler
- *                 runs knows that they are, another one registers again
+ *                 and have run as long as it took, or 1 ms after it: cycles back to back starve
+ *                 nobody
+ *             V6  the fork handlers are registered before a lock is taken; a child in which the
+ *                 handler runs knows that they are, another one registers again
  * WHY         A thread in a section parks when it leaves it, one in a blocking region counts as
  *             stopped, any other gets a signal. Withdrawing bounds what a thread that sits in a
  *             long system call costs the others. Threads that have ended but still run destructors
@@ -4323,7 +4329,7 @@ struct gm_thread {
     void *fake_stack;              // AddressSanitizer's, NULL: none
     bool in_handler;               // parked in the handler
     bool parking;                  // is in gm_world_park: signals return. owner: thread
-    bool own;                      // the background thread: works for who stops
+    bool own;                      // the background thread: works for who stops. atomic: rlx
     uint8_t rounds;                // of key destructors seen
 };
 
@@ -4497,6 +4503,7 @@ GM_NOINLINE GM_PRIVATE void gm_world_park(struct gm_world *w, struct gm_thread *
         }
         sigset_t old;
         gm_os_block_signals(&old);
+        gm_base_tsan_acquire(&w->attention); // of a stop that it stood out in the handler
         t->parking = true;
         gm_signal_fence();
         t->in_handler = false;
@@ -4677,7 +4684,8 @@ GM_PRIVATE void gm_world_take_turns(struct gm_world *w, const struct gm_thread *
     // pairs with gm_world_record_locked: records are complete
     for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next) {
         uint32_t state = gm_load_rlx(&t->state); // a guess
-        others += t != me && !t->own && !gm_world_absent(state) && state != GM_THREAD_BLOCKED;
+        others += t != me && !gm_load_rlx(&t->own) && !gm_world_absent(state) &&
+                  state != GM_THREAD_BLOCKED;
     }
     if (!others || GM_BUG(35)) return;
     uint64_t opened = gm_load_rlx(&w->opened), stood = opened - gm_load_rlx(&w->stopped);
@@ -5077,7 +5085,7 @@ GM_PRIVATE struct gm_thread *gm_world_attach(struct gm_runtime *rt) {
         t->self = pthread_self();
         t->thread_pointer = gm_os_thread_pointer();
         t->rounds = 0;
-        t->own = false;
+        gm_store_rlx(&t->own, false);
         t->cache.hot.ranks = 0;
         gm_store_seq(&t->state, (uint32_t)GM_THREAD_ATTACHING); // not stopped yet
         gm_world_count_locked(rt, w->threads + 1);
@@ -6085,7 +6093,7 @@ GM_PRIVATE void *gm_gc_background(void *arg) {
     struct gm_runtime *rt = arg;
     struct gm_thread *me = gm_world_attach(rt);
     uint64_t sleep = 0;
-    if (me) me->own = true;
+    if (me) gm_store_rlx(&me->own, true);          // gm_world_take_turns asks
     while (me && !gm_load_acq(&rt->gc.quit)) {     // pairs with gm_gc_shutdown
         uint32_t kick = gm_load_acq(&rt->gc.kick); // pairs with gm_gc_wake_background
         int reason, period = rt->world.settings.options.force_period_ms;

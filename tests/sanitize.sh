@@ -1,6 +1,6 @@
 #!/bin/sh
 # The tests under AddressSanitizer with UndefinedBehaviorSanitizer (clang and gcc), ThreadSanitizer
-# (clang, by name: `tests/sanitize.sh clang-thread`) and valgrind. What is absent is skipped with a word.
+# (clang) and valgrind. What is absent is skipped with a word.
 #
 #     tests/sanitize.sh [clang-address gcc-address clang-thread valgrind]
 cd "$(dirname "$0")/.." || exit 2
@@ -8,7 +8,7 @@ log=build/sanitize
 mkdir -p $log
 skipped=0
 programs=
-wanted=${*:-clang-address gcc-address valgrind}
+wanted=${*:-clang-address gcc-address clang-thread valgrind}
 
 # Objects of libc's malloc that only gomem's memory points at are not leaks, so no leak check.
 export UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
@@ -49,7 +49,7 @@ add() {
 # the stack keeps some.
 address='api/alloc api/aligned api/each api/macros api/manual api/realloc api/store api/strings
     api/typed api/uncollectable api/verify stress/collectall stress/handover stress/model'
-thread='stress/handover'
+thread='stress/handover stress/model stress/splice'
 plain='api/alloc api/macros api/manual api/realloc api/store api/strings'
 
 # list FOLDER KIND: the programs of a build folder.

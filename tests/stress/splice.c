@@ -289,7 +289,10 @@ TEST(trees) {
 TEST(bases) {
     enum { N = 3000 };
     pthread_t collector;
-    size_t wrong = 0;
+    size_t wrong = 0, rounds = 30000;
+#ifdef TEST_TSAN
+    rounds /= 100; // each look is instrumented
+#endif
     struct node **nodes = gomem_new(N * sizeof *nodes);
     REQUIRE(nodes != NULL);
     for (size_t i = 0; i < N; i++) {
@@ -298,7 +301,7 @@ TEST(bases) {
     }
     atomic_store(&stop, false);
     REQUIRE(gomem_thread_create(&collector, NULL, collect_on, NULL) == 0);
-    for (size_t round = 0; round < stress_times(30000); round++)
+    for (size_t round = 0; round < stress_times(rounds); round++)
         for (size_t i = 0; i < N; i++)
             wrong += gomem_base((char *)nodes[i] + i % sizeof **nodes) != nodes[i];
     atomic_store(&stop, true);
