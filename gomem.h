@@ -3621,14 +3621,15 @@ GM_PRIVATE bool gm_sweep_live(const struct gm_sweep *w, const struct gm_pages *p
  *                 pop stores only the top
  *             K1  slots of a magazine: NULL, objects, up to the end of its 512 bytes: so an empty
  *                 one pops NULL, and a full one's next slot begins a new 512
- *             K2  a thread's magazines hold 1 MiB at most, the depot 4 MiB and 512 KiB a class,
- *                 32 KiB while there is one thread: what goes through the spans comes back in the
- *                 order of addresses (bench/json and bench/lines: 3 and 4 % faster)
+ *             K2  a thread's magazines hold 1 MiB at most, the depot 4 MiB and 512 KiB a class
  * WHY         free pushes to the caller's magazine, whoever allocated: no owner test, no remote
  *             path. What overflows changes hands whole, one compare-and-swap for up to 63 objects;
  *             {index, tag} over magazines that are never unmapped, since 16 tag bits would wrap
  *             within a time slice. A magazine starts small and doubles with use, so that a thread
- *             that allocates once of each class stays small.
+ *             that allocates once of each class stays small. Objects come back from the depot in
+ *             the order in which they were freed: with 32 KiB a class while there is one thread,
+ *             more of them came by way of the spans, in the order of addresses: bench/json and
+ *             bench/lines ran 3 % faster, but batches of 1000 took 1.6 times as long.
  *
  *             a magazine of 5 with 3 objects, at 512:  | - … - | NULL | a | b | c | - | - |
  *                                                                             ^ top
@@ -3646,7 +3647,6 @@ struct gm_depot {
     uint64_t empty;                    // magazines without objects, of any class. atomic: acqrel
     uint32_t bytes[GOMEM_CLASSES + 1]; // in full[class]. atomic: rlx
     uint32_t total;                    // atomic: rlx
-    uint32_t alone;                    // 1: there is one thread. atomic: rlx
     struct gm_lock lock;               // of the two below
     uint32_t made, mapped;             // magazines used, and mapped
 };
@@ -3654,7 +3654,6 @@ struct gm_depot {
 enum {
     GM_KINDS_LISTED = GM_KINDS, // kinds that have centrals by class
     GM_DEPOT_CLASS = 512 * 1024,
-    GM_DEPOT_ALONE = 32 * 1024,
     GM_DEPOT_TOTAL = 4 * 1024 * 1024,
     GM_THREAD_LIMIT = 1024 * 1024,
     GM_RUN_BYTES = 4096,
@@ -3911,8 +3910,7 @@ GM_PRIVATE void gm_cache_give_magazine(struct gm_cache *t, unsigned class, void 
     unsigned n = gm_cache_count(p, top);
     uint32_t bytes = n * gm_sizes_table[class].size;
     if (n) gm_stats_own(&t->stats.manual_frees[class], n);
-    uint32_t room = gm_load_rlx(&e->depot.alone) ? GM_DEPOT_ALONE : GM_DEPOT_CLASS; // a hint
-    if (n && depot && gm_load_rlx(&e->depot.bytes[class]) + bytes <= room &&
+    if (n && depot && gm_load_rlx(&e->depot.bytes[class]) + bytes <= GM_DEPOT_CLASS &&
         gm_load_rlx(&e->depot.total) + bytes <=
             GM_DEPOT_TOTAL) { // K2: bounds, exact to a few magazines
         m->top = (uint8_t)gm_cache_slot(top);
@@ -4922,11 +4920,6 @@ GM_PRIVATE void gm_world_fork_parent(void) {
     gm_sync_unlock(&rt->world.init_lock);
 }
 
-GM_PRIVATE void gm_world_count_locked(struct gm_runtime *rt, uint32_t threads) {
-    gm_store_rlx(&rt->world.threads, threads);
-    gm_store_rlx(&rt->engine.depot.alone, (uint32_t)(threads == 1)); // a hint
-}
-
 // The child takes over what the threads that it does not have held.
 GM_PRIVATE void gm_world_fork_child(void) {
     struct gm_runtime *rt = &gm_runtime;
@@ -4943,7 +4936,7 @@ GM_PRIVATE void gm_world_fork_child(void) {
         t->stack_lo = t->stack_hi = 0;
         t->parking = false;
         gm_store_rlx(&t->state, (uint32_t)GM_THREAD_NONE); // nobody else reads
-        gm_world_count_locked(rt, rt->world.threads - 1);
+        rt->world.threads--;
     }
     gm_world_forget_workers(rt);
     gm_world_fork_parent();
@@ -4960,7 +4953,7 @@ GM_PRIVATE void gm_world_leave(struct gm_runtime *rt, struct gm_thread *t, gomem
     gm_sync_lock(&w->lock); // waits out a stop: the signal finds us
     t->cache.hot.base = t->cache.hot.size = 0;
     t->stack_lo = t->stack_hi = 0;
-    if (gm_load_seq(&t->state) != GM_THREAD_STALE) gm_world_count_locked(rt, w->threads - 1); // V4
+    if (gm_load_seq(&t->state) != GM_THREAD_STALE) gm_store_rlx(&w->threads, w->threads - 1); // V4
     gm_store_seq(&t->state, (uint32_t)GM_THREAD_NONE);                                        // V4
     GOMEM_I_TLS = then;
     gm_sync_unlock(&w->lock);
@@ -5088,7 +5081,7 @@ GM_PRIVATE struct gm_thread *gm_world_attach(struct gm_runtime *rt) {
         gm_store_rlx(&t->own, false);
         t->cache.hot.ranks = 0;
         gm_store_seq(&t->state, (uint32_t)GM_THREAD_ATTACHING); // not stopped yet
-        gm_world_count_locked(rt, w->threads + 1);
+        gm_store_rlx(&w->threads, w->threads + 1);
         gm_world_warm(rt, &t->cache);
         GOMEM_I_TLS = &t->cache.hot; // from here on libc may call back
     }
