@@ -1284,6 +1284,8 @@ GM_PRIVATE uint64_t gm_os_now(void) { return gm_os_clock(CLOCK_MONOTONIC); }
 
 // Waits while *word is value, at most ns (0: for ever). Wakes spuriously.
 GM_PRIVATE void gm_os_wait(const uint32_t *word, uint32_t value, uint64_t ns) {
+    // ThreadSanitizer keeps a stop signal back until its next instrumented operation.
+    if (GM_TSAN && (!ns || ns > 1000000)) ns = 1000000;
     struct timespec ts = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
     int saved = errno;
     (void)GOMEM_SYSCALL(SYS_futex, word, GM_FUTEX_WAIT, value, ns ? &ts : NULL, NULL, 0);
@@ -3172,7 +3174,7 @@ GM_ALWAYS void gm_mark_push(struct gomem_marker *m, struct gm_view *v, uintptr_t
 }
 
 // Shades what a word points to.
-GM_ALWAYS void gm_mark_shade(struct gomem_marker *m, uintptr_t word, bool alone) {
+GM_NO_SANITIZE GM_ALWAYS void gm_mark_shade(struct gomem_marker *m, uintptr_t word, bool alone) {
     uint32_t desc = 0;
     uintptr_t object = gm_mark_reach(m, &m->view, word, alone, &desc);
     if (object) gm_mark_push(m, &m->view, object);
@@ -4710,9 +4712,9 @@ GM_PRIVATE void gm_world_stop(struct gm_runtime *rt, const struct gm_thread *me)
         gm_store_seq(&w->attention, attention); // V1
         (void)gm_world_running(w, me, attention, true);
         if (tries == GM_WITHDRAWALS) gm_world_name_late(rt, me);
-        if (gm_world_gather(w, me, attention, tries < GM_WITHDRAWALS ? GM_GATHER_NS : 0) ||
-            GM_BUG(31))
-            return;
+        // ThreadSanitizer keeps the signal from a thread that waits for a mutex: its holder must go on.
+        bool patient = tries < GM_WITHDRAWALS || GM_TSAN;
+        if (gm_world_gather(w, me, attention, patient ? GM_GATHER_NS : 0) || GM_BUG(31)) return;
         gm_world_start(rt); // V3
         (void)sched_yield();
     }
