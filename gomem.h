@@ -4712,7 +4712,7 @@ GM_PRIVATE void gm_world_stop(struct gm_runtime *rt, const struct gm_thread *me)
         gm_store_seq(&w->attention, attention); // V1
         (void)gm_world_running(w, me, attention, true);
         if (tries == GM_WITHDRAWALS) gm_world_name_late(rt, me);
-        // ThreadSanitizer keeps the signal from a thread that waits for a mutex: its holder must go on.
+        // ThreadSanitizer keeps it from a thread that waits for a mutex: the holder must go on.
         bool patient = tries < GM_WITHDRAWALS || GM_TSAN;
         if (gm_world_gather(w, me, attention, patient ? GM_GATHER_NS : 0) || GM_BUG(31)) return;
         gm_world_start(rt); // V3
