@@ -1453,9 +1453,8 @@ GM_ALWAYS uintptr_t gm_os_thread_pointer(void) {
 
 typedef void gm_handler(int signal, siginfo_t *info, void *context);
 
-// ThreadSanitizer runs handlers at calls that it intercepts. Installing this one past it was
-// tried: a
-// thread that stood inside its runtime held a lock there that the collector then waited for.
+// ThreadSanitizer runs handlers at calls that it intercepts. Installing this one past it was tried:
+// a thread that stood inside its runtime held a lock there that the collector then waited for.
 GM_PRIVATE bool gm_os_handle(int signal, gm_handler *handler) {
     struct sigaction action;
     memset(&action, 0, sizeof action);
@@ -2290,6 +2289,7 @@ GM_ALWAYS uint64_t *gm_span_cached(const struct gm_pages *p, size_t page) {
 GM_INLINE uintptr_t gm_span_start(const struct gm_pages *p, const struct gm_span *s) {
     return gm_pages_address(p, s->page);
 }
+// Bytes that an object of s may use.
 GM_INLINE size_t gm_span_slot_size(const struct gm_span *s) {
     return s->class ? gm_sizes_table[s->class].size : s->size;
 }
@@ -2304,6 +2304,7 @@ GM_ALWAYS uint64_t gm_span_bit(const struct gm_pages *p, uintptr_t object) {
     return (uint64_t)1 << ((object - p->base) >> 4 & 63);
 }
 
+enum { GM_PIECE = 128 * 1024, GM_PIECE_PAGES = GM_PIECE / GM_PAGE }; // of a large object
 enum { GM_CLASS_24 = 3 }; // the one class above 8 bytes that is no multiple of 16
 
 // The lower half of a descriptor. Plain: a slot's bit is where its address says.
@@ -2364,11 +2365,6 @@ GM_INLINE uintptr_t gm_span_slot(const struct gm_pages *p, const struct gm_span 
     return gm_span_start(p, s) + (uintptr_t)index * (s->class ? gm_sizes_table[s->class].size : 0);
 }
 
-// Bytes that an object of s may use.
-GM_INLINE size_t gm_span_usable(const struct gm_span *s) {
-    return s->class ? gm_sizes_table[s->class].size : s->size;
-}
-
 // Clears the bits of a new manual span; colors are clear (N4).
 GM_PRIVATE void gm_span_clear_bits(const struct gm_pages *p, const struct gm_span *s) {
     gm_base_tsan_renew((uintptr_t)gm_span_bits(p, s->page), (size_t)s->pages * GM_MANUAL_BYTES);
@@ -2376,17 +2372,24 @@ GM_PRIVATE void gm_span_clear_bits(const struct gm_pages *p, const struct gm_spa
     if (s->kind == GM_MANUAL) memset(gm_span_bits(p, s->page), 0, (size_t)gm_span_words(s) * 8);
 }
 
+// Groups that hold a bit for each piece (128 KiB) of a large object of so many pages.
+GM_INLINE size_t gm_span_piece_groups(size_t pages) {
+    return (pages + 64 * GM_PIECE_PAGES - 1) / (64 * GM_PIECE_PAGES);
+}
+
+GM_PRIVATE void gm_span_clear_groups(struct gm_color *c, size_t n) {
+    for (size_t i = 0; i < n; i++) { // gomem_base may look at any time
+        gm_store_rlx(&c[i].alloc, (uint64_t)0);
+        gm_store_rlx(&c[i].mark, (uint64_t)0);
+        gm_store_rlx(&c[i].grey, (uint64_t)0);
+        gm_store_rlx(&c[i].freed, (uint64_t)0);
+    }
+}
+
 // Clears the colors of a span that is given up. (N4)
 GM_PRIVATE void gm_span_clear_colors(const struct gm_pages *p, const struct gm_span *s) {
-    size_t groups = s->class ? gm_span_groups(s) : ((size_t)s->pages / 16 + 63) / 64 + 1;
-    struct gm_color *c = gm_span_colors(p, s->page);
-    if (s->kind != GM_MANUAL)
-        for (size_t i = 0; i < groups; i++) { // gomem_base may look at any time
-            gm_store_rlx(&c[i].alloc, (uint64_t)0);
-            gm_store_rlx(&c[i].mark, (uint64_t)0);
-            gm_store_rlx(&c[i].grey, (uint64_t)0);
-            gm_store_rlx(&c[i].freed, (uint64_t)0);
-        }
+    size_t groups = s->class ? gm_span_groups(s) : gm_span_piece_groups(s->pages);
+    if (s->kind != GM_MANUAL) gm_span_clear_groups(gm_span_colors(p, s->page), groups);
     else if (GOMEM_I_CHECK) memset(gm_span_cached(p, s->page), 0, (size_t)gm_span_words(s) * 8);
 }
 
@@ -2502,9 +2505,9 @@ GM_PRIVATE bool gm_heap_resize(struct gm_heap *h, struct gm_span *s, size_t size
     s->pages = (uint32_t)n;
     s->size = size;
     if (s->kind != GM_MANUAL) { // bits of the pieces that are new, or gone (N4)
-        size_t from = (GM_MIN(old, n) + 15) / 16, to = (GM_MAX(old, n) + 15) / 16;
-        struct gm_color *c = gm_span_colors(p, s->page);
-        for (size_t i = (from + 63) / 64; i < (to + 63) / 64; i++) memset(&c[i], 0, sizeof c[i]);
+        size_t from = gm_span_piece_groups(GM_MIN(old, n)),
+               to = gm_span_piece_groups(GM_MAX(old, n));
+        gm_span_clear_groups(gm_span_colors(p, s->page) + from, to - from);
     }
     if (n <= old) return true;
     gm_heap_publish(h, s);
@@ -2941,12 +2944,7 @@ GM_PRIVATE void gm_pacer_set(struct gm_pacer *p, size_t live, size_t roots) {
  *             A lookup touches the descriptor and one line of colors, and no product or quotient is
  *             waited for; the span's record is read for typed objects only.
  */
-enum {
-    GM_MARK_STACK = 8192,
-    GM_PIECE = 128 * 1024,
-    GM_PIECE_PAGES = GM_PIECE / GM_PAGE,
-    GM_READ = 64 * 1024
-};
+enum { GM_MARK_STACK = 8192, GM_READ = 64 * 1024 };
 enum { GM_JOB_BOTH = 1, GM_JOB_FOREIGN = 2 }; // look words up as w and w - 1; may not be readable
 
 struct gm_job {      // a range of roots
@@ -3075,7 +3073,7 @@ GM_NOINLINE GM_PRIVATE uint64_t gm_mark_settle(struct gm_color *c, uint64_t bits
     return (uint64_t)gm_base_popcount(bits & ~gm_or_rlx(&c->mark, bits)) * size;
 }
 
-GM_PRIVATE void gm_mark_settle_view(struct gm_view *v) {
+GM_ALWAYS void gm_mark_settle_view(struct gm_view *v) {
     v->bytes += gm_mark_settle(v->late, v->late_bits, v->late_size);
     v->late = NULL;
     v->late_bits = 0;
@@ -3159,9 +3157,7 @@ GM_ALWAYS uintptr_t gm_mark_reach(struct gomem_marker *m, struct gm_view *v, uin
 
 // v, which may be a copy in registers, with half of the stack spilled.
 GM_ALWAYS void gm_mark_make_room(struct gomem_marker *m, struct gm_view *v) {
-    v->bytes += gm_mark_settle(v->late, v->late_bits, v->late_size);
-    v->late = NULL;
-    v->late_bits = 0;
+    gm_mark_settle_view(v);
     m->view.top = v->top;
     gm_mark_spill(m);
     v->top = m->view.top;
@@ -3222,9 +3218,7 @@ GM_NO_SANITIZE GM_ALWAYS void gm_mark_follow(struct gomem_marker *m, struct gm_v
         if (alone) v->bytes += size;
         if (GOMEM_I_UNLIKELY(desc & GM_TYPED)) {
             if ((desc & 7) == GM_TYPED) {
-                v->bytes += gm_mark_settle(v->late, v->late_bits, v->late_size);
-                v->late = NULL; // what it marks may spill the stack
-                v->late_bits = 0;
+                gm_mark_settle_view(v); // what it marks may spill the stack
                 m->view.top = v->top;
                 gm_mark_typed(m, gm_span_find(m->mark->pages, object), object, size);
                 v->top = m->view.top;
@@ -3631,7 +3625,7 @@ GM_PRIVATE bool gm_sweep_live(const struct gm_sweep *w, const struct gm_pages *p
  *             that allocates once of each class stays small. Objects come back from the depot in
  *             the order in which they were freed: with 32 KiB a class while there is one thread,
  *             more of them came by way of the spans, in the order of addresses: bench/json and
- *             bench/lines ran 3 % faster, but batches of 1000 took 1.6 times as long.
+ *             bench/lines ran 3 % faster, but batches of 1000 took 1.8 times as long.
  *
  *             a magazine of 5 with 3 objects, at 512:  | - … - | NULL | a | b | c | - | - |
  *                                                                             ^ top
@@ -4408,7 +4402,6 @@ struct gm_gc {                              // room gc
     pthread_t threads[GM_WORKERS], background_thread;
     uint32_t thread_count; // of threads[]
     uint64_t last;         // ns of the last cycle's end, monotonic. atomic: rlx
-    uint64_t idle_cycles;  //
 };
 #endif
 
@@ -5136,8 +5129,8 @@ GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
  *             saved all registers, vectors among them, on the stack above it. Thread-local storage
  *             is found through the thread's own vector of modules, so blocks of libraries opened
  *             later are found too. Static blocks of libraries opened late are in no vector: other
- *             threads have theirs in their stacks' mapping, and the main thread's surroundings of
- *             the thread pointer are read.
+ *             threads have theirs in their stacks' mapping; for the main thread, while the vector
+ *             does not know a module, what lies below the blocks that it knows is read too.
  */
 GM_PRIVATE bool gm_roots_add_area(struct gm_meta *meta, struct gm_areas *a, uintptr_t start,
                                   uintptr_t end, uintptr_t extra) {
@@ -6748,7 +6741,7 @@ GOMEM_DEF size_t gomem_usable_size(const void *p) {
     const struct gm_runtime *rt = &gm_runtime;
     if (!p || gm_load_acq(&rt->world.life) != GM_LIFE_READY) return 0; // pairs with init
     const struct gm_span *s = gm_span_find(&rt->engine.heap.pages, (uintptr_t)p);
-    return s ? gm_span_usable(s) : 0;
+    return s ? gm_span_slot_size(s) : 0;
 }
 
 #if GOMEM_I_COLLECTOR
@@ -7153,7 +7146,7 @@ GM_PRIVATE bool gm_alloc_each_group(struct gm_runtime *rt, const struct gm_type_
     }
     if (!type || (s->kind == GM_TYPED && gm_types_shape(&rt->engine.types, s->shape)->type == type))
         *n = gm_alloc_live(rt, s, *group, objects);
-    *size = gm_span_usable(s);
+    *size = gm_span_slot_size(s);
     if (++*group < (s->class ? s->pages * 8 : 1)) return true;
     *page += GM_MAX(s->pages, 1u);
     *group = 0;
