@@ -501,17 +501,26 @@ GOMEM_I_INLINE unsigned gomem_i_class(size_t size, size_t align) {
     return gomem_i_class128[(size - 1024 + 127) >> 7];
 }
 
+// Where the top of the loaded magazine stands. Addressed by one register where the class is not a
+// constant: then the processor forwards the last store at once (a pair of malloc and free of unknown
+// size: 9.3 -> 5.4 ns; with base and index it waits for the store buffer).
+GOMEM_I_INLINE void ***gomem_i_top(gomem_i_cache *t, unsigned c) {
+    void ***top = &t->top[c];
+    if (!__builtin_constant_p(c)) __asm__("" : "+r"(top));
+    return top;
+}
+
 // Manual allocation: pop the loaded magazine. Slot 0 below its objects is NULL, so the test for an
 // empty magazine is the test of the value.
 GOMEM_I_INLINE void *gomem_i_take(size_t size, size_t align) {
     unsigned c = gomem_i_class(size, align);
     if (GOMEM_I_CHECK || GOMEM_I_UNLIKELY(!c)) return gomem_i_malloc_slow(size, align);
-    gomem_i_cache *t = GOMEM_I_TLS;
-    void **top = t->top[c];
+    void ***at = gomem_i_top(GOMEM_I_TLS, c);
+    void **top = *at;
     void *p = __atomic_load_n(top, __ATOMIC_RELAXED);
     if (GOMEM_I_UNLIKELY(!p)) return gomem_i_malloc_slow(size, align);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    __atomic_store_n(&t->top[c], top - 1, __ATOMIC_RELAXED);
+    __atomic_store_n(at, top - 1, __ATOMIC_RELAXED);
     return p;
 }
 
@@ -6497,12 +6506,12 @@ GOMEM_DEF void gomem_free(void *p) {
         uint64_t within = ((uint64_t)(desc >> 12) << GM_PAGE_SHIFT) + offset % GM_PAGE;
         const struct gm_class *k = &gm_sizes_table[class];
         uint64_t product = within * k->magic; // Z1: {index, less than magic at the start of a slot}
-        void **top = t->top[class];
+        void ***at = gomem_i_top(t, class), **top = *at;
         if (GOMEM_I_LIKELY((desc & 15) == GM_MANUAL && (uint32_t)product < k->magic &&
                            product >> 32 < k->count && ((uintptr_t)(top + 1) & 511))) {
             gm_store_rlx(top + 1, p); // R8
             gm_signal_fence();
-            gm_store_rlx(&t->top[class], top + 1);
+            gm_store_rlx(at, top + 1);
             return;
         }
     }
