@@ -237,7 +237,12 @@ enum {
     GOMEM_UNINIT = 4                                /* not zeroed; with GOMEM_NOSCAN only        */
 };
 enum { GOMEM_GC_OFF = -1 };                         /* for gc_percent                            */
-enum { GOMEM_GC_AUTO = 0, GOMEM_GC_STW = 3 };       /* for gomem_options.collector               */
+enum { /* for gomem_options.collector */
+    GOMEM_GC_AUTO = 0,    /* tracked where the kernel can, else stw */
+    GOMEM_GC_TRACKED = 1, /* concurrent: the kernel tells which pages were written */
+    GOMEM_GC_BARRIER = 2, /* concurrent: GOMEM_STORE and its family tell */
+    GOMEM_GC_STW = 3      /* all of the marking in one stop */
+};
 enum { GOMEM_EVENT_BEGIN = 1, GOMEM_EVENT_STOPPED, GOMEM_EVENT_RESUMED, GOMEM_EVENT_END };
 // clang-format on
 
@@ -458,6 +463,12 @@ GOMEM_I_VARIABLE GOMEM_I_THREAD gomem_i_cache *GOMEM_I_TLS GOMEM_I_TLS_MODEL;
 GOMEM_DEF void *gomem_i_malloc_slow(size_t size, size_t align);
 GOMEM_DEF void *gomem_i_overflow(void); // errno = ENOMEM, NULL
 #if GOMEM_I_COLLECTOR
+#if !defined(GOMEM_STATIC)
+GOMEM_I_VARIABLE uint32_t gomem_i_barrier; // a cycle marks that relies on GOMEM_STORE
+#else
+static uint32_t gomem_i_barrier;
+#endif
+GOMEM_DEF void gomem_i_shade(uintptr_t old, uintptr_t value);
 GOMEM_DEF void *gomem_i_new_slow(size_t size, size_t align, unsigned flags);
 GOMEM_DEF void *gomem_i_new_typed_slow(gomem_type *t, size_t size);
 #endif
@@ -502,8 +513,8 @@ GOMEM_I_INLINE unsigned gomem_i_class(size_t size, size_t align) {
 }
 
 // Where the top of the loaded magazine stands. Addressed by one register where the class is not a
-// constant: then the processor forwards the last store at once (a pair of malloc and free of unknown
-// size: 9.3 -> 5.4 ns; with base and index it waits for the store buffer).
+// constant: then the processor forwards the last store at once (a pair of malloc and free of
+// unknown size: 9.3 -> 5.4 ns; with base and index it waits for the store buffer).
 GOMEM_I_INLINE void ***gomem_i_top(gomem_i_cache *t, unsigned c) {
     void ***top = &t->top[c];
     if (!__builtin_constant_p(c)) __asm__("" : "+r"(top));
@@ -633,17 +644,32 @@ GOMEM_I_INLINE void *gomem_i_make_flex_typed(gomem_type *type, size_t size) {
                                             : gomem_i_overflow();
 }
 
+// What is overwritten and what is stored becomes grey before the store; what EXCHANGE and CAS
+// removed and stored, after it: until then it is on the stack.
+GOMEM_I_INLINE void gomem_i_before(volatile void *slot, uintptr_t value) {
+    if (GOMEM_I_UNLIKELY(__atomic_load_n(&gomem_i_barrier, __ATOMIC_RELAXED)))
+        gomem_i_shade(__atomic_load_n((volatile uintptr_t *)slot, __ATOMIC_RELAXED), value);
+}
+GOMEM_I_INLINE void gomem_i_after(uintptr_t old, uintptr_t value) {
+    if (GOMEM_I_UNLIKELY(__atomic_load_n(&gomem_i_barrier, __ATOMIC_RELAXED)))
+        gomem_i_shade(old, value);
+}
+
 GOMEM_I_INLINE void gomem_i_store(volatile void *slot, const volatile void *value) {
+    gomem_i_before(slot, (uintptr_t)value);
     __atomic_store_n((volatile gomem_i_word *)slot, (void *)(uintptr_t)value, __ATOMIC_RELAXED);
 }
 
 GOMEM_I_INLINE void gomem_i_store_atomic(volatile void *slot, const volatile void *value) {
+    gomem_i_before(slot, (uintptr_t)value);
     __atomic_store_n((volatile gomem_i_word *)slot, (void *)(uintptr_t)value, __ATOMIC_RELEASE);
 }
 
 GOMEM_I_INLINE void *gomem_i_exchange(volatile void *slot, const volatile void *value) {
-    return __atomic_exchange_n((volatile gomem_i_word *)slot, (void *)(uintptr_t)value,
-                               __ATOMIC_ACQ_REL);
+    void *old = __atomic_exchange_n((volatile gomem_i_word *)slot, (void *)(uintptr_t)value,
+                                    __ATOMIC_ACQ_REL);
+    gomem_i_after((uintptr_t)old, (uintptr_t)value);
+    return old;
 }
 
 GOMEM_I_INLINE bool gomem_i_cas(volatile void *slot, volatile void *expected,
@@ -652,7 +678,8 @@ GOMEM_I_INLINE bool gomem_i_cas(volatile void *slot, volatile void *expected,
     bool done = __atomic_compare_exchange_n((volatile gomem_i_word *)slot, &old,
                                             (void *)(uintptr_t)value, false, __ATOMIC_ACQ_REL,
                                             __ATOMIC_ACQUIRE);
-    if (!done) *(volatile gomem_i_word *)expected = old;
+    if (done) gomem_i_after((uintptr_t)old, (uintptr_t)value);
+    else *(volatile gomem_i_word *)expected = old;
     return done;
 }
 
@@ -819,8 +846,8 @@ GOMEM_I_INLINE void gomem_i_keep_alive(const volatile void *p) {
 // Keeps p's object alive up to here, whatever the optimiser does.
 #define GOMEM_KEEP_ALIVE(p) gomem_i_keep_alive(p)
 
-// *(slot) = (value) for slots of pointer type and uintptr_t: plain, since the collector stops all.
-// _ATOMIC releases; EXCHANGE returns the old value; CAS(slot, &expected, value): C11's strong one.
+// *(slot) = (value) for slots of pointer type and uintptr_t, telling a running collector that wants
+// to know (GOMEM_GC_BARRIER): then 10 to 30 ns while a cycle marks, else a load and a test. _ATOMIC releases; EXCHANGE returns the old value; CAS(slot, &expected, value): C11's strong one.
 #if defined(__cplusplus)
 template <class T> struct gomem_i_same { typedef T type; };
 template <class P> GOMEM_I_INLINE const volatile void *gomem_i_bits(P *value) { return value; }
@@ -828,16 +855,21 @@ template <class P>
 GOMEM_I_INLINE void gomem_i_put(P *volatile *slot, typename gomem_i_same<P>::type *value) {
     gomem_i_store((volatile void *)slot, (const volatile void *)value);
 }
-GOMEM_I_INLINE void gomem_i_put(volatile uintptr_t *slot, uintptr_t value) { *slot = value; }
+GOMEM_I_INLINE void gomem_i_put(volatile uintptr_t *slot, uintptr_t value) {
+    gomem_i_before(slot, value);
+    *slot = value;
+}
 template <class P>
 GOMEM_I_INLINE void gomem_i_put_atomic(P *volatile *slot, typename gomem_i_same<P>::type *value) {
     gomem_i_store_atomic((volatile void *)slot, (const volatile void *)value);
 }
 template <template <class> class A, class P>
 GOMEM_I_INLINE void gomem_i_put_atomic(A<P *> *slot, typename gomem_i_same<P>::type *value) {
+    gomem_i_before(slot, (uintptr_t)value);
     slot->store(value);
 }
 GOMEM_I_INLINE void gomem_i_put_atomic(volatile uintptr_t *slot, uintptr_t value) {
+    gomem_i_before(slot, value);
     __atomic_store_n(slot, value, __ATOMIC_RELEASE);
 }
 template <class P>
@@ -846,10 +878,14 @@ GOMEM_I_INLINE P *gomem_i_swap(P *volatile *slot, typename gomem_i_same<P>::type
 }
 template <template <class> class A, class P>
 GOMEM_I_INLINE P *gomem_i_swap(A<P *> *slot, typename gomem_i_same<P>::type *value) {
-    return slot->exchange(value);
+    P *old = slot->exchange(value);
+    gomem_i_after((uintptr_t)old, (uintptr_t)value);
+    return old;
 }
 GOMEM_I_INLINE uintptr_t gomem_i_swap(volatile uintptr_t *slot, uintptr_t value) {
-    return __atomic_exchange_n(slot, value, __ATOMIC_ACQ_REL);
+    uintptr_t old = __atomic_exchange_n(slot, value, __ATOMIC_ACQ_REL);
+    gomem_i_after(old, value);
+    return old;
 }
 template <class P>
 GOMEM_I_INLINE bool gomem_i_swap_if(P *volatile *slot, P **expected,
@@ -860,12 +896,16 @@ GOMEM_I_INLINE bool gomem_i_swap_if(P *volatile *slot, P **expected,
 template <template <class> class A, class P>
 GOMEM_I_INLINE bool gomem_i_swap_if(A<P *> *slot, P **expected,
                                     typename gomem_i_same<P>::type *value) {
-    return slot->compare_exchange_strong(*expected, value);
+    bool done = slot->compare_exchange_strong(*expected, value);
+    if (done) gomem_i_after((uintptr_t)*expected, (uintptr_t)value);
+    return done;
 }
 GOMEM_I_INLINE bool gomem_i_swap_if(volatile uintptr_t *slot, uintptr_t *expected,
                                     uintptr_t value) {
-    return __atomic_compare_exchange_n(slot, expected, value, false, __ATOMIC_ACQ_REL,
-                                       __ATOMIC_ACQUIRE);
+    bool done = __atomic_compare_exchange_n(slot, expected, value, false, __ATOMIC_ACQ_REL,
+                                            __ATOMIC_ACQUIRE);
+    if (done) gomem_i_after(*expected, value);
+    return done;
 }
 #define GOMEM_STORE(slot, value)         gomem_i_put((slot), (value))
 #define GOMEM_STORE_ATOMIC(slot, value)  gomem_i_put_atomic((slot), (value))
@@ -873,17 +913,23 @@ GOMEM_I_INLINE bool gomem_i_swap_if(volatile uintptr_t *slot, uintptr_t *expecte
 #define GOMEM_CAS(slot, expected, value) gomem_i_swap_if((slot), (expected), (value))
 #else
 GOMEM_I_INLINE void gomem_i_store_word(volatile void *slot, uintptr_t value) {
+    gomem_i_before(slot, value);
     *(volatile uintptr_t *)slot = value;
 }
 GOMEM_I_INLINE void gomem_i_store_word_atomic(volatile void *slot, uintptr_t value) {
+    gomem_i_before(slot, value);
     __atomic_store_n((volatile uintptr_t *)slot, value, __ATOMIC_RELEASE);
 }
 GOMEM_I_INLINE uintptr_t gomem_i_exchange_word(volatile void *slot, uintptr_t value) {
-    return __atomic_exchange_n((volatile uintptr_t *)slot, value, __ATOMIC_ACQ_REL);
+    uintptr_t old = __atomic_exchange_n((volatile uintptr_t *)slot, value, __ATOMIC_ACQ_REL);
+    gomem_i_after(old, value);
+    return old;
 }
 GOMEM_I_INLINE bool gomem_i_cas_word(volatile void *slot, uintptr_t *expected, uintptr_t value) {
-    return __atomic_compare_exchange_n((volatile uintptr_t *)slot, expected, value, false,
-                                       __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+    bool done = __atomic_compare_exchange_n((volatile uintptr_t *)slot, expected, value, false,
+                                            __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+    if (done) gomem_i_after(*expected, value);
+    return done;
 }
 GOMEM_I_INLINE bool gomem_i_never(uintptr_t a, uintptr_t b) { return a != b; }
 // The branch that is never taken lets the compiler check the types of slot and value.
@@ -909,6 +955,7 @@ GOMEM_I_INLINE bool gomem_i_never(uintptr_t a, uintptr_t b) { return a != b; }
 #define GOMEM_IMPLEMENTATION_DONE
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <link.h>
 #include <pthread.h>
@@ -990,6 +1037,7 @@ GOMEM_I_INLINE bool gomem_i_never(uintptr_t a, uintptr_t b) { return a != b; }
 #define gm_sub_acqrel(p, v)  __atomic_fetch_sub((p), (v), __ATOMIC_ACQ_REL)
 #define gm_or_rlx(p, v)      __atomic_fetch_or((p), (v), __ATOMIC_RELAXED)
 #define gm_or_acqrel(p, v)   __atomic_fetch_or((p), (v), __ATOMIC_ACQ_REL)
+#define gm_and_acqrel(p, v)  __atomic_fetch_and((p), (v), __ATOMIC_ACQ_REL)
 #define gm_and_rlx(p, v)     __atomic_fetch_and((p), (v), __ATOMIC_RELAXED)
 #define gm_swap_rlx(p, v)    __atomic_exchange_n((p), (v), __ATOMIC_RELAXED)
 #define gm_swap_acqrel(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL)
@@ -1182,6 +1230,7 @@ enum { GM_WORD = sizeof(void *) };
 
 extern void *gm_libc_mremap(void *, size_t, size_t, int, ...) __asm__("mremap");
 extern long gm_libc_syscall(long, ...) __asm__("syscall");
+extern int gm_libc_ioctl(int, unsigned long, ...) __asm__("ioctl");
 extern int gm_libc_getattr(pthread_t, pthread_attr_t *) __asm__("pthread_getattr_np");
 extern char *gm_libc_getenv(const char *) __asm__("secure_getenv");
 extern int gm_libc_madvise(void *, size_t, int) __asm__("madvise");
@@ -1205,6 +1254,9 @@ extern int gm_libc_attr_getstack(const pthread_attr_t *, void **,
 #endif
 #if !defined(GOMEM_MADVISE)
 #define GOMEM_MADVISE(addr, size, advice) gm_libc_madvise((addr), (size), (advice))
+#endif
+#if !defined(GOMEM_IOCTL)
+#define GOMEM_IOCTL(fd, request, arg) gm_libc_ioctl((fd), (request), (arg))
 #endif
 #if !defined(GOMEM_SYSCALL)
 #define GOMEM_SYSCALL(...) gm_libc_syscall(__VA_ARGS__)
@@ -1282,6 +1334,94 @@ GM_PRIVATE void gm_os_populate(void *p, size_t size) {
 // Moves pages; the range they leave stays mapped and reads as zero.
 GM_PRIVATE bool gm_os_move(void *from, void *to, size_t size) {
     return GOMEM_MREMAP(from, size, size, GM_MREMAP_MOVE_KEEP, to) == to;
+}
+
+// ---- what the kernel knows of writes ----
+
+// By userfaultfd's asynchronous write protection and the pagemap. Definitions of Linux 6.7, which
+// older system headers lack.
+
+struct gm_uffd_api {
+    uint64_t api, features, ioctls; // UFFDIO_API
+};
+struct gm_uffd_range {
+    uint64_t start, length, mode, ioctls; // UFFDIO_REGISTER; UFFDIO_WRITEPROTECT without ioctls
+};
+struct gm_pagemap_scan {
+    uint64_t size, flags, start, end;           // PAGEMAP_SCAN
+    uint64_t walk_end, vec, vec_len, max_pages; // where it got; where ranges are put, how many
+    uint64_t inverted, mask, any_of, wanted;    // categories
+};
+struct gm_written {
+    uint64_t start, end, categories; // a range of written pages
+};
+enum {
+    GM_UFFD_API = 0xaa,
+    GM_UFFD_FEATURES = 1 << 0 | 1 << 13 |
+                       1 << 15, // write protection, unpopulated too, asynchronous
+    GM_UFFD_USER_MODE = 1,      // needs no privileges
+    GM_UFFD_MODE_WP = 2,
+    GM_PAGE_WRITTEN = 2,
+    GM_SCAN_REARM = 1, // PM_SCAN_WP_MATCHING
+    GM_SCAN_CHECK = 2  // PM_SCAN_CHECK_WPASYNC: an error, not "no pages", where tracking was lost
+};
+#define GM_IOCTL_API      0xc018aa3fu // _IOWR(0xaa, 0x3f, 24 bytes)
+#define GM_IOCTL_REGISTER 0xc020aa00u // _IOWR(0xaa, 0x00, 32 bytes)
+#define GM_IOCTL_PROTECT  0xc018aa06u // _IOWR(0xaa, 0x06, 24 bytes)
+#define GM_IOCTL_SCAN     0xc0606610u // _IOWR('f', 16, 96 bytes)
+_Static_assert(sizeof(struct gm_uffd_range) == 32 && sizeof(struct gm_pagemap_scan) == 96,
+               "the numbers of the calls hold the sizes");
+
+// Out of the way of programs that close or count small descriptors.
+GM_PRIVATE int gm_os_move_high(int fd) {
+    if (fd < 0) return fd;
+    int high = fcntl(fd, F_DUPFD_CLOEXEC, 1000);
+    if (high < 0) high = fcntl(fd, F_DUPFD_CLOEXEC, 100);
+    if (high < 0) return fd;
+    (void)close(fd);
+    return high;
+}
+
+// A descriptor that tracks writes to what is registered with it; -1: the kernel has none for us.
+GM_PRIVATE int gm_os_track_open(void) {
+    struct gm_uffd_api api = {GM_UFFD_API, GM_UFFD_FEATURES, 0};
+    int fd = (int)GOMEM_SYSCALL(SYS_userfaultfd,
+                                (long)(O_CLOEXEC | O_NONBLOCK | GM_UFFD_USER_MODE));
+    if (fd >= 0 && GOMEM_IOCTL(fd, GM_IOCTL_API, &api) != 0) {
+        (void)close(fd);
+        return -1;
+    }
+    return gm_os_move_high(fd);
+}
+
+GM_PRIVATE int gm_os_pagemap_open(void) {
+    return gm_os_move_high(open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+}
+
+GM_PRIVATE bool gm_os_track(int fd, uintptr_t from, uintptr_t to) {
+    struct gm_uffd_range range = {from, to - from, GM_UFFD_MODE_WP, 0};
+    return GOMEM_IOCTL(fd, GM_IOCTL_REGISTER, &range) == 0;
+}
+
+// The pages may be written without a fault again; they count as written.
+GM_PRIVATE bool gm_os_track_clear(int fd, uintptr_t from, uintptr_t to) {
+    struct gm_uffd_range range = {from, to - from, 0, 0};
+    return GOMEM_IOCTL(fd, GM_IOCTL_PROTECT, &range) == 0;
+}
+
+// Pages of [*from, to) that were written since they were last armed, as up to n ranges, and arms
+// these again if asked to; moves *from to where it got. No list: arms only. -1: tracking is lost.
+GM_PRIVATE long gm_os_track_scan(int pagemap, uintptr_t *from, uintptr_t to, bool rearm,
+                                 struct gm_written *list, size_t n) {
+    struct gm_pagemap_scan scan = {sizeof scan, GM_SCAN_CHECK | (rearm ? GM_SCAN_REARM : 0),
+                                   *from,       to,
+                                   0,           (uintptr_t)list,
+                                   n,           0,
+                                   0,           GM_PAGE_WRITTEN,
+                                   0,           GM_PAGE_WRITTEN};
+    long found = GOMEM_IOCTL(pagemap, GM_IOCTL_SCAN, &scan);
+    *from = (uintptr_t)scan.walk_end;
+    return found;
 }
 
 GM_PRIVATE uint64_t gm_os_clock(clockid_t clock) {
@@ -1636,7 +1776,9 @@ struct gm_shard {                        // atomic: rlx; owner: thread (the shar
 enum { GM_PAUSES = 256 };
 struct gm_stats {
     struct gm_shard shared;        // of threads without a record, sweepers and workers
-    uint64_t pause_ns[GM_PAUSES];  // ring by cycle. lock: gc
+    uint64_t pause_ns[GM_PAUSES];  // ring by cycle: its stops together. lock: gc
+    uint64_t stop_ns[GM_PAUSES];   // ring by stop. lock: gc
+    uint64_t stops;                // so far. lock: gc
     uint64_t pause_end[GM_PAUSES]; // ns since 1970. lock: gc
     uint64_t pause_total;          // ns. lock: gc
     uint64_t cycles, forced;       // lock: gc; read rlx
@@ -1644,7 +1786,8 @@ struct gm_stats {
     uint64_t gc_cpu_ns;            // processor time of all cycles
     uint64_t start_ns;             // monotonic time of init. const
     uint64_t stacks, globals;      // bytes scanned by the last cycle
-    uint64_t rounds;               // of the last cycle
+    uint64_t rounds, dirty;        // of the last cycle; written pages
+    uint64_t collector;            // of the last cycle
 };
 
 // A counter of the calling thread's own shard.
@@ -2421,6 +2564,7 @@ struct gm_heap {
     struct gm_lock lock;   // of the zones
     size_t retry;          // idle pages at which to look again after nothing was found. atomic: rlx
     size_t given;          // bytes given back so far. atomic: rlx
+    bool mixed;            // scanned kinds lie in zone 1 too. lock: heap; read rlx
 };
 
 enum {
@@ -2455,8 +2599,10 @@ GM_PRIVATE struct gm_span *gm_heap_take(struct gm_heap *h, unsigned kind, unsign
     gm_sync_lock(&h->lock);
     unsigned zone = gm_span_zone(kind);
     size_t page = gm_heap_pages_locked(h, zone, n, align, &clean);
-    if (page == SIZE_MAX)
-        page = gm_heap_pages_locked(h, !zone, n, align, &clean); // the last resort
+    if (page == SIZE_MAX) { // the last resort
+        page = gm_heap_pages_locked(h, !zone, n, align, &clean);
+        if (zone == GM_ZONE_SCAN && page != SIZE_MAX) gm_store_rlx(&h->mixed, true); // a snapshot
+    }
     gm_sync_unlock(&h->lock);
     if (page == SIZE_MAX) return NULL;
     struct gm_span *s = gm_span_at(p, page);
@@ -2898,7 +3044,9 @@ GM_COLD GM_PRIVATE void gm_guard_misuse(const struct gm_guard *g, const struct g
  * CALLS       base
  * INVARIANTS  A1  goal = live + (live + stacks + globals) x percent / 100, at least 4 MiB x percent
  *                 / 100
- *             A2  with a stopping collector the trigger is the goal
+ *             A2  with a stopping collector the trigger is the goal; with a concurrent one it is as
+ *                 far below as was allocated while the last cycles ran, between 0.7 and 0.95 of
+ *                 the way from what lives
  * WHY         Go's formula: the cost of marking what lives, roots included, is paid from growth
  *             that is proportional to it, so collection takes a fixed share of the time whatever
  *             the heap's size.
@@ -2908,6 +3056,7 @@ struct gm_pacer {
     size_t live;          // bytes that the last cycle marked. atomic: rlx
     size_t roots;         // bytes of stacks and globals that it scanned
     size_t goal, trigger; // bytes of heap. atomic: rlx
+    size_t runway;        // bytes allocated while a cycle runs, smoothed; 0: it stops the world
 };
 #define GM_PACER_LEAST (4 * GM_MIB)
 
@@ -2919,12 +3068,26 @@ GM_PRIVATE size_t gm_pacer_goal(size_t live, size_t roots, int percent) {
     return GM_MAX(live + (size_t)growth, least);
 }
 
+// Where a cycle begins that is to end at the goal. (A2)
+GM_PRIVATE size_t gm_pacer_trigger(size_t live, size_t goal, size_t runway) {
+    if (!runway || goal <= live || goal == SIZE_MAX) return goal;
+    size_t way = goal - live, least = live + way / 10 * 7, most = live + way / 20 * 19;
+    return GM_MIN(GM_MAX(goal - GM_MIN(runway, way), least), most);
+}
+
+// A concurrent cycle has ended, in which `allocated` bytes were allocated.
+GM_PRIVATE void gm_pacer_learn(struct gm_pacer *p, size_t allocated) {
+    size_t now = allocated + allocated / 4 + GM_KIB;
+    p->runway = now >= p->runway ? now
+                                 : p->runway - (p->runway - now) / 4; // up at once, down slowly
+}
+
 GM_PRIVATE void gm_pacer_set(struct gm_pacer *p, size_t live, size_t roots) {
     size_t goal = gm_pacer_goal(live, roots, gm_load_rlx(&p->percent));
     gm_store_rlx(&p->live, live); // heuristics: a refill that reads an old value is one refill late
     p->roots = roots;
     gm_store_rlx(&p->goal, goal);
-    gm_store_rlx(&p->trigger, goal); // A2
+    gm_store_rlx(&p->trigger, gm_pacer_trigger(live, goal, p->runway));
 }
 
 /* ==========================================================================================
@@ -2967,11 +3130,15 @@ struct gm_mark {
     struct gm_types *types; // const
     uintptr_t mask;         // and-ed to each word
     uint64_t queue;         // {tag 32, page + 1 32}. atomic: acqrel
-    uint32_t state;         // {idle 16, workers 16}, or GM_MARK_DONE. atomic: acqrel
-    uint32_t next_job;      // atomic: rlx
-    struct gm_job *jobs;    // const while marking
-    size_t njobs, room;     //
-    bool full;              // a job had no room
+    uint64_t state;    // {phase 32, idle 16, workers 16}, or {phase, GM_MARK_DONE}. atomic: acqrel
+    uint64_t bytes;    // marked by workers that rest. atomic: rlx
+    uint64_t deadline; // ns at which the markers halt, 0: never. const in a phase
+    uint32_t next_job; // atomic: rlx
+    uint32_t halt;     // markers make grey what they hold, and rest. atomic: rlx
+    uint32_t on;       // a cycle marks: what is allocated is black (R1). stw; read in sections
+    struct gm_job *jobs; // const while marking
+    size_t njobs, room;  //
+    bool full;           // a job had no room
 };
 #define GM_MARK_DONE UINT32_MAX
 
@@ -2992,7 +3159,9 @@ struct gomem_marker {     // owner: worker
     struct gm_view view;  //
     struct gm_mark *mark; //
     char *buffer;         // GM_READ bytes for foreign ranges
-    bool alone;           // no other worker: bits need no atomics
+    uint32_t phase;       // of mark.state that it has joined
+    uint64_t until;       // ns at which it leaves, 0: when there is no work
+    bool alone;           // nobody else sets bits: they need no atomics
 };
 
 GM_PRIVATE bool gm_mark_init_marker(struct gomem_marker *m, struct gm_meta *meta) {
@@ -3014,6 +3183,7 @@ GM_PRIVATE void gm_mark_begin(struct gomem_marker *m, struct gm_mark *mark, bool
     m->view.colors = (struct gm_color *)(void *)p->color_area;
     m->view.stack = stack;
     m->mark = mark;
+    m->until = 0;
     m->alone = alone;
 }
 
@@ -3088,11 +3258,12 @@ GM_ALWAYS void gm_mark_settle_view(struct gm_view *v) {
     v->late_bits = 0;
 }
 
-// The stack is full, or others are idle: the oldest half becomes grey again, for anybody.
-GM_COLD GM_PRIVATE void gm_mark_spill(struct gomem_marker *m) {
+// The stack is full, or others are idle: the oldest half becomes grey again, for anybody. Or all of
+// it does: the marker halts.
+GM_COLD GM_PRIVATE void gm_mark_spill(struct gomem_marker *m, bool all) {
     struct gm_pages *p = m->mark->pages;
     struct gm_view *v = &m->view;
-    size_t n = (v->top + 1) / 2;
+    size_t n = all ? v->top : (v->top + 1) / 2;
     gm_mark_settle_view(v); // or it would undo what becomes grey here
     for (size_t i = 0; i < n; i++) {
         (void)gm_or_rlx(&gm_span_color(p, v->stack[i])->grey,
@@ -3165,16 +3336,24 @@ GM_ALWAYS uintptr_t gm_mark_reach(struct gomem_marker *m, struct gm_view *v, uin
 }
 
 // v, which may be a copy in registers, with half of the stack spilled.
-GM_ALWAYS void gm_mark_make_room(struct gomem_marker *m, struct gm_view *v) {
+GM_ALWAYS void gm_mark_make_room(struct gomem_marker *m, struct gm_view *v, bool all) {
     gm_mark_settle_view(v);
     m->view.top = v->top;
-    gm_mark_spill(m);
+    gm_mark_spill(m, all);
     v->top = m->view.top;
+}
+
+// Is it time for this marker to make grey what it holds? Asked after some dozens of objects.
+GM_PRIVATE bool gm_mark_halted(struct gomem_marker *m) {
+    struct gm_mark *mark = m->mark;
+    uint64_t now = (mark->deadline | m->until) ? gm_os_now() : 0;
+    if (mark->deadline && now >= mark->deadline) gm_store_rlx(&mark->halt, 1u); // advice
+    return gm_load_rlx(&mark->halt) || (m->until && now >= m->until);
 }
 
 GM_ALWAYS void gm_mark_push(struct gomem_marker *m, struct gm_view *v, uintptr_t object) {
     __builtin_prefetch((const void *)object);
-    if (GOMEM_I_UNLIKELY(v->top == GM_MARK_STACK)) gm_mark_make_room(m, v);
+    if (GOMEM_I_UNLIKELY(v->top == GM_MARK_STACK)) gm_mark_make_room(m, v, false);
     v->stack[v->top++] = object;
 }
 
@@ -3261,8 +3440,9 @@ GM_NO_SANITIZE GM_ALWAYS void gm_mark_drain_as(struct gomem_marker *m, bool alon
         gm_mark_follow(m, &v, v.stack[--v.top], alone);
         if (alone || --until_share) continue;
         until_share = 64;
-        if (v.top > 1 && gm_load_rlx(&m->mark->state) >> 16)
-            gm_mark_make_room(m, &v); // one is idle
+        bool halted = gm_mark_halted(m);
+        if (halted || (v.top > 1 && (uint32_t)gm_load_rlx(&m->mark->state) >> 16)) // one is idle
+            gm_mark_make_room(m, &v, halted);
     }
     m->view.top = 0;
     m->view.bytes += v.bytes + gm_mark_settle(v.late, v.late_bits, v.late_size);
@@ -3294,9 +3474,35 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_take_large(struct gomem_marker *m, struct
     if (n == 4) gm_mark_enqueue(m->mark, s);
     for (size_t i = 0; i < n; i++) {
         size_t at = claimed[i] * GM_PIECE;
+        if (i && gm_mark_halted(m)) {
+            (void)gm_or_rlx(&c[claimed[i] / 64].grey, (uint64_t)1 << claimed[i] % 64);
+            gm_mark_enqueue(m->mark, s); // M2
+            continue;
+        }
         gm_mark_words(m, start + at, GM_MIN(s->size - at, (size_t)GM_PIECE), m->alone);
         gm_mark_drain(m);
     }
+}
+
+// The barrier: what a word points to becomes grey, for anybody. In a section, while marking. The
+// mark comes first; nobody stops us before the span is queued (M2).
+GM_PRIVATE void gm_mark_shade_grey(struct gm_mark *mark, uintptr_t word) {
+    const struct gm_pages *p = mark->pages;
+    size_t offset = (word & mark->mask) - p->base;
+    if (offset >= p->size) return;
+    uint32_t desc = gm_pages_desc(p, offset >> GM_PAGE_SHIFT);
+    if (!GM_IN(GM_SET_COLLECTED, desc & 7)) return;
+    struct gm_span *s = gm_span_at(p, gm_pages_first(p, offset >> GM_PAGE_SHIFT, desc));
+    uintptr_t object = s->class ? p->base + gm_mark_start(offset, desc) : gm_span_start(p, s);
+    struct gm_color *c = gm_span_color(p, object);
+    uint64_t bit = gm_span_bit(p, object);
+    if (!(gm_load_rlx(&c->alloc) & ~gm_load_rlx(&c->freed) & ~gm_load_rlx(&c->mark) & bit)) return;
+    if (gm_or_acqrel(&c->mark, bit) & bit) return; // pairs with itself: one counts it
+    (void)gm_add_rlx(&mark->bytes, (uint64_t)gm_span_slot_size(s)); // a statistic
+    if (s->kind == GM_NOSCAN) return;
+    if (s->class) (void)gm_or_rlx(&c->grey, bit); // the queue's swap orders it
+    else gm_mark_grey_pieces(p, s);
+    gm_mark_enqueue(mark, s);
 }
 
 // Takes the grey slots of a span from the queue and scans them, in address order.
@@ -3310,12 +3516,81 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_take(struct gomem_marker *m, struct gm_sp
     for (unsigned i = 0; i < gm_span_groups(s); i++) {
         uint64_t grey = gm_load_rlx(&c[i].grey);
         if (grey) grey &= gm_and_rlx(&c[i].grey, ~grey); // exactly one worker gets each bit
+        if (grey && !m->alone && gm_mark_halted(m)) {
+            (void)gm_or_rlx(&c[i].grey, grey);
+            gm_mark_enqueue(m->mark, s); // M2
+            return;
+        }
         for (; grey; grey &= grey - 1) {
             gm_mark_push(m, &m->view, gm_span_object(m->mark->pages, s, i, gm_base_ctz(grey)));
             gm_mark_drain(m);
         }
     }
     gm_mark_drain(m);
+}
+
+// ---- written pages ----
+
+// The marked objects of a small span that reach into [from, to) become grey again. Nobody marks.
+GM_PRIVATE bool gm_mark_regrey_small(const struct gm_pages *p, const struct gm_span *s,
+                                     uintptr_t from, uintptr_t to) {
+    uintptr_t start = gm_span_start(p, s);
+    uint32_t first = gm_span_index(p, s, from);
+    if (first >= s->count) return false; // the tail
+    bool any = false, root = s->kind == GM_ROOT;
+    struct gm_color *c = gm_span_colors(p, s->page);
+    uint32_t at = (uint32_t)((GM_BUG(54) ? from : gm_span_slot(p, s, first)) - start) / 16;
+    uint32_t end = (uint32_t)(GM_MIN(to, start + (uintptr_t)s->pages * GM_PAGE) - start + 15) / 16;
+    for (unsigned i = at / 64; i * 64 < end; i++, at = i * 64) {
+        uint64_t reach = ~(uint64_t)0 << at % 64;
+        if (end - i * 64 < 64) reach &= ((uint64_t)1 << (end - i * 64)) - 1;
+        uint64_t bits = (root ? gm_load_rlx(&c[i].alloc) : gm_load_rlx(&c[i].mark)) & reach;
+        if (!bits) continue;
+        (void)gm_or_rlx(&c[i].grey, bits); // a barrier may or, too
+        any = true;
+    }
+    return any;
+}
+
+GM_PRIVATE bool gm_mark_regrey_large(const struct gm_pages *p, const struct gm_span *s,
+                                     uintptr_t from, uintptr_t to) {
+    struct gm_color *c = gm_span_colors(p, s->page);
+    if (!(gm_load_rlx(s->kind == GM_ROOT ? &c->alloc : &c->mark) & 1)) return false;
+    uintptr_t start = gm_span_start(p, s);
+    if (from >= start + s->size) return false;
+    size_t first = (from - start) / GM_PIECE;
+    size_t last = (GM_MIN(to, start + s->size) - 1 - start) / GM_PIECE;
+    if (s->kind == GM_TYPED) first = last = 0; // all of it
+    for (size_t i = first; i + GM_BUG(55) <= last; i++)
+        (void)gm_or_rlx(&c[i / 64].grey, (uint64_t)1 << i % 64); // a barrier may or, too
+    return true;
+}
+
+// What is marked on the pages [from, to) of the heap becomes grey again: they were written. The
+// markers rest: all that is black has been read, before the writes were asked for (C2).
+GM_PRIVATE void gm_mark_regrey(struct gm_mark *mark, uintptr_t from, uintptr_t to) {
+    struct gm_pages *p = mark->pages;
+    while (from < to) {
+        size_t page = (from - p->base) >> GM_PAGE_SHIFT;
+        uint32_t desc = gm_pages_desc(p, page);
+        uintptr_t next = gm_pages_address(p, page + 1);
+        if (GM_IN(GM_SET_SCANNED, desc & 7)) {
+            struct gm_span *s = gm_span_at(p, gm_pages_first(p, page, desc));
+            uintptr_t end = gm_span_start(p, s) + (uintptr_t)s->pages * GM_PAGE;
+            if (next < end) next = GM_MIN(end, GM_MAX(to, next));
+            bool any = s->class ? gm_mark_regrey_small(p, s, from, GM_MIN(next, to))
+                                : gm_mark_regrey_large(p, s, from, GM_MIN(next, to));
+            if (any) gm_mark_enqueue(mark, s);
+        }
+        from = next;
+    }
+}
+
+// What a marker has counted becomes everybody's.
+GM_PRIVATE void gm_mark_report(struct gomem_marker *m) {
+    if (!GM_BUG(27)) gm_mark_settle_view(&m->view);
+    (void)gm_add_rlx(&m->mark->bytes, m->view.bytes); // ordered by state
+    m->view.bytes = 0;
 }
 
 // ---- roots ----
@@ -3363,6 +3638,19 @@ GM_PRIVATE void gm_mark_foreign(struct gomem_marker *m, uintptr_t start, size_t 
     }
 }
 
+// Scans the stacks among the jobs at once and makes grey what they hold: the others may wait.
+GM_PRIVATE void gm_mark_stacks(struct gomem_marker *m) {
+    for (size_t i = 0; i < m->mark->njobs; i++) {
+        struct gm_job *job = &m->mark->jobs[i];
+        if (!(job->flags & GM_JOB_BOTH)) continue;
+        if (job->flags & GM_JOB_FOREIGN) gm_mark_foreign(m, job->start, job->size, job->flags);
+        else gm_mark_range(m, job->start, job->size, job->flags);
+        gm_mark_make_room(m, &m->view, true);
+        job->flags |= GM_JOB_FOREIGN; // once more, later: what it finds then is early
+    }
+    gm_mark_report(m);
+}
+
 GM_PRIVATE bool gm_mark_next_job(struct gomem_marker *m) {
     struct gm_mark *mark = m->mark;
     if (gm_load_rlx(&mark->next_job) >= mark->njobs) return false;
@@ -3377,21 +3665,22 @@ GM_PRIVATE bool gm_mark_next_job(struct gomem_marker *m) {
 
 // ---- termination ----
 
-// Waits for work; false: there is none left, for anybody (M3, M4).
+// Waits for work; false: there is none left, for anybody (M3, M4), or the markers halt.
 GM_PRIVATE bool gm_mark_rest(struct gomem_marker *m) {
     struct gm_mark *mark = m->mark;
-    uint32_t s = gm_add_acqrel(&mark->state, 1u << 16) +
-                 (1u << 16); // pairs with the cas below: our counters
+    gm_mark_report(m);
+    const uint64_t idle = (uint64_t)1 << 16;
+    uint64_t s = gm_add_acqrel(&mark->state, idle) + idle; // pairs with the cas below: our counters
     for (unsigned spins = 0;; spins++) {
-        if (s == GM_MARK_DONE) return false;
-        if (s >> 16 == (s & 0xffff)) {
+        if ((uint32_t)(s >> 32) != m->phase || (uint32_t)s == GM_MARK_DONE) return false;
+        if ((uint32_t)s >> 16 == (s & 0xffff)) {
             // pairs with the add above: the counters of all
-            if (gm_cas_acqrel(&mark->state, &s, GM_MARK_DONE)) return false;
+            if (gm_cas_acqrel(&mark->state, &s, s | GM_MARK_DONE)) return false;
             continue;
         }
-        if ((uint32_t)gm_load_acq(&mark->queue)) { // pairs with gm_mark_enqueue
-            uint32_t busy = s - (1u << 16);
-            if (gm_cas_acqrel(&mark->state, &s, busy)) return true; // pairs with the add above
+        bool work = (uint32_t)gm_load_acq(&mark->queue); // pairs with gm_mark_enqueue
+        if (work && !gm_load_rlx(&mark->halt)) {
+            if (gm_cas_acqrel(&mark->state, &s, s - idle)) return true; // pairs with the add above
             continue;
         }
         if (spins < 200) gm_os_pause();
@@ -3400,54 +3689,317 @@ GM_PRIVATE bool gm_mark_rest(struct gomem_marker *m) {
     }
 }
 
+// Opens a phase of marking with m as its first worker.
+GM_PRIVATE void gm_mark_open(struct gm_mark *mark, struct gomem_marker *m, uint64_t deadline) {
+    uint32_t phase = (uint32_t)(gm_load_rlx(&mark->state) >> 32) + 1;
+    gm_mark_begin(m, mark, false);
+    m->phase = phase;
+    mark->deadline = deadline;
+    gm_store_rlx(&mark->halt, 0u);
+    gm_store_rel(&mark->state, (uint64_t)phase << 32 | 1); // pairs with gm_mark_join
+}
+
 // Joins the marking; false: it is over.
-GM_PRIVATE bool gm_mark_join(struct gm_mark *mark) {
-    uint32_t s = gm_load_acq(
-        &mark->state); // pairs with the coordinator's store: jobs and colors are ready
-    while (s != GM_MARK_DONE)
-        if (gm_cas_acqrel(&mark->state, &s, s + 1)) return true; // pairs with gm_mark_rest
+GM_PRIVATE bool gm_mark_join(struct gm_mark *mark, struct gomem_marker *m) {
+    uint64_t s = gm_load_acq(&mark->state); // pairs with gm_mark_open: jobs and colors are ready
+    while ((uint32_t)s != GM_MARK_DONE)
+        if (gm_cas_acqrel(&mark->state, &s, s + 1)) { // pairs with gm_mark_rest
+            gm_mark_begin(m, mark, false);
+            m->phase = (uint32_t)(s >> 32);
+            return true;
+        }
     return false;
 }
 
-// Marks until nothing is grey. The caller has joined.
+// A marker that has made grey what it held goes.
+GM_PRIVATE void gm_mark_leave(struct gomem_marker *m) {
+    uint64_t s = gm_load_rlx(&m->mark->state);
+    gm_mark_report(m);
+    bool left = false;
+    while (!left) left = gm_cas_acqrel(&m->mark->state, &s, s - 1); // pairs with gm_mark_rest
+}
+
+// Marks for some time, for the cycle that the caller's allocations need.
+GM_PRIVATE void gm_mark_assist(struct gomem_marker *m, uint64_t until) {
+    struct gm_span *s;
+    m->until = until;
+    while (!gm_mark_halted(m) && gm_mark_next_job(m)) {}
+    while (!gm_mark_halted(m) && (s = gm_mark_pop(m->mark)) != NULL) gm_mark_take(m, s);
+    gm_mark_leave(m);
+}
+
+// Marks until nothing is grey, or the markers halt. The caller has joined, or is alone.
 GM_PRIVATE void gm_mark_work(struct gomem_marker *m) {
+    struct gm_mark *mark = m->mark;
     do {
         struct gm_span *s;
-        while (gm_mark_next_job(m)) {}
-        while ((s = gm_mark_pop(m->mark)) != NULL) gm_mark_take(m, s);
-        if (!GM_BUG(27)) gm_mark_settle_view(&m->view);
-    } while (m->alone ? (uint32_t)gm_load_rlx(&m->mark->queue) != 0 : gm_mark_rest(m));
+        while ((m->alone || !gm_mark_halted(m)) && gm_mark_next_job(m)) {}
+        while ((m->alone || !gm_mark_halted(m)) && (s = gm_mark_pop(mark)) != NULL)
+            gm_mark_take(m, s);
+    } while (m->alone ? (uint32_t)gm_load_rlx(&mark->queue) != 0 : gm_mark_rest(m));
+    if (m->alone) gm_mark_report(m);
 }
 
 /* ==========================================================================================
- * >>writes   what was written while marking: the stop source                       floor 4
+ * >>writes   what was written while marking: kernel, barrier, stop                 floor 4
  * ==========================================================================================
- * OWNS        struct gm_writes
- * CALLS       base
- * INVARIANTS  W1  while armed nobody writes: the source reports 0 pages because there are none
- * WHY         The collector asks three questions of any source: arm, collect, disarm. Here the
- *             answer to the second is a theorem, and the assertion is its proof: the world stays
- *             stopped between the first and the third.
+ * OWNS        struct gm_writes: the descriptors, what is registered, which pages are open
+ * CALLS       base os pages mark
+ * ORDER       open: a bit is set after its pages were cleared, and unset before they are armed. It
+ *             is advice: a wrong one costs a fault a page
+ * INVARIANTS  W1  the stop source: nobody writes between arm and the end of marking
+ *             W2  the kernel's: a page that is not armed counts as written; what is registered is a
+ *                 prefix of the heap, and scanned kinds lie in it, or the source is refused
+ *             W3  any failure means that everything was written: what is marked becomes grey
+ *             W4  collecting in the finish stop does not arm, so giving up loses nothing
+ *             W5  the descriptors are used only by the process that opened them: a child that
+ *                 collects through its parent's would take the parent's written pages away
+ * WHY         The collector asks three questions of any source: arm, collect, disarm. The kernel's
+ *             needs no barrier in the program: writing to an armed page costs 0.8 us once, arming
+ *             or looking through 1 GiB 0.45 ms. A call covers 16 MiB at most, and outside of stops
+ *             the collector sleeps between calls: arming 2 GiB in one made another thread's mmap
+ *             wait for 22 ms. Pages that are taken for new objects are cleared 64 KiB at a time
+ *             (1.2 us for 16 pages), before the program's writes would fault one by one.
+ *             Disarming is left to the next writes: clearing everything would take longer.
  */
+enum {
+    GM_WRITES_UNIT = 16 * 1024 * 1024,
+    GM_WRITES_LIST = 512,      // ranges a call reports
+    GM_WRITES_OPEN = 64 * 1024 // bytes that are cleared ahead
+};
+#define GM_WRITES_LEAST ((size_t)64 << 30) // bytes of heap to register at least
+
 struct gm_writes {
-    uint32_t epoch; // of the stop in which it was armed, 0: not armed. owner: coordinator
+    int collector;           // GOMEM_GC_TRACKED, _BARRIER or _STW. const once ready
+    int uffd, pagemap;       // -1: none. lock: gc
+    uint32_t process;        // that opened them (W5). lock: gc
+    uint32_t failed;         // tracking was lost in this cycle (W3). lock: gc
+    uintptr_t registered;    // end of what is registered. lock: gc
+    uintptr_t armed;         // end of what the cycle armed. atomic: rlx
+    uint64_t *open;          // a bit per 64 KiB: cleared since it was armed. atomic: rlx
+    struct gm_written *list; // of GM_WRITES_LIST ranges, private and touched. lock: gc
+    bool ready;              // the choice is made. lock: gc
 };
 
-GM_PRIVATE const char *gm_writes_name(void) { return "stw"; }
-
-GM_PRIVATE void gm_writes_arm_stopped(struct gm_writes *w, uint32_t epoch) {
-    gm_assert(!w->epoch && epoch);
-    w->epoch = epoch;
+GM_PRIVATE const char *gm_writes_name(int collector) {
+    return collector == GOMEM_GC_TRACKED   ? "tracked"
+           : collector == GOMEM_GC_BARRIER ? "barrier"
+                                           : "stw";
 }
 
-// Pages written since arm.
-GM_PRIVATE size_t gm_writes_collect_stopped(const struct gm_writes *w, uint32_t epoch) {
-    gm_assert(w->epoch == epoch); // W1
-    (void)w, (void)epoch;
-    return 0;
+GM_PRIVATE void gm_writes_close(struct gm_writes *w) {
+    if (w->uffd >= 0) (void)close(w->uffd);
+    if (w->pagemap >= 0) (void)close(w->pagemap);
+    w->uffd = w->pagemap = -1;
+    w->registered = 0;
+    gm_store_rlx(&w->armed, (uintptr_t)0); // advice
 }
 
-GM_PRIVATE void gm_writes_disarm_stopped(struct gm_writes *w) { w->epoch = 0; }
+// Opens the descriptors of this process. False: the kernel refuses.
+GM_PRIVATE bool gm_writes_open(struct gm_writes *w) {
+    uint32_t process = (uint32_t)getpid();
+    if (w->uffd >= 0 && w->process == process) return true;
+    gm_writes_close(w); // W5
+    w->uffd = gm_os_track_open();
+    w->pagemap = w->uffd < 0 ? -1 : gm_os_pagemap_open();
+    w->process = process;
+    if (w->pagemap >= 0) return true;
+    gm_writes_close(w);
+    return false;
+}
+
+// Written pages of [from, to) that the kernel reports, as bits; all ones: an error.
+GM_PRIVATE uint32_t gm_writes_probe(const struct gm_writes *w, uintptr_t from, size_t page,
+                                    size_t n, bool rearm) {
+    struct gm_written list[4];
+    uintptr_t at = from, to = from + n * page;
+    uint32_t bits = 0;
+    while (at < to) {
+        long found = gm_os_track_scan(w->pagemap, &at, to, rearm, list, 2);
+        if (found < 0) return UINT32_MAX;
+        for (long i = 0; i < found; i++)
+            for (uint64_t a = list[i].start; a < list[i].end; a += page)
+                bits |= 1u << (a - from) / page;
+        if (!found) break;
+    }
+    return bits;
+}
+
+// Does this kernel behave as the collector needs? Each line is a fact that it relies on.
+GM_PRIVATE bool gm_writes_test_pages(const struct gm_writes *w, char *p, size_t page) {
+    uintptr_t at = (uintptr_t)p, from = at;
+    p[0] = p[page] = 1;
+    if (!gm_os_track(w->uffd, at, at + 16 * page)) return false;
+    if ((gm_writes_probe(w, at, page, 16, true) & 3) != 3) return false; // not armed: written
+    if (gm_writes_probe(w, at, page, 16, true)) return false;            // armed: clean, holes too
+    if (*(volatile char *)&p[2 * page] || gm_writes_probe(w, at, page, 16, true))
+        return false;                                                 // zero page
+    p[0] = p[2 * page] = p[4 * page] = p[6 * page] = p[8 * page] = 1; // more than a list holds
+    if (gm_writes_probe(w, at, page, 16, false) != 0x155) return false;
+    if (gm_writes_probe(w, at, page, 16, true) != 0x155) return false; // looking did not arm
+    if (!gm_os_track_clear(w->uffd, at + page, at + 2 * page)) return false;
+    if (gm_writes_probe(w, at, page, 16, true) != 2) return false; // cleared: written
+    if (!gm_os_discard(p + 4 * page, page)) return false;
+    if (!(gm_writes_probe(w, at, page, 16, true) & 16)) return false; // discarded: written
+    from = at;
+    p[5 * page] = 1;
+    if (gm_os_track_scan(w->pagemap, &from, at + 16 * page, true, NULL, 0) < 0) return false;
+    return gm_writes_probe(w, at, page, 16, true) == 0; // arming without a list
+}
+
+// The same with the descriptor closed: an error, not silence.
+GM_PRIVATE bool gm_writes_test(struct gm_writes *w, size_t page) {
+    struct gm_writes own = *w;
+    own.uffd = own.pagemap = -1;
+    if (!gm_writes_open(&own)) return false;
+    char *p = gm_os_reserve(16 * page, 0);
+    bool done = p &&
+                gm_os_protect((uintptr_t)p, (uintptr_t)p + 16 * page, PROT_READ | PROT_WRITE) &&
+                gm_writes_test_pages(&own, p, page);
+    if (done) {
+        (void)close(own.uffd);
+        own.uffd = -1;
+        done = gm_writes_probe(&own, (uintptr_t)p, page, 16, true) == UINT32_MAX;
+    }
+    gm_writes_close(&own);
+    gm_os_release(p, 16 * page);
+    return done;
+}
+
+// Chooses the source, once: what was asked for, or what the kernel can. False: it cannot do what
+// was asked for by name.
+GM_PRIVATE bool gm_writes_choose(struct gm_writes *w, struct gm_meta *meta,
+                                 const struct gm_pages *p, int wanted) {
+    if (w->ready) return true;
+    w->ready = true;
+    w->uffd = w->pagemap = -1;
+    w->registered = w->armed = 0;
+    w->collector = wanted == GOMEM_GC_BARRIER ? wanted : GOMEM_GC_STW;
+    if (wanted == GOMEM_GC_BARRIER || wanted == GOMEM_GC_STW) return true;
+    if (!w->list) w->list = gm_pages_meta(meta, GM_WRITES_LIST * sizeof *w->list);
+    if (!w->open) w->open = gm_pages_meta(meta, p->size / GM_WRITES_OPEN / 8);
+    bool can = w->list && w->open && gm_writes_test(w, p->os_page) && gm_writes_open(w);
+    if (can) w->collector = GOMEM_GC_TRACKED;
+    return can || wanted == GOMEM_GC_AUTO;
+}
+
+// The heap goes; the next one chooses again.
+GM_PRIVATE void gm_writes_reset(struct gm_writes *w, struct gm_meta *meta,
+                                const struct gm_pages *p) {
+    if (!w->ready) return;
+    gm_writes_close(w);
+    gm_pages_meta_free(meta, w->open, p->size / GM_WRITES_OPEN / 8);
+    w->open = NULL;
+    w->ready = false;
+}
+
+GM_PRIVATE uintptr_t gm_writes_end(const struct gm_pages *p) {
+    return p->base + (uintptr_t)gm_load_rlx(&p->zone[0].mapped) * GM_CHUNK; // a snapshot
+}
+
+// Registers what the heap has grown to, and much more. False: refused.
+GM_PRIVATE bool gm_writes_register(struct gm_writes *w, const struct gm_pages *p) {
+    uintptr_t end = gm_writes_end(p), to = end + GM_MIN(GM_WRITES_LEAST, p->size / 4);
+    to = GM_MIN(to, p->base + p->size -
+                        (uintptr_t)gm_load_rlx(&p->zone[1].mapped) * GM_CHUNK); // a snapshot
+    if (end <= w->registered) return true;
+    if (!gm_os_track(w->uffd, p->base, to)) return false;
+    w->registered = to;
+    return true;
+}
+
+GM_PRIVATE void gm_writes_close_bits(struct gm_writes *w, const struct gm_pages *p, uintptr_t from,
+                                     uintptr_t to) {
+    for (uintptr_t at = from; at < to; at += 64 * (uintptr_t)GM_WRITES_OPEN)
+        gm_store_rlx(&w->open[(at - p->base) / GM_WRITES_OPEN / 64], (uint64_t)0); // advice
+}
+
+// Arms all of the heap that scanned kinds lie in: from here on a page that is written is known, or
+// counts as written. Outside of stops and sections. False: not now.
+GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages *p) {
+    if (w->collector == GOMEM_GC_BARRIER) return true;
+    if (w->failed) gm_writes_close(w); // and set up anew
+    w->failed = 0;
+    if (!gm_writes_open(w) || !gm_writes_register(w, p)) {
+        gm_writes_close(w);
+        return false;
+    }
+    uintptr_t end = gm_writes_end(p);
+    for (uintptr_t at = p->base; at < end;) {
+        uintptr_t to = GM_MIN(end, at + GM_WRITES_UNIT), from = at;
+        gm_writes_close_bits(w, p, at, to);
+        if (gm_os_track_scan(w->pagemap, &from, to, true, NULL, 0) < 0) {
+            gm_writes_close(w);
+            return false;
+        }
+        at = to;
+        if (at < end) gm_os_wait(&gm_sync_quiet, 0, 20000);
+    }
+    gm_store_rlx(&w->armed, end); // advice
+    return true;
+}
+
+// W3
+GM_PRIVATE void gm_writes_fail(struct gm_writes *w, struct gm_mark *mark, uintptr_t from,
+                               uintptr_t to) {
+    w->failed = 1;
+    gm_mark_regrey(mark, from, to);
+}
+
+// Objects on the pages of [from, to) that were written become grey; returns how many pages.
+GM_PRIVATE size_t gm_writes_collect_unit(struct gm_writes *w, struct gm_mark *mark, uintptr_t from,
+                                         uintptr_t to, bool rearm) {
+    size_t pages = 0;
+    if (rearm) gm_writes_close_bits(w, mark->pages, from, to);
+    for (uintptr_t at = from; at < to;) {
+        long n = gm_os_track_scan(w->pagemap, &at, to, rearm, w->list, GM_WRITES_LIST);
+        if (n < 0) {
+            if (!GM_BUG(56)) gm_writes_fail(w, mark, from, to);
+            return pages + (to - from) / mark->pages->os_page;
+        }
+        for (long i = 0; i < n; i++) {
+            gm_mark_regrey(mark, (uintptr_t)w->list[i].start, (uintptr_t)w->list[i].end);
+            pages += (size_t)(w->list[i].end - w->list[i].start) / mark->pages->os_page;
+        }
+        if (!n) break;
+    }
+    return pages;
+}
+
+// All pages written since they were armed: what is marked on them becomes grey again. The markers
+// rest. In a stop nothing is armed again (W4). Returns how many pages; those that only new objects
+// lie on count too.
+GM_PRIVATE size_t gm_writes_collect(struct gm_writes *w, struct gm_mark *mark, bool stopped) {
+    const struct gm_pages *p = mark->pages;
+    uintptr_t end = gm_writes_end(p);
+    size_t pages = 0;
+    if (w->collector != GOMEM_GC_TRACKED) return 0;
+    if (end > w->registered || (w->process != (uint32_t)getpid() && !GM_BUG(57))) {
+        gm_writes_fail(w, mark, p->base, end);
+        return (end - p->base) / p->os_page;
+    }
+    for (uintptr_t at = p->base; at < end;) {
+        uintptr_t to = GM_MIN(end, at + GM_WRITES_UNIT);
+        pages += gm_writes_collect_unit(w, mark, at, to, !stopped || GM_BUG(53));
+        at = to;
+        if (at < end && !stopped) gm_os_wait(&gm_sync_quiet, 0, 20000);
+    }
+    return pages;
+}
+
+// The pages of a span that is being taken are about to be written: their protection is cleared
+// ahead, with their neighbours'. In a section.
+GM_PRIVATE void gm_writes_clear_ahead(struct gm_writes *w, const struct gm_pages *p, uintptr_t from,
+                                      uintptr_t to) {
+    uintptr_t armed = gm_load_rlx(&w->armed); // advice
+    from -= (from - p->base) % GM_WRITES_OPEN;
+    for (to = GM_MIN(to, armed); from < to; from += GM_WRITES_OPEN) {
+        uint64_t *word = &w->open[(from - p->base) / GM_WRITES_OPEN / 64];
+        uint64_t bit = (uint64_t)1 << (from - p->base) / GM_WRITES_OPEN % 64;
+        if (gm_load_rlx(word) & bit) continue;
+        if (gm_os_track_clear(w->uffd, from, from + GM_WRITES_OPEN)) (void)gm_or_rlx(word, bit);
+    }
+}
 #endif // GOMEM_I_COLLECTOR
 
 #if GOMEM_I_COLLECTOR
@@ -4042,14 +4594,18 @@ GM_PRIVATE void gm_cache_charge(struct gm_cache *t, size_t bytes) {
     t->charged = 0;
 }
 
-// Slots of group i that may be taken: never handed out, or freed by hand.
-GM_INLINE uint64_t gm_cache_free_slots(const struct gm_color *c) {
-    return ~gm_load_rlx(&c->alloc) | gm_load_rlx(&c->freed);
+// A cycle marks: what is handed out is black, and nothing shrinks (R1, R5). Changes in stops only.
+GM_ALWAYS bool gm_cache_marking(const struct gm_engine *e) { return gm_load_rlx(&e->mark.on); }
+
+// Slots of a group that may be taken: never handed out, or, outside of marking, freed by hand.
+GM_INLINE uint64_t gm_cache_free_slots(const struct gm_color *c, bool marking) {
+    return ~gm_load_rlx(&c->alloc) | (marking ? 0 : gm_load_rlx(&c->freed));
 }
 
 // Takes the slots `bits` of a group for a run (R1).
-GM_INLINE void gm_cache_hold(struct gm_span *s, struct gm_color *c, uint64_t bits) {
+GM_INLINE void gm_cache_hold(struct gm_span *s, struct gm_color *c, uint64_t bits, bool marking) {
     uint64_t alloc = gm_load_rlx(&c->alloc);
+    if (marking && !GM_BUG(40)) (void)gm_or_rlx(&c->mark, bits); // before alloc; markers or, too
     s->used += gm_base_popcount(bits & ~alloc);
     gm_store_rlx(&c->alloc, alloc | bits); // the owner alone writes it (R4)
     if (GOMEM_I_UNLIKELY(gm_load_rlx(&c->freed) & bits) && !GM_BUG(15))
@@ -4057,14 +4613,14 @@ GM_INLINE void gm_cache_hold(struct gm_span *s, struct gm_color *c, uint64_t bit
 }
 
 // Finds the next run of free slots of s, at most about 4 KiB: [*from, result). 0: there is none.
-GM_PRIVATE uintptr_t gm_cache_find_run(const struct gm_pages *p, struct gm_span *s,
-                                       uintptr_t *from) {
+GM_PRIVATE uintptr_t gm_cache_find_run(const struct gm_pages *p, struct gm_span *s, uintptr_t *from,
+                                       bool marking) {
     struct gm_color *c = gm_span_colors(p, s->page);
     uint32_t size = gm_sizes_table[s->class].size, all = (s->count * size + 15) / 16;
     uint32_t at = s->cursor, limit = 0, last = UINT32_MAX;
     for (unsigned i = at / 64; at < all; i++, at = i * 64) {
         uint64_t starts = gm_span_starts(s, i) & ~(uint64_t)0 << at % 64;
-        uint64_t free = starts & gm_cache_free_slots(&c[i]);
+        uint64_t free = starts & gm_cache_free_slots(&c[i], marking);
         if (last == UINT32_MAX) {
             if (!free) continue;
             at = i * 64 + gm_base_ctz(free);
@@ -4076,7 +4632,7 @@ GM_PRIVATE uintptr_t gm_cache_find_run(const struct gm_pages *p, struct gm_span 
         if (taken) free &= (taken & -taken) - 1;
         if (limit - i * 64 < 64) free &= ((uint64_t)1 << (limit - i * 64)) - 1;
         if (free) {
-            gm_cache_hold(s, &c[i], free);
+            gm_cache_hold(s, &c[i], free, marking);
             last = i * 64 + 63 - (uint32_t)__builtin_clzll(free);
         }
         if (taken || limit <= i * 64 + 64) break;
@@ -4093,7 +4649,7 @@ GM_PRIVATE uintptr_t gm_cache_find_run(const struct gm_pages *p, struct gm_span 
 // Takes a run from the owned span s, zeroes it, and makes it the thread's. False: s is used up.
 GM_PRIVATE bool gm_cache_take_run(struct gm_cache *t, gomem_i_run *run, struct gm_span *s) {
     const struct gm_pages *p = &t->engine->heap.pages;
-    uintptr_t start = 0, end = gm_cache_find_run(p, s, &start);
+    uintptr_t start = 0, end = gm_cache_find_run(p, s, &start, gm_cache_marking(t->engine));
     if (!end) return false;
     uint32_t size = gm_sizes_table[s->class].size, n = (uint32_t)(end - start) / size;
     uint32_t from = gm_span_index(p, s, start);
@@ -4115,7 +4671,7 @@ GM_PRIVATE void gm_cache_release_span(struct gm_cache *t, struct gm_central *c, 
     const struct gm_color *color = gm_span_colors(&e->heap.pages, s->page);
     bool room = s->used < s->count;
     gm_sweep_owned(&e->sweep, &e->heap.pages, &e->guard, &e->stats.shared, s); // R4
-    for (unsigned i = 0; !room && i < gm_span_groups(s); i++)
+    for (unsigned i = 0; !room && !gm_cache_marking(e) && i < gm_span_groups(s); i++)
         room = gm_load_rlx(&color[i].freed) != 0;
     s->cursor = 0;
     gm_store_rlx(&s->owner, 0u); // the central's lock publishes it
@@ -4155,6 +4711,10 @@ GM_PRIVATE struct gm_span *gm_cache_next_span(struct gm_cache *t, struct gm_cent
         else if (t->warm[c->class] < 4) t->warm[c->class]++;
     }
     gm_store_rlx(&s->owner, t->number); // R4: we popped it, or made it
+    if (GM_IN(GM_SET_SCANNED, s->kind)) {
+        uintptr_t start = gm_span_start(p, s);
+        gm_writes_clear_ahead(&e->writes, p, start, start + (uintptr_t)s->pages * GM_PAGE);
+    }
     return s;
 }
 
@@ -4178,7 +4738,8 @@ GM_PRIVATE bool gm_cache_refill_run(struct gm_cache *t, gomem_i_run *run, struct
     }
 }
 
-// Gives up a run: its held slots were never handed out.
+// Gives up a run: its held slots were never handed out. While marking they stay as they are: black
+// garbage for the next cycle (R5).
 GM_PRIVATE void gm_cache_release_run(struct gm_cache *t, gomem_i_run *run, struct gm_span **owned,
                                      struct gm_central *c) {
     struct gm_pages *p = &t->engine->heap.pages;
@@ -4186,7 +4747,8 @@ GM_PRIVATE void gm_cache_release_run(struct gm_cache *t, gomem_i_run *run, struc
     if (!s) return;
     gm_sweep_owned(&t->engine->sweep, p, &t->engine->guard, &t->engine->stats.shared, s);
     uint32_t size = gm_sizes_table[s->class].size, n = 0;
-    for (uintptr_t at = run->cursor; at && at < run->end; at += size, n++) {
+    bool marking = gm_cache_marking(t->engine) && !GM_BUG(41);
+    for (uintptr_t at = run->cursor; !marking && at && at < run->end; at += size, n++) {
         uint64_t *alloc = &gm_span_color(p, at)->alloc;
         if (!GM_BUG(34)) gm_store_rlx(alloc, gm_load_rlx(alloc) & ~gm_span_bit(p, at));
     }
@@ -4392,18 +4954,24 @@ struct gm_roots {                     // room roots
     struct gm_areas modules;          // {id, bytes} of thread-local storage. lock: gc
     uint64_t objects;                 // hash of the loader's list as of then. lock: gc
     bool incomplete;                  // no memory for one of them
+    bool running;                     // what is listed is read while threads run. lock: gc
     size_t stack_bytes, global_bytes; // of the last cycle
 };
 
-enum { GM_WORKERS = 16 };
-struct gm_gc {                              // room gc
-    struct gm_lock lock;                    // one cycle at a time
-    struct gomem_marker marker[GM_WORKERS]; // [0] is who runs the cycle. lock: gc
+enum { GM_WORKERS = 16, GM_ASSISTS = 16 };
+enum { GM_ASKED = 1, GM_ASKED_BY_TRIGGER = 2 };
+struct gm_gc {                                           // room gc
+    struct gm_lock lock;                                 // one cycle at a time
+    struct gomem_marker marker[GM_WORKERS + GM_ASSISTS]; // [0]: who runs the cycle. lock: gc
     struct gm_thread *runner; // who holds the lock for a cycle, NULL: nobody. atomic: rlx
     uint32_t workers;         // threads that mark. lock: gc
     uint32_t work;            // futex: bumped when marking starts. atomic: acq/rel
     uint32_t kick;            // futex of the background thread. atomic: acq/rel
     uint32_t quit;            // atomic: acq/rel
+    uint32_t abandon;         // forks that wait for the cycle to give up. atomic: rlx
+    uint32_t ended;           // futex: cycles that have ended. atomic: acq/rel
+    uint32_t assisting;       // a bit per marker from GM_WORKERS on: in use. atomic: acqrel
+    bool unclean;             // a cycle was abandoned: marks are left. lock: gc
     uint32_t holds;           // gomem_gc_hold. atomic: rlx
     uint32_t asked;           // gomem_gc_start. atomic: acq/rel
     bool background;          // its thread runs. lock: gc; read rlx
@@ -4444,6 +5012,10 @@ GM_PRIVATE const gomem_i_cache gm_world_gone = {.top = {GM_86(GM_CACHE_NOTHING)}
 static
 #endif
     GOMEM_I_THREAD gomem_i_cache *GOMEM_I_TLS GOMEM_I_TLS_MODEL = GM_WORLD_NOBODY;
+
+#if GOMEM_I_COLLECTOR && !defined(GOMEM_STATIC)
+uint32_t gomem_i_barrier = 0;
+#endif
 
 GM_INLINE bool gm_world_has_record(const gomem_i_cache *t) {
     return t != &gm_world_nobody && t != &gm_world_gone;
@@ -4755,8 +5327,15 @@ GM_PRIVATE bool gm_world_debug_key(struct gm_settings *s, const char *item, size
     const char *equals = memchr(item, '=', n);
     if (!equals) return false;
     size_t key = (size_t)(equals - item), value = n - key - 1;
-    if (GOMEM_I_COLLECTOR && gm_world_is(item, key, "collector"))
-        return gm_world_is(equals + 1, value, "stw");
+    if (GOMEM_I_COLLECTOR && gm_world_is(item, key, "collector")) {
+        static const char *const collectors[] = {"tracked", "barrier", "stw"};
+        for (int i = 0; i < 3; i++) {
+            if (!gm_world_is(equals + 1, value, collectors[i])) continue;
+            if (!s->options.collector) s->options.collector = GOMEM_GC_TRACKED + i;
+            return true;
+        }
+        return false;
+    }
     for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (!gm_world_is(item, key, names[i])) continue;
         if (value != 1 || (equals[1] != '0' && equals[1] != '1')) return false;
@@ -4797,8 +5376,9 @@ GM_PRIVATE void gm_world_read_environment(struct gm_runtime *rt) {
     while (debug && *debug) {
         size_t n = strcspn(debug, ",");
         if (n && !gm_world_debug_key(s, debug, n))
-            gm_world_bad_setting(rt, "GOMEM_DEBUG", debug, n,
-                                 "gctrace=0|1, collector=stw, verify=0|1, stats=0|1, poison=0|1");
+            gm_world_bad_setting(
+                rt, "GOMEM_DEBUG", debug, n,
+                "gctrace=0|1, collector=tracked|barrier|stw, verify=0|1, stats=0|1, poison=0|1");
         debug += n;
         if (*debug) debug++;
     }
@@ -4857,13 +5437,21 @@ GM_INLINE bool gm_world_collected(const struct gm_runtime *rt) {
     return gm_load_acq(&rt->engine.collected);
 }
 
-GM_PRIVATE void gm_world_lock_cycle(struct gm_runtime *rt) { gm_sync_lock(&rt->gc.lock); }
+// Waits for a cycle to end, or to give up.
+GM_PRIVATE void gm_world_lock_cycle(struct gm_runtime *rt) {
+    (void)gm_add_rlx(&rt->gc.abandon, 1u);
+    gm_store_rlx(&rt->engine.mark.halt, 1u); // advice
+    gm_sync_lock(&rt->gc.lock);
+    (void)gm_add_rlx(&rt->gc.abandon, (uint32_t)-1);
+}
 GM_PRIVATE void gm_world_unlock_cycle(struct gm_runtime *rt) { gm_sync_unlock(&rt->gc.lock); }
 
 // In a child: the collector's threads are started again when needed.
 GM_PRIVATE void gm_world_forget_workers(struct gm_runtime *rt) {
     rt->gc.background = false;
     rt->gc.thread_count = 0;
+    rt->gc.abandon = 0;                                   // other threads of the parent that forked
+    gm_store_rlx(&rt->engine.writes.armed, (uintptr_t)0); // its descriptors are the parent's (W5)
     rt->world.starts = NULL;
 }
 
@@ -5245,6 +5833,7 @@ GM_PRIVATE void gm_roots_look(struct gm_runtime *rt) {
 
 GM_PRIVATE bool gm_roots_job(struct gm_runtime *rt, uintptr_t start, uintptr_t end,
                              unsigned flags) {
+    if (rt->roots.running) flags |= GM_JOB_FOREIGN; // its thread may end
     return gm_mark_add_job(&rt->engine.mark, start, end, flags);
 }
 
@@ -5457,11 +6046,22 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
 #if GOMEM_I_COLLECTOR
 enum { GM_REASON_TRIGGER, GM_REASON_FORCED, GM_REASON_EMERGENCY, GM_REASON_CLOCK };
 
-struct gm_cycle {                               // what one cycle did
-    uint64_t begin, stop, stopped, marked, end; // monotonic ns
-    size_t before, after;                       // bytes of heap as it began, marked
-    unsigned workers;                           // that marked
-    size_t pages;                               // reported written
+struct gm_cycle {           // what one cycle did
+    uint64_t begin, end;    // monotonic ns
+    uint64_t stop, stopped; // ns: the stop that goes on was asked for, all stood
+    uint64_t first, last;   // ns that its parts took: until marking began, from when it ended
+    uint64_t between;       // ns of marking
+    uint64_t paused;        // ns of its stops
+    uint64_t resumed;       // ns: the end of the latest stop
+    size_t before, start;   // bytes of heap as it began, as marking began
+    size_t after, heap;     // bytes that it marked, of heap as it ended
+    unsigned workers;       // that marked
+    unsigned rounds, tries; // of written pages; finish stops
+    size_t pages;           // reported written by the last round and the finish stop
+    int collector;          // GOMEM_GC_…
+    bool matches;           // the oracle found no other marks
+    const char *broken;     // what verify found, NULL: nothing
+    uintptr_t where;        // and where
 };
 
 // ---- walking centrals ----
@@ -5502,7 +6102,7 @@ GM_PRIVATE void *gm_gc_worker(void *arg) {
             continue;
         }
         seen = work;
-        if (gm_mark_join(&gm_runtime.engine.mark)) gm_mark_work(m);
+        if (gm_mark_join(&gm_runtime.engine.mark, m)) gm_mark_work(m);
     }
 }
 
@@ -5548,6 +6148,28 @@ GM_PRIVATE void gm_gc_queue_list(struct gm_runtime *rt, const struct gm_central 
     }
 }
 
+// Spans of uncollectable objects that were freed while a cycle marked are given back. (R5)
+GM_PRIVATE void gm_gc_put_empty_roots(struct gm_runtime *rt) {
+    struct gm_engine *e = &rt->engine;
+    struct gm_thread *me = gm_world_self();
+    for (unsigned i = 0; i <= GOMEM_CLASSES; i++) {
+        struct gm_central *c = &e->central[GM_ROOT][i];
+        if (!gm_load_rlx(&c->list[0]))
+            continue; // who fills it meanwhile leaves it to the next cycle
+        gm_sync_enter(&me->cache.hot);
+        gm_sync_lock(&c->lock);
+        for (uint32_t at = c->list[0]; at;) {
+            struct gm_span *s = gm_span_at(&e->heap.pages, at - 1);
+            at = s->next;
+            if (s->used) continue;
+            gm_central_remove_locked(c, &e->heap.pages, 0, s);
+            gm_heap_put(&e->heap, s);
+        }
+        gm_sync_unlock(&c->lock);
+        gm_sync_leave(&me->cache.hot);
+    }
+}
+
 // Uncollectable objects are roots: all their spans are grey (R7).
 GM_PRIVATE void gm_gc_queue_roots(struct gm_runtime *rt) {
     for (unsigned c = 0; c <= GOMEM_CLASSES; c++) {
@@ -5556,26 +6178,49 @@ GM_PRIVATE void gm_gc_queue_roots(struct gm_runtime *rt) {
     }
 }
 
+// What new objects are, and where marking begins: held slots are black, roots are grey.
+GM_PRIVATE void gm_gc_color_stopped(struct gm_runtime *rt) {
+    struct gm_mark *mark = &rt->engine.mark;
+    for (struct gm_thread *t = rt->world.all; t; t = t->next)
+        gm_cache_each_run(&t->cache, gm_gc_hold_run);
+    gm_store_rlx(&mark->queue, (uint64_t)0); // a worker of the last cycle may still look
+    gm_store_rlx(&mark->bytes, (uint64_t)0); // no marker counts
+    gm_store_rlx(&mark->next_job, 0u);
+    gm_gc_queue_roots(rt);
+}
+
+// Marks with n markers until nothing is grey, or until the deadline (0: none), or, if it may, until
+// a fork wants the cycle to give up. False: not done.
+GM_PRIVATE bool gm_gc_mark_with(struct gm_runtime *rt, unsigned n, uint64_t deadline,
+                                bool may_halt) {
+    struct gm_gc *gc = &rt->gc;
+    struct gm_mark *mark = &rt->engine.mark;
+    if (GM_BUG(50) && may_halt) (void)gm_writes_arm(&rt->engine.writes, &rt->engine.heap.pages);
+    do {
+        gm_mark_open(mark, &gc->marker[0], deadline);
+        if (may_halt && gm_load_rlx(&gc->abandon))
+            gm_store_rlx(&mark->halt, 1u); // it came too early
+        if (n > 1) {
+            (void)gm_add_acqrel(&gc->work, 1u); // pairs with gm_gc_worker
+            gm_os_wake(&gc->work, (int)n - 1);
+        }
+        gm_mark_work(&gc->marker[0]);
+    } while (!gm_load_rlx(&mark->halt) && (uint32_t)gm_load_rlx(&mark->queue)); // who left spilled
+    return !gm_load_rlx(&mark->halt);
+}
+
 // Marks everything from the listed roots; returns the bytes marked.
 GM_PRIVATE size_t gm_gc_mark_stopped(struct gm_runtime *rt, bool alone) {
     struct gm_gc *gc = &rt->gc;
     struct gm_mark *mark = &rt->engine.mark;
-    unsigned n = alone ? 1 : gc->thread_count + 1;
-    size_t bytes = 0;
-    for (struct gm_thread *t = rt->world.all; t; t = t->next)
-        gm_cache_each_run(&t->cache, gm_gc_hold_run);
-    gm_store_rlx(&mark->queue, (uint64_t)0); // a worker of the last cycle may still look
-    gm_store_rlx(&mark->next_job, 0u);
-    gm_gc_queue_roots(rt);
-    for (unsigned i = 0; i < n; i++) gm_mark_begin(&gc->marker[i], mark, n == 1);
-    if (n > 1) gm_store_rel(&mark->state, 1u); // pairs with gm_mark_join: one worker, this one
-    if (n > 1) {
-        (void)gm_add_acqrel(&gc->work, 1u); // pairs with gm_gc_worker
-        gm_os_wake(&gc->work, INT_MAX);
+    gm_gc_color_stopped(rt);
+    if (!alone) {
+        while (!gm_gc_mark_with(rt, gc->thread_count + 1, 0, false)) {} // a fork's advice
+    } else {
+        gm_mark_begin(&gc->marker[0], mark, true);
+        gm_mark_work(&gc->marker[0]);
     }
-    gm_mark_work(&gc->marker[0]);
-    for (unsigned i = 0; i < n; i++) bytes += (size_t)gc->marker[i].view.bytes;
-    return bytes;
+    return (size_t)gm_load_rlx(&mark->bytes);
 }
 
 // ---- the oracle: a fresh serial mark, compared bit by bit ----
@@ -5682,6 +6327,8 @@ GM_PRIVATE bool gm_gc_oracle_stopped(struct gm_runtime *rt) {
         o.words = 0;
         gm_heap_walk(&rt->engine.heap, gm_gc_oracle_compare, &o);
         if (o.wrong) gm_gc_oracle_judge(&o);
+        o.words = 0; // what floats since it was allocated while marking floats on
+        if (!o.wrong) gm_heap_walk(&rt->engine.heap, gm_gc_oracle_swap, &o);
     }
     gm_os_release(o.saved, size);
     if (!o.wrong) return true;
@@ -5734,6 +6381,8 @@ GM_PRIVATE bool gm_gc_stop(struct gm_runtime *rt, struct gm_thread *me, struct g
 GM_PRIVATE void gm_gc_flip_stopped(struct gm_runtime *rt, size_t live) {
     struct gm_engine *e = &rt->engine;
     for (struct gm_thread *t = rt->world.all; t; t = t->next) t->cache.charged = 0;
+    gm_store_rlx(&e->mark.on, 0u); // in a stop
+    gm_store_rlx(&gomem_i_barrier, 0u);
     if (!GM_BUG(9)) gm_store_rlx(&e->sweep.generation, e->sweep.generation + 2); // in a stop
     gm_store_rlx(&e->live, live);
     gm_pacer_set(&e->pacer, live, rt->roots.stack_bytes + rt->roots.global_bytes);
@@ -5741,18 +6390,30 @@ GM_PRIVATE void gm_gc_flip_stopped(struct gm_runtime *rt, size_t live) {
 
 GM_PRIVATE void gm_gc_count(struct gm_runtime *rt, const struct gm_cycle *c, int reason) {
     struct gm_stats *s = &rt->engine.stats;
-    uint64_t pause = c->end - c->stop, i = s->cycles % GM_PAUSES;
-    gm_store_rlx(&s->pause_ns[i], pause); // statistics: readers may see a cycle half counted
+    uint64_t i = s->cycles % GM_PAUSES;
+    gm_store_rlx(&s->pause_ns[i], c->paused); // statistics: readers may see a cycle half counted
     gm_store_rlx(&s->pause_end[i], gm_os_clock(CLOCK_REALTIME));
-    gm_store_rlx(&s->pause_total, s->pause_total + pause);
+    gm_store_rlx(&s->pause_total, s->pause_total + c->paused);
     gm_store_rlx(&s->last_end, s->pause_end[i]);
-    gm_store_rlx(&s->gc_cpu_ns, s->gc_cpu_ns + (c->stop - c->begin) + (c->stopped - c->stop) +
-                                    (c->marked - c->stopped) * c->workers + (c->end - c->marked));
+    gm_store_rlx(&s->gc_cpu_ns, s->gc_cpu_ns + c->first + c->between * c->workers + c->last);
     gm_store_rlx(&s->forced, s->forced + (reason == GM_REASON_FORCED));
     gm_store_rlx(&s->stacks, rt->roots.stack_bytes);
     gm_store_rlx(&s->globals, rt->roots.global_bytes);
+    gm_store_rlx(&s->rounds, (uint64_t)c->rounds);
+    gm_store_rlx(&s->dirty, (uint64_t)c->pages);
+    gm_store_rlx(&s->collector, (uint64_t)c->collector);
     gm_store_rlx(&s->cycles, s->cycles + 1);
     gm_store_rlx(&rt->gc.last, c->end);
+}
+
+// Ends a stop of the cycle.
+GM_PRIVATE void gm_gc_resume(struct gm_runtime *rt, struct gm_cycle *c) {
+    struct gm_stats *s = &rt->engine.stats;
+    gm_world_start(rt);
+    c->resumed = gm_os_now();
+    c->paused += c->resumed - c->stop;
+    gm_store_rlx(&s->stop_ns[s->stops % GM_PAUSES], c->resumed - c->stop); // statistics, as above
+    gm_store_rlx(&s->stops, s->stops + 1);
 }
 
 #if GOMEM_I_REPORT
@@ -5779,14 +6440,14 @@ GM_PRIVATE void gm_gc_trace(struct gm_runtime *rt, const struct gm_cycle *c, int
     gm_text_put(&t, "s ");
     gm_text_number(&t, elapsed ? s->gc_cpu_ns * 100 / (elapsed * processors) : 0);
     gm_text_put(&t, "%: ");
-    gm_gc_trace_ms(&t, c->stopped - c->stop, "+");
-    gm_gc_trace_ms(&t, c->marked - c->stopped, "+");
-    gm_gc_trace_ms(&t, c->end - c->marked, " ms clock, ");
-    gm_gc_trace_ms(&t, c->stopped - c->stop, "+0/");
-    gm_gc_trace_ms(&t, (c->marked - c->stopped) * c->workers, "/0+");
-    gm_gc_trace_ms(&t, c->end - c->marked, " ms cpu, ");
+    gm_gc_trace_ms(&t, c->first, "+");
+    gm_gc_trace_ms(&t, c->between, "+");
+    gm_gc_trace_ms(&t, c->last, " ms clock, ");
+    gm_gc_trace_ms(&t, c->first, "+0/");
+    gm_gc_trace_ms(&t, c->between * c->workers, "/0+");
+    gm_gc_trace_ms(&t, c->last, " ms cpu, ");
     gm_gc_trace_mb(&t, c->before, "->");
-    gm_gc_trace_mb(&t, c->before, "->");
+    gm_gc_trace_mb(&t, c->heap, "->");
     gm_gc_trace_mb(&t, c->after, " MB, ");
     gm_gc_trace_mb(&t, goal == SIZE_MAX ? 0 : goal, " MB goal, ");
     gm_gc_trace_mb(&t, s->stacks, " MB stacks, ");
@@ -5795,10 +6456,14 @@ GM_PRIVATE void gm_gc_trace(struct gm_runtime *rt, const struct gm_cycle *c, int
     gm_text_put(&t, " P");
     if (reason == GM_REASON_FORCED) gm_text_put(&t, " (forced)");
     gm_text_put(&t, ", ");
-    gm_text_put(&t, gm_writes_name());
-    gm_text_put(&t, ", 0 rounds, ");
+    gm_text_put(&t, gm_writes_name(c->collector));
+    gm_text_put(&t, ", ");
+    gm_text_number(&t, c->rounds);
+    gm_text_put(&t, " rounds, ");
     gm_text_number(&t, c->pages);
-    gm_text_put(&t, " pages");
+    gm_text_put(&t, " pages, ");
+    gm_text_number(&t, c->tries);
+    gm_text_put(&t, c->tries == 1 ? " try" : " tries");
     GOMEM_LOG(t.data);
 }
 #else
@@ -6013,36 +6678,180 @@ GM_COLD GM_PRIVATE void gm_gc_report_broken(struct gm_runtime *rt, const char *b
 }
 
 #if GOMEM_I_COLLECTOR
+// The marks are complete and the world stands: they are checked, and become the live objects.
+GM_PRIVATE void gm_gc_end_stopped(struct gm_runtime *rt, struct gm_cycle *c) {
+    struct gm_engine *e = &rt->engine;
+    uint64_t marked = gm_os_now();
+    if (GOMEM_I_CHECK >= 3) c->matches = gm_gc_oracle_stopped(rt);
+    gm_gc_flip_stopped(rt, c->after);
+    if (GOMEM_I_CHECK >= 3 || rt->world.settings.verify)
+        c->broken = gm_gc_verify_stopped(rt, true, &c->where);
+    c->heap = c->before + (c->after > c->before ? c->after - c->before : 0);
+    (void)e;
+    gm_gc_resume(rt, c);
+    c->last += c->resumed - marked;
+    c->end = c->resumed;
+}
+
+// A whole cycle in one stop. False: the roots cannot be known now.
+GM_PRIVATE bool gm_gc_run_stopped(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c) {
+    c->collector = GOMEM_GC_STW;
+    if (!gm_gc_stop(rt, me, c)) return false;
+    c->workers = c->before > GM_MIB ? rt->gc.thread_count + 1 : 1;
+    c->first = c->stopped - c->stop;
+    c->after = gm_gc_mark_stopped(rt, c->workers == 1);
+    c->between = gm_os_now() - c->stopped;
+    c->tries = 1;
+    gm_gc_end_stopped(rt, c);
+    return true;
+}
+
+// ---- the concurrent cycle ----
+
+enum {
+    GM_ROUNDS = 8,
+    GM_ROUND_PAGES = 64,
+    GM_TRIES = 5,
+    GM_BUDGET_NS = 500000,
+    GM_BUDGET_MOST = 4000000
+};
+
+// From here on new objects are black, and marking may begin. (C1: pages are armed before.)
+GM_PRIVATE bool gm_gc_start_stop(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c) {
+    bool barrier = c->collector == GOMEM_GC_BARRIER;
+    rt->roots.running = !barrier;
+    bool done = gm_gc_stop(rt, me, c);
+    rt->roots.running = false;
+    if (!done) return false;
+    gm_gc_color_stopped(rt);
+    gm_store_rlx(&rt->engine.mark.on, 1u); // in a stop
+    if (barrier) {                         // what a thread is about to store is on its stack
+        gm_store_rlx(&gomem_i_barrier, 1u);
+        gm_mark_begin(&rt->gc.marker[0], &rt->engine.mark, false);
+        if (!GM_BUG(45)) gm_mark_stacks(&rt->gc.marker[0]);
+    }
+    c->start = gm_load_rlx(&rt->engine.live);
+    c->workers = GM_MIN(GM_MAX(gm_os_processors() / 4, 1u), rt->gc.thread_count + 1);
+    gm_gc_resume(rt, c);
+    c->first = c->resumed - c->stop;
+    return true;
+}
+
+GM_PRIVATE bool gm_gc_abandoned(const struct gm_runtime *rt) {
+    return gm_load_rlx(&rt->gc.abandon) || gm_load_acq(&rt->gc.quit); // pairs with gm_gc_shutdown
+}
+
+// Reads pages that were written while marking, until few are left that were. False: give up.
+GM_PRIVATE bool gm_gc_rounds(struct gm_runtime *rt, struct gm_cycle *c, unsigned most) {
+    struct gm_engine *e = &rt->engine;
+    size_t before = SIZE_MAX;
+    for (unsigned i = 0; i < most; i++) {
+        if (gm_gc_abandoned(rt)) return false;
+        c->pages = gm_writes_collect(&e->writes, &e->mark, false);
+        c->rounds++;
+        if (!gm_gc_mark_with(rt, c->workers, 0, true)) return false;
+        if (c->pages <= GM_ROUND_PAGES || c->pages > before / 4 * 3)
+            break; // it does not get better
+        before = c->pages;
+    }
+    return true;
+}
+
+// The finish stop: what was written last, all roots, and what they lead to. False: over its budget;
+// the world runs again and nothing is lost, since nothing was armed again (W4).
+GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c,
+                             bool *known) {
+    struct gm_engine *e = &rt->engine;
+    *known = gm_gc_stop(rt, me, c);
+    if (!*known) return false;
+    uint64_t budget = c->tries < GM_TRIES
+                          ? GM_MIN((uint64_t)GM_BUDGET_NS << c->tries, (uint64_t)GM_BUDGET_MOST)
+                          : 0;
+    bool patient = budget != 0 && !gm_gc_abandoned(rt);
+    c->tries++;
+    gm_store_rlx(&e->mark.next_job, 0u);
+    c->pages = GM_BUG(43) ? 0 : gm_writes_collect(&e->writes, &e->mark, true);
+    bool done = !patient || gm_os_now() - c->stop < budget;
+    if (done)
+        done = gm_gc_mark_with(rt, rt->gc.thread_count + 1, patient ? c->stop + budget : 0, false);
+    while (!done && !patient) done = gm_gc_mark_with(rt, rt->gc.thread_count + 1, 0, false);
+    if (done) return true;
+    gm_store_rlx(&e->mark.next_job, (uint32_t)e->mark.njobs); // listed again by the next try
+    gm_gc_resume(rt, c);
+    return false;
+}
+
+// The cycle gives up: a fork waits, or roots cannot be known. Marks are cleared, nothing is freed.
+GM_PRIVATE bool gm_gc_clear_marks(struct gm_span *s, void *arg) {
+    struct gm_runtime *rt = arg;
+    struct gm_color *c = gm_span_colors(&rt->engine.heap.pages, s->page);
+    if (!GM_IN(GM_SET_COLORED, s->kind)) return true;
+    size_t n = s->class ? gm_span_groups(s) : gm_span_piece_groups(s->pages);
+    for (size_t i = 0; i < n; i++) {
+        gm_store_rlx(&c[i].mark, (uint64_t)0); // in a stop
+        gm_store_rlx(&c[i].grey, (uint64_t)0);
+    }
+    return true;
+}
+
+GM_PRIVATE void gm_gc_give_up(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c) {
+    c->stop = gm_os_now();
+    gm_world_stop(rt, me);
+    while (gm_mark_pop(&rt->engine.mark)) {}
+    if (!GM_BUG(52)) gm_heap_walk(&rt->engine.heap, gm_gc_clear_marks, rt); // E1
+    gm_store_rlx(&rt->engine.mark.on, 0u);                                  // in a stop
+    gm_store_rlx(&gomem_i_barrier, 0u);
+    gm_gc_resume(rt, c);
+    gm_gc_put_empty_roots(rt);
+}
+
+// The cycle of DESIGN: arm, start stop, mark, rounds, finish stop. False: it gave up.
+GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me,
+                                     struct gm_cycle *c) {
+    struct gm_engine *e = &rt->engine;
+    bool known = true;
+    c->collector = e->writes.collector;
+    if (gm_load_rlx(&e->heap.mixed) || !gm_writes_arm(&e->writes, &e->heap.pages)) // W2
+        return gm_gc_run_stopped(rt, me, c);
+    if (!gm_gc_start_stop(rt, me, c)) return false;
+    uint64_t start = c->resumed;
+    bool done = gm_gc_mark_with(rt, c->workers, 0, true) && gm_gc_rounds(rt, c, GM_ROUNDS);
+    while (done && !gm_gc_finish(rt, me, c, &known)) done = known && gm_gc_rounds(rt, c, 2);
+    if (!done) {
+        gm_gc_give_up(rt, me, c);
+        return false;
+    }
+    size_t now = gm_load_rlx(&e->live), more = now > c->start ? now - c->start : 0;
+    c->between = c->stop - start;
+    c->last = gm_os_now() - c->stop;
+    c->after = (size_t)gm_load_rlx(&e->mark.bytes) + more;
+    gm_pacer_learn(&e->pacer, more);
+    gm_gc_end_stopped(rt, c);
+    gm_gc_put_empty_roots(rt);
+    c->heap = now;
+    return true;
+}
+
 // Runs one cycle. The calling thread is attached, in no section, holds no lock but gc's, and has
-// spilled its registers. False: the stop was given up.
+// spilled its registers. False: it was given up.
 GM_NOINLINE GM_PRIVATE bool gm_gc_run(struct gm_runtime *rt, struct gm_thread *me, int reason) {
     struct gm_engine *e = &rt->engine;
-    struct gm_cycle c = {0, 0, 0, 0, 0, 0, 0, 1, 0};
-    uintptr_t where = 0;
-    const char *broken = NULL;
-    bool matches = true;
+    struct gm_cycle c;
+    memset(&c, 0, sizeof c);
     c.begin = gm_os_now();
+    c.matches = true;
+    c.workers = 1;
     size_t goal = gm_load_rlx(&e->pacer.goal);
     gm_gc_event(rt, GOMEM_EVENT_BEGIN, c.begin);
     if (!GM_BUG(25)) gm_gc_each_central(rt, gm_gc_sweep_central); // E1
     c.before = gm_load_rlx(&e->live);
-    if (!gm_gc_stop(rt, me, &c)) return false;
-    gm_writes_arm_stopped(&e->writes, rt->world.epoch);
-    c.workers = c.before > GM_MIB ? rt->gc.thread_count + 1 : 1;
-    c.after = gm_gc_mark_stopped(rt, c.workers == 1);
-    c.pages = gm_writes_collect_stopped(&e->writes, rt->world.epoch);
-    gm_writes_disarm_stopped(&e->writes);
-    if (GOMEM_I_CHECK >= 3) matches = gm_gc_oracle_stopped(rt);
-    c.marked = gm_os_now();
-    gm_gc_flip_stopped(rt, c.after);
-    if (GOMEM_I_CHECK >= 3 || rt->world.settings.verify)
-        broken = gm_gc_verify_stopped(rt, true, &where);
-    gm_world_start(rt);
-    c.end = gm_os_now();
+    bool stopped = e->writes.collector == GOMEM_GC_STW || reason == GM_REASON_EMERGENCY;
+    bool done = stopped ? gm_gc_run_stopped(rt, me, &c) : gm_gc_run_concurrent(rt, me, &c);
+    if (!done) return false;
     gm_gc_count(rt, &c, reason);
-    if (broken) gm_gc_report_broken(rt, broken, where);
-    if (broken || !matches)
-        gm_guard_misuse(&e->guard, &e->heap.pages, GM_MSG_CORRUPT, (const void *)where);
+    if (c.broken) gm_gc_report_broken(rt, c.broken, c.where);
+    if (c.broken || !c.matches)
+        gm_guard_misuse(&e->guard, &e->heap.pages, GM_MSG_CORRUPT, (const void *)c.where);
     gm_gc_event(rt, GOMEM_EVENT_STOPPED, c.stopped);
     gm_gc_event(rt, GOMEM_EVENT_RESUMED, c.end);
     if (rt->world.settings.gctrace) gm_gc_trace(rt, &c, reason, goal);
@@ -6075,13 +6884,14 @@ GM_PRIVATE bool gm_gc_scavenge(struct gm_runtime *rt, struct gm_thread *me, uint
 GM_PRIVATE bool gm_gc_due(struct gm_runtime *rt, uint64_t now, int *reason) {
     int period = rt->world.settings.options.force_period_ms;
     uint64_t ns = (uint64_t)(period ? period : 120000) * 1000000u;
-    *reason = GM_REASON_CLOCK;
     if (gm_load_rlx(&rt->gc.holds))
-        return false;                 // a hold that begins now lets one more cycle through
-    if (gm_load_acq(&rt->gc.asked)) { // pairs with gomem_gc_start
-        *reason = GM_REASON_TRIGGER;
-        return true;
-    }
+        return false; // a hold that begins now lets one more cycle through
+    uint32_t asked = gm_load_acq(&rt->gc.asked); // pairs with gomem_gc_start and gm_gc_pace
+    bool over = gm_load_rlx(&rt->engine.live) >= gm_load_rlx(&rt->engine.pacer.trigger);
+    *reason = GM_REASON_TRIGGER;
+    if (asked == GM_ASKED || (asked == GM_ASKED_BY_TRIGGER && over)) return true;
+    if (asked) gm_store_rlx(&rt->gc.asked, 0u); // a cycle has ended since; a new one is asked again
+    *reason = GM_REASON_CLOCK;
     return period >= 0 && gm_load_rlx(&rt->engine.pacer.percent) >= 0 &&
            now - gm_load_rlx(&rt->gc.last) >= ns;
 }
@@ -6132,6 +6942,7 @@ GM_NOINLINE GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_threa
     gm_os_spill(
         &me->registers); // its stack is scanned from here: frames below are the collector's own
     bool done = gm_gc_run(rt, me, reason);
+    bool again = !done && reason == GM_REASON_FORCED && gm_load_rlx(&gc->abandon);
     if (me->cache.hot.blocked) me->registers = saved, me->in_handler = in_handler;
     if (!done)
         gm_store_rlx(&rt->engine.pacer.trigger,
@@ -6139,6 +6950,13 @@ GM_NOINLINE GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_threa
     gm_gc_start_background(rt);                               // after a fork
     gm_store_rlx(&gc->runner, (struct gm_thread *)NULL);
     gm_sync_unlock(&gc->lock);
+    (void)gm_add_acqrel(&gc->ended, 1u); // pairs with gm_gc_wait
+    gm_os_wake(&gc->ended, INT_MAX);
+    if (again) {
+        (void)sched_yield(); // for who wanted the cycle to give up
+        gm_gc_collect(rt, me, reason);
+        return;
+    }
     if (reason == GM_REASON_FORCED || reason == GM_REASON_EMERGENCY)
         gm_gc_each_central(rt, gm_gc_sweep_central);
     gm_gc_wake_background(rt);
@@ -6148,6 +6966,10 @@ GM_NOINLINE GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_threa
 GM_COLD GM_PRIVATE bool gm_gc_open(struct gm_runtime *rt) {
     if (!gm_world_collect(rt)) return false;
     gm_sync_lock(&rt->gc.lock);
+    if (!gm_writes_choose(&rt->engine.writes, &rt->engine.meta, &rt->engine.heap.pages,
+                          rt->world.settings.options.collector))
+        gm_guard_warn(&rt->engine.guard,
+                      "gomem: collector=tracked: this kernel cannot; stw is used");
     if (!rt->gc.collect) rt->gc.collect = gm_gc_collect; // before its only reader starts
     gm_store_rlx(&rt->gc.last, gm_os_now());             // the forced period starts
     gm_gc_start_background(rt);
@@ -6155,13 +6977,57 @@ GM_COLD GM_PRIVATE bool gm_gc_open(struct gm_runtime *rt) {
     return true;
 }
 
-// Has the heap grown to the trigger? Then a cycle runs on this thread. In no section.
+enum { GM_ASSIST_NS = 50000 };
+
+// Marks for a while beside the collector's threads, if it marks and a marker is free.
+GM_PRIVATE void gm_gc_assist(struct gm_runtime *rt) {
+    struct gm_gc *gc = &rt->gc;
+    uint32_t used = gm_load_rlx(&gc->assisting);
+    unsigned i = 0;
+    do {
+        i = gm_base_ctz(~(uint64_t)used);
+        if (i >= GM_ASSISTS) return;
+    } while (!gm_cas_acqrel(&gc->assisting, &used, used | 1u << i)); // pairs with the and below
+    struct gomem_marker *m = &gc->marker[GM_WORKERS + i];
+    if (gm_mark_init_marker(m, &rt->engine.meta) && gm_mark_join(&rt->engine.mark, m))
+        gm_mark_assist(m, gm_os_now() + GM_ASSIST_NS);
+    (void)gm_and_acqrel(&gc->assisting, ~(1u << i)); // pairs with the cas above: its buffers
+}
+
+// Waits for the end of a cycle. The thread counts as standing meanwhile.
+GM_NOINLINE GM_PRIVATE void gm_gc_wait(struct gm_runtime *rt, struct gm_thread *me) {
+    uint32_t ended = gm_load_acq(&rt->gc.ended); // pairs with gm_gc_collect
+    if (me->cache.hot.blocked) return;
+    gm_world_block(&rt->world, me, (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD);
+    gm_os_wait(&rt->gc.ended, ended, 1000000);
+    gm_world_end_block(&rt->world, me);
+}
+
+// The heap has grown to the trigger: a stopping cycle runs on this thread; a concurrent one is
+// asked for, and helped along when the heap outgrows its goal.
+GM_COLD GM_PRIVATE void gm_gc_pace(struct gm_runtime *rt, struct gm_thread *me) {
+    struct gm_engine *e = &rt->engine;
+    size_t live = gm_load_rlx(&e->live), goal = gm_load_rlx(&e->pacer.goal); // heuristics
+    if (e->writes.collector == GOMEM_GC_STW || !gm_load_rlx(&rt->gc.background)) {
+        gm_gc_collect(rt, me, GM_REASON_TRIGGER);
+        return;
+    }
+    if (!gm_load_rlx(&rt->gc.asked) && !gm_load_rlx(&e->mark.on)) { // asking twice costs a cycle
+        gm_store_rel(&rt->gc.asked, (uint32_t)GM_ASKED_BY_TRIGGER); // pairs with gm_gc_due
+        gm_gc_wake_background(rt);
+    }
+    if (live < goal || goal == SIZE_MAX) return;
+    gm_gc_assist(rt);
+    if (live - goal > goal / 10 + GM_MIB) gm_gc_wait(rt, me);
+}
+
+// Has the heap grown to the trigger? In no section.
 GM_INLINE void gm_gc_poll(struct gm_runtime *rt, struct gm_thread *me) {
     struct gm_engine *e = &rt->engine;
     if (GOMEM_I_LIKELY(gm_load_rlx(&e->live) < gm_load_rlx(&e->pacer.trigger)))
         return; // heuristics
     if (gm_load_rlx(&e->pacer.percent) < 0 || gm_load_rlx(&rt->gc.holds)) return;
-    gm_gc_collect(rt, me, GM_REASON_TRIGGER);
+    gm_gc_pace(rt, me);
 }
 
 // Ends the library's threads. The caller is the only one that uses gomem.
@@ -6406,7 +7272,8 @@ GM_PRIVATE enum gm_message gm_alloc_give_large(struct gm_cache *t, struct gm_spa
     gm_sync_lock(&c->lock);
     bool twice = gm_or_rlx(&gm_span_colors(&e->heap.pages, s->page)->freed, 1u) &
                  1; // under the lock
-    bool listed = !twice && s->bucket && gm_sweep_swept(&e->sweep, s);
+    bool listed = !twice && s->bucket && gm_sweep_swept(&e->sweep, s) &&
+                  !gm_cache_marking(e); // R5: else sweeping finds it freed
     if (listed) gm_central_remove_locked(c, &e->heap.pages, gm_sweep_full(&e->sweep, true), s);
     gm_sync_unlock(&c->lock);
     if (twice) return GM_MSG_DOUBLE_FREE;
@@ -6438,7 +7305,8 @@ GM_PRIVATE enum gm_message gm_alloc_give_root(struct gm_cache *t, struct gm_span
     size_t size = s->size;
     gm_sync_lock(&c->lock);
     bool there = gm_load_rlx(&color->alloc) & bit; // written under this lock only
-    bool empty = there && s->used == 1;
+    bool empty = there && s->used == 1 &&
+                 (s->kind != GM_ROOT || !gm_cache_marking(e) || GM_BUG(44)); // R5
     if (there) {
         gm_central_remove_locked(c, &e->heap.pages, s->used < s->count ? 0 : 2, s);
         if (s->class) memset(p, 0, gm_sizes_table[s->class].size);
@@ -6561,8 +7429,11 @@ GM_PRIVATE void *gm_alloc_large(struct gm_cache *t, struct gm_central *c, size_t
     if (!s) return NULL;
     s->shape = c->shape;
     s->used = s->fresh = 1;
-    s->bucket = 1;                                                              // listed
-    gm_store_rlx(&gm_span_colors(&e->heap.pages, s->page)->alloc, (uint64_t)1); // not published yet
+    s->bucket = 1;                                                    // listed
+    struct gm_color *color = gm_span_colors(&e->heap.pages, s->page); // not published yet
+    bool black = gm_cache_marking(e) && GM_IN(GM_SET_COLLECTED, c->kind) && !GM_BUG(42);
+    gm_store_rlx(&color->mark, (uint64_t)black); // R1
+    gm_store_rlx(&color->alloc, (uint64_t)1);
     gm_store_rel(&s->generation, gm_load_rlx(&e->sweep.generation)); // pairs with gm_sweep_swept
     *dirty = s->clean ? 0 : (size_t)s->pages * GM_PAGE;
     gm_base_tsan_renew(gm_span_start(&e->heap.pages, s), (size_t)s->pages * GM_PAGE);
@@ -6700,8 +7571,46 @@ GOMEM_DEF void gomem_mark(gomem_marker *m, const void *p) {
     gm_mark_shade(m, (uintptr_t)p, m->alone);
 }
 
+GOMEM_DEF void gomem_i_shade(uintptr_t old, uintptr_t value) {
+    struct gm_thread *me = gm_world_self();
+    struct gm_mark *mark = &gm_runtime.engine.mark;
+    if (!me) return;
+    gm_sync_enter(&me->cache.hot);
+    if (gm_load_rlx(&gomem_i_barrier)) { // the cycle may have ended meanwhile
+        gm_mark_shade_grey(mark, old);
+        if (!GM_BUG(47)) gm_mark_shade_grey(mark, value);
+    }
+    gm_sync_leave(&me->cache.hot);
+}
+
+// In one section: a cycle that begins in the middle would scan some words before they move, and
+// their new places too.
 GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size) {
-    return memmove(to, from, size);
+    struct gm_thread *me = gm_world_self();
+    struct gm_mark *mark = &gm_runtime.engine.mark;
+    if (!me || gm_runtime.engine.writes.collector != GOMEM_GC_BARRIER)
+        return memmove(to, from, size);
+    gm_sync_enter(&me->cache.hot);
+    uintptr_t lead = (uintptr_t)from & (GM_WORD - 1) ? GM_WORD - ((uintptr_t)from & (GM_WORD - 1))
+                                                     : 0;
+    for (size_t at = lead; gm_load_rlx(&gomem_i_barrier) && at + GM_WORD <= size && !GM_BUG(48);
+         at += GM_WORD) {
+        gm_mark_shade_grey(mark, gm_base_word((const uintptr_t *)((uintptr_t)from + at)));
+        gm_mark_shade_grey(mark, gm_base_word((const uintptr_t *)((uintptr_t)to + at)));
+    }
+    memmove(to, from, size);
+    gm_sync_leave(&me->cache.hot);
+    return to;
+}
+
+// The library has copied words to a new object, which is black: it becomes grey.
+GM_PRIVATE void gm_alloc_copied(struct gm_runtime *rt, void *to, size_t size) {
+    struct gm_thread *me = gm_world_self();
+    if (!me || !gm_load_rlx(&gomem_i_barrier)) return; // looked at again in the section
+    gm_sync_enter(&me->cache.hot);
+    if (gm_load_rlx(&gomem_i_barrier) && !GM_BUG(49))
+        gm_mark_regrey(&rt->engine.mark, (uintptr_t)to, (uintptr_t)to + size);
+    gm_sync_leave(&me->cache.hot);
 }
 #endif // GOMEM_I_COLLECTOR
 
@@ -6769,16 +7678,22 @@ GM_PRIVATE void *gm_alloc_like(struct gm_runtime *rt, const struct gm_span *s, s
     return gomem_malloc(size);
 }
 
+GM_INLINE bool gm_alloc_marking(const struct gm_engine *e) { return gm_cache_marking(e); }
+
 // The bytes of collected objects change by `more`, which wraps down too.
 GM_PRIVATE void gm_alloc_count_live(struct gm_engine *e, const struct gm_span *s, size_t more) {
     if (GM_IN(GM_SET_COLLECTED, s->kind)) (void)gm_add_rlx(&e->live, more); // heuristics
 }
 #else
 // all objects are manual
+GM_INLINE void gm_alloc_copied(struct gm_runtime *rt, void *to, size_t size) {
+    (void)rt, (void)to, (void)size;
+}
 GM_PRIVATE void *gm_alloc_like(struct gm_runtime *rt, const struct gm_span *s, size_t size) {
     (void)rt, (void)s;
     return gomem_malloc(size);
 }
+GM_INLINE bool gm_alloc_marking(const struct gm_engine *e) { return (void)e, false; }
 GM_INLINE void gm_alloc_count_live(struct gm_engine *e, const struct gm_span *s, size_t more) {
     (void)e, (void)s, (void)more;
 }
@@ -6803,6 +7718,10 @@ GM_PRIVATE bool gm_alloc_resize_large(struct gm_runtime *rt, struct gm_span *s, 
     size_t old = s->size, pages = s->pages, now = gm_base_round_up(size, 16);
     bool clean = false, done = false;
     if (!t) return false;
+    if (s->kind != GM_MANUAL && now < old && gm_alloc_marking(&rt->engine)) {
+        gm_alloc_leave(rt, t); // R5
+        return false;
+    }
     done = gm_heap_resize(&rt->engine.heap, s, now, &clean);
     if (done && now > old) gm_stats_own(&t->stats.large_alloc, now - old);
     if (done && now < old) gm_stats_own(&t->stats.large_free, old - now);
@@ -6858,6 +7777,7 @@ GOMEM_DEF void *gomem_realloc(void *p, size_t size) {
     if (!to) return NULL;
     size_t old = s->class ? gm_sizes_table[s->class].size : s->size;
     gm_alloc_move(rt, s, to, p, GM_MIN(old, size));
+    gm_alloc_copied(rt, to, size);
     gomem_free(p);
     return gm_alloc_done(to, saved);
 }
@@ -6876,7 +7796,7 @@ GOMEM_DEF const char *gomem_version(void) {
 GM_PRIVATE bool gm_alloc_options_valid(const gomem_options *o) {
     if (o->gc_percent < GOMEM_GC_OFF || o->mark_workers < 0 || o->force_period_ms < -1)
         return false;
-    if (o->collector != GOMEM_GC_AUTO && o->collector != GOMEM_GC_STW) return false;
+    if (o->collector < GOMEM_GC_AUTO || o->collector > GOMEM_GC_STW) return false;
     if (o->stop_signal == SIGKILL || o->stop_signal == SIGSTOP) return false;
     return o->stop_signal >= 0 && o->stop_signal <= SIGRTMAX;
 }
@@ -6908,6 +7828,11 @@ GM_PRIVATE void gm_alloc_options_set(struct gm_runtime *rt, const gomem_options 
 #if GOMEM_I_COLLECTOR
 GM_PRIVATE void gm_alloc_set_percent(int percent) { (void)gomem_set_gc_percent(percent); }
 
+// Before the heap goes.
+GM_PRIVATE void gm_alloc_forget_writes(struct gm_engine *e) {
+    gm_writes_reset(&e->writes, &e->meta, &e->heap.pages);
+}
+
 // After a shutdown: no collected object, no root is left.
 GM_PRIVATE void gm_alloc_forget_collected(struct gm_runtime *rt) {
     gm_types_reset(&rt->engine.types);
@@ -6917,6 +7842,7 @@ GM_PRIVATE void gm_alloc_forget_collected(struct gm_runtime *rt) {
 #else
 // there is nothing to set or to forget
 GM_INLINE void gm_alloc_set_percent(int percent) { (void)percent; }
+GM_INLINE void gm_alloc_forget_writes(struct gm_engine *e) { (void)e; }
 GM_INLINE void gm_alloc_forget_collected(struct gm_runtime *rt) { (void)rt; }
 #endif // GOMEM_I_COLLECTOR
 
@@ -6957,6 +7883,7 @@ GOMEM_DEF void gomem_shutdown(void) {
     }
     w->threads = 0;
     w->gone = NULL;
+    gm_alloc_forget_writes(e);
     gm_os_release(e->heap.pages.reservation, e->heap.pages.reserved);
     memset(&e->heap, 0, sizeof e->heap);
     memset(&e->depot, 0, sizeof e->depot);
@@ -7040,7 +7967,7 @@ GOMEM_DEF bool gomem_gc_start(void) {
     struct gm_runtime *rt = &gm_runtime;
     if (!gm_world_attach(rt) || gm_load_rlx(&rt->gc.holds)) return false; // held: a setting
     if (!gm_gc_open(rt) || !gm_load_rlx(&rt->gc.background)) return false;
-    gm_store_rel(&rt->gc.asked, 1u); // pairs with gm_gc_due
+    gm_store_rel(&rt->gc.asked, (uint32_t)GM_ASKED); // pairs with gm_gc_due
     gm_gc_wake_background(rt);
     return true;
 }
@@ -7225,13 +8152,15 @@ GM_PRIVATE void gm_report_pauses(gomem_memstats *m, const struct gm_stats *s) {
     uint64_t sorted[GM_PAUSES];
     size_t n = (size_t)GM_MIN(gm_load_rlx(&s->cycles), (uint64_t)GM_PAUSES); // statistics
     for (size_t i = 0; i < n; i++) {
-        m->pause_ns[i] = sorted[i] = gm_load_rlx(&s->pause_ns[i]);
+        m->pause_ns[i] = gm_load_rlx(&s->pause_ns[i]);
         m->pause_end[i] = gm_load_rlx(&s->pause_end[i]);
     }
     m->num_gc = gm_load_rlx(&s->cycles);
     m->num_forced_gc = gm_load_rlx(&s->forced);
     m->pause_total_ns = gm_load_rlx(&s->pause_total);
     m->last_gc = gm_load_rlx(&s->last_end);
+    n = (size_t)GM_MIN(gm_load_rlx(&s->stops), (uint64_t)GM_PAUSES); // statistics
+    for (size_t i = 0; i < n; i++) sorted[i] = gm_load_rlx(&s->stop_ns[i]);
     if (!n) return;
     gm_report_sort(sorted, n);
     m->pause_p50_ns = sorted[(n - 1) / 2];
@@ -7269,7 +8198,10 @@ GM_PRIVATE void gm_report_collector(gomem_memstats *m, const struct gm_runtime *
     m->next_gc = goal == SIZE_MAX ? 0 : goal;
     m->gc_cpu_fraction = elapsed ? (double)gm_load_rlx(&s->gc_cpu_ns) / (double)elapsed : 0;
     m->enable_gc = gm_load_rlx(&rt->engine.pacer.percent) >= 0;
-    m->collector = GOMEM_GC_STW;
+    const struct gm_writes *w = &rt->engine.writes;
+    m->collector = (uint64_t)(w->ready ? w->collector : rt->world.settings.options.collector);
+    m->rounds = gm_load_rlx(&s->rounds);
+    m->dirty_pages = gm_load_rlx(&s->dirty);
 }
 
 GM_PRIVATE void gm_report_collect(const struct gm_runtime *rt) {

@@ -77,12 +77,12 @@ TEST(bad_values) {
     }
 }
 
-TEST(collector_of_another_release) {
+TEST(collectors) {
     struct child child;
-    check_lines(&child, NULL, "collector=barrier", 1);
-    CHECK(says(&child, "collector") && says(&child, "stw"));
-    check_lines(&child, NULL, "collector=tracked", 1);
-    CHECK(says(&child, "collector") && says(&child, "stw"));
+    check_lines(&child, NULL, "collector=barrier", 0);
+    check_lines(&child, NULL, "collector=stw", 0);
+    check_lines(&child, NULL, "collector=go", 1);
+    CHECK(says(&child, "collector") && says(&child, "tracked|barrier|stw"));
 }
 
 // A warning that is too long for any buffer, or has strange bytes, stays one line.

@@ -78,7 +78,7 @@ TEST(valid_options) {
                  {{.gc_percent = -2}, false},       {{.mark_workers = -1}, false},
                  {{.mark_workers = 1000}, true},    {{.force_period_ms = -1}, true},
                  {{.force_period_ms = -2}, false},  {{.collector = GOMEM_GC_STW}, true},
-                 {{.collector = 1}, false},         {{.collector = 99}, false},
+                 {{.collector = -1}, false},        {{.collector = 99}, false},
                  {{.stop_signal = SIGKILL}, false}, {{.stop_signal = SIGSTOP}, false},
                  {{.stop_signal = -1}, false},      {{.stop_signal = 10000}, false},
                  {{.stop_signal = SIGUSR2}, true}};

@@ -256,7 +256,7 @@ TEST(find_run) {
         }
         uint32_t size = gm_sizes_table[class].size, at = 0, from, end;
         uint32_t limit = GM_MAX((GM_RUN_BYTES + size - 1) / size, 1u); // the last one may be cut
-        for (uintptr_t start, stop; (stop = gm_cache_find_run(pages(), s, &start)) != 0;) {
+        for (uintptr_t start, stop; (stop = gm_cache_find_run(pages(), s, &start, false)) != 0;) {
             from = gm_span_index(pages(), s, start);
             end = from + (uint32_t)((stop - start) / size);
             CHECK_EQ(gm_span_slot(pages(), s, from), start);

@@ -297,8 +297,7 @@ TEST(cycles_are_counted) {
     struct gm_stats *s = &engine->stats, saved = *s;
     s->cycles = s->forced = s->pause_total = 0;
     for (uint64_t i = 0; i < GM_PAUSES + 10; i++) {
-        struct gm_cycle c = {
-            .begin = 1, .stop = 2, .stopped = 3, .marked = 4, .end = 1002 + i, .workers = 1};
+        struct gm_cycle c = {.begin = 1, .paused = 1000 + i, .end = 1002 + i, .workers = 1};
         gm_gc_count(rt, &c, i % 2 ? GM_REASON_FORCED : GM_REASON_TRIGGER);
     }
     CHECK_EQ(s->cycles, GM_PAUSES + 10);
@@ -315,18 +314,23 @@ TEST(trace_line) {
     struct gm_stats *s = &engine->stats, saved = *s;
     *s = (struct gm_stats){
         .cycles = 3, .stacks = 2 * GM_MIB, .globals = GM_MIB / 2, .start_ns = 1000};
-    struct gm_cycle c = {.stop = 42000001000,
-                         .stopped = 42000012000,
-                         .marked = 42001312000,
+    struct gm_cycle c = {.first = 11000,
+                         .between = 1300000,
+                         .last = 18000,
                          .end = 42001330000,
                          .before = 4 * GM_MIB,
+                         .heap = 4 * GM_MIB,
                          .after = 2 * GM_MIB,
+                         .rounds = 3,
+                         .pages = 17,
+                         .tries = 1,
+                         .collector = GOMEM_GC_TRACKED,
                          .workers = 2};
     gm_gc_trace(rt, &c, GM_REASON_FORCED, 5 * GM_MIB);
     char expected[300];
     snprintf(expected, sizeof expected,
              "gc 3 @42.001s 0%%: 0.011+1.3+0.018 ms clock, 0.011+0/2.6/0+0.018 ms cpu, 4->4->2 MB, "
-             "5 MB goal, 2 MB stacks, 1 MB globals, %u P (forced), stw, 0 rounds, 0 pages",
+             "5 MB goal, 2 MB stacks, 1 MB globals, %u P (forced), tracked, 3 rounds, 17 pages, 1 try",
              gm_os_processors());
     if (!CHECK(!strcmp(logged, expected))) printf("\n    %s\n    %s", logged, expected);
     *s = saved;
@@ -359,6 +363,8 @@ TEST(polling) { // the trigger, the switch, holds
     REQUIRE(begin());
     size_t live = engine->live, trigger = engine->pacer.trigger;
     uint64_t cycles = engine->stats.cycles;
+    int collector = engine->writes.collector;
+    engine->writes.collector = GOMEM_GC_STW; // a stopping cycle runs here
     gomem_gc_unhold();
     gm_store_rlx(&engine->live, trigger - 1);
     gm_gc_poll(rt, gm_world_self());
@@ -373,6 +379,7 @@ TEST(polling) { // the trigger, the switch, holds
     gomem_gc();
     CHECK_EQ(engine->stats.cycles, cycles + 1);
     gm_store_rlx(&engine->live, live);
+    engine->writes.collector = collector;
 }
 
 TEST_MAIN

@@ -62,29 +62,26 @@ static bool black(uintptr_t at) {
 
 static void *work(void *arg) {
     struct gomem_marker *m = arg;
-    if (gm_mark_join(&engine.mark)) gm_mark_work(m);
+    if (gm_mark_join(&engine.mark, m)) gm_mark_work(m);
     return NULL;
 }
 
 // Marks from the jobs with n workers; returns the bytes marked.
 static uint64_t mark_all(unsigned n) {
     pthread_t threads[WORKERS];
-    uint64_t bytes = 0;
     engine.mark.queue = engine.mark.next_job = 0;
-    for (unsigned i = 0; i < n; i++) gm_mark_begin(&markers[i], &engine.mark, n == 1);
-    gm_store_rel(&engine.mark.state, 1u);
+    engine.mark.bytes = 0;
+    if (n > 1) gm_mark_open(&engine.mark, &markers[0], 0);
+    else gm_mark_begin(&markers[0], &engine.mark, true);
     for (unsigned i = 1; i < n; i++)
         CHECK(pthread_create(&threads[i], NULL, work, &markers[i]) == 0);
     gm_mark_work(&markers[0]);
-    if (n > 1) CHECK_EQ(engine.mark.state, GM_MARK_DONE);
+    if (n > 1) CHECK_EQ((uint32_t)engine.mark.state, GM_MARK_DONE);
     for (unsigned i = 1; i < n; i++) pthread_join(threads[i], NULL);
-    for (unsigned i = 0; i < n; i++) {
-        bytes += markers[i].view.bytes;
-        CHECK_EQ(markers[i].view.top, 0);
-    }
+    for (unsigned i = 0; i < n; i++) CHECK_EQ(markers[i].view.top, 0);
     CHECK_EQ((uint32_t)engine.mark.queue, 0);
     engine.mark.njobs = 0;
-    return bytes;
+    return engine.mark.bytes;
 }
 
 static bool add_root(const uintptr_t *start, size_t words, unsigned flags) {

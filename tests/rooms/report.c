@@ -24,16 +24,18 @@ TEST(pauses) {
         uint64_t n = counts[k], kept = GM_MIN(n, (uint64_t)GM_PAUSES);
         memset(&m, 0, sizeof m);
         memset(&s, 0, sizeof s);
-        s.cycles = n;
-        for (uint64_t i = 0; i < n; i++)
-            s.pause_ns[i % GM_PAUSES] = i * 7919 % 100003; // all differ
+        s.cycles = s.stops = n;
+        for (uint64_t i = 0; i < n; i++) {
+            s.stop_ns[i % GM_PAUSES] = i * 7919 % 100003; // all differ
+            s.pause_ns[i % GM_PAUSES] = i;                // of a cycle: its stops together
+        }
         gm_report_pauses(&m, &s);
         CHECK_EQ(m.num_gc, n);
         uint64_t below50 = 0, below99 = 0, most = 0;
         for (uint64_t i = 0; i < kept; i++) {
-            below50 += s.pause_ns[i] < m.pause_p50_ns;
-            below99 += s.pause_ns[i] < m.pause_p99_ns;
-            most = GM_MAX(most, s.pause_ns[i]);
+            below50 += s.stop_ns[i] < m.pause_p50_ns;
+            below99 += s.stop_ns[i] < m.pause_p99_ns;
+            most = GM_MAX(most, s.stop_ns[i]);
             CHECK_EQ(m.pause_ns[i], s.pause_ns[i]);
         }
         CHECK_EQ(m.pause_max_ns, most);

@@ -1,36 +1,180 @@
-// Room writes: the stop source.
+// Room writes: which pages were written, and what becomes grey by it.
+static int fail_ioctl; // the n-th call from now fails
+#define GOMEM_IOCTL(fd, request, arg) \
+    (fail_ioctl && !--fail_ioctl ? -1 : gm_libc_ioctl((fd), (request), (arg)))
 #include "room.h"
-#include "child.h"
 
-static struct gm_writes writes;
+static struct gm_engine engine;
+static struct gm_writes *const writes = &engine.writes;
 
-TEST(arm_collect_disarm) { // W1
-    gm_writes_arm_stopped(&writes, 3);
-    CHECK_EQ(gm_writes_collect_stopped(&writes, 3), 0);
-    gm_writes_disarm_stopped(&writes);
-    gm_writes_arm_stopped(&writes, 4); // again
-    CHECK_EQ(gm_writes_collect_stopped(&writes, 4), 0);
-    gm_writes_disarm_stopped(&writes);
-    CHECK(!strcmp(gm_writes_name(), "stw"));
-}
-
-static void another_stop(void) {
-    gm_writes_arm_stopped(&writes, 5);
-    (void)gm_writes_collect_stopped(&writes, 6);
-}
-static void armed_twice(void) {
-    gm_writes_arm_stopped(&writes, 7);
-    gm_writes_arm_stopped(&writes, 7);
-}
-
-TEST(the_stop_must_be_the_same) {
-    static void (*const cases[])(void) = {another_stop, armed_twice};
-    if (!GOMEM_I_CHECK) SKIP("asserted from check level 1 on");
-    for (int i = 0; i < 2; i++) {
-        struct child child;
-        child_run(&child, cases[i]);
-        CHECK(WIFSIGNALED(child.status) && strstr(child.text, "broken invariant"));
+// A span of a scanned kind, all slots allocated and black.
+static struct gm_span *black_span(unsigned kind, unsigned class, size_t size) {
+    struct gm_pages *p = &engine.heap.pages;
+    struct gm_span *s = gm_heap_take(&engine.heap, kind, class, size, 0);
+    if (!CHECK(s != NULL)) exit(1);
+    s->fresh = s->count;
+    for (unsigned i = 0; i < s->pages * 8; i++) {
+        struct gm_color *c = &gm_span_colors(p, s->page)[i];
+        c->alloc = gm_span_starts(s, i);
+        c->mark = kind == GM_ROOT ? 0 : c->alloc;
     }
+    gm_heap_publish(&engine.heap, s);
+    memset((void *)gm_span_start(p, s), 0, (size_t)s->pages * GM_PAGE); // touched
+    return s;
+}
+
+// Slots of s that are grey, which then are black again; their span leaves the queue.
+static unsigned grey_slots(const struct gm_span *s) {
+    struct gm_color *c = gm_span_colors(&engine.heap.pages, s->page);
+    unsigned n = 0;
+    for (unsigned i = 0; i < s->pages * 8; i++) {
+        n += gm_base_popcount(c[i].grey);
+        c[i].grey = 0;
+    }
+    return n;
+}
+
+static unsigned queued_spans(void) {
+    unsigned n = 0;
+    while (gm_mark_pop(&engine.mark)) n++;
+    return n;
+}
+
+static bool begin(int wanted) {
+    gm_writes_close(writes);
+    if (!room_engine(&engine, 8)) return false;
+    engine.writes.uffd = engine.writes.pagemap = -1;
+    return gm_writes_choose(writes, &engine.meta, &engine.heap.pages, wanted);
+}
+
+static bool begin_tracked(void) {
+    return begin(GOMEM_GC_AUTO) && engine.writes.collector == GOMEM_GC_TRACKED;
+}
+
+static volatile char *byte_of(const struct gm_span *s, size_t at) {
+    return (volatile char *)gm_span_start(&engine.heap.pages, s) + at;
+}
+
+#define NEED_KERNEL() \
+    if (!begin_tracked()) SKIP("this kernel does not track writes")
+
+TEST(names) {
+    CHECK(!strcmp(gm_writes_name(GOMEM_GC_TRACKED), "tracked"));
+    CHECK(!strcmp(gm_writes_name(GOMEM_GC_BARRIER), "barrier"));
+    CHECK(!strcmp(gm_writes_name(GOMEM_GC_STW), "stw"));
+}
+
+TEST(what_is_asked_for_is_chosen) {
+    CHECK(begin(GOMEM_GC_STW) && writes->collector == GOMEM_GC_STW);
+    CHECK(begin(GOMEM_GC_BARRIER) && writes->collector == GOMEM_GC_BARRIER);
+    CHECK_EQ(gm_writes_collect(writes, &engine.mark, true), 0); // W1: nothing to ask
+}
+
+TEST(only_objects_on_written_pages_become_grey) { // C2
+    NEED_KERNEL();
+    struct gm_span *s = black_span(GM_SCAN, gm_sizes_class(64, 16), 0);
+    REQUIRE(gm_writes_arm(writes, &engine.heap.pages));
+    CHECK_EQ(gm_writes_collect(writes, &engine.mark, false), 0);
+    CHECK_EQ(queued_spans(), 0);
+    size_t page = engine.heap.pages.os_page;
+    if (page > 4096) SKIP("pages of this system are larger than a span");
+    *byte_of(s, 10) = 1;
+    CHECK_EQ(gm_writes_collect(writes, &engine.mark, false), 1);
+    CHECK_EQ(grey_slots(s), page / 64);
+    CHECK_EQ(queued_spans(), 1);
+    CHECK_EQ(gm_writes_collect(writes, &engine.mark, false), 0); // armed again
+    *byte_of(s, page) = 1;
+    CHECK_EQ(gm_writes_collect(writes, &engine.mark, true), 1);
+    CHECK_EQ(gm_writes_collect(writes, &engine.mark, true), 1); // W4
+    CHECK_EQ(grey_slots(s), page / 64);
+    CHECK_EQ(queued_spans(), 1);
+}
+
+TEST(objects_that_reach_into_a_page) {
+    NEED_KERNEL();
+    size_t page = engine.heap.pages.os_page;
+    struct gm_span *odd = black_span(GM_SCAN, GM_CLASS_24, 0);
+    struct gm_span *wide = black_span(GM_SCAN, gm_sizes_class(3072, 16), 0);
+    struct gm_span *root = black_span(GM_ROOT, gm_sizes_class(64, 16), 0);
+    struct gm_span *white = black_span(GM_SCAN, gm_sizes_class(64, 16), 0);
+    for (unsigned i = 0; i < white->pages * 8; i++)
+        gm_span_colors(&engine.heap.pages, white->page)[i].mark = 0;
+    if (page > 4096) SKIP("pages of this system are larger than a span");
+    REQUIRE(gm_writes_arm(writes, &engine.heap.pages));
+    *byte_of(odd, page + 1) = *byte_of(wide, page) = *byte_of(root, 0) = *byte_of(white, 0) = 1;
+    CHECK_EQ(gm_writes_collect(writes, &engine.mark, false), 4);
+    CHECK_EQ(grey_slots(odd), (2 * page - 1) / 24 - page / 24 + 1);
+    CHECK_EQ(grey_slots(wide), 2); // it begins on the page before, and the next one
+    CHECK_EQ(grey_slots(root), page / 64);
+    CHECK_EQ(grey_slots(white), 0);
+    CHECK_EQ(queued_spans(), 3);
+}
+
+TEST(pieces_of_large_objects) {
+    NEED_KERNEL();
+    struct gm_span *s = black_span(GM_SCAN, 0, 5 * GM_PIECE);
+    struct gm_span *t = black_span(GM_TYPED, 0, 5 * GM_PIECE);
+    REQUIRE(gm_writes_arm(writes, &engine.heap.pages));
+    *byte_of(s, 3 * GM_PIECE + 5) = *byte_of(t, 3 * GM_PIECE + 5) = 1;
+    CHECK_EQ(gm_writes_collect(writes, &engine.mark, false), 2);
+    CHECK_EQ(gm_span_colors(&engine.heap.pages, s->page)->grey, 1u << 3);
+    CHECK_EQ(gm_span_colors(&engine.heap.pages, t->page)->grey, 1u); // an element may cross pieces
+    CHECK_EQ(queued_spans(), 2);
+}
+
+TEST(cleared_pages_count_as_written) {
+    NEED_KERNEL();
+    struct gm_span *s = black_span(GM_SCAN, gm_sizes_class(64, 16), 0);
+    uintptr_t start = gm_span_start(&engine.heap.pages, s);
+    REQUIRE(gm_writes_arm(writes, &engine.heap.pages));
+    gm_writes_clear_ahead(writes, &engine.heap.pages, start, start + 1);
+    CHECK_EQ(gm_writes_collect(writes, &engine.mark, false),
+             GM_WRITES_OPEN / engine.heap.pages.os_page);
+    CHECK_EQ(grey_slots(s), s->count);
+    gm_writes_clear_ahead(writes, &engine.heap.pages, start, start + 1); // closed by collect
+    CHECK(gm_writes_collect(writes, &engine.mark, true) != 0);
+    CHECK_EQ(queued_spans(), 1);
+}
+
+TEST(what_fails_counts_as_written) { // W3, W5
+    NEED_KERNEL();
+    struct gm_span *s = black_span(GM_SCAN, gm_sizes_class(64, 16), 0);
+    REQUIRE(gm_writes_arm(writes, &engine.heap.pages));
+    fail_ioctl = 1;
+    CHECK(gm_writes_collect(writes, &engine.mark, false) != 0);
+    CHECK_EQ(grey_slots(s), s->count);
+    CHECK(writes->failed);
+    (void)queued_spans();
+    REQUIRE(gm_writes_arm(writes, &engine.heap.pages) && !writes->failed); // set up anew
+    CHECK_EQ(gm_writes_collect(writes, &engine.mark, false), 0);
+    writes->process++; // a child's
+    CHECK(gm_writes_collect(writes, &engine.mark, false) != 0);
+    CHECK_EQ(grey_slots(s), s->count);
+    (void)queued_spans();
+    CHECK(gm_writes_arm(writes, &engine.heap.pages)); // opened again
+    (void)close(writes->uffd);                        // by the program: closefrom
+    CHECK(gm_writes_collect(writes, &engine.mark, true) != 0);
+    CHECK_EQ(grey_slots(s), s->count);
+    writes->uffd = -1;
+}
+
+// A kernel that refuses, or differs in one fact.
+TEST(refused) {
+    NEED_KERNEL();
+    for (int n = 1; n <= 12; n++) {
+        fail_ioctl = n;
+        CHECK(begin(GOMEM_GC_AUTO));
+        bool tracked = writes->collector == GOMEM_GC_TRACKED;
+        CHECK_EQ(tracked, fail_ioctl != 0); // the call came, and its failure was seen
+        fail_ioctl = 1;
+        CHECK(!begin(GOMEM_GC_TRACKED) && writes->collector == GOMEM_GC_STW);
+        fail_ioctl = 0;
+    }
+    REQUIRE(begin_tracked());
+    fail_ioctl = 1;
+    CHECK(!gm_writes_arm(writes, &engine.heap.pages)); // this cycle stops the world
+    fail_ioctl = 0;
+    CHECK(gm_writes_arm(writes, &engine.heap.pages));
 }
 
 TEST_MAIN

@@ -1,0 +1,346 @@
+// Room gc: the concurrent cycle, driven phase by phase by one thread, so that what the program does
+// falls exactly between two of them.
+#include "room.h"
+
+static struct gm_runtime *const rt = &gm_runtime;
+static struct gm_engine *const engine = &gm_runtime.engine;
+static struct gm_thread *me;
+static struct gm_cycle cycle;
+
+struct node {
+    struct node *next;
+    uintptr_t check;
+    void *more[4];
+};
+enum { TOPS = 64 };
+static struct node **top; // an uncollectable array: a root
+
+// Addresses that the collector does not see.
+static uintptr_t hide(const void *p) { return ~(uintptr_t)p; }
+static struct node *show(uintptr_t hidden) { return (struct node *)~hidden; }
+
+static __attribute__((noinline)) void clear_stack(void) {
+    volatile char below[16384];
+    for (size_t i = 0; i < sizeof below; i++) below[i] = 0;
+}
+
+static __attribute__((noinline)) uintptr_t new_hidden(void) {
+    struct node *n = GOMEM_NEW(struct node);
+    if (!CHECK(n != NULL)) exit(1);
+    n->check = hide(n) * 3;
+    if (!CHECK(GOMEM_NEW(struct node) != NULL)) exit(1); // or the next one's address is n's end
+    return hide(n);
+}
+
+static bool whole(uintptr_t hidden) {
+    return gomem_base(show(hidden)) == (void *)show(hidden) && show(hidden)->check == hidden * 3;
+}
+
+// ---- the phases ----
+
+static __attribute__((noinline)) void spill(void) {
+    me->in_handler = false;
+    me->fake_stack = gm_world_fake_stack();
+    gm_os_spill(&me->registers);
+}
+
+static bool begin(int collector) {
+    static bool done;
+    if (!done) {
+        gomem_options o = {.collector = collector, .gc_percent = GOMEM_GC_OFF};
+        if (!CHECK(gomem_init(&o))) return false;
+        top = gomem_new_with(TOPS * sizeof *top, 0, GOMEM_UNCOLLECTABLE);
+        done = top != NULL;
+    }
+    me = gm_world_self();
+    gomem_gc();
+    gm_writes_reset(&engine->writes, &engine->meta, &engine->heap.pages); // choose again
+    if (!gm_writes_choose(&engine->writes, &engine->meta, &engine->heap.pages, collector))
+        return false;
+    for (int i = 0; i < TOPS; i++) GOMEM_STORE(&top[i], NULL);
+    return CHECK(gomem_verify());
+}
+
+// Up to where new objects are black and nothing is marked.
+static bool start(void) {
+    memset(&cycle, 0, sizeof cycle);
+    cycle.matches = true;
+    gm_sync_lock(&rt->gc.lock);
+    gm_gc_each_central(rt, gm_gc_sweep_central);
+    cycle.collector = engine->writes.collector;
+    clear_stack();
+    spill();
+    return CHECK(gm_writes_arm(&engine->writes, &engine->heap.pages)) &&
+           CHECK(gm_gc_start_stop(rt, me, &cycle));
+}
+
+static void mark(void) { CHECK(gm_gc_mark_with(rt, 1, 0, true)); }
+static void rounds(void) { CHECK(gm_gc_rounds(rt, &cycle, GM_ROUNDS)); }
+
+static void finish(void) {
+    bool known = true;
+    clear_stack();
+    spill();
+    while (!gm_gc_finish(rt, me, &cycle, &known)) {
+        CHECK(known);
+        rounds();
+    }
+    cycle.after = 0;
+    gm_gc_end_stopped(rt, &cycle);
+    CHECK(cycle.matches && !cycle.broken);
+    gm_gc_put_empty_roots(rt);
+    gm_sync_unlock(&rt->gc.lock);
+    gm_gc_each_central(rt, gm_gc_sweep_central);
+    CHECK(gomem_verify());
+}
+
+// ---- the dance: W moves from a holder that is not scanned yet to one that is ----
+
+static __attribute__((noinline)) uintptr_t holder_of_new(int at) {
+    uintptr_t w = new_hidden();
+    struct node *h = GOMEM_NEW(struct node);
+    GOMEM_STORE(&h->next, show(w));
+    GOMEM_STORE(&top[at], h);
+    return w;
+}
+
+static __attribute__((noinline)) void dance(int at) {
+    struct node *n = GOMEM_NEW(struct node), *h = top[at];
+    GOMEM_STORE(&n->next, h->next);
+    GOMEM_STORE(&top[at + 1], n);
+    GOMEM_STORE(&h->next, NULL);
+}
+
+static __attribute__((noinline)) void store_shown(int at, uintptr_t hidden) {
+    GOMEM_STORE(&top[at]->next, show(hidden));
+}
+
+static __attribute__((noinline)) void new_top(int at) {
+    struct node *n = GOMEM_NEW(struct node);
+    GOMEM_STORE(&top[at], n);
+}
+
+static void dances(int collector) {
+    if (!begin(collector)) SKIP("this kernel does not track writes");
+    uintptr_t w[4], late = new_hidden();
+    struct node *volatile held = show(late); // on the stack as marking begins
+    for (int i = 0; i < 4; i++) w[i] = holder_of_new(i * 2);
+    REQUIRE(start());
+    held = NULL;
+    dance(0); // nothing is marked yet: the new holder is black, the old one white
+    new_top(20);
+    uintptr_t unseen = hide(top[20]);
+    (void)unseen;
+    mark();
+    dance(2);
+    rounds();
+    dance(4);
+    // what a thread loaded early, and kept where nobody looked in time
+    store_shown(5, w[3]);
+    finish();
+    for (int i = 0; i < 4; i++) CHECK(whole(w[i]));
+    CHECK(top[1]->next == show(w[0]) && top[3]->next == show(w[1]));
+    (void)held;
+}
+
+// F1: what was written before marking began, on pages that nobody writes again.
+TEST(danced_before_marking) {
+    if (!begin(GOMEM_GC_TRACKED)) SKIP("this kernel does not track writes");
+    uintptr_t w = holder_of_new(0);
+    REQUIRE(start());
+    dance(0);
+    clear_stack();
+    mark();
+    rounds();
+    finish();
+    CHECK(whole(w) && top[1]->next == show(w));
+}
+
+TEST(the_dance_tracked) { dances(GOMEM_GC_TRACKED); }
+TEST(the_dance_barrier) { dances(GOMEM_GC_BARRIER); }
+
+// A pointer that nobody saw while marking is stored into a black object, last of all.
+static void stored_last(int collector) {
+    if (!begin(collector)) SKIP("this kernel does not track writes");
+    uintptr_t w = new_hidden();
+    new_top(0);
+    REQUIRE(start());
+    mark();
+    rounds();
+    store_shown(0, w);
+    finish();
+    CHECK(whole(w));
+    CHECK(top[0]->next == show(w));
+}
+
+TEST(stored_last_tracked) { stored_last(GOMEM_GC_TRACKED); }
+TEST(stored_last_barrier) { stored_last(GOMEM_GC_BARRIER); }
+
+// The barrier was looked at before marking began, and the store came after it: what is stored was
+// on the stack in the start stop.
+static __attribute__((noinline)) uintptr_t plain_store(void) {
+    struct node *volatile w = show(new_hidden());
+    uintptr_t hidden = hide(w);
+    if (!start()) exit(1);
+    new_top(1);
+    top[1]->next = w;
+    w = NULL;
+    return hidden;
+}
+
+TEST(a_store_that_marking_interrupts) {
+    REQUIRE(begin(GOMEM_GC_BARRIER));
+    uintptr_t w = plain_store();
+    clear_stack();
+    mark();
+    rounds();
+    finish();
+    CHECK(whole(w));
+}
+
+static __attribute__((noinline)) void move_shown(int at, const uintptr_t *hidden, size_t n) {
+    void *words[4];
+    for (size_t i = 0; i < n; i++) words[i] = show(hidden[i]);
+    (void)gomem_memmove(top[at]->more, words, n * sizeof *words);
+    memset(words, 0, sizeof words);
+    GOMEM_KEEP_ALIVE(words);
+}
+
+TEST(memmove_tells_the_barrier) {
+    REQUIRE(begin(GOMEM_GC_BARRIER));
+    uintptr_t w[4];
+    for (int i = 0; i < 4; i++) w[i] = new_hidden();
+    new_top(0);
+    REQUIRE(start());
+    mark();
+    move_shown(0, w, 4);
+    clear_stack();
+    finish();
+    for (int i = 0; i < 4; i++) CHECK(whole(w[i]) && top[0]->more[i] == (void *)show(w[i]));
+}
+
+static __attribute__((noinline)) void grow(int at, size_t size) {
+    void *p = gomem_realloc(top[at], size);
+    CHECK(p != NULL);
+    GOMEM_STORE(&top[at], (struct node *)p);
+}
+
+static void reallocs(int collector) {
+    if (!begin(collector)) SKIP("this kernel does not track writes");
+    uintptr_t w = holder_of_new(0);
+    REQUIRE(start());
+    grow(0, 5000); // a new object, which is black
+    mark();
+    finish();
+    CHECK(whole(w) && top[0]->next == show(w));
+}
+
+TEST(realloc_tracked) { reallocs(GOMEM_GC_TRACKED); }
+TEST(realloc_barrier) { reallocs(GOMEM_GC_BARRIER); }
+
+// ---- R1, R5 ----
+
+TEST(new_objects_are_black) {
+    REQUIRE(begin(GOMEM_GC_BARRIER));
+    REQUIRE(start());
+    gm_cache_flush_runs(&me->cache);
+    struct node *n = GOMEM_NEW(struct node);
+    char *large = gomem_new(100000), *plain = gomem_new_noscan(48);
+    const void *const all[] = {n, large, plain, n + 1}; // the last is held
+    for (int i = 0; i < 4; i++) {
+        const struct gm_color *c = gm_span_color(&engine->heap.pages, (uintptr_t)all[i]);
+        uint64_t bit = gm_span_bit(&engine->heap.pages, (uintptr_t)all[i]);
+        CHECK(c->mark & c->alloc & ~c->grey & bit);
+    }
+    mark();
+    finish(); // verify looks at the held slots
+    CHECK(GOMEM_NEW(struct node) != NULL);
+}
+
+TEST(nothing_shrinks_while_marking) {
+    REQUIRE(begin(GOMEM_GC_BARRIER));
+    struct node *n = GOMEM_NEW(struct node);
+    struct node *root = gomem_new_with(3000, 0, GOMEM_UNCOLLECTABLE);
+    char *big_root = gomem_new_with(100000, 0, GOMEM_UNCOLLECTABLE);
+    char *large = gomem_new(200000);
+    REQUIRE(n && root && big_root && large);
+    struct gm_pages *p = &engine->heap.pages;
+    struct gm_span *s = gm_span_find(p, (uintptr_t)root), *t = gm_span_find(p, (uintptr_t)big_root);
+    REQUIRE(start());
+    gomem_i_run run = me->cache.hot.scan[gomem_i_class_new(sizeof *n, 16)];
+    REQUIRE(run.cursor < run.end);
+    gm_cache_flush_runs(&me->cache); // as a thread that ends
+    CHECK(gm_span_color(p, run.cursor)->alloc & gm_span_bit(p, run.cursor));
+    gomem_free(n); // its slot is not taken again
+    for (int i = 0; i < 1000; i++) CHECK(GOMEM_NEW(struct node) != n);
+    gomem_free(root);
+    gomem_free(big_root);
+    CHECK(gm_pages_desc(p, s->page) && gm_pages_desc(p, t->page)); // they may be in the queue
+    char *smaller = gomem_realloc(large, 70000);
+    CHECK(smaller && smaller != large);
+    CHECK(gm_span_find(p, (uintptr_t)large)->size == 200000); // freed by hand, swept later
+    mark();
+    finish();
+    CHECK(!gm_pages_desc(p, t->page));
+}
+
+// ---- giving up ----
+
+TEST(over_budget) { // the stop ends, nothing is lost, and the sixth try finishes
+    if (!begin(GOMEM_GC_TRACKED)) SKIP("this kernel does not track writes");
+    enum { CHAIN = 3000000 };
+    uintptr_t w = 0;
+    bool known;
+    new_top(0);
+    REQUIRE(start());
+    mark();
+    struct node *last = NULL;
+    engine->mark.on = 0; // a long list of white objects, reachable at the last moment
+    for (int i = 0; i < CHAIN; i++) {
+        struct node *n = GOMEM_NEW(struct node);
+        n->check = hide(n) * 3;
+        n->next = last;
+        last = n;
+        if (!i) w = hide(n);
+    }
+    engine->mark.on = 1;
+    gm_cache_each_run(&me->cache, gm_gc_hold_run); // R1
+    top[0]->next = last;
+    unsigned tries = 0;
+    spill();
+    while (!gm_gc_finish(rt, me, &cycle, &known)) {
+        CHECK(known && !gm_load_rlx(&rt->world.attention)); // the world runs
+        tries++;
+    }
+    CHECK(tries >= 1 && tries <= GM_TRIES && cycle.tries == tries + 1);
+    gm_gc_end_stopped(rt, &cycle);
+    gm_sync_unlock(&rt->gc.lock);
+    CHECK(cycle.matches && !cycle.broken);
+    CHECK(whole(w));
+    size_t n = 0;
+    for (const struct node *at = top[0]->next; at; at = at->next) n += at->check == hide(at) * 3;
+    CHECK_EQ(n, CHAIN);
+}
+
+TEST(given_up) { // for a fork: all marks are cleared, nothing is freed, the next cycle is right
+    if (!begin(GOMEM_GC_TRACKED)) SKIP("this kernel does not track writes");
+    uintptr_t w[2] = {holder_of_new(0), holder_of_new(2)};
+    REQUIRE(start());
+    dance(0);
+    mark();
+    rt->gc.abandon++;
+    CHECK(!gm_gc_rounds(rt, &cycle, 1));
+    CHECK(!gm_gc_mark_with(rt, 1, 0, true));
+    gm_gc_give_up(rt, me, &cycle);
+    rt->gc.abandon--;
+    gm_sync_unlock(&rt->gc.lock);
+    CHECK(!engine->mark.on && !(uint32_t)engine->mark.queue);
+    CHECK(gomem_verify()); // E1
+    REQUIRE(start());
+    dance(2);
+    mark();
+    finish();
+    CHECK(whole(w[0]) && whole(w[1]));
+}
+
+TEST_MAIN
