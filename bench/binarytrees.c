@@ -1,6 +1,6 @@
 /* Question: binary-trees, the usual test of allocation with many short-lived trees beside one that
- * lives long: how far is the collected heap (no free at all, default settings) from malloc and free by
- * hand, and from other collectors?
+ * lives long: how far is the collected heap (no free at all, default settings) from malloc and free
+ * by hand, and from other collectors?
  *
  * The whole program is timed. BENCH_GOMEM: GOMEM_NEW; BENCH_BOEHM: GC_MALLOC; else malloc and free
  * of peer.h. One thread; `depth` 20 by default. The check value is the number of nodes visited. */

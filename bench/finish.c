@@ -8,8 +8,8 @@
  *   pause.p50 .p99 .worst (us), cycle.… the time of gomem_gc (us), writes (per second, done)
  *   dirty_pages, rounds: of the last cycle, as the library reports them
  * What the length of a stop hangs on can be varied: `live`; `rate`; `sleepers` threads in a wait
- * that they have not declared; `roots` ranges of 60 KiB each, too small to be tracked. The collector
- * is chosen by the environment. */
+ * that they have not declared; `roots` ranges of 60 KiB each, too small to be tracked. The
+ * collector is chosen by the environment. */
 #include "cycles.h"
 
 enum { SLEEPERS_MAX = 1024, ROOTS_MAX = 256, ROOT_BYTES = 60 << 10 };

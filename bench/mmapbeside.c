@@ -2,9 +2,9 @@
  * large heap is marked? Tracking writes takes the address space's lock, which these calls need.
  *
  * Method: `live` MB of scanned objects; cycles run one after the other for `ms` milliseconds.
- * Meanwhile a thread that uses no collected memory, and so is never stopped, maps a megabyte, touches
- * it, and unmaps it, each call timed; every sixteenth time it starts a thread with a stack of 64 MiB
- * (too large for libc to keep for the next) and waits for its end outside of the clock.
+ * Meanwhile a thread that uses no collected memory, and so is never stopped, maps a megabyte,
+ * touches it, and unmaps it, each call timed; every sixteenth time it starts a thread with a stack
+ * of 64 MiB (too large for libc to keep for the next) and waits for its end outside of the clock.
  *   mmap.… munmap.… create.… (us), any.worst the worst of the three, cycles
  * cycles=0: the twin without cycles; `burn` threads that only compute show what waiting for a
  * processor adds. */

@@ -192,7 +192,7 @@ class Bench:
         return self.gomem(question, arguments, which, {"GOMEM_DEBUG": f"collector={which}"}, name)
 
     def collectors(self):
-        """The concurrent collectors that this header and this kernel have, or else the stopped one."""
+        """The concurrent collectors that this header and kernel have, or else the stopped one."""
         if not self.known_collectors:
             for which in ("tracked", "barrier"):
                 probe = self.measure(self.collector(which, "latency", ["nodes=16384", "ms=1"]), 1)
@@ -662,6 +662,16 @@ def binarytrees(b):
 
 
 @question
+def gcbench(b):
+    """trees of all sizes, one that lives long, and an array, in two threads"""
+    arguments = [f"depth={12 if b.quick else 16}"]
+    variants = b.measure(b.gomem("gcbench", arguments)
+                         + b.boehm("gcbench", arguments), 3, whole=True)
+    b.row("GCBench, 2 threads, Boehm", variants, bar=0.3, peers=["boehm"])
+    b.row("GCBench, peak RSS, Boehm", variants, "rss", "MB", bar=1.0, peers=["boehm"])
+
+
+@question
 def latency(b):
     """operations beside a large live heap: the longest wait, and how many a second"""
     wanted = 1 << (24 if b.long else 20 if b.quick else 22)
@@ -760,9 +770,9 @@ def writer(b):
 @question
 def mmapbeside(b):
     """another thread's mmap, munmap and pthread_create while a heap is marked"""
-    live = b.fit("mmapbeside, MB", 2048 if b.long else 256 if b.quick else 1024, lambda mb: 2 * mb)
+    live = b.fit("mmapbeside, MB", 2048 if b.long else 256 if b.quick else 512, lambda mb: 2 * mb)
     which = b.collectors()[0]
-    arguments = [f"live={live}", f"ms={10000 if b.long else 1000 if b.quick else 1500}"]
+    arguments = [f"live={live}", f"ms={10000 if b.long else 1000}"]
     busy = [*arguments, "cycles=0", f"burn={os.cpu_count()}"]
     variants = b.measure(b.collector(which, "mmapbeside", arguments)
                          + b.collector(which, "mmapbeside", [*arguments, "cycles=0"], "no cycles")
@@ -777,9 +787,7 @@ def mmapbeside(b):
 @question
 def firstwrite(b):
     """the first write to a page while a cycle tracks"""
-    arguments = ["live=128", "ms=1000"] if b.quick else ["live=512"]
-    if b.long:
-        arguments.append("ms=10000")
+    arguments = [f"live={128 if b.quick else 512}", f"ms={10000 if b.long else 1000}"]
     variants = b.measure(b.concurrent("firstwrite", arguments))
     for form in b.collectors():
         for kind, bar in (("scanned", 1000), ("noscan", 50), ("manual", 50)):
