@@ -25,28 +25,37 @@ BENCH_HELPER void cycles_report_collector(void) {
 
 BENCH_HELPER uint64_t cycles_count(void) { return cycles_stats()->num_gc; }
 
-// Nanoseconds that the program waited in the stop of cycle n, which is one of the last 256.
-BENCH_HELPER uint64_t cycles_pause(const gomem_memstats *stats, uint64_t n) {
-    return stats->pause_ns[n % 256];
-}
-
-// Nanoseconds that cycle n needed to gather the threads. There is no field for it alone: the stop
-// is an upper bound.
-BENCH_HELPER uint64_t cycles_gather(const gomem_memstats *stats, uint64_t n) {
-    return cycles_pause(stats, n);
-}
-
-// Adds what is known of the cycles from `since` on to both histograms (NULL: not asked for), and
-// returns how many there have been. Call it at least every 256 cycles to miss none.
-BENCH_HELPER uint64_t cycles_collect(uint64_t since, histogram *pauses, histogram *gathers) {
+// Adds the stops of each cycle from `since` on, taken together, and returns how many cycles there
+// have been. Call it at least every 256 cycles to miss none.
+BENCH_HELPER uint64_t cycles_collect(uint64_t since, histogram *pauses) {
     const gomem_memstats *stats = cycles_stats();
     uint64_t n = since;
     if (stats->num_gc > 256 && n < stats->num_gc - 256) n = stats->num_gc - 256;
-    for (; n < stats->num_gc; n++) {
-        if (pauses) histogram_add(pauses, cycles_pause(stats, n));
-        if (gathers) histogram_add(gathers, cycles_gather(stats, n));
-    }
+    for (; n < stats->num_gc; n++) histogram_add(pauses, stats->pause_ns[n % 256]);
     return stats->num_gc;
+}
+
+// Single stops, the last 256 of them, in microseconds.
+BENCH_HELPER void cycles_report_stops(void) {
+    const gomem_memstats *stats = cycles_stats();
+    bench_report("stop.p50", (double)stats->pause_p50_ns / 1000);
+    bench_report("stop.p99", (double)stats->pause_p99_ns / 1000);
+    bench_report("stop.worst", (double)stats->pause_max_ns / 1000);
+}
+
+// How long it takes to gather the threads, p99.9 in microseconds. The library has no figure for it
+// alone: the whole stop is an upper bound.
+BENCH_HELPER void cycles_report_gathering(void) {
+    bench_report("gather.p999", (double)cycles_stats()->pause_p999_ns / 1000);
+}
+
+// No cycles while a heap is built, so that what is known of stops is of the time after it; and one
+// when it is, from which the pacer knows how large it is.
+BENCH_HELPER int cycles_hold(void) { return gomem_set_gc_percent(GOMEM_GC_OFF); }
+
+BENCH_HELPER void cycles_release(int percent) {
+    gomem_set_gc_percent(percent);
+    gomem_gc();
 }
 
 // Cycles one after the other for so long, at least one.
@@ -57,7 +66,7 @@ BENCH_HELPER void cycles_run(double seconds, histogram *times, histogram *pauses
         uint64_t begin = bench_now();
         gomem_gc();
         histogram_add(times, bench_now() - begin);
-        since = cycles_collect(since, pauses, NULL);
+        since = cycles_collect(since, pauses);
     } while ((double)(bench_now() - start) < seconds * 1e9);
 }
 
@@ -81,6 +90,7 @@ BENCH_INLINE void live_rewire(uint64_t *seed, size_t i) {
 
 BENCH_HELPER void live_build(size_t bytes, size_t object) {
     uint64_t seed = 1;
+    int percent = cycles_hold();
     live.count = bytes / object;
     live.words = object / sizeof(uintptr_t);
     GOMEM_STORE(&live.objects, (uintptr_t **)gomem_new(live.count * sizeof *live.objects));
@@ -94,6 +104,7 @@ BENCH_HELPER void live_build(size_t bytes, size_t object) {
         live_rewire(&seed, i);
         GOMEM_STORE(&live.objects[i][2], (uintptr_t)live.objects[i]);
     }
+    cycles_release(percent);
 }
 
 // Whether each object still points to itself; the number of objects for bench_finish.

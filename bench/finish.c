@@ -5,7 +5,8 @@
  * pointers per second into objects chosen at random, those that are due every half a millisecond;
  * cycles run one after the other for `ms` milliseconds. The stops are the library's
  * own account (gomem_read_memstats).
- *   pause.p50 .p99 .worst (us), cycle.… the time of gomem_gc (us), writes (per second, done)
+ *   stop.p50 .p99 .worst single stops, pause.… a cycle's stops together, cycle.… the time of
+ *   gomem_gc (us); writes (per second, done)
  *   dirty_pages, rounds: of the last cycle, as the library reports them
  * What the length of a stop hangs on can be varied: `live`; `rate`; `sleepers` threads in a wait
  * that they have not declared; `roots` ranges of 60 KiB each, too small to be tracked. The
@@ -75,6 +76,7 @@ int main(int argc, char **argv) {
     pthread_mutex_unlock(&never);
     for (size_t i = 0; i < count; i++) pthread_join(sleepers[i], NULL);
     cycles_report_collector();
+    cycles_report_stops();
     bench_report("dirty_pages", (double)cycles_stats()->dirty_pages);
     bench_report("rounds", (double)cycles_stats()->rounds);
     histogram_report(&pauses, "pause");

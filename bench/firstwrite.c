@@ -6,20 +6,21 @@
  * its beginning this one writes to each of the pages once, in random order, the three kinds in
  * turn. Passes that were not over by 60 % of the cycle's time are left out, so that those that are
  * kept fell into the marking (with the stopped collector none does). After the cycle the same
- * passes are timed again. For `ms` milliseconds.
- *   KIND.ns nanoseconds per write during a cycle, KIND.plain without one, KIND.cost the difference;
- *   medians over the cycles; KIND is scanned, noscan or manual
+ * passes are timed twice more: pages may still be tracked in the first, not in the second. For `ms`
+ * milliseconds.
+ *   KIND.ns nanoseconds per write during a cycle, KIND.after it, KIND.plain the second time, and
+ *   KIND.cost = ns - plain; medians over the cycles; KIND is scanned, noscan or manual
  *   samples how many cycles were long enough, of `cycles`
  * The collector is chosen by the environment; scanned objects are written by GOMEM_STORE. */
 #include "cycles.h"
 
+enum { DURING, AFTER, PLAIN, PASSES };
 enum { SCANNED, NOSCAN, MANUAL, KINDS, PAGES = 4096, PAGE = 4096, SAMPLES_MAX = 4096 };
 enum { CYCLE_NONE, CYCLE_ASKED, CYCLE_BEGUN, CYCLE_ENDED, CYCLE_QUIT };
 
 static void **pages[KINDS][PAGES];
 static size_t order[PAGES]; // in which they are written
-static double during[KINDS][SAMPLES_MAX];
-static double plain[KINDS][SAMPLES_MAX];
+static double times[PASSES][KINDS][SAMPLES_MAX];
 static int state = CYCLE_NONE; // of the cycle. atomic: acq/rel, hands the turn over
 static uint64_t begun;         // time of the cycle's beginning and end. with state
 static uint64_t ended;
@@ -75,38 +76,34 @@ static double pass(int kind) {
     return (double)(bench_now() - start) / PAGES;
 }
 
-// One cycle; true: all passes fell into its marking.
+// One cycle; true: all passes fell into its marking. If not, the next takes its place.
 static bool sample(size_t n, unsigned delay) {
-    double ns[KINDS];
     state_set(CYCLE_ASKED);
     while (state_get() == CYCLE_ASKED) bench_pause();
     for (uint64_t end = bench_now() + delay * 1000000u; bench_now() < end;) bench_pause();
     for (size_t k = 0; k < KINDS; k++) {
         size_t kind = (k + n) % KINDS;
-        ns[kind] = pass((int)kind);
+        times[DURING][kind][n] = pass((int)kind);
     }
     uint64_t done = bench_now();
     while (state_get() != CYCLE_ENDED) usleep(100);
-    bool within = (double)(done - begun) < 0.6 * (double)(ended - begun);
-    for (size_t kind = 0; kind < KINDS; kind++) {
-        if (within) during[kind][n] = ns[kind];
-        double without = pass((int)kind);
-        if (within) plain[kind][n] = without;
-    }
-    return within;
+    for (int when = AFTER; when < PASSES; when++)
+        for (int kind = 0; kind < KINDS; kind++) times[when][kind][n] = pass(kind);
+    return (double)(done - begun) < 0.6 * (double)(ended - begun);
 }
 
 static void report(const char *name, int kind, size_t samples) {
+    static const char *const names[PASSES] = {"ns", "after", "plain"};
+    double medians[PASSES];
     char metric[32];
     if (samples == 0) return;
-    double ns = bench_median(during[kind], samples);
-    double without = bench_median(plain[kind], samples);
-    snprintf(metric, sizeof metric, "%s.ns", name);
-    bench_report(metric, ns);
-    snprintf(metric, sizeof metric, "%s.plain", name);
-    bench_report(metric, without);
+    for (int when = 0; when < PASSES; when++) {
+        medians[when] = bench_median(times[when][kind], samples);
+        snprintf(metric, sizeof metric, "%s.%s", name, names[when]);
+        bench_report(metric, medians[when]);
+    }
     snprintf(metric, sizeof metric, "%s.cost", name);
-    bench_report(metric, ns - without);
+    bench_report(metric, medians[DURING] - medians[PLAIN]);
 }
 
 int main(int argc, char **argv) {

@@ -8,7 +8,8 @@
  * that allocates nothing. After `ms` milliseconds the tree is walked: each node must carry the
  * number of its place. `threads` of them have each a part of the subtrees of their own.
  *   op.p50 op.p99 op.p999 op.worst (us), ops (per second), cycles, rss_kb
- *   pause.… the library's account of its stops (us), gather.… of gathering the threads
+ *   stop.… the library's account of its stops (us), gather.… of gathering the threads, pause.… of a
+ *           cycle's stops together
  *   timer.… timer=1: how late a thread that wakes every millisecond, and has nothing to do with any
  *           allocator, is beside this work (us): what the machine itself adds
  * BENCH_GOMEM: GOMEM_NEW and GOMEM_STORE under the collector that the environment chooses;
@@ -71,19 +72,23 @@ typedef struct node {
 #define tree_free(t)                  (void)(t)
 #define heap_init()                   (void)0
 #define heap_cycles()                 cycles_count()
+#define heap_hold()                   cycles_hold()
+#define heap_release(percent)         cycles_release(percent)
 #define thread_start(thread, fn, arg) gomem_thread_create(thread, NULL, fn, arg)
 
 static void heap_report(uint64_t since) {
     static histogram pauses;
-    static histogram gathers;
-    cycles_collect(since, &pauses, &gathers);
+    cycles_collect(since, &pauses);
     cycles_report_collector();
+    cycles_report_stops();
+    cycles_report_gathering();
     histogram_report(&pauses, "pause");
-    histogram_report(&gathers, "gather");
 }
 #else
 #define put(slot, value)              (*(slot) = (value))
 #define heap_report(since)            (void)(since)
+#define heap_hold()                   0
+#define heap_release(percent)         (void)(percent)
 #define thread_start(thread, fn, arg) pthread_create(thread, NULL, fn, arg)
 #if defined BENCH_BOEHM
 #define GC_THREADS
@@ -205,7 +210,9 @@ int main(int argc, char **argv) {
     heap_init();
     unsigned levels = 63u - (unsigned)__builtin_clzll(nodes);
     upper = levels - SUBTREE;
+    int percent = heap_hold();
     put(&root, tree_make(levels, 1));
+    heap_release(percent);
     uint64_t since = heap_cycles();
     if (timer) timer_start();
     lanes_run(threads, ns);

@@ -446,9 +446,9 @@ class Row:
         unit = self.unit
         if unit == "s" and value < 1:
             value, unit = value * 1000, "ms"
-        if unit == "us" and value >= 10000:
+        if unit == "us" and abs(value) >= 10000:
             value, unit = value / 1000, "ms"
-        return f"{value:.4g} {unit}".strip() if value >= 1 or value == 0 else f"{value:.2f} {unit}"
+        return f"{value:.4g} {unit}".strip() if abs(value) >= 1 or value == 0 else f"{value:.2f} {unit}"
 
     @staticmethod
     def head():
@@ -461,7 +461,10 @@ class Row:
         if self.ours is not None and self.best:
             ratio = (f"{self.ours - self.best:+.2f}" if self.how == "difference"
                      else f"{self.ours / self.best:.2f}")
-        bar = "" if self.bar is None else f"{'>=' if self.at_least else '<='} {self.bar:.4g}"
+        bar = ""
+        if self.bar is not None:
+            bar = f"{self.bar:.0f}" if self.bar >= 1000 else f"{self.bar:.4g}"
+            bar = f"{'>=' if self.at_least else '<='} {bar}"
         spread = f"{min(self.ratios):.3g}..{max(self.ratios):.3g}" if len(self.ratios) > 1 else ""
         rss = "/".join(f"{kb / 1024:.3g}" if kb else "-" for kb in (self.our_rss, self.best_rss))
         return (f"{self.question:44}{self.form:10}{self.number(self.ours):>11}  {best:28}{ratio:>7}"
@@ -726,8 +729,9 @@ def finish(b):
     ms = f"ms={10000 if b.long else 1000 if b.quick else 3000}"
     variants = b.measure(b.concurrent("finish", [f"live={live}", ms]))
     for form in b.collectors():
-        for metric, what, bar in (("pause.p50", "p50", None), ("pause.p99", "p99", 700),
-                                  ("pause.worst", "worst", 200 if form == "barrier" else 1500)):
+        for metric, what, bar in (("pause.p50", "p50 of a cycle's", None),
+                                  ("stop.p99", "p99", 700),
+                                  ("stop.worst", "worst", 200 if form == "barrier" else 1500)):
             b.row(f"finish stop, {live} MB live, {what}", variants, metric, "us", bar=bar,
                   form=form, how="value")
         b.row("  one cycle", variants, "cycle.p50", "us", form=form, how="value")
@@ -761,8 +765,10 @@ def writer(b):
                          + b.collector(b.collectors()[0], "writer", [*arguments, "cycles=0"],
                                        "no cycles"), limit=100)
     for form in b.collectors():
-        b.row(f"random writer, {live} MB, worst stop", variants, "pause.worst", "us", bar=5000,
+        b.row(f"random writer, {live} MB, worst stop", variants, "stop.worst", "us", bar=5000,
               peers=[], form=form, how="value")
+        b.row("  all stops of a cycle, worst", variants, "pause.worst", "us", peers=[], form=form,
+              how="value")
         b.row("  longest cycle", variants, "cycle.worst", "us", peers=[], form=form, how="value")
         b.row("  the writer's longest gap", variants, "gap.worst", "us", form=form)
 
@@ -787,12 +793,14 @@ def mmapbeside(b):
 @question
 def firstwrite(b):
     """the first write to a page while a cycle tracks"""
-    arguments = [f"live={128 if b.quick else 512}", f"ms={10000 if b.long else 1000}"]
+    arguments = [f"live={128 if b.quick else 256}", f"ms={10000 if b.long else 1000}"]
     variants = b.measure(b.concurrent("firstwrite", arguments))
     for form in b.collectors():
         for kind, bar in (("scanned", 1000), ("noscan", 50), ("manual", 50)):
             b.row(f"first write to a page, {kind}", variants, f"{kind}.cost", "ns", bar=bar,
                   form=form, how="value")
+        b.row("  scanned, the first time after a cycle", variants, "scanned.after", "ns", form=form,
+              how="value")
 
 
 @question

@@ -5,8 +5,8 @@
  * at random and does nothing else, so that it cannot be slowed down by asking it for help; cycles
  * run one after the other for `ms` milliseconds. A cycle that has not ended after a minute ends the
  * program.
- *   pause.p50 .worst the library's account of its stops (us); cycle.p50 .worst the time of
- *   gomem_gc (us); gap.worst the longest time in which the writer did not do 64 stores (us), the
+ *   stop.worst the library's account of single stops, pause.… of a cycle's stops together, cycle.…
+ *   the time of gomem_gc (us); gap.worst the longest time in which the writer did not do 64 stores (us), the
  *   machine's own interruptions included; writes (per second); rounds of the last cycle
  * cycles=0: the twin, only the writer. */
 #include "cycles.h"
@@ -53,6 +53,7 @@ int main(int argc, char **argv) {
     run((unsigned)bench_option(argc, argv, "ms", 2000), bench_option(argc, argv, "cycles", 1) != 0,
         &times, &pauses);
     cycles_report_collector();
+    cycles_report_stops();
     bench_report("rounds", (double)cycles_stats()->rounds);
     histogram_report(&gaps, "gap");
     histogram_report(&pauses, "pause");
