@@ -1,6 +1,6 @@
 /* Question: binary-trees, the usual test of allocation with many short-lived trees beside one that
- * lives long: how far is the collected heap (no free at all, world stopped to collect) from malloc
- * and free by hand, and from another conservative collector?
+ * lives long: how far is the collected heap (no free at all, default settings) from malloc and free
+ * by hand, and from other collectors?
  *
  * The whole program is timed. BENCH_GOMEM: GOMEM_NEW; BENCH_BOEHM: GC_MALLOC; else malloc and free
  * of peer.h. One thread; `depth` 20 by default. The check value is the number of nodes visited. */
@@ -51,11 +51,7 @@ static uint64_t tree_once(int depth) {
 }
 
 static void collector_init(void) {
-#if defined BENCH_GOMEM
-    gomem_options options = {0};
-    options.collector = GOMEM_GC_STW;
-    if (!gomem_init(&options)) exit(1);
-#elif defined BENCH_BOEHM
+#if defined BENCH_BOEHM
     GC_INIT();
 #endif
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Asks the questions in this folder of gomem and of the peers that are here, and prints one table.
 
-    bench/run.py [--quick] [--rounds N] [--peers] [--root DIR] [--json FILE] [question ...]
+    bench/run.py [--quick | --long] [--rounds N] [--peers] [--root DIR] [--json FILE] [question ...]
 
 Every question is a C program that is compiled once per peer. All variants of a question are run in
 turn, one round after the other, each round starting with another variant; figures are medians over
@@ -25,6 +25,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 WARNINGS = ["-Wall", "-Wextra"]
 STANDARD = ["-std=c11", "-O2", "-pthread"]
 INLINED, PRELOADED, LINKED = "inlined", "preloaded", "linked"
+COLLECTORS = {1: "tracked", 2: "barrier", 3: "stw"}  # memstats.collector, GOMEM_DEBUG=collector=
 
 
 @dataclasses.dataclass
@@ -100,6 +101,8 @@ class Bench:
     def __init__(self, options):
         self.options = options
         self.quick = options.quick
+        self.long = options.long
+        self.known_collectors = []
         self.rounds = options.rounds or (3 if options.quick else 5)
         self.root = pathlib.Path(options.root).resolve()
         self.build = HERE.parent / "build" / "bench"
@@ -160,7 +163,7 @@ class Bench:
 
     def program(self, question, suffix, defines=(), libraries=(), objects=()):
         output = self.build / f"{question}.{suffix}"
-        inputs = [HERE / f"{question}.c", HERE / "bench.h", HERE / "peer.h", *objects]
+        inputs = [HERE / f"{question}.c", *HERE.glob("*.h"), *objects]
         command = [*self.compiler, *STANDARD, *WARNINGS, f"-I{self.build / 'include'}",
                    *(f"-D{define}" for define in defines), "-o", output, HERE / f"{question}.c",
                    *objects, *libraries]
@@ -175,14 +178,50 @@ class Bench:
             print(f"bench: {error}", file=sys.stderr)
             self.failures += 1
 
-    def gomem(self, question, arguments=(), form=INLINED):
+    def gomem(self, question, arguments=(), form=INLINED, env=None, name="gomem"):
         """The question with gomem's header inlined, or none."""
         variants = []
         if self.gomem_object:
             self.attempt(variants, lambda: Variant(
-                "gomem", form, [self.program(question, "gomem", ["BENCH_GOMEM"],
-                                             objects=[self.gomem_object]), *arguments]))
+                name, form, [self.program(question, "gomem", ["BENCH_GOMEM"],
+                                          objects=[self.gomem_object]), *arguments], env or {}))
         return variants
+
+    def collector(self, which, question, arguments=(), name="gomem"):
+        """The same under one of gomem's collectors, whose name is the form."""
+        return self.gomem(question, arguments, which, {"GOMEM_DEBUG": f"collector={which}"}, name)
+
+    def collectors(self):
+        """The concurrent collectors that this header and kernel have, or else the stopped one."""
+        if not self.known_collectors:
+            for which in ("tracked", "barrier"):
+                probe = self.measure(self.collector(which, "latency", ["nodes=16384", "ms=1"]), 1)
+                got = probe[0].median("collector") if probe else None
+                if got and COLLECTORS.get(int(got)) == which:
+                    self.known_collectors.append(which)
+                elif probe:
+                    print(f"bench: collector {which}: skipped, this header or this kernel lacks it",
+                          file=sys.stderr)
+            self.known_collectors = self.known_collectors or ["stw"]
+        return self.known_collectors
+
+    def concurrent(self, question, arguments=()):
+        return [v for which in self.collectors()
+                for v in self.collector(which, question, arguments)]
+
+    def twin(self, question, arguments=()):
+        """The same work with malloc and free by hand: mimalloc where it is, else libc's."""
+        return (self.linked(question, arguments, ["mimalloc"])
+                or self.preloaded(question, arguments, ["glibc"]))
+
+    def fit(self, what, wanted, need):
+        """`wanted` halved until need(wanted) megabytes are free; says so when it has been."""
+        size = wanted
+        while size > 1 and need(size) > free_megabytes():
+            size //= 2
+        if size != wanted:
+            print(f"bench: {what}: {size} instead of {wanted}, as memory allows", file=sys.stderr)
+        return size
 
     def preloaded(self, question, arguments=(), only=None):
         """Plain malloc, under each peer that can be preloaded, and as it is."""
@@ -325,15 +364,18 @@ class Bench:
     # Rows ---------------------------------------------------------------------------------
 
     def row(self, question, variants, metric="time", unit="s", bar=None, peers=None, form=INLINED,
-            against=None, how="ratio"):
+            against=None, how="ratio", relax=0, at_least=False):
         """One line of the table: gomem in `form` beside the best of `peers` (of all, if None).
-        how: "ratio" gomem/peer; "difference" gomem - peer; "value" gomem's figure alone."""
+        how: "ratio" gomem/peer; "difference" gomem - peer; "value" gomem's figure alone.
+        relax: the bar is this many times the peer's figure where that is more."""
         ours = next((v for v in variants if v.name == "gomem" and v.form == form), None)
         others = [v for v in variants if v.name != "gomem" and v.median(metric) is not None
                   and (peers is None or v.name in peers)
                   and (against is None or v.form in against)]
         best = min(others, key=lambda v: v.median(metric), default=None)
-        cells = Row(question, form if ours else "", bar=bar, how=how, unit=unit)
+        if best and bar is not None:
+            bar = max(bar, relax * best.median(metric))
+        cells = Row(question, form if ours else "", bar=bar, how=how, unit=unit, at_least=at_least)
         if ours and ours.median(metric) is not None:
             cells.ours = ours.median(metric)
             cells.our_rss = ours.median("rss_kb")
@@ -404,7 +446,9 @@ class Row:
         unit = self.unit
         if unit == "s" and value < 1:
             value, unit = value * 1000, "ms"
-        return f"{value:.4g} {unit}".strip() if value >= 1 or value == 0 else f"{value:.2f} {unit}"
+        if unit == "us" and abs(value) >= 10000:
+            value, unit = value / 1000, "ms"
+        return f"{value:.4g} {unit}".strip() if abs(value) >= 1 or value == 0 else f"{value:.2f} {unit}"
 
     @staticmethod
     def head():
@@ -417,7 +461,10 @@ class Row:
         if self.ours is not None and self.best:
             ratio = (f"{self.ours - self.best:+.2f}" if self.how == "difference"
                      else f"{self.ours / self.best:.2f}")
-        bar = "" if self.bar is None else f"{'>=' if self.at_least else '<='} {self.bar:g}"
+        bar = ""
+        if self.bar is not None:
+            bar = f"{self.bar:.0f}" if self.bar >= 1000 else f"{self.bar:.4g}"
+            bar = f"{'>=' if self.at_least else '<='} {bar}"
         spread = f"{min(self.ratios):.3g}..{max(self.ratios):.3g}" if len(self.ratios) > 1 else ""
         rss = "/".join(f"{kb / 1024:.3g}" if kb else "-" for kb in (self.our_rss, self.best_rss))
         return (f"{self.question:44}{self.form:10}{self.number(self.ours):>11}  {best:28}{ratio:>7}"
@@ -605,13 +652,168 @@ def binarytrees(b):
     arguments = [f"depth={16 if b.quick else 20}"]
     slow = 0 if b.quick else 1
     variants = b.measure(b.gomem("binarytrees", arguments)
+                         + b.collector("stw", "binarytrees", arguments)
                          + b.linked("binarytrees", arguments, ["mimalloc"])
                          + b.boehm("binarytrees", arguments, rounds=slow)
                          + b.go("binarytrees", arguments, rounds=slow), 3, whole=True)
     name = f"binary-trees {arguments[0][6:]}"
-    b.row(f"{name}, by hand", variants, bar=1.6, peers=["mimalloc"])
-    b.row(f"{name}, Boehm", variants, bar=0.35, peers=["boehm"])
-    b.row(f"{name}, Go", variants, peers=["go"])
+    b.row(f"{name}, by hand", variants, bar=1.0, peers=["mimalloc"])
+    b.row(f"{name}, Boehm", variants, bar=0.2, peers=["boehm"])
+    b.row(f"{name}, Go", variants, bar=0.25, peers=["go"])
+    b.row(f"{name}, by hand", variants, bar=1.6, peers=["mimalloc"], form="stw")
+    b.row(f"{name}, Boehm", variants, bar=0.35, peers=["boehm"], form="stw")
+
+
+@question
+def gcbench(b):
+    """trees of all sizes, one that lives long, and an array, in two threads"""
+    arguments = [f"depth={12 if b.quick else 16}"]
+    variants = b.measure(b.gomem("gcbench", arguments)
+                         + b.boehm("gcbench", arguments), 3, whole=True)
+    b.row("GCBench, 2 threads, Boehm", variants, bar=0.3, peers=["boehm"])
+    b.row("GCBench, peak RSS, Boehm", variants, "rss", "MB", bar=1.0, peers=["boehm"])
+
+
+@question
+def latency(b):
+    """operations beside a large live heap: the longest wait, and how many a second"""
+    wanted = 1 << (24 if b.long else 20 if b.quick else 22)
+    nodes = b.fit("latency, nodes", wanted, lambda n: n * 48 * 4 >> 20)
+    arguments = [f"nodes={nodes}", f"ms={20000 if b.long else 1000 if b.quick else 3000}"]
+    few = 1 if b.quick else 2
+    variants = b.measure(b.concurrent("latency", arguments) + b.twin("latency", arguments)
+                         + b.boehm("latency", arguments, rounds=few)
+                         + b.go("latency", arguments, few), limit=300)
+    name = f"latency, 2^{nodes.bit_length() - 1} nodes"
+    for form in b.collectors():
+        for metric, what, bar in (("op.worst", "worst", 1000 if form == "barrier" else 2000),
+                                  ("op.p999", "p99.9", 200), ("op.p99", "p99", None),
+                                  ("op.p50", "p50", None)):
+            b.row(f"{name}, {what}", variants, metric, "us", bar=bar,
+                  peers=["mimalloc", "glibc"], form=form, how="value", relax=1.5)
+        b.row(f"{name}, worst, collectors", variants, "op.worst", "us", peers=["boehm", "go"],
+              form=form)
+        for peer in ("Boehm", "Go"):
+            b.row(f"{name}, per second, {peer}", variants, "ops", "", bar=1.5,
+                  peers=[peer.lower()], form=form, at_least=True)
+        b.row(f"{name}, cycles", variants, "cycles", "", peers=["boehm", "go"], form=form,
+              how="value")
+
+
+@question
+def gather(b):
+    """the same with four threads per processor: time to gather them"""
+    nodes = b.fit("gather, nodes", 1 << (24 if b.long else 20), lambda n: n * 48 * 4 >> 20)
+    threads = min(4 * os.cpu_count(), 64)
+    arguments = [f"nodes={nodes}", f"threads={threads}",
+                 f"ms={20000 if b.long else 1000 if b.quick else 2000}"]
+    variants = b.measure(b.concurrent("latency", arguments) + b.twin("latency", arguments),
+                         limit=300)
+    name = f"{threads} threads"
+    for variant in variants:
+        variant.derive("gather.over", lambda mine, timer: mine - timer, "gather.p999", "timer.p999")
+    twin = ["mimalloc", "glibc"]
+    for form in b.collectors():
+        b.row(f"{name}, gathering - timer, p99.9", variants, "gather.over", "us", bar=200,
+              form=form, how="value")
+        b.row(f"{name}, timer, p99.9", variants, "timer.p999", "us", peers=twin, form=form)
+        b.row(f"{name}, operation, p99.9", variants, "op.p999", "us", peers=twin, form=form)
+        b.row(f"{name}, per second", variants, "ops", "", peers=twin, form=form)
+
+
+@question
+def finish(b):
+    """the stop that ends a cycle, beside a thread that writes everywhere"""
+    wanted = 256 if b.quick else 1024
+    live = b.fit("finish, MB", wanted, lambda mb: 2 * mb)
+    ms = f"ms={10000 if b.long else 1000 if b.quick else 3000}"
+    variants = b.measure(b.concurrent("finish", [f"live={live}", ms]))
+    for form in b.collectors():
+        for metric, what, bar in (("pause.p50", "p50 of a cycle's", None),
+                                  ("stop.p99", "p99", 700),
+                                  ("stop.worst", "worst", 200 if form == "barrier" else 1500)):
+            b.row(f"finish stop, {live} MB live, {what}", variants, metric, "us", bar=bar,
+                  form=form, how="value")
+        b.row("  one cycle", variants, "cycle.p50", "us", form=form, how="value")
+        if b.long:
+            finish_terms(b, form, live, ms)
+
+
+def finish_terms(b, form, live, ms):
+    """What the length of the stop hangs on, one thing varied at a time."""
+    terms = [("per MB live", f"live={live // 4}", live // 4 - live),
+             ("per 1,000 pages a second", "rate=40000", 30),
+             ("per sleeping thread", "sleepers=200", 200), ("per KB of roots", "roots=100", 6000)]
+    base, *others = b.measure([v for argument in ("rate=10000", *(t[1] for t in terms))
+                               for v in b.collector(form, "finish", [f"live={live}", ms, argument]
+                                                    if not argument.startswith("live")
+                                                    else [argument, ms], argument)])
+    for (name, _, amount), other in zip(terms, others):
+        pairs = zip(base.figures.get("pause.p50", []), other.figures.get("pause.p50", []))
+        each = [(y - x) / amount for x, y in pairs]
+        if each:
+            b.add(Row(f"  {name}", form, statistics.median(each), how="value", unit="us",
+                      ratios=each))
+
+
+@question
+def writer(b):
+    """a writer that never allocates and never rests"""
+    live = 50 if b.quick else 200
+    arguments = [f"live={live}", f"ms={10000 if b.long else 1000 if b.quick else 2000}"]
+    variants = b.measure(b.concurrent("writer", arguments)
+                         + b.collector(b.collectors()[0], "writer", [*arguments, "cycles=0"],
+                                       "no cycles"), limit=100)
+    for form in b.collectors():
+        b.row(f"random writer, {live} MB, worst stop", variants, "stop.worst", "us", bar=5000,
+              peers=[], form=form, how="value")
+        b.row("  all stops of a cycle, worst", variants, "pause.worst", "us", peers=[], form=form,
+              how="value")
+        b.row("  longest cycle", variants, "cycle.worst", "us", peers=[], form=form, how="value")
+        b.row("  the writer's longest gap", variants, "gap.worst", "us", form=form)
+
+
+@question
+def mmapbeside(b):
+    """another thread's mmap, munmap and pthread_create while a heap is marked"""
+    live = b.fit("mmapbeside, MB", 2048 if b.long else 256 if b.quick else 512, lambda mb: 2 * mb)
+    which = b.collectors()[0]
+    arguments = [f"live={live}", f"ms={10000 if b.long else 1000}"]
+    busy = [*arguments, "cycles=0", f"burn={os.cpu_count()}"]
+    variants = b.measure(b.collector(which, "mmapbeside", arguments)
+                         + b.collector(which, "mmapbeside", [*arguments, "cycles=0"], "no cycles")
+                         + b.collector(which, "mmapbeside", busy, "no cycles, busy"))
+    for call, name in (("mmap", "mmap"), ("munmap", "munmap"), ("create", "pthread_create")):
+        b.row(f"worst {name} beside {live} MB", variants, f"{call}.worst", "us", bar=2000,
+              peers=["no cycles"], form=which, how="value", relax=1.5)
+    b.row("  any of them, processors busy", variants, "any.worst", "us", form=which,
+          peers=["no cycles, busy"])
+
+
+@question
+def firstwrite(b):
+    """the first write to a page while a cycle tracks"""
+    arguments = [f"live={128 if b.quick else 256}", f"ms={10000 if b.long else 1000}"]
+    variants = b.measure(b.concurrent("firstwrite", arguments))
+    for form in b.collectors():
+        for kind, bar in (("scanned", 1000), ("noscan", 50), ("manual", 50)):
+            b.row(f"first write to a page, {kind}", variants, f"{kind}.cost", "ns", bar=bar,
+                  form=form, how="value")
+        b.row("  scanned, the first time after a cycle", variants, "scanned.after", "ns", form=form,
+              how="value")
+
+
+@question
+def proportion(b):
+    """cycles with and without memory that holds no pointers"""
+    wanted = 2048 if b.long else 64 if b.quick else 256
+    scanned = b.fit("proportion, MB scanned", wanted, lambda mb: 9 * mb * 3 // 2)
+    which = b.collectors()[0]
+    arguments = [f"scanned={scanned}", f"noscan={8 * scanned}"]
+    variants = b.measure(b.collector(which, "proportion", arguments), 3)
+    b.row(f"cycle, {scanned} MB scanned", variants, "small", "ms", form=which, how="value")
+    b.row(f"  and {8 * scanned} MB noscan", variants, "large", "ms", form=which, how="value")
+    b.row("  how many times longer", variants, "ratio", "", bar=1.2, form=which, how="value")
 
 
 @question
@@ -690,7 +892,9 @@ def main():
         description="Measures gomem beside the peers that are installed.",
         epilog="questions: " + "; ".join(f"{n}: {f.__doc__}" for n, f in QUESTIONS.items()))
     parser.add_argument("questions", nargs="*", metavar="question", help="all, if none is named")
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
+    length.add_argument("--long", action="store_true", help="cycles on heaps of full size")
     parser.add_argument("--rounds", type=int, default=0, help="rounds per question")
     parser.add_argument("--peers", action="store_true", help="every peer's figure below each row")
     parser.add_argument("--root", default=HERE.parent, help="the folder of gomem.h")
@@ -723,6 +927,16 @@ def main():
         rows = [{**dataclasses.asdict(row), "verdict": row.verdict()} for row in b.rows]
         pathlib.Path(options.json).write_text(json.dumps(rows, indent=1))
     sys.exit(1 if b.failures else 0)
+
+
+def free_megabytes():
+    try:
+        for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable"):
+                return int(line.split()[1]) >> 10
+    except OSError:
+        pass
+    return 4096
 
 
 def cpu_name():
