@@ -55,7 +55,8 @@
  *   manual heap      GOMEM_MALLOC GOMEM_MALLOC_N GOMEM_FREE gomem_malloc gomem_calloc
  *                    gomem_aligned_alloc gomem_strdup gomem_strndup gomem_free_sized
  *   both             gomem_free gomem_realloc GOMEM_RESIZE gomem_usable_size gomem_base
- *   collector        gomem_gc gomem_gc_start gomem_gc_hold gomem_gc_unhold gomem_set_gc_percent
+ *   collector        gomem_gc gomem_gc_start gomem_gc_work gomem_gc_hold gomem_gc_unhold
+ *                    gomem_set_gc_percent gomem_set_memory_limit
  *                    gomem_free_os_memory gomem_add_root gomem_remove_root gomem_add_stack
  *                    gomem_remove_stack gomem_stack_parked gomem_each GOMEM_KEEP_ALIVE
  *   stores           GOMEM_STORE GOMEM_STORE_ATOMIC GOMEM_EXCHANGE GOMEM_CAS gomem_memmove
@@ -78,6 +79,7 @@
  *
  * ENVIRONMENT (read once; never when setuid)
  *   GOMEM_GOGC=100|off      how far the heap may grow between collections, in percent of what lives
+ *   GOMEM_MEMLIMIT=512MiB   memory in all that collections keep to, as far as what lives allows
  *   GOMEM_DEBUG=key=value,… gctrace=1 one line per collection · collector=stw · verify=1 verify
  *                           after each · stats=1 memstats at exit · poison=1 fill freed memory
  *
@@ -261,7 +263,8 @@ GOMEM_DEF const char *gomem_version(void);
 // clang-format off
 typedef struct gomem_options {                      /* {0} is the default for every field        */
     int       gc_percent;                           /* 0: 100 or GOMEM_GOGC; GOMEM_GC_OFF: off   */
-    int       collector;                            /* GOMEM_GC_AUTO, GOMEM_GC_STW               */
+    size_t    memory_limit;                         /* bytes; 0: none, or GOMEM_MEMLIMIT         */
+    int       collector;                            /* GOMEM_GC_AUTO, _TRACKED, _BARRIER, _STW   */
     int       mark_workers;                         /* 0: from the number of processors          */
     size_t    reserve;                              /* address space in bytes, 0: chosen         */
     int       stop_signal;                          /* 0: chosen among the real-time signals     */
@@ -416,6 +419,16 @@ GOMEM_DEF bool gomem_gc_start(void); // asks for a cycle, returns at once; false
 GOMEM_DEF void gomem_gc_hold(void);  // nested, per process: no cycle starts by itself
 GOMEM_DEF void gomem_gc_unhold(void);
 GOMEM_DEF int gomem_set_gc_percent(int percent); // returns the old one; GOMEM_GC_OFF: off
+
+// Bytes of memory in all, manual and metadata included, that collections and giving back keep to, as
+// Go's SetMemoryLimit; soft: a limit below what lives costs half of the time at most and is
+// exceeded. 0: none. Returns the old one. Any thread.
+GOMEM_DEF size_t gomem_set_memory_limit(size_t bytes);
+
+// Does up to max_us microseconds of a cycle's work on this thread (sweeping, then marking beside
+// the collector's threads; asks for a cycle when half of the way to the trigger is gone). True when
+// a cycle has ended since this thread's last call. For game loops and event loops.
+GOMEM_DEF bool gomem_gc_work(unsigned max_us);
 
 // Ranges that may hold collected pointers. False: ENOMEM, or EINVAL (empty, or unknown to remove).
 GOMEM_DEF bool gomem_add_root(const void *start, size_t size);
@@ -2564,6 +2577,7 @@ struct gm_heap {
     struct gm_lock lock;   // of the zones
     size_t retry;          // idle pages at which to look again after nothing was found. atomic: rlx
     size_t given;          // bytes given back so far. atomic: rlx
+    size_t manual;         // pages of manual spans. atomic: rlx
     bool mixed;            // scanned kinds lie in zone 1 too. lock: heap; read rlx
 };
 
@@ -2605,6 +2619,7 @@ GM_PRIVATE struct gm_span *gm_heap_take(struct gm_heap *h, unsigned kind, unsign
     }
     gm_sync_unlock(&h->lock);
     if (page == SIZE_MAX) return NULL;
+    if (kind == GM_MANUAL) (void)gm_add_rlx(&h->manual, n); // a statistic
     struct gm_span *s = gm_span_at(p, page);
     uint32_t queued = s->queued; // type-stable: a span that was freed is never in the queue
     gm_assert(!queued);
@@ -2637,6 +2652,7 @@ GM_INLINE size_t gm_heap_touched(const struct gm_span *s) {
 // The span's pages go back to the page heap. Nobody may know it any more.
 GM_PRIVATE void gm_heap_put(struct gm_heap *h, struct gm_span *s) {
     size_t page = s->page, n = s->pages, touched = gm_heap_touched(s);
+    if (s->kind == GM_MANUAL) (void)gm_sub_rlx(&h->manual, n); // a statistic
     gm_pages_undescribe(&h->pages, page, n);
     if (!GM_BUG(36)) gm_span_clear_colors(&h->pages, s);
     gm_sync_lock(&h->lock);
@@ -2657,6 +2673,7 @@ GM_PRIVATE bool gm_heap_resize(struct gm_heap *h, struct gm_span *s, size_t size
     if (n > old) done = gm_pages_extend_locked(p, s->page, old, n - old, clean);
     gm_sync_unlock(&h->lock);
     if (!done) return false;
+    if (s->kind == GM_MANUAL) (void)gm_add_rlx(&h->manual, n - old); // a statistic
     s->pages = (uint32_t)n;
     s->size = size;
     if (s->kind != GM_MANUAL) { // bits of the pieces that are new, or gone (N4)
@@ -3047,6 +3064,9 @@ GM_COLD GM_PRIVATE void gm_guard_misuse(const struct gm_guard *g, const struct g
  *             A2  with a stopping collector the trigger is the goal; with a concurrent one it is as
  *                 far below as was allocated while the last cycles ran, between 0.7 and 0.95 of
  *                 the way from what lives
+ *             A3  with a memory limit the goal is what the limit leaves beside all other memory,
+ *                 but the heap may grow for as long as the last cycle worked: a limit below what
+ *                 lives makes collection take half of the time, not all of it
  * WHY         Go's formula: the cost of marking what lives, roots included, is paid from growth
  *             that is proportional to it, so collection takes a fixed share of the time whatever
  *             the heap's size.
@@ -3057,6 +3077,10 @@ struct gm_pacer {
     size_t roots;         // bytes of stacks and globals that it scanned
     size_t goal, trigger; // bytes of heap. atomic: rlx
     size_t runway;        // bytes allocated while a cycle runs, smoothed; 0: it stops the world
+    size_t limit;         // bytes of memory in all, 0: none. atomic: rlx
+    size_t other;         // bytes of it that are not the collected heap's
+    size_t least;         // growth that the last cycle's work allows (A3)
+    size_t held;          // gomem_gc_hold holds up to here: the limit's goal. atomic: rlx
 };
 #define GM_PACER_LEAST (4 * GM_MIB)
 
@@ -3066,6 +3090,20 @@ GM_PRIVATE size_t gm_pacer_goal(size_t live, size_t roots, int percent) {
     size_t least = (size_t)((double)GM_PACER_LEAST * percent / 100);
     if (growth >= (double)(SIZE_MAX / 2)) return SIZE_MAX;
     return GM_MAX(live + (size_t)growth, least);
+}
+
+// The goal that a limit sets; SIZE_MAX: none. A part of it is left for what lies between objects.
+GM_PRIVATE size_t gm_pacer_limit_goal(const struct gm_pacer *p, size_t live) {
+    size_t limit = gm_load_rlx(&p->limit), other = p->other + limit / 32;
+    if (!limit) return SIZE_MAX;
+    return GM_MAX(limit > other ? limit - other : 0, live + p->least); // A3
+}
+
+// How much may be allocated before the next cycle, so that collection takes half of the time at
+// most: what was allocated in `elapsed` ns, scaled to the `worked` ns that the cycle took.
+GM_PRIVATE size_t gm_pacer_growth(size_t allocated, uint64_t elapsed, uint64_t worked) {
+    double growth = elapsed ? (double)allocated / (double)elapsed * (double)worked : 0;
+    return GM_MAX(growth < (double)(SIZE_MAX / 4) ? (size_t)growth : SIZE_MAX / 4, (size_t)GM_MIB);
 }
 
 // Where a cycle begins that is to end at the goal. (A2)
@@ -3084,6 +3122,9 @@ GM_PRIVATE void gm_pacer_learn(struct gm_pacer *p, size_t allocated) {
 
 GM_PRIVATE void gm_pacer_set(struct gm_pacer *p, size_t live, size_t roots) {
     size_t goal = gm_pacer_goal(live, roots, gm_load_rlx(&p->percent));
+    size_t most = gm_pacer_limit_goal(p, live);
+    goal = GM_MIN(goal, most);
+    gm_store_rlx(&p->held, most);
     gm_store_rlx(&p->live, live); // heuristics: a refill that reads an old value is one refill late
     p->roots = roots;
     gm_store_rlx(&p->goal, goal);
@@ -3117,13 +3158,19 @@ GM_PRIVATE void gm_pacer_set(struct gm_pacer *p, size_t live, size_t roots) {
  *             waited for; the span's record is read for typed objects only.
  */
 enum { GM_MARK_STACK = 8192, GM_READ = 64 * 1024 };
-enum { GM_JOB_BOTH = 1, GM_JOB_FOREIGN = 2 }; // look words up as w and w - 1; may not be readable
+enum {
+    GM_JOB_BOTH = 1,    // look words up as w and w - 1
+    GM_JOB_FOREIGN = 2, // may not be readable
+    GM_JOB_WRITTEN = 4  // no root: pages of the heap that may have been written
+};
 
 struct gm_job {      // a range of roots
     uintptr_t start; //
     size_t size;     // bytes
     unsigned flags;  // GM_JOB_…
 };
+
+struct gm_writes;
 
 struct gm_mark {
     struct gm_pages *pages; // const while marking
@@ -3136,9 +3183,13 @@ struct gm_mark {
     uint32_t next_job; // atomic: rlx
     uint32_t halt;     // markers make grey what they hold, and rest. atomic: rlx
     uint32_t on;       // a cycle marks: what is allocated is black (R1). stw; read in sections
-    struct gm_job *jobs; // const while marking
-    size_t njobs, room;  //
-    bool full;           // a job had no room
+    struct gm_job *jobs;      // const while marking
+    size_t njobs, room;       //
+    bool full;                // a job had no room
+    uint64_t pages_written;   // as found by jobs. atomic: rlx
+    struct gm_writes *writes; // for the hook. const
+    // Hook of writes: makes grey what was written of a range; returns how many pages. const
+    size_t (*written)(struct gm_mark *mark, void *buffer, uintptr_t start, size_t size);
 };
 #define GM_MARK_DONE UINT32_MAX
 
@@ -3610,6 +3661,13 @@ GM_PRIVATE bool gm_mark_add_job(struct gm_mark *mark, uintptr_t start, uintptr_t
     return true;
 }
 
+// A range of the heap whose written pages are to be read. (In a stop: nobody writes.)
+GM_PRIVATE bool gm_mark_add_written(struct gm_mark *mark, uintptr_t start, uintptr_t end) {
+    if (mark->njobs == mark->room) return false;
+    mark->jobs[mark->njobs++] = (struct gm_job){start, end - start, GM_JOB_WRITTEN};
+    return true;
+}
+
 GM_NO_SANITIZE GM_PRIVATE void gm_mark_range(struct gomem_marker *m, uintptr_t start, size_t size,
                                              unsigned flags) {
     const uintptr_t *word = (const uintptr_t *)start;
@@ -3657,7 +3715,10 @@ GM_PRIVATE bool gm_mark_next_job(struct gomem_marker *m) {
     uint32_t i = gm_add_rlx(&mark->next_job, 1u); // each number is taken once
     if (i >= mark->njobs) return false;
     struct gm_job *job = &mark->jobs[i];
-    if (job->flags & GM_JOB_FOREIGN) gm_mark_foreign(m, job->start, job->size, job->flags);
+    if (job->flags & GM_JOB_WRITTEN)
+        (void)gm_add_rlx(&mark->pages_written,
+                         (uint64_t)mark->written(mark, m->buffer, job->start, job->size));
+    else if (job->flags & GM_JOB_FOREIGN) gm_mark_foreign(m, job->start, job->size, job->flags);
     else gm_mark_range(m, job->start, job->size, job->flags);
     gm_mark_drain(m);
     return true;
@@ -3764,21 +3825,22 @@ GM_PRIVATE void gm_mark_work(struct gomem_marker *m) {
  */
 enum {
     GM_WRITES_UNIT = 16 * 1024 * 1024,
+    GM_WRITES_NAP = 20000,     // ns between calls
     GM_WRITES_LIST = 512,      // ranges a call reports
     GM_WRITES_OPEN = 64 * 1024 // bytes that are cleared ahead
 };
 #define GM_WRITES_LEAST ((size_t)64 << 30) // bytes of heap to register at least
 
 struct gm_writes {
-    int collector;           // GOMEM_GC_TRACKED, _BARRIER or _STW. const once ready
-    int uffd, pagemap;       // -1: none. lock: gc
-    uint32_t process;        // that opened them (W5). lock: gc
-    uint32_t failed;         // tracking was lost in this cycle (W3). lock: gc
-    uintptr_t registered;    // end of what is registered. lock: gc
-    uintptr_t armed;         // end of what the cycle armed. atomic: rlx
-    uint64_t *open;          // a bit per 64 KiB: cleared since it was armed. atomic: rlx
-    struct gm_written *list; // of GM_WRITES_LIST ranges, private and touched. lock: gc
-    bool ready;              // the choice is made. lock: gc
+    int collector;        // GOMEM_GC_TRACKED, _BARRIER or _STW. const once ready
+    int uffd, pagemap;    // -1: none. lock: gc
+    uint32_t process;     // that opened them (W5). lock: gc
+    uint32_t failed;      // tracking was lost in this cycle (W3). lock: gc
+    uintptr_t registered; // end of what is registered. lock: gc
+    uintptr_t armed;      // end of what the cycle armed. atomic: rlx
+    uint64_t *open;       // a bit per 64 KiB: cleared since it was armed. atomic: rlx
+    void *list;           // for GM_WRITES_LIST ranges, private and touched. lock: gc
+    bool ready;           // the choice is made. lock: gc
 };
 
 GM_PRIVATE const char *gm_writes_name(int collector) {
@@ -3914,6 +3976,22 @@ GM_PRIVATE void gm_writes_close_bits(struct gm_writes *w, const struct gm_pages 
         gm_store_rlx(&w->open[(at - p->base) / GM_WRITES_OPEN / 64], (uint64_t)0); // advice
 }
 
+// The next range of chunks in use from *at on, at most a unit; false: there is none. Free chunks are
+// left as they are: they count as written when they are taken (W2).
+GM_PRIVATE bool gm_writes_next(const struct gm_pages *p, uintptr_t *at, uintptr_t *to) {
+    const struct gm_chunk *chunk = p->zone[0].chunk;
+    size_t n = gm_load_rlx(&p->zone[0].mapped), i = (*at - p->base) / GM_CHUNK; // a snapshot
+    while (i < n && gm_load_rlx(&chunk[i].most) == GM_CHUNK_PAGES) i++;
+    if (i >= n) return false;
+    *at = GM_MAX(*at, p->base + (uintptr_t)i * GM_CHUNK);
+    size_t end = i + 1;
+    while (end < n && end - i < GM_WRITES_UNIT / GM_CHUNK &&
+           gm_load_rlx(&chunk[end].most) != GM_CHUNK_PAGES)
+        end++;
+    *to = p->base + (uintptr_t)end * GM_CHUNK;
+    return true;
+}
+
 // Arms all of the heap that scanned kinds lie in: from here on a page that is written is known, or
 // counts as written. Outside of stops and sections. False: not now.
 GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages *p) {
@@ -3925,15 +4003,14 @@ GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages *p) {
         return false;
     }
     uintptr_t end = gm_writes_end(p);
-    for (uintptr_t at = p->base; at < end;) {
-        uintptr_t to = GM_MIN(end, at + GM_WRITES_UNIT), from = at;
+    for (uintptr_t at = p->base, to; gm_writes_next(p, &at, &to) && at < end; at = to) {
+        uintptr_t from = at;
+        if (at != p->base) gm_os_wait(&gm_sync_quiet, 0, GM_WRITES_NAP);
         gm_writes_close_bits(w, p, at, to);
         if (gm_os_track_scan(w->pagemap, &from, to, true, NULL, 0) < 0) {
             gm_writes_close(w);
             return false;
         }
-        at = to;
-        if (at < end) gm_os_wait(&gm_sync_quiet, 0, 20000);
     }
     gm_store_rlx(&w->armed, end); // advice
     return true;
@@ -3942,49 +4019,68 @@ GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages *p) {
 // W3
 GM_PRIVATE void gm_writes_fail(struct gm_writes *w, struct gm_mark *mark, uintptr_t from,
                                uintptr_t to) {
-    w->failed = 1;
+    gm_store_rlx(&w->failed, 1u); // several workers may
     gm_mark_regrey(mark, from, to);
 }
 
 // Objects on the pages of [from, to) that were written become grey; returns how many pages.
-GM_PRIVATE size_t gm_writes_collect_unit(struct gm_writes *w, struct gm_mark *mark, uintptr_t from,
-                                         uintptr_t to, bool rearm) {
+GM_PRIVATE size_t gm_writes_collect_unit(struct gm_writes *w, struct gm_mark *mark,
+                                         struct gm_written *list, uintptr_t from, uintptr_t to,
+                                         bool rearm) {
     size_t pages = 0;
     if (rearm) gm_writes_close_bits(w, mark->pages, from, to);
     for (uintptr_t at = from; at < to;) {
-        long n = gm_os_track_scan(w->pagemap, &at, to, rearm, w->list, GM_WRITES_LIST);
+        long n = gm_os_track_scan(w->pagemap, &at, to, rearm, list, GM_WRITES_LIST);
         if (n < 0) {
             if (!GM_BUG(56)) gm_writes_fail(w, mark, from, to);
             return pages + (to - from) / mark->pages->os_page;
         }
         for (long i = 0; i < n; i++) {
-            gm_mark_regrey(mark, (uintptr_t)w->list[i].start, (uintptr_t)w->list[i].end);
-            pages += (size_t)(w->list[i].end - w->list[i].start) / mark->pages->os_page;
+            gm_mark_regrey(mark, (uintptr_t)list[i].start, (uintptr_t)list[i].end);
+            pages += (size_t)(list[i].end - list[i].start) / mark->pages->os_page;
         }
         if (!n) break;
     }
     return pages;
 }
 
-// All pages written since they were armed: what is marked on them becomes grey again. The markers
-// rest. In a stop nothing is armed again (W4). Returns how many pages; those that only new objects
-// lie on count too.
-GM_PRIVATE size_t gm_writes_collect(struct gm_writes *w, struct gm_mark *mark, bool stopped) {
+// Is all that scanned kinds lie in tracked, by this process? Else everything counts as written.
+GM_PRIVATE bool gm_writes_whole(struct gm_writes *w, struct gm_mark *mark) {
+    uintptr_t end = gm_writes_end(mark->pages);
+    if (end <= w->registered && (w->process == (uint32_t)getpid() || GM_BUG(57))) return true;
+    gm_writes_fail(w, mark, mark->pages->base, end);
+    return false;
+}
+
+// All pages written since they were armed: what is marked on them becomes grey again, and they are
+// armed again. The markers rest. Returns how many pages; those that only new objects lie on count
+// too.
+GM_PRIVATE size_t gm_writes_collect(struct gm_writes *w, struct gm_mark *mark) {
     const struct gm_pages *p = mark->pages;
-    uintptr_t end = gm_writes_end(p);
     size_t pages = 0;
     if (w->collector != GOMEM_GC_TRACKED) return 0;
-    if (end > w->registered || (w->process != (uint32_t)getpid() && !GM_BUG(57))) {
-        gm_writes_fail(w, mark, p->base, end);
-        return (end - p->base) / p->os_page;
-    }
-    for (uintptr_t at = p->base; at < end;) {
-        uintptr_t to = GM_MIN(end, at + GM_WRITES_UNIT);
-        pages += gm_writes_collect_unit(w, mark, at, to, !stopped || GM_BUG(53));
-        at = to;
-        if (at < end && !stopped) gm_os_wait(&gm_sync_quiet, 0, 20000);
+    if (!gm_writes_whole(w, mark)) return (gm_writes_end(p) - p->base) / p->os_page;
+    for (uintptr_t at = p->base, to; gm_writes_next(p, &at, &to); at = to) {
+        if (at != p->base) gm_os_wait(&gm_sync_quiet, 0, GM_WRITES_NAP);
+        pages += gm_writes_collect_unit(w, mark, w->list, at, to, true);
     }
     return pages;
+}
+
+// The same in a stop, as jobs of the markers, which may mark meanwhile: nobody writes. Nothing is
+// armed again (W4).
+GM_PRIVATE void gm_writes_list_stopped(struct gm_writes *w, struct gm_mark *mark) {
+    const struct gm_pages *p = mark->pages;
+    gm_store_rlx(&mark->pages_written, (uint64_t)0); // no marker counts
+    if (w->collector != GOMEM_GC_TRACKED || GM_BUG(43) || !gm_writes_whole(w, mark)) return;
+    for (uintptr_t at = p->base, to; gm_writes_next(p, &at, &to); at = to)
+        if (!gm_mark_add_written(mark, at, to)) gm_writes_fail(w, mark, at, to);
+}
+
+// Hook of mark: one of these jobs.
+GM_PRIVATE size_t gm_writes_job(struct gm_mark *mark, void *buffer, uintptr_t start, size_t size) {
+    struct gm_writes *w = mark->writes;
+    return gm_writes_collect_unit(w, mark, buffer, start, start + size, GM_BUG(53));
 }
 
 // The pages of a span that is being taken are about to be written: their protection is cleared
@@ -4896,6 +4992,7 @@ struct gm_thread {
     bool parking;                  // is in gm_world_park: signals return. owner: thread
     bool own;                      // the background thread: works for who stops. atomic: rlx
     uint8_t rounds;                // of key destructors seen
+    uint32_t ended;                // gc.ended as gomem_gc_work saw it. owner: thread
 };
 
 struct gm_start { // a thread that was created and has not attached yet; its argument is a root
@@ -5356,11 +5453,34 @@ GM_PRIVATE int gm_world_decimal(const char *s) {
     return (int)n;
 }
 
+// A number of bytes with a unit as Go's GOMEMLIMIT has them; 0: something else.
+GM_PRIVATE size_t gm_world_bytes(const char *s) {
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    size_t n = 0;
+    if (*s < '0' || *s > '9') return 0;
+    for (; *s >= '0' && *s <= '9'; s++)
+        if (__builtin_mul_overflow(n, (size_t)10, &n) ||
+            __builtin_add_overflow(n, (size_t)(*s - '0'), &n))
+            return 0;
+    if (!*s) return n;
+    for (unsigned i = 0; i < 5; i++)
+        if (i * 10 < 8 * sizeof n && !strcmp(s, units[i]))
+            return n <= ((uint64_t)PTRDIFF_MAX >> i * 10) ? n << i * 10 : 0;
+    return 0;
+}
+
 GM_PRIVATE void gm_world_read_environment(struct gm_runtime *rt) {
     struct gm_settings *s = &rt->world.settings;
     if (s->read) return;
     s->read = true;
     const char *gogc = GOMEM_GETENV("GOMEM_GOGC"), *debug = GOMEM_GETENV("GOMEM_DEBUG");
+    const char *limit = GOMEM_GETENV("GOMEM_MEMLIMIT");
+    if (limit && *limit && !s->options.memory_limit) {
+        s->options.memory_limit = gm_world_bytes(limit);
+        if (!s->options.memory_limit && strcmp(limit, "off"))
+            gm_world_bad_setting(rt, "GOMEM_MEMLIMIT", limit, strlen(limit),
+                                 "a number of bytes with B, KiB, MiB, GiB or TiB behind, off");
+    }
     if (gogc && *gogc && !s->options.gc_percent) {
         int n = strcmp(gogc, "off") ? gm_world_decimal(gogc) : GOMEM_GC_OFF;
         if (n > 0 || n == GOMEM_GC_OFF) {
@@ -5459,9 +5579,13 @@ GM_PRIVATE bool gm_world_init_collector(struct gm_runtime *rt) {
     struct gm_engine *e = &rt->engine;
     const gomem_options *o = &rt->world.settings.options;
     e->pacer.percent = o->gc_percent ? o->gc_percent : 100;
+    e->pacer.limit = o->memory_limit;
+    e->pacer.least = GM_MIB;
     e->sweep.generation = 4;
     e->mark.pages = &e->heap.pages;
     e->mark.types = &e->types;
+    e->mark.writes = &e->writes;
+    e->mark.written = gm_writes_job;
     e->mark.mask = o->pointer_mask ? o->pointer_mask : UINTPTR_MAX;
     e->mark.state = GM_MARK_DONE;
     gm_pacer_set(&e->pacer, 0, 0);
@@ -6385,6 +6509,9 @@ GM_PRIVATE void gm_gc_flip_stopped(struct gm_runtime *rt, size_t live) {
     gm_store_rlx(&gomem_i_barrier, 0u);
     if (!GM_BUG(9)) gm_store_rlx(&e->sweep.generation, e->sweep.generation + 2); // in a stop
     gm_store_rlx(&e->live, live);
+    e->pacer.other = gm_load_rlx(&e->heap.manual) * GM_PAGE +
+                     gm_load_rlx(&e->heap.pages.used) *
+                         (GM_SPAN_BYTES + GM_COLOR_BYTES + sizeof(uint32_t));
     gm_pacer_set(&e->pacer, live, rt->roots.stack_bytes + rt->roots.global_bytes);
 }
 
@@ -6406,6 +6533,10 @@ GM_PRIVATE void gm_gc_count(struct gm_runtime *rt, const struct gm_cycle *c, int
     gm_store_rlx(&rt->gc.last, c->end);
 }
 
+GM_PRIVATE void gm_gc_event(struct gm_runtime *rt, int what, uint64_t ns) {
+    const gomem_options *o = &rt->world.settings.options;
+    if (o->event) o->event(what, ns, o->user);
+}
 // Ends a stop of the cycle.
 GM_PRIVATE void gm_gc_resume(struct gm_runtime *rt, struct gm_cycle *c) {
     struct gm_stats *s = &rt->engine.stats;
@@ -6414,6 +6545,8 @@ GM_PRIVATE void gm_gc_resume(struct gm_runtime *rt, struct gm_cycle *c) {
     c->paused += c->resumed - c->stop;
     gm_store_rlx(&s->stop_ns[s->stops % GM_PAUSES], c->resumed - c->stop); // statistics, as above
     gm_store_rlx(&s->stops, s->stops + 1);
+    gm_gc_event(rt, GOMEM_EVENT_STOPPED, c->stopped);
+    gm_gc_event(rt, GOMEM_EVENT_RESUMED, c->resumed);
 }
 
 #if GOMEM_I_REPORT
@@ -6473,10 +6606,6 @@ GM_INLINE void gm_gc_trace(struct gm_runtime *rt, const struct gm_cycle *c, int 
 }
 #endif
 
-GM_PRIVATE void gm_gc_event(struct gm_runtime *rt, int what, uint64_t ns) {
-    const gomem_options *o = &rt->world.settings.options;
-    if (o->event) o->event(what, ns, o->user);
-}
 #endif // GOMEM_I_COLLECTOR
 
 // ---- verification ----
@@ -6680,14 +6809,15 @@ GM_COLD GM_PRIVATE void gm_gc_report_broken(struct gm_runtime *rt, const char *b
 #if GOMEM_I_COLLECTOR
 // The marks are complete and the world stands: they are checked, and become the live objects.
 GM_PRIVATE void gm_gc_end_stopped(struct gm_runtime *rt, struct gm_cycle *c) {
-    struct gm_engine *e = &rt->engine;
-    uint64_t marked = gm_os_now();
+    struct gm_pacer *p = &rt->engine.pacer;
+    uint64_t marked = gm_os_now(), since = gm_load_rlx(&rt->gc.last); // monotonic
+    size_t live = gm_load_rlx(&rt->engine.live), old = gm_load_rlx(&p->live);
+    p->least = gm_pacer_growth(live > old ? live - old : 0, marked - since, marked - c->begin);
     if (GOMEM_I_CHECK >= 3) c->matches = gm_gc_oracle_stopped(rt);
     gm_gc_flip_stopped(rt, c->after);
     if (GOMEM_I_CHECK >= 3 || rt->world.settings.verify)
         c->broken = gm_gc_verify_stopped(rt, true, &c->where);
     c->heap = c->before + (c->after > c->before ? c->after - c->before : 0);
-    (void)e;
     gm_gc_resume(rt, c);
     c->last += c->resumed - marked;
     c->end = c->resumed;
@@ -6747,7 +6877,7 @@ GM_PRIVATE bool gm_gc_rounds(struct gm_runtime *rt, struct gm_cycle *c, unsigned
     size_t before = SIZE_MAX;
     for (unsigned i = 0; i < most; i++) {
         if (gm_gc_abandoned(rt)) return false;
-        c->pages = gm_writes_collect(&e->writes, &e->mark, false);
+        c->pages = gm_writes_collect(&e->writes, &e->mark);
         c->rounds++;
         if (!gm_gc_mark_with(rt, c->workers, 0, true)) return false;
         if (c->pages <= GM_ROUND_PAGES || c->pages > before / 4 * 3)
@@ -6770,11 +6900,12 @@ GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct
     bool patient = budget != 0 && !gm_gc_abandoned(rt);
     c->tries++;
     gm_store_rlx(&e->mark.next_job, 0u);
-    c->pages = GM_BUG(43) ? 0 : gm_writes_collect(&e->writes, &e->mark, true);
-    bool done = !patient || gm_os_now() - c->stop < budget;
-    if (done)
-        done = gm_gc_mark_with(rt, rt->gc.thread_count + 1, patient ? c->stop + budget : 0, false);
-    while (!done && !patient) done = gm_gc_mark_with(rt, rt->gc.thread_count + 1, 0, false);
+    gm_writes_list_stopped(&e->writes, &e->mark);
+    uint64_t deadline = patient ? c->stop + budget : 0;
+    bool done = false;
+    do done = gm_gc_mark_with(rt, rt->gc.thread_count + 1, deadline, false);
+    while (!done && !patient);
+    c->pages = (size_t)gm_load_rlx(&e->mark.pages_written);
     if (done) return true;
     gm_store_rlx(&e->mark.next_job, (uint32_t)e->mark.njobs); // listed again by the next try
     gm_gc_resume(rt, c);
@@ -6852,8 +6983,6 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_run(struct gm_runtime *rt, struct gm_thread *m
     if (c.broken) gm_gc_report_broken(rt, c.broken, c.where);
     if (c.broken || !c.matches)
         gm_guard_misuse(&e->guard, &e->heap.pages, GM_MSG_CORRUPT, (const void *)c.where);
-    gm_gc_event(rt, GOMEM_EVENT_STOPPED, c.stopped);
-    gm_gc_event(rt, GOMEM_EVENT_RESUMED, c.end);
     if (rt->world.settings.gctrace) gm_gc_trace(rt, &c, reason, goal);
     gm_gc_event(rt, GOMEM_EVENT_END, gm_os_now());
     return true;
@@ -6871,6 +7000,8 @@ GM_PRIVATE bool gm_gc_scavenge(struct gm_runtime *rt, struct gm_thread *me, uint
     struct gm_heap *h = &rt->engine.heap;
     size_t goal = gm_load_rlx(&rt->engine.pacer.goal), used = gm_load_rlx(&h->pages.used) * GM_PAGE;
     size_t want = (goal == SIZE_MAX ? used : GM_MAX(goal, used)) / 10 * 11; // 10 % above the goal
+    size_t limit = gm_load_rlx(&rt->engine.pacer.limit);
+    if (limit) want = GM_MIN(want, limit - limit / 16); // metadata is memory, too
     size_t keep = want > used ? (want - used) / GM_PAGE : 0;
     if (gm_load_rlx(&h->pages.idle) <= keep) return false;
     uint64_t start = gm_os_now();
@@ -6884,7 +7015,8 @@ GM_PRIVATE bool gm_gc_scavenge(struct gm_runtime *rt, struct gm_thread *me, uint
 GM_PRIVATE bool gm_gc_due(struct gm_runtime *rt, uint64_t now, int *reason) {
     int period = rt->world.settings.options.force_period_ms;
     uint64_t ns = (uint64_t)(period ? period : 120000) * 1000000u;
-    if (gm_load_rlx(&rt->gc.holds))
+    if (gm_load_rlx(&rt->gc.holds) &&
+        gm_load_rlx(&rt->engine.live) < gm_load_rlx(&rt->engine.pacer.held))
         return false; // a hold that begins now lets one more cycle through
     uint32_t asked = gm_load_acq(&rt->gc.asked); // pairs with gomem_gc_start and gm_gc_pace
     bool over = gm_load_rlx(&rt->engine.live) >= gm_load_rlx(&rt->engine.pacer.trigger);
@@ -6979,8 +7111,8 @@ GM_COLD GM_PRIVATE bool gm_gc_open(struct gm_runtime *rt) {
 
 enum { GM_ASSIST_NS = 50000 };
 
-// Marks for a while beside the collector's threads, if it marks and a marker is free.
-GM_PRIVATE void gm_gc_assist(struct gm_runtime *rt) {
+// Marks until a time beside the collector's threads, if they mark and a marker is free.
+GM_PRIVATE void gm_gc_assist(struct gm_runtime *rt, uint64_t until) {
     struct gm_gc *gc = &rt->gc;
     uint32_t used = gm_load_rlx(&gc->assisting);
     unsigned i = 0;
@@ -6990,7 +7122,7 @@ GM_PRIVATE void gm_gc_assist(struct gm_runtime *rt) {
     } while (!gm_cas_acqrel(&gc->assisting, &used, used | 1u << i)); // pairs with the and below
     struct gomem_marker *m = &gc->marker[GM_WORKERS + i];
     if (gm_mark_init_marker(m, &rt->engine.meta) && gm_mark_join(&rt->engine.mark, m))
-        gm_mark_assist(m, gm_os_now() + GM_ASSIST_NS);
+        gm_mark_assist(m, until);
     (void)gm_and_acqrel(&gc->assisting, ~(1u << i)); // pairs with the cas above: its buffers
 }
 
@@ -7003,6 +7135,13 @@ GM_NOINLINE GM_PRIVATE void gm_gc_wait(struct gm_runtime *rt, struct gm_thread *
     gm_world_end_block(&rt->world, me);
 }
 
+// Asks the background thread for a cycle, unless one runs.
+GM_PRIVATE void gm_gc_ask(struct gm_runtime *rt, uint32_t how) {
+    if (gm_load_rlx(&rt->gc.asked) || gm_load_rlx(&rt->gc.runner)) return; // twice costs a cycle
+    gm_store_rel(&rt->gc.asked, how);                                      // pairs with gm_gc_due
+    gm_gc_wake_background(rt);
+}
+
 // The heap has grown to the trigger: a stopping cycle runs on this thread; a concurrent one is
 // asked for, and helped along when the heap outgrows its goal.
 GM_COLD GM_PRIVATE void gm_gc_pace(struct gm_runtime *rt, struct gm_thread *me) {
@@ -7012,12 +7151,9 @@ GM_COLD GM_PRIVATE void gm_gc_pace(struct gm_runtime *rt, struct gm_thread *me) 
         gm_gc_collect(rt, me, GM_REASON_TRIGGER);
         return;
     }
-    if (!gm_load_rlx(&rt->gc.asked) && !gm_load_rlx(&e->mark.on)) { // asking twice costs a cycle
-        gm_store_rel(&rt->gc.asked, (uint32_t)GM_ASKED_BY_TRIGGER); // pairs with gm_gc_due
-        gm_gc_wake_background(rt);
-    }
+    gm_gc_ask(rt, GM_ASKED_BY_TRIGGER);
     if (live < goal || goal == SIZE_MAX) return;
-    gm_gc_assist(rt);
+    gm_gc_assist(rt, gm_os_now() + GM_ASSIST_NS);
     if (live - goal > goal / 10 + GM_MIB) gm_gc_wait(rt, me);
 }
 
@@ -7026,7 +7162,7 @@ GM_INLINE void gm_gc_poll(struct gm_runtime *rt, struct gm_thread *me) {
     struct gm_engine *e = &rt->engine;
     if (GOMEM_I_LIKELY(gm_load_rlx(&e->live) < gm_load_rlx(&e->pacer.trigger)))
         return; // heuristics
-    if (gm_load_rlx(&e->pacer.percent) < 0 || gm_load_rlx(&rt->gc.holds)) return;
+    if (gm_load_rlx(&rt->gc.holds) && gm_load_rlx(&e->live) < gm_load_rlx(&e->pacer.held)) return;
     gm_gc_pace(rt, me);
 }
 
@@ -7811,6 +7947,7 @@ GM_PRIVATE bool gm_alloc_options_agree(const gomem_options *o, const gomem_optio
 GM_PRIVATE void gm_alloc_options_set(struct gm_runtime *rt, const gomem_options *o) {
     gomem_options *now = &rt->world.settings.options;
     if (o->gc_percent) now->gc_percent = o->gc_percent;
+    if (o->memory_limit) now->memory_limit = o->memory_limit;
     if (o->collector) now->collector = o->collector;
     if (o->mark_workers) now->mark_workers = o->mark_workers;
     if (o->reserve) now->reserve = o->reserve;
@@ -7827,6 +7964,12 @@ GM_PRIVATE void gm_alloc_options_set(struct gm_runtime *rt, const gomem_options 
 
 #if GOMEM_I_COLLECTOR
 GM_PRIVATE void gm_alloc_set_percent(int percent) { (void)gomem_set_gc_percent(percent); }
+GM_PRIVATE void gm_alloc_set_limit(size_t bytes) { (void)gomem_set_memory_limit(bytes); }
+
+// The collector was chosen when the collected heap was first used.
+GM_PRIVATE bool gm_alloc_collector_agrees(const struct gm_runtime *rt, int collector) {
+    return !collector || !rt->engine.writes.ready || collector == rt->engine.writes.collector;
+}
 
 // Before the heap goes.
 GM_PRIVATE void gm_alloc_forget_writes(struct gm_engine *e) {
@@ -7842,6 +7985,10 @@ GM_PRIVATE void gm_alloc_forget_collected(struct gm_runtime *rt) {
 #else
 // there is nothing to set or to forget
 GM_INLINE void gm_alloc_set_percent(int percent) { (void)percent; }
+GM_INLINE void gm_alloc_set_limit(size_t bytes) { (void)bytes; }
+GM_INLINE bool gm_alloc_collector_agrees(const struct gm_runtime *rt, int collector) {
+    return (void)rt, (void)collector, true;
+}
 GM_INLINE void gm_alloc_forget_writes(struct gm_engine *e) { (void)e; }
 GM_INLINE void gm_alloc_forget_collected(struct gm_runtime *rt) { (void)rt; }
 #endif // GOMEM_I_COLLECTOR
@@ -7857,7 +8004,8 @@ GOMEM_DEF bool gomem_init(const gomem_options *options) {
     }
     gm_sync_lock(&rt->world.init_lock);
     bool ready = gm_load_rlx(&rt->world.life) == GM_LIFE_READY; // changes under the lock
-    bool agree = !ready || gm_alloc_options_agree(o, &rt->world.settings.options);
+    bool agree = !ready || (gm_alloc_options_agree(o, &rt->world.settings.options) &&
+                            gm_alloc_collector_agrees(rt, o->collector));
     if (agree) gm_alloc_options_set(rt, o);
     gm_sync_unlock(&rt->world.init_lock);
     if (!agree) {
@@ -7865,6 +8013,7 @@ GOMEM_DEF bool gomem_init(const gomem_options *options) {
         return false;
     }
     if (ready && o->gc_percent) gm_alloc_set_percent(o->gc_percent);
+    if (ready && o->memory_limit) gm_alloc_set_limit(o->memory_limit);
     return gm_world_ready(rt, true);
 }
 
@@ -7972,6 +8121,42 @@ GOMEM_DEF bool gomem_gc_start(void) {
     return true;
 }
 
+// Sweeps spans of collected kinds until a time; true: nothing is left to sweep.
+GM_PRIVATE bool gm_alloc_sweep_until(struct gm_runtime *rt, struct gm_thread *me, uint64_t until) {
+    struct gm_engine *e = &rt->engine;
+    uint32_t shapes = gm_types_count(&e->types), n = 2 * (GOMEM_CLASSES + 1);
+    for (uint32_t i = 0; i < n + shapes - 1; i++) {
+        struct gm_central *c = i < n ? &e->central[i % 2 ? GM_SCAN : GM_NOSCAN][i / 2]
+                                     : &gm_types_shape(&e->types, i - n + 1)->central;
+        for (unsigned done = 4; done == 4;) {
+            gm_sync_enter(&me->cache.hot);
+            done = gm_sweep_some(&e->sweep, &e->heap, &e->guard, &e->stats.shared, c, 4);
+            gm_sync_leave(&me->cache.hot);
+            if (done && gm_os_now() >= until) return false;
+        }
+    }
+    return true;
+}
+
+GOMEM_DEF bool gomem_gc_work(unsigned max_us) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_attach(rt);
+    const struct gm_pacer *p = &rt->engine.pacer;
+    if (!me || !gm_world_collected(rt)) return false;
+    uint64_t until = gm_os_now() + (uint64_t)max_us * 1000;
+    if (gm_load_rlx(&rt->engine.mark.on)) { // a hint
+        gm_gc_assist(rt, until);
+    } else if (gm_alloc_sweep_until(rt, me, until)) {
+        size_t old = gm_load_rlx(&p->live), trigger = gm_load_rlx(&p->trigger); // heuristics
+        bool half = trigger != SIZE_MAX &&
+                    gm_load_rlx(&rt->engine.live) >= old + (trigger - old) / 2;
+        if (half && !gm_load_rlx(&rt->gc.holds)) gm_gc_ask(rt, GM_ASKED);
+    }
+    uint32_t ended = gm_load_acq(&rt->gc.ended), seen = me->ended; // pairs with gm_gc_collect
+    me->ended = ended;
+    return ended != seen;
+}
+
 GOMEM_DEF void gomem_gc_hold(void) { (void)gm_add_rlx(&gm_runtime.gc.holds, 1u); }
 
 GOMEM_DEF void gomem_gc_unhold(void) {
@@ -7986,6 +8171,15 @@ GOMEM_DEF int gomem_set_gc_percent(int percent) {
     if (!gm_world_ready(&gm_runtime, false)) return 0;
     int old = gm_load_rlx(&p->percent); // a setting: the next refill sees it
     gm_store_rlx(&p->percent, percent < 0 ? GOMEM_GC_OFF : percent);
+    gm_pacer_set(p, gm_load_rlx(&p->live), p->roots);
+    return old;
+}
+
+GOMEM_DEF size_t gomem_set_memory_limit(size_t bytes) {
+    struct gm_pacer *p = &gm_runtime.engine.pacer;
+    if (!gm_world_ready(&gm_runtime, false)) return 0;
+    size_t old = gm_load_rlx(&p->limit); // a setting: the next refill sees it
+    gm_store_rlx(&p->limit, bytes);
     gm_pacer_set(p, gm_load_rlx(&p->live), p->roots);
     return old;
 }

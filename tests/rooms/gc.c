@@ -328,10 +328,11 @@ TEST(trace_line) {
                          .workers = 2};
     gm_gc_trace(rt, &c, GM_REASON_FORCED, 5 * GM_MIB);
     char expected[300];
-    snprintf(expected, sizeof expected,
-             "gc 3 @42.001s 0%%: 0.011+1.3+0.018 ms clock, 0.011+0/2.6/0+0.018 ms cpu, 4->4->2 MB, "
-             "5 MB goal, 2 MB stacks, 1 MB globals, %u P (forced), tracked, 3 rounds, 17 pages, 1 try",
-             gm_os_processors());
+    snprintf(
+        expected, sizeof expected,
+        "gc 3 @42.001s 0%%: 0.011+1.3+0.018 ms clock, 0.011+0/2.6/0+0.018 ms cpu, 4->4->2 MB, "
+        "5 MB goal, 2 MB stacks, 1 MB globals, %u P (forced), tracked, 3 rounds, 17 pages, 1 try",
+        gm_os_processors());
     if (!CHECK(!strcmp(logged, expected))) printf("\n    %s\n    %s", logged, expected);
     *s = saved;
 #endif

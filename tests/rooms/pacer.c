@@ -55,6 +55,62 @@ TEST(setting) { // A2
     CHECK(p.trigger == SIZE_MAX && p.live == MB(30));
 }
 
+TEST(triggers) { // A2
+    static const struct {
+        size_t live, goal, runway, trigger;
+    } cases[] = {
+        {MB(100), MB(200), 0, MB(200)},       // a stopping collector
+        {MB(100), MB(200), MB(20), MB(180)},  // as much is allocated while a cycle runs
+        {MB(100), MB(200), MB(50), MB(170)},  // not before 0.7 of the way
+        {MB(100), MB(200), MB(500), MB(170)}, //
+        {MB(100), MB(200), 1, MB(195)},       // not after 0.95
+        {MB(200), MB(200), MB(5), MB(200)},   // no way
+        {MB(300), MB(200), MB(5), MB(200)},   //
+        {0, MB(4), MB(1), MB(3)},             //
+        {MB(9), SIZE_MAX, MB(1), SIZE_MAX},   // off
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        CHECK_EQ(gm_pacer_trigger(cases[i].live, cases[i].goal, cases[i].runway), cases[i].trigger);
+    struct gm_pacer p = {.percent = 100};
+    gm_pacer_learn(&p, MB(8));
+    CHECK_EQ(p.runway, MB(10) + GM_KIB);
+    gm_pacer_learn(&p, 0); // down slowly
+    CHECK(p.runway > MB(7) && p.runway < MB(8));
+    gm_pacer_learn(&p, MB(80)); // up at once
+    CHECK_EQ(p.runway, MB(100) + GM_KIB);
+}
+
+TEST(memory_limits) { // A3
+    static const struct {
+        size_t limit, other, least, live, goal;
+    } cases[] = {
+        {0, MB(500), MB(1), MB(10), SIZE_MAX},       // none
+        {MB(320), 0, MB(1), MB(10), MB(310)},        // a 32nd is left for what lies between objects
+        {MB(320), MB(100), MB(1), MB(10), MB(210)},  //
+        {MB(320), MB(400), MB(1), MB(10), MB(11)},   // what else there is exceeds it
+        {MB(320), MB(100), MB(1), MB(300), MB(301)}, // what lives does
+        {MB(320), MB(100), MB(40), MB(300), MB(340)}, // half of the time at most
+        {MB(32), 0, MB(40), MB(1), MB(41)},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct gm_pacer p = {.percent = GOMEM_GC_OFF};
+        p.limit = cases[i].limit;
+        p.other = cases[i].other;
+        p.least = cases[i].least;
+        CHECK_EQ(gm_pacer_limit_goal(&p, cases[i].live), cases[i].goal);
+        gm_pacer_set(&p, cases[i].live, 0);
+        CHECK_EQ(p.goal, cases[i].goal); // the percent is off
+        p.percent = 1;
+        gm_pacer_set(&p, cases[i].live, 0);
+        CHECK(p.goal <= cases[i].goal);
+    }
+    CHECK_EQ(gm_pacer_growth(MB(100), 1000, 500), MB(50));
+    CHECK_EQ(gm_pacer_growth(MB(100), 500, 1000), MB(200));
+    CHECK_EQ(gm_pacer_growth(0, 500, 1000), MB(1));
+    CHECK_EQ(gm_pacer_growth(MB(1), 0, 1000), MB(1));
+    CHECK_EQ(gm_pacer_growth(SIZE_MAX / 2, 1, UINT64_MAX), SIZE_MAX / 4);
+}
+
 TEST(percent_of_the_process) {
     CHECK_EQ(gomem_set_gc_percent(50), 100);
     CHECK_EQ(gm_runtime.engine.pacer.trigger, MB(2));
