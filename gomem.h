@@ -420,13 +420,13 @@ GOMEM_DEF void gomem_gc_hold(void);  // nested, per process: no cycle starts by 
 GOMEM_DEF void gomem_gc_unhold(void);
 GOMEM_DEF int gomem_set_gc_percent(int percent); // returns the old one; GOMEM_GC_OFF: off
 
-// Bytes of memory in all, manual and metadata included, that collections and giving back keep to, as
-// Go's SetMemoryLimit; soft: a limit below what lives costs half of the time at most and is
+// Bytes of memory in all, manual and metadata included, that collections and giving back keep to,
+// as Go's SetMemoryLimit; soft: a limit below what lives costs half of the time at most and is
 // exceeded. 0: none. Returns the old one. Any thread.
 GOMEM_DEF size_t gomem_set_memory_limit(size_t bytes);
 
 // Does up to max_us microseconds of a cycle's work on this thread (sweeping, then marking beside
-// the collector's threads; asks for a cycle when half of the way to the trigger is gone). True when
+// the collector's; asks for a cycle when half of the way to the trigger is gone). True when
 // a cycle has ended since this thread's last call. For game loops and event loops.
 GOMEM_DEF bool gomem_gc_work(unsigned max_us);
 
@@ -860,7 +860,8 @@ GOMEM_I_INLINE void gomem_i_keep_alive(const volatile void *p) {
 #define GOMEM_KEEP_ALIVE(p) gomem_i_keep_alive(p)
 
 // *(slot) = (value) for slots of pointer type and uintptr_t, telling a running collector that wants
-// to know (GOMEM_GC_BARRIER): then 10 to 30 ns while a cycle marks, else a load and a test. _ATOMIC releases; EXCHANGE returns the old value; CAS(slot, &expected, value): C11's strong one.
+// to know (GOMEM_GC_BARRIER); else a load and a test. _ATOMIC releases; EXCHANGE returns the old
+// value; CAS(slot, &expected, value): C11's strong one.
 #if defined(__cplusplus)
 template <class T> struct gomem_i_same { typedef T type; };
 template <class P> GOMEM_I_INLINE const volatile void *gomem_i_bits(P *value) { return value; }
@@ -3170,8 +3171,6 @@ struct gm_job {      // a range of roots
     unsigned flags;  // GM_JOB_…
 };
 
-struct gm_writes;
-
 struct gm_mark {
     struct gm_pages *pages; // const while marking
     struct gm_types *types; // const
@@ -3183,11 +3182,11 @@ struct gm_mark {
     uint32_t next_job; // atomic: rlx
     uint32_t halt;     // markers make grey what they hold, and rest. atomic: rlx
     uint32_t on;       // a cycle marks: what is allocated is black (R1). stw; read in sections
-    struct gm_job *jobs;      // const while marking
-    size_t njobs, room;       //
-    bool full;                // a job had no room
-    uint64_t pages_written;   // as found by jobs. atomic: rlx
-    struct gm_writes *writes; // for the hook. const
+    struct gm_job *jobs;    // const while marking
+    size_t njobs, room;     //
+    bool full;              // a job had no room
+    uint64_t pages_written; // as found by jobs. atomic: rlx
+    void *source;           // for the hook. const
     // Hook of writes: makes grey what was written of a range; returns how many pages. const
     size_t (*written)(struct gm_mark *mark, void *buffer, uintptr_t start, size_t size);
 };
@@ -3938,7 +3937,7 @@ GM_PRIVATE bool gm_writes_choose(struct gm_writes *w, struct gm_meta *meta,
     w->registered = w->armed = 0;
     w->collector = wanted == GOMEM_GC_BARRIER ? wanted : GOMEM_GC_STW;
     if (wanted == GOMEM_GC_BARRIER || wanted == GOMEM_GC_STW) return true;
-    if (!w->list) w->list = gm_pages_meta(meta, GM_WRITES_LIST * sizeof *w->list);
+    if (!w->list) w->list = gm_pages_meta(meta, GM_WRITES_LIST * sizeof(struct gm_written));
     if (!w->open) w->open = gm_pages_meta(meta, p->size / GM_WRITES_OPEN / 8);
     bool can = w->list && w->open && gm_writes_test(w, p->os_page) && gm_writes_open(w);
     if (can) w->collector = GOMEM_GC_TRACKED;
@@ -3976,8 +3975,8 @@ GM_PRIVATE void gm_writes_close_bits(struct gm_writes *w, const struct gm_pages 
         gm_store_rlx(&w->open[(at - p->base) / GM_WRITES_OPEN / 64], (uint64_t)0); // advice
 }
 
-// The next range of chunks in use from *at on, at most a unit; false: there is none. Free chunks are
-// left as they are: they count as written when they are taken (W2).
+// The next range of chunks in use from *at on, at most a unit; false: there is none. Free chunks
+// are left as they are: they count as written when they are taken (W2).
 GM_PRIVATE bool gm_writes_next(const struct gm_pages *p, uintptr_t *at, uintptr_t *to) {
     const struct gm_chunk *chunk = p->zone[0].chunk;
     size_t n = gm_load_rlx(&p->zone[0].mapped), i = (*at - p->base) / GM_CHUNK; // a snapshot
@@ -4079,7 +4078,7 @@ GM_PRIVATE void gm_writes_list_stopped(struct gm_writes *w, struct gm_mark *mark
 
 // Hook of mark: one of these jobs.
 GM_PRIVATE size_t gm_writes_job(struct gm_mark *mark, void *buffer, uintptr_t start, size_t size) {
-    struct gm_writes *w = mark->writes;
+    struct gm_writes *w = mark->source;
     return gm_writes_collect_unit(w, mark, buffer, start, start + size, GM_BUG(53));
 }
 
@@ -4942,7 +4941,7 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
  * >>world   thread records, the runtime struct, attach, stop                       floor 4
  * ==========================================================================================
  * OWNS        struct gm_thread, struct gm_world, struct gm_runtime (the one), the TLS pointer
- * CALLS       base os sync pages central types guard pacer cache
+ * CALLS       base os sync pages central types guard pacer writes cache
  * LOCKS       WORLD: attach, leave, stops; held through a stop by who stopped
  * ORDER       V1 and V2 are Dekker pairs: state and attention are stored and loaded seq
  * INVARIANTS  V1  who stops stores attention, then looks at states; a thread that leaves a blocking
@@ -5477,7 +5476,7 @@ GM_PRIVATE void gm_world_read_environment(struct gm_runtime *rt) {
     const char *limit = GOMEM_GETENV("GOMEM_MEMLIMIT");
     if (limit && *limit && !s->options.memory_limit) {
         s->options.memory_limit = gm_world_bytes(limit);
-        if (!s->options.memory_limit && strcmp(limit, "off"))
+        if (!s->options.memory_limit && strcmp(limit, "off") != 0)
             gm_world_bad_setting(rt, "GOMEM_MEMLIMIT", limit, strlen(limit),
                                  "a number of bytes with B, KiB, MiB, GiB or TiB behind, off");
     }
@@ -5584,7 +5583,7 @@ GM_PRIVATE bool gm_world_init_collector(struct gm_runtime *rt) {
     e->sweep.generation = 4;
     e->mark.pages = &e->heap.pages;
     e->mark.types = &e->types;
-    e->mark.writes = &e->writes;
+    e->mark.source = &e->writes;
     e->mark.written = gm_writes_job;
     e->mark.mask = o->pointer_mask ? o->pointer_mask : UINTPTR_MAX;
     e->mark.state = GM_MARK_DONE;
@@ -7194,8 +7193,8 @@ GM_INLINE void gm_gc_emergency(struct gm_runtime *rt, struct gm_thread *me) { (v
  * >>alloc   the public allocation functions                                        floor 5
  * ==========================================================================================
  * OWNS        nothing
- * CALLS       base os sync stats sizes pages span heap central types guard pacer mark sweep cache
- *             world roots gc
+ * CALLS       base os sync stats sizes pages span heap central types guard pacer mark writes sweep
+ *             cache world roots gc
  * LOCKS       CENTRAL, then HEAP
  * INVARIANTS  L1  errno is kept by everything that frees, and by everything that succeeds
  *             L2  misuse is reported after the section, with nothing changed

@@ -67,7 +67,7 @@ TEST_I_UNUSED static bool room_engine(struct gm_engine *e, size_t n) {
     e->sweep.generation = 4;
     e->mark.pages = &e->heap.pages;
     e->mark.types = &e->types;
-    e->mark.writes = &e->writes;
+    e->mark.source = &e->writes;
     e->mark.written = gm_writes_job;
     e->mark.mask = UINTPTR_MAX;
     e->mark.state = GM_MARK_DONE;
