@@ -9,7 +9,8 @@ static bool refused(long number, ...) { return no_membarrier && number == SYS_me
 #define GOMEM_SYSCALL(...) (refused(__VA_ARGS__) ? -1 : gm_libc_syscall(__VA_ARGS__))
 
 static const char *env_gogc, *env_debug; // the environment
-#define GOMEM_GETENV(name) (!strcmp((name), "GOMEM_GOGC") ? env_gogc : env_debug)
+#define GOMEM_GETENV(name) \
+    (!strcmp((name), "GOMEM_GOGC") ? env_gogc : !strcmp((name), "GOMEM_DEBUG") ? env_debug : NULL)
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
