@@ -89,7 +89,8 @@
  * GUARANTEES AND LIMITS
  *   A program that never uses the collected heap gets no thread and no signal handler. One that
  *   does gets one background thread, one more when the first finalizer is due, marking threads up
- *   to the number of processors, and one real-time signal (SA_RESTART; calls such as poll and nanosleep still return EINTR).
+ *   to the number of processors, and one real-time signal (SA_RESTART; calls such as poll and
+ *   nanosleep still return EINTR).
  *   Do not leave a signal handler by siglongjmp when it may have interrupted this library.
  *   vfork, posix_spawn and system keep the calling thread from answering a stop: surround long ones
  *   with gomem_blocking_begin and gomem_blocking_end.
@@ -440,26 +441,25 @@ GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, vo
 
 // Handles: a number and a generation. {0} is none; one whose object has gone does nothing; there is
 // nothing to free. They may lie anywhere, and keep nothing alive.
-typedef struct gomem_weak {
-    uint64_t id;
-} gomem_weak;
-typedef struct gomem_cleanup {
-    uint64_t id;
-} gomem_cleanup;
+// clang-format off
+typedef struct gomem_weak { uint64_t id; } gomem_weak;
+typedef struct gomem_cleanup { uint64_t id; } gomem_cleanup;
+// clang-format on
 
-// Calls fn(obj, arg) once, after obj, the start of a collected object, was found unreachable. Both
-// and all they lead to are kept until it has returned; fn may make obj reachable again: then it is an
-// object like any other. fn NULL removes it. One per object. arg is a root until then: if it leads to
-// obj, obj never dies. Of objects that lead to each other, who leads goes first, the others in later
-// collections; in a cycle one goes per collection, in no promised order. Freeing by hand forgets
-// it; so does shutdown. It runs on a thread of the library, all signals blocked there, or in
-// gomem_run_finalizers, with no lock of the library held: it may allocate, collect, set finalizers,
-// or never return. False: EINVAL (no start of a collected object), EEXIST (has one), ENOMEM. Any
-// thread; 100 ns, and 50 bytes. (runtime.SetFinalizer; the rule for cycles is ours.)
+// Calls fn(obj, arg) once, after obj, the start of a collected object, was found unreachable. Both,
+// and all they lead to, are kept until it has returned. fn may make obj reachable again: then it is
+// an object like any other. fn NULL removes it; one per object. arg is a root until then: if it
+// leads to obj, obj never dies. Who leads to another one with a finalizer goes first, the other in a
+// later collection; of a cycle one goes per collection, in no promised order. Freeing by hand
+// forgets it; so does shutdown, which waits for the one that runs. It runs on a thread of the
+// library, with all signals blocked, or in gomem_run_finalizers, under no lock: it may allocate,
+// collect, set finalizers, or never return. False: EINVAL (no start of a collected object), EEXIST
+// (has one), ENOMEM. Any thread; 100 ns and 50 bytes. (runtime.SetFinalizer; that cycles are
+// collected is ours.)
 GOMEM_DEF bool gomem_set_finalizer(void *obj, void (*fn)(void *obj, void *arg), void *arg);
 
-// Calls fn(arg) after obj has gone, also when it was freed by hand: for what belongs to it but is no
-// memory. Many per object; arg is a root until then. {0} with EINVAL or ENOMEM; obj may also be
+// Calls fn(arg) after obj has gone, also when it was freed by hand: for what belongs to it and is
+// no memory. Many per object; arg is a root until then. {0} with EINVAL or ENOMEM; obj may also be
 // uncollectable. Else as a finalizer. (runtime.AddCleanup)
 GOMEM_DEF gomem_cleanup gomem_add_cleanup(void *obj, void (*fn)(void *arg), void *arg);
 
@@ -479,9 +479,9 @@ GOMEM_DEF void *gomem_weak_get(gomem_weak w);
 // A scanned collected object with a count of 1, which lies beside it: retain writes no page of the
 // heap. The last release calls drop(obj) (NULL: nothing) on its thread, then frees obj, unless drop
 // retained it: drop runs once. Counts are not roots: an unreachable object is collected whatever
-// its count, and dropped by the thread of finalizers, also in a cycle; so what only memory of malloc
-// leads to is dropped. Releasing the others is drop's work, and harmless in a cycle. Retain and
-// release take NULL; what is not counted panics. Any thread; 10 ns.
+// its count, also in a cycle, and dropped by the thread of finalizers; so what is held by memory of
+// malloc alone is dropped. drop releases what its object holds, which is harmless in a cycle.
+// Retain and release take NULL; what is not counted panics. Any thread; 10 ns.
 GOMEM_DEF void *gomem_rc_new(size_t size, void (*drop)(void *obj)) GOMEM_I_SIZED(1);
 GOMEM_DEF void *gomem_rc_retain(void *obj);
 GOMEM_DEF void gomem_rc_release(void *obj);
@@ -2871,13 +2871,13 @@ GM_PRIVATE void gm_types_reset(struct gm_types *t) {
  *                 object's span has `special` set
  *             X2  records, calls and tables are never unmapped and never used for anything else:
  *                 who holds a number, or no lock, reads old words at worst
- *             X3  a listed record is in one list (found by a cycle, or ready) until that list lets go
- *                 of it, also when it is taken away from its object meanwhile
+ *             X3  a listed record is in one list (found by a cycle, or ready) until that list lets
+ *                 go of it, also when it is taken away from its object meanwhile
  *             X4  who frees or moves an object takes its records away before the slot can be reused
  *             X5  no record names an object that is not live: a cycle settles all of them between
  *                 marking and the flip, so a weak pointer needs no test while sweeping
- * WHY         A count, a flag or a pointer in the object would dirty its page at each change, and an
- *             extra word would change its class: so everything lies here, found by the object's
+ * WHY         A count, a flag or a pointer in the object would dirty its page at each change, and
+ *             an extra word would change its class: so everything lies here, found by the object's
  *             address. What each cycle must look at (the object) is apart from what a callback
  *             needs: the walk reads 16 bytes a record and one mark bit. Calls lie together, so they
  *             are a range of roots as they are. A span remembers that one of its objects has had a
@@ -2938,10 +2938,10 @@ struct gm_special {
     struct gm_special_list ready;                //
 };
 
-struct gm_turn { // a callback taken from the queue
-    union gm_callback fn;
-    uintptr_t self, arg;
-    uint64_t id;
+struct gm_turn {          // a callback taken from the queue
+    union gm_callback fn; //
+    uintptr_t self, arg;  // what it is given
+    uint64_t id;          // of its record
     enum gm_special_kind kind;
 };
 
@@ -3125,7 +3125,7 @@ GM_PRIVATE void gm_special_ready_locked(struct gm_special *sp, uint32_t n) {
     struct gm_record *r = gm_special_record(sp, n);
     struct gm_call *c = gm_special_call(sp, n);
     unsigned kind = gm_special_kind_of(r);
-    if (kind != GM_SPECIAL_CLEANUP) c->self = gm_special_object(r);
+    if (kind != GM_SPECIAL_CLEANUP && !GM_BUG(70)) c->self = gm_special_object(r);
     if (kind != GM_SPECIAL_COUNT) {
         gm_special_unlink_locked(sp, n);
         gm_store_rlx(&r->word, (uintptr_t)kind); // the same handle: a cleanup can be cancelled
@@ -3209,8 +3209,8 @@ GM_PRIVATE uintptr_t gm_special_weak_get(const struct gm_special *sp, uint64_t i
     uint32_t n = gm_special_number(sp, id);
     if (n == UINT32_MAX) return 0;
     const struct gm_record *r = gm_special_record(sp, n);
-    uintptr_t word = gm_load_acq(
-        &r->word); // pairs with add, remove, move: the generation before it
+    // pairs with add, remove and move: the generation was stored before it
+    uintptr_t word = gm_load_acq(&r->word);
     if ((word & GM_SPECIAL_KIND) != GM_SPECIAL_WEAK) return 0;
     if (gm_load_rlx(&r->generation) != id >> 32 && !GM_BUG(61)) return 0; // ordered by word
     return word - GM_SPECIAL_WEAK;
@@ -3270,7 +3270,8 @@ GM_PRIVATE bool gm_special_end_drop(struct gm_special *sp, uint64_t id, uintptr_
         c->state = GM_SPECIAL_IDLE;
         c->fn.plain = NULL;
         *object = gm_special_object(gm_special_record(sp, n));
-        gone = !gm_load_rlx(&c->arg); // under the lock: who counts to zero comes for it
+        gone = !gm_load_rlx(&c->arg) ||
+               GM_BUG(73); // under the lock: who counts to zero comes for it
         uint32_t weak = gone ? gm_special_find_locked(sp, *object, GM_SPECIAL_WEAK) : 0;
         if (gone) gm_special_remove_locked(sp, n);
         if (weak) gm_special_remove_locked(sp, weak - 1);
@@ -3334,8 +3335,8 @@ GM_PRIVATE void gm_special_sort(struct gm_special *sp, struct gm_special_list *l
     gm_sync_unlock(&sp->lock);
 }
 
-// Lets go of a list: ready are the cleanups whose object is still not reached, or all of them, whose
-// objects the caller has marked. A count without a drop goes with its object.
+// Lets go of a list. Cleanups whose object is still not reached become ready, or all of the list,
+// whose objects the caller has marked. A count without a drop goes with its object.
 GM_PRIVATE void gm_special_settle(struct gm_special *sp, const struct gm_pages *p,
                                   const struct gm_special_list *list, bool all) {
     gm_sync_lock(&sp->lock);
@@ -4889,7 +4890,7 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
  * >>world   thread records, the runtime struct, attach, stop                       floor 4
  * ==========================================================================================
  * OWNS        struct gm_thread, struct gm_world, struct gm_runtime (the one), the TLS pointer
- * CALLS       base os sync pages central types guard pacer cache
+ * CALLS       base os sync pages central types special guard pacer cache
  * LOCKS       WORLD: attach, leave, stops; held through a stop by who stopped
  * ORDER       V1 and V2 are Dekker pairs: state and attention are stored and loaded seq
  * INVARIANTS  V1  who stops stores attention, then looks at states; a thread that leaves a blocking
@@ -5477,7 +5478,7 @@ GM_PRIVATE void gm_world_unlock_cycle(struct gm_runtime *rt) { gm_sync_unlock(&r
 GM_PRIVATE void gm_world_forget_workers(struct gm_runtime *rt) {
     rt->gc.background = false;
     rt->gc.thread_count = 0;
-    rt->fate.thread = 0;
+    if (!GM_BUG(72)) rt->fate.thread = 0;
     rt->world.starts = NULL;
 }
 
@@ -5742,7 +5743,7 @@ GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
  * >>roots   where marking starts                                                   floor 4
  * ==========================================================================================
  * OWNS        struct gm_roots: registered ranges and stacks, the program's writable segments
- * CALLS       base os pages guard mark world
+ * CALLS       base os pages special guard mark world
  * LOCKS       ROOTS, then META
  * INVARIANTS  O1  words of stacks, registers and thread-local storage are looked up as w and w - 1
  *             O2  a stack pointer in no known stack vetoes the cycle
@@ -6066,8 +6067,8 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
  *             shuts down the other way round (seq)
  * INVARIANTS  B1  decided after marking and before the flip: 1. weak pointers to the unreached are
  *                 cleared, 2. what has a finalizer or a drop is sorted, 3. marked from, 4. ready;
- *                 5. cleanups of what is still unreached are ready. The program may run meanwhile: it
- *                 cannot reach what is unreached, and what it makes is born reached
+ *                 5. cleanups of what is still unreached are ready. The program may run
+ *                 meanwhile: it cannot reach what is unreached, and what it makes is born reached
  *             B2  who runs before whom: an object that another one with a callback leads to waits
  *                 for a later cycle, whole. One that only leads back to itself is ready: so cycles
  *                 are collected, one callback of a cycle per collection, in no promised order
@@ -6099,7 +6100,8 @@ GM_NO_SANITIZE GM_PRIVATE void gm_fate_trace(struct gomem_marker *m, uintptr_t o
     gm_fate_drain(m);
 }
 
-// Sorts candidates: those that nothing leads to, then those that lead to themselves; and the others.
+// Sorts candidates: those to run, that nothing leads to, then those that only lead to themselves;
+// and those that wait.
 GM_PRIVATE void gm_fate_sort(struct gm_special *sp, struct gomem_marker *m,
                              const struct gm_special_list *found, struct gm_special_list *run,
                              struct gm_special_list *wait) {
@@ -6109,8 +6111,9 @@ GM_PRIVATE void gm_fate_sort(struct gm_special *sp, struct gomem_marker *m,
         uintptr_t object = gm_special_object(gm_special_record(sp, n - 1));
         bool reached = !object || gm_special_reached(p, object);
         next = gm_special_call(sp, n - 1)->link;
-        if (!reached) gm_fate_trace(m, object);
+        if (!reached && !GM_BUG(68)) gm_fate_trace(m, object);
         bool itself = !reached && gm_special_reached(p, object);
+        if (GM_BUG(69)) reached |= itself;
         gm_special_sort(sp, reached ? wait : itself ? &cyclic : &first, n - 1);
     }
     for (uint32_t n = first.first, next; n; n = next) {
@@ -6137,6 +6140,7 @@ GM_PRIVATE size_t gm_fate_decide(struct gm_runtime *rt, bool alone) {
     while (gm_special_walk(sp, p, &at, &v)) {}
     if (!v.final.first && !v.other.first) return 0;
     gm_mark_begin(m, &rt->engine.mark, alone);
+    if (GM_BUG(71)) gm_special_settle(sp, p, &v.other, false), v.other.first = 0;
     gm_fate_sort(sp, m, &v.final, &run, &wait);
     for (uint32_t n = run.first; n && !GM_BUG(64); n = gm_special_call(sp, n - 1)->link)
         gm_mark_shade(m, gm_special_object(gm_special_record(sp, n - 1)), m->alone);
@@ -6244,8 +6248,8 @@ GM_PRIVATE void gm_fate_reset(struct gm_runtime *rt) {
  * >>gc   the cycle, workers, background thread, verification                       floor 4
  * ==========================================================================================
  * OWNS        struct gm_gc: markers, worker threads, the background thread, holds
- * CALLS       base os sync stats sizes pages span heap central types guard pacer mark writes sweep
- *             cache world roots
+ * CALLS       base os sync stats sizes pages span heap central types special guard pacer mark
+ *             writes sweep cache world roots fate
  * LOCKS       GC, then WORLD (a stop); inside a stop HEAP and CENTRAL are free
  * INVARIANTS  E1  a cycle begins when all spans are swept and all mark and grey bits are 0
  *             E2  held slots are black while marking (R1), so sweeping keeps them
@@ -7012,8 +7016,8 @@ GM_INLINE void gm_gc_emergency(struct gm_runtime *rt, struct gm_thread *me) { (v
  * >>alloc   the public allocation functions                                        floor 5
  * ==========================================================================================
  * OWNS        nothing
- * CALLS       base os sync stats sizes pages span heap central types guard pacer mark sweep cache
- *             world roots gc
+ * CALLS       base os sync stats sizes pages span heap central types special guard pacer mark sweep
+ *             cache world roots fate gc
  * LOCKS       CENTRAL, then HEAP
  * INVARIANTS  L1  errno is kept by everything that frees, and by everything that succeeds
  *             L2  misuse is reported after the section, with nothing changed
@@ -8052,7 +8056,7 @@ GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, vo
  * >>final   finalizers, cleanups, weak pointers, counts: the public functions      floor 5
  * ==========================================================================================
  * OWNS        nothing
- * CALLS       base sync pages span special guard sweep world fate alloc
+ * CALLS       base pages span special guard sweep world fate alloc
  * LOCKS       SPECIAL
  * INVARIANTS  U1  what is no live collected object gets no record: false, {0}, EINVAL
  *             U2  drops run outside sections, on the thread whose release was the last
@@ -8060,8 +8064,8 @@ GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, vo
  *             has to be freed. A count is changed without a lock or a section: its record stays
  *             while somebody holds the object.
  */
-// In a section: the span of the live collected object that starts at obj, and with `roots` also of an
-// uncollectable one; NULL: there is none (U1).
+// In a section: the span of the live collected object that starts at obj, and with `roots` also of
+// an uncollectable one; NULL: there is none (U1).
 GM_PRIVATE struct gm_span *gm_final_span(const struct gm_runtime *rt, const void *obj, bool roots) {
     const struct gm_pages *p = &rt->engine.heap.pages;
     struct gm_span *s = gm_span_find(p, (uintptr_t)obj);
@@ -8081,7 +8085,7 @@ GM_PRIVATE uint64_t gm_final_add(const void *obj, enum gm_special_kind kind, uni
     if (!t) return 0;
     struct gm_span *s = gm_final_span(rt, obj, kind != GM_SPECIAL_FINALIZER);
     if (s) {
-        gm_store_rlx(&s->special, (uint8_t)1); // X1: who frees the object has it from us
+        if (!GM_BUG(74)) gm_store_rlx(&s->special, (uint8_t)1); // X1: who frees obj has it from us
         if (kind != GM_SPECIAL_COUNT) gm_fate_keep(rt, arg);
         id = gm_special_add(&rt->engine.special, (uintptr_t)obj, kind, fn, arg, &error);
     }
@@ -8132,8 +8136,8 @@ GOMEM_DEF gomem_weak gomem_weak_make(void *obj) {
     return (gomem_weak){gm_final_add(obj, GM_SPECIAL_WEAK, none, 0)};
 }
 
-// A collected pointer comes into being here, out of nothing that is a root: between its first and its
-// last look at the record nothing is swept or flipped, since this is a section. (X5)
+// A collected pointer comes into being here, out of nothing that is a root: between the first and
+// the last look at the record nothing is flipped, since this is a section. (X5)
 GOMEM_DEF void *gomem_weak_get(gomem_weak w) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_cache *t = w.id ? gm_alloc_enter(rt) : NULL;

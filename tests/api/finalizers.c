@@ -1,5 +1,6 @@
 // Finalizers and cleanups: when they run, on what, how often, and what they keep.
 #include "alive.h"
+#include "child.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -115,6 +116,24 @@ TEST(cleanups_by_themselves) {
     CHECK(wait_for(MOST) >= MOST);
     alive_gc();
     for (int i = 0; i < N; i++) CHECK(ran[i] <= 1);
+}
+
+static void in_child(void) {
+    clear();
+    make_all(finalize);
+    alive_gc();
+    CHECK(wait_for(MOST) >= MOST);
+    CHECK(gomem_verify());
+}
+
+// A child gets a thread of its own.
+TEST(in_a_forked_child) {
+    NEEDS_FORK;
+    clear();
+    make_all(finalize);
+    CHILD_GOOD(in_child);
+    alive_gc();
+    CHECK(wait_for(MOST) >= MOST);
 }
 
 // From here on they run when the test says so.
