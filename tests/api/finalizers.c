@@ -96,6 +96,13 @@ ALIVE_NOINLINE static int count_whole(int n) {
     return whole;
 }
 
+// From here on callbacks run when the test says so.
+static void begin(void) {
+    gomem_options options = {.finalizers_by_hand = true};
+    CHECK(gomem_init(&options));
+    clear();
+}
+
 // The library's thread runs them without being asked; each once.
 TEST(by_itself) {
     clear();
@@ -131,16 +138,13 @@ TEST(in_a_forked_child) {
     NEEDS_FORK;
     clear();
     make_all(finalize);
-    CHILD_GOOD(in_child);
     alive_gc();
     CHECK(wait_for(MOST) >= MOST);
+    CHILD_GOOD(in_child);
 }
 
-// From here on they run when the test says so.
 TEST(by_hand) {
-    gomem_options options = {.finalizers_by_hand = true};
-    clear();
-    REQUIRE(gomem_init(&options));
+    begin();
     make_all(finalize);
     alive_gc();
     struct timespec nap = {0, 50000000};
@@ -156,7 +160,7 @@ TEST(by_hand) {
 
 // What a ready finalizer waits for is kept over collections, and the object it revives lives on.
 TEST(revived) {
-    clear();
+    begin();
     make_all(revive);
     alive_gc();
     alive_gc();
@@ -183,7 +187,7 @@ static void again(void *obj, void *arg) {
 }
 
 TEST(set_again_in_a_finalizer) {
-    clear();
+    begin();
     make_all(again);
     for (int round = 0; round < 5; round++) {
         alive_gc();
@@ -224,7 +228,7 @@ ALIVE_NOINLINE static void make_chain(bool ring) {
 
 // Who leads goes first: a chain takes a collection a link.
 TEST(chain_from_the_front) {
-    clear();
+    begin();
     make_chain(false);
     for (int round = 0; round < 8; round++) {
         alive_gc();
@@ -237,7 +241,7 @@ TEST(chain_from_the_front) {
 
 // A ring is collected too, one callback a collection.
 TEST(rings_are_collected) {
-    clear();
+    begin();
     make_chain(true);
     for (int round = 0; round < 10; round++) {
         alive_gc();
@@ -260,7 +264,7 @@ ALIVE_NOINLINE static void make_self(void) {
 }
 
 TEST(pointing_at_itself) {
-    clear();
+    begin();
     make_self();
     alive_gc();
     CHECK(gomem_run_finalizers(-1) >= MOST);
@@ -280,7 +284,7 @@ ALIVE_NOINLINE static void make_both(void) {
 }
 
 TEST(cleanups_come_last) {
-    clear();
+    begin();
     make_both();
     alive_gc();
     int first = gomem_run_finalizers(-1);
@@ -294,7 +298,7 @@ TEST(cleanups_come_last) {
 
 // By hand: the finalizer does not run, the cleanups do, at once.
 TEST(freed_by_hand) {
-    clear();
+    begin();
     struct node *node = make(0);
     REQUIRE(gomem_set_finalizer(node, finalize, boxed(0)));
     REQUIRE(gomem_add_cleanup(node, count, boxed(1)).id != 0);
@@ -323,7 +327,7 @@ TEST(freed_by_hand) {
 
 // Slots are used again: no record of the last owner may be left.
 TEST(freed_and_used_again) {
-    clear();
+    begin();
     for (uintptr_t i = 0; i < 5000; i++) {
         struct node *node = make(i % N);
         REQUIRE(gomem_set_finalizer(node, finalize, boxed(i % N)));
@@ -335,7 +339,7 @@ TEST(freed_and_used_again) {
 }
 
 TEST(removed) {
-    clear();
+    begin();
     struct node *node = make(0);
     REQUIRE(gomem_set_finalizer(node, finalize, boxed(0)));
     CHECK(gomem_set_finalizer(node, NULL, NULL));
@@ -364,7 +368,7 @@ ALIVE_NOINLINE static void make_moved(size_t size) {
 TEST(moved) {
     static const size_t sizes[] = {100, 5000, 60000};
     for (int round = 0; round < 3; round++) {
-        clear();
+        begin();
         make_moved(sizes[round]);
         for (int k = 0; k < 3; k++) {
             alive_gc();
@@ -413,7 +417,7 @@ ALIVE_NOINLINE static void make_kinds(void) {
 }
 
 TEST(all_kinds) {
-    clear();
+    begin();
     make_kinds();
     alive_gc();
     CHECK(gomem_run_finalizers(-1) >= 5 * 40 * 9 / 10);
@@ -462,7 +466,7 @@ ALIVE_NOINLINE static void make_busy(void) {
 }
 
 TEST(callbacks_do_anything) {
-    clear();
+    begin();
     make_busy();
     for (int round = 0; round < 4; round++) {
         alive_gc();
@@ -474,7 +478,7 @@ TEST(callbacks_do_anything) {
 
 // After a shutdown nothing is left of them.
 TEST(shutdown) {
-    clear();
+    begin();
     struct node *node = make(0);
     gomem_cleanup c = gomem_add_cleanup(node, count, boxed(0));
     make_all(finalize);
@@ -487,7 +491,7 @@ TEST(shutdown) {
     REQUIRE(gomem_init(NULL));
     CHECK_EQ(gomem_run_finalizers(-1), 0);
     gomem_cancel_cleanup(c);
-    clear();
+    begin();
     make_all(finalize);
     alive_gc();
     CHECK(gomem_run_finalizers(-1) >= MOST);
