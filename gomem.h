@@ -447,10 +447,10 @@ typedef struct gomem_cleanup { uint64_t id; } gomem_cleanup;
 // clang-format on
 
 // Calls fn(obj, arg) once, after obj, the start of a collected object, was found unreachable. Both,
-// and all they lead to, are kept until it has returned. fn may make obj reachable again: then it is
-// an object like any other. fn NULL removes it; one per object. arg is a root until then: if it
-// leads to obj, obj never dies. Who leads to another one with a finalizer goes first, the other in a
-// later collection; of a cycle one goes per collection, in no promised order. Freeing by hand
+// and all they lead to, are kept until it has returned. fn may make obj reachable again: then it
+// is an object like any other. fn NULL removes it; one per object. arg is a root until then: if it
+// leads to obj, obj never dies. Who leads to another one with a finalizer goes first, the other in
+// a later collection; of a cycle one goes per collection, in no promised order. Freeing by hand
 // forgets it; so does shutdown, which waits for the one that runs. It runs on a thread of the
 // library, with all signals blocked, or in gomem_run_finalizers, under no lock: it may allocate,
 // collect, set finalizers, or never return. False: EINVAL (no start of a collected object), EEXIST
@@ -6151,11 +6151,13 @@ GM_PRIVATE size_t gm_fate_decide(struct gm_runtime *rt, bool alone) {
     return (size_t)m->view.bytes;
 }
 
-// A pointer is about to be put into a record, in this section. With the program stopped while
-// marking nobody can be here meanwhile; the assertion is the proof. (B5)
-GM_INLINE void gm_fate_keep(const struct gm_runtime *rt, uintptr_t pointer) {
+// In a section: a pointer is about to be put into a record, or has come out of a weak one. False:
+// the cycle that marks has not reached it, and never will. With the program stopped from the first
+// mark to the flip nobody is here meanwhile, so whatever a record names is alive; the assertion is
+// the proof. (B5)
+GM_INLINE bool gm_fate_keep(const struct gm_runtime *rt, uintptr_t pointer) {
     gm_assert(!rt->engine.writes.epoch);
-    (void)rt, (void)pointer;
+    return (void)rt, (void)pointer, true;
 }
 
 // ---- running ----
@@ -8086,7 +8088,7 @@ GM_PRIVATE uint64_t gm_final_add(const void *obj, enum gm_special_kind kind, uni
     struct gm_span *s = gm_final_span(rt, obj, kind != GM_SPECIAL_FINALIZER);
     if (s) {
         if (!GM_BUG(74)) gm_store_rlx(&s->special, (uint8_t)1); // X1: who frees obj has it from us
-        if (kind != GM_SPECIAL_COUNT) gm_fate_keep(rt, arg);
+        if (kind != GM_SPECIAL_COUNT) (void)gm_fate_keep(rt, arg);
         id = gm_special_add(&rt->engine.special, (uintptr_t)obj, kind, fn, arg, &error);
     }
     gm_alloc_leave(rt, t);
@@ -8143,8 +8145,7 @@ GOMEM_DEF void *gomem_weak_get(gomem_weak w) {
     struct gm_cache *t = w.id ? gm_alloc_enter(rt) : NULL;
     if (!t) return NULL;
     uintptr_t object = gm_special_weak_get(&rt->engine.special, w.id);
-    if (object) gm_fate_keep(rt, object);
-    if (object) object = gm_special_weak_get(&rt->engine.special, w.id);
+    if (object && gm_fate_keep(rt, object)) object = gm_special_weak_get(&rt->engine.special, w.id);
     gm_alloc_leave(rt, t);
     return (void *)object;
 }
