@@ -45,6 +45,8 @@
  *   what malloc returns under the override), mmap, hidden pointers (xor, files, other processes).
  *   Addresses never change. Interior pointers keep an object alive (so up to 3 low tag bits need
  *   nothing); one past the end does so only from stacks and registers.
+ *   An object can have a finalizer, cleanups, a weak pointer and a count: they lie beside the heap,
+ *   cost nothing while nothing dies, and run on a thread of their own, never in an allocation.
  *   Compilers keep strength-reduced pointers that can lie beyond both ends of an array in strided
  *   loops: use GOMEM_KEEP_ALIVE(base) after such a loop, or compile it with -fno-ivopts.
  *
@@ -59,6 +61,9 @@
  *                    gomem_set_gc_percent gomem_set_memory_limit
  *                    gomem_free_os_memory gomem_add_root gomem_remove_root gomem_add_stack
  *                    gomem_remove_stack gomem_stack_parked gomem_each GOMEM_KEEP_ALIVE
+ *   when it dies     gomem_set_finalizer gomem_add_cleanup gomem_cancel_cleanup gomem_weak_make
+ *                    gomem_weak_get gomem_run_finalizers gomem_rc_new gomem_rc_retain
+ *                    gomem_rc_release
  *   stores           GOMEM_STORE GOMEM_STORE_ATOMIC GOMEM_EXCHANGE GOMEM_CAS gomem_memmove
  *   life cycle       gomem_init gomem_shutdown gomem_thread_create gomem_thread_attach
  *                    gomem_thread_detach gomem_blocking_begin gomem_blocking_end
@@ -85,8 +90,9 @@
  *
  * GUARANTEES AND LIMITS
  *   A program that never uses the collected heap gets no thread and no signal handler. One that
- *   does gets one background thread, marking threads up to the number of processors, and one
- *   real-time signal (SA_RESTART; calls such as poll and nanosleep still return EINTR).
+ *   does gets one background thread, one more when the first finalizer is due, marking threads up
+ *   to the number of processors, and one real-time signal (SA_RESTART; calls such as poll and
+ *   nanosleep still return EINTR).
  *   Do not leave a signal handler by siglongjmp when it may have interrupted this library.
  *   vfork, posix_spawn and system keep the calling thread from answering a stop: surround long ones
  *   with gomem_blocking_begin and gomem_blocking_end.
@@ -111,6 +117,7 @@
  *            heap      spans in and out, large objects, giving back
  *            central   per-class sets of spans: lists, no policy
  *   floor 3  types     type descriptors and shapes
+ *            special   side records: finalizers, cleanups, weak pointers, counts
  *            guard     proof of misuse
  *   floor 4  pacer     when to collect: pure arithmetic
  *            mark      shade, scan, drain, termination
@@ -119,8 +126,10 @@
  *            cache     a thread's magazines and runs, the depot
  *            world     thread records, the runtime struct, attach, stop
  *            roots     where marking starts
+ *            fate      what becomes of the unreached, and the thread that runs callbacks
  *            gc        the cycle, workers, background thread, fork
  *   floor 5  alloc     the public allocation functions
+ *            final     finalizers, cleanups, weak pointers, counts: the public functions
  *            report    memstats, verify, stats at exit
  *            override  malloc and its family
  */
@@ -270,6 +279,7 @@ typedef struct gomem_options {                      /* {0} is the default for ev
     int       stop_signal;                          /* 0: chosen among the real-time signals     */
     int       force_period_ms;                      /* 0: 120000, as Go; -1: never               */
     uintptr_t pointer_mask;                         /* and-ed to every scanned word, 0: none     */
+    bool      finalizers_by_hand;                   /* never on a thread of the library          */
     bool (*oom)(size_t size, void *user);           /* true: try again; false: NULL is returned  */
     void (*warn)(const char *line, void *user);     /* default: standard error                   */
     void (*panic)(const char *line, void *user);    /* proven misuse; default: the line + abort  */
@@ -444,6 +454,55 @@ GOMEM_DEF void gomem_stack_parked(const void *lo, const void *sp);
 // born meanwhile may be missed; fn false ends it. Returns how many it called.
 GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, void *user),
                             void *user);
+
+/* ---- finalizers, cleanups, weak pointers, counts -------------------------------------------- */
+
+// Handles: a number and a generation. {0} is none; one whose object has gone does nothing; there is
+// nothing to free. They may lie anywhere, and keep nothing alive.
+// clang-format off
+typedef struct gomem_weak { uint64_t id; } gomem_weak;
+typedef struct gomem_cleanup { uint64_t id; } gomem_cleanup;
+// clang-format on
+
+// Calls fn(obj, arg) once, after obj, the start of a collected object, was found unreachable. Both,
+// and all they lead to, are kept until it has returned. fn may make obj reachable again: then it
+// is an object like any other. fn NULL removes it; one per object. arg is a root until then: if it
+// leads to obj, obj never dies. Who leads to another one with a finalizer goes first, the other in
+// a later collection; of a cycle one goes per collection, in no promised order. Freeing by hand
+// forgets it; so does shutdown, which waits for the one that runs. It runs on a thread of the
+// library, with all signals blocked, or in gomem_run_finalizers, under no lock: it may allocate,
+// collect, set finalizers, or never return. False: EINVAL (no start of a collected object), EEXIST
+// (has one), ENOMEM. Any thread; 100 ns and 50 bytes. (runtime.SetFinalizer; that cycles are
+// collected is ours.)
+GOMEM_DEF bool gomem_set_finalizer(void *obj, void (*fn)(void *obj, void *arg), void *arg);
+
+// Calls fn(arg) after obj has gone, also when it was freed by hand: for what belongs to it and is
+// no memory. Many per object; arg is a root until then. {0} with EINVAL or ENOMEM; obj may also be
+// uncollectable. Else as a finalizer. (runtime.AddCleanup)
+GOMEM_DEF gomem_cleanup gomem_add_cleanup(void *obj, void (*fn)(void *arg), void *arg);
+
+// fn will not be called, unless its call has begun. Any thread.
+GOMEM_DEF void gomem_cancel_cleanup(gomem_cleanup c);
+
+// Runs up to max callbacks that are ready (negative: all) on this thread; returns how many it ran.
+GOMEM_DEF int gomem_run_finalizers(int max);
+
+// A pointer that keeps nothing alive: get returns obj, or NULL from when obj is unreachable (before
+// its finalizer runs, and for ever) or freed. The same object has the same handle. {0}: EINVAL (no
+// start of a collected or uncollectable object), ENOMEM. Any thread; get takes 10 ns. Who frees obj
+// by hand says when others may no longer use what they got. (package weak)
+GOMEM_DEF gomem_weak gomem_weak_make(void *obj);
+GOMEM_DEF void *gomem_weak_get(gomem_weak w);
+
+// A scanned collected object with a count of 1, which lies beside it: retain writes no page of the
+// heap. The last release calls drop(obj) (NULL: nothing) on its thread, then frees obj, unless drop
+// retained it: drop runs once. Counts are not roots: an unreachable object is collected whatever
+// its count, also in a cycle, and dropped by the thread of finalizers; so what is held by memory of
+// malloc alone is dropped. drop releases what its object holds, which is harmless in a cycle.
+// Retain and release take NULL; what is not counted panics. Any thread; 10 ns.
+GOMEM_DEF void *gomem_rc_new(size_t size, void (*drop)(void *obj)) GOMEM_I_SIZED(1);
+GOMEM_DEF void *gomem_rc_retain(void *obj);
+GOMEM_DEF void gomem_rc_release(void *obj);
 
 // memmove for memory that holds collected pointers.
 GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size);
@@ -1123,6 +1182,8 @@ GM_INLINE bool gm_base_power_of_two(size_t x) { return x && !(x & (x - 1)); }
     X(STRANGE_STACK, "a stack pointer in no known stack", "call gomem_add_stack for coroutines")   \
     X(STRANGER, "a thread that gomem does not know",                                               \
       "attach threads that hold collected pointers")                                               \
+    X(NOT_COUNTED, "retain or release of what is not counted",                                     \
+      "was it released too often? gomem_rc_new makes counted objects")                             \
     X(ENVIRONMENT, "environment", "the setting is ignored")
 enum gm_message {
 #define GM_MESSAGE_NAME(name, what, advice) GM_MSG_##name,
@@ -1676,6 +1737,7 @@ enum gm_rank { // outermost first, rooms from the end of the file to its start
     GM_RANK_GONE,
     GM_RANK_WORLD,
     GM_RANK_ROOTS,
+    GM_RANK_SPECIAL,
     GM_RANK_TYPES,
     GM_RANK_CENTRAL,
     GM_RANK_HEAP,
@@ -2420,7 +2482,9 @@ struct gm_color {
 
 struct gm_span {
     uint32_t page, pages; // first page, how many. const while in use
-    uint32_t count;       // slots. const
+    uint16_t count;       // slots. const
+    uint8_t special;      // one of its objects has had a side record. atomic: rlx
+    uint8_t spare;        //
     uint8_t kind, class;  // const
     uint8_t bucket;       // manual: its list in central. lock: central
     uint8_t clean;        // its pages were known to be zero when taken. const
@@ -2460,7 +2524,7 @@ GM_INLINE size_t gm_span_slot_size(const struct gm_span *s) {
     return s->class ? gm_sizes_table[s->class].size : s->size;
 }
 // Words of the bitmap of a manual span.
-GM_INLINE unsigned gm_span_words(const struct gm_span *s) { return (s->count + 63) / 64; }
+GM_INLINE unsigned gm_span_words(const struct gm_span *s) { return (s->count + 63u) / 64; }
 
 // The group of colors that holds the bit of an object at an address of the heap, and the bit.
 GM_ALWAYS struct gm_color *gm_span_color(const struct gm_pages *p, uintptr_t object) {
@@ -2629,7 +2693,7 @@ GM_PRIVATE struct gm_span *gm_heap_take(struct gm_heap *h, unsigned kind, unsign
     memset(s, 0, sizeof *s);
     s->page = (uint32_t)page;
     s->pages = (uint32_t)n;
-    s->count = class ? gm_sizes_table[class].count : 1;
+    s->count = (uint16_t)(class ? gm_sizes_table[class].count : 1);
     s->kind = (uint8_t)kind;
     s->class = (uint8_t) class;
     s->clean = clean;
@@ -2959,6 +3023,547 @@ GM_PRIVATE void gm_types_reset(struct gm_types *t) {
     for (uint32_t i = 1; i < t->shapes; i++)
         gm_central_init(&t->shape[i]->central, GM_TYPED, t->shape[i]->class, i);
 }
+/* ==========================================================================================
+ * >>special   side records: finalizers, cleanups, weak pointers, counts            floor 3
+ * ==========================================================================================
+ * OWNS        struct gm_special: records by number, a hash table by object, the queue of callbacks
+ * CALLS       base sync pages span
+ * LOCKS       SPECIAL, then META
+ * ORDER       a record's generation changes before its word (rel): who reads word (acq) between two
+ *             looks at the same generation has read the word of that generation
+ * INVARIANTS  X1  a record whose word names an object is in the bucket of that object, and the
+ *                 object's span has `special` set
+ *             X2  records, calls and tables are never unmapped and never used for anything else:
+ *                 who holds a number, or no lock, reads old words at worst
+ *             X3  a listed record is in one list (found by a cycle, or ready) until that list lets
+ *                 go of it, also when it is taken away from its object meanwhile
+ *             X4  who frees or moves an object takes its records away before the slot can be reused
+ *             X5  no record names an object that is not live: a cycle settles all of them between
+ *                 marking and the flip, so a weak pointer needs no test while sweeping
+ * WHY         A count, a flag or a pointer in the object would dirty its page at each change, and
+ *             an extra word would change its class: so everything lies here, found by the object's
+ *             address. What each cycle must look at (the object) is apart from what a callback
+ *             needs: the walk reads 16 bytes a record and one mark bit. Calls lie together, so they
+ *             are a range of roots as they are. A span remembers that one of its objects has had a
+ *             record: freeing others costs a byte that is in the cache already. Tables only grow,
+ *             and old ones stay (half as much again), so that counting needs no lock.
+ *
+ *             word:    | object …  | kind 3 |   object 0: free, or listed and taken away
+ *             handle:  | generation 32 | number + 1 32 |
+ */
+enum gm_special_kind {
+    GM_SPECIAL_NONE,
+    GM_SPECIAL_WEAK,
+    GM_SPECIAL_CLEANUP,
+    GM_SPECIAL_FINALIZER,
+    GM_SPECIAL_COUNT
+};
+enum { GM_SPECIAL_KIND = 7, GM_SPECIAL_FIRST = 256, GM_SPECIAL_PARTS = 20, GM_SPECIAL_STEP = 1024 };
+enum { GM_SPECIAL_IDLE, GM_SPECIAL_LISTED, GM_SPECIAL_DROPPING };
+
+struct gm_record {       // what the walk of a cycle reads
+    uintptr_t word;      // object | kind. lock: special; atomic: rel/acq
+    uint32_t generation; // of the handles that mean it. lock: special; atomic: rlx
+    uint32_t next; // number + 1 in its bucket, or of the next free one. lock: special; read rlx
+};
+
+union gm_callback {
+    void (*final)(void *obj, void *arg); // of a finalizer
+    void (*plain)(void *arg);            // of a cleanup, or a drop; NULL: none
+};
+
+struct gm_call {          // a range of roots: pointers in it keep what they point to
+    union gm_callback fn; // lock: special
+    uintptr_t arg;        // or the count. lock: special; count atomic: rlx, at zero acqrel
+    uintptr_t self;       // the object of a callback that is ready, 0: not ready. lock: special
+    uint32_t link;        // number + 1 in a list (X3). lock: special
+    uint32_t state;       // GM_SPECIAL_IDLE …. lock: special
+};
+
+struct gm_special_table {
+    uint32_t mask;     // buckets - 1. const
+    uint32_t bucket[]; // number + 1 of the first. lock: special; read rlx
+};
+
+struct gm_special_list {
+    uint32_t first, last; // number + 1. lock: special
+};
+
+struct gm_special {
+    struct gm_lock lock;                         // of all below
+    struct gm_meta *meta;                        // const
+    struct gm_record *records[GM_SPECIAL_PARTS]; // GM_SPECIAL_FIRST << i of them. const once there
+    struct gm_call *calls[GM_SPECIAL_PARTS];     // beside them
+    struct gm_special_table *table;              // NULL: nothing yet. atomic: rel/acq
+    uint32_t made;                               // records ever used. lock: special; read rlx
+    uint32_t used;                               // not free. lock: special; read rlx
+    uint32_t free;                               // number + 1 of the first free one
+    uint32_t count;                              // callbacks ready. lock: special; read rlx
+    struct gm_special_list ready;                //
+};
+
+struct gm_turn {          // a callback taken from the queue
+    union gm_callback fn; //
+    uintptr_t self, arg;  // what it is given
+    uint64_t id;          // of its record
+    enum gm_special_kind kind;
+};
+
+// Part i holds GM_SPECIAL_FIRST << i records.
+GM_INLINE unsigned gm_special_part(uint32_t n) {
+    return 31 - (unsigned)__builtin_clz(n + GM_SPECIAL_FIRST) - 8;
+}
+_Static_assert(GM_SPECIAL_FIRST == 1 << 8, "gm_special_part subtracts 8");
+GM_INLINE uint32_t gm_special_base(unsigned part) {
+    return ((uint32_t)GM_SPECIAL_FIRST << part) - GM_SPECIAL_FIRST;
+}
+GM_ALWAYS struct gm_record *gm_special_record(const struct gm_special *sp, uint32_t n) {
+    unsigned part = gm_special_part(n);
+    return &sp->records[part][n - gm_special_base(part)];
+}
+GM_ALWAYS struct gm_call *gm_special_call(const struct gm_special *sp, uint32_t n) {
+    unsigned part = gm_special_part(n);
+    return &sp->calls[part][n - gm_special_base(part)];
+}
+GM_INLINE uintptr_t gm_special_object(const struct gm_record *r) {
+    return gm_load_rlx(&r->word) & ~(uintptr_t)GM_SPECIAL_KIND;
+}
+GM_INLINE unsigned gm_special_kind_of(const struct gm_record *r) {
+    return (unsigned)(gm_load_rlx(&r->word) & GM_SPECIAL_KIND);
+}
+GM_ALWAYS uint32_t gm_special_hash(uintptr_t object) {
+    return (uint32_t)(((uint64_t)object >> 3) * 0x9e3779b97f4a7c15u >> 32);
+}
+GM_INLINE uint64_t gm_special_id(const struct gm_record *r, uint32_t n) {
+    return (uint64_t)gm_load_rlx(&r->generation) << 32 | (n + 1);
+}
+
+// ---- the table ----
+
+GM_PRIVATE uint32_t *gm_special_bucket_locked(const struct gm_special *sp, uintptr_t object) {
+    return &sp->table->bucket[gm_special_hash(object) & sp->table->mask];
+}
+
+GM_PRIVATE void gm_special_link_locked(struct gm_special *sp, uint32_t n, uintptr_t object) {
+    uint32_t *bucket = gm_special_bucket_locked(sp, object);
+    gm_store_rlx(&gm_special_record(sp, n)->next, *bucket);
+    gm_store_rlx(bucket,
+                 n + 1); // who reads without the lock compares words, and asks again with it
+}
+
+GM_PRIVATE void gm_special_unlink_locked(struct gm_special *sp, uint32_t n) {
+    struct gm_record *r = gm_special_record(sp, n);
+    uint32_t *at = gm_special_bucket_locked(sp, gm_special_object(r));
+    while (*at != n + 1) at = &gm_special_record(sp, *at - 1)->next;
+    gm_store_rlx(at, r->next); // as above
+}
+
+// A table as large as there are records; without memory the chains grow longer.
+GM_PRIVATE void gm_special_grow_locked(struct gm_special *sp) {
+    struct gm_special_table *old = sp->table;
+    size_t n = old ? (size_t)(old->mask + 1) * 2 : 1024;
+    if (old && sp->used <= old->mask) return;
+    struct gm_special_table *table = gm_pages_meta(sp->meta, (n + 1) * sizeof *table->bucket);
+    if (!table) return;
+    table->mask = (uint32_t)n - 1;
+    gm_store_rel(&sp->table, table); // pairs with gm_special_count: its mask is there
+    for (uint32_t i = 0; i < sp->made; i++) {
+        uintptr_t object = gm_special_object(gm_special_record(sp, i));
+        if (object) gm_special_link_locked(sp, i, object);
+    }
+}
+
+// Number + 1 of the first record of an object from the chain at `from` on; kind 0: any.
+GM_PRIVATE uint32_t gm_special_next_locked(const struct gm_special *sp, uint32_t from,
+                                           uintptr_t object, unsigned kind) {
+    for (; from; from = gm_special_record(sp, from - 1)->next) {
+        const struct gm_record *r = gm_special_record(sp, from - 1);
+        if (gm_special_object(r) == object && (!kind || gm_special_kind_of(r) == kind)) return from;
+    }
+    return 0;
+}
+GM_PRIVATE uint32_t gm_special_find_locked(const struct gm_special *sp, uintptr_t object,
+                                           unsigned kind) {
+    return sp->table
+               ? gm_special_next_locked(sp, *gm_special_bucket_locked(sp, object), object, kind)
+               : 0;
+}
+
+// ---- records ----
+
+GM_PRIVATE bool gm_special_init(struct gm_special *sp, struct gm_meta *meta) {
+    sp->lock.rank = GM_RANK_SPECIAL;
+    sp->meta = meta;
+    return true;
+}
+
+// A record that nobody has: number + 1, 0: no memory.
+GM_PRIVATE uint32_t gm_special_new_locked(struct gm_special *sp) {
+    uint32_t n = sp->free;
+    if (n) {
+        sp->free = gm_special_record(sp, n - 1)->next;
+        return n;
+    }
+    unsigned part = gm_special_part(sp->made);
+    if (part == GM_SPECIAL_PARTS) return 0;
+    size_t count = (size_t)GM_SPECIAL_FIRST << part;
+    if (!sp->records[part])
+        sp->records[part] = gm_pages_meta(sp->meta, count * sizeof(struct gm_record));
+    if (!sp->calls[part]) sp->calls[part] = gm_pages_meta(sp->meta, count * sizeof(struct gm_call));
+    if (!sp->records[part] || !sp->calls[part]) return 0;
+    gm_store_rlx(&gm_special_record(sp, sp->made)->generation, 1u);
+    gm_store_rlx(&sp->made, sp->made + 1); // the walk takes the lock
+    return sp->made;
+}
+
+GM_PRIVATE void gm_special_free_locked(struct gm_special *sp, uint32_t n) {
+    struct gm_record *r = gm_special_record(sp, n);
+    gm_store_rel(&r->word, (uintptr_t)0); // pairs with gm_special_weak_get: behind the generation
+    gm_special_call(sp, n)->state = GM_SPECIAL_IDLE;
+    gm_store_rlx(&r->next, sp->free);
+    sp->free = n + 1;
+    gm_store_rlx(&sp->used, sp->used - 1);
+}
+
+// Takes a record away from its object; its handles mean nothing from here on. (X3)
+GM_PRIVATE void gm_special_remove_locked(struct gm_special *sp, uint32_t n) {
+    struct gm_record *r = gm_special_record(sp, n);
+    struct gm_call *c = gm_special_call(sp, n);
+    if (gm_special_object(r)) gm_special_unlink_locked(sp, n);
+    if (!GM_BUG(60)) gm_store_rlx(&r->generation, r->generation + 1);
+    c->fn.plain = NULL;
+    c->arg = c->self = 0;
+    // pairs with gm_special_weak_get: behind the generation
+    gm_store_rel(&r->word, (uintptr_t)gm_special_kind_of(r));
+    if (c->state != GM_SPECIAL_LISTED) gm_special_free_locked(sp, n);
+}
+
+// A record of the kind for the object: its handle. 0 with *error: ENOMEM, or EEXIST for a second
+// finalizer or count; a second weak pointer is the first. (X1: the caller has marked the span.)
+GM_PRIVATE uint64_t gm_special_add(struct gm_special *sp, uintptr_t object,
+                                   enum gm_special_kind kind, union gm_callback fn, uintptr_t arg,
+                                   int *error) {
+    uint64_t id = 0;
+    gm_sync_lock(&sp->lock);
+    gm_special_grow_locked(sp);
+    uint32_t old = kind == GM_SPECIAL_CLEANUP ? 0 : gm_special_find_locked(sp, object, kind);
+    uint32_t n = old || !sp->table ? old : gm_special_new_locked(sp);
+    if (n && !old) {
+        struct gm_call *c = gm_special_call(sp, n - 1);
+        c->fn = fn;
+        gm_store_rlx(&c->arg, arg); // as a count it may be read by who has an old number
+        gm_special_link_locked(sp, n - 1, object);
+        // pairs with gm_special_weak_get and gm_special_count: the call is written
+        gm_store_rel(&gm_special_record(sp, n - 1)->word, object | kind);
+        gm_store_rlx(&sp->used, sp->used + 1);
+    }
+    *error = old ? EEXIST : ENOMEM;
+    if (n && (!old || kind == GM_SPECIAL_WEAK))
+        id = gm_special_id(gm_special_record(sp, n - 1), n - 1);
+    gm_sync_unlock(&sp->lock);
+    return id;
+}
+
+// The number of the record that a handle means; UINT32_MAX: none, any more.
+GM_PRIVATE uint32_t gm_special_number(const struct gm_special *sp, uint64_t id) {
+    uint32_t n = (uint32_t)id - 1;
+    if (!(uint32_t)id || n >= gm_load_rlx(&sp->made)) return UINT32_MAX; // a handle was made before
+    return gm_load_rlx(&gm_special_record(sp, n)->generation) == id >> 32 ? n : UINT32_MAX;
+}
+
+// ---- callbacks that are ready ----
+
+GM_PRIVATE void gm_special_append_locked(struct gm_special *sp, struct gm_special_list *list,
+                                         uint32_t n) {
+    struct gm_call *c = gm_special_call(sp, n);
+    c->state = GM_SPECIAL_LISTED;
+    c->link = 0;
+    if (list->last) gm_special_call(sp, list->last - 1)->link = n + 1;
+    else list->first = n + 1;
+    list->last = n + 1;
+}
+
+// The callback of a record that is in no list shall run. But for a count, which is still asked for,
+// the object has nothing to do with it any more, and can have others.
+GM_PRIVATE void gm_special_ready_locked(struct gm_special *sp, uint32_t n) {
+    struct gm_record *r = gm_special_record(sp, n);
+    struct gm_call *c = gm_special_call(sp, n);
+    unsigned kind = gm_special_kind_of(r);
+    if (kind != GM_SPECIAL_CLEANUP && !GM_BUG(70)) c->self = gm_special_object(r);
+    if (kind != GM_SPECIAL_COUNT) {
+        gm_special_unlink_locked(sp, n);
+        gm_store_rlx(&r->word, (uintptr_t)kind); // the same handle: a cleanup can be cancelled
+    }
+    gm_special_append_locked(sp, &sp->ready, n);
+    gm_store_rlx(&sp->count, sp->count + 1); // who peeks takes the lock then
+}
+
+// Takes the next callback. False: none is ready.
+GM_PRIVATE bool gm_special_pop(struct gm_special *sp, struct gm_turn *turn) {
+    bool found = false;
+    gm_sync_lock(&sp->lock);
+    while (!found && sp->ready.first) {
+        uint32_t n = sp->ready.first - 1;
+        struct gm_record *r = gm_special_record(sp, n);
+        struct gm_call *c = gm_special_call(sp, n);
+        sp->ready.first = c->link;
+        if (!c->link) sp->ready.last = 0;
+        gm_store_rlx(&sp->count, sp->count - 1); // as above
+        found = c->fn.plain != NULL;
+        *turn = (struct gm_turn){c->fn, c->self, c->arg, gm_special_id(r, n),
+                                 (enum gm_special_kind)gm_special_kind_of(r)};
+        c->state = found && turn->kind == GM_SPECIAL_COUNT ? GM_SPECIAL_DROPPING : GM_SPECIAL_IDLE;
+        c->self = 0;
+        if (c->state == GM_SPECIAL_IDLE && found) gm_special_remove_locked(sp, n);
+        else if (!found) gm_special_free_locked(sp, n);
+    }
+    gm_sync_unlock(&sp->lock);
+    return found;
+}
+
+GM_PRIVATE void gm_special_cancel(struct gm_special *sp, uint64_t id) {
+    gm_sync_lock(&sp->lock);
+    uint32_t n = gm_special_number(sp, id);
+    if (n != UINT32_MAX && gm_special_kind_of(gm_special_record(sp, n)) == GM_SPECIAL_CLEANUP)
+        gm_special_remove_locked(sp, n);
+    gm_sync_unlock(&sp->lock);
+}
+
+// ---- objects that go ----
+
+// Takes the record of a kind away from an object that lives on.
+GM_PRIVATE void gm_special_drop(struct gm_special *sp, uintptr_t object,
+                                enum gm_special_kind kind) {
+    gm_sync_lock(&sp->lock);
+    uint32_t n = gm_special_find_locked(sp, object, kind);
+    if (n) gm_special_remove_locked(sp, n - 1);
+    gm_sync_unlock(&sp->lock);
+}
+
+// The object is freed by hand: its weak pointer becomes NULL, its finalizer and count go, its
+// cleanups become ready. (X4)
+GM_PRIVATE void gm_special_forget(struct gm_special *sp, uintptr_t object) {
+    gm_sync_lock(&sp->lock);
+    for (uint32_t n; (n = gm_special_find_locked(sp, object, 0)) != 0;) {
+        bool cleanup = gm_special_kind_of(gm_special_record(sp, n - 1)) == GM_SPECIAL_CLEANUP;
+        if (cleanup && gm_special_call(sp, n - 1)->state == GM_SPECIAL_IDLE)
+            gm_special_ready_locked(sp, n - 1);
+        else gm_special_remove_locked(sp, n - 1);
+    }
+    gm_sync_unlock(&sp->lock);
+}
+
+// The object has moved: its records go with it. (X4)
+GM_PRIVATE void gm_special_move(struct gm_special *sp, uintptr_t from, uintptr_t to) {
+    gm_sync_lock(&sp->lock);
+    for (uint32_t n; (n = gm_special_find_locked(sp, from, 0)) != 0;) {
+        struct gm_record *r = gm_special_record(sp, n - 1);
+        gm_special_unlink_locked(sp, n - 1);
+        gm_store_rel(&r->word, to | gm_special_kind_of(r)); // pairs with gm_special_weak_get
+        gm_special_link_locked(sp, n - 1, to);
+    }
+    gm_sync_unlock(&sp->lock);
+}
+
+// ---- weak pointers ----
+
+// The object that a handle means, 0: none. In a section. The object is looked at between two looks
+// at the generation: the record may have become another object's meanwhile.
+GM_PRIVATE uintptr_t gm_special_weak_get(const struct gm_special *sp, uint64_t id) {
+    uint32_t n = gm_special_number(sp, id);
+    if (n == UINT32_MAX) return 0;
+    const struct gm_record *r = gm_special_record(sp, n);
+    // pairs with add, remove and move: the generation was stored before it
+    uintptr_t word = gm_load_acq(&r->word);
+    if ((word & GM_SPECIAL_KIND) != GM_SPECIAL_WEAK) return 0;
+    if (gm_load_rlx(&r->generation) != id >> 32 && !GM_BUG(61)) return 0; // ordered by word
+    return word - GM_SPECIAL_WEAK;
+}
+
+// ---- counts ----
+
+// The call whose arg is the object's count; NULL: it is not counted. Without a lock: a chain that
+// changes meanwhile can hide the record, then the lock is asked.
+GM_ALWAYS struct gm_call *gm_special_count(const struct gm_special *sp, uintptr_t object) {
+    const struct gm_special_table *table = gm_load_acq(&sp->table); // pairs with grow
+    if (GOMEM_I_UNLIKELY(!table)) return NULL;
+    uint32_t n = gm_load_rlx(
+        &table->bucket[gm_special_hash(object) & table->mask]); // checked below
+    for (unsigned i = 0; n && i < 16; i++) {
+        const struct gm_record *r = gm_special_record(sp, n - 1);
+        // pairs with add: the call is the object's
+        if (GOMEM_I_LIKELY(gm_load_acq(&r->word) == (object | GM_SPECIAL_COUNT)))
+            return gm_special_call(sp, n - 1);
+        n = gm_load_rlx(&r->next);
+    }
+    return NULL;
+}
+
+GM_PRIVATE struct gm_call *gm_special_count_slow(struct gm_special *sp, uintptr_t object) {
+    gm_sync_lock(&sp->lock);
+    uint32_t n = gm_special_find_locked(sp, object, GM_SPECIAL_COUNT);
+    gm_sync_unlock(&sp->lock);
+    return n ? gm_special_call(sp, n - 1) : NULL;
+}
+
+// The count has become zero: true if the caller is to drop the object, and to end that. A drop that
+// runs, or is ready to, is not begun again.
+GM_PRIVATE bool gm_special_begin_drop(struct gm_special *sp, uintptr_t object,
+                                      struct gm_turn *turn) {
+    gm_sync_lock(&sp->lock);
+    uint32_t n = gm_special_find_locked(sp, object, GM_SPECIAL_COUNT);
+    struct gm_call *c = n ? gm_special_call(sp, n - 1) : NULL;
+    bool mine = c && !gm_load_rlx(&c->arg) && (c->state == GM_SPECIAL_IDLE || GM_BUG(62));
+    if (mine) {
+        c->state = GM_SPECIAL_DROPPING;
+        *turn = (struct gm_turn){
+            c->fn, object, 0, gm_special_id(gm_special_record(sp, n - 1), n - 1), GM_SPECIAL_COUNT};
+    }
+    gm_sync_unlock(&sp->lock);
+    return mine;
+}
+
+// The drop has returned; it never runs again. True: nobody counts the object, and nobody can have
+// got it from a weak pointer: it may be freed at once. *object: where it is now.
+GM_PRIVATE bool gm_special_end_drop(struct gm_special *sp, uint64_t id, uintptr_t *object) {
+    bool gone = false;
+    gm_sync_lock(&sp->lock);
+    uint32_t n = gm_special_number(sp, id); // freed by hand in its drop: none
+    struct gm_call *c = n == UINT32_MAX ? NULL : gm_special_call(sp, n);
+    if (c) {
+        c->state = GM_SPECIAL_IDLE;
+        c->fn.plain = NULL;
+        *object = gm_special_object(gm_special_record(sp, n));
+        gone = !gm_load_rlx(&c->arg) ||
+               GM_BUG(73); // under the lock: who counts to zero comes for it
+        uint32_t weak = gone ? gm_special_find_locked(sp, *object, GM_SPECIAL_WEAK) : 0;
+        if (gone) gm_special_remove_locked(sp, n);
+        if (weak) gm_special_remove_locked(sp, weak - 1);
+        gone = gone && !weak;
+    }
+    gm_sync_unlock(&sp->lock);
+    return gone;
+}
+
+// ---- what a cycle decides ----
+
+struct gm_verdict {               // unreached objects, as the walk found them
+    struct gm_special_list final; // finalizers, and counts whose drop has not run
+    struct gm_special_list other; // cleanups, and counts
+};
+
+// Between marking and the flip: has the object been reached? One without a mark bit always is.
+GM_INLINE bool gm_special_reached(const struct gm_pages *p, uintptr_t object) {
+    if (gm_load_rlx(&gm_span_color(p, object)->mark) & gm_span_bit(p, object)) return true;
+    return !GM_IN(GM_SET_COLLECTED, gm_pages_desc(p, (object - p->base) >> GM_PAGE_SHIFT) & 7);
+}
+
+// The object of a record has not been reached.
+GM_PRIVATE void gm_special_judge_locked(struct gm_special *sp, struct gm_verdict *v, uint32_t n) {
+    unsigned kind = gm_special_kind_of(gm_special_record(sp, n));
+    const struct gm_call *c = gm_special_call(sp, n);
+    bool drops = kind == GM_SPECIAL_COUNT && c->fn.plain;
+    bool lost = c->state == GM_SPECIAL_DROPPING; // its drop did not return, and never will
+    if (c->state == GM_SPECIAL_LISTED) return;   // in a queue already
+    if (lost || (kind == GM_SPECIAL_WEAK && !GM_BUG(63))) gm_special_remove_locked(sp, n);
+    else if (kind == GM_SPECIAL_FINALIZER || drops) gm_special_append_locked(sp, &v->final, n);
+    else gm_special_append_locked(sp, &v->other, n);
+}
+
+// Looks at up to GM_SPECIAL_STEP records from *at on: clears weak pointers to what was not reached,
+// lists what else has to be decided. False: there are no more. The lock is held for one step, so
+// that who needs it waits for microseconds.
+GM_PRIVATE bool gm_special_walk(struct gm_special *sp, const struct gm_pages *p, uint32_t *at,
+                                struct gm_verdict *v) {
+    gm_sync_lock(&sp->lock);
+    uint32_t end = GM_MIN(sp->made, *at + GM_SPECIAL_STEP);
+    while (*at < end) {
+        unsigned part = gm_special_part(*at);
+        uint32_t base = gm_special_base(part), stop = GM_MIN(end, gm_special_base(part + 1));
+        const struct gm_record *records = sp->records[part];
+        for (; *at < stop; ++*at) {
+            uintptr_t object = gm_special_object(&records[*at - base]);
+            if (object && GOMEM_I_UNLIKELY(!gm_special_reached(p, object)))
+                gm_special_judge_locked(sp, v, *at);
+        }
+    }
+    bool more = end < sp->made;
+    gm_sync_unlock(&sp->lock);
+    return more;
+}
+
+// Puts a record of a list that the caller goes through into another one.
+GM_PRIVATE void gm_special_sort(struct gm_special *sp, struct gm_special_list *list, uint32_t n) {
+    gm_sync_lock(&sp->lock);
+    gm_special_append_locked(sp, list, n);
+    gm_sync_unlock(&sp->lock);
+}
+
+// Lets go of a list. Cleanups whose object is still not reached become ready, or all of the list,
+// whose objects the caller has marked. A count without a drop goes with its object.
+GM_PRIVATE void gm_special_settle(struct gm_special *sp, const struct gm_pages *p,
+                                  const struct gm_special_list *list, bool all) {
+    gm_sync_lock(&sp->lock);
+    for (uint32_t n = list->first, next; n; n = next) {
+        struct gm_record *r = gm_special_record(sp, n - 1);
+        struct gm_call *c = gm_special_call(sp, n - 1);
+        uintptr_t object = gm_special_object(r);
+        next = c->link;
+        c->state = GM_SPECIAL_IDLE;
+        bool dead = object && !all && !gm_special_reached(p, object);
+        if (!object) gm_special_free_locked(sp, n - 1); // taken away meanwhile
+        else if (all || (dead && gm_special_kind_of(r) == GM_SPECIAL_CLEANUP))
+            gm_special_ready_locked(sp, n - 1);
+        else if (dead) gm_special_remove_locked(sp, n - 1);
+    }
+    gm_sync_unlock(&sp->lock);
+}
+
+// The words of part i that are roots: arguments, and objects whose callback is ready.
+GM_PRIVATE uintptr_t gm_special_roots(const struct gm_special *sp, unsigned part, uintptr_t *end) {
+    uint32_t made = gm_load_rlx(&sp->made), base = gm_special_base(part); // no record is half made
+    uint32_t n = made > base ? GM_MIN(made - base, (uint32_t)GM_SPECIAL_FIRST << part) : 0;
+    *end = (uintptr_t)(n ? sp->calls[part] + n : NULL);
+    return (uintptr_t)(n ? sp->calls[part] : NULL);
+}
+
+// After a shutdown: no object is left, and no handle means anything.
+GM_PRIVATE void gm_special_reset(struct gm_special *sp) {
+    sp->free = sp->used = sp->count = 0;
+    sp->ready = (struct gm_special_list){0, 0};
+    if (sp->table) memset(sp->table->bucket, 0, (size_t)(sp->table->mask + 1) * sizeof(uint32_t));
+    for (uint32_t n = sp->made; n-- > 0;) {
+        struct gm_record *r = gm_special_record(sp, n);
+        memset(gm_special_call(sp, n), 0, sizeof(struct gm_call));
+        *r = (struct gm_record){0, r->generation + 1, sp->free};
+        sp->free = n + 1;
+    }
+}
+
+// X1, and that records are used, free or listed; returns what is broken, or NULL.
+GM_PRIVATE const char *gm_special_verify_stopped(const struct gm_special *sp,
+                                                 const struct gm_pages *p, uintptr_t *where) {
+    uint32_t free = 0, ready = 0;
+    for (uint32_t n = sp->free; n; n = gm_special_record(sp, n - 1)->next) free++;
+    for (uint32_t n = sp->ready.first; n; n = gm_special_call(sp, n - 1)->link) ready++;
+    if (free + sp->used != sp->made) return "special: the count of used records is wrong";
+    if (ready != sp->count) return "special: the count of ready callbacks is wrong (X3)";
+    for (uint32_t n = 0; n < sp->made; n++) {
+        uintptr_t object = gm_special_object(gm_special_record(sp, n));
+        if (!object) continue;
+        const struct gm_span *s = gm_span_find(p, object);
+        *where = object;
+        if (!s || !s->special || gm_span_slot(p, s, gm_span_index(p, s, object)) != object)
+            return "special: a record's object is none, or its span does not know (X1)";
+        uint32_t at = gm_special_find_locked(sp, object, 0);
+        while (at && at != n + 1)
+            at = gm_special_next_locked(sp, gm_special_record(sp, at - 1)->next, object, 0);
+        if (!at) return "special: a record is not in its object's bucket (X1)";
+    }
+    *where = 0;
+    return NULL;
+}
+
 #endif // GOMEM_I_COLLECTOR
 
 /* ==========================================================================================
@@ -3182,6 +3787,7 @@ struct gm_mark {
     uint32_t next_job; // atomic: rlx
     uint32_t halt;     // markers make grey what they hold, and rest. atomic: rlx
     uint32_t on;       // a cycle marks: what is allocated is black (R1). stw; read in sections
+    uint32_t final;    // and the marks are complete: what is white is dead. stw; read in sections
     struct gm_job *jobs;    // const while marking
     size_t njobs, room;     //
     bool full;              // a job had no room
@@ -3212,6 +3818,7 @@ struct gomem_marker {     // owner: worker
     uint32_t phase;       // of mark.state that it has joined
     uint64_t until;       // ns at which it leaves, 0: when there is no work
     bool alone;           // nobody else sets bits: they need no atomics
+    bool steady;          // does not halt
 };
 
 GM_PRIVATE bool gm_mark_init_marker(struct gomem_marker *m, struct gm_meta *meta) {
@@ -3234,6 +3841,7 @@ GM_PRIVATE void gm_mark_begin(struct gomem_marker *m, struct gm_mark *mark, bool
     m->view.stack = stack;
     m->mark = mark;
     m->until = 0;
+    m->steady = false;
     m->alone = alone;
 }
 
@@ -3396,6 +4004,7 @@ GM_ALWAYS void gm_mark_make_room(struct gomem_marker *m, struct gm_view *v, bool
 // Is it time for this marker to make grey what it holds? Asked after some dozens of objects.
 GM_PRIVATE bool gm_mark_halted(struct gomem_marker *m) {
     struct gm_mark *mark = m->mark;
+    if (m->steady) return false;
     uint64_t now = (mark->deadline | m->until) ? gm_os_now() : 0;
     if (mark->deadline && now >= mark->deadline) gm_store_rlx(&mark->halt, 1u); // advice
     return gm_load_rlx(&mark->halt) || (m->until && now >= m->until);
@@ -4324,13 +4933,14 @@ struct gm_engine {
     uint32_t wrong;        // what was wrong with it. atomic: rlx
     uint32_t trims; // asked for so far: each thread trims itself at its next slow path. atomic: rlx
 #if GOMEM_I_COLLECTOR
-    struct gm_types types;   // lock: types; shapes read acq
-    struct gm_pacer pacer;   // atomic: rlx
-    struct gm_mark mark;     // owner: the cycle and its workers
-    struct gm_writes writes; // owner: the cycle
-    struct gm_sweep sweep;   // stw; read anywhere
-    size_t live;             // bytes of collected objects, as charged. atomic: rlx
-    bool collected;          // the collected heap has been used. atomic: acq/rel
+    struct gm_types types;     // lock: types; shapes read acq
+    struct gm_special special; // lock: special
+    struct gm_pacer pacer;     // atomic: rlx
+    struct gm_mark mark;       // owner: the cycle and its workers
+    struct gm_writes writes;   // owner: the cycle
+    struct gm_sweep sweep;     // stw; read anywhere
+    size_t live;               // bytes of collected objects, as charged. atomic: rlx
+    bool collected;            // the collected heap has been used. atomic: acq/rel
 #endif
 };
 
@@ -4941,7 +5551,7 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
  * >>world   thread records, the runtime struct, attach, stop                       floor 4
  * ==========================================================================================
  * OWNS        struct gm_thread, struct gm_world, struct gm_runtime (the one), the TLS pointer
- * CALLS       base os sync pages central types guard pacer writes cache
+ * CALLS       base os sync pages central types special guard pacer writes cache
  * LOCKS       WORLD: attach, leave, stops; held through a stop by who stopped
  * ORDER       V1 and V2 are Dekker pairs: state and attention are stored and loaded seq
  * INVARIANTS  V1  who stops stores attention, then looks at states; a thread that leaves a blocking
@@ -5076,6 +5686,13 @@ struct gm_gc {                                           // room gc
     uint32_t thread_count; // of threads[]
     uint64_t last;         // ns of the last cycle's end, monotonic. atomic: rlx
 };
+
+struct gm_fate {      // room fate
+    uint32_t thread;  // GM_FATE_NONE …. atomic: seq
+    uint32_t quit;    // no thread shall be started, and it shall end. atomic: seq
+    uint32_t kick;    // futex: bumped when a callback is ready. atomic: acq/rel
+    pthread_t handle; // of the thread. owner: who starts it, then who shuts down
+};
 #endif
 
 struct gm_runtime {
@@ -5084,6 +5701,7 @@ struct gm_runtime {
 #if GOMEM_I_COLLECTOR
     struct gm_roots roots; // lock: roots
     struct gm_gc gc;       // the cycle. lock: gc
+    struct gm_fate fate;   // the thread of callbacks. atomic
 #endif
 };
 static struct gm_runtime gm_runtime;
@@ -5571,6 +6189,7 @@ GM_PRIVATE void gm_world_forget_workers(struct gm_runtime *rt) {
     rt->gc.thread_count = 0;
     rt->gc.abandon = 0;                                   // other threads of the parent that forked
     gm_store_rlx(&rt->engine.writes.armed, (uintptr_t)0); // its descriptors are the parent's (W5)
+    if (!GM_BUG(72)) rt->fate.thread = 0;
     rt->world.starts = NULL;
 }
 
@@ -5590,6 +6209,7 @@ GM_PRIVATE bool gm_world_init_collector(struct gm_runtime *rt) {
     gm_pacer_set(&e->pacer, 0, 0);
     rt->roots.lock.rank = GM_RANK_ROOTS;
     rt->gc.lock.rank = GM_RANK_GC;
+    gm_special_init(&e->special, &e->meta);
     return gm_types_init(&e->types, &e->meta);
 }
 #else
@@ -5838,7 +6458,7 @@ GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
  * >>roots   where marking starts                                                   floor 4
  * ==========================================================================================
  * OWNS        struct gm_roots: registered ranges and stacks, the program's writable segments
- * CALLS       base os pages guard mark world
+ * CALLS       base os pages special guard mark world
  * LOCKS       ROOTS, then META
  * INVARIANTS  O1  words of stacks, registers and thread-local storage are looked up as w and w - 1
  *             O2  a stack pointer in no known stack vetoes the cycle
@@ -6144,9 +6764,208 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
         done = gm_roots_job(rt, s->extra ? s->extra : s->start, s->end,
                             GM_JOB_BOTH | GM_JOB_FOREIGN);
     }
+    for (unsigned i = 0; i < GM_SPECIAL_PARTS && done && !GM_BUG(65); i++) {
+        uintptr_t end, start = gm_special_roots(&rt->engine.special, i, &end);
+        done = gm_roots_job(rt, start, end, 0);
+    }
     for (struct gm_start *s = rt->world.starts; s && done && !GM_BUG(12); s = s->next)
         done = gm_roots_job(rt, (uintptr_t)&s->arg, (uintptr_t)&s->arg + GM_WORD, GM_JOB_BOTH);
     return done;
+}
+
+/* ==========================================================================================
+ * >>fate   what becomes of the unreached, and the thread that runs callbacks       floor 4
+ * ==========================================================================================
+ * OWNS        struct gm_fate
+ * CALLS       base os sync pages span special mark world
+ * LOCKS       SPECIAL, a step at a time
+ * ORDER       thread and quit are a Dekker pair: who starts stores thread, then looks at quit, who
+ *             shuts down the other way round (seq)
+ * INVARIANTS  B1  decided after marking and before the flip: 1. weak pointers to the unreached are
+ *                 cleared, 2. what has a finalizer or a drop is sorted, 3. marked from, 4. ready;
+ *                 5. cleanups of what is still unreached are ready. The program may run
+ *                 meanwhile: it cannot reach what is unreached, and what it makes is born reached
+ *             B2  who runs before whom: an object that another one with a callback leads to waits
+ *                 for a later cycle, whole. One that only leads back to itself is ready: so cycles
+ *                 are collected, one callback of a cycle per collection, in no promised order
+ *             B3  a callback that is ready and one that runs keep their object and argument
+ *             B4  callbacks run at depth 0 and with no lock: they may do anything
+ *             B5  every collected pointer that is put into a record passes gm_fate_keep
+ * WHY         Go's order, but Go never frees a cycle with a finalizer in it, and in C the pointer
+ *             back to the owner is everyday: so each candidate is traced by itself, and finding
+ *             itself unreached is what makes it ready. All that is only paid for what dies.
+ */
+// Between the end of marking and the flip, on the thread of the cycle: it is not stopped there, so
+// locks may be held without a section.
+GM_PRIVATE void gm_fate_drain(struct gomem_marker *m) {
+    struct gm_span *s;
+    do {
+        gm_mark_settle_view(&m->view);
+        gm_mark_drain(m);
+        s = gm_mark_pop(m->mark);
+        if (s) gm_mark_take(m, s);
+    } while (s);
+}
+
+// Marks what an object leads to, not the object.
+GM_NO_SANITIZE GM_PRIVATE void gm_fate_trace(struct gomem_marker *m, uintptr_t object) {
+    const struct gm_span *s = gm_span_find(m->mark->pages, object);
+    if (s->kind == GM_NOSCAN) return;
+    if (s->kind == GM_TYPED) gm_mark_typed(m, s, object, gm_span_slot_size(s));
+    else gm_mark_words(m, object, gm_span_slot_size(s), m->alone);
+    gm_fate_drain(m);
+}
+
+// Sorts candidates: those to run, that nothing leads to, then those that only lead to themselves;
+// and those that wait.
+GM_PRIVATE void gm_fate_sort(struct gm_special *sp, struct gomem_marker *m,
+                             const struct gm_special_list *found, struct gm_special_list *run,
+                             struct gm_special_list *wait) {
+    const struct gm_pages *p = m->mark->pages;
+    struct gm_special_list first = {0, 0}, cyclic = {0, 0};
+    for (uint32_t n = found->first, next; n; n = next) {
+        uintptr_t object = gm_special_object(gm_special_record(sp, n - 1));
+        bool reached = !object || gm_special_reached(p, object);
+        next = gm_special_call(sp, n - 1)->link;
+        if (!reached && !GM_BUG(68)) gm_fate_trace(m, object);
+        bool itself = !reached && gm_special_reached(p, object);
+        if (GM_BUG(69)) reached |= itself;
+        gm_special_sort(sp, reached ? wait : itself ? &cyclic : &first, n - 1);
+    }
+    for (uint32_t n = first.first, next; n; n = next) {
+        uintptr_t object = gm_special_object(gm_special_record(sp, n - 1));
+        next = gm_special_call(sp, n - 1)->link;
+        bool reached = !object || gm_special_reached(p, object); // by one that was traced later
+        gm_special_sort(sp, reached ? wait : run, n - 1);
+    }
+    for (uint32_t n = cyclic.first, next; n; n = next) {
+        next = gm_special_call(sp, n - 1)->link;
+        gm_special_sort(sp, run, n - 1);
+    }
+}
+
+// Decides about everything unreached that has a record (B1); returns the bytes that it marked.
+// alone: nobody else writes mark bits.
+GM_PRIVATE size_t gm_fate_decide(struct gm_runtime *rt, bool alone) {
+    struct gm_special *sp = &rt->engine.special;
+    const struct gm_pages *p = &rt->engine.heap.pages;
+    struct gomem_marker *m = &rt->gc.marker[0];
+    struct gm_verdict v = {{0, 0}, {0, 0}};
+    struct gm_special_list run = {0, 0}, wait = {0, 0};
+    uint32_t at = 0;
+    while (gm_special_walk(sp, p, &at, &v)) {}
+    if (!v.final.first && !v.other.first) return 0;
+    gm_mark_begin(m, &rt->engine.mark, alone);
+    m->steady = true; // a fork waits
+    if (GM_BUG(71)) gm_special_settle(sp, p, &v.other, false), v.other.first = 0;
+    gm_fate_sort(sp, m, &v.final, &run, &wait);
+    for (uint32_t n = run.first; n && !GM_BUG(64); n = gm_special_call(sp, n - 1)->link)
+        gm_mark_shade(m, gm_special_object(gm_special_record(sp, n - 1)), m->alone);
+    gm_fate_drain(m);
+    gm_special_settle(sp, p, &run, true);
+    gm_special_settle(sp, p, &wait, false);
+    gm_special_settle(sp, p, &v.other, false);
+    return (size_t)m->view.bytes;
+}
+
+// In a section: a word is about to be put into a record, or has come out of a weak one. While
+// marking, what it points to becomes grey: records are on no page that is tracked. (B5)
+GM_PRIVATE void gm_fate_keep(struct gm_runtime *rt, uintptr_t word) {
+    struct gm_mark *mark = &rt->engine.mark;
+    if (GOMEM_I_LIKELY(!gm_load_rlx(&mark->on))) return; // changes in stops only
+    if (!gm_load_rlx(&mark->final)) gm_mark_shade_grey(mark, word);
+}
+
+// In a section: may what a weak pointer names be given out? Not what the cycle has found dead and
+// not yet cleared.
+GM_PRIVATE bool gm_fate_lives(const struct gm_runtime *rt, uintptr_t object) {
+    const struct gm_mark *mark = &rt->engine.mark; // changes in stops only
+    return !gm_load_rlx(&mark->final) || GM_BUG(58) || gm_special_reached(mark->pages, object);
+}
+
+// ---- running ----
+
+// Runs the next callback; false: none is ready. In no section. (B4)
+GM_NOINLINE GM_PRIVATE bool gm_fate_run_one(struct gm_runtime *rt, struct gm_thread *me) {
+    struct gm_special *sp = &rt->engine.special;
+    struct gm_turn turn = {{NULL}, 0, 0, 0, GM_SPECIAL_NONE};
+    gm_sync_enter(&me->cache.hot);
+    bool found = gm_special_pop(sp, &turn);
+    void *volatile self = (void *)turn.self; // in this frame until the callback returns (B3)
+    void *volatile arg = (void *)turn.arg;
+    gm_sync_leave(&me->cache.hot);
+    if (!found) return false;
+    if (turn.kind == GM_SPECIAL_FINALIZER) turn.fn.final(self, arg);
+    else turn.fn.plain(turn.kind == GM_SPECIAL_COUNT ? self : arg);
+    if (turn.kind != GM_SPECIAL_COUNT) return true;
+    uintptr_t object; // its memory is the next cycle's
+    gm_sync_enter(&me->cache.hot);
+    (void)gm_special_end_drop(sp, turn.id, &object);
+    gm_sync_leave(&me->cache.hot);
+    return true;
+}
+
+GM_INLINE bool gm_fate_by_hand(const struct gm_runtime *rt) {
+    return gm_load_rlx(&rt->world.settings.options.finalizers_by_hand); // a setting
+}
+
+GM_PRIVATE void *gm_fate_main(void *arg) {
+    struct gm_runtime *rt = arg;
+    struct gm_fate *f = &rt->fate;
+    struct gm_thread *me = gm_world_attach(rt);
+    while (me && !gm_load_seq(&f->quit)) {     // pairs with gm_fate_shutdown
+        uint32_t kick = gm_load_acq(&f->kick); // pairs with gm_fate_wake: what is ready
+        while (!gm_load_seq(&f->quit) && !gm_fate_by_hand(rt) && gm_fate_run_one(rt, me)) {}
+        gm_world_block(&rt->world, me, 0);
+        if (!gm_load_seq(&f->quit)) gm_os_wait(&f->kick, kick, 0); // as above
+        gm_world_end_block(&rt->world, me);
+    }
+    return NULL;
+}
+
+enum { GM_FATE_NONE, GM_FATE_STARTING, GM_FATE_THERE };
+
+// The thread of callbacks: a stack as the program's threads have it, all signals blocked.
+GM_COLD GM_PRIVATE void gm_fate_start(struct gm_runtime *rt) {
+    struct gm_fate *f = &rt->fate;
+    uint32_t none = GM_FATE_NONE;
+    sigset_t old;
+    if (!gm_cas_seq(&f->thread, &none, (uint32_t)GM_FATE_STARTING)) return; // another does it
+    bool started = false;
+    gm_os_block_signals(&old);
+    if (!gm_load_seq(&f->quit)) // Dekker: pairs with gm_fate_shutdown
+        started = GOMEM_PTHREAD_CREATE(&f->handle, NULL, gm_fate_main, rt) == 0;
+    gm_os_restore_signals(&old);
+    // pairs with gm_fate_shutdown: the handle is there; failing, the next cycle tries again
+    gm_store_seq(&f->thread, (uint32_t)(started ? GM_FATE_THERE : GM_FATE_NONE));
+}
+
+// Callbacks may be ready: somebody runs them. In no section.
+GM_PRIVATE void gm_fate_wake(struct gm_runtime *rt) {
+    struct gm_fate *f = &rt->fate;
+    if (GOMEM_I_LIKELY(!gm_load_rlx(&rt->engine.special.count)) || gm_fate_by_hand(rt)) return;
+    (void)gm_add_acqrel(&f->kick, 1u); // pairs with gm_fate_main
+    // a thread that is just starting has not looked yet
+    if (gm_load_seq(&f->thread) == GM_FATE_NONE) gm_fate_start(rt);
+    else gm_os_wake(&f->kick, 1);
+}
+
+// Ends the thread, after the callback that runs. Nobody starts another until gm_fate_reset.
+GM_PRIVATE void gm_fate_shutdown(struct gm_runtime *rt) {
+    struct gm_fate *f = &rt->fate;
+    gm_store_seq(&f->quit, 1u);        // Dekker: pairs with gm_fate_start
+    (void)gm_add_acqrel(&f->kick, 1u); // pairs with gm_fate_main
+    gm_os_wake(&f->kick, INT_MAX);
+    uint32_t thread; // pairs with gm_fate_start
+    while ((thread = gm_load_seq(&f->thread)) == GM_FATE_STARTING) (void)sched_yield();
+    if (thread == GM_FATE_THERE) (void)pthread_join(f->handle, NULL);
+    gm_store_seq(&f->thread, (uint32_t)GM_FATE_NONE); // as above
+}
+
+// The heap is empty: a new life may begin.
+GM_PRIVATE void gm_fate_reset(struct gm_runtime *rt) {
+    gm_special_reset(&rt->engine.special);
+    gm_store_seq(&rt->fate.quit, 0u); // pairs with gm_fate_start, of the next life
 }
 #endif // GOMEM_I_COLLECTOR
 
@@ -6154,8 +6973,8 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
  * >>gc   the cycle, workers, background thread, verification                       floor 4
  * ==========================================================================================
  * OWNS        struct gm_gc: markers, worker threads, the background thread, holds
- * CALLS       base os sync stats sizes pages span heap central types guard pacer mark writes sweep
- *             cache world roots
+ * CALLS       base os sync stats sizes pages span heap central types special guard pacer mark
+ *             writes sweep cache world roots fate
  * LOCKS       GC, then WORLD (a stop); inside a stop HEAP and CENTRAL are free
  * INVARIANTS  E1  a cycle begins when all spans are swept and all mark and grey bits are 0
  *             E2  held slots are black while marking (R1), so sweeping keeps them
@@ -6505,6 +7324,7 @@ GM_PRIVATE void gm_gc_flip_stopped(struct gm_runtime *rt, size_t live) {
     struct gm_engine *e = &rt->engine;
     for (struct gm_thread *t = rt->world.all; t; t = t->next) t->cache.charged = 0;
     gm_store_rlx(&e->mark.on, 0u); // in a stop
+    gm_store_rlx(&e->mark.final, 0u);
     gm_store_rlx(&gomem_i_barrier, 0u);
     if (!GM_BUG(9)) gm_store_rlx(&e->sweep.generation, e->sweep.generation + 2); // in a stop
     gm_store_rlx(&e->live, live);
@@ -6775,8 +7595,23 @@ GM_PRIVATE void gm_gc_check_shapes(struct gm_check *check) {
         for (unsigned l = 0; l < GM_LISTS; l++)
             gm_gc_check_list(check, &gm_types_shape(types, i)->central, l);
 }
+
+GM_PRIVATE void gm_gc_check_records(struct gm_check *check) {
+    const struct gm_special *sp = &check->rt->engine.special;
+    const struct gm_pages *p = &check->rt->engine.heap.pages;
+    if (!check->broken) check->broken = gm_special_verify_stopped(sp, p, &check->where);
+    for (uint32_t n = 0; n < sp->made && !check->broken; n++) {
+        uintptr_t object = gm_special_object(gm_special_record(sp, n));
+        if (object)
+            gm_gc_check_that(
+                check, gm_sweep_live(&check->rt->engine.sweep, p, gm_span_find(p, object), object),
+                "special: a record of an object that is not live (X5)", gm_span_find(p, object));
+    }
+}
 #else
-GM_INLINE void gm_gc_check_shapes(struct gm_check *check) { (void)check; } // there are none
+// there are none
+GM_INLINE void gm_gc_check_shapes(struct gm_check *check) { (void)check; }
+GM_INLINE void gm_gc_check_records(struct gm_check *check) { (void)check; }
 #endif
 
 // What is broken, or NULL. Nobody is in a section; with `stopped` no thread runs at all.
@@ -6790,6 +7625,7 @@ GM_PRIVATE const char *gm_gc_verify_stopped(struct gm_runtime *rt, bool stopped,
             for (unsigned l = 0; l < GM_LISTS; l++)
                 gm_gc_check_list(&check, &rt->engine.central[k][c], l);
     gm_gc_check_shapes(&check);
+    gm_gc_check_records(&check);
     *where = check.where;
     return check.broken;
 }
@@ -6812,7 +7648,6 @@ GM_PRIVATE void gm_gc_end_stopped(struct gm_runtime *rt, struct gm_cycle *c) {
     uint64_t marked = gm_os_now(), since = gm_load_rlx(&rt->gc.last); // monotonic
     size_t live = gm_load_rlx(&rt->engine.live), old = gm_load_rlx(&p->live);
     p->least = gm_pacer_growth(live > old ? live - old : 0, marked - since, marked - c->begin);
-    if (GOMEM_I_CHECK >= 3) c->matches = gm_gc_oracle_stopped(rt);
     gm_gc_flip_stopped(rt, c->after);
     if (GOMEM_I_CHECK >= 3 || rt->world.settings.verify)
         c->broken = gm_gc_verify_stopped(rt, true, &c->where);
@@ -6831,6 +7666,8 @@ GM_PRIVATE bool gm_gc_run_stopped(struct gm_runtime *rt, struct gm_thread *me, s
     c->after = gm_gc_mark_stopped(rt, c->workers == 1);
     c->between = gm_os_now() - c->stopped;
     c->tries = 1;
+    if (GOMEM_I_CHECK >= 3) c->matches = gm_gc_oracle_stopped(rt);
+    c->after += gm_fate_decide(rt, true);
     gm_gc_end_stopped(rt, c);
     return true;
 }
@@ -6935,6 +7772,19 @@ GM_PRIVATE void gm_gc_give_up(struct gm_runtime *rt, struct gm_thread *me, struc
     gm_gc_put_empty_roots(rt);
 }
 
+// The marks are complete: the program goes on while it is decided what becomes of white objects that
+// have records; nobody can reach them any more, but by weak pointers, which see their marks. Ends in
+// another stop, for the flip.
+GM_PRIVATE void gm_gc_final(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c) {
+    gm_store_rlx(&rt->engine.mark.final, 1u); // in a stop
+    gm_store_rlx(&gomem_i_barrier, 0u);
+    gm_gc_resume(rt, c);
+    c->after += gm_fate_decide(rt, false);
+    c->stop = gm_os_now();
+    gm_world_stop(rt, me);
+    c->stopped = gm_os_now();
+}
+
 // The cycle of DESIGN: arm, start stop, mark, rounds, finish stop. False: it gave up.
 GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me,
                                      struct gm_cycle *c) {
@@ -6956,6 +7806,8 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
     c->last = gm_os_now() - c->stop;
     c->after = (size_t)gm_load_rlx(&e->mark.bytes) + more;
     gm_pacer_learn(&e->pacer, more);
+    if (GOMEM_I_CHECK >= 3) c->matches = gm_gc_oracle_stopped(rt);
+    if (gm_load_rlx(&e->special.used)) gm_gc_final(rt, me, c);
     gm_gc_end_stopped(rt, c);
     gm_gc_put_empty_roots(rt);
     c->heap = now;
@@ -7079,6 +7931,7 @@ GM_NOINLINE GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_threa
         gm_store_rlx(&rt->engine.pacer.trigger,
                      gm_load_rlx(&rt->engine.live) + GM_MIB); // again soon
     gm_gc_start_background(rt);                               // after a fork
+    gm_fate_wake(rt);
     gm_store_rlx(&gc->runner, (struct gm_thread *)NULL);
     gm_sync_unlock(&gc->lock);
     (void)gm_add_acqrel(&gc->ended, 1u); // pairs with gm_gc_wait
@@ -7193,8 +8046,8 @@ GM_INLINE void gm_gc_emergency(struct gm_runtime *rt, struct gm_thread *me) { (v
  * >>alloc   the public allocation functions                                        floor 5
  * ==========================================================================================
  * OWNS        nothing
- * CALLS       base os sync stats sizes pages span heap central types guard pacer mark writes sweep
- *             cache world roots gc
+ * CALLS       base os sync stats sizes pages span heap central types special guard pacer mark
+ *             writes sweep cache world roots fate gc
  * LOCKS       CENTRAL, then HEAP
  * INVARIANTS  L1  errno is kept by everything that frees, and by everything that succeeds
  *             L2  misuse is reported after the section, with nothing changed
@@ -7459,6 +8312,10 @@ GM_PRIVATE enum gm_message gm_alloc_give_root(struct gm_cache *t, struct gm_span
 
 GM_PRIVATE enum gm_message gm_alloc_give_slot(struct gm_cache *t, struct gm_span *s, uint32_t index,
                                               void *p) {
+    struct gm_engine *e = t->engine;
+    if (GOMEM_I_UNLIKELY(gm_load_rlx(&s->special)) && !GM_BUG(66) && // X4
+        gm_sweep_live(&e->sweep, &e->heap.pages, s, (uintptr_t)p))
+        gm_special_forget(&e->special, (uintptr_t)p);
     if (GM_IN(GM_SET_COLLECTED, s->kind)) return gm_alloc_give_collected(t, s, p);
     if (s->kind == GM_ROOT || s->kind == GM_ROOT_PLAIN) return gm_alloc_give_root(t, s, p);
     return gm_alloc_give_manual(t, s, index, p);
@@ -7468,6 +8325,13 @@ GM_PRIVATE enum gm_message gm_alloc_give_slot(struct gm_cache *t, struct gm_span
                                               void *p) {
     return gm_alloc_give_manual(t, s, index, p);
 }
+#endif
+
+// Cleanups of a freed object run elsewhere.
+#if GOMEM_I_COLLECTOR
+GM_INLINE void gm_alloc_freed(struct gm_runtime *rt) { gm_fate_wake(rt); }
+#else
+GM_INLINE void gm_alloc_freed(struct gm_runtime *rt) { (void)rt; }
 #endif
 
 // What a pointer that is in no span is.
@@ -7494,6 +8358,7 @@ GM_NOINLINE GM_PRIVATE void gm_alloc_free_slow(void *p) {
     if (t) {
         enum gm_message wrong = gm_alloc_give(t, p);
         gm_alloc_leave(rt, t);
+        gm_alloc_freed(rt);
         if (GOMEM_I_UNLIKELY(wrong != GM_MESSAGE_COUNT))
             gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, wrong, p); // L2
     }
@@ -7815,6 +8680,17 @@ GM_PRIVATE void *gm_alloc_like(struct gm_runtime *rt, const struct gm_span *s, s
 
 GM_INLINE bool gm_alloc_marking(const struct gm_engine *e) { return gm_cache_marking(e); }
 
+// An object of s has moved to a new one: so do its side records (X4).
+GM_PRIVATE void gm_alloc_move_records(struct gm_runtime *rt, const struct gm_span *s, void *from,
+                                      void *to) {
+    if (GOMEM_I_LIKELY(!gm_load_rlx(&s->special)) || GM_BUG(67)) return;
+    struct gm_cache *t = gm_alloc_enter(rt);
+    if (!t) return;
+    gm_store_rlx(&gm_span_find(&rt->engine.heap.pages, (uintptr_t)to)->special, (uint8_t)1); // X1
+    gm_special_move(&rt->engine.special, (uintptr_t)from, (uintptr_t)to);
+    gm_alloc_leave(rt, t);
+}
+
 // The bytes of collected objects change by `more`, which wraps down too.
 GM_PRIVATE void gm_alloc_count_live(struct gm_engine *e, const struct gm_span *s, size_t more) {
     if (GM_IN(GM_SET_COLLECTED, s->kind)) (void)gm_add_rlx(&e->live, more); // heuristics
@@ -7823,6 +8699,10 @@ GM_PRIVATE void gm_alloc_count_live(struct gm_engine *e, const struct gm_span *s
 // all objects are manual
 GM_INLINE void gm_alloc_copied(struct gm_runtime *rt, void *to, size_t size) {
     (void)rt, (void)to, (void)size;
+}
+GM_INLINE void gm_alloc_move_records(struct gm_runtime *rt, const struct gm_span *s, void *from,
+                                     void *to) {
+    (void)rt, (void)s, (void)from, (void)to;
 }
 GM_PRIVATE void *gm_alloc_like(struct gm_runtime *rt, const struct gm_span *s, size_t size) {
     (void)rt, (void)s;
@@ -7913,6 +8793,7 @@ GOMEM_DEF void *gomem_realloc(void *p, size_t size) {
     size_t old = s->class ? gm_sizes_table[s->class].size : s->size;
     gm_alloc_move(rt, s, to, p, GM_MIN(old, size));
     gm_alloc_copied(rt, to, size);
+    gm_alloc_move_records(rt, s, p, to);
     gomem_free(p);
     return gm_alloc_done(to, saved);
 }
@@ -7953,6 +8834,7 @@ GM_PRIVATE void gm_alloc_options_set(struct gm_runtime *rt, const gomem_options 
     if (o->stop_signal) now->stop_signal = o->stop_signal;
     if (o->force_period_ms) now->force_period_ms = o->force_period_ms;
     if (o->pointer_mask) now->pointer_mask = o->pointer_mask;
+    if (o->finalizers_by_hand) gm_store_rlx(&now->finalizers_by_hand, true); // asked at each turn
     if (o->user) now->user = o->user;
     if (o->oom) now->oom = o->oom;
     if (o->event) now->event = o->event;
@@ -7980,7 +8862,10 @@ GM_PRIVATE void gm_alloc_forget_collected(struct gm_runtime *rt) {
     gm_types_reset(&rt->engine.types);
     rt->roots.ranges.count = rt->roots.stacks.count = 0;
     rt->engine.live = 0;
+    gm_fate_reset(rt);
 }
+
+GM_PRIVATE void gm_alloc_end_callbacks(struct gm_runtime *rt) { gm_fate_shutdown(rt); }
 #else
 // there is nothing to set or to forget
 GM_INLINE void gm_alloc_set_percent(int percent) { (void)percent; }
@@ -7990,6 +8875,7 @@ GM_INLINE bool gm_alloc_collector_agrees(const struct gm_runtime *rt, int collec
 }
 GM_INLINE void gm_alloc_forget_writes(struct gm_engine *e) { (void)e; }
 GM_INLINE void gm_alloc_forget_collected(struct gm_runtime *rt) { (void)rt; }
+GM_INLINE void gm_alloc_end_callbacks(struct gm_runtime *rt) { (void)rt; }
 #endif // GOMEM_I_COLLECTOR
 
 GOMEM_DEF bool gomem_init(const gomem_options *options) {
@@ -8021,6 +8907,7 @@ GOMEM_DEF void gomem_shutdown(void) {
     struct gm_engine *e = &rt->engine;
     struct gm_world *w = &rt->world;
     if (gm_load_acq(&w->life) != GM_LIFE_READY) return; // pairs with init
+    gm_alloc_end_callbacks(rt);                         // they may start what the next line ends
     gm_gc_shutdown(rt);
     gm_sync_lock(&w->init_lock);
     gm_store_rel(&w->life, (uint32_t)GM_LIFE_SHUT); // pairs with gm_world_ready
@@ -8310,6 +9197,168 @@ GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, vo
         }
     }
     return called;
+}
+#endif // GOMEM_I_COLLECTOR
+
+#if GOMEM_I_COLLECTOR
+/* ==========================================================================================
+ * >>final   finalizers, cleanups, weak pointers, counts: the public functions      floor 5
+ * ==========================================================================================
+ * OWNS        nothing
+ * CALLS       base pages span special guard sweep world fate alloc
+ * LOCKS       SPECIAL
+ * INVARIANTS  U1  what is no live collected object gets no record: false, {0}, EINVAL
+ *             U2  drops run outside sections, on the thread whose release was the last
+ * WHY         A handle is a number and a generation, so that a stale one does nothing, and nothing
+ *             has to be freed. A count is changed without a lock or a section: its record stays
+ *             while somebody holds the object.
+ */
+// In a section: the span of the live collected object that starts at obj, and with `roots` also of
+// an uncollectable one; NULL: there is none (U1).
+GM_PRIVATE struct gm_span *gm_final_span(const struct gm_runtime *rt, const void *obj, bool roots) {
+    const struct gm_pages *p = &rt->engine.heap.pages;
+    struct gm_span *s = gm_span_find(p, (uintptr_t)obj);
+    if (!s || !GM_IN(roots ? GM_SET_COLORED : GM_SET_COLLECTED, s->kind)) return NULL;
+    uint32_t index = gm_span_index(p, s, (uintptr_t)obj);
+    if (index >= s->count || gm_span_slot(p, s, index) != (uintptr_t)obj) return NULL;
+    return gm_sweep_live(&rt->engine.sweep, p, s, (uintptr_t)obj) ? s : NULL;
+}
+
+// Makes a record; 0 with errno: it cannot be.
+GM_PRIVATE uint64_t gm_final_add(const void *obj, enum gm_special_kind kind, union gm_callback fn,
+                                 uintptr_t arg) {
+    struct gm_runtime *rt = &gm_runtime;
+    int error = EINVAL;
+    uint64_t id = 0;
+    struct gm_cache *t = gm_alloc_enter(rt);
+    if (!t) return 0;
+    struct gm_span *s = gm_final_span(rt, obj, kind != GM_SPECIAL_FINALIZER);
+    if (s) {
+        if (!GM_BUG(74)) gm_store_rlx(&s->special, (uint8_t)1); // X1: who frees obj has it from us
+        if (kind != GM_SPECIAL_COUNT) gm_fate_keep(rt, arg);
+        id = gm_special_add(&rt->engine.special, (uintptr_t)obj, kind, fn, arg, &error);
+    }
+    gm_alloc_leave(rt, t);
+    if (!id) errno = error;
+    return id;
+}
+
+GOMEM_DEF bool gomem_set_finalizer(void *obj, void (*fn)(void *obj, void *arg), void *arg) {
+    struct gm_runtime *rt = &gm_runtime;
+    union gm_callback callback = {.final = fn};
+    if (fn) return gm_final_add(obj, GM_SPECIAL_FINALIZER, callback, (uintptr_t)arg) != 0;
+    struct gm_cache *t = gm_alloc_enter(rt);
+    if (!t) return false;
+    bool valid = gm_final_span(rt, obj, false) != NULL;
+    if (valid) gm_special_drop(&rt->engine.special, (uintptr_t)obj, GM_SPECIAL_FINALIZER);
+    gm_alloc_leave(rt, t);
+    if (!valid) errno = EINVAL;
+    return valid;
+}
+
+GOMEM_DEF gomem_cleanup gomem_add_cleanup(void *obj, void (*fn)(void *arg), void *arg) {
+    union gm_callback callback = {.plain = fn};
+    gomem_cleanup none = {0};
+    if (fn) return (gomem_cleanup){gm_final_add(obj, GM_SPECIAL_CLEANUP, callback, (uintptr_t)arg)};
+    errno = EINVAL;
+    return none;
+}
+
+GOMEM_DEF void gomem_cancel_cleanup(gomem_cleanup c) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_cache *t = c.id ? gm_alloc_enter(rt) : NULL;
+    if (!t) return;
+    gm_special_cancel(&rt->engine.special, c.id);
+    gm_alloc_leave(rt, t);
+}
+
+GOMEM_DEF int gomem_run_finalizers(int max) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_attach(rt);
+    int n = 0;
+    while (me && n != max && n < INT_MAX && gm_fate_run_one(rt, me)) n++;
+    return n;
+}
+
+GOMEM_DEF gomem_weak gomem_weak_make(void *obj) {
+    union gm_callback none = {.plain = NULL};
+    return (gomem_weak){gm_final_add(obj, GM_SPECIAL_WEAK, none, 0)};
+}
+
+// A collected pointer comes into being here, out of nothing that is a root: between the first and
+// the last look at the record nothing is flipped, since this is a section. (X5)
+GOMEM_DEF void *gomem_weak_get(gomem_weak w) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_cache *t = w.id ? gm_alloc_enter(rt) : NULL;
+    if (!t) return NULL;
+    uintptr_t object = gm_special_weak_get(&rt->engine.special, w.id);
+    if (object && !gm_fate_lives(rt, object)) object = 0;
+    if (object) {
+        gm_fate_keep(rt, object);
+        object = gm_special_weak_get(&rt->engine.special, w.id);
+    }
+    gm_alloc_leave(rt, t);
+    return (void *)object;
+}
+
+// ---- counts ----
+
+// The count of obj; NULL, said: it is not counted.
+GM_ALWAYS struct gm_call *gm_final_count(struct gm_runtime *rt, void *obj) {
+    struct gm_call *c = gm_special_count(&rt->engine.special, (uintptr_t)obj);
+    if (GOMEM_I_LIKELY(c != NULL)) return c;
+    struct gm_cache *t = gm_alloc_enter(rt);
+    if (!t) return NULL;
+    c = gm_special_count_slow(&rt->engine.special, (uintptr_t)obj);
+    gm_alloc_leave(rt, t);
+    if (!c) gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_NOT_COUNTED, obj);
+    return c;
+}
+
+// The last release: drops the object, outside of sections (U2), and frees it unless the drop has
+// retained it, or a weak pointer may have been read meanwhile.
+GM_NOINLINE GM_PRIVATE void gm_final_drop(struct gm_runtime *rt, void *obj) {
+    struct gm_special *sp = &rt->engine.special;
+    struct gm_turn turn;
+    void *volatile self = obj; // alive while its drop runs
+    uintptr_t object = 0;
+    struct gm_cache *t = gm_alloc_enter(rt);
+    bool mine = t && gm_special_begin_drop(sp, (uintptr_t)obj, &turn);
+    if (t) gm_alloc_leave(rt, t);
+    if (!mine) return;
+    if (turn.fn.plain) turn.fn.plain(self);
+    t = gm_alloc_enter(rt);
+    bool gone = t && gm_special_end_drop(sp, turn.id, &object);
+    if (t) gm_alloc_leave(rt, t);
+    if (gone) gomem_free((void *)object);
+}
+
+GOMEM_DEF void *gomem_rc_new(size_t size, void (*drop)(void *obj)) {
+    union gm_callback callback = {.plain = drop};
+    void *p = gomem_new(size);
+    if (!p || gm_final_add(p, GM_SPECIAL_COUNT, callback, 1)) return p;
+    gomem_free(p);
+    errno = ENOMEM;
+    return NULL;
+}
+
+GOMEM_DEF void *gomem_rc_retain(void *obj) {
+    struct gm_call *c = obj ? gm_final_count(&gm_runtime, obj) : NULL;
+    if (c) (void)gm_add_rlx(&c->arg, (uintptr_t)1); // who retains holds the object already
+    return obj;
+}
+
+GOMEM_DEF void gomem_rc_release(void *obj) {
+    struct gm_runtime *rt = &gm_runtime;
+    if (!obj || gm_load_acq(&rt->world.life) == GM_LIFE_SHUT) return; // pairs with gomem_shutdown
+    struct gm_call *c = gm_final_count(rt, obj);
+    if (!c) return;
+    // pairs with itself: who comes to zero sees what all holders did to the object
+    uintptr_t count = gm_sub_acqrel(&c->arg, (uintptr_t)1);
+    if (count == 1) gm_final_drop(rt, obj);
+    if (count) return;
+    (void)gm_add_rlx(&c->arg, (uintptr_t)1); // in its own drop
+    gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_NOT_COUNTED, obj);
 }
 #endif // GOMEM_I_COLLECTOR
 

@@ -48,8 +48,9 @@ add() {
 # in plain loops are not for it. api/collected demands that objects die: what AddressSanitizer leaves on
 # the stack keeps some.
 address='api/alloc api/aligned api/each api/macros api/manual api/realloc api/store api/strings
-    api/typed api/uncollectable api/verify stress/collectall stress/handover stress/model'
-thread='stress/handover stress/model stress/splice'
+    api/typed api/uncollectable api/verify stress/collectall stress/handover stress/model
+    stress/special'
+thread='stress/handover stress/model stress/special stress/splice'
 plain='api/alloc api/macros api/manual api/realloc api/store api/strings'
 
 # list FOLDER KIND: the programs of a build folder.

@@ -139,6 +139,25 @@ static int untyped(void) {
     return strcmp(text, "string") != 0;
 }
 
+static void finalize(void *obj, void *arg) { (void)obj, ++*(int *)arg; }
+static void clean(void *arg) { (void)arg; }
+
+static int at_the_end(void) {
+    static int ran;
+    struct tree *tree = GOMEM_NEW(struct tree);
+    gomem_weak weak = gomem_weak_make(tree), no_weak = {0};
+    gomem_cleanup cleanup = gomem_add_cleanup(tree, clean, NULL), no_cleanup = {0};
+    if (gomem_weak_get(weak) != tree || gomem_weak_get(no_weak) != NULL) return 60;
+    gomem_cancel_cleanup(cleanup);
+    gomem_cancel_cleanup(no_cleanup);
+    if (!gomem_set_finalizer(tree, finalize, &ran) || !gomem_set_finalizer(tree, NULL, NULL))
+        return 61;
+    void *counted = gomem_rc_new(100, clean);
+    gomem_rc_release(gomem_rc_retain(counted));
+    gomem_rc_release(counted);
+    return gomem_run_finalizers(10) < 0 || counted == NULL ? 62 : 0;
+}
+
 static int collector(void) {
     static void *roots[4];
     static char stack[64];
@@ -157,7 +176,8 @@ static int collector(void) {
 }
 
 int user_run(void) {
-    int (*const parts[])(void) = {life, manual, collected, flexible, untyped, collector};
+    int (*const parts[])(void) = {life,    manual,     collected, flexible,
+                                  untyped, at_the_end, collector};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         int status = parts[i]();
         if (status != 0) return status;

@@ -86,6 +86,8 @@ static void finish(void) {
         rounds();
     }
     cycle.after = 0;
+    if (GOMEM_I_CHECK >= 3) cycle.matches = gm_gc_oracle_stopped(rt);
+    (void)gm_fate_decide(rt, true);
     gm_gc_end_stopped(rt, &cycle);
     CHECK(cycle.matches && !cycle.broken);
     gm_gc_put_empty_roots(rt);
@@ -284,6 +286,70 @@ TEST(nothing_shrinks_while_marking) {
     CHECK(!gm_pages_desc(p, t->page));
 }
 
+// ---- what becomes of the dead, beside the program ----
+
+static int finalized;
+static void finalize(void *obj, void *arg) {
+    (void)arg;
+    finalized += ((struct node *)obj)->check == hide(obj) * 3;
+}
+
+enum { RECORDS = 101, FEW = RECORDS / 10 }; // so many may be kept by accident
+
+static __attribute__((noinline)) void make_records(gomem_weak *weak, uintptr_t *hidden) {
+    for (int i = 0; i < RECORDS; i++) {
+        hidden[i] = i ? new_hidden() : holder_of_new(0); // the first one lives
+        weak[i] = gomem_weak_make(show(hidden[i]));
+        if (i && i % 2 == 0) CHECK(gomem_set_finalizer(show(hidden[i]), finalize, NULL));
+    }
+}
+
+static void weak_while_deciding(int collector) {
+    if (!begin(collector)) SKIP("this kernel does not track writes");
+    static gomem_weak weak[RECORDS];
+    static uintptr_t hidden[RECORDS];
+    int dead = 0, swept = 0;
+    bool known;
+    rt->world.settings.options.finalizers_by_hand = true;
+    finalized = 0;
+    make_records(weak, hidden);
+    clear_stack();
+    REQUIRE(start());
+    CHECK(gomem_weak_get(weak[0]) == (void *)show(hidden[0]));
+    mark();
+    rounds();
+    clear_stack();
+    spill();
+    while (!gm_gc_finish(rt, me, &cycle, &known)) rounds();
+    gm_store_rlx(&engine->mark.final, 1u);
+    gm_store_rlx(&gomem_i_barrier, 0u);
+    gm_gc_resume(rt, &cycle);
+    CHECK(gomem_weak_get(weak[0]) == (void *)show(hidden[0]));
+    for (int i = 1; i < RECORDS; i++) dead += !gomem_weak_get(weak[i]); // not yet cleared
+    CHECK(dead >= RECORDS - FEW);
+    struct node *n = GOMEM_NEW(struct node); // born black
+    gomem_weak new_weak = gomem_weak_make(n);
+    CHECK(gomem_weak_get(new_weak) == (void *)n);
+    (void)gm_fate_decide(rt, false);
+    gm_world_stop(rt, me);
+    gm_gc_end_stopped(rt, &cycle);
+    gm_sync_unlock(&rt->gc.lock);
+    gm_gc_each_central(rt, gm_gc_sweep_central);
+    CHECK(gomem_verify());
+    CHECK(gomem_weak_get(weak[0]) == (void *)show(hidden[0]) && whole(hidden[0]));
+    for (int i = 1; i < RECORDS; i++) {
+        CHECK(i % 2 || whole(hidden[i])); // its finalizer has not run
+        swept += i % 2 && !whole(hidden[i]);
+    }
+    CHECK(swept >= RECORDS / 2 - FEW);
+    int ran = gomem_run_finalizers(-1);
+    CHECK(ran == finalized && ran >= RECORDS / 2 - FEW);
+    GOMEM_KEEP_ALIVE(n);
+}
+
+TEST(weak_pointers_while_deciding) { weak_while_deciding(GOMEM_GC_TRACKED); }
+TEST(weak_pointers_while_deciding_barrier) { weak_while_deciding(GOMEM_GC_BARRIER); }
+
 // ---- giving up ----
 
 TEST(over_budget) { // the stop ends, nothing is lost, and the sixth try finishes
@@ -313,6 +379,7 @@ TEST(over_budget) { // the stop ends, nothing is lost, and the sixth try finishe
         tries++;
     }
     CHECK(tries >= 1 && tries <= GM_TRIES && cycle.tries == tries + 1);
+    (void)gm_fate_decide(rt, true);
     gm_gc_end_stopped(rt, &cycle);
     gm_sync_unlock(&rt->gc.lock);
     CHECK(cycle.matches && !cycle.broken);
