@@ -472,7 +472,7 @@ typedef struct gomem_cleanup { uint64_t id; } gomem_cleanup;
 // forgets it; so does shutdown, which waits for the one that runs. It runs on a thread of the
 // library, with all signals blocked, or in gomem_run_finalizers, under no lock: it may allocate,
 // collect, set finalizers, or never return. False: EINVAL (no start of a collected object), EEXIST
-// (has one), ENOMEM. Any thread; 100 ns and 50 bytes. (runtime.SetFinalizer; that cycles are
+// (has one), ENOMEM. Any thread; 150 ns and 50 bytes. (runtime.SetFinalizer; that cycles are
 // collected is ours.)
 GOMEM_DEF bool gomem_set_finalizer(void *obj, void (*fn)(void *obj, void *arg), void *arg);
 
@@ -489,7 +489,7 @@ GOMEM_DEF int gomem_run_finalizers(int max);
 
 // A pointer that keeps nothing alive: get returns obj, or NULL from when obj is unreachable (before
 // its finalizer runs, and for ever) or freed. The same object has the same handle. {0}: EINVAL (no
-// start of a collected or uncollectable object), ENOMEM. Any thread; get takes 10 ns. Who frees obj
+// start of a collected or uncollectable object), ENOMEM. Any thread; get takes 20 ns. Who frees obj
 // by hand says when others may no longer use what they got. (package weak)
 GOMEM_DEF gomem_weak gomem_weak_make(void *obj);
 GOMEM_DEF void *gomem_weak_get(gomem_weak w);
@@ -3046,7 +3046,8 @@ GM_PRIVATE void gm_types_reset(struct gm_types *t) {
  *             needs: the walk reads 16 bytes a record and one mark bit. Calls lie together, so they
  *             are a range of roots as they are. A span remembers that one of its objects has had a
  *             record: freeing others costs a byte that is in the cache already. Tables only grow,
- *             and old ones stay (half as much again), so that counting needs no lock.
+ *             and old ones stay (half as much again), so that counting needs no lock. 100 000 weak
+ *             pointers and as many finalizers add 0.5 ms to a cycle in which nothing dies.
  *
  *             word:    | object …  | kind 3 |   object 0: free, or listed and taken away
  *             handle:  | generation 32 | number + 1 32 |
