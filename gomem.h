@@ -5909,9 +5909,9 @@ GM_PRIVATE void gm_paths_retrace(const struct gm_search *q, struct gm_path *path
 }
 
 // Finds a shortest path to the object that `target` points into. The world stands, and its roots
-// are listed.
-GM_PRIVATE void gm_paths_find_stopped(struct gm_runtime *rt, const struct gm_thread *me,
-                                      uintptr_t target, struct gm_path *path) {
+// are listed. Not inlined: its frame knows the target, and lies below what is searched.
+GM_NOINLINE GM_PRIVATE void gm_paths_find_stopped(struct gm_runtime *rt, const struct gm_thread *me,
+                                                  uintptr_t target, struct gm_path *path) {
     struct gm_search q = {.rt = rt, .me = me, .target = gm_paths_object(rt, target)};
     *path = (struct gm_path){.live = q.target != 0}; // not its address: that would be a path
     if (!q.target) return;

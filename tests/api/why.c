@@ -9,6 +9,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+// Without optimisation each function keeps its arguments in its frame, gomem_why too.
+#if defined __OPTIMIZE__
+enum { FRAMES_KNOW = 0 };
+#else
+enum { FRAMES_KNOW = 1 };
+#endif
+
 // ---- asking ----
 
 static char said[64 * 1024];
@@ -16,9 +23,11 @@ static char said[64 * 1024];
 // What gomem_why writes goes to `said`.
 ALIVE_NOINLINE static bool why(uintptr_t hidden) {
     FILE *file = tmpfile();
+    volatile uintptr_t still_hidden = hidden;
     said[0] = '\0';
     if (!CHECK(file != NULL)) return false;
-    bool known = gomem_why((void *)~hidden, fileno(file));
+    int fd = fileno(file); // before the pointer is shown: nothing keeps it across a call
+    bool known = gomem_why((void *)~still_hidden, fd);
     rewind(file);
     said[fread(said, 1, sizeof said - 1, file)] = '\0';
     fclose(file);
@@ -188,8 +197,8 @@ TEST(own_stack_comes_last) {
     snprintf(text, sizeof text, "kept by the stack of thread %d, which asks", (int)gettid());
     REQUIRE(why(set.hidden[7]));
     says(text);
-    says_pointer("word at ", &local[1]);
-    CHECK_EQ(lines(), 3);
+    if (!FRAMES_KNOW) says_pointer("word at ", &local[1]);
+    CHECK_EQ(lines(), FRAMES_KNOW ? 2 : 3);
     local[1] = 0;
 }
 
@@ -373,7 +382,7 @@ TEST(garbage) {
         CHECK_EQ(lines(), 1);
         says("no root reaches it");
     }
-    CHECK(unreached >= ALIVE_ROUNDS / 2);
+    CHECK(FRAMES_KNOW || unreached >= ALIVE_ROUNDS / 2);
 }
 
 // ---- what it does not change ----
@@ -423,7 +432,11 @@ TEST(while_others_work) {
     REQUIRE(alive_chain(&set));
     alive_put(&in_bss, set.hidden[0], 0);
     alive_clear_stack();
-    for (size_t i = 0; i < 60; i++) check_chain(i, "kept by a global of ", &in_bss);
+    for (size_t i = 0; i < 60; i++) { // what the others' runs end at may be one of these
+        CHECK(why(set.hidden[i]));
+        CHECK(lines() >= 2 && lines() <= i + 2);
+        says("gomem: why: kept by ");
+    }
     in_bss = 0;
     atomic_store(&stop, true);
     for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
