@@ -5546,9 +5546,9 @@ GM_NO_SANITIZE GM_PRIVATE void gm_paths_look_into(struct gm_runtime *rt, struct 
     }
 }
 
-struct gm_paths_walk { // what gm_paths_manual needs
-    struct gm_runtime *rt;
-    struct gm_lost *lost;
+struct gm_paths_walk {     // what gm_paths_manual needs
+    struct gm_runtime *rt; // const
+    struct gm_lost *lost;  // owner: the cycle
 };
 
 GM_PRIVATE bool gm_paths_manual(struct gm_span *s, void *arg) {
@@ -6035,6 +6035,7 @@ GM_PRIVATE void gm_paths_tell_none(struct gm_runtime *rt, const struct gm_path *
 GM_COLD GM_PRIVATE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) {
     struct gm_path path;
     struct gm_text t = {0, {0}};
+    gm_base_log("gomem: marking has missed the object at the end of this path:");
     gm_paths_find_stopped(rt, NULL, object, &path);
     if (!path.length) {
         gm_paths_tell_none(rt, &path, object, &t);
@@ -6196,6 +6197,7 @@ struct gm_oracle {
     uint64_t *saved;       // mark words, in the order of the walk
     size_t words;          //
     uintptr_t wrong;       // first difference, 0: none
+    uintptr_t child;       // white, and `wrong` points at it; 0: not known
 };
 
 GM_PRIVATE bool gm_gc_oracle_count(struct gm_span *s, void *arg) {
@@ -6254,6 +6256,7 @@ GM_PRIVATE bool gm_gc_oracle_closed(struct gm_span *s, void *arg) {
             if (s->kind == GM_TYPED) gm_mark_typed(m, s, object, size);
             else gm_mark_words(m, object, size, true);
             bool fine = !m->view.top && !m->view.bytes;
+            o->child = m->view.top ? m->view.stack[0] : 0;
             m->view.top = 0;
             if (fine) continue;
             o->wrong = object;
@@ -6281,7 +6284,7 @@ GM_PRIVATE void gm_gc_oracle_judge(struct gm_oracle *o) {
 
 // False: the marks were not what a serial mark finds.
 GM_PRIVATE bool gm_gc_oracle_stopped(struct gm_runtime *rt) {
-    struct gm_oracle o = {rt, NULL, 0, 0};
+    struct gm_oracle o = {rt, NULL, 0, 0, 0};
     gm_heap_walk(&rt->engine.heap, gm_gc_oracle_count, &o);
     size_t size = gm_base_round_up(o.words * 8 + 1, rt->engine.heap.pages.os_page);
     o.saved = gm_os_reserve(size, 0);
@@ -6296,7 +6299,7 @@ GM_PRIVATE bool gm_gc_oracle_stopped(struct gm_runtime *rt) {
     }
     gm_os_release(o.saved, size);
     if (!o.wrong) return true;
-    gm_paths_missed_stopped(rt, o.wrong);
+    gm_paths_missed_stopped(rt, o.child ? o.child : o.wrong);
     gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_CORRUPT,
                     (const void *)o.wrong);
     return false;
