@@ -3509,9 +3509,11 @@ GM_PRIVATE bool gm_sweep_claim(const struct gm_sweep *w, struct gm_span *s) {
 
 GM_NO_SANITIZE GM_PRIVATE void gm_sweep_fill(const struct gm_pages *p, const struct gm_span *s,
                                              unsigned group, uint64_t dead) {
-    for (; dead; dead &= dead - 1)
-        memset((void *)gm_span_object(p, s, group, gm_base_ctz(dead)), GM_POISON,
-               gm_span_slot_size(s));
+    for (; dead; dead &= dead - 1) {
+        uintptr_t object = gm_span_object(p, s, group, gm_base_ctz(dead));
+        gm_base_tsan_renew(object, gm_span_slot_size(s));
+        memset((void *)object, GM_POISON, gm_span_slot_size(s));
+    }
 }
 
 // Rewrites the bits of a claimed span; returns the slots in use.

@@ -148,8 +148,13 @@ static void many_places(void) {
 
 TEST(few_lines) {
     struct child child;
+    size_t more = 0;
     check_lines(&child, many_places, 11);
-    says(&child, ": 30 more places");
+    const char *told = strstr(child.text, " more places");
+    REQUIRE(told != NULL);
+    while (told[-1] != ' ') told--;
+    more = strtoul(told, NULL, 10);
+    CHECK(more > 20 && more <= 30); // some objects may be kept by accident
 }
 
 ALIVE_NOINLINE static void make_kinds(uintptr_t hidden[4]) {
@@ -175,6 +180,9 @@ static void all_kinds(void) {
 
 TEST(kinds) {
     struct child child;
+#if defined TEST_ASAN || defined TEST_TSAN
+    SKIP("the sanitizers leave words that keep single objects");
+#endif
     check_lines(&child, all_kinds, 4);
     says(&child, "a 208-byte noscan object; offset 16 of the 64-byte");
     says(&child, "a 32-byte typed object; offset 16 of the 5376-byte");

@@ -85,7 +85,7 @@ static _Thread_local uintptr_t own_word;
 
 TEST(what_an_address_is_to_a_thread) {
     static struct gm_thread t;
-    uintptr_t local = 0, here = (uintptr_t)&local;
+    uintptr_t frame[400] = {0}, here = (uintptr_t)&frame[100];
     REQUIRE(gomem_new(16) != NULL);
     gm_roots_look(rt);
     t = *gm_world_self();
