@@ -5470,9 +5470,9 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
  *                 anyway, count only where nothing else does; of either, words that point one past
  *                 the end come after those that point at the object
  * WHY         Breadth first, so the path is a shortest one; each object that is reached remembers
- *             the word that pointed at it, and only the path is told. A mark with the collector's
- *             own bits was tried: it cannot be used at the end of a cycle (the oracle) nor while
- *             spans wait to be swept. What is lost is looked for the other way round: all words of
+ *             the word that pointed at it, and only the path is told. The collector's own mark bits
+ *             are in use at the end of a cycle (the oracle) and while spans wait to be swept, so a
+ *             search brings its own. What is lost is looked for the other way round: all words of
  *             manual memory, against marks that are complete.
  */
 enum { GM_LOST_TOLD = 10 };
