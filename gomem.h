@@ -67,7 +67,7 @@
  *   stores           GOMEM_STORE GOMEM_STORE_ATOMIC GOMEM_EXCHANGE GOMEM_CAS gomem_memmove
  *   life cycle       gomem_init gomem_shutdown gomem_thread_create gomem_thread_attach
  *                    gomem_thread_detach gomem_blocking_begin gomem_blocking_end
- *   seeing it        gomem_read_memstats gomem_verify GOMEM_DEBUG=gctrace=1
+ *   seeing it        gomem_read_memstats gomem_verify gomem_why GOMEM_DEBUG=gctrace=1
  *
  * OPTIONS (macros, the same in every file that includes the header)
  *   GOMEM_STATIC            everything static in this file, implementation included: a private heap
@@ -77,7 +77,7 @@
  *   GOMEM_TLS_DYNAMIC       for plugins opened with dlopen: no initial-exec thread-local storage
  *   GOMEM_MALLOC_OVERRIDE   the implementation also defines malloc, free and the rest of the family
  *   GOMEM_NO_COLLECTOR      leaves out the collected heap and the collector
- *   GOMEM_NO_REPORT         leaves out gctrace
+ *   GOMEM_NO_REPORT         leaves out gctrace and gomem_why
  *   GOMEM_ASSERT(c) GOMEM_LOG(line) GOMEM_PANIC(line) and the system calls GOMEM_MMAP GOMEM_MUNMAP
  *   GOMEM_MREMAP GOMEM_MPROTECT GOMEM_MADVISE GOMEM_SYSCALL GOMEM_SIGACTION GOMEM_PTHREAD_CREATE
  *   GOMEM_PTHREAD_KEY_CREATE GOMEM_GETENV GOMEM_CLOCK: seams, each can be defined before including.
@@ -87,6 +87,7 @@
  *   GOMEM_MEMLIMIT=512MiB   memory in all that collections keep to, as far as what lives allows
  *   GOMEM_DEBUG=key=value,… gctrace=1 one line per collection · collector=stw · verify=1 verify
  *                           after each · stats=1 memstats at exit · poison=1 fill freed memory
+ *                           lost=1 name places in manual memory that point at what is freed
  *
  * GUARANTEES AND LIMITS
  *   A program that never uses the collected heap gets no thread and no signal handler. One that
@@ -127,6 +128,7 @@
  *            world     thread records, the runtime struct, attach, stop
  *            roots     where marking starts
  *            fate      what becomes of the unreached, and the thread that runs callbacks
+ *            paths     who points at what: from roots to an object, from manual memory
  *            gc        the cycle, workers, background thread, fork
  *   floor 5  alloc     the public allocation functions
  *            final     finalizers, cleanups, weak pointers, counts: the public functions
@@ -503,6 +505,17 @@ GOMEM_DEF void *gomem_weak_get(gomem_weak w);
 GOMEM_DEF void *gomem_rc_new(size_t size, void (*drop)(void *obj)) GOMEM_I_SIZED(1);
 GOMEM_DEF void *gomem_rc_retain(void *obj);
 GOMEM_DEF void gomem_rc_release(void *obj);
+
+#if GOMEM_I_REPORT
+// Why does p's object live? Writes a shortest path to it to fd, a line each: the root (stack,
+// register or thread-local storage of a thread, global of an object file, registered range or
+// stack, uncollectable object), then every object with address, size, kind and class, and the
+// offset of the word that points at the next one; of long paths both ends. The stack of the thread
+// that asks, which knows p, counts only where nothing else does. False, with a line that says so:
+// p is in no live collected object, or nothing reaches it. Any thread; all stand meanwhile, as long
+// as marking the heap on one processor takes, or twice that.
+GOMEM_DEF bool gomem_why(const void *p, int fd);
+#endif
 
 // memmove for memory that holds collected pointers.
 GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size);
@@ -1184,6 +1197,8 @@ GM_INLINE bool gm_base_power_of_two(size_t x) { return x && !(x & (x - 1)); }
       "attach threads that hold collected pointers")                                               \
     X(NOT_COUNTED, "retain or release of what is not counted",                                     \
       "was it released too often? gomem_rc_new makes counted objects")                             \
+    X(LOST, "lost: only manual memory holds a collected object, which is freed now",               \
+      "hold it from a root as well, or make the holder uncollectable")                             \
     X(ENVIRONMENT, "environment", "the setting is ignored")
 enum gm_message {
 #define GM_MESSAGE_NAME(name, what, advice) GM_MSG_##name,
@@ -3820,6 +3835,7 @@ struct gomem_marker {     // owner: worker
     uint64_t until;       // ns at which it leaves, 0: when there is no work
     bool alone;           // nobody else sets bits: they need no atomics
     bool steady;          // does not halt
+    void (*visit)(struct gomem_marker *m, uintptr_t word); // hears of a word in place of marking
 };
 
 GM_PRIVATE bool gm_mark_init_marker(struct gomem_marker *m, struct gm_meta *meta) {
@@ -4750,9 +4766,11 @@ GM_PRIVATE bool gm_sweep_claim(const struct gm_sweep *w, struct gm_span *s) {
 
 GM_NO_SANITIZE GM_PRIVATE void gm_sweep_fill(const struct gm_pages *p, const struct gm_span *s,
                                              unsigned group, uint64_t dead) {
-    for (; dead; dead &= dead - 1)
-        memset((void *)gm_span_object(p, s, group, gm_base_ctz(dead)), GM_POISON,
-               gm_span_slot_size(s));
+    for (; dead; dead &= dead - 1) {
+        uintptr_t object = gm_span_object(p, s, group, gm_base_ctz(dead));
+        gm_base_tsan_renew(object, gm_span_slot_size(s));
+        memset((void *)object, GM_POISON, gm_span_slot_size(s));
+    }
 }
 
 // Rewrites the bits of a claimed span; returns the slots in use.
@@ -5614,6 +5632,7 @@ struct gm_start { // a thread that was created and has not attached yet; its arg
 struct gm_settings {
     gomem_options options;               // as given and from the environment
     bool gctrace, verify, stats, poison; // GOMEM_DEBUG
+    bool lost;                           // GOMEM_DEBUG
     bool read;                           // the environment has been read
 };
 
@@ -6037,8 +6056,8 @@ GM_PRIVATE bool gm_world_is(const char *s, size_t n, const char *word) {
 
 // One key=value of GOMEM_DEBUG; false: unknown.
 GM_PRIVATE bool gm_world_debug_key(struct gm_settings *s, const char *item, size_t n) {
-    static const char *const names[] = {"gctrace", "verify", "stats", "poison"};
-    bool *const flags[] = {&s->gctrace, &s->verify, &s->stats, &s->poison};
+    static const char *const names[] = {"gctrace", "verify", "stats", "poison", "lost"};
+    bool *const flags[] = {&s->gctrace, &s->verify, &s->stats, &s->poison, &s->lost};
     const char *equals = memchr(item, '=', n);
     if (!equals) return false;
     size_t key = (size_t)(equals - item), value = n - key - 1;
@@ -6114,9 +6133,9 @@ GM_PRIVATE void gm_world_read_environment(struct gm_runtime *rt) {
     while (debug && *debug) {
         size_t n = strcspn(debug, ",");
         if (n && !gm_world_debug_key(s, debug, n))
-            gm_world_bad_setting(
-                rt, "GOMEM_DEBUG", debug, n,
-                "gctrace=0|1, collector=tracked|barrier|stw, verify=0|1, stats=0|1, poison=0|1");
+            gm_world_bad_setting(rt, "GOMEM_DEBUG", debug, n,
+                                 "gctrace=0|1, collector=tracked|barrier|stw, verify=0|1, "
+                                 "stats=0|1, poison=0|1, lost=0|1");
         debug += n;
         if (*debug) debug++;
     }
@@ -6175,12 +6194,12 @@ GM_INLINE bool gm_world_collected(const struct gm_runtime *rt) {
     return gm_load_acq(&rt->engine.collected);
 }
 
-// Waits for a cycle to end, or to give up.
-GM_PRIVATE void gm_world_lock_cycle(struct gm_runtime *rt) {
-    (void)gm_add_rlx(&rt->gc.abandon, 1u);
-    gm_store_rlx(&rt->engine.mark.halt, 1u); // advice
+// Waits for a cycle to end; in a hurry it gives up.
+GM_PRIVATE void gm_world_lock_cycle(struct gm_runtime *rt, bool hurry) {
+    (void)gm_add_rlx(&rt->gc.abandon, (uint32_t)hurry);
+    if (hurry) gm_store_rlx(&rt->engine.mark.halt, 1u); // advice
     gm_sync_lock(&rt->gc.lock);
-    (void)gm_add_rlx(&rt->gc.abandon, (uint32_t)-1);
+    (void)gm_sub_rlx(&rt->gc.abandon, (uint32_t)hurry);
 }
 GM_PRIVATE void gm_world_unlock_cycle(struct gm_runtime *rt) { gm_sync_unlock(&rt->gc.lock); }
 
@@ -6216,7 +6235,7 @@ GM_PRIVATE bool gm_world_init_collector(struct gm_runtime *rt) {
 #else
 // no cycle, no threads of its own, nothing to prepare
 GM_INLINE bool gm_world_collected(const struct gm_runtime *rt) { return (void)rt, false; }
-GM_INLINE void gm_world_lock_cycle(struct gm_runtime *rt) { (void)rt; }
+GM_INLINE void gm_world_lock_cycle(struct gm_runtime *rt, bool hurry) { (void)rt, (void)hurry; }
 GM_INLINE void gm_world_unlock_cycle(struct gm_runtime *rt) { (void)rt; }
 GM_INLINE void gm_world_forget_workers(struct gm_runtime *rt) { (void)rt; }
 GM_INLINE bool gm_world_init_collector(struct gm_runtime *rt) { return (void)rt, true; }
@@ -6241,7 +6260,7 @@ GM_PRIVATE void gm_world_close_gate(struct gm_runtime *rt, const struct gm_threa
 GM_PRIVATE void gm_world_fork_prepare(void) {
     struct gm_runtime *rt = &gm_runtime;
     gm_sync_lock(&rt->world.init_lock);
-    gm_world_lock_cycle(rt); // none runs
+    gm_world_lock_cycle(rt, true); // none runs
     gm_sync_lock(&rt->world.gone_lock);
     gm_sync_lock(&rt->world.lock); // no stop
     if (gm_load_rlx(&rt->world.life) == GM_LIFE_READY) gm_world_close_gate(rt, gm_world_self());
@@ -6970,12 +6989,606 @@ GM_PRIVATE void gm_fate_reset(struct gm_runtime *rt) {
 }
 #endif // GOMEM_I_COLLECTOR
 
+#if GOMEM_I_COLLECTOR
+/* ==========================================================================================
+ * >>paths   who points at what: from roots to an object, from manual memory        floor 4
+ * ==========================================================================================
+ * OWNS        struct gm_search (one at a time, in a stop), struct gm_lost (what a cycle found)
+ * CALLS       base os sizes pages span heap types guard mark sweep cache world roots
+ * INVARIANTS  Q1  a search changes nothing of the heap: its bits and its queue are its own memory,
+ *                 given back when it ends
+ *             Q2  the thread that asks comes last: its stack and registers, which know the pointer
+ *                 anyway, count only where nothing else does; of either, words that point one past
+ *                 the end come after those that point at the object
+ * WHY         Breadth first, so the path is a shortest one; each object that is reached remembers
+ *             the word that pointed at it, and only the path is told. The collector's own mark bits
+ *             are in use at the end of a cycle (the oracle) and while spans wait to be swept, so a
+ *             search brings its own. What is lost is looked for the other way round: all words of
+ *             manual memory, against marks that are complete.
+ */
+enum { GM_LOST_TOLD = 10 };
+
+struct gm_lost_place {        // a word of manual memory that points at an object about to die
+    uintptr_t holder, offset; // manual object, and the word's offset in it
+    size_t holder_size;       // bytes
+    uintptr_t object;         // what it points at
+    size_t object_size;       // bytes
+    uint8_t kind;             // of the object
+};
+
+struct gm_lost {          // owner: the cycle
+    size_t found, places; // all; those below
+    struct gm_lost_place place[GM_LOST_TOLD];
+};
+
+// ---- lost=1 ----
+
+GM_PRIVATE bool gm_paths_in_magazine(void **top, uintptr_t slot) {
+    void *p;
+    for (; top && (p = gm_load_rlx(top)) != NULL; top--) // its thread stands, or this is a guess
+        if ((uintptr_t)p == slot) return true;
+    return false;
+}
+
+// Was a manual slot freed, and lies in a thread's magazine or in the depot? Bits do not know.
+GM_PRIVATE bool gm_paths_cached(struct gm_runtime *rt, unsigned class, uintptr_t slot) {
+    const struct gm_pages *p = &rt->engine.heap.pages;
+    // pairs with gm_world_record_locked: records are complete
+    for (const struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next)
+        if (gm_paths_in_magazine(gm_load_rlx(&t->cache.hot.top[class]), slot) ||
+            gm_paths_in_magazine(t->cache.other[class], slot))
+            return true;
+    // pairs with gm_cache_push_magazine: links and slots
+    uint32_t at = (uint32_t)gm_load_acq(&rt->engine.depot.full[class]);
+    for (uint32_t n = 0; at && n < rt->engine.depot.made; n++) {
+        const struct gm_magazine *m = gm_cache_head(p, at - 1);
+        if (gm_paths_in_magazine(gm_cache_slots(p, at - 1) + m->top, slot)) return true;
+        at = gm_load_rlx(&m->next);
+    }
+    return false;
+}
+
+// The object that a word points into, if it is about to be freed: not marked, nor freed by hand.
+GM_PRIVATE uintptr_t gm_paths_dying(const struct gm_runtime *rt, uintptr_t word,
+                                    const struct gm_span **span) {
+    const struct gm_pages *p = &rt->engine.heap.pages;
+    const struct gm_span *s = *span = gm_span_find(p, word & rt->engine.mark.mask);
+    if (!s || !GM_IN(GM_SET_COLLECTED, s->kind)) return 0;
+    uint32_t index = gm_span_index(p, s, word & rt->engine.mark.mask);
+    if (index >= s->count) return 0;
+    uintptr_t object = gm_span_slot(p, s, index);
+    const struct gm_color *c = gm_span_color(p, object);
+    uint64_t dying = gm_load_rlx(&c->alloc) & ~gm_load_rlx(&c->freed);
+    if (!GM_BUG(81)) dying &= ~gm_load_rlx(&c->mark);
+    return dying & gm_span_bit(p, object) ? object : 0;
+}
+
+GM_NO_SANITIZE GM_PRIVATE void gm_paths_look_into(struct gm_runtime *rt, struct gm_lost *lost,
+                                                  const struct gm_span *holder, uintptr_t start) {
+    size_t size = gm_span_slot_size(holder);
+    const uintptr_t *word = (const uintptr_t *)start;
+    for (size_t i = 0; i < size / GM_WORD; i++) {
+        const struct gm_span *s;
+        uintptr_t object = gm_paths_dying(rt, gm_base_word(&word[i]), &s);
+        if (!object) continue;
+        if (holder->class && !GM_BUG(78) && gm_paths_cached(rt, holder->class, start)) return;
+        lost->found++;
+        if (lost->places == GM_LOST_TOLD) continue;
+        lost->place[lost->places++] = (struct gm_lost_place){start,  i * GM_WORD,          size,
+                                                             object, gm_span_slot_size(s), s->kind};
+    }
+}
+
+struct gm_paths_walk {     // what gm_paths_manual needs
+    struct gm_runtime *rt; // const
+    struct gm_lost *lost;  // owner: the cycle
+};
+
+GM_PRIVATE bool gm_paths_manual(struct gm_span *s, void *arg) {
+    const struct gm_paths_walk *walk = arg;
+    const struct gm_pages *p = &walk->rt->engine.heap.pages;
+    if (s->kind != GM_MANUAL) return true;
+    if (!s->class && !GM_BUG(79)) gm_paths_look_into(walk->rt, walk->lost, s, gm_span_start(p, s));
+    for (unsigned i = 0; s->class && i < gm_span_words(s); i++)
+        for (uint64_t bits = gm_load_rlx(&gm_span_bits(p, s->page)[i]); bits; bits &= bits - 1)
+            gm_paths_look_into(walk->rt, walk->lost, s,
+                               gm_span_slot(p, s, i * 64 + gm_base_ctz(bits)));
+    return true;
+}
+
+// Notes places in manual memory that point at what this cycle frees. Marks are complete, nothing is
+// swept yet, and nobody changes the heap.
+GM_PRIVATE void gm_paths_lost_stopped(struct gm_runtime *rt, struct gm_lost *lost) {
+    struct gm_paths_walk walk = {rt, lost};
+    lost->found = lost->places = 0;
+    if (rt->world.settings.lost) gm_heap_walk(&rt->engine.heap, gm_paths_manual, &walk);
+}
+
+GM_COLD GM_PRIVATE void gm_paths_tell_place(struct gm_runtime *rt, const struct gm_lost_place *l) {
+    struct gm_text t = {0, {0}};
+    gm_guard_start(&t, GM_MSG_LOST);
+    gm_text_put(&t, ": ");
+    gm_text_pointer(&t, l->object);
+    gm_text_put(&t, " is a ");
+    gm_text_number(&t, l->object_size);
+    gm_text_put(&t, "-byte ");
+    gm_text_put(&t, gm_guard_kinds[l->kind]);
+    gm_text_put(&t, " object; offset ");
+    gm_text_number(&t, l->offset);
+    gm_text_put(&t, " of the ");
+    gm_text_number(&t, l->holder_size);
+    gm_text_put(&t, "-byte manual object at ");
+    gm_text_pointer(&t, l->holder);
+    gm_text_put(&t, " points at it");
+    gm_guard_finish(&t, GM_MSG_LOST);
+    gm_guard_warn(&rt->engine.guard, t.data);
+}
+
+// Says what gm_paths_lost_stopped found. The world runs.
+GM_PRIVATE void gm_paths_lost_tell(struct gm_runtime *rt, const struct gm_lost *lost) {
+    for (size_t i = 0; i < lost->places; i++) gm_paths_tell_place(rt, &lost->place[i]);
+    if (lost->found == lost->places) return;
+    struct gm_text t = {0, {0}};
+    gm_guard_start(&t, GM_MSG_LOST);
+    gm_text_put(&t, ": ");
+    gm_text_number(&t, lost->found - lost->places);
+    gm_text_put(&t, " more places in this collection");
+    gm_guard_finish(&t, GM_MSG_LOST);
+    gm_guard_warn(&rt->engine.guard, t.data);
+}
+
+#if GOMEM_I_REPORT
+// ---- the search ----
+
+enum gm_source { // where a path begins
+    GM_SOURCE_OBJECT,
+    GM_SOURCE_STACK,
+    GM_SOURCE_REGISTER,
+    GM_SOURCE_TLS,
+    GM_SOURCE_GLOBAL,
+    GM_SOURCE_RANGE,
+    GM_SOURCE_PARKED,
+    GM_SOURCE_ARGUMENT,
+    GM_SOURCE_OTHER,
+    GM_SOURCES
+};
+GM_PRIVATE const char *const gm_paths_sources[GM_SOURCES] = {"an uncollectable object",
+                                                             "the stack of thread ",
+                                                             "a register of thread ",
+                                                             "thread-local storage of thread ",
+                                                             "a global of ",
+                                                             "the registered range at ",
+                                                             "the registered stack at ",
+                                                             "the argument of a new thread",
+                                                             "memory of a thread"};
+
+enum { GM_PATH_ENDS = 32 }; // steps that are told at either end of a path
+struct gm_step {
+    uintptr_t object; //
+    uintptr_t offset; // of the word that points at the next one; UINTPTR_MAX: not known
+};
+
+struct gm_path {                           // what a search found
+    size_t length;                         // objects from the root to it, 0: nothing reaches it
+    bool live;                             // there is such an object
+    bool full;                             // it cannot be searched
+    bool busy;                             // a cycle runs on this thread
+    struct gm_step step[2 * GM_PATH_ENDS]; // the first ones, the last ones
+    enum gm_source source;                 //
+    uintptr_t word;                        // address of the root's word
+    uintptr_t area;                        // start of the range or stack, or the thread's number
+    bool own;                              // it is the thread that asks
+    bool past;                             // the word points one past the end of the first object
+};
+
+struct gm_reached {   // an object that the search has reached
+    uintptr_t object; //
+    uintptr_t from;   // address of the word that points at it; 0: none, or not known
+    uint32_t parent;  // number of the object that the word is in; GM_ROOTED: in a root
+};
+#define GM_ROOTED UINT32_MAX
+
+struct gm_search {
+    struct gm_runtime *rt;      // const
+    const struct gm_thread *me; // who asks, NULL: the collector. const
+    uintptr_t target;           // const
+    void *memory;               // for both below
+    size_t size;                // of memory
+    size_t low, high;           // bytes of the heap's two ends
+    uint64_t *seen;             // a bit for 16 bytes of either end
+    struct gm_reached *queue;   // all that was reached; those below `at` have been scanned
+    size_t count, ready, room;  // of queue: used, with memory, reserved
+    size_t found;               // number of the target + 1, 0: not yet
+    bool full;                  // no memory for queue
+};
+
+struct gm_visitor {             // hears what a mark procedure marks
+    struct gomem_marker marker; // first
+    struct gm_search *search;   //
+    uintptr_t object;           // that is looked into
+    uint32_t number;            //
+};
+
+enum { GM_SEARCH_STEP = 1 << 16 }; // entries
+
+GM_PRIVATE bool gm_paths_more(struct gm_search *q) {
+    size_t n = GM_MIN(q->ready + GM_SEARCH_STEP, q->room), page = q->rt->engine.heap.pages.os_page;
+    uintptr_t end = gm_base_round_up((uintptr_t)(q->queue + n), page);
+    if (n == q->ready || end > (uintptr_t)q->memory + q->size ||
+        !gm_os_protect((uintptr_t)q->memory, end, PROT_READ | PROT_WRITE))
+        return false;
+    q->ready = n;
+    return true;
+}
+
+// The heap's ends are as large as they will be while the world stands.
+GM_PRIVATE bool gm_paths_begin(struct gm_search *q) {
+    const struct gm_pages *p = &q->rt->engine.heap.pages;
+    q->low = (size_t)gm_load_rlx(&p->zone[0].mapped) * GM_CHUNK;  // in a stop
+    q->high = (size_t)gm_load_rlx(&p->zone[1].mapped) * GM_CHUNK; // in a stop
+    size_t seen = gm_base_round_up((q->low + q->high) / 128, p->os_page);
+    q->room = GM_MIN((q->low + q->high) / 16 + 1, (size_t)GM_ROOTED);
+    q->size = gm_base_round_up(seen + q->room * sizeof *q->queue, p->os_page);
+    q->memory = gm_os_reserve(q->size, 0);
+    if (!q->memory) return false;
+    q->seen = q->memory;
+    q->queue = (struct gm_reached *)(void *)((char *)q->memory + seen);
+    return gm_paths_more(q);
+}
+
+GM_PRIVATE void gm_paths_end(const struct gm_search *q) {
+    if (q->memory) gm_os_release(q->memory, q->size);
+}
+
+// The live collected object that a word points into; 0: none.
+GM_PRIVATE uintptr_t gm_paths_object(const struct gm_runtime *rt, uintptr_t word) {
+    const struct gm_pages *p = &rt->engine.heap.pages;
+    word &= rt->engine.mark.mask;
+    const struct gm_span *s = gm_span_find(p, word);
+    if (!s || !GM_IN(GM_SET_COLORED, s->kind)) return 0;
+    uint32_t index = gm_span_index(p, s, word);
+    if (index >= s->count) return 0;
+    uintptr_t object = gm_span_slot(p, s, index);
+    return gm_sweep_live(&rt->engine.sweep, p, s, object) ? object : 0;
+}
+
+GM_PRIVATE void gm_paths_reach(struct gm_search *q, uintptr_t word, uintptr_t from,
+                               uint32_t parent) {
+    const struct gm_pages *p = &q->rt->engine.heap.pages;
+    uintptr_t object = gm_paths_object(q->rt, word), offset = object - p->base;
+    if (!object || q->found || q->full) return;
+    if (offset >= q->low) offset -= p->count * GM_PAGE - q->high - q->low;
+    uint64_t *seen = &q->seen[offset / 1024], bit = (uint64_t)1 << (offset / 16 & 63);
+    if (*seen & bit) return;
+    *seen |= bit;
+    if (q->count == q->ready && !gm_paths_more(q)) {
+        q->full = true;
+        return;
+    }
+    q->queue[q->count++] = (struct gm_reached){object, from, parent};
+    if (object == q->target) q->found = q->count;
+}
+
+// Words of a range; `address`: where they are, `here`: where they can be read; `past`: 1 to look at
+// w - 1 in place of w.
+GM_NO_SANITIZE GM_PRIVATE void gm_paths_words(struct gm_search *q, uintptr_t here,
+                                              uintptr_t address, size_t size, unsigned past,
+                                              uint32_t parent) {
+    const uintptr_t *word = (const uintptr_t *)here;
+    for (size_t i = 0; i < size / GM_WORD; i++) {
+        uintptr_t w = gm_base_word(&word[i]) & q->rt->engine.mark.mask;
+        gm_paths_reach(q, w - past, address + i * GM_WORD, parent);
+    }
+}
+
+// As gm_mark_fields: the type's fields, for each element.
+GM_PRIVATE void gm_paths_fields(struct gm_search *q, const struct gm_type_record *t,
+                                uintptr_t start, size_t size, uint32_t number) {
+    uintptr_t element = start, end = start + size;
+    for (bool flexible = false; t->nfields && !flexible && element < end; element += t->size)
+        for (size_t i = 0; i < t->nfields; i++) {
+            const gomem_field *f = &t->fields[i];
+            if (f->offset >= end - element) continue;
+            size_t left = end - element - f->offset, n = f->words ? f->words * GM_WORD : left;
+            flexible |= !f->words || GM_BUG(80);
+            gm_paths_words(q, element + f->offset, element + f->offset, GM_MIN(n, left), 0, number);
+        }
+}
+
+// A mark procedure names a word; where it stands, if it stands there as it is.
+GM_NO_SANITIZE GM_PRIVATE void gm_paths_visit(struct gomem_marker *m, uintptr_t word) {
+    const struct gm_visitor *v = (const struct gm_visitor *)(const void *)m;
+    const struct gm_span *s = gm_span_find(&v->search->rt->engine.heap.pages, v->object);
+    const uintptr_t *at = (const uintptr_t *)v->object;
+    size_t n = gm_span_slot_size(s) / GM_WORD, i = 0;
+    while (i < n && gm_base_word(&at[i]) != word) i++;
+    gm_paths_reach(v->search, word, i < n ? (uintptr_t)&at[i] : 0, v->number);
+}
+
+GM_PRIVATE void gm_paths_scan(struct gm_search *q, uint32_t number) {
+    uintptr_t object = q->queue[number].object;
+    const struct gm_span *s = gm_span_find(&q->rt->engine.heap.pages, object);
+    size_t size = gm_span_slot_size(s);
+    if (s->kind == GM_SCAN || s->kind == GM_ROOT)
+        gm_paths_words(q, object, object, size, 0, number);
+    if (s->kind != GM_TYPED) return;
+    const struct gm_type_record *t = gm_types_shape(&q->rt->engine.types, s->shape)->type;
+    if (t->mark) {
+        struct gm_visitor v = {
+            {.mark = &q->rt->engine.mark, .visit = gm_paths_visit}, q, object, number};
+        if (!GM_BUG(82)) t->mark((const void *)object, size, &v.marker);
+    } else {
+        gm_paths_fields(q, t, object, size, number);
+    }
+}
+
+// Uncollectable scanned objects are roots; the queue has them as if something pointed at them.
+GM_PRIVATE bool gm_paths_uncollectable(struct gm_span *s, void *arg) {
+    struct gm_search *q = arg;
+    const struct gm_pages *p = &q->rt->engine.heap.pages;
+    const struct gm_color *c = gm_span_colors(p, s->page);
+    if (s->kind != GM_ROOT && s->kind != GM_ROOT_PLAIN) return true;
+    for (unsigned i = 0; i < gm_span_groups(s); i++)
+        for (uint64_t bits = gm_load_rlx(&c[i].alloc); bits; bits &= bits - 1)
+            gm_paths_reach(q, gm_span_object(p, s, i, gm_base_ctz(bits)), 0, GM_ROOTED);
+    return true;
+}
+
+// Is it of the stack or registers of the thread that asks? (Q2)
+GM_PRIVATE bool gm_paths_own(const struct gm_search *q, const struct gm_job *job) {
+    const struct gm_thread *me = q->me;
+    if (!me || job->flags & GM_JOB_FOREIGN || GM_BUG(76)) return false;
+    return job->start - me->stack_lo < me->stack_hi - me->stack_lo ||
+           job->start - (uintptr_t)me < sizeof *me;
+}
+
+// As gm_mark_foreign: what cannot be read is skipped.
+GM_PRIVATE void gm_paths_foreign(struct gm_search *q, const struct gm_job *job, unsigned past) {
+    char *buffer = q->rt->gc.marker[0].buffer;
+    for (uintptr_t at = job->start, end = at + job->size; at < end;) {
+        size_t want = GM_MIN(end - at, (size_t)GM_READ), n = gm_os_read_foreign(buffer, at, want);
+        n &= ~(size_t)(GM_WORD - 1);
+        gm_paths_words(q, (uintptr_t)buffer, at, n, past, GM_ROOTED);
+        at += n ? n : GM_MIN(want, 4096 - at % 4096);
+    }
+}
+
+GM_PRIVATE void gm_paths_roots(struct gm_search *q, bool own, unsigned past) {
+    const struct gm_mark *mark = &q->rt->engine.mark;
+    for (size_t i = 0; i < mark->njobs; i++) {
+        const struct gm_job *job = &mark->jobs[i];
+        if (gm_paths_own(q, job) != own || (past && !(job->flags & GM_JOB_BOTH))) continue;
+        if (GM_BUG(75) && job->flags == GM_JOB_FOREIGN) continue;
+        if (job->flags & GM_JOB_FOREIGN) gm_paths_foreign(q, job, past);
+        else gm_paths_words(q, job->start, job->start, job->size, past, GM_ROOTED);
+    }
+}
+
+// ---- what a root is called ----
+
+GM_PRIVATE bool gm_paths_in(const struct gm_areas *a, uintptr_t address, uintptr_t *start) {
+    for (size_t i = 0; i < a->count; i++) {
+        if (address - a->list[i].start >= a->list[i].end - a->list[i].start) continue;
+        *start = a->list[i].start;
+        return true;
+    }
+    return false;
+}
+
+GM_PRIVATE bool gm_paths_in_tls(struct gm_runtime *rt, const struct gm_thread *t,
+                                uintptr_t address) {
+    for (size_t i = 0; i < rt->roots.modules.count; i++) {
+        uintptr_t block = gm_roots_tls_block(t, rt->roots.modules.list[i].start);
+        if (block && address - block < rt->roots.modules.list[i].end) return true;
+    }
+    return t->thread_pointer - t->stack_lo >= t->stack_hi - t->stack_lo &&
+           address - (t->thread_pointer - GM_TLS_BELOW) < GM_TLS_BELOW + GM_TLS_ABOVE;
+}
+
+// What an address is to a thread; GM_SOURCE_OTHER: nothing.
+GM_PRIVATE enum gm_source gm_paths_of_thread(struct gm_runtime *rt, const struct gm_thread *t,
+                                             uintptr_t address) {
+    if (address - (uintptr_t)t->registers.word < sizeof t->registers.word)
+        return GM_SOURCE_REGISTER;
+    if (address - (uintptr_t)t->frame < sizeof t->frame) return GM_SOURCE_STACK;
+    if (gm_paths_in_tls(rt, t, address)) return GM_SOURCE_TLS;
+    if (t->in_handler && address - t->at.alt_lo < t->at.alt_size) return GM_SOURCE_STACK;
+    if (address - t->stack_lo >= t->stack_hi - t->stack_lo) return GM_SOURCE_OTHER;
+    bool saved = t->in_handler && address >= t->registers.sp && address < t->at.sp - GM_RED_ZONE;
+    return saved ? GM_SOURCE_REGISTER : GM_SOURCE_STACK;
+}
+
+GM_PRIVATE void gm_paths_name(const struct gm_search *q, struct gm_path *path) {
+    struct gm_runtime *rt = q->rt;
+    uintptr_t word = path->word;
+    path->source = GM_SOURCE_OBJECT;
+    if (!word) return;
+    path->source = GM_SOURCE_RANGE;
+    if (gm_paths_in(&rt->roots.ranges, word, &path->area)) return;
+    path->source = GM_SOURCE_PARKED;
+    if (gm_paths_in(&rt->roots.stacks, word, &path->area)) return;
+    for (const struct gm_thread *t = rt->world.all; t; t = t->next) {
+        if (gm_world_absent(gm_load_seq(&t->state))) continue; // V4: the world stands
+        path->source = gm_paths_of_thread(rt, t, word);
+        path->area = t->id;
+        path->own = t == q->me;
+        if (path->source != GM_SOURCE_OTHER) return;
+    }
+    path->own = false;
+    path->source = GM_SOURCE_GLOBAL;
+    if (gm_paths_in(&rt->roots.globals, word, &path->area)) return;
+    path->source = GM_SOURCE_ARGUMENT;
+    for (const struct gm_start *s = rt->world.starts; s; s = s->next)
+        if (word == (uintptr_t)&s->arg) return;
+    path->source = GM_SOURCE_OTHER;
+}
+
+// Follows the numbers of parents from the target back to its root.
+GM_PRIVATE void gm_paths_retrace(const struct gm_search *q, struct gm_path *path) {
+    size_t n = 0, next = UINTPTR_MAX;
+    for (size_t i = q->found - 1; i != GM_ROOTED; i = q->queue[i].parent) n++;
+    path->length = n;
+    for (size_t i = q->found - 1; i != GM_ROOTED; i = q->queue[i].parent) {
+        const struct gm_reached *r = &q->queue[i];
+        size_t place = --n, last = path->length - 2 * GM_PATH_ENDS;
+        if (path->length > 2 * GM_PATH_ENDS && place >= GM_PATH_ENDS)
+            place = place - last < GM_PATH_ENDS ? SIZE_MAX : place - last;
+        if (place < 2 * GM_PATH_ENDS)
+            path->step[place] = (struct gm_step){
+                r->object, next != UINTPTR_MAX && next ? next - r->object : UINTPTR_MAX};
+        next = GM_BUG(77) ? r->object : r->from;
+    }
+    path->word = next;
+}
+
+// Finds a shortest path to the object that `target` points into. The world stands, and its roots
+// are listed. Not inlined: its frame knows the target, and lies below what is searched.
+GM_NOINLINE GM_PRIVATE void gm_paths_find_stopped(struct gm_runtime *rt, const struct gm_thread *me,
+                                                  uintptr_t target, struct gm_path *path) {
+    struct gm_search q = {.rt = rt, .me = me, .target = gm_paths_object(rt, target)};
+    *path = (struct gm_path){.live = q.target != 0}; // not its address: that would be a path
+    if (!q.target) return;
+    if (!gm_paths_begin(&q)) {
+        path->full = true;
+        gm_paths_end(&q);
+        return;
+    }
+    size_t at = 0;
+    gm_heap_walk(&rt->engine.heap, gm_paths_uncollectable, &q);
+    for (unsigned pass = 0; pass < 4 && !q.found && !q.full; pass++) { // Q2
+        gm_paths_roots(&q, pass / 2, pass % 2);
+        path->past = pass % 2;
+        while (at < q.count && !q.found && !q.full) gm_paths_scan(&q, (uint32_t)at++);
+    }
+    path->full = q.full && !q.found;
+    if (q.found) {
+        gm_paths_retrace(&q, path);
+        gm_paths_name(&q, path);
+    }
+    gm_paths_end(&q);
+}
+
+// ---- what is told ----
+
+struct gm_owner {   // the object file of a global
+    uintptr_t word; // address
+    uintptr_t base; // of the file
+    char name[256]; // cut; empty: none
+};
+
+GM_PRIVATE int gm_paths_each_object(struct gm_loaded *object, size_t size, void *arg) {
+    struct gm_owner *o = arg;
+    (void)size;
+    for (unsigned i = 0; i < object->headers; i++) {
+        const ElfW(Phdr) *h = &object->header[i];
+        if (h->p_type != PT_LOAD || o->word - object->base - h->p_vaddr >= h->p_memsz) continue;
+        const char *name = object->name && *object->name ? object->name : "the program";
+        size_t n = GM_MIN(strlen(name), sizeof o->name - 1);
+        memcpy(o->name, name, n);
+        o->name[n] = 0;
+        o->base = object->base;
+        return 1;
+    }
+    return 0;
+}
+
+GM_PRIVATE void gm_paths_tell_root(struct gm_text *t, const struct gm_path *path) {
+    gm_text_put(t, "gomem: why: kept by ");
+    gm_text_put(t, gm_paths_sources[path->source]);
+    if (path->source == GM_SOURCE_OBJECT || path->source == GM_SOURCE_ARGUMENT) return;
+    if (path->source == GM_SOURCE_RANGE || path->source == GM_SOURCE_PARKED)
+        gm_text_pointer(t, path->area);
+    else if (path->source == GM_SOURCE_GLOBAL) {
+        struct gm_owner o = {path->word, 0, {0}};
+        (void)gm_libc_iterate(gm_paths_each_object, &o);
+        gm_text_put(t, *o.name ? o.name : "an object that was closed");
+        gm_text_put(t, " + ");
+        gm_text_pointer(t, path->word - o.base);
+    } else if (path->source != GM_SOURCE_OTHER) {
+        gm_text_number(t, path->area);
+        if (path->own) gm_text_put(t, ", which asks");
+    }
+    gm_text_put(t, path->past ? ", which points one past the end, word at " : ", word at ");
+    gm_text_pointer(t, path->word);
+}
+
+GM_PRIVATE void gm_paths_tell_step(struct gm_runtime *rt, struct gm_text *t,
+                                   const struct gm_step *step, bool last) {
+    const struct gm_span *s = gm_span_find(&rt->engine.heap.pages, step->object);
+    gm_text_put(t, "gomem: why");
+    gm_guard_describe(t, &rt->engine.heap.pages, step->object);
+    if (s && s->kind == GM_TYPED) {
+        gm_text_put(t, " of type ");
+        gm_text_put(t, gm_types_shape(&rt->engine.types, s->shape)->type->name);
+    }
+    if (last) return;
+    if (step->offset == UINTPTR_MAX) {
+        gm_text_put(t, "; its mark procedure names the next");
+        return;
+    }
+    gm_text_put(t, "; offset ");
+    gm_text_number(t, step->offset);
+    gm_text_put(t, " points at the next");
+}
+
+// Line number `i` of what is to be told of a path; false: there is none.
+GM_PRIVATE bool gm_paths_line(struct gm_runtime *rt, const struct gm_path *path, size_t i,
+                              struct gm_text *t) {
+    size_t shown = GM_MIN(path->length, (size_t)2 * GM_PATH_ENDS);
+    bool cut = path->length > shown;
+    t->size = 0;
+    if (i == 0) {
+        gm_paths_tell_root(t, path);
+        return true;
+    }
+    if (cut && i == GM_PATH_ENDS + 1) {
+        gm_text_put(t, "gomem: why: … and ");
+        gm_text_number(t, path->length - shown);
+        gm_text_put(t, " objects between");
+        return true;
+    }
+    i -= cut && i > GM_PATH_ENDS ? 2 : 1;
+    if (i >= shown) return false;
+    gm_paths_tell_step(rt, t, &path->step[i], i + 1 == shown);
+    return true;
+}
+
+// Why is there no path?
+GM_PRIVATE void gm_paths_tell_none(struct gm_runtime *rt, const struct gm_path *path,
+                                   uintptr_t word, struct gm_text *t) {
+    gm_text_put(t, "gomem: why");
+    gm_guard_describe(t, &rt->engine.heap.pages, word);
+    if (path->busy) gm_text_put(t, "; a collection runs on this thread: ask after it");
+    else if (path->full) gm_text_put(t, "; its roots cannot be searched now");
+    else if (!path->live) gm_text_put(t, "; that is no live object of the collector");
+    else gm_text_put(t, "; no root reaches it: the next collection frees it");
+}
+
+// The oracle found an object that marking has missed: how it is reached. The world stands.
+GM_COLD GM_PRIVATE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) {
+    struct gm_path path;
+    struct gm_text t = {0, {0}};
+    gm_base_log("gomem: marking has missed the object at the end of this path:");
+    gm_paths_find_stopped(rt, NULL, object, &path);
+    if (!path.length) {
+        gm_paths_tell_none(rt, &path, object, &t);
+        gm_base_log(t.data);
+    }
+    for (size_t i = 0; path.length && gm_paths_line(rt, &path, i, &t); i++) gm_base_log(t.data);
+}
+#else
+GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) {
+    (void)rt, (void)object; // left out
+}
+#endif // GOMEM_I_REPORT
+#endif // GOMEM_I_COLLECTOR
+
 /* ==========================================================================================
  * >>gc   the cycle, workers, background thread, verification                       floor 4
  * ==========================================================================================
  * OWNS        struct gm_gc: markers, worker threads, the background thread, holds
  * CALLS       base os sync stats sizes pages span heap central types special guard pacer mark
- *             writes sweep cache world roots fate
+ *             writes sweep cache world roots fate paths
  * LOCKS       GC, then WORLD (a stop); inside a stop HEAP and CENTRAL are free
  * INVARIANTS  E1  a cycle begins when all spans are swept and all mark and grey bits are 0
  *             E2  held slots are black while marking (R1), so sweeping keeps them
@@ -7005,6 +7618,7 @@ struct gm_cycle {           // what one cycle did
     bool matches;           // the oracle found no other marks
     const char *broken;     // what verify found, NULL: nothing
     uintptr_t where;        // and where
+    struct gm_lost lost;    // what only manual memory holds
 };
 
 // ---- walking centrals ----
@@ -7173,6 +7787,7 @@ struct gm_oracle {
     uint64_t *saved;       // mark words, in the order of the walk
     size_t words;          //
     uintptr_t wrong;       // first difference, 0: none
+    uintptr_t child;       // white, and `wrong` points at it; 0: not known
 };
 
 GM_PRIVATE bool gm_gc_oracle_count(struct gm_span *s, void *arg) {
@@ -7231,6 +7846,7 @@ GM_PRIVATE bool gm_gc_oracle_closed(struct gm_span *s, void *arg) {
             if (s->kind == GM_TYPED) gm_mark_typed(m, s, object, size);
             else gm_mark_words(m, object, size, true);
             bool fine = !m->view.top && !m->view.bytes;
+            o->child = m->view.top ? m->view.stack[0] : 0;
             m->view.top = 0;
             if (fine) continue;
             o->wrong = object;
@@ -7258,7 +7874,7 @@ GM_PRIVATE void gm_gc_oracle_judge(struct gm_oracle *o) {
 
 // False: the marks were not what a serial mark finds.
 GM_PRIVATE bool gm_gc_oracle_stopped(struct gm_runtime *rt) {
-    struct gm_oracle o = {rt, NULL, 0, 0};
+    struct gm_oracle o = {rt, NULL, 0, 0, 0};
     gm_heap_walk(&rt->engine.heap, gm_gc_oracle_count, &o);
     size_t size = gm_base_round_up(o.words * 8 + 1, rt->engine.heap.pages.os_page);
     o.saved = gm_os_reserve(size, 0);
@@ -7275,6 +7891,7 @@ GM_PRIVATE bool gm_gc_oracle_stopped(struct gm_runtime *rt) {
     }
     gm_os_release(o.saved, size);
     if (!o.wrong) return true;
+    gm_paths_missed_stopped(rt, o.child ? o.child : o.wrong);
     gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_CORRUPT,
                     (const void *)o.wrong);
     return false;
@@ -7649,6 +8266,7 @@ GM_PRIVATE void gm_gc_end_stopped(struct gm_runtime *rt, struct gm_cycle *c) {
     uint64_t marked = gm_os_now(), since = gm_load_rlx(&rt->gc.last); // monotonic
     size_t live = gm_load_rlx(&rt->engine.live), old = gm_load_rlx(&p->live);
     p->least = gm_pacer_growth(live > old ? live - old : 0, marked - since, marked - c->begin);
+    gm_paths_lost_stopped(rt, &c->lost);
     gm_gc_flip_stopped(rt, c->after);
     if (GOMEM_I_CHECK >= 3 || rt->world.settings.verify)
         c->broken = gm_gc_verify_stopped(rt, true, &c->where);
@@ -7832,6 +8450,7 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_run(struct gm_runtime *rt, struct gm_thread *m
     bool done = stopped ? gm_gc_run_stopped(rt, me, &c) : gm_gc_run_concurrent(rt, me, &c);
     if (!done) return false;
     gm_gc_count(rt, &c, reason);
+    gm_paths_lost_tell(rt, &c.lost);
     if (c.broken) gm_gc_report_broken(rt, c.broken, c.where);
     if (c.broken || !c.matches)
         gm_guard_misuse(&e->guard, &e->heap.pages, GM_MSG_CORRUPT, (const void *)c.where);
@@ -8569,7 +9188,8 @@ GOMEM_DEF char *gomem_new_string(const char *s, size_t n) {
 }
 
 GOMEM_DEF void gomem_mark(gomem_marker *m, const void *p) {
-    gm_mark_shade(m, (uintptr_t)p, m->alone);
+    if (m->visit) m->visit(m, (uintptr_t)p);
+    else gm_mark_shade(m, (uintptr_t)p, m->alone);
 }
 
 GOMEM_DEF void gomem_i_shade(uintptr_t old, uintptr_t value) {
@@ -9367,7 +9987,7 @@ GOMEM_DEF void gomem_rc_release(void *obj) {
  * >>report   memstats, verify, stats at exit                                       floor 5
  * ==========================================================================================
  * OWNS        nothing: the read side
- * CALLS       base os sync stats sizes pages heap cache world gc alloc
+ * CALLS       base os sync stats sizes pages heap cache world paths gc alloc
  * LOCKS       GC, then WORLD
  * WHY         Counters are summed over the shards as threads go on; a held slot is allocated.
  */
@@ -9500,7 +10120,7 @@ GOMEM_DEF bool gomem_verify(void) {
     // pairs with gm_world_ready; true: there is no heap
     if (gm_load_acq(&rt->world.life) != GM_LIFE_READY) return true;
     if (gm_world_collected(rt)) {
-        gm_world_lock_cycle(rt);
+        gm_world_lock_cycle(rt, false);
         gm_world_stop(rt, me);
         const char *broken = gm_gc_verify_stopped(rt, true, &where);
         gm_world_start(rt);
@@ -9516,6 +10136,59 @@ GOMEM_DEF bool gomem_verify(void) {
     if (broken) gm_gc_report_broken(rt, broken, where);
     return !broken;
 }
+
+#if GOMEM_I_COLLECTOR && GOMEM_I_REPORT
+GM_PRIVATE void gm_report_to(int fd, struct gm_text *t) {
+    size_t n = GM_MIN(t->size, sizeof t->data - 2), done = 0;
+    t->data[n] = '\n';
+    while (done <= n) {
+        ssize_t size = write(fd, t->data + done, n + 1 - done);
+        if (size < 0 && errno == EINTR) continue;
+        if (size <= 0) return;
+        done += (size_t)size;
+    }
+}
+
+// Stops the world and searches; false: its roots cannot be known now.
+GM_NOINLINE GM_PRIVATE bool gm_report_search(struct gm_runtime *rt, struct gm_thread *me,
+                                             uintptr_t hidden, struct gm_path *path) {
+    struct gm_cycle cycle;
+    memset(&cycle, 0, sizeof cycle);
+    gm_world_lock_cycle(rt, false);
+    struct gm_registers saved = me->registers; // of a blocking region
+    bool in_handler = me->in_handler;
+    me->in_handler = false;
+    me->fake_stack = gm_world_fake_stack();
+    gm_os_spill(&me->registers);
+    bool stopped = gm_gc_stop(rt, me, &cycle);
+    if (stopped) {
+        gm_paths_find_stopped(rt, me, ~hidden, path);
+        gm_world_start(rt);
+    }
+    if (me->cache.hot.blocked) me->registers = saved, me->in_handler = in_handler;
+    gm_world_unlock_cycle(rt);
+    return stopped;
+}
+
+GOMEM_DEF bool gomem_why(const void *p, int fd) {
+    struct gm_runtime *rt = &gm_runtime;
+    uintptr_t hidden = ~(uintptr_t)p; // else this frame would be a path
+    __asm__("" : "+r"(hidden));
+    struct gm_thread *me = gm_world_attach(rt);
+    struct gm_path path = {.length = 0};
+    struct gm_text t = {0, {0}};
+    bool collected = me && gm_world_collected(rt);
+    path.busy = collected && gm_load_rlx(&rt->gc.runner) == me; // asked by a cycle's callback
+    if (collected && !path.busy && !gm_report_search(rt, me, hidden, &path)) path.full = true;
+    if (!path.length) {
+        gm_paths_tell_none(rt, &path, ~hidden, &t);
+        gm_report_to(fd, &t);
+        return false;
+    }
+    for (size_t i = 0; gm_paths_line(rt, &path, i, &t); i++) gm_report_to(fd, &t);
+    return true;
+}
+#endif // GOMEM_I_COLLECTOR && GOMEM_I_REPORT
 
 GOMEM_DEF size_t gomem_free_os_memory(void) {
     struct gm_runtime *rt = &gm_runtime;

@@ -58,7 +58,7 @@ TEST(unknown_key) {
     check_lines(&child, NULL, "nonsense=1", 1);
     CHECK(says(&child, "GOMEM_DEBUG") && says(&child, "nonsense"));
     CHECK(says(&child, "gctrace") && says(&child, "collector") && says(&child, "verify"));
-    CHECK(says(&child, "stats") && says(&child, "poison"));
+    CHECK(says(&child, "stats") && says(&child, "poison") && says(&child, "lost"));
     check_lines(&child, NULL, "verify=1,nonsense=1", 1);
     CHECK(says(&child, "nonsense"));
     check_lines(&child, NULL, "GCTRACE=1", 1);
@@ -67,9 +67,9 @@ TEST(unknown_key) {
 }
 
 TEST(bad_values) {
-    static const char *const bad[] = {
-        "gctrace=banana", "gctrace=",   "verify=-1", "collector=quick",
-        "collector=",     "stats=yes1", "=1"};
+    static const char *const bad[] = {"gctrace=banana",  "gctrace=",   "verify=-1",
+                                      "collector=quick", "collector=", "stats=yes1",
+                                      "lost=2",          "=1"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct child child;
         check_lines(&child, NULL, bad[i], 1);
