@@ -5679,6 +5679,7 @@ struct gm_roots {                     // room roots
     struct gm_areas globals;          // writable segments as of the last look. lock: gc
     struct gm_areas modules;          // {id, bytes} of thread-local storage. lock: gc
     uint64_t objects;                 // hash of the loader's list as of then. lock: gc
+    uint64_t changes;                 // of the loader's list, as of then. lock: gc
     bool incomplete;                  // no memory for one of them
     bool running;                     // what is listed is read while threads run. lock: gc
     size_t stack_bytes, global_bytes; // of the last cycle
@@ -6538,9 +6539,32 @@ struct gm_loaded {                    // dl_phdr_info
 extern int gm_libc_iterate(int (*)(struct gm_loaded *, size_t, void *),
                            void *) __asm__("dl_iterate_phdr");
 
+extern struct r_debug _r_debug __attribute__((weak)); // glibc's; musl has another
+
+// A hash of the loader's list of objects; 0: it is being changed. Address and dynamic section are a
+// constant apart: their exclusive or alone would be the same wherever a library lies.
+GM_NO_SANITIZE GM_PRIVATE uint64_t gm_roots_loader_hash(void) {
+    uint64_t hash = 1, by = 0x9e3779b97f4a7c15u;
+    if (!&_r_debug) return hash;
+    if (_r_debug.r_state != RT_CONSISTENT) return 0;
+    for (const struct link_map *m = _r_debug.r_map; m; m = m->l_next) {
+        uint64_t address = (uint64_t)m->l_addr, section = (uint64_t)(uintptr_t)m->l_ld;
+        hash = GM_BUG(84) ? (hash ^ address ^ section) * by
+                          : ((hash ^ address) * by ^ hash >> 32 ^ section) * by;
+    }
+    return hash ? hash : 1;
+}
+
+// How often objects came and went, + 1; 0: this libc does not say.
+GM_PRIVATE uint64_t gm_roots_changes(const struct gm_loaded *object, size_t size) {
+    return size >= offsetof(struct gm_loaded, tls_module) ? object->adds + object->removes + 1 : 0;
+}
+
 GM_PRIVATE int gm_roots_each_object(struct gm_loaded *object, size_t size, void *arg) {
     struct gm_runtime *rt = arg;
     uintptr_t relro = 0, relro_end = 0, own = (uintptr_t)&gm_runtime;
+    if (!rt->roots.objects) rt->roots.objects = gm_roots_loader_hash();
+    rt->roots.changes = gm_roots_changes(object, size);
     for (unsigned i = 0; i < object->headers; i++) {
         const ElfW(Phdr) *h = &object->header[i];
         if (h->p_type == PT_GNU_RELRO)
@@ -6561,32 +6585,21 @@ GM_PRIVATE int gm_roots_each_object(struct gm_loaded *object, size_t size, void 
     return 0;
 }
 
-extern struct r_debug _r_debug __attribute__((weak)); // glibc's; musl has another
-
-// A hash of the loader's list of objects; 0: it is being changed.
-GM_NO_SANITIZE GM_PRIVATE uint64_t gm_roots_loader_hash(void) {
-    uint64_t hash = 1;
-    if (!&_r_debug) return hash;
-    if (_r_debug.r_state != RT_CONSISTENT) return 0;
-    for (const struct link_map *m = _r_debug.r_map; m; m = m->l_next)
-        hash = (hash ^ (uint64_t)m->l_addr ^ (uint64_t)(uintptr_t)m->l_ld) * 0x9e3779b97f4a7c15u;
-    return hash ? hash : 1;
-}
-
 // Called by the loader with its lock held; ends the iteration.
-GM_PRIVATE int gm_roots_hash_locked(struct gm_loaded *object, size_t size, void *hash) {
-    (void)object, (void)size;
-    *(uint64_t *)hash = gm_roots_loader_hash();
+GM_PRIVATE int gm_roots_changes_locked(struct gm_loaded *object, size_t size, void *changes) {
+    *(uint64_t *)changes = gm_roots_changes(object, size);
     return 1;
 }
 
-// Lists segments and modules; before the stop, since libc locks here.
+// Lists segments and modules; before the stop, since libc locks here. The hash is taken with the
+// loader's lock held, in the same iteration: libraries that are closed and opened again come to the
+// same addresses, so an earlier hash may be that of the list in the stop, and the segments not.
 GM_PRIVATE void gm_roots_look(struct gm_runtime *rt) {
     struct gm_roots *r = &rt->roots;
     uint64_t now = 0;
-    (void)gm_libc_iterate(gm_roots_hash_locked, &now);
-    if (now && now == r->objects && !r->incomplete) return;
-    r->objects = now;
+    (void)gm_libc_iterate(gm_roots_changes_locked, &now);
+    if (now && now == r->changes && r->objects && !r->incomplete) return;
+    r->objects = GM_BUG(83) ? gm_roots_loader_hash() : 0;
     r->globals.count = r->modules.count = 0;
     r->incomplete = false;
     (void)gm_libc_iterate(gm_roots_each_object, rt);

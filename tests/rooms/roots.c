@@ -1,4 +1,8 @@
 // Room roots: areas, segments, thread-local storage, stacks.
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <link.h>
+
 #include "room.h"
 
 static struct gm_runtime *const rt = &gm_runtime;
@@ -85,6 +89,54 @@ TEST(writable_data) {
     uint64_t hash = gm_roots_loader_hash();
     CHECK(hash != 0 && hash == gm_roots_loader_hash() && hash == rt->roots.objects);
     end();
+}
+
+// ---- the loader's list, which a test may change between two looks ----
+
+static void (*before_iterating)(void);
+
+int dl_iterate_phdr(int (*fn)(struct dl_phdr_info *, size_t, void *), void *arg) {
+    union {
+        void *object; // as dlsym returns it
+        int (*function)(int (*)(struct dl_phdr_info *, size_t, void *), void *);
+    } next = {.object = dlsym(RTLD_NEXT, "dl_iterate_phdr")};
+    if (before_iterating != NULL) before_iterating();
+    return next.function(fn, arg);
+}
+
+static struct link_map here, there;
+static int iterations;
+
+static void move_library(void) {
+    if (++iterations == 2) _r_debug.r_map = &there;
+}
+
+// Wherever a library lies, the hash is another one; it is that of the list whose segments were
+// listed.
+TEST(hash_of_the_loader_list) {
+    if (!&_r_debug) SKIP("this loader shows no list");
+    REQUIRE(gomem_thread_attach());
+    struct link_map *list = _r_debug.r_map;
+    uintptr_t at = (uintptr_t)list->l_ld & ~(uintptr_t)0xffff;
+    here.l_addr = at;
+    here.l_ld = (void *)(at + 0x3df8);
+    for (uintptr_t i = 1; i < 64; i++) {
+        _r_debug.r_map = &here;
+        uint64_t hash = gm_roots_loader_hash();
+        there.l_addr = at + (i << 16);
+        there.l_ld = (void *)(at + (i << 16) + 0x3df8);
+        _r_debug.r_map = &there;
+        CHECK(hash != gm_roots_loader_hash());
+    }
+    _r_debug.r_map = &here;
+    rt->roots.objects = 0; // look again
+    before_iterating = move_library;
+    gm_roots_look(rt);
+    before_iterating = NULL;
+    CHECK_EQ(iterations, 2);
+    CHECK(rt->roots.objects == gm_roots_loader_hash() && rt->roots.globals.count > 0);
+    _r_debug.r_map = list;
+    rt->roots.objects = 0; // look again
 }
 
 static bool in_tls_block(const struct gm_thread *t, const void *p) {
