@@ -428,8 +428,12 @@ GOMEM_DEF void gomem_mark(gomem_marker *m, const void *p);
 
 GOMEM_DEF void gomem_gc(void);       // a full cycle, done when it returns
 GOMEM_DEF bool gomem_gc_start(void); // asks for a cycle, returns at once; false: held or off
-GOMEM_DEF void gomem_gc_hold(void);  // nested, per process: no cycle starts by itself
+
+// Nested, per process: no cycle starts (gomem_gc returns at once) and no assist is charged, up to
+// the memory limit. A cycle that runs goes on.
+GOMEM_DEF void gomem_gc_hold(void);
 GOMEM_DEF void gomem_gc_unhold(void);
+
 GOMEM_DEF int gomem_set_gc_percent(int percent); // returns the old one; GOMEM_GC_OFF: off
 
 // Bytes of memory in all, manual and metadata included, that collections and giving back keep to,

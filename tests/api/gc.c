@@ -61,6 +61,7 @@ TEST(hold_nests) {
     gomem_gc();
     gomem_gc_hold();
     gomem_gc_hold();
+    CHECK(gomem_verify()); // a cycle that runs ends first
     uint64_t before = stats().num_gc;
     litter(64 * MB);
     gomem_gc_unhold();
@@ -73,6 +74,7 @@ TEST(hold_nests) {
 
 TEST(no_cycle_while_held) {
     gomem_gc_hold();
+    CHECK(gomem_verify()); // one that runs ends first
     uint64_t before = stats().num_gc;
     gomem_gc_start();
     litter(MB);
