@@ -90,7 +90,7 @@ static void replace(struct stress_random *r, uint64_t number, uint32_t *counter)
     }
     pthread_mutex_lock(&lock);
     old = shared[i];
-    if (how < 2 && old != NULL && old->number % 5 == 0) node->next = old;
+    if (how < 2 && old != NULL && old->number % 5 == 0) GOMEM_STORE(&node->next, old);
     bool freed = how == 3 && old != NULL;
     shared[i] = node;
     weak[i] = w;
@@ -127,7 +127,7 @@ static void look(struct stress_random *r) {
 static void count(struct stress_random *r, uint64_t number, uint32_t *counter) {
     struct node *node = fill(gomem_rc_new(sizeof *node, drop), number, counter);
     gomem_rc_retain(node);
-    if (stress_below(r, 4) == 0) node->next = gomem_rc_retain(node);
+    if (stress_below(r, 4) == 0) GOMEM_STORE(&node->next, (struct node *)gomem_rc_retain(node));
     gomem_rc_release(node);
     gomem_rc_release(node);
 }
