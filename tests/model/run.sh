@@ -6,7 +6,7 @@
 #
 # JOBS (default 2) is how many run at once, LIMIT (300) the seconds that one may take. What a check
 # built and said, with the trail of its counterexample, lies under build/model/NUMBER; to read one:
-#     cd build/model/NUMBER && spin -t -p -g $(cat options)
+#     cd build/model/NUMBER && spin -k *.trail -t -p -g $(cat options)
 cd "$(dirname "$0")/../.." || exit 2
 folder=$PWD/tests/model
 out=$PWD/build/model
@@ -52,7 +52,7 @@ check() {
     dir=$out/$1
     mkdir "$dir" && cd "$dir" || exit 2
     echo "$4 $folder/$3.pml" >options
-    begin=$(date +%s) level=-O1
+    begin=$(date +%s) level=-O0
     [ "$2" = holds ] && level=-O2 # a counterexample is found sooner than it is compiled
     # shellcheck disable=SC2086 # options are words
     if spin -a $4 "$folder/$3.pml" >spin.log 2>&1 && # the generated program is not ours to warn of
