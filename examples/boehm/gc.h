@@ -16,6 +16,7 @@
  *                   goes before what it leads to, and of a cycle one object goes per collection.
  *                   Disappearing links are cleared by GC_gcollect before it returns, else just
  *                   before the finalizer; until then what they lead to stays as it is.
+ *                   GC_FREE clears links and forgets the finalizer; GC_REALLOC takes both along.
  *                   GC_remove_roots takes away the range that begins there. GC_set_max_heap_size is
  *                   a soft limit. A free-space divisor of 3 is 100 percent, and so on. A call that
  *                   gets no memory asks the function of GC_set_oom_fn, which by default says NULL.

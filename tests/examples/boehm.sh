@@ -40,6 +40,16 @@ GOMEM_GOGC=10 "$tmp/gomem" 4 40 <"$tmp/text" >"$tmp/small" 2>"$tmp/err"
 grep '):' "$tmp/small" >"$tmp/words"
 same 'GOMEM_GOGC=10: words' "$tmp/expected" "$tmp/words"
 
+# -- each call, with finalizers and links
+if [ -z "$final" ]; then
+    # shellcheck disable=SC2086
+    $CC -std=c11 $flags -DGOMEM_CHECK=1 -o "$tmp/calls" tests/examples/boehm.c >"$tmp/log" 2>&1 &&
+        "$tmp/calls" >"$tmp/calls_out"
+    check 'calls' test $? -eq 0
+    [ -s "$tmp/log" ] && fail 'calls: compiles without a warning' "$tmp/log"
+    grep '^FAIL' "$tmp/calls_out"
+fi
+
 # -- on libgc
 if printf '#include <gc.h>\nint main(void) { GC_INIT(); }\n' >"$tmp/probe.c" &&
     $CC -pthread -o "$tmp/probe" "$tmp/probe.c" -lgc >/dev/null 2>&1; then
@@ -49,6 +59,9 @@ if printf '#include <gc.h>\nint main(void) { GC_INIT(); }\n' >"$tmp/probe.c" &&
     check 'compiles on libgc' test $? -eq 0
     "$tmp/boehm" 4 20 <"$tmp/text" >"$tmp/expected" 2>"$tmp/err"
     same 'prints what it prints on libgc' "$tmp/expected" "$tmp/actual"
+    $CC -std=c11 -O1 -pthread -DON_LIBGC -o "$tmp/calls" tests/examples/boehm.c -lgc >"$tmp/log" 2>&1 &&
+        "$tmp/calls" >"$tmp/calls_out"
+    check 'calls on libgc' test $? -eq 0
 else
     echo 'SKIP boehm: libgc is not installed'
     skipped=$((skipped + 1))
