@@ -51,7 +51,7 @@ export CC CXX CFLAGS LDFLAGS
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all demo test bench examples install uninstall format lint sanitize stress mutants preload \
-        soak coverage clean help programs FORCE
+        model soak coverage clean help programs FORCE
 
 all: build/libgomem-malloc.so examples ## build the malloc override and the examples
 
@@ -99,6 +99,9 @@ mutants: ## plant each known bug and demand that its test fails
 
 preload: build/libgomem-malloc.so ## run real programs on the override and compare their output
 	@tests/preload/run.sh
+
+model: ## check the models of the protocols with spin, and that each planted bug is found
+	@tests/model/run.sh
 
 lint: ## check the walls of the house, formatting, warnings, clang-tidy and cppcheck
 	@python3 tests/lint/lint.py

@@ -5882,6 +5882,7 @@ GM_PRIVATE void gm_world_stop_wait(gomem_i_cache *hot, bool enter) {
         else if (gm_load_seq(&w->attention) != GM_GATE) gm_world_park(w, t);
         return;
     }
+    uint32_t attention;
     do {                               // with the gate: the depth is taken back while waiting
         gm_store_rlx(&hot->depth, 0u); // read at the gate
         gm_signal_fence();
@@ -5889,10 +5890,11 @@ GM_PRIVATE void gm_world_stop_wait(gomem_i_cache *hot, bool enter) {
         else gm_world_park(w, t);
         gm_store_rlx(&hot->depth, 1u); // read at the gate
         gm_signal_fence();
-        // Y2: pairs with the stores of who stops
-        if (gm_load_seq(&w->attention) && hot->blocked)
-            gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
-    } while (gm_load_seq(&w->attention)); // Y2
+        // Y2: pairs with the stores of who stops. One look: a stop that began between two would
+        // wait for this thread, which, running and blocked, would wait for the stop.
+        attention = gm_load_seq(&w->attention);
+        if (attention && hot->blocked) gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
+    } while (attention);
 }
 
 // The stop signal.
