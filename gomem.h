@@ -3688,8 +3688,8 @@ GM_COLD GM_PRIVATE void gm_guard_misuse(const struct gm_guard *g, const struct g
  * INVARIANTS  A1  goal = live + (live + stacks + globals) x percent / 100, at least 4 MiB x percent
  *                 / 100
  *             A2  with a stopping collector the trigger is the goal; with a concurrent one it is as
- *                 far below as was allocated while the last cycles ran, between 0.7 and 0.95 of
- *                 the way from what lives
+ *                 far below as was allocated while the last cycles ran, between 0.25 and 0.95
+ *                 of the way from what lives
  *             A3  with a memory limit the goal is what the limit leaves beside all other memory,
  *                 but the heap may grow for as long as the last cycle worked: a limit below what
  *                 lives makes collection take half of the time, not all of it
@@ -3735,7 +3735,7 @@ GM_PRIVATE size_t gm_pacer_growth(size_t allocated, uint64_t elapsed, uint64_t w
 // Where a cycle begins that is to end at the goal. (A2)
 GM_PRIVATE size_t gm_pacer_trigger(size_t live, size_t goal, size_t runway) {
     if (!runway || goal <= live || goal == SIZE_MAX) return goal;
-    size_t way = goal - live, least = live + way / 10 * 7, most = live + way / 20 * 19;
+    size_t way = goal - live, least = live + way / 4, most = live + way / 20 * 19;
     return GM_MIN(GM_MAX(goal - GM_MIN(runway, way), least), most);
 }
 
@@ -3806,8 +3806,9 @@ struct gm_mark {
     uint64_t deadline; // ns at which the markers halt, 0: never. const in a phase
     uint32_t next_job; // atomic: rlx
     uint32_t halt;     // markers make grey what they hold, and rest. atomic: rlx
-    uint32_t on;       // a cycle marks: what is allocated is black (R1). stw; read in sections
-    uint32_t final;    // and the marks are complete: what is white is dead. stw; read in sections
+    uint32_t on;       // a cycle marks: nothing shrinks (R5). stw; read in sections
+    uint32_t final;    // and the marks are complete: what is white is dead, what is allocated is
+                       // black (R1). stw; read in sections
     struct gm_job *jobs;    // const while marking
     size_t njobs, room;     //
     bool full;              // a job had no room
@@ -4070,6 +4071,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_fields(struct gomem_marker *m,
 GM_NO_SANITIZE GM_PRIVATE void gm_mark_typed(struct gomem_marker *m, const struct gm_span *s,
                                              uintptr_t start, size_t size) {
     const struct gm_type_record *t = gm_types_shape(m->mark->types, s->shape)->type;
+    gm_fence_acq(); // pairs with gm_cache_hold: a procedure may not see what was there before
     if (t->mark) t->mark((const void *)start, size, m);
     else gm_mark_fields(m, t, start, size);
 }
@@ -4193,7 +4195,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_take(struct gomem_marker *m, struct gm_sp
         return;
     }
     struct gm_color *c = gm_span_colors(m->mark->pages, s->page);
-    for (unsigned i = 0; i < gm_span_groups(s); i++) {
+    for (unsigned i = 0; i < s->pages * 8; i++) { // `fresh` may rise meanwhile
         uint64_t grey = gm_load_rlx(&c[i].grey);
         if (grey) grey &= gm_and_rlx(&c[i].grey, ~grey); // exactly one worker gets each bit
         if (grey && !m->alone && gm_mark_halted(m)) {
@@ -4448,15 +4450,16 @@ GM_PRIVATE void gm_mark_work(struct gomem_marker *m) {
  *             needs no barrier in the program: writing to an armed page costs 0.8 us once, arming
  *             or looking through 1 GiB 0.45 ms. A call covers 16 MiB at most, and outside of stops
  *             the collector sleeps between calls: arming 2 GiB in one made another thread's mmap
- *             wait for 22 ms. Pages that are taken for new objects are cleared 64 KiB at a time
- *             (1.2 us for 16 pages), before the program's writes would fault one by one.
+ *             wait for 22 ms. Pages that are taken for new objects are cleared 128 KiB at a time,
+ *             1 MiB between cycles, before the program's writes would fault one by one.
  *             Disarming is left to the next writes: clearing everything would take longer.
  */
 enum {
     GM_WRITES_UNIT = 16 * 1024 * 1024,
-    GM_WRITES_NAP = 20000,     // ns between calls
-    GM_WRITES_LIST = 512,      // ranges a call reports
-    GM_WRITES_OPEN = 64 * 1024 // bytes that are cleared ahead
+    GM_WRITES_NAP = 20000,           // ns between calls
+    GM_WRITES_LIST = 512,            // ranges a call reports
+    GM_WRITES_OPEN = 128 * 1024,     // bytes that are cleared ahead while marking
+    GM_WRITES_OPEN_FAR = 1024 * 1024 // and else
 };
 #define GM_WRITES_LEAST ((size_t)64 << 30) // bytes of heap to register at least
 
@@ -4467,7 +4470,7 @@ struct gm_writes {
     uint32_t failed;      // tracking was lost in this cycle (W3). lock: gc
     uintptr_t registered; // end of what is registered. lock: gc
     uintptr_t armed;      // end of what the cycle armed. atomic: rlx
-    uint64_t *open;       // a bit per 64 KiB: cleared since it was armed. atomic: rlx
+    uint64_t *open;       // a bit per 128 KiB: cleared since it was armed. atomic: rlx
     void *list;           // for GM_WRITES_LIST ranges, private and touched. lock: gc
     bool ready;           // the choice is made. lock: gc
 };
@@ -4713,16 +4716,19 @@ GM_PRIVATE size_t gm_writes_job(struct gm_mark *mark, void *buffer, uintptr_t st
 }
 
 // The pages of a span that is being taken are about to be written: their protection is cleared
-// ahead, with their neighbours'. In a section.
+// ahead, with their neighbours', and more of them while no cycle marks. In a section.
 GM_PRIVATE void gm_writes_clear_ahead(struct gm_writes *w, const struct gm_pages *p, uintptr_t from,
-                                      uintptr_t to) {
+                                      uintptr_t to, bool marking) {
     uintptr_t armed = gm_load_rlx(&w->armed); // advice
-    from -= (from - p->base) % GM_WRITES_OPEN;
-    for (to = GM_MIN(to, armed); from < to; from += GM_WRITES_OPEN) {
-        uint64_t *word = &w->open[(from - p->base) / GM_WRITES_OPEN / 64];
-        uint64_t bit = (uint64_t)1 << (from - p->base) / GM_WRITES_OPEN % 64;
-        if (gm_load_rlx(word) & bit) continue;
-        if (gm_os_track_clear(w->uffd, from, from + GM_WRITES_OPEN)) (void)gm_or_rlx(word, bit);
+    uintptr_t step = marking ? GM_WRITES_OPEN : GM_WRITES_OPEN_FAR;
+    uint64_t bits = marking ? 1 : ((uint64_t)1 << GM_WRITES_OPEN_FAR / GM_WRITES_OPEN) - 1;
+    from -= (from - p->base) % step;
+    for (to = GM_MIN(to, armed); from < to; from += step) {
+        size_t unit = (from - p->base) / GM_WRITES_OPEN;
+        uint64_t *word = &w->open[unit / 64], mine = bits << unit % 64;
+        if ((gm_load_rlx(word) & mine) == mine) continue;
+        uintptr_t end = GM_MIN(from + step, armed);
+        if (gm_os_track_clear(w->uffd, from, end)) (void)gm_or_rlx(word, mine); // advice
     }
 }
 #endif // GOMEM_I_COLLECTOR
@@ -4897,7 +4903,8 @@ GM_PRIVATE bool gm_sweep_live(const struct gm_sweep *w, const struct gm_pages *p
  * CALLS       base os sync stats sizes pages span heap central types guard pacer mark writes sweep
  * LOCKS       CENTRAL, then HEAP
  * ORDER       depot: a magazine's slots and head are written before its class's list is (acqrel)
- * INVARIANTS  R1  a held slot (in [cursor, end) of a run) has alloc 1; while marking also mark
+ * INVARIANTS  R1  a held slot (in [cursor, end) of a run) has alloc 1, and is zero before; from the
+ *                 end of marking to the flip it also has mark, like all that is allocated then
  *             R2  outside the library a thread touches only {cursor, end} of its runs and its
  *                 magazines
  *             R4  a span has one owner at most; only the owner takes runs from it
@@ -5322,25 +5329,39 @@ GM_PRIVATE void gm_cache_charge(struct gm_cache *t, size_t bytes) {
     t->charged = 0;
 }
 
-// A cycle marks: what is handed out is black, and nothing shrinks (R1, R5). Changes in stops only.
+// A cycle marks: nothing shrinks (R5). Changes in stops only.
 GM_ALWAYS bool gm_cache_marking(const struct gm_engine *e) { return gm_load_rlx(&e->mark.on); }
+
+// The marks are complete: what is handed out is black (R1). Changes in stops only.
+GM_ALWAYS bool gm_cache_deciding(const struct gm_engine *e) { return gm_load_rlx(&e->mark.final); }
 
 // Slots of a group that may be taken: never handed out, or, outside of marking, freed by hand.
 GM_INLINE uint64_t gm_cache_free_slots(const struct gm_color *c, bool marking) {
     return ~gm_load_rlx(&c->alloc) | (marking ? 0 : gm_load_rlx(&c->freed));
 }
 
-// Takes the slots `bits` of a group for a run (R1).
-GM_INLINE void gm_cache_hold(struct gm_span *s, struct gm_color *c, uint64_t bits, bool marking) {
-    uint64_t alloc = gm_load_rlx(&c->alloc);
-    if (marking && !GM_BUG(40)) (void)gm_or_rlx(&c->mark, bits); // before alloc; markers or, too
-    s->used += gm_base_popcount(bits & ~alloc);
-    gm_store_rlx(&c->alloc, alloc | bits); // the owner alone writes it (R4)
-    if (GOMEM_I_UNLIKELY(gm_load_rlx(&c->freed) & bits) && !GM_BUG(15))
-        (void)gm_and_rlx(&c->freed, ~bits); // others or
+// Takes the slots of [start, end), which are zero, for a run (R1).
+GM_PRIVATE void gm_cache_hold(const struct gm_engine *e, struct gm_span *s, uintptr_t start,
+                              uintptr_t end) {
+    const struct gm_pages *p = &e->heap.pages;
+    struct gm_color *c = gm_span_colors(p, s->page);
+    uint32_t at = (uint32_t)(start - gm_span_start(p, s)) / 16;
+    uint32_t to = (uint32_t)(end - gm_sizes_table[s->class].size - gm_span_start(p, s)) / 16 + 1;
+    bool black = gm_cache_deciding(e) && !GM_BUG(40);
+    for (unsigned i = at / 64; i * 64 < to; i++, at = i * 64) {
+        uint64_t bits = gm_span_starts(s, i) & ~(uint64_t)0 << at % 64;
+        if (to - i * 64 < 64) bits &= ((uint64_t)1 << (to - i * 64)) - 1;
+        uint64_t alloc = gm_load_rlx(&c[i].alloc);
+        if (black) (void)gm_or_rlx(&c[i].mark, bits); // who decides marks, too
+        s->used += gm_base_popcount(bits & ~alloc);
+        gm_store_rel(&c[i].alloc, alloc | bits); // pairs with gm_mark_typed: the slots are zero
+        if (GOMEM_I_UNLIKELY(gm_load_rlx(&c[i].freed) & bits) && !GM_BUG(15))
+            (void)gm_and_rlx(&c[i].freed, ~bits); // others or
+    }
 }
 
 // Finds the next run of free slots of s, at most about 4 KiB: [*from, result). 0: there is none.
+// The caller takes it.
 GM_PRIVATE uintptr_t gm_cache_find_run(const struct gm_pages *p, struct gm_span *s, uintptr_t *from,
                                        bool marking) {
     struct gm_color *c = gm_span_colors(p, s->page);
@@ -5359,10 +5380,7 @@ GM_PRIVATE uintptr_t gm_cache_find_run(const struct gm_pages *p, struct gm_span 
         uint64_t taken = starts & ~free;
         if (taken) free &= (taken & -taken) - 1;
         if (limit - i * 64 < 64) free &= ((uint64_t)1 << (limit - i * 64)) - 1;
-        if (free) {
-            gm_cache_hold(s, &c[i], free, marking);
-            last = i * 64 + 63 - (uint32_t)__builtin_clzll(free);
-        }
+        if (free) last = i * 64 + 63 - (uint32_t)__builtin_clzll(free);
         if (taken || limit <= i * 64 + 64) break;
     }
     if (last == UINT32_MAX) {
@@ -5385,6 +5403,7 @@ GM_PRIVATE bool gm_cache_take_run(struct gm_cache *t, gomem_i_run *run, struct g
     gm_base_tsan_renew(start, end - start);
     if (used > from && !GM_BUG(4)) memset((void *)start, 0, (size_t)(used - from) * size);
     if (from + n > s->fresh && !GM_BUG(16)) s->fresh = from + n;
+    gm_cache_hold(t->engine, s, start, end);
     gm_stats_own(&t->stats.mallocs[s->class], n);
     gm_cache_charge(t, end - start);
     run->end = end;
@@ -5441,7 +5460,8 @@ GM_PRIVATE struct gm_span *gm_cache_next_span(struct gm_cache *t, struct gm_cent
     gm_store_rlx(&s->owner, t->number); // R4: we popped it, or made it
     if (GM_IN(GM_SET_SCANNED, s->kind)) {
         uintptr_t start = gm_span_start(p, s);
-        gm_writes_clear_ahead(&e->writes, p, start, start + (uintptr_t)s->pages * GM_PAGE);
+        gm_writes_clear_ahead(&e->writes, p, start, start + (uintptr_t)s->pages * GM_PAGE,
+                              gm_cache_marking(e));
     }
     return s;
 }
@@ -5466,8 +5486,8 @@ GM_PRIVATE bool gm_cache_refill_run(struct gm_cache *t, gomem_i_run *run, struct
     }
 }
 
-// Gives up a run: its held slots were never handed out. While marking they stay as they are: black
-// garbage for the next cycle (R5).
+// Gives up a run: its held slots were never handed out. While marking they stay as they are:
+// garbage (R5).
 GM_PRIVATE void gm_cache_release_run(struct gm_cache *t, gomem_i_run *run, struct gm_span **owned,
                                      struct gm_central *c) {
     struct gm_pages *p = &t->engine->heap.pages;
@@ -7610,7 +7630,8 @@ GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) 
  *             writes sweep cache world roots fate paths
  * LOCKS       GC, then WORLD (a stop); inside a stop HEAP and CENTRAL are free
  * INVARIANTS  E1  a cycle begins when all spans are swept and all mark and grey bits are 0
- *             E2  held slots are black while marking (R1), so sweeping keeps them
+ *             E2  held slots become black when marking ends (R1), so sweeping keeps them; whatever
+ *                 else is new is white: it lives if it is reached
  *             E3  nothing irreversible happens before the roots are listed: until then a stop can
  *                 be given up
  * WHY         Whoever finds the heap over its trigger runs the cycle; nobody waits for it but who
@@ -7698,16 +7719,27 @@ GM_PRIVATE void gm_gc_start_workers(struct gm_runtime *rt) {
 
 // ---- marking ----
 
-// E2: blackens the held slots of a run, or clears them again.
+// E1: an owned span is in no list to sweep from.
+GM_PRIVATE void gm_gc_sweep_run(struct gm_engine *e, struct gm_span *s, gomem_i_run *run) {
+    (void)run;
+    gm_sweep_owned(&e->sweep, &e->heap.pages, &e->guard, &e->stats.shared, s);
+}
+
+// E2: blackens the held slots of a run.
 GM_PRIVATE void gm_gc_hold_run(struct gm_engine *e, struct gm_span *s, gomem_i_run *run) {
-    uintptr_t cursor = gm_load_rlx(&run->cursor);                              // its thread stands
-    gm_sweep_owned(&e->sweep, &e->heap.pages, &e->guard, &e->stats.shared, s); // E1
+    uintptr_t cursor = gm_load_rlx(&run->cursor); // its thread stands
     if (!cursor || GM_BUG(7)) return;
     for (; cursor < run->end; cursor += gm_sizes_table[s->class].size) {
         struct gm_color *c = gm_span_color(&e->heap.pages, cursor);
         uint64_t bit = gm_span_bit(&e->heap.pages, cursor); // gomem_base may look at any time
         gm_store_rlx(&c->mark, gm_load_rlx(&c->mark) | bit);
     }
+}
+
+GM_PRIVATE void gm_gc_each_run_stopped(struct gm_runtime *rt,
+                                       void (*fn)(struct gm_engine *e, struct gm_span *s,
+                                                  gomem_i_run *run)) {
+    for (struct gm_thread *t = rt->world.all; t; t = t->next) gm_cache_each_run(&t->cache, fn);
 }
 
 GM_PRIVATE void gm_gc_queue_list(struct gm_runtime *rt, const struct gm_central *central,
@@ -7754,11 +7786,10 @@ GM_PRIVATE void gm_gc_queue_roots(struct gm_runtime *rt) {
     }
 }
 
-// What new objects are, and where marking begins: held slots are black, roots are grey.
+// Where marking begins: all is swept, uncollectable objects are grey.
 GM_PRIVATE void gm_gc_color_stopped(struct gm_runtime *rt) {
     struct gm_mark *mark = &rt->engine.mark;
-    for (struct gm_thread *t = rt->world.all; t; t = t->next)
-        gm_cache_each_run(&t->cache, gm_gc_hold_run);
+    gm_gc_each_run_stopped(rt, gm_gc_sweep_run);
     gm_store_rlx(&mark->queue, (uint64_t)0); // a worker of the last cycle may still look
     gm_store_rlx(&mark->bytes, (uint64_t)0); // no marker counts
     gm_store_rlx(&mark->next_job, 0u);
@@ -7796,6 +7827,7 @@ GM_PRIVATE size_t gm_gc_mark_stopped(struct gm_runtime *rt, bool alone) {
         gm_mark_begin(&gc->marker[0], mark, true);
         gm_mark_work(&gc->marker[0]);
     }
+    gm_gc_each_run_stopped(rt, gm_gc_hold_run);
     return (size_t)gm_load_rlx(&mark->bytes);
 }
 
@@ -8320,7 +8352,7 @@ enum {
     GM_BUDGET_MOST = 4000000
 };
 
-// From here on new objects are black, and marking may begin. (C1: pages are armed before.)
+// From here on nothing shrinks, and marking may begin. (C1: pages are armed before.)
 GM_PRIVATE bool gm_gc_start_stop(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c) {
     bool barrier = c->collector == GOMEM_GC_BARRIER;
     rt->roots.running = !barrier;
@@ -8380,6 +8412,7 @@ GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct
     do done = gm_gc_mark_with(rt, rt->gc.thread_count + 1, deadline, false);
     while (!done && !patient);
     c->pages = (size_t)gm_load_rlx(&e->mark.pages_written);
+    if (done) gm_gc_each_run_stopped(rt, gm_gc_hold_run);
     if (done) return true;
     gm_store_rlx(&e->mark.next_job, (uint32_t)e->mark.njobs); // listed again by the next try
     gm_gc_resume(rt, c);
@@ -8416,10 +8449,13 @@ GM_PRIVATE void gm_gc_give_up(struct gm_runtime *rt, struct gm_thread *me, struc
 GM_PRIVATE void gm_gc_final(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c) {
     gm_store_rlx(&rt->engine.mark.final, 1u); // in a stop
     gm_store_rlx(&gomem_i_barrier, 0u);
+    size_t live = gm_load_rlx(&rt->engine.live);
     gm_gc_resume(rt, c);
     c->after += gm_fate_decide(rt, false);
     c->stop = gm_os_now();
     gm_world_stop(rt, me);
+    size_t now = gm_load_rlx(&rt->engine.live);
+    c->after += now > live ? now - live : 0; // black
     c->stopped = gm_os_now();
 }
 
@@ -8442,7 +8478,7 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
     size_t now = gm_load_rlx(&e->live), more = now > c->start ? now - c->start : 0;
     c->between = c->stop - start;
     c->last = gm_os_now() - c->stop;
-    c->after = (size_t)gm_load_rlx(&e->mark.bytes) + more;
+    c->after = (size_t)gm_load_rlx(&e->mark.bytes);
     gm_pacer_learn(&e->pacer, more);
     if (GOMEM_I_CHECK >= 3) c->matches = gm_gc_oracle_stopped(rt);
     if (gm_load_rlx(&e->special.used)) gm_gc_final(rt, me, c);
@@ -9070,7 +9106,7 @@ GM_PRIVATE void *gm_alloc_large(struct gm_cache *t, struct gm_central *c, size_t
     s->used = s->fresh = 1;
     s->bucket = 1;                                                    // listed
     struct gm_color *color = gm_span_colors(&e->heap.pages, s->page); // not published yet
-    bool black = gm_cache_marking(e) && GM_IN(GM_SET_COLLECTED, c->kind) && !GM_BUG(42);
+    bool black = gm_cache_deciding(e) && GM_IN(GM_SET_COLLECTED, c->kind) && !GM_BUG(42);
     gm_store_rlx(&color->mark, (uint64_t)black); // R1
     gm_store_rlx(&color->alloc, (uint64_t)1);
     gm_store_rel(&s->generation, gm_load_rlx(&e->sweep.generation)); // pairs with gm_sweep_swept

@@ -260,6 +260,7 @@ TEST(find_run) {
             from = gm_span_index(pages(), s, start);
             end = from + (uint32_t)((stop - start) / size);
             CHECK_EQ(gm_span_slot(pages(), s, from), start);
+            gm_cache_hold(&engine, s, start, stop);
             while (at < s->count && taken[at] && !freed[at]) at++;
             CHECK_EQ(from, at); // the next free one
             while (at < s->count && at - from < limit && (!taken[at] || freed[at])) at++;

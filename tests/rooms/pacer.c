@@ -59,10 +59,10 @@ TEST(triggers) { // A2
     static const struct {
         size_t live, goal, runway, trigger;
     } cases[] = {
-        {MB(100), MB(200), 0, MB(200)},       // a stopping collector
-        {MB(100), MB(200), MB(20), MB(180)},  // as much is allocated while a cycle runs
-        {MB(100), MB(200), MB(50), MB(170)},  // not before 0.7 of the way
-        {MB(100), MB(200), MB(500), MB(170)}, //
+        {MB(100), MB(200), 0, MB(200)},      // a stopping collector
+        {MB(100), MB(200), MB(20), MB(180)}, // as much is allocated while a cycle runs
+        {MB(100), MB(200), MB(50), MB(150)},
+        {MB(100), MB(200), MB(500), MB(125)}, // not before a quarter of the way
         {MB(100), MB(200), 1, MB(195)},       // not after 0.95
         {MB(200), MB(200), MB(5), MB(200)},   // no way
         {MB(300), MB(200), MB(5), MB(200)},   //

@@ -141,10 +141,10 @@ TEST(cleared_pages_count_as_written) {
     struct gm_span *s = black_span(GM_SCAN, gm_sizes_class(64, 16), 0);
     uintptr_t start = gm_span_start(&engine.heap.pages, s);
     REQUIRE(gm_writes_arm(writes, &engine.heap.pages));
-    gm_writes_clear_ahead(writes, &engine.heap.pages, start, start + 1);
+    gm_writes_clear_ahead(writes, &engine.heap.pages, start, start + 1, true);
     CHECK_EQ(gm_writes_collect(writes, &engine.mark), GM_WRITES_OPEN / engine.heap.pages.os_page);
     CHECK_EQ(grey_slots(s), s->count);
-    gm_writes_clear_ahead(writes, &engine.heap.pages, start, start + 1); // closed by collect
+    gm_writes_clear_ahead(writes, &engine.heap.pages, start, start + 1, true); // closed by collect
     CHECK(collect_stopped() != 0);
     CHECK_EQ(queued_spans(), 1);
 }
