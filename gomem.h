@@ -4639,8 +4639,8 @@ GM_PRIVATE bool gm_writes_next(const struct gm_pages *p, uintptr_t *at, uintptr_
 }
 
 // Arms all of the heap that scanned kinds lie in: from here on a page that is written is known, or
-// counts as written. Outside of stops and sections. False: not now.
-GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages *p) {
+// counts as written. Outside of stops and sections. False: not now, or *halt became true.
+GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages *p, const uint32_t *halt) {
     if (w->collector == GOMEM_GC_BARRIER) return true;
     if (w->failed) gm_writes_close(w); // and set up anew
     w->failed = 0;
@@ -4652,6 +4652,7 @@ GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages *p) {
     for (uintptr_t at = p->base, to; gm_writes_next(p, &at, &to) && at < end; at = to) {
         uintptr_t from = at;
         if (at != p->base) gm_os_wait(&gm_sync_quiet, 0, GM_WRITES_NAP);
+        if (gm_load_rlx(halt)) return false; // advice
         gm_writes_close_bits(w, p, at, to);
         if (gm_os_track_scan(w->pagemap, &from, to, true, NULL, 0) < 0) {
             gm_writes_close(w);
@@ -7827,7 +7828,8 @@ GM_PRIVATE bool gm_gc_mark_with(struct gm_runtime *rt, unsigned n, uint64_t dead
                                 bool may_halt) {
     struct gm_gc *gc = &rt->gc;
     struct gm_mark *mark = &rt->engine.mark;
-    if (GM_BUG(50) && may_halt) (void)gm_writes_arm(&rt->engine.writes, &rt->engine.heap.pages);
+    if (GM_BUG(50) && may_halt)
+        (void)gm_writes_arm(&rt->engine.writes, mark->pages, &gm_sync_quiet);
     do {
         gm_mark_open(mark, &gc->marker[0], deadline);
         if (may_halt && gm_load_rlx(&gc->abandon))
@@ -8490,8 +8492,11 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
     struct gm_engine *e = &rt->engine;
     bool known = true;
     c->collector = e->writes.collector;
-    if (gm_load_rlx(&e->heap.mixed) || !gm_writes_arm(&e->writes, &e->heap.pages)) // W2
-        return gm_gc_run_stopped(rt, me, c);
+    gm_store_rlx(&e->mark.halt, 0u);             // a fork may set it from here on
+    bool armed = !gm_load_rlx(&e->heap.mixed) && // W2
+                 gm_writes_arm(&e->writes, &e->heap.pages, &e->mark.halt);
+    if (gm_gc_abandoned(rt)) return false;
+    if (!armed) return gm_gc_run_stopped(rt, me, c);
     if (!gm_gc_start_stop(rt, me, c)) return false;
     uint64_t start = c->resumed;
     bool done = gm_gc_mark_with(rt, c->workers, 0, true) && gm_gc_rounds(rt, c, GM_ROUNDS);
@@ -8611,6 +8616,7 @@ GM_PRIVATE void gm_gc_start_background(struct gm_runtime *rt) {
 GM_NOINLINE GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_thread *me, int reason) {
     struct gm_gc *gc = &rt->gc;
     if (gm_load_rlx(&gc->runner) == me) return; // only this thread stores itself there
+    for (unsigned i = 0; gm_load_rlx(&gc->abandon) && i < 1000; i++) (void)sched_yield(); // forks
     if (reason == GM_REASON_TRIGGER || reason == GM_REASON_CLOCK) {
         if (!gm_sync_try(&gc->lock)) return;
     } else {
@@ -8637,7 +8643,6 @@ GM_NOINLINE GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_threa
     (void)gm_add_acqrel(&gc->ended, 1u); // pairs with gm_gc_wait
     gm_os_wake(&gc->ended, INT_MAX);
     if (again) {
-        (void)sched_yield(); // for who wanted the cycle to give up
         gm_gc_collect(rt, me, reason);
         return;
     }

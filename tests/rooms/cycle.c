@@ -70,7 +70,7 @@ static bool start(void) {
     cycle.collector = engine->writes.collector;
     clear_stack();
     spill();
-    return CHECK(gm_writes_arm(&engine->writes, &engine->heap.pages)) &&
+    return CHECK(gm_writes_arm(&engine->writes, &engine->heap.pages, &gm_sync_quiet)) &&
            CHECK(gm_gc_start_stop(rt, me, &cycle));
 }
 
