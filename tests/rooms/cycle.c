@@ -75,7 +75,7 @@ static bool start(void) {
 }
 
 static void mark(void) { CHECK(gm_gc_mark_with(rt, 1, 0, true)); }
-static void rounds(void) { CHECK(gm_gc_rounds(rt, &cycle, GM_ROUNDS)); }
+static void rounds(void) { CHECK(gm_gc_rounds(rt, &cycle, GM_ROUNDS, 1)); }
 
 static void finish(void) {
     bool known = true;
@@ -418,7 +418,7 @@ TEST(given_up) { // for a fork: all marks are cleared, nothing is freed, the nex
     dance(0);
     mark();
     rt->gc.abandon++;
-    CHECK(!gm_gc_rounds(rt, &cycle, 1));
+    CHECK(!gm_gc_rounds(rt, &cycle, 1, 1));
     CHECK(!gm_gc_mark_with(rt, 1, 0, true));
     gm_gc_give_up(rt, me, &cycle);
     rt->gc.abandon--;
