@@ -2220,7 +2220,7 @@ GM_PRIVATE int gm_pages_runs(struct gm_chunk *c, unsigned want) {
         }
     }
     c->first = (uint16_t)first;
-    c->most = (uint16_t)most;
+    gm_store_rlx(&c->most, (uint16_t)most); // writes guesses which chunks are free
     c->last = (uint16_t)run;
     return found;
 }
@@ -2320,7 +2320,8 @@ GM_PRIVATE bool gm_pages_map_locked(struct gm_pages *p, struct gm_zone *zone, si
         return false;
     for (size_t i = 0; i < k; i++) {
         struct gm_chunk *c = &zone->chunk[zone->mapped + i];
-        c->first = c->most = c->last = GM_CHUNK_PAGES;
+        c->first = c->last = GM_CHUNK_PAGES;
+        gm_store_rlx(&c->most, (uint16_t)GM_CHUNK_PAGES); // as above
     }
     if (!from && !zone->down) { // P6
         zone->chunk[0].used[0] = 1;
