@@ -2774,8 +2774,8 @@ GM_PRIVATE bool gm_heap_resize(struct gm_heap *h, struct gm_span *s, size_t size
     gm_sync_unlock(&h->lock);
     if (!done) return false;
     if (s->kind == GM_MANUAL) (void)gm_add_rlx(&h->manual, n - old); // a statistic
-    s->pages = (uint32_t)n;
-    s->size = size;
+    gm_store_rlx(&s->pages, (uint32_t)n); // a marker may look: what is new is on written pages
+    gm_store_rlx(&s->size, size);
     if (s->kind != GM_MANUAL) { // bits of the pieces that are new, or gone (N4)
         size_t from = gm_span_piece_groups(GM_MIN(old, n)),
                to = gm_span_piece_groups(GM_MAX(old, n));
@@ -3924,19 +3924,22 @@ GM_ALWAYS bool gm_mark_set(uint64_t *word, uint64_t bit, bool alone) {
 // All pieces of a large object become grey. Nobody else knows that it is marked.
 GM_PRIVATE void gm_mark_grey_pieces(const struct gm_pages *p, const struct gm_span *s) {
     struct gm_color *c = gm_span_colors(p, s->page);
-    size_t pieces = (s->size + (GM_BUG(18) ? 0 : GM_PIECE - 1)) / GM_PIECE;
+    size_t pieces = (gm_load_rlx(&s->size) + (GM_BUG(18) ? 0 : GM_PIECE - 1)) / GM_PIECE;
     if (s->kind == GM_TYPED) pieces = 1; // an element may cross pieces: in one
     for (size_t i = 0; i < pieces; i += 64)
         gm_store_rlx(&c[i / 64].grey, gm_base_ones(0, (unsigned)GM_MIN(pieces - i, (size_t)64)));
 }
 
-GM_COLD GM_PRIVATE void gm_mark_large(struct gomem_marker *m, size_t page, uint32_t desc) {
+// The span may be new: its record is whole when the descriptor is seen.
+GM_COLD GM_PRIVATE void gm_mark_large(struct gomem_marker *m, size_t page) {
+    // pairs with gm_pages_describe: the record of a new span is whole
+    uint32_t desc = gm_load_acq(&m->mark->pages->desc[page]);
     struct gm_span *s = gm_span_at(m->mark->pages, gm_pages_first(m->mark->pages, page, desc));
     struct gm_color *c = gm_span_colors(m->mark->pages, s->page);
     if (!(gm_load_rlx(&c->alloc) & ~gm_load_rlx(&c->freed) & 1) || gm_load_rlx(&c->mark) & 1 ||
         !gm_mark_set(&c->mark, 1, m->alone))
         return;
-    m->view.bytes += s->size;
+    m->view.bytes += gm_load_rlx(&s->size);
     if (s->kind == GM_NOSCAN) return;
     gm_mark_grey_pieces(m->mark->pages, s);
     gm_mark_enqueue(m->mark, s); // M2
@@ -4015,7 +4018,7 @@ GM_ALWAYS uintptr_t gm_mark_reach(struct gomem_marker *m, struct gm_view *v, uin
                          !(gm_load_rlx(&c->alloc) >> (n & 63) & 1))) {
         if (!GM_IN(GM_SET_COLLECTED, desc & 7)) return 0;
         if (!(desc >> 4 & 255)) {
-            gm_mark_large(m, offset >> GM_PAGE_SHIFT, desc);
+            gm_mark_large(m, offset >> GM_PAGE_SHIFT);
             return 0;
         }
         offset = gm_mark_start(offset, desc);
@@ -4160,13 +4163,13 @@ GM_PRIVATE void gm_mark_drain(struct gomem_marker *m) {
 GM_NO_SANITIZE GM_PRIVATE void gm_mark_take_large(struct gomem_marker *m, struct gm_span *s) {
     uintptr_t start = gm_span_start(m->mark->pages, s);
     struct gm_color *c = gm_span_colors(m->mark->pages, s->page);
-    size_t pieces = (s->size + GM_PIECE - 1) / GM_PIECE, claimed[4], n = 0;
+    size_t pieces = (gm_load_rlx(&s->size) + GM_PIECE - 1) / GM_PIECE, claimed[4], n = 0;
     for (size_t i = 0; i < pieces && n < 4; i += 64)
         for (uint64_t grey = gm_load_rlx(&c[i / 64].grey); grey && n < 4; grey &= grey - 1)
             if (gm_and_rlx(&c[i / 64].grey, ~(grey & -grey)) & grey & -grey) // one worker gets it
                 claimed[n++] = i + gm_base_ctz(grey);
     if (s->kind == GM_TYPED) {
-        if (n) gm_mark_typed(m, s, start, s->size);
+        if (n) gm_mark_typed(m, s, start, gm_load_rlx(&s->size));
         return;
     }
     if (n == 4) gm_mark_enqueue(m->mark, s);
@@ -4177,7 +4180,8 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_take_large(struct gomem_marker *m, struct
             gm_mark_enqueue(m->mark, s); // M2
             continue;
         }
-        gm_mark_words(m, start + at, GM_MIN(s->size - at, (size_t)GM_PIECE), m->alone);
+        gm_mark_words(m, start + at, GM_MIN(gm_load_rlx(&s->size) - at, (size_t)GM_PIECE),
+                      m->alone);
         gm_mark_drain(m);
     }
 }
@@ -4188,7 +4192,8 @@ GM_PRIVATE void gm_mark_shade_grey(struct gm_mark *mark, uintptr_t word) {
     const struct gm_pages *p = mark->pages;
     size_t offset = (word & mark->mask) - p->base;
     if (offset >= p->size) return;
-    uint32_t desc = gm_pages_desc(p, offset >> GM_PAGE_SHIFT);
+    // pairs with gm_pages_describe: the record of a new span is whole
+    uint32_t desc = gm_load_acq(&p->desc[offset >> GM_PAGE_SHIFT]);
     if (!GM_IN(GM_SET_COLLECTED, desc & 7)) return;
     struct gm_span *s = gm_span_at(p, gm_pages_first(p, offset >> GM_PAGE_SHIFT, desc));
     uintptr_t object = s->class ? p->base + gm_mark_start(offset, desc) : gm_span_start(p, s);
@@ -4238,7 +4243,9 @@ GM_PRIVATE bool gm_mark_regrey_small(const struct gm_pages *p, const struct gm_s
     bool any = false, root = s->kind == GM_ROOT;
     struct gm_color *c = gm_span_colors(p, s->page);
     uint32_t at = (uint32_t)((GM_BUG(54) ? from : gm_span_slot(p, s, first)) - start) / 16;
-    uint32_t end = (uint32_t)(GM_MIN(to, start + (uintptr_t)s->pages * GM_PAGE) - start + 15) / 16;
+    uint32_t end = (uint32_t)(GM_MIN(to, start + (uintptr_t)gm_load_rlx(&s->pages) * GM_PAGE) -
+                              start + 15) /
+                   16;
     for (unsigned i = at / 64; i * 64 < end; i++, at = i * 64) {
         uint64_t reach = ~(uint64_t)0 << at % 64;
         if (end - i * 64 < 64) reach &= ((uint64_t)1 << (end - i * 64)) - 1;
@@ -4255,9 +4262,9 @@ GM_PRIVATE bool gm_mark_regrey_large(const struct gm_pages *p, const struct gm_s
     struct gm_color *c = gm_span_colors(p, s->page);
     if (!(gm_load_rlx(s->kind == GM_ROOT ? &c->alloc : &c->mark) & 1)) return false;
     uintptr_t start = gm_span_start(p, s);
-    if (from >= start + s->size) return false;
+    if (from >= start + gm_load_rlx(&s->size)) return false;
     size_t first = (from - start) / GM_PIECE;
-    size_t last = (GM_MIN(to, start + s->size) - 1 - start) / GM_PIECE;
+    size_t last = (GM_MIN(to, start + gm_load_rlx(&s->size)) - 1 - start) / GM_PIECE;
     if (s->kind == GM_TYPED) first = last = 0; // all of it
     for (size_t i = first; i + GM_BUG(55) <= last; i++)
         (void)gm_or_rlx(&c[i / 64].grey, (uint64_t)1 << i % 64); // a barrier may or, too
@@ -4270,11 +4277,11 @@ GM_PRIVATE void gm_mark_regrey(struct gm_mark *mark, uintptr_t from, uintptr_t t
     struct gm_pages *p = mark->pages;
     while (from < to) {
         size_t page = (from - p->base) >> GM_PAGE_SHIFT;
-        uint32_t desc = gm_pages_desc(p, page);
+        uint32_t desc = gm_load_acq(&p->desc[page]); // pairs with gm_pages_describe, as above
         uintptr_t next = gm_pages_address(p, page + 1);
         if (GM_IN(GM_SET_SCANNED, desc & 7)) {
             struct gm_span *s = gm_span_at(p, gm_pages_first(p, page, desc));
-            uintptr_t end = gm_span_start(p, s) + (uintptr_t)s->pages * GM_PAGE;
+            uintptr_t end = gm_span_start(p, s) + (uintptr_t)gm_load_rlx(&s->pages) * GM_PAGE;
             if (next < end) next = GM_MIN(end, GM_MAX(to, next));
             bool any = s->class ? gm_mark_regrey_small(p, s, from, GM_MIN(next, to))
                                 : gm_mark_regrey_large(p, s, from, GM_MIN(next, to));

@@ -49,8 +49,8 @@ add() {
 # the stack keeps some.
 address='api/alloc api/aligned api/each api/macros api/manual api/realloc api/store api/strings
     api/typed api/uncollectable api/verify stress/collectall stress/handover stress/model
-    stress/special'
-thread='stress/handover stress/model stress/special stress/splice'
+    stress/dance stress/special'
+thread='stress/dance stress/handover stress/model stress/special stress/splice'
 plain='api/alloc api/macros api/manual api/realloc api/store api/strings'
 
 # list FOLDER KIND: the programs of a build folder.
