@@ -3799,7 +3799,7 @@ GM_PRIVATE void gm_pacer_set(struct gm_pacer *p, size_t live, size_t roots) {
  *             A lookup touches the descriptor and one line of colors, and no product or quotient is
  *             waited for; the span's record is read for typed objects only.
  */
-enum { GM_MARK_STACK = 8192, GM_READ = 64 * 1024 };
+enum { GM_MARK_STACK = 8192, GM_READ = 64 * 1024, GM_MARK_STEPS = 64 };
 enum {
     GM_JOB_BOTH = 1,    // look words up as w and w - 1
     GM_JOB_FOREIGN = 2, // may not be readable
@@ -4100,7 +4100,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_typed(struct gomem_marker *m, const struc
 // load would wait for the object's size, which took 12 ns an object in place of 6.
 GM_NO_SANITIZE GM_ALWAYS void gm_mark_follow(struct gomem_marker *m, struct gm_view *v,
                                              uintptr_t object, bool alone) {
-    uint32_t desc = gm_load_rlx(&v->desc[(object - v->base) >> GM_PAGE_SHIFT]);
+    uint32_t desc = gm_load_rlx(&v->desc[(object - v->base) >> GM_PAGE_SHIFT]), steps = 0;
     while (object) {
         size_t size = gomem_i_class_size[desc >> 4 & 255];
         uintptr_t next = 0;
@@ -4128,6 +4128,10 @@ GM_NO_SANITIZE GM_ALWAYS void gm_mark_follow(struct gomem_marker *m, struct gm_v
             desc = found;
         }
         object = next;
+        if (!alone && object && ++steps == GM_MARK_STEPS) { // time to look at the clock
+            gm_mark_push(m, v, object);
+            return;
+        }
     }
 }
 
@@ -4225,6 +4229,11 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_take(struct gomem_marker *m, struct gm_sp
             return;
         }
         for (; grey; grey &= grey - 1) {
+            if (!m->alone && !m->steady && gm_load_rlx(&m->mark->halt)) { // advice
+                (void)gm_or_rlx(&c[i].grey, grey);
+                gm_mark_enqueue(m->mark, s); // M2
+                return;
+            }
             gm_mark_push(m, &m->view, gm_span_object(m->mark->pages, s, i, gm_base_ctz(grey)));
             gm_mark_drain(m);
         }
@@ -5773,7 +5782,7 @@ struct gm_gc {                                           // room gc
     uint32_t abandon;         // forks that wait for the cycle to give up. atomic: rlx
     uint32_t ended;           // futex: cycles that have ended. atomic: acq/rel
     uint32_t assisting;       // a bit per marker from GM_WORKERS on: in use. atomic: acqrel
-    bool unclean;             // a cycle was abandoned: marks are left. lock: gc
+    uint32_t given_up;        // concurrent cycles since one has ended. lock: gc
     uint32_t holds;           // gomem_gc_hold. atomic: rlx
     uint32_t asked;           // gomem_gc_start. atomic: acq/rel
     bool background;          // its thread runs. lock: gc; read rlx
@@ -6285,7 +6294,8 @@ GM_PRIVATE void gm_world_unlock_cycle(struct gm_runtime *rt) { gm_sync_unlock(&r
 GM_PRIVATE void gm_world_forget_workers(struct gm_runtime *rt) {
     rt->gc.background = false;
     rt->gc.thread_count = 0;
-    rt->gc.abandon = 0;                                   // other threads of the parent that forked
+    rt->gc.abandon = 0; // other threads of the parent that forked
+    rt->gc.assisting = 0;
     gm_store_rlx(&rt->engine.writes.armed, (uintptr_t)0); // its descriptors are the parent's (W5)
     if (!GM_BUG(72)) rt->fate.thread = 0;
     rt->world.starts = NULL;
@@ -6915,6 +6925,7 @@ GM_PRIVATE void gm_fate_drain(struct gomem_marker *m) {
         s = gm_mark_pop(m->mark);
         if (s) gm_mark_take(m, s);
     } while (s);
+    gm_mark_settle_view(&m->view); // what typed objects led to
 }
 
 // Marks what an object leads to, not the object.
@@ -8400,6 +8411,7 @@ enum {
     GM_ROUNDS = 8,
     GM_ROUND_PAGES = 64,
     GM_TRIES = 5,
+    GM_GIVE_UPS = 3,
     GM_BUDGET_NS = 500000,
     GM_BUDGET_MOST = 4000000
 };
@@ -8446,6 +8458,14 @@ GM_PRIVATE bool gm_gc_rounds(struct gm_runtime *rt, struct gm_cycle *c, unsigned
     return true;
 }
 
+// Scanned kinds came to lie in the other zone, where nobody tracks writes.
+GM_PRIVATE void gm_gc_regrey_plain_zone(struct gm_runtime *rt) {
+    const struct gm_pages *p = &rt->engine.heap.pages;
+    uintptr_t end = p->base + p->size;
+    gm_mark_regrey(&rt->engine.mark, end - (uintptr_t)gm_load_rlx(&p->zone[1].mapped) * GM_CHUNK,
+                   end);
+}
+
 // The finish stop: what was written last, all roots, and what they lead to. False: over its budget;
 // the world runs again and nothing is lost, since nothing was armed again (W4).
 GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c,
@@ -8461,6 +8481,7 @@ GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct
     budget += gm_writes_cost(&e->writes, &e->heap.pages, GM_MAX(n, 1u));
     c->tries++;
     gm_store_rlx(&e->mark.next_job, 0u);
+    if (gm_load_rlx(&e->heap.mixed)) gm_gc_regrey_plain_zone(rt); // W2: since this cycle began
     gm_writes_list_stopped(&e->writes, &e->mark);
     uint64_t deadline = patient ? c->stop + budget : 0;
     bool done = false;
@@ -8562,8 +8583,10 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_run(struct gm_runtime *rt, struct gm_thread *m
     gm_gc_event(rt, GOMEM_EVENT_BEGIN, c.begin);
     if (!GM_BUG(25)) gm_gc_each_central(rt, gm_gc_sweep_central); // E1
     c.before = gm_load_rlx(&e->live);
-    bool stopped = e->writes.collector == GOMEM_GC_STW || reason == GM_REASON_EMERGENCY;
+    bool stopped = e->writes.collector == GOMEM_GC_STW || reason == GM_REASON_EMERGENCY ||
+                   rt->gc.given_up >= GM_GIVE_UPS; // forks would starve it
     bool done = stopped ? gm_gc_run_stopped(rt, me, &c) : gm_gc_run_concurrent(rt, me, &c);
+    rt->gc.given_up = done ? 0 : rt->gc.given_up + 1;
     if (!done) return false;
     gm_gc_count(rt, &c, reason);
     gm_paths_lost_tell(rt, &c.lost);
@@ -8627,6 +8650,8 @@ GM_PRIVATE void *gm_gc_background(void *arg) {
         gm_gc_each_central(rt, gm_gc_sweep_central);
         uint64_t nap = (uint64_t)(period > 0 ? period : 120000) * 1000000u;
         if (gm_gc_scavenge(rt, me, &sleep)) nap = sleep;
+        if (gm_load_rlx(&rt->gc.asked)) // somebody else had the lock, or holds cycles
+            nap = GM_MIN(nap, (uint64_t)(gm_load_rlx(&rt->gc.holds) ? 20000000 : 1000000));
         gm_world_block(&rt->world, me, 0);
         gm_os_wait(&rt->gc.kick, kick, nap);
         gm_world_end_block(&rt->world, me);
@@ -8700,7 +8725,7 @@ GM_COLD GM_PRIVATE bool gm_gc_open(struct gm_runtime *rt) {
 enum { GM_ASSIST_NS = 20000, GM_ASSIST_HARD_NS = 60000 }; // per run that is taken
 
 // Marks until a time beside the collector's threads, if they mark and a marker is free.
-GM_PRIVATE void gm_gc_assist(struct gm_runtime *rt, uint64_t until) {
+GM_PRIVATE void gm_gc_assist(struct gm_runtime *rt, struct gm_thread *me, uint64_t until) {
     struct gm_gc *gc = &rt->gc;
     uint32_t used = gm_load_rlx(&gc->assisting);
     unsigned i = 0;
@@ -8709,8 +8734,10 @@ GM_PRIVATE void gm_gc_assist(struct gm_runtime *rt, uint64_t until) {
         if (i >= GM_ASSISTS) return;
     } while (!gm_cas_acqrel(&gc->assisting, &used, used | 1u << i)); // pairs with the and below
     struct gomem_marker *m = &gc->marker[GM_WORKERS + i];
-    if (gm_mark_init_marker(m, &rt->engine.meta) && gm_mark_join(&rt->engine.mark, m))
-        gm_mark_assist(m, until);
+    gm_sync_enter(&me->cache.hot); // it takes a lock
+    bool ready = gm_mark_init_marker(m, &rt->engine.meta);
+    gm_sync_leave(&me->cache.hot);
+    if (ready && gm_mark_join(&rt->engine.mark, m)) gm_mark_assist(m, until);
     (void)gm_and_acqrel(&gc->assisting, ~(1u << i)); // pairs with the cas above: its buffers
 }
 
@@ -8743,7 +8770,7 @@ GM_COLD GM_PRIVATE void gm_gc_pace(struct gm_runtime *rt, struct gm_thread *me) 
     if (live < goal || goal == SIZE_MAX) return;
     bool hard = live - goal > goal / 10 + GM_MIB;
     if (gm_load_rlx(&e->mark.on)) // a hint
-        gm_gc_assist(rt, gm_os_now() + (hard ? GM_ASSIST_HARD_NS : GM_ASSIST_NS));
+        gm_gc_assist(rt, me, gm_os_now() + (hard ? GM_ASSIST_HARD_NS : GM_ASSIST_NS));
     else if (hard) gm_gc_wait(rt, me);
 }
 
@@ -8763,8 +8790,8 @@ GM_PRIVATE void gm_gc_shutdown(struct gm_runtime *rt) {
     (void)gm_add_acqrel(&gc->work, 1u); // pairs with gm_gc_worker
     gm_os_wake(&gc->work, INT_MAX);
     gm_gc_wake_background(rt);
+    if (gc->background) (void)pthread_join(gc->background_thread, NULL); // it may start workers
     for (uint32_t i = 0; i < gc->thread_count; i++) (void)pthread_join(gc->threads[i], NULL);
-    if (gc->background) (void)pthread_join(gc->background_thread, NULL);
     gc->thread_count = 0;
     gc->background = false;
     gm_store_rel(&gc->quit, 0u); // pairs with the threads' loads, of the next ones
@@ -9006,7 +9033,8 @@ GM_PRIVATE enum gm_message gm_alloc_give_large(struct gm_cache *t, struct gm_spa
     if (listed) gm_heap_put(&e->heap, s);
     gm_stats_own(&t->stats.frees[0], 1);
     gm_stats_own(&t->stats.large_free, size);
-    (void)gm_sub_rlx(&e->live, size); // a heuristic counter
+    size_t live = gm_load_rlx(&e->live); // a heuristic counter: a cycle may have counted less
+    while (!gm_cas_acqrel(&e->live, &live, live - GM_MIN(live, size))) {} // pairs with itself
     return GM_MESSAGE_COUNT;
 }
 
@@ -9342,14 +9370,19 @@ GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size) {
     return to;
 }
 
-// The library has copied words to a new object, which is black: it becomes grey.
+// The library has copied words to a new object, which a marker may have read before: what they
+// point to becomes grey. In sections, so that stops need not wait.
 GM_PRIVATE void gm_alloc_copied(struct gm_runtime *rt, void *to, size_t size) {
     struct gm_thread *me = gm_world_self();
-    if (!me || !gm_load_rlx(&gomem_i_barrier)) return; // looked at again in the section
-    gm_sync_enter(&me->cache.hot);
-    if (gm_load_rlx(&gomem_i_barrier) && !GM_BUG(49))
-        gm_mark_regrey(&rt->engine.mark, (uintptr_t)to, (uintptr_t)to + size);
-    gm_sync_leave(&me->cache.hot);
+    if (!me || rt->engine.writes.collector != GOMEM_GC_BARRIER || GM_BUG(49)) return;
+    for (size_t at = 0; at < size; at += GM_READ) {
+        gm_sync_enter(&me->cache.hot);
+        const uintptr_t *word = (const uintptr_t *)((uintptr_t)to + at);
+        size_t n = GM_MIN(size - at, (size_t)GM_READ) / GM_WORD;
+        for (size_t i = 0; i < n && gm_load_rlx(&gomem_i_barrier); i++)
+            gm_mark_shade_grey(&rt->engine.mark, gm_base_word(&word[i]));
+        gm_sync_leave(&me->cache.hot);
+    }
 }
 #endif // GOMEM_I_COLLECTOR
 
@@ -9770,7 +9803,7 @@ GOMEM_DEF bool gomem_gc_work(unsigned max_us) {
     if (!me || !gm_world_collected(rt)) return false;
     uint64_t until = gm_os_now() + (uint64_t)max_us * 1000;
     if (gm_load_rlx(&rt->engine.mark.on)) { // a hint
-        gm_gc_assist(rt, until);
+        gm_gc_assist(rt, me, until);
     } else if (gm_alloc_sweep_until(rt, me, until)) {
         size_t old = gm_load_rlx(&p->live), trigger = gm_load_rlx(&p->trigger); // heuristics
         bool half = trigger != SIZE_MAX &&
