@@ -6107,9 +6107,10 @@ GM_PRIVATE void gm_world_stop(struct gm_runtime *rt, const struct gm_thread *me)
         gm_store_seq(&w->attention, attention); // V1
         (void)gm_world_running(w, me, attention, true);
         if (tries == GM_WITHDRAWALS) gm_world_name_late(rt, me);
-        // ThreadSanitizer keeps it from a thread that waits for a mutex: the holder must go on.
-        bool patient = tries < GM_WITHDRAWALS || GM_TSAN;
-        if (gm_world_gather(w, me, attention, patient ? GM_GATHER_NS : 0) || GM_BUG(31)) return;
+        // ThreadSanitizer keeps it from a thread that waits for a mutex: the holder must go on. All
+        // may be waiting for a processor, so there later stops last longer.
+        uint64_t ns = tries < GM_WITHDRAWALS ? GM_GATHER_NS : GM_TSAN ? 50 * GM_GATHER_NS : 0;
+        if (gm_world_gather(w, me, attention, ns) || GM_BUG(31)) return;
         gm_world_start(rt); // V3
         (void)sched_yield();
     }
