@@ -64,12 +64,12 @@ typedef struct node {
     uint64_t payload[3];
 } node;
 
+#include "tree.h"
+
 #if defined BENCH_GOMEM
 #include "cycles.h"
-#define node_new()                    GOMEM_NEW(node)
 #define node_leaf(t)                  (void)(t)
 #define put(slot, value)              GOMEM_STORE(slot, value)
-#define tree_free(t)                  (void)(t)
 #define heap_init()                   (void)0
 #define heap_cycles()                 cycles_count()
 #define heap_hold()                   cycles_hold()
@@ -91,27 +91,13 @@ static void heap_report(uint64_t since) {
 #define heap_release(percent)         (void)(percent)
 #define thread_start(thread, fn, arg) pthread_create(thread, NULL, fn, arg)
 #if defined BENCH_BOEHM
-#define GC_THREADS
-#include <gc/gc.h>
-#define node_new()    ((node *)GC_MALLOC(sizeof(node)))
 #define node_leaf(t)  (void)(t)
-#define tree_free(t)  (void)(t)
 #define heap_init()   GC_INIT()
 #define heap_cycles() ((uint64_t)GC_get_gc_no())
 #else
-#include "peer.h"
-#define node_new()    BENCH_MALLOC(node)
 #define node_leaf(t)  ((t)->left = (t)->right = NULL)
 #define heap_init()   (void)0
 #define heap_cycles() ((uint64_t)0)
-
-static void tree_free(node *t) {
-    if (t->left) {
-        tree_free(t->left);
-        tree_free(t->right);
-    }
-    BENCH_FREE(node, t);
-}
 #endif
 #endif
 

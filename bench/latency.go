@@ -5,10 +5,7 @@ package main
 import (
 	"fmt"
 	"math/bits"
-	"os"
 	"runtime"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 )
@@ -117,16 +114,6 @@ func run(h *histogram, first, count, seed uint64, start time.Time, length time.D
 	}
 }
 
-func option(name string, otherwise int) int {
-	for _, arg := range os.Args[1:] {
-		if value, found := strings.CutPrefix(arg, name+"="); found {
-			n, _ := strconv.Atoi(value)
-			return n
-		}
-	}
-	return otherwise
-}
-
 func main() {
 	nodes := uint64(option("nodes", 1<<24))
 	length := time.Duration(option("ms", 20000)) * time.Millisecond
@@ -166,7 +153,5 @@ func main() {
 	}{{"p50", 500}, {"p99", 990}, {"p999", 999}, {"worst", 1000}} {
 		fmt.Printf("op.%s %.6g\n", q.name, float64(all.quantile(q.perMille))/1000)
 	}
-	status, _ := os.ReadFile("/proc/self/status")
-	_, peak, _ := strings.Cut(string(status), "VmHWM:")
-	fmt.Printf("rss_kb %s\ncheck %d\n", strings.Fields(peak)[0], root.check(levels, 1)%1000003)
+	fmt.Printf("rss_kb %s\ncheck %d\n", peak(), root.check(levels, 1)%1000003)
 }

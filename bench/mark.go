@@ -5,12 +5,9 @@ package main
 import (
 	"fmt"
 	"math/rand"
-	"os"
 	"runtime"
 	"runtime/debug"
 	"sort"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -53,16 +50,6 @@ func shuffled(n int) *node {
 	return nodes[order[0]]
 }
 
-func option(name string, otherwise int) int {
-	for _, arg := range os.Args[1:] {
-		if value, found := strings.CutPrefix(arg, name+"="); found {
-			n, _ := strconv.Atoi(value)
-			return n
-		}
-	}
-	return otherwise
-}
-
 func main() {
 	runtime.GOMAXPROCS(option("workers", 1))
 	debug.SetGCPercent(-1)
@@ -91,8 +78,6 @@ func main() {
 	}
 	sort.Float64s(times)
 	fmt.Printf("cycle %.6g\n", times[cycles/2]/objects)
-	status, _ := os.ReadFile("/proc/self/status")
-	_, peak, _ := strings.Cut(string(status), "VmHWM:")
-	fmt.Printf("rss_kb %s\n", strings.Fields(peak)[0])
+	fmt.Printf("rss_kb %s\n", peak())
 	runtime.KeepAlive(kept)
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"sort"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -60,7 +59,5 @@ func main() {
 			sink64 = new(object64)
 		}
 	})
-	status, _ := os.ReadFile("/proc/self/status")
-	_, peak, _ := strings.Cut(string(status), "VmHWM:")
-	fmt.Printf("rss_kb %s\n", strings.Fields(peak)[0])
+	fmt.Printf("rss_kb %s\n", peak())
 }

@@ -265,10 +265,10 @@ class Bench:
         variants = []
         if "go" in self.peers.versions:
             output = self.build / f"{question}.go.out"
-            source = HERE / f"{question}.go"
-            build = ["go", "build", "-o", output, source]
+            sources = [HERE / f"{question}.go", HERE / "bench.go"]
+            build = ["go", "build", "-o", output, *sources]
             self.attempt(variants, lambda: Variant(
-                "go", LINKED, [self.command(output, build, [source]), *arguments], {}, rounds))
+                "go", LINKED, [self.command(output, build, sources), *arguments], {}, rounds))
         return variants
 
     # Running ------------------------------------------------------------------------------

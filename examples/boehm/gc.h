@@ -217,24 +217,16 @@ GC_API int GC_get_finalize_on_demand(void);
 GC_API void GC_set_finalizer_notifier(GC_finalizer_notifier_proc fn); // after each cycle
 GC_API GC_finalizer_notifier_proc GC_get_finalizer_notifier(void);
 
-#define GC_should_invoke_finalizers() 1
-#define GC_register_finalizer_no_order(object, fn, data, old_fn, old_data) \
-    GC_register_finalizer((object), (fn), (data), (old_fn), (old_data))
-#define GC_register_finalizer_ignore_self(object, fn, data, old_fn, old_data) \
-    GC_register_finalizer((object), (fn), (data), (old_fn), (old_data))
-#define GC_register_finalizer_unreachable(object, fn, data, old_fn, old_data) \
-    GC_register_finalizer((object), (fn), (data), (old_fn), (old_data))
-#define GC_REGISTER_FINALIZER(object, fn, data, old_fn, old_data) \
-    GC_register_finalizer((object), (fn), (data), (old_fn), (old_data))
-#define GC_REGISTER_FINALIZER_NO_ORDER(object, fn, data, old_fn, old_data) \
-    GC_register_finalizer((object), (fn), (data), (old_fn), (old_data))
-#define GC_REGISTER_FINALIZER_IGNORE_SELF(object, fn, data, old_fn, old_data) \
-    GC_register_finalizer((object), (fn), (data), (old_fn), (old_data))
-#define GC_REGISTER_FINALIZER_UNREACHABLE(object, fn, data, old_fn, old_data) \
-    GC_register_finalizer((object), (fn), (data), (old_fn), (old_data))
-#define GC_register_disappearing_link(link) GC_general_register_disappearing_link((link), *(link))
-#define GC_GENERAL_REGISTER_DISAPPEARING_LINK(link, object) \
-    GC_general_register_disappearing_link((link), (object))
+#define GC_should_invoke_finalizers()         1
+#define GC_register_finalizer_no_order        GC_register_finalizer
+#define GC_register_finalizer_ignore_self     GC_register_finalizer
+#define GC_register_finalizer_unreachable     GC_register_finalizer
+#define GC_REGISTER_FINALIZER                 GC_register_finalizer
+#define GC_REGISTER_FINALIZER_NO_ORDER        GC_register_finalizer
+#define GC_REGISTER_FINALIZER_IGNORE_SELF     GC_register_finalizer
+#define GC_REGISTER_FINALIZER_UNREACHABLE     GC_register_finalizer
+#define GC_register_disappearing_link(link)   GC_general_register_disappearing_link((link), *(link))
+#define GC_GENERAL_REGISTER_DISAPPEARING_LINK GC_general_register_disappearing_link
 #endif
 
 #if defined(__cplusplus)
