@@ -43,10 +43,9 @@ BENCH_HELPER void cycles_report_stops(void) {
     bench_report("stop.worst", (double)stats->pause_max_ns / 1000);
 }
 
-// How long it takes to gather the threads, p99.9 in microseconds. The library has no figure for it
-// alone: the whole stop is an upper bound.
+// How long it takes until all threads stand, p99.9 in microseconds.
 BENCH_HELPER void cycles_report_gathering(void) {
-    bench_report("gather.p999", (double)cycles_stats()->pause_p999_ns / 1000);
+    bench_report("gather.p999", (double)cycles_stats()->gather_p999_ns / 1000);
 }
 
 // No cycles while a heap is built, so that what is known of stops is of the time after it; and one

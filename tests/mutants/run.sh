@@ -23,7 +23,7 @@ run_test() {
     source=tests/${2%@*}.c unit=tests/gomem.c level=$CHECK
     case $2 in *@*) level=${2#*@} ;; esac
     case $2 in rooms/*) unit= ;; esac
-    if ! $compile -DGOMEM_CHECK="$level" -DGM_MUTANT="$1" -o "$program" "$source" $unit \
+    if ! $compile -DGOMEM_CHECK="$level" -DGM_MUTANT="$1" -DGM_SMALL_HEAP=0 -o "$program" "$source" $unit \
         2>"$program.log"; then
         echo unbuilt
         return

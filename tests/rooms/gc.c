@@ -323,6 +323,7 @@ TEST(trace_line) {
                          .after = 2 * GM_MIB,
                          .rounds = 3,
                          .pages = 17,
+                         .gathered = 25000,
                          .tries = 1,
                          .collector = GOMEM_GC_TRACKED,
                          .workers = 2};
@@ -331,7 +332,8 @@ TEST(trace_line) {
     snprintf(
         expected, sizeof expected,
         "gc 3 @42.001s 0%%: 0.011+1.3+0.018 ms clock, 0.011+0/2.6/0+0.018 ms cpu, 4->4->2 MB, "
-        "5 MB goal, 2 MB stacks, 1 MB globals, %u P (forced), tracked, 3 rounds, 17 pages, 1 try",
+        "5 MB goal, 2 MB stacks, 1 MB globals, %u P (forced), tracked, 3 rounds, 17 pages, 1 try, "
+        "0.025 ms gathering",
         gm_os_processors());
     if (!CHECK(!strcmp(logged, expected))) printf("\n    %s\n    %s", logged, expected);
     *s = saved;

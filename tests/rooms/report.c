@@ -27,7 +27,8 @@ TEST(pauses) {
         s.cycles = s.stops = n;
         for (uint64_t i = 0; i < n; i++) {
             s.stop_ns[i % GM_PAUSES] = i * 7919 % 100003; // all differ
-            s.pause_ns[i % GM_PAUSES] = i;                // of a cycle: its stops together
+            s.gather_ns[i % GM_PAUSES] = s.stop_ns[i % GM_PAUSES] / 2;
+            s.pause_ns[i % GM_PAUSES] = i; // of a cycle: its stops together
         }
         gm_report_pauses(&m, &s);
         CHECK_EQ(m.num_gc, n);
@@ -39,6 +40,10 @@ TEST(pauses) {
             CHECK_EQ(m.pause_ns[i], s.pause_ns[i]);
         }
         CHECK_EQ(m.pause_max_ns, most);
+        CHECK_EQ(m.gather_max_ns, most / 2);
+        CHECK_EQ(m.gather_p50_ns, m.pause_p50_ns / 2);
+        CHECK_EQ(m.gather_p99_ns, m.pause_p99_ns / 2);
+        CHECK_EQ(m.gather_p999_ns, m.pause_p999_ns / 2);
         CHECK(m.pause_p50_ns <= m.pause_p99_ns && m.pause_p99_ns <= m.pause_p999_ns);
         CHECK(m.pause_p999_ns <= most);
         if (kept) CHECK(below50 == (kept - 1) / 2 && below99 == (kept - 1) * 99 / 100);

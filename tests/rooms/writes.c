@@ -6,6 +6,7 @@ static int fail_ioctl; // the n-th call from now fails
 
 static struct gm_engine engine;
 static struct gm_writes *const writes = &engine.writes;
+static struct gomem_marker marker;
 
 // A span of a scanned kind, all slots allocated and black.
 static struct gm_span *black_span(unsigned kind, unsigned class, size_t size) {
@@ -61,11 +62,12 @@ static volatile char *byte_of(const struct gm_span *s, size_t at) {
 // As the finish stop does; returns how many pages were written.
 static size_t collect_stopped(void) {
     size_t pages = 0;
+    if (!gm_mark_init_marker(&marker, &engine.meta)) return SIZE_MAX;
+    gm_mark_begin(&marker, &engine.mark, true);
     engine.mark.njobs = 0;
     gm_writes_list_stopped(writes, &engine.mark);
     for (size_t i = 0; i < engine.mark.njobs; i++)
-        pages += gm_writes_job(&engine.mark, writes->list, engine.mark.jobs[i].start,
-                               engine.mark.jobs[i].size);
+        pages += gm_writes_job(&marker, &engine.mark.jobs[i]);
     return pages;
 }
 
@@ -172,6 +174,122 @@ TEST(what_fails_counts_as_written) { // W3, W5
     writes->uffd = -1;
 }
 
+// Where the program keeps its own words: one object is reached from each page.
+enum { ROOT_PAGES = 64 };
+static void **root_words;
+static struct gm_span *reached;
+
+static bool begin_root(int flags, int fd) {
+    size_t page = gm_os_page_size();
+    root_words = mmap(NULL, ROOT_PAGES * page, PROT_READ | PROT_WRITE, flags, fd, 0);
+    if (!begin_tracked() || !writes->can_roots || root_words == MAP_FAILED) return false;
+    reached = black_span(GM_SCAN, gm_sizes_class(64, 16), 0);
+    for (unsigned i = 0; i < reached->pages * 8; i++) // white again
+        gm_span_colors(&engine.heap.pages, reached->page)[i].mark = 0;
+    return true;
+}
+
+// The i-th object is put into the i-th page.
+static void put_into_page(unsigned i) {
+    size_t words = engine.heap.pages.os_page / sizeof *root_words;
+    root_words[i * words + i] = (void *)(uintptr_t)byte_of(reached, (size_t)i * 64);
+}
+
+static void arm_root(bool own) {
+    uintptr_t start = (uintptr_t)root_words;
+    gm_writes_arm_root(writes, &engine.meta, engine.heap.pages.os_page, start + 8,
+                       start + ROOT_PAGES * engine.heap.pages.os_page - 8, own);
+}
+
+// What a finish stop reads of the root; returns the objects it marks, as bits.
+static uint64_t marked_by_root(void) {
+    size_t page = engine.heap.pages.os_page;
+    uintptr_t start = (uintptr_t)root_words, end = start + ROOT_PAGES * page, from, to;
+    uint64_t marks = 0;
+    if (!CHECK(gm_mark_init_marker(&marker, &engine.meta))) return ~marks;
+    gm_mark_begin(&marker, &engine.mark, true);
+    engine.mark.njobs = engine.mark.next_job = 0;
+    if (!gm_writes_armed_root(writes, page, start + 8, end - 8, &from, &to)) return ~marks;
+    CHECK(from == start + page && to == end - page); // edges are read whole
+    CHECK(gm_writes_list_root(&engine.mark, from, to));
+    while (gm_mark_next_job(&marker)) {}
+    for (unsigned i = 0; i < 64; i++) {
+        struct gm_color *c = gm_span_color(&engine.heap.pages,
+                                           (uintptr_t)byte_of(reached, i * 64u));
+        uint64_t bit = gm_span_bit(&engine.heap.pages, (uintptr_t)byte_of(reached, i * 64u));
+        marks |= (uint64_t) !!(c->mark & bit) << i;
+        c->mark &= ~bit;
+    }
+    (void)queued_spans();
+    return marks;
+}
+
+TEST(pages_of_roots) {
+    NEED_KERNEL();
+    if (!begin_root(MAP_PRIVATE | MAP_ANONYMOUS, -1)) SKIP("roots are not tracked");
+    put_into_page(3); // before it is armed: the start stop reads it
+    arm_root(false);
+    CHECK_EQ(writes->roots, 1);
+    CHECK_EQ(marked_by_root(), 0);
+    put_into_page(5);
+    put_into_page(50);
+    CHECK_EQ(marked_by_root(), (uint64_t)1 << 5 | (uint64_t)1 << 50);
+    CHECK_EQ(marked_by_root(), (uint64_t)1 << 5 | (uint64_t)1 << 50); // W4
+    CHECK_EQ(gm_writes_collect_roots(writes, &engine.mark), 2);
+    CHECK_EQ(engine.mark.njobs, 2);
+    CHECK_EQ(marked_by_root(), 0);
+    put_into_page(7);
+    engine.mark.room = 0; // no room for its page: it is read whole from here on
+    (void)gm_writes_collect_roots(writes, &engine.mark);
+    engine.mark.room = 16;
+    CHECK_EQ(writes->roots, 0);
+    CHECK_EQ(marked_by_root(), ~(uint64_t)0);
+    munmap(root_words, ROOT_PAGES * engine.heap.pages.os_page);
+}
+
+TEST(roots_whose_tracking_is_lost_are_read_whole) {
+    NEED_KERNEL();
+    if (!begin_root(MAP_PRIVATE | MAP_ANONYMOUS, -1)) SKIP("roots are not tracked");
+    size_t page = engine.heap.pages.os_page;
+    arm_root(false);
+    put_into_page(9);
+    CHECK(mmap((char *)root_words + 20 * page, page, PROT_READ | PROT_WRITE,
+               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED); // another one
+    put_into_page(20);
+    CHECK_EQ(marked_by_root(), (uint64_t)1 << 9 | (uint64_t)1 << 20);
+    (void)gm_writes_collect_roots(writes, &engine.mark);
+    CHECK_EQ(writes->roots, 0);
+    arm_root(false); // registered anew
+    CHECK_EQ(writes->roots, 1);
+    CHECK_EQ(marked_by_root(), 0);
+    writes->process++; // a child's
+    CHECK_EQ(marked_by_root(), ~(uint64_t)0);
+    (void)gm_writes_collect_roots(writes, &engine.mark);
+    CHECK_EQ(writes->roots, 0);
+    writes->process--;
+    munmap(root_words, ROOT_PAGES * page);
+}
+
+TEST(memory_with_two_mappings_is_not_tracked) {
+    NEED_KERNEL();
+    size_t page = gm_os_page_size();
+    int fd = memfd_create("twice", MFD_CLOEXEC);
+    REQUIRE(fd >= 0 && !ftruncate(fd, (off_t)(ROOT_PAGES * page)));
+    if (!begin_root(MAP_SHARED, fd)) SKIP("roots are not tracked");
+    arm_root(false);
+    CHECK_EQ(writes->roots, 0);
+    munmap(root_words, ROOT_PAGES * page);
+    if (!begin_root(MAP_PRIVATE, fd)) SKIP("roots are not tracked");
+    arm_root(false); // as the program's data
+    CHECK_EQ(writes->roots, 1);
+    put_into_page(1);
+    CHECK_EQ(marked_by_root(), 2);
+    CHECK(gm_os_is_private((uintptr_t)root_words, (uintptr_t)root_words + page));
+    munmap(root_words, ROOT_PAGES * page);
+    CHECK(!gm_os_is_private((uintptr_t)root_words, (uintptr_t)root_words + page)); // not mapped
+    close(fd);
+}
+
 // A kernel that refuses, or differs in one fact.
 TEST(refused) {
     NEED_KERNEL();
@@ -184,7 +302,14 @@ TEST(refused) {
         CHECK(!begin(GOMEM_GC_TRACKED) && writes->collector == GOMEM_GC_STW);
         fail_ioctl = 0;
     }
-    REQUIRE(begin_tracked());
+    int without = 0;
+    for (int n = 13; n <= 20; n++) { // what only roots need is among them
+        fail_ioctl = n;
+        CHECK(begin(GOMEM_GC_AUTO) && !fail_ioctl);
+        without += writes->collector == GOMEM_GC_TRACKED && !writes->can_roots;
+    }
+    CHECK(without >= 4);
+    REQUIRE(begin_tracked() && writes->can_roots);
     fail_ioctl = 1;
     CHECK(!gm_writes_arm(writes, &engine.heap.pages, &gm_sync_quiet)); // this cycle stops the world
     fail_ioctl = 0;
