@@ -94,9 +94,10 @@
  *
  * THREE COLLECTORS (options.collector; default: tracked where the kernel can, else stw)
  *   tracked   marks beside the program; the kernel tells which pages were written meanwhile (Linux
- *             6.7). Asks nothing of the program; the first write to a page costs 1 us while a cycle
- *             runs. Two stops: the first of some 20 us, the last follows the mapped heap that may
- *             hold pointers (0.4 us per MB on one processor), what was written last, and roots.
+ *             6.7). Asks nothing of the program; the first write to an old page after a cycle has
+ *             begun costs 1 us. Two stops: the first of some 20 us, the last follows the mapped
+ *             heap that may hold pointers (0.4 us per MB on one processor), what was written last,
+ *             and stacks. Unless it is asked for by name, a heap under 2 MiB is marked in one stop.
  *   barrier   the same, but every store of a collected pointer into heap, globals and roots goes
  *             through GOMEM_STORE and its family, memcpy through gomem_memmove: the last stop
  *             follows roots alone.
@@ -3637,20 +3638,22 @@ GM_PRIVATE const char *gm_special_verify_stopped(const struct gm_special *sp,
  *             should not need a second one.
  */
 struct gm_guard {
-    void (*warn)(const char *line, void *user);  // NULL: GOMEM_LOG
-    void (*panic)(const char *line, void *user); // NULL: GOMEM_PANIC
-    void *user;                                  //
+    void (*warn)(const char *line, void *user);  // NULL: GOMEM_LOG. atomic: rel/acq
+    void (*panic)(const char *line, void *user); // NULL: GOMEM_PANIC. atomic: rel/acq
+    void *user;                                  // atomic: rlx, before them
     bool poison;                                 // fill freed memory
 };
 enum { GM_POISON = 0xdb };
 
 GM_PRIVATE void gm_guard_warn(const struct gm_guard *g, const char *line) {
-    if (g->warn) g->warn(line, g->user);
+    void (*warn)(const char *line, void *user) = gm_load_acq(&g->warn); // pairs with gomem_init
+    if (warn) warn(line, gm_load_rlx(&g->user));
     else GOMEM_LOG(line);
 }
 
 GM_PRIVATE void gm_guard_panic(const struct gm_guard *g, const char *line) {
-    if (g->panic) g->panic(line, g->user);
+    void (*panic)(const char *line, void *user) = gm_load_acq(&g->panic); // pairs with gomem_init
+    if (panic) panic(line, gm_load_rlx(&g->user));
     else GOMEM_PANIC(line);
 }
 
@@ -4540,7 +4543,7 @@ enum {
 #define GM_WRITES_LEAST ((size_t)64 << 30) // bytes of heap to register at least
 
 struct gm_writes {
-    int collector;           // GOMEM_GC_TRACKED, _BARRIER or _STW. const once ready
+    int collector;           // GOMEM_GC_TRACKED, _BARRIER or _STW. const once ready; read rlx
     int uffd, pagemap;       // -1: none. lock: gc
     uint32_t process;        // that opened them (W5). lock: gc
     uint32_t failed;         // tracking was lost in this cycle (W3). lock: gc
@@ -4548,7 +4551,7 @@ struct gm_writes {
     uintptr_t armed;         // end of what the cycle armed. atomic: rlx
     uint64_t *open;          // a bit per 128 KiB: cleared since it was armed. atomic: rlx
     void *list;              // for GM_WRITES_LIST ranges, private and touched. lock: gc
-    bool ready;              // the choice is made. lock: gc
+    bool ready;              // the choice is made. lock: gc; read acq
     bool can_roots;          // private mappings of files can be tracked, too. lock: gc
     struct gm_written *root; // {start, end}: roots that this cycle has armed. lock: gc
     size_t roots, room;      // of them
@@ -4666,17 +4669,18 @@ GM_PRIVATE bool gm_writes_test(size_t page, bool *file) {
 // was asked for by name.
 GM_PRIVATE bool gm_writes_choose(struct gm_writes *w, struct gm_meta *meta,
                                  const struct gm_pages *p, int wanted) {
+    bool ask = wanted == GOMEM_GC_AUTO || wanted == GOMEM_GC_TRACKED, can = false;
     if (w->ready) return true;
-    w->ready = true;
     w->uffd = w->pagemap = -1;
     w->registered = w->armed = 0;
-    w->collector = wanted == GOMEM_GC_BARRIER ? wanted : GOMEM_GC_STW;
-    if (wanted == GOMEM_GC_BARRIER || wanted == GOMEM_GC_STW) return true;
-    if (!w->list) w->list = gm_pages_meta(meta, GM_WRITES_LIST * sizeof(struct gm_written));
-    if (!w->open) w->open = gm_pages_meta(meta, p->size / GM_WRITES_OPEN / 8);
-    bool can = w->list && w->open && gm_writes_test(p->os_page, &w->can_roots) && gm_writes_open(w);
-    if (can) w->collector = GOMEM_GC_TRACKED;
-    return can || wanted == GOMEM_GC_AUTO;
+    if (ask && !w->list) w->list = gm_pages_meta(meta, GM_WRITES_LIST * sizeof(struct gm_written));
+    if (ask && !w->open) w->open = gm_pages_meta(meta, p->size / GM_WRITES_OPEN / 8);
+    if (ask && w->list && w->open)
+        can = gm_writes_test(p->os_page, &w->can_roots) && gm_writes_open(w);
+    int collector = can ? GOMEM_GC_TRACKED : ask ? GOMEM_GC_STW : wanted;
+    gm_store_rlx(&w->collector, collector); // who allocates already asks
+    gm_store_rel(&w->ready, true);          // pairs with gomem_init and memstats
+    return can || wanted != GOMEM_GC_TRACKED;
 }
 
 // ---- roots ----
@@ -4785,7 +4789,7 @@ GM_PRIVATE void gm_writes_reset(struct gm_writes *w, struct gm_meta *meta,
     gm_writes_close(w);
     gm_pages_meta_free(meta, w->open, p->size / GM_WRITES_OPEN / 8);
     w->open = NULL;
-    w->ready = false;
+    gm_store_rel(&w->ready, false); // as above
 }
 
 GM_PRIVATE uintptr_t gm_writes_end(const struct gm_pages *p) {
@@ -7995,7 +7999,7 @@ GM_PRIVATE void *gm_gc_worker(void *arg) {
 // Starts marking threads up to the number wanted; what cannot be had is done without.
 GM_PRIVATE void gm_gc_start_workers(struct gm_runtime *rt) {
     struct gm_gc *gc = &rt->gc;
-    unsigned want = (unsigned)rt->world.settings.options.mark_workers;
+    unsigned want = (unsigned)gm_load_rlx(&rt->world.settings.options.mark_workers); // a setting
     if (!want) want = gm_os_processors();
     gc->workers = GM_MIN(GM_MAX(want, 1u), (unsigned)GM_WORKERS);
     while (gc->thread_count + 1 < gc->workers) {
@@ -8325,7 +8329,8 @@ GM_PRIVATE void gm_gc_count(struct gm_runtime *rt, const struct gm_cycle *c, int
 
 GM_PRIVATE void gm_gc_event(struct gm_runtime *rt, int what, uint64_t ns) {
     const gomem_options *o = &rt->world.settings.options;
-    if (o->event) o->event(what, ns, o->user);
+    void (*event)(int, uint64_t, void *) = gm_load_acq(&o->event); // pairs with gomem_init
+    if (event) event(what, ns, gm_load_rlx(&o->user));
 }
 
 // Ends a stop of the cycle.
@@ -8823,8 +8828,8 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
 GM_PRIVATE bool gm_gc_is_small(const struct gm_runtime *rt) {
     const struct gm_engine *e = &rt->engine;
     size_t most = GM_SMALL_HEAP;
-    return e->writes.collector == GOMEM_GC_TRACKED &&
-           rt->world.settings.options.collector == GOMEM_GC_AUTO &&
+    return gm_load_rlx(&e->writes.collector) == GOMEM_GC_TRACKED &&               // chosen once
+           gm_load_rlx(&rt->world.settings.options.collector) == GOMEM_GC_AUTO && // a setting
            gm_load_rlx(&e->live) + e->pacer.roots < most && // heuristic counters
            gm_load_rlx(&e->pacer.live) <= most / 2;
 }
@@ -8885,7 +8890,7 @@ GM_PRIVATE bool gm_gc_scavenge(struct gm_runtime *rt, struct gm_thread *me, uint
 }
 
 GM_PRIVATE bool gm_gc_due(struct gm_runtime *rt, uint64_t now, int *reason) {
-    int period = rt->world.settings.options.force_period_ms;
+    int period = gm_load_rlx(&rt->world.settings.options.force_period_ms); // a setting
     uint64_t ns = (uint64_t)(period ? period : 120000) * 1000000u;
     if (gm_load_rlx(&rt->gc.holds) &&
         gm_load_rlx(&rt->engine.live) < gm_load_rlx(&rt->engine.pacer.held))
@@ -8907,7 +8912,7 @@ GM_PRIVATE void *gm_gc_background(void *arg) {
     if (me) gm_store_rlx(&me->own, true);          // gm_world_take_turns asks
     while (me && !gm_load_acq(&rt->gc.quit)) {     // pairs with gm_gc_shutdown
         uint32_t kick = gm_load_acq(&rt->gc.kick); // pairs with gm_gc_wake_background
-        int reason, period = rt->world.settings.options.force_period_ms;
+        int reason, period = gm_load_rlx(&rt->world.settings.options.force_period_ms); // a setting
         if (gm_gc_due(rt, gm_os_now(), &reason)) rt->gc.collect(rt, me, reason);
         gm_gc_each_central(rt, gm_gc_sweep_central);
         uint64_t nap = (uint64_t)(period > 0 ? period : 120000) * 1000000u;
@@ -8974,7 +8979,7 @@ GM_COLD GM_PRIVATE bool gm_gc_open(struct gm_runtime *rt) {
     if (!gm_world_collect(rt)) return false;
     gm_sync_lock(&rt->gc.lock);
     if (!gm_writes_choose(&rt->engine.writes, &rt->engine.meta, &rt->engine.heap.pages,
-                          rt->world.settings.options.collector)) {
+                          gm_load_rlx(&rt->world.settings.options.collector))) { // a setting
         struct gm_text line = {0, {0}};
         gm_guard_start(&line, GM_MSG_NO_TRACKING);
         gm_guard_finish(&line, GM_MSG_NO_TRACKING);
@@ -9028,8 +9033,9 @@ GM_PRIVATE void gm_gc_ask(struct gm_runtime *rt, uint32_t how) {
 // asked for, and helped along when the heap outgrows its goal.
 GM_COLD GM_PRIVATE void gm_gc_pace(struct gm_runtime *rt, struct gm_thread *me) {
     struct gm_engine *e = &rt->engine;
-    size_t live = gm_load_rlx(&e->live), goal = gm_load_rlx(&e->pacer.goal); // heuristics
-    if (e->writes.collector == GOMEM_GC_STW || gm_gc_is_small(rt) ||
+    size_t live = gm_load_rlx(&e->live), goal = gm_load_rlx(&e->pacer.goal);       // heuristics
+    if (gm_load_rlx(&e->writes.collector) == GOMEM_GC_STW || gm_gc_is_small(rt) || // chosen once
+
         !gm_load_rlx(&rt->gc.background)) {
         gm_gc_collect(rt, me, GM_REASON_TRIGGER);
         return;
@@ -9150,7 +9156,8 @@ GM_COLD GM_PRIVATE bool gm_alloc_exhausted(struct gm_runtime *rt, size_t size, u
         (void)gm_add_rlx(&rt->engine.trims, 1u); // others obey when they come by
         return true;
     }
-    if (o->oom && o->oom(size, o->user)) return true;
+    bool (*oom)(size_t, void *) = gm_load_acq(&o->oom); // pairs with gomem_init
+    if (oom && oom(size, gm_load_rlx(&o->user))) return true;
     errno = ENOMEM;
     return false;
 }
@@ -9864,23 +9871,27 @@ GM_PRIVATE bool gm_alloc_options_agree(const gomem_options *o, const gomem_optio
            (!o->pointer_mask || o->pointer_mask == now->pointer_mask);
 }
 
+// Threads may run: each field is one that they read at once, and callbacks come after `user`.
 GM_PRIVATE void gm_alloc_options_set(struct gm_runtime *rt, const gomem_options *o) {
     gomem_options *now = &rt->world.settings.options;
-    if (o->gc_percent) now->gc_percent = o->gc_percent;
+    struct gm_guard *g = &rt->engine.guard;
+    if (o->gc_percent) now->gc_percent = o->gc_percent; // read before threads run, these two
     if (o->memory_limit) now->memory_limit = o->memory_limit;
-    if (o->collector) now->collector = o->collector;
-    if (o->mark_workers) now->mark_workers = o->mark_workers;
-    if (o->reserve) now->reserve = o->reserve;
+    if (o->collector) gm_store_rlx(&now->collector, o->collector); // settings
+    if (o->mark_workers) gm_store_rlx(&now->mark_workers, o->mark_workers);
+    if (o->reserve) now->reserve = o->reserve; // a running heap's agree, these three
     if (o->stop_signal) now->stop_signal = o->stop_signal;
-    if (o->force_period_ms) now->force_period_ms = o->force_period_ms;
     if (o->pointer_mask) now->pointer_mask = o->pointer_mask;
+    if (o->force_period_ms) gm_store_rlx(&now->force_period_ms, o->force_period_ms);
     if (o->finalizers_by_hand) gm_store_rlx(&now->finalizers_by_hand, true); // asked at each turn
-    if (o->user) now->user = o->user;
-    if (o->oom) now->oom = o->oom;
-    if (o->event) now->event = o->event;
-    if (o->warn) now->warn = rt->engine.guard.warn = o->warn;
-    if (o->panic) now->panic = rt->engine.guard.panic = o->panic;
-    rt->engine.guard.user = now->user;
+    if (o->user) {
+        gm_store_rlx(&now->user, o->user);
+        gm_store_rlx(&g->user, o->user);
+    }
+    if (o->oom) gm_store_rel(&now->oom, o->oom); // pairs with who calls them, all four
+    if (o->event) gm_store_rel(&now->event, o->event);
+    if (o->warn) gm_store_rel(&g->warn, o->warn);
+    if (o->panic) gm_store_rel(&g->panic, o->panic);
 }
 
 #if GOMEM_I_COLLECTOR
@@ -9889,7 +9900,9 @@ GM_PRIVATE void gm_alloc_set_limit(size_t bytes) { (void)gomem_set_memory_limit(
 
 // The collector was chosen when the collected heap was first used.
 GM_PRIVATE bool gm_alloc_collector_agrees(const struct gm_runtime *rt, int collector) {
-    return !collector || !rt->engine.writes.ready || collector == rt->engine.writes.collector;
+    const struct gm_writes *w = &rt->engine.writes;
+    // pairs with gm_writes_choose
+    return !collector || !gm_load_acq(&w->ready) || collector == w->collector;
 }
 
 // Before the heap goes.
@@ -10492,7 +10505,10 @@ GM_PRIVATE void gm_report_collector(gomem_memstats *m, const struct gm_runtime *
     m->gc_cpu_fraction = elapsed ? (double)gm_load_rlx(&s->gc_cpu_ns) / (double)elapsed : 0;
     m->enable_gc = gm_load_rlx(&rt->engine.pacer.percent) >= 0;
     const struct gm_writes *w = &rt->engine.writes;
-    m->collector = (uint64_t)(w->ready ? w->collector : rt->world.settings.options.collector);
+    // pairs with gm_writes_choose; a setting
+    m->collector = (uint64_t)(gm_load_acq(&w->ready)
+                                  ? w->collector
+                                  : gm_load_rlx(&rt->world.settings.options.collector));
     m->rounds = gm_load_rlx(&s->rounds);
     m->dirty_pages = gm_load_rlx(&s->dirty);
 }
