@@ -611,6 +611,23 @@ def bump_twins(variants, sizes, way):
 
 
 @question
+def arena(b):
+    """objects of an arena beside malloc and free, and beside a bump pointer"""
+    glibc = ["glibc"]
+    variants = b.measure(b.gomem("arena", ["mode=0"]) + b.linked("arena", ["mode=0"])
+                         + b.preloaded("arena", ["mode=0"], glibc))
+    variants += [Variant("struct", LINKED, [], figures={"small": v.figures.get("struct", [])})
+                 for v in variants[:1]]
+    b.row("arena, 16 B, glibc's pair", variants, "small", "ns", bar=0.15, peers=glibc)
+    b.row("arena, 16 B, bump pointer in a struct", variants, "small", "ns", bar=1.2,
+          peers=["struct"])
+    variants = b.measure(b.gomem("arena", ["mode=1"]) + b.linked("arena", ["mode=1"])
+                         + b.preloaded("arena", ["mode=1"], glibc))
+    b.row("arena, scope of 1000 mixed, glibc", variants, "mixed", "us", bar=0.3, peers=glibc)
+    b.row("arena, scope of 1000 mixed, best", variants, "mixed", "us")
+
+
+@question
 def mark(b):
     """marking a live heap, one worker and two"""
     shapes = [("list", 0, 4), ("tree", 1, 4), ("forest", 2, None), ("16 lists", 3, None),

@@ -48,7 +48,7 @@ add() {
 # in plain loops are not for it; stress/special is clean alone and has found no end beside other
 # programs. api/collected demands that objects die: what AddressSanitizer leaves on
 # the stack keeps some.
-address='api/alloc api/aligned api/each api/macros api/manual api/realloc api/store api/strings
+address='api/alloc api/aligned api/arena api/each api/macros api/manual api/realloc api/store api/strings
     api/typed api/uncollectable api/verify stress/collectall stress/handover stress/model
     stress/dance stress/special'
 thread='stress/dance stress/handover stress/model stress/splice'

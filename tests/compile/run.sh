@@ -44,10 +44,10 @@ for level in 1 2 3; do
     good "check level $level" "$c -DGOMEM_CHECK=$level $here/main.c $here/user.c tests/gomem.c \
         -o $out/level$level && $out/level$level"
 done
-for part in NO_COLLECTOR NO_REPORT TLS_DYNAMIC; do
+for part in NO_COLLECTOR NO_REPORT NO_ARENA TLS_DYNAMIC; do
     good "$part" "$c -DGOMEM_$part $here/main.c $here/user.c tests/gomem.c -o $out/$part && $out/$part"
 done
-good "NO_COLLECTOR and NO_REPORT" "$c -DGOMEM_NO_COLLECTOR -DGOMEM_NO_REPORT $here/main.c \
+good "NO_COLLECTOR, NO_REPORT and NO_ARENA" "$c -DGOMEM_NO_COLLECTOR -DGOMEM_NO_REPORT -DGOMEM_NO_ARENA $here/main.c \
     $here/user.c tests/gomem.c -o $out/neither && $out/neither"
 good "GOMEM_STATIC in two units" "$c $here/static_a.c $here/static_b.c -o $out/static && $out/static"
 good "included again" "$c $here/twice.c -o $out/twice && $out/twice"
@@ -72,7 +72,7 @@ good "system headers first, c11 with -D_GNU_SOURCE" "$c -D_GNU_SOURCE $here/afte
     -o $out/after && $out/after"
 
 # Files of one link that disagree: the tag in the TLS pointer's name differs.
-for option in CHECK=1 NO_COLLECTOR NO_REPORT; do
+for option in CHECK=1 NO_COLLECTOR NO_REPORT NO_ARENA; do
     bad "mismatch of $option does not link" "gomem_" "$c -DGOMEM_$option -c $here/user.c \
         -o $out/other.o && $c $out/main.o $out/other.o $out/gomem.o -o $out/mismatch"
 done

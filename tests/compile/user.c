@@ -59,6 +59,54 @@ static int life(void) {
     return GOMEM_VERSION_MAJOR + GOMEM_VERSION_MINOR + GOMEM_VERSION_PATCH < 0;
 }
 
+#ifndef GOMEM_NO_ARENA
+static void forget(void *arg) { *(int *)arg = 7; }
+
+static int in_scopes(gomem_arena *a) {
+    int n = 0;
+    GOMEM_ARENA_TEMP(a);
+    GOMEM_ARENA_SCOPE (a) {
+        struct leaf *leaf = GOMEM_ARENA_NEW(a, struct leaf);
+        if (leaf != NULL) n = leaf->key + 1;
+    }
+    return n;
+}
+
+static int arenas(void) {
+    static char buffer[1000];
+#ifdef __cplusplus
+    gomem_arena a = {}, b = {};
+    gomem_arena_options options = {};
+#else
+    gomem_arena a = {0}, b = {0};
+    gomem_arena_options options = {0};
+#endif
+    int forgotten = 0;
+    struct leaf *leaf = GOMEM_ARENA_NEW(&a, struct leaf);
+    struct leaf *leaves = GOMEM_ARENA_MAKE(&a, struct leaf, 5);
+    void *block = gomem_arena_alloc(&a, 100);
+    void *wide = gomem_arena_alloc_with(&a, 10, 64, GOMEM_UNINIT);
+    if (leaf == NULL || leaves == NULL || block == NULL || (uintptr_t)wide % 64 != 0) return 70;
+    if (gomem_arena_resize(&a, wide, 10, 20) != wide) return 71;
+    gomem_arena_mark mark = gomem_arena_save(&a);
+    if (strcmp(gomem_arena_printf(&a, "%d", 5), gomem_arena_strdup(&a, "5")) != 0) return 72;
+    gomem_arena_restore(&a, mark);
+    if (!gomem_arena_on_reset(&a, forget, &forgotten) || in_scopes(&a) != 1) return 73;
+    gomem_arena_stats stats = gomem_arena_read_stats(&a);
+    if (stats.used == 0 || !gomem_arena_absorb(&b, &a)) return 74;
+    gomem_arena_reset(&b);
+    gomem_arena_free(&b);
+    options.buffer = buffer;
+    options.buffer_size = sizeof buffer;
+    if (forgotten != 7 || !gomem_arena_init(&a, &options)) return 75;
+    gomem_arena *out = &a;
+    if (gomem_scratch(&out, 1) == NULL || gomem_scratch(NULL, 0) == out) return 76;
+    return gomem_arena_alloc(&a, 2000) == NULL ? 0 : 77;
+}
+#else
+static int arenas(void) { return 0; }
+#endif
+
 #ifndef GOMEM_NO_COLLECTOR
 struct tree {
     struct tree *left, *right;
@@ -177,7 +225,7 @@ static int collector(void) {
 
 int user_run(void) {
     int (*const parts[])(void) = {life,    manual,     collected, flexible,
-                                  untyped, at_the_end, collector};
+                                  untyped, at_the_end, collector, arenas};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         int status = parts[i]();
         if (status != 0) return status;
@@ -187,6 +235,7 @@ int user_run(void) {
 #else
 int user_run(void) {
     int status = life();
-    return status != 0 ? status : manual();
+    if (status == 0) status = manual();
+    return status != 0 ? status : arenas();
 }
 #endif
