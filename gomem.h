@@ -5,6 +5,7 @@
  *   as malloc     gomem_malloc, GOMEM_MALLOC: inlined, lock-free between threads, never collected
  *   as a heap     GOMEM_NEW: zeroed, never freed by you; a collector that runs beside the program,
  *                 without a write barrier, frees the rest
+ *   in hot loops  arenas: a bump and a store; all of it goes at once
  *   with eyes     memstats, one trace line per collection in Go's shape, why an object lives
  *
  * DO THIS
@@ -48,6 +49,8 @@
  *   nothing); one past the end does so only from stacks and registers.
  *   An object can have a finalizer, cleanups, a weak pointer and a count: they lie beside the heap,
  *   cost nothing while nothing dies, and run on a thread of their own, never in an allocation.
+ *   An arena is for what dies together: a request, a frame, a file that is parsed. Its memory is
+ *   yours, so it is not scanned, unless GOMEM_SCAN: then it is a root as far as it is used.
  *   Compilers keep strength-reduced pointers that can lie beyond both ends of an array in strided
  *   loops: use GOMEM_KEEP_ALIVE(base) after such a loop, or compile it with -fno-ivopts.
  *
@@ -65,6 +68,11 @@
  *   when it dies     gomem_set_finalizer gomem_add_cleanup gomem_cancel_cleanup gomem_weak_make
  *                    gomem_weak_get gomem_run_finalizers gomem_rc_new gomem_rc_retain
  *                    gomem_rc_release
+ *   arenas           GOMEM_ARENA_NEW GOMEM_ARENA_MAKE GOMEM_ARENA_TEMP GOMEM_ARENA_SCOPE
+ *                    gomem_arena_alloc gomem_arena_alloc_with gomem_arena_resize
+ *                    gomem_arena_strdup gomem_arena_printf gomem_arena_save gomem_arena_restore
+ *                    gomem_arena_reset gomem_arena_free gomem_arena_init gomem_arena_on_reset
+ *                    gomem_arena_absorb gomem_arena_read_stats gomem_scratch
  *   stores           GOMEM_STORE GOMEM_STORE_ATOMIC GOMEM_EXCHANGE GOMEM_CAS gomem_memmove
  *   life cycle       gomem_init gomem_shutdown gomem_thread_create gomem_thread_attach
  *                    gomem_thread_detach gomem_blocking_begin gomem_blocking_end
@@ -10659,11 +10667,16 @@ GM_PRIVATE void gm_arena_tell(uintptr_t request, uintptr_t a, uintptr_t b) {
 }
 enum { GM_MEMCHECK_NOACCESS = 0x4d430000, GM_MEMCHECK_UNDEFINED, GM_MEMCHECK_DEFINED };
 
-// [from, to) is nobody's, or a user's.
-GM_PRIVATE void gm_arena_forbid(const char *from, const char *to) {
+GM_INLINE bool gm_arena_scanned(const gomem_arena *a) {
+    return GOMEM_I_COLLECTOR && a->flags & GOMEM_SCAN;
+}
+
+// [from, to) is nobody's, or a user's. Valgrind also watches the markers, which read all of what is
+// scanned.
+GM_PRIVATE void gm_arena_forbid(const gomem_arena *a, const char *from, const char *to) {
     if (from >= to) return;
     if (GM_ASAN) __asan_poison_memory_region(from, (size_t)(to - from));
-    else if (GOMEM_I_CHECK)
+    else if (GOMEM_I_CHECK && !gm_arena_scanned(a))
         gm_arena_tell(GM_MEMCHECK_NOACCESS, (uintptr_t)from, (uintptr_t)(to - from));
 }
 GM_PRIVATE void gm_arena_allow(const char *from, size_t size) {
@@ -10693,10 +10706,6 @@ GM_INLINE char *gm_arena_start(const struct gm_span *s) {
     return (char *)gm_span_start(&gm_runtime.engine.heap.pages, s);
 }
 GM_INLINE size_t gm_arena_bytes(const struct gm_span *s) { return (size_t)s->pages * GM_PAGE; }
-GM_INLINE bool gm_arena_scanned(const gomem_arena *a) {
-    return GOMEM_I_COLLECTOR && a->flags & GOMEM_SCAN;
-}
-
 // The span of a block is scanned up to `size` bytes. (I2)
 GM_PRIVATE void gm_arena_publish(struct gm_span *s, size_t size) {
     gm_store_rlx(&s->size, size); // a marker may look: what is new is zero, or on written pages
@@ -10748,7 +10757,7 @@ GM_PRIVATE void gm_arena_give(uint32_t page) {
     struct gm_span *s = gm_arena_span(page);
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return;
-    if (GM_ASAN) gm_arena_allow(gm_arena_start(s), gm_arena_bytes(s));
+    gm_arena_allow(gm_arena_start(s), gm_arena_bytes(s));
     gm_arena_publish(s, gm_arena_bytes(s)); // as it was taken: statistics
     s->shape = 0;
     s->used = 1;
@@ -10812,7 +10821,7 @@ GM_PRIVATE bool gm_arena_grow(gomem_arena *a, size_t need) {
         page = s->page + 1;
         s->cursor = s->clean ? 0 : (uint32_t)(gm_arena_bytes(s) / 16);
         a->next = GM_MIN(GM_MAX(a->next, need) * 2, (size_t)GM_ARENA_BLOCK_MOST);
-        gm_arena_forbid(gm_arena_start(s), gm_arena_start(s) + gm_arena_bytes(s));
+        gm_arena_forbid(a, gm_arena_start(s), gm_arena_start(s) + gm_arena_bytes(s));
     }
     gm_arena_put_away(a);
     a->before += (size_t)(a->cursor - a->start);
@@ -10830,7 +10839,7 @@ GM_PRIVATE void *gm_arena_set_aside(gomem_arena *a, size_t size, size_t align, b
     a->aside_bytes += gm_arena_bytes(s);
     if (!s->clean && (zero || gm_arena_scanned(a))) memset(gm_arena_start(s), 0, size);
     gm_arena_publish(s, size);
-    gm_arena_forbid(gm_arena_start(s) + size, gm_arena_start(s) + gm_arena_bytes(s));
+    gm_arena_forbid(a, gm_arena_start(s) + size, gm_arena_start(s) + gm_arena_bytes(s));
     return gm_arena_start(s);
 }
 
@@ -10853,7 +10862,7 @@ GM_PRIVATE bool gm_arena_extend(gomem_arena *a, const char *to) {
             gm_arena_publish(gm_arena_span(a->block), (size_t)(end - a->start));
         else if (a->mode != GM_ARENA_CHAINED && !gm_arena_root(a->start, end, true)) return false;
     }
-    gm_arena_forbid(old, end);
+    gm_arena_forbid(a, old, end);
     a->end = end;
     return true;
 }
@@ -10906,7 +10915,7 @@ GM_PRIVATE void *gm_arena_any(gomem_arena *a, size_t size, size_t align, bool ze
     if (!gm_arena_enter(a, a->cursor)) return NULL;
     size_t rounded = gm_base_round_up(size + !size, 16);
     char *p = gm_arena_bump(a, rounded, align, zero);
-    if (p) gm_arena_forbid(p + size, p + rounded); // what rounding adds
+    if (p) gm_arena_forbid(a, p + size, p + rounded); // what rounding adds
     gm_arena_leave(a);
     return gm_alloc_done(p, saved);
 }
@@ -10951,7 +10960,7 @@ GOMEM_DEF void *gomem_arena_resize(gomem_arena *a, void *p, size_t old_size, siz
         gm_arena_allow(object, new_size);
         // bytes of the rounding that were the user's, or nobody's, before
         if (new_size > old_size) memset(object + old_size, 0, GM_MIN(old, new_size) - old_size);
-        gm_arena_forbid(object + new_size, object + GM_MAX(now, old));
+        gm_arena_forbid(a, object + new_size, object + GM_MAX(now, old));
     }
     gm_arena_leave(a);
     if (in_place) return gm_alloc_done(p, saved);
@@ -10995,7 +11004,7 @@ GM_PRIVATE void gm_arena_run(gomem_arena *a, const struct gomem_i_on_reset *unti
 GM_PRIVATE void gm_arena_lower(gomem_arena *a, char *cursor) {
     if (!GM_BUG(98)) a->clean = GM_MIN(GM_MAX(a->clean, a->cursor), a->limit);
     a->cursor = cursor;
-    gm_arena_forbid(cursor, a->end);
+    gm_arena_forbid(a, cursor, a->end);
     if (!gm_arena_scanned(a) || !a->start) return;
     char *end = a->start + gm_base_round_up((size_t)(cursor - a->start), GM_ARENA_STEP);
     if (end >= a->end) return;
@@ -11014,7 +11023,7 @@ GM_PRIVATE void gm_arena_back_to(gomem_arena *a, const gomem_arena_mark *m) {
     while (a->block != m->block) {
         uint32_t page = a->block, older = gm_arena_span(page)->shape;
         gm_arena_put_away(a);
-        gm_arena_forbid(a->start, a->limit);
+        gm_arena_forbid(a, a->start, a->limit);
         size_t used = older ? (size_t)gm_arena_span(older)->used * 16 : 0;
         gm_arena_span(page)->shape = a->spare;
         if (gm_arena_scanned(a)) gm_arena_publish(gm_arena_span(page), 0);
@@ -11119,7 +11128,7 @@ GOMEM_DEF void gomem_arena_free(gomem_arena *a) {
         gm_os_release(a->start, a->least);
         a->start = a->cursor = a->end = a->clean = a->limit = NULL;
     }
-    if (a->mode == GM_ARENA_BUFFER && GM_ASAN)
+    if (a->mode == GM_ARENA_BUFFER)
         gm_arena_allow(a->start, (size_t)(a->limit - a->start)); // the user's again
     gm_arena_leave(a);
 }
@@ -11153,7 +11162,7 @@ GOMEM_DEF bool gomem_arena_init(gomem_arena *a, const gomem_arena_options *o) {
         fresh.cursor = fresh.start;
         fresh.clean = fresh.limit; // nothing is known of it
         fresh.end = gm_arena_scanned(&fresh) ? fresh.start : fresh.limit;
-        gm_arena_forbid(fresh.start, fresh.limit);
+        gm_arena_forbid(&fresh, fresh.start, fresh.limit);
     }
     if (!gm_arena_begin(&fresh)) return false;
     *a = fresh;

@@ -50,7 +50,7 @@ add() {
 # the stack keeps some.
 address='api/alloc api/aligned api/arena api/each api/macros api/manual api/realloc api/store api/strings
     api/typed api/uncollectable api/verify stress/collectall stress/handover stress/model
-    stress/dance stress/special'
+    stress/arena stress/dance stress/special'
 thread='stress/dance stress/handover stress/model stress/splice'
 plain='api/alloc api/macros api/manual api/realloc api/store api/strings'
 
