@@ -10769,7 +10769,7 @@ GM_PRIVATE void gm_arena_give(uint32_t page) {
 // Gives back a list of spans down to `until`; returns their bytes.
 GM_PRIVATE size_t gm_arena_give_list(uint32_t *list, uint32_t until) {
     size_t bytes = 0;
-    while (*list != until) {
+    while (*list && *list != until) { // a void mark's may be nowhere
         uint32_t page = *list;
         bytes += gm_arena_bytes(gm_arena_span(page));
         *list = gm_arena_span(page)->shape;
@@ -11020,7 +11020,7 @@ GM_PRIVATE void gm_arena_back_to(gomem_arena *a, const gomem_arena_mark *m) {
     gm_arena_measure(a);
     if (!GM_BUG(100)) gm_arena_run(a, m->on_reset);
     a->aside_bytes -= gm_arena_give_list(&a->aside, m->aside);
-    while (a->block != m->block) {
+    while (a->block && a->block != m->block) { // as above
         uint32_t page = a->block, older = gm_arena_span(page)->shape;
         gm_arena_put_away(a);
         gm_arena_forbid(a, a->start, a->limit);
