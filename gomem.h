@@ -4980,8 +4980,8 @@ GM_PRIVATE void gm_writes_clear_ahead(struct gm_writes *w, const struct gm_pages
  * OWNS        struct gm_sweep (the generation)
  * CALLS       base os sync stats pages span heap central guard
  * LOCKS       CENTRAL, then HEAP
- * ORDER       bits are rewritten before the span's generation is set (rel); who reads bits loads it
- *             (acq)
+ * ORDER       a span is claimed before its bits are rewritten (rel fence), and they are before its
+ *             generation is set (rel); who reads bits loads it before (acq) and behind (acq fence)
  * INVARIANTS  S1  each collected span in use is swept exactly once per cycle
  *             S2  nobody allocates from a span that is not swept
  *             S3  an owned span's bits are rewritten, but only its owner gives it up or lists it
@@ -5010,8 +5010,10 @@ GM_INLINE bool gm_sweep_swept(const struct gm_sweep *w, const struct gm_span *s)
 // Claims a span that is not swept; false: somebody else did.
 GM_PRIVATE bool gm_sweep_claim(const struct gm_sweep *w, struct gm_span *s) {
     uint32_t old = gm_load_rlx(&w->generation) - 2;
-    return gm_cas_acqrel(&s->generation, &old,
-                         old + 1); // pairs with gm_sweep_bits' store of the last cycle
+    // pairs with gm_sweep_bits' store of the last cycle
+    bool done = gm_cas_acqrel(&s->generation, &old, old + 1);
+    gm_fence_rel(); // pairs with gm_sweep_live's: who sees new bits sees that the span is claimed
+    return done;
 }
 
 GM_NO_SANITIZE GM_PRIVATE void gm_sweep_fill(const struct gm_pages *p, const struct gm_span *s,
@@ -5126,7 +5128,7 @@ GM_PRIVATE bool gm_sweep_live(const struct gm_sweep *w, const struct gm_pages *p
         if (generation != now && !GM_IN(GM_SET_COLLECTED, s->kind))
             generation = now; // never swept (R7)
         if (generation == now - 2) live &= gm_load_rlx(&c->mark);
-        gm_fence_acq(); // pairs with gm_sweep_bits: the bits are of that generation
+        gm_fence_acq(); // pairs with gm_sweep_claim's: the bits are of that generation
         if (generation == now ||
             (generation == now - 2 && gm_load_rlx(&s->generation) == generation))
             return live & bit;
@@ -9672,7 +9674,7 @@ GM_PRIVATE bool gm_alloc_is_live(const struct gm_runtime *rt, const struct gm_sp
     uint32_t generation = gm_load_acq(&s->generation); // pairs with gm_sweep_bits
     uint32_t now = gm_load_rlx(&rt->engine.sweep.generation);
     uint64_t mark = gm_load_rlx(&c->mark);
-    // pairs with gm_sweep_bits: mark is of that generation, or the next look differs
+    // pairs with gm_sweep_claim's: mark is of that generation, or the next look differs
     gm_fence_acq();
     bool same = gm_load_rlx(&s->generation) == generation &&
                 gm_load_rlx(&rt->engine.sweep.generation) == now;
