@@ -6204,6 +6204,14 @@ GM_PRIVATE unsigned gm_world_running(struct gm_world *w, const struct gm_thread 
     return n;
 }
 
+// Asks all threads but `me` to stand; returns how many still run. The lock is held.
+GM_PRIVATE unsigned gm_world_ask(struct gm_world *w, const struct gm_thread *me) {
+    uint32_t attention = ++w->epoch << 3;
+    if (!attention) attention = ++w->epoch << 3;
+    gm_store_seq(&w->attention, attention); // V1
+    return gm_world_running(w, me, attention, true);
+}
+
 GM_PRIVATE void gm_world_open(struct gm_world *w) {
     gm_base_tsan_release(&w->attention);
     gm_store_seq(&w->attention, 0u); // pairs with the loads of who waits: it sees what we did
@@ -6284,14 +6292,12 @@ GM_PRIVATE void gm_world_stop(struct gm_runtime *rt, const struct gm_thread *me)
         gm_sync_lock(&w->lock);
         gm_store_rlx(&w->stopped, gm_os_now());
         gm_os_block_signals(&w->mask); // a handler that allocates would wait for this very stop
-        uint32_t attention = ++w->epoch << 3;
-        if (!attention) attention = ++w->epoch << 3;
-        gm_store_seq(&w->attention, attention); // V1
-        (void)gm_world_running(w, me, attention, true);
+        (void)gm_world_ask(w, me);
         if (tries == GM_WITHDRAWALS) gm_world_name_late(rt, me);
         // ThreadSanitizer keeps it from a thread that waits for a mutex: the holder must go on. All
         // may be waiting for a processor, so there later stops last longer.
         uint64_t ns = tries < GM_WITHDRAWALS ? GM_GATHER_NS : GM_TSAN ? 50 * GM_GATHER_NS : 0;
+        uint32_t attention = gm_load_rlx(&w->attention); // ours: the lock is held
         if (gm_world_gather(w, me, attention, ns) || GM_BUG(31)) return;
         gm_store_rlx(&rt->engine.stats.withdrawn, rt->engine.stats.withdrawn + 1); // statistics
         gm_world_start(rt);                                                        // V3
