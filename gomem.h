@@ -3932,8 +3932,9 @@ GM_PRIVATE struct gm_span *gm_mark_pop(struct gm_mark *mark) {
         next = ((head >> 32) + 1) << 32 |
                gm_load_rlx(&s->queue_next);              // may be stale: then the tag differs
     } while (!gm_cas_acqrel(&mark->queue, &head, next)); // pairs with gm_mark_enqueue
-    (void)gm_swap_acqrel(&s->queued,
-                         0u); // pairs with gm_mark_enqueue: what is shaded later queues it again
+    if (GM_BUG(92)) gm_store_rlx(&s->queued, 0u);        // planted
+    // pairs with gm_mark_enqueue: what is shaded later queues it again
+    else (void)gm_swap_acqrel(&s->queued, 0u);
     return s;
 }
 
@@ -4879,7 +4880,7 @@ GM_PRIVATE size_t gm_writes_collect_unit(struct gm_writes *w, struct gm_mark *ma
     size_t pages = 0;
     if (rearm) gm_writes_close_bits(w, mark->pages, from, to);
     for (uintptr_t at = from; at < to;) {
-        long n = gm_os_track_scan(w->pagemap, &at, to, rearm, list, GM_WRITES_LIST);
+        long n = gm_os_track_scan(w->pagemap, &at, to, rearm && !GM_BUG(94), list, GM_WRITES_LIST);
         if (n < 0) {
             if (!GM_BUG(56)) gm_writes_fail(w, mark, from, to);
             return pages + (to - from) / mark->pages->os_page;
@@ -4890,6 +4891,7 @@ GM_PRIVATE size_t gm_writes_collect_unit(struct gm_writes *w, struct gm_mark *ma
         }
         if (!n) break;
     }
+    if (GM_BUG(94) && rearm) (void)gm_os_track_scan(w->pagemap, &from, to, true, NULL, 0);
     return pages;
 }
 
@@ -5031,6 +5033,7 @@ GM_PRIVATE uint32_t gm_sweep_bits(const struct gm_sweep *w, const struct gm_page
                                   struct gm_span *s) {
     struct gm_color *c = gm_span_colors(p, s->page);
     uint32_t live = 0, died = 0;
+    if (GM_BUG(93)) gm_store_rel(&s->generation, gm_load_rlx(&w->generation)); // planted
     for (unsigned i = 0; i < gm_span_groups(s); i++) {
         uint64_t alloc = gm_load_rlx(&c[i].alloc);
         uint64_t mark = gm_load_rlx(&c[i].mark);
@@ -5265,7 +5268,7 @@ GM_PRIVATE void gm_cache_push_magazine(const struct gm_pages *p, uint64_t *list,
     uint64_t head = gm_load_rlx(list), next;
     do {
         gm_store_rlx(&m->next, (uint32_t)head);
-        next = ((head >> 32) + 1) << 32 | (index + 1);
+        next = ((head >> 32) + !GM_BUG(95)) << 32 | (index + 1);
     } while (!gm_cas_acqrel(list, &head, next)); // pairs with pop: slots and head are written
 }
 
@@ -5276,7 +5279,7 @@ GM_PRIVATE uint32_t gm_cache_pop_magazine(const struct gm_pages *p, uint64_t *li
         if (!(uint32_t)head) return 0;
         uint32_t after = gm_load_rlx(
             &gm_cache_head(p, (uint32_t)head - 1)->next); // stale: then the tag differs
-        next = ((head >> 32) + 1) << 32 | after;
+        next = ((head >> 32) + !GM_BUG(95)) << 32 | after;
     } while (!gm_cas_acqrel(list, &head, next)); // pairs with push: what we read was the list's
     return (uint32_t)head;
 }
@@ -6100,8 +6103,10 @@ GM_PRIVATE void gm_world_unblock(struct gm_world *w, struct gm_thread *t) {
             gm_world_wait(w, attention);
             continue;
         }
-        gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING); // V1: pairs with gm_world_running
-        if (!gm_load_seq(&w->attention)) return;              // V1
+        if (GM_BUG(90)) gm_store_rlx(&t->state, (uint32_t)GM_THREAD_RUNNING); // planted
+        // V1: pairs with gm_world_running
+        else gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING);
+        if (!gm_load_seq(&w->attention)) return; // V1
         gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
     }
 }
@@ -6526,7 +6531,7 @@ GM_PRIVATE void gm_world_close_gate(struct gm_runtime *rt, const struct gm_threa
     struct gm_world *w = &rt->world;
     gm_store_rlx(&w->stopped, gm_os_now());
     gm_store_seq(&w->attention, (uint32_t)GM_GATE); // Y2: pairs with gm_sync_enter
-    gm_os_fence_all();                              // the threads' half of Y2
+    if (!GM_BUG(91)) gm_os_fence_all();             // the threads' half of Y2
     // pairs with gm_world_record_locked, and with gm_sync_leave: the section's work is done
     for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next)
         while (t != me && gm_load_acq(&t->cache.hot.depth)) (void)sched_yield();
