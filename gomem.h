@@ -1327,10 +1327,11 @@ GOMEM_I_INLINE bool gomem_i_never(uintptr_t a, uintptr_t b) { return a != b; }
 
 // ThreadSanitizer cannot see that a stop signal orders. What it orders is said here: the sections
 // of a stopped thread come before what the collector does, and that before the thread's next
-// section; memory that a cycle freed has no history.
+// section; memory that a cycle freed has no history. __tsan_java_init is not told a range: a report
+// looks for its block from the address down to the range's start, 8 bytes at a time, with all other
+// threads held, and one of a race in a global found no end.
 extern void __tsan_acquire(void *address) __attribute__((weak));
 extern void __tsan_release(void *address) __attribute__((weak));
-extern void __tsan_java_init(uintptr_t start, uintptr_t size) __attribute__((weak));
 extern void __tsan_java_alloc(uintptr_t start, uintptr_t size) __attribute__((weak));
 
 GM_ALWAYS void gm_base_tsan_acquire(const void *p) {
@@ -3260,7 +3261,8 @@ GM_PRIVATE void gm_types_reset(struct gm_types *t) {
  * CALLS       base sync pages span
  * LOCKS       SPECIAL, then META
  * ORDER       a record's generation changes before its word (rel): who reads word (acq) between two
- *             looks at the same generation has read the word of that generation
+ *             looks at the same generation has read the word of that generation. A number comes
+ *             into a chain (rel) after its record: who follows it without the lock (acq) finds one
  * INVARIANTS  X1  a record whose word names an object is in the bucket of that object, and the
  *                 object's span has `special` set
  *             X2  records, calls and tables are never unmapped and never used for anything else:
@@ -3295,7 +3297,7 @@ enum { GM_SPECIAL_IDLE, GM_SPECIAL_LISTED, GM_SPECIAL_DROPPING };
 struct gm_record {       // what the walk of a cycle reads
     uintptr_t word;      // object | kind. lock: special; atomic: rel/acq
     uint32_t generation; // of the handles that mean it. lock: special; atomic: rlx
-    uint32_t next; // number + 1 in its bucket, or of the next free one. lock: special; read rlx
+    uint32_t next; // number + 1 in its bucket, or the next free. lock: special; atomic: rel/acq
 };
 
 union gm_callback {
@@ -3313,7 +3315,7 @@ struct gm_call {          // a range of roots: pointers in it keep what they poi
 
 struct gm_special_table {
     uint32_t mask;     // buckets - 1. const
-    uint32_t bucket[]; // number + 1 of the first. lock: special; read rlx
+    uint32_t bucket[]; // number + 1 of the first. lock: special; atomic: rel/acq
 };
 
 struct gm_special_list {
@@ -3377,16 +3379,16 @@ GM_PRIVATE uint32_t *gm_special_bucket_locked(const struct gm_special *sp, uintp
 
 GM_PRIVATE void gm_special_link_locked(struct gm_special *sp, uint32_t n, uintptr_t object) {
     uint32_t *bucket = gm_special_bucket_locked(sp, object);
-    gm_store_rlx(&gm_special_record(sp, n)->next, *bucket);
-    gm_store_rlx(bucket,
-                 n + 1); // who reads without the lock compares words, and asks again with it
+    // both pair with gm_special_count, which compares words, and asks again with the lock
+    gm_store_rel(&gm_special_record(sp, n)->next, *bucket);
+    gm_store_rel(bucket, n + 1); // as above
 }
 
 GM_PRIVATE void gm_special_unlink_locked(struct gm_special *sp, uint32_t n) {
     struct gm_record *r = gm_special_record(sp, n);
     uint32_t *at = gm_special_bucket_locked(sp, gm_special_object(r));
     while (*at != n + 1) at = &gm_special_record(sp, *at - 1)->next;
-    gm_store_rlx(at, r->next); // as above
+    gm_store_rel(at, r->next); // pairs with gm_special_count, as above
 }
 
 // A table as large as there are records; without memory the chains grow longer.
@@ -3451,7 +3453,7 @@ GM_PRIVATE void gm_special_free_locked(struct gm_special *sp, uint32_t n) {
     struct gm_record *r = gm_special_record(sp, n);
     gm_store_rel(&r->word, (uintptr_t)0); // pairs with gm_special_weak_get: behind the generation
     gm_special_call(sp, n)->state = GM_SPECIAL_IDLE;
-    gm_store_rlx(&r->next, sp->free);
+    gm_store_rel(&r->next, sp->free); // pairs with gm_special_count, which may stand on it
     sp->free = n + 1;
     gm_store_rlx(&sp->used, sp->used - 1);
 }
@@ -3618,14 +3620,14 @@ GM_PRIVATE uintptr_t gm_special_weak_get(const struct gm_special *sp, uint64_t i
 GM_ALWAYS struct gm_call *gm_special_count(const struct gm_special *sp, uintptr_t object) {
     const struct gm_special_table *table = gm_load_acq(&sp->table); // pairs with grow
     if (GOMEM_I_UNLIKELY(!table)) return NULL;
-    uint32_t n = gm_load_rlx(
-        &table->bucket[gm_special_hash(object) & table->mask]); // checked below
+    // pairs with link and unlink: the record of that number is there
+    uint32_t n = gm_load_acq(&table->bucket[gm_special_hash(object) & table->mask]);
     for (unsigned i = 0; n && i < 16; i++) {
         const struct gm_record *r = gm_special_record(sp, n - 1);
         // pairs with add: the call is the object's
         if (GOMEM_I_LIKELY(gm_load_acq(&r->word) == (object | GM_SPECIAL_COUNT)))
             return gm_special_call(sp, n - 1);
-        n = gm_load_rlx(&r->next);
+        n = gm_load_acq(&r->next); // pairs with link, unlink and free: as above
     }
     return NULL;
 }
@@ -3920,12 +3922,12 @@ GM_COLD GM_PRIVATE void gm_guard_misuse(const struct gm_guard *g, const struct g
 struct gm_pacer {
     int percent;          // of growth; GOMEM_GC_OFF: never. atomic: rlx
     size_t live;          // bytes that the last cycle marked. atomic: rlx
-    size_t roots;         // bytes of stacks and globals that it scanned
+    size_t roots;         // bytes of stacks and globals that it scanned. atomic: rlx
     size_t goal, trigger; // bytes of heap. atomic: rlx
-    size_t runway;        // bytes allocated while a cycle runs, smoothed; 0: it stops the world
+    size_t runway;        // allocated in a cycle, smoothed; 0: it stops the world. atomic: rlx
     size_t limit;         // bytes of memory in all, 0: none. atomic: rlx
-    size_t other;         // bytes of it that are not the collected heap's
-    size_t least;         // growth that the last cycle's work allows (A3)
+    size_t other;         // bytes of it that are not the collected heap's. atomic: rlx
+    size_t least;         // growth that the last cycle's work allows (A3). atomic: rlx
     size_t held;          // gomem_gc_hold holds up to here: the limit's goal. atomic: rlx
 };
 #define GM_PACER_LEAST (4 * GM_MIB)
@@ -3940,9 +3942,9 @@ GM_PRIVATE size_t gm_pacer_goal(size_t live, size_t roots, int percent) {
 
 // The goal that a limit sets; SIZE_MAX: none. A part of it is left for what lies between objects.
 GM_PRIVATE size_t gm_pacer_limit_goal(const struct gm_pacer *p, size_t live) {
-    size_t limit = gm_load_rlx(&p->limit), other = p->other + limit / 32;
+    size_t limit = gm_load_rlx(&p->limit), other = gm_load_rlx(&p->other) + limit / 32;
     if (!limit) return SIZE_MAX;
-    return GM_MAX(limit > other ? limit - other : 0, live + p->least); // A3
+    return GM_MAX(limit > other ? limit - other : 0, live + gm_load_rlx(&p->least)); // A3
 }
 
 // How much may be allocated before the next cycle, so that collection takes half of the time at
@@ -3961,20 +3963,20 @@ GM_PRIVATE size_t gm_pacer_trigger(size_t live, size_t goal, size_t runway) {
 
 // A concurrent cycle has ended; `allocated` bytes were allocated since it was due.
 GM_PRIVATE void gm_pacer_learn(struct gm_pacer *p, size_t allocated) {
-    size_t now = allocated + allocated / 4 + GM_KIB;
-    p->runway = now >= p->runway ? now
-                                 : p->runway - (p->runway - now) / 4; // up at once, down slowly
+    size_t now = allocated + allocated / 4 + GM_KIB, old = gm_load_rlx(&p->runway);
+    gm_store_rlx(&p->runway, now >= old ? now : old - (old - now) / 4); // up at once, down slowly
 }
 
+// A cycle's end and the program's settings may meet here: the next cycle's end sets all anew.
 GM_PRIVATE void gm_pacer_set(struct gm_pacer *p, size_t live, size_t roots) {
     size_t goal = gm_pacer_goal(live, roots, gm_load_rlx(&p->percent));
     size_t most = gm_pacer_limit_goal(p, live);
     goal = GM_MIN(goal, most);
     gm_store_rlx(&p->held, most);
     gm_store_rlx(&p->live, live); // heuristics: a refill that reads an old value is one refill late
-    p->roots = roots;
+    gm_store_rlx(&p->roots, roots);
     gm_store_rlx(&p->goal, goal);
-    gm_store_rlx(&p->trigger, gm_pacer_trigger(live, goal, p->runway));
+    gm_store_rlx(&p->trigger, gm_pacer_trigger(live, goal, gm_load_rlx(&p->runway)));
 }
 
 /* ==========================================================================================
@@ -4110,8 +4112,9 @@ GM_PRIVATE struct gm_span *gm_mark_pop(struct gm_mark *mark) {
         next = ((head >> 32) + 1) << 32 |
                gm_load_rlx(&s->queue_next);              // may be stale: then the tag differs
     } while (!gm_cas_acqrel(&mark->queue, &head, next)); // pairs with gm_mark_enqueue
-    (void)gm_swap_acqrel(&s->queued,
-                         0u); // pairs with gm_mark_enqueue: what is shaded later queues it again
+    if (GM_BUG(92)) gm_store_rlx(&s->queued, 0u);        // planted
+    // pairs with gm_mark_enqueue: what is shaded later queues it again
+    else (void)gm_swap_acqrel(&s->queued, 0u);
     return s;
 }
 
@@ -4856,7 +4859,7 @@ GM_PRIVATE bool gm_writes_choose(struct gm_writes *w, struct gm_meta *meta,
     if (ask && w->list && w->open)
         can = gm_writes_test(p->os_page, &w->can_roots) && gm_writes_open(w);
     int collector = can ? GOMEM_GC_TRACKED : ask ? GOMEM_GC_STW : wanted;
-    gm_store_rlx(&w->collector, collector); // who allocates already asks
+    gm_store_rlx(&w->collector, collector); // gm_world_collect lets the others come
     gm_store_rel(&w->ready, true);          // pairs with gomem_init and memstats
     return can || wanted != GOMEM_GC_TRACKED;
 }
@@ -5057,7 +5060,7 @@ GM_PRIVATE size_t gm_writes_collect_unit(struct gm_writes *w, struct gm_mark *ma
     size_t pages = 0;
     if (rearm) gm_writes_close_bits(w, mark->pages, from, to);
     for (uintptr_t at = from; at < to;) {
-        long n = gm_os_track_scan(w->pagemap, &at, to, rearm, list, GM_WRITES_LIST);
+        long n = gm_os_track_scan(w->pagemap, &at, to, rearm && !GM_BUG(94), list, GM_WRITES_LIST);
         if (n < 0) {
             if (!GM_BUG(56)) gm_writes_fail(w, mark, from, to);
             return pages + (to - from) / mark->pages->os_page;
@@ -5068,6 +5071,7 @@ GM_PRIVATE size_t gm_writes_collect_unit(struct gm_writes *w, struct gm_mark *ma
         }
         if (!n) break;
     }
+    if (GM_BUG(94) && rearm) (void)gm_os_track_scan(w->pagemap, &from, to, true, NULL, 0);
     return pages;
 }
 
@@ -5158,8 +5162,8 @@ GM_PRIVATE void gm_writes_clear_ahead(struct gm_writes *w, const struct gm_pages
  * OWNS        struct gm_sweep (the generation)
  * CALLS       base os sync stats pages span heap central guard
  * LOCKS       CENTRAL, then HEAP
- * ORDER       bits are rewritten before the span's generation is set (rel); who reads bits loads it
- *             (acq)
+ * ORDER       a span is claimed before its bits are rewritten (rel fence), and they are before its
+ *             generation is set (rel); who reads bits loads it before (acq) and behind (acq fence)
  * INVARIANTS  S1  each collected span in use is swept exactly once per cycle
  *             S2  nobody allocates from a span that is not swept
  *             S3  an owned span's bits are rewritten, but only its owner gives it up or lists it
@@ -5188,8 +5192,10 @@ GM_INLINE bool gm_sweep_swept(const struct gm_sweep *w, const struct gm_span *s)
 // Claims a span that is not swept; false: somebody else did.
 GM_PRIVATE bool gm_sweep_claim(const struct gm_sweep *w, struct gm_span *s) {
     uint32_t old = gm_load_rlx(&w->generation) - 2;
-    return gm_cas_acqrel(&s->generation, &old,
-                         old + 1); // pairs with gm_sweep_bits' store of the last cycle
+    // pairs with gm_sweep_bits' store of the last cycle
+    bool done = gm_cas_acqrel(&s->generation, &old, old + 1);
+    gm_fence_rel(); // pairs with gm_sweep_live's: who sees new bits sees that the span is claimed
+    return done;
 }
 
 GM_NO_SANITIZE GM_PRIVATE void gm_sweep_fill(const struct gm_pages *p, const struct gm_span *s,
@@ -5207,6 +5213,7 @@ GM_PRIVATE uint32_t gm_sweep_bits(const struct gm_sweep *w, const struct gm_page
                                   struct gm_span *s) {
     struct gm_color *c = gm_span_colors(p, s->page);
     uint32_t live = 0, died = 0;
+    if (GM_BUG(93)) gm_store_rel(&s->generation, gm_load_rlx(&w->generation)); // planted
     for (unsigned i = 0; i < gm_span_groups(s); i++) {
         uint64_t alloc = gm_load_rlx(&c[i].alloc);
         uint64_t mark = gm_load_rlx(&c[i].mark);
@@ -5304,7 +5311,7 @@ GM_PRIVATE bool gm_sweep_live(const struct gm_sweep *w, const struct gm_pages *p
         if (generation != now && !GM_IN(GM_SET_COLLECTED, s->kind))
             generation = now; // never swept (R7)
         if (generation == now - 2) live &= gm_load_rlx(&c->mark);
-        gm_fence_acq(); // pairs with gm_sweep_bits: the bits are of that generation
+        gm_fence_acq(); // pairs with gm_sweep_claim's: the bits are of that generation
         if (generation == now ||
             (generation == now - 2 && gm_load_rlx(&s->generation) == generation))
             return live & bit;
@@ -5441,7 +5448,7 @@ GM_PRIVATE void gm_cache_push_magazine(const struct gm_pages *p, uint64_t *list,
     uint64_t head = gm_load_rlx(list), next;
     do {
         gm_store_rlx(&m->next, (uint32_t)head);
-        next = ((head >> 32) + 1) << 32 | (index + 1);
+        next = ((head >> 32) + !GM_BUG(95)) << 32 | (index + 1);
     } while (!gm_cas_acqrel(list, &head, next)); // pairs with pop: slots and head are written
 }
 
@@ -5452,7 +5459,7 @@ GM_PRIVATE uint32_t gm_cache_pop_magazine(const struct gm_pages *p, uint64_t *li
         if (!(uint32_t)head) return 0;
         uint32_t after = gm_load_rlx(
             &gm_cache_head(p, (uint32_t)head - 1)->next); // stale: then the tag differs
-        next = ((head >> 32) + 1) << 32 | after;
+        next = ((head >> 32) + !GM_BUG(95)) << 32 | after;
     } while (!gm_cas_acqrel(list, &head, next)); // pairs with push: what we read was the list's
     return (uint32_t)head;
 }
@@ -6279,8 +6286,10 @@ GM_PRIVATE void gm_world_unblock(struct gm_world *w, struct gm_thread *t) {
             gm_world_wait(w, attention);
             continue;
         }
-        gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING); // V1: pairs with gm_world_running
-        if (!gm_load_seq(&w->attention)) return;              // V1
+        if (GM_BUG(90)) gm_store_rlx(&t->state, (uint32_t)GM_THREAD_RUNNING); // planted
+        // V1: pairs with gm_world_running
+        else gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING);
+        if (!gm_load_seq(&w->attention)) return; // V1
         gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
     }
 }
@@ -6383,6 +6392,14 @@ GM_PRIVATE unsigned gm_world_running(struct gm_world *w, const struct gm_thread 
     return n;
 }
 
+// Asks all threads but `me` to stand; returns how many still run. The lock is held.
+GM_PRIVATE unsigned gm_world_ask(struct gm_world *w, const struct gm_thread *me) {
+    uint32_t attention = ++w->epoch << 3;
+    if (!attention) attention = ++w->epoch << 3;
+    gm_store_seq(&w->attention, attention); // V1
+    return gm_world_running(w, me, attention, true);
+}
+
 GM_PRIVATE void gm_world_open(struct gm_world *w) {
     gm_base_tsan_release(&w->attention);
     gm_store_seq(&w->attention, 0u); // pairs with the loads of who waits: it sees what we did
@@ -6463,15 +6480,12 @@ GM_PRIVATE void gm_world_stop(struct gm_runtime *rt, const struct gm_thread *me)
         gm_sync_lock(&w->lock);
         gm_store_rlx(&w->stopped, gm_os_now());
         gm_os_block_signals(&w->mask); // a handler that allocates would wait for this very stop
-        uint32_t attention = ++w->epoch << 3;
-        if (!attention) attention = ++w->epoch << 3;
-        gm_store_seq(&w->attention, attention); // V1
-        (void)gm_world_running(w, me, attention, true);
+        (void)gm_world_ask(w, me);
         if (tries == GM_WITHDRAWALS) gm_world_name_late(rt, me);
-        // ThreadSanitizer keeps it from a thread that waits for a mutex: the holder must go on. All
-        // may be waiting for a processor, so there later stops last longer.
-        uint64_t ns = tries < GM_WITHDRAWALS ? GM_GATHER_NS : GM_TSAN ? 50 * GM_GATHER_NS : 0;
-        if (gm_world_gather(w, me, attention, ns) || GM_BUG(31)) return;
+        // ThreadSanitizer keeps it from a thread that waits for a mutex: the holder must go on.
+        bool patient = tries < GM_WITHDRAWALS || GM_TSAN;
+        uint32_t attention = gm_load_rlx(&w->attention); // ours: the lock is held
+        if (gm_world_gather(w, me, attention, patient ? GM_GATHER_NS : 0) || GM_BUG(31)) return;
         gm_store_rlx(&rt->engine.stats.withdrawn, rt->engine.stats.withdrawn + 1); // statistics
         gm_world_start(rt);                                                        // V3
         (void)sched_yield();
@@ -6699,7 +6713,7 @@ GM_PRIVATE void gm_world_close_gate(struct gm_runtime *rt, const struct gm_threa
     struct gm_world *w = &rt->world;
     gm_store_rlx(&w->stopped, gm_os_now());
     gm_store_seq(&w->attention, (uint32_t)GM_GATE); // Y2: pairs with gm_sync_enter
-    gm_os_fence_all();                              // the threads' half of Y2
+    if (!GM_BUG(91)) gm_os_fence_all();             // the threads' half of Y2
     // pairs with gm_world_record_locked, and with gm_sync_leave: the section's work is done
     for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next)
         while (t != me && gm_load_acq(&t->cache.hot.depth)) (void)sched_yield();
@@ -6795,7 +6809,6 @@ GM_PRIVATE size_t gm_world_reserve_size(const gomem_options *o) {
 GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     struct gm_engine *e = &rt->engine;
     struct gm_world *w = &rt->world;
-    bool first = !w->keyed;
     gm_world_read_environment(rt);
     w->lock.rank = GM_RANK_WORLD;
     w->gone_lock.rank = GM_RANK_GONE;
@@ -6810,7 +6823,6 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     for (unsigned k = 0; k < GM_KINDS; k++)
         for (unsigned c = 0; c <= GOMEM_CLASSES; c++) gm_central_init(&e->central[k][c], k, c, 0);
     e->stats.start_ns = gm_os_now();
-    if (GM_TSAN && first) __tsan_java_init(8, UINTPTR_MAX / 131072); // once: any address
     return true;
 }
 
@@ -8488,9 +8500,9 @@ GM_PRIVATE void gm_gc_flip_stopped(struct gm_runtime *rt, size_t live) {
     gm_gc_quiet_stopped(rt);
     if (!GM_BUG(9)) gm_store_rlx(&e->sweep.generation, e->sweep.generation + 2); // in a stop
     gm_store_rlx(&e->live, live);
-    e->pacer.other = gm_load_rlx(&e->heap.manual) * GM_PAGE +
-                     gm_load_rlx(&e->heap.pages.used) *
-                         (GM_SPAN_BYTES + GM_COLOR_BYTES + sizeof(uint32_t));
+    size_t page = GM_SPAN_BYTES + GM_COLOR_BYTES + sizeof(uint32_t);
+    gm_store_rlx(&e->pacer.other, gm_load_rlx(&e->heap.manual) * GM_PAGE + // heuristics
+                                      gm_load_rlx(&e->heap.pages.used) * page);
     gm_pacer_set(&e->pacer, live, rt->roots.stack_bytes + rt->roots.global_bytes);
 }
 
@@ -8811,7 +8823,8 @@ GM_PRIVATE void gm_gc_end_stopped(struct gm_runtime *rt, struct gm_cycle *c) {
     struct gm_pacer *p = &rt->engine.pacer;
     uint64_t marked = gm_os_now(), since = gm_load_rlx(&rt->gc.last); // monotonic
     size_t live = gm_load_rlx(&rt->engine.live), old = gm_load_rlx(&p->live);
-    p->least = gm_pacer_growth(live > old ? live - old : 0, marked - since, marked - c->begin);
+    size_t growth = gm_pacer_growth(live > old ? live - old : 0, marked - since, marked - c->begin);
+    gm_store_rlx(&p->least, growth); // heuristics
     gm_paths_lost_stopped(rt, &c->lost);
     gm_gc_flip_stopped(rt, c->after);
     if (GOMEM_I_CHECK >= 3 || rt->world.settings.verify)
@@ -9014,7 +9027,7 @@ GM_PRIVATE bool gm_gc_is_small(const struct gm_runtime *rt) {
     size_t most = GM_SMALL_HEAP;
     return gm_load_rlx(&e->writes.collector) == GOMEM_GC_TRACKED &&               // chosen once
            gm_load_rlx(&rt->world.settings.options.collector) == GOMEM_GC_AUTO && // a setting
-           gm_load_rlx(&e->live) + e->pacer.roots < most && // heuristic counters
+           gm_load_rlx(&e->live) + gm_load_rlx(&e->pacer.roots) < most && // heuristic counters
            gm_load_rlx(&e->pacer.live) <= most / 2;
 }
 
@@ -9160,7 +9173,6 @@ GM_NOINLINE GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_threa
 
 // First use of the collected heap: from here on there is a handler and the background thread.
 GM_COLD GM_PRIVATE bool gm_gc_open(struct gm_runtime *rt) {
-    if (!gm_world_collect(rt)) return false;
     gm_sync_lock(&rt->gc.lock);
     if (!gm_writes_choose(&rt->engine.writes, &rt->engine.meta, &rt->engine.heap.pages,
                           gm_load_rlx(&rt->world.settings.options.collector))) { // a setting
@@ -9171,9 +9183,10 @@ GM_COLD GM_PRIVATE bool gm_gc_open(struct gm_runtime *rt) {
     }
     if (!rt->gc.collect) rt->gc.collect = gm_gc_collect; // before its only reader starts
     gm_store_rlx(&rt->gc.last, gm_os_now());             // the forced period starts
-    gm_gc_start_background(rt);
+    bool done = gm_world_collect(rt); // last: others, who do not wait here, find all that done
+    if (done) gm_gc_start_background(rt);
     gm_sync_unlock(&rt->gc.lock);
-    return true;
+    return done;
 }
 
 enum { GM_ASSIST_NS = 20000, GM_ASSIST_HARD_NS = 60000 }; // per run that is taken
@@ -9219,7 +9232,6 @@ GM_COLD GM_PRIVATE void gm_gc_pace(struct gm_runtime *rt, struct gm_thread *me) 
     struct gm_engine *e = &rt->engine;
     size_t live = gm_load_rlx(&e->live), goal = gm_load_rlx(&e->pacer.goal);       // heuristics
     if (gm_load_rlx(&e->writes.collector) == GOMEM_GC_STW || gm_gc_is_small(rt) || // chosen once
-
         !gm_load_rlx(&rt->gc.background)) {
         gm_gc_collect(rt, me, GM_REASON_TRIGGER);
         return;
@@ -9815,7 +9827,8 @@ GOMEM_DEF void gomem_i_shade(uintptr_t old, uintptr_t value) {
 GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size) {
     struct gm_thread *me = gm_world_self();
     struct gm_mark *mark = &gm_runtime.engine.mark;
-    if (!me || gm_runtime.engine.writes.collector != GOMEM_GC_BARRIER)
+    // who holds a pointer to a collected object sees the choice
+    if (!me || gm_load_rlx(&gm_runtime.engine.writes.collector) != GOMEM_GC_BARRIER)
         return memmove(to, from, size);
     gm_sync_enter(&me->cache.hot);
     uintptr_t lead = (uintptr_t)from & (GM_WORD - 1) ? GM_WORD - ((uintptr_t)from & (GM_WORD - 1))
@@ -9834,7 +9847,8 @@ GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size) {
 // point to becomes grey. In sections, so that stops need not wait.
 GM_PRIVATE void gm_alloc_copied(struct gm_runtime *rt, void *to, size_t size) {
     struct gm_thread *me = gm_world_self();
-    if (!me || rt->engine.writes.collector != GOMEM_GC_BARRIER || GM_BUG(49)) return;
+    // who holds a pointer to a collected object sees the choice
+    if (!me || gm_load_rlx(&rt->engine.writes.collector) != GOMEM_GC_BARRIER || GM_BUG(49)) return;
     for (size_t at = 0; at < size; at += GM_READ) {
         gm_sync_enter(&me->cache.hot);
         const uintptr_t *word = (const uintptr_t *)((uintptr_t)to + at);
@@ -9857,7 +9871,7 @@ GM_PRIVATE bool gm_alloc_is_live(const struct gm_runtime *rt, const struct gm_sp
     uint32_t generation = gm_load_acq(&s->generation); // pairs with gm_sweep_bits
     uint32_t now = gm_load_rlx(&rt->engine.sweep.generation);
     uint64_t mark = gm_load_rlx(&c->mark);
-    // pairs with gm_sweep_bits: mark is of that generation, or the next look differs
+    // pairs with gm_sweep_claim's: mark is of that generation, or the next look differs
     gm_fence_acq();
     bool same = gm_load_rlx(&s->generation) == generation &&
                 gm_load_rlx(&rt->engine.sweep.generation) == now;
@@ -10297,7 +10311,7 @@ GOMEM_DEF int gomem_set_gc_percent(int percent) {
     if (!gm_world_ready(&gm_runtime, false)) return 0;
     int old = gm_load_rlx(&p->percent); // a setting: the next refill sees it
     gm_store_rlx(&p->percent, percent < 0 ? GOMEM_GC_OFF : percent);
-    gm_pacer_set(p, gm_load_rlx(&p->live), p->roots);
+    gm_pacer_set(p, gm_load_rlx(&p->live), gm_load_rlx(&p->roots));
     return old;
 }
 
@@ -10306,7 +10320,7 @@ GOMEM_DEF size_t gomem_set_memory_limit(size_t bytes) {
     if (!gm_world_ready(&gm_runtime, false)) return 0;
     size_t old = gm_load_rlx(&p->limit); // a setting: the next refill sees it
     gm_store_rlx(&p->limit, bytes);
-    gm_pacer_set(p, gm_load_rlx(&p->live), p->roots);
+    gm_pacer_set(p, gm_load_rlx(&p->live), gm_load_rlx(&p->roots));
     return old;
 }
 
@@ -11443,7 +11457,8 @@ GOMEM_DEF bool gomem_verify(void) {
     gm_sync_lock(&rt->world.gone_lock);
     gm_sync_lock(&rt->world.lock);
     gm_world_close_gate(rt, me);
-    const char *broken = gm_gc_verify_stopped(rt, rt->world.threads == 1, &where);
+    bool alone = me && rt->world.threads == 1; // without a record, the one is another thread
+    const char *broken = gm_gc_verify_stopped(rt, alone, &where);
     gm_world_start(rt);
     if (broken) gm_gc_report_broken(rt, broken, where);
     return !broken;

@@ -45,13 +45,12 @@ add() {
 
 # What runs under each: the programs whose code paths the others share, so that all of it stays short.
 # ThreadSanitizer runs handlers only at calls that it intercepts, so programs whose threads must stop
-# in plain loops are not for it; stress/special is clean alone and has found no end beside other
-# programs. api/collected demands that objects die: what AddressSanitizer leaves on
+# in plain loops are not for it. api/collected demands that objects die: what AddressSanitizer leaves on
 # the stack keeps some.
 address='api/alloc api/aligned api/arena api/each api/macros api/manual api/realloc api/store api/strings
     api/typed api/uncollectable api/verify stress/collectall stress/handover stress/model
     stress/arena stress/dance stress/special'
-thread='stress/dance stress/handover stress/model stress/splice'
+thread='stress/arena stress/dance stress/handover stress/model stress/special stress/splice'
 plain='api/alloc api/macros api/manual api/realloc api/store api/strings'
 
 # list FOLDER KIND: the programs of a build folder.

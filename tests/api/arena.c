@@ -60,7 +60,8 @@ TEST(alignment_and_flags) {
 
 TEST(too_large) {
     gomem_arena a = {0};
-    const volatile size_t sizes[] = {SIZE_MAX, SIZE_MAX - 15, (size_t)PTRDIFF_MAX, (size_t)PTRDIFF_MAX + 1};
+    const volatile size_t sizes[] = {SIZE_MAX, SIZE_MAX - 15, (size_t)PTRDIFF_MAX,
+                                     (size_t)PTRDIFF_MAX + 1};
     for (size_t i = 0; i < 4; i++) {
         errno = 0;
         CHECK(gomem_arena_alloc(&a, sizes[i]) == NULL && errno == ENOMEM);
