@@ -23,14 +23,18 @@ STD      = -std=c11 -pthread -I.
 WARN     = -Wall -Wextra
 SANFLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 COMPILE  = $(CC) $(STD) $(WARN) $(CFLAGS) $(SANFLAGS) -DGOMEM_CHECK=$(CHECK)
-SMALL    = $(filter-out -O%,$(COMPILE)) -O1
+# What holds the whole implementation, or checks it, is compiled in half the time, so that `make test`
+# is short. -g3 in CFLAGS keeps its variables.
+SMALL    = $(patsubst -g,-g1,$(filter-out -O%,$(COMPILE))) -O1
+LEVEL    = $(if $(filter 0,$(CHECK)),$(COMPILE),$(SMALL))
 # The programs of two processors' worth of jobs, unless the caller said how many.
 SUB      = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j2)
 
 api      = $(patsubst tests/%.c,$(D)/%,$(wildcard tests/api/*.c))
-stress   = $(patsubst tests/%.c,$(D)/%,$(wildcard tests/stress/*.c))
+litmus   = $(D)/stress/litmus
+stress   = $(filter-out $(litmus),$(patsubst tests/%.c,$(D)/%,$(wildcard tests/stress/*.c)))
 rooms    = $(patsubst tests/%.c,$(D)/%,$(wildcard tests/rooms/*.c))
-KINDS   ?= api rooms stress
+KINDS   ?= api rooms stress litmus
 programs = $(foreach kind,$(KINDS),$($(kind)))
 scripts  = $(wildcard tests/bad/run.sh tests/compile/run.sh tests/examples/*.sh tests/preload/run.sh)
 examples = $(patsubst examples/%.c,build/examples/%,$(wildcard examples/*.c))
@@ -38,9 +42,11 @@ headers  = $(wildcard tests/*.h)
 texts    = $(wildcard gomem.h README.md tests/*/*.c examples/*.c)
 sources  = gomem.h $(wildcard tests/*.[ch] tests/*/*.[ch] examples/*.[ch] bench/*.[ch])
 
-# `make test` runs levels 0 and 3 unless CHECK is given, the rooms only at the last one.
+# `make test` runs levels 0 and 3 unless CHECK is given, the rooms only at the last one, and the races
+# of the processor only at the first.
 LEVELS   = $(if $(filter default file,$(origin CHECK)),0 3,$(CHECK))
-kinds_at = api stress $(if $(filter $(lastword $(LEVELS)),$(1)),rooms)
+kinds_at = api stress $(if $(filter $(firstword $(LEVELS)),$(1)),litmus) \
+           $(if $(filter $(lastword $(LEVELS)),$(1)),rooms)
 at_level = $(foreach kind,$(call kinds_at,$(1)),$(patsubst $(D)/%,$(subst check$(CHECK),check$(1),$(D))/%,$($(kind))))
 
 Q        = $(if $(V),,@)
@@ -74,21 +80,23 @@ ifdef T
 	@$(SUB) $(D)/$(T)
 	@$(D)/$(T) $(F)
 else
-	@$(foreach level,$(LEVELS),$(SUB) programs CHECK=$(level) KINDS='$(call kinds_at,$(level))' &&) \
-	    $(SUB) all
-	@SHORT=1 LIMIT=$${LIMIT:-100} tests/run.sh \
-	    $(foreach level,$(LEVELS),$(call at_level,$(level))) $(scripts)
+	@$(SUB) all $(LEVELS:%=programs-%)
+	@SHORT=1 LIMIT=$${LIMIT:-100} tests/run.sh $(scripts) \
+	    $(foreach level,$(LEVELS),$(call at_level,$(level)))
 endif
 
 programs: $(programs)
 
-stress: $(stress) ## run the multi-thread tests at full length
-	@STRESS=1 LIMIT=1800 JOBS=1 LOGS=build/logs/stress tests/run.sh $(stress)
+programs-%: FORCE
+	@$(MAKE) --no-print-directory programs CHECK=$* KINDS='$(call kinds_at,$*)'
 
-soak: $(stress) ## repeat the multi-thread tests, ROUNDS=20 times, each with a new seed
+stress: $(stress) $(litmus) ## run the multi-thread tests at full length
+	@STRESS=1 LIMIT=1800 JOBS=1 LOGS=build/logs/stress tests/run.sh $^
+
+soak: $(stress) $(litmus) ## repeat the multi-thread tests, ROUNDS=20 times, each with a new seed
 	@for round in $$(seq $(ROUNDS)); do \
 	    echo "round $$round of $(ROUNDS)"; \
-	    LIMIT=1800 JOBS=1 LOGS=build/logs/soak tests/run.sh $(stress) || exit 1; \
+	    LIMIT=1800 JOBS=1 LOGS=build/logs/soak tests/run.sh $^ || exit 1; \
 	done
 
 sanitize: ## run the tests under the sanitizers of clang and gcc, and under valgrind
@@ -130,20 +138,26 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/  \1 \2/p' Makefile | awk '{ n = $$1; $$1 = ""; printf "  %-10s%s\n", n, $$0 }'
 
 $(D)/gomem.o: tests/gomem.c gomem.h $(D)/flags
-	$(Q)$(call say,$@) && $(COMPILE) -c -o $@ $<
+	$(Q)$(call say,$@) && $(LEVEL) -c -o $@ $<
 
 $(D)/api/%: tests/api/%.c $(headers) $(D)/gomem.o
 	@mkdir -p $(@D)
-	$(Q)$(call say,$@) && $(COMPILE) -Itests -o $@ $< $(D)/gomem.o $(LDFLAGS)
+	$(Q)$(call say,$@) && $(LEVEL) -Itests -o $@ $< $(D)/gomem.o $(LDFLAGS)
 
 $(D)/stress/%: tests/stress/%.c $(headers) $(D)/gomem.o
 	@mkdir -p $(@D)
-	$(Q)$(call say,$@) && $(COMPILE) -Itests -o $@ $< $(D)/gomem.o $(LDFLAGS)
+	$(Q)$(call say,$@) && $(LEVEL) -Itests -o $@ $< $(D)/gomem.o $(LDFLAGS)
 
-# A room test holds the whole implementation: -O1 keeps `make test` short.
-$(D)/rooms/%: tests/rooms/%.c $(headers) gomem.h $(D)/flags
+define build_whole
 	@mkdir -p $(@D)
 	$(Q)$(call say,$@) && $(SMALL) -Itests -o $@ $< $(LDFLAGS)
+endef
+
+$(D)/rooms/%: tests/rooms/%.c $(headers) gomem.h $(D)/flags
+	$(build_whole)
+
+$(D)/api/seams: tests/api/seams.c $(headers) gomem.h $(D)/flags
+	$(build_whole)
 
 # Changes when the compiler or its flags do, so that everything is built anew.
 build/flags $(D)/flags: FORCE

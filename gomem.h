@@ -9131,6 +9131,17 @@ GM_PRIVATE void gm_gc_start_background(struct gm_runtime *rt) {
 
 // ---- asking for cycles ----
 
+enum { GM_CLEAR_CYCLE = 16 * 1024, GM_CLEAR_ASSIST = 2 * 1024 };
+
+// Overwrites the stack below the caller, where marking has left addresses of objects: frames that
+// come to lie there later would seem to hold them, and one may keep a list of millions.
+GM_NOINLINE GM_PRIVATE void gm_gc_clear_stack(size_t size) {
+    char *below = __builtin_alloca(size);
+    if (GM_ASAN) return; // its locals lie elsewhere
+    memset(below, 0, size);
+    __asm__ volatile("" : : "r"(below) : "memory");
+}
+
 // One cycle, unless another thread runs one and this one only followed the trigger. A callback of
 // the cycle that asks for another gets none.
 GM_NOINLINE GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_thread *me, int reason) {
@@ -9151,6 +9162,7 @@ GM_NOINLINE GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_threa
     gm_os_spill(
         &me->registers); // its stack is scanned from here: frames below are the collector's own
     bool done = gm_gc_run(rt, me, reason);
+    gm_gc_clear_stack(GM_CLEAR_CYCLE);
     bool again = !done && reason == GM_REASON_FORCED && gm_load_rlx(&gc->abandon);
     if (me->cache.hot.blocked) me->registers = saved, me->in_handler = in_handler;
     if (!done)
@@ -9173,6 +9185,8 @@ GM_NOINLINE GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_threa
 
 // First use of the collected heap: from here on there is a handler and the background thread.
 GM_COLD GM_PRIVATE bool gm_gc_open(struct gm_runtime *rt) {
+    // pairs with gm_world_collect; after a fork, or for a new life, the thread is started here
+    if (gm_load_acq(&rt->engine.collected) && gm_load_rlx(&rt->gc.background)) return true;
     gm_sync_lock(&rt->gc.lock);
     if (!gm_writes_choose(&rt->engine.writes, &rt->engine.meta, &rt->engine.heap.pages,
                           gm_load_rlx(&rt->world.settings.options.collector))) { // a setting
@@ -9206,6 +9220,7 @@ GM_PRIVATE bool gm_gc_assist(struct gm_runtime *rt, struct gm_thread *me, uint64
     gm_sync_leave(&me->cache.hot);
     bool joined = ready && gm_mark_join(&rt->engine.mark, m);
     if (joined) gm_mark_assist(m, until);
+    if (joined) gm_gc_clear_stack(GM_CLEAR_ASSIST);
     (void)gm_and_acqrel(&gc->assisting, ~(1u << i)); // pairs with the cas above: its buffers
     return joined;
 }

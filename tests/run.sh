@@ -58,16 +58,24 @@ sum_one() {
     fi
 }
 
-running=0
-for program in "$@"; do
-    run_one "$program" &
-    running=$((running + 1))
-    if [ "$running" -ge "$jobs" ]; then
-        wait
-        running=0
-    fi
+# A job runs what no other has taken: to make a folder succeeds once.
+run_some() {
+    n=0
+    for program in "$@"; do
+        n=$((n + 1))
+        mkdir "$logs/taken/$n" 2>/dev/null && run_one "$program"
+    done
+}
+
+rm -rf "$logs/taken"
+mkdir "$logs/taken" || exit 2
+job=0
+while [ "$job" -lt "$jobs" ]; do
+    run_some "$@" &
+    job=$((job + 1))
 done
 wait
+rm -rf "$logs/taken"
 
 for program in "$@"; do
     sum_one "$program"
