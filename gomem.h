@@ -1766,6 +1766,20 @@ GM_INLINE void gm_os_pause(void) {
 #endif
 }
 
+// A request to valgrind, which knows this sequence of instructions; nothing happens without it.
+GM_PRIVATE void gm_os_tell_valgrind(uintptr_t request, uintptr_t a, uintptr_t b) {
+    uintptr_t args[6] = {request, a, b, 0, 0, 0};
+#if defined(__x86_64__)
+    uintptr_t result = 0;
+    __asm__ volatile("rolq $3, %%rdi; rolq $13, %%rdi\n\trolq $61, %%rdi; rolq $51, %%rdi\n\t"
+                     "xchgq %%rbx, %%rbx"
+                     : "+d"(result)
+                     : "a"(args)
+                     : "cc", "memory");
+#endif
+    (void)args;
+}
+
 GM_PRIVATE unsigned gm_os_processors(void) {
     unsigned long mask[16] = {0};
     long bytes = GOMEM_SYSCALL(SYS_sched_getaffinity, 0L, sizeof mask, mask);
@@ -4927,8 +4941,9 @@ GM_PRIVATE size_t gm_writes_read_root(const struct gm_writes *w, struct gomem_ma
             bytes = to - from;
         }
         for (long i = 0; i < n; i++) {
-            gm_mark_foreign(m, (uintptr_t)list[i].start, list[i].end - list[i].start, 0);
-            bytes += list[i].end - list[i].start;
+            size_t size = (size_t)(list[i].end - list[i].start);
+            gm_mark_foreign(m, (uintptr_t)list[i].start, size, 0);
+            bytes += size;
         }
         if (n <= 0) break;
     }
@@ -4952,7 +4967,7 @@ GM_PRIVATE size_t gm_writes_collect_roots(struct gm_writes *w, struct gm_mark *m
             for (long k = 0; k < n && fits; k++) {
                 fits = gm_mark_add_job(mark, (uintptr_t)list[k].start, (uintptr_t)list[k].end,
                                        GM_JOB_FOREIGN);
-                bytes += list[k].end - list[k].start;
+                bytes += (size_t)(list[k].end - list[k].start);
             }
         }
         if (n >= 0 && fits) i++;
@@ -10681,19 +10696,6 @@ struct gomem_i_save {          // a mark that may be restored (check level 1)
 extern void __asan_poison_memory_region(const volatile void *, size_t) __attribute__((weak));
 extern void __asan_unpoison_memory_region(const volatile void *, size_t) __attribute__((weak));
 
-// A request to valgrind, which knows this sequence of instructions; nothing happens without it.
-GM_PRIVATE void gm_arena_tell(uintptr_t request, uintptr_t a, uintptr_t b) {
-    uintptr_t args[6] = {request, a, b, 0, 0, 0};
-#if defined(__x86_64__) && defined(__linux__)
-    uintptr_t result = 0;
-    __asm__ volatile("rolq $3, %%rdi; rolq $13, %%rdi\n\trolq $61, %%rdi; rolq $51, %%rdi\n\t"
-                     "xchgq %%rbx, %%rbx"
-                     : "+d"(result)
-                     : "a"(args)
-                     : "cc", "memory");
-#endif
-    (void)args;
-}
 enum { GM_MEMCHECK_NOACCESS = 0x4d430000, GM_MEMCHECK_UNDEFINED, GM_MEMCHECK_DEFINED };
 
 GM_INLINE bool gm_arena_scanned(const gomem_arena *a) {
@@ -10706,11 +10708,11 @@ GM_PRIVATE void gm_arena_forbid(const gomem_arena *a, const char *from, const ch
     if (from >= to) return;
     if (GM_ASAN) __asan_poison_memory_region(from, (size_t)(to - from));
     else if (GOMEM_I_CHECK && !gm_arena_scanned(a))
-        gm_arena_tell(GM_MEMCHECK_NOACCESS, (uintptr_t)from, (uintptr_t)(to - from));
+        gm_os_tell_valgrind(GM_MEMCHECK_NOACCESS, (uintptr_t)from, (uintptr_t)(to - from));
 }
 GM_PRIVATE void gm_arena_allow(const char *from, size_t size) {
     if (GM_ASAN) __asan_unpoison_memory_region(from, size);
-    else if (GOMEM_I_CHECK) gm_arena_tell(GM_MEMCHECK_DEFINED, (uintptr_t)from, size);
+    else if (GOMEM_I_CHECK) gm_os_tell_valgrind(GM_MEMCHECK_DEFINED, (uintptr_t)from, size);
 }
 
 // ---- one thread at a time (check level 1) ----

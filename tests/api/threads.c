@@ -3,9 +3,13 @@
 #include "alive.h"
 #include "child.h"
 
-#include <pthread.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static void join(pthread_t thread) { CHECK(pthread_join(thread, NULL) == 0); }
 
@@ -383,6 +387,47 @@ static void main_ends_first(void) {
     CHECK(work(1000));
     if (!CHECK(gomem_thread_create(&thread, NULL, go_on_alone, NULL) == 0)) return;
     pthread_exit(NULL);
+}
+
+// A thread that is long in the kernel does not answer a stop: it is withdrawn, the others go on, and in
+// the end the cycle waits for it.
+enum { LONG_READ = 500 << 20 };
+static atomic_bool reading, has_read;
+
+static void *read_long(void *arg) {
+    int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    char *to = mmap(NULL, LONG_READ, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    struct alive_node *volatile mine = GOMEM_NEW(struct alive_node);
+    if (!CHECK(fd >= 0 && to != MAP_FAILED && mine != NULL)) return NULL;
+    mine->check = alive_sum(7, alive_hide(mine));
+    atomic_store(&reading, true);
+    for (ssize_t n, all = 0; all < LONG_READ; all += n)
+        if ((n = read(fd, to + all, (size_t)(LONG_READ - all))) <= 0) break;
+    atomic_store(&has_read, true);
+    CHECK(mine->check == alive_sum(7, alive_hide(mine)));
+    munmap(to, LONG_READ);
+    close(fd);
+    return arg;
+}
+
+static void *work_meanwhile(void *arg) {
+    while (!atomic_load(&has_read)) CHECK(work(1000));
+    return arg;
+}
+
+TEST(a_long_read_during_stops) {
+    pthread_t reader, worker;
+    if (sysconf(_SC_AVPHYS_PAGES) < 2 * (LONG_READ / 4096)) SKIP("too little memory is free");
+    REQUIRE(gomem_thread_create(&reader, NULL, read_long, NULL) == 0);
+    REQUIRE(gomem_thread_create(&worker, NULL, work_meanwhile, NULL) == 0);
+    while (!atomic_load(&reading)) sched_yield();
+    size_t cycles = 0;
+    do gomem_gc();
+    while (cycles++ < 2 || !atomic_load(&has_read));
+    join(reader);
+    join(worker);
+    CHECK(gomem_verify());
 }
 
 TEST(main_thread_ends_first) {
