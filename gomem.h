@@ -9544,10 +9544,11 @@ GM_PRIVATE enum gm_message gm_alloc_give_collected(struct gm_cache *t, struct gm
     uint64_t bit = gm_span_bit(&e->heap.pages, (uintptr_t)p);
     if (!gm_sweep_live(&e->sweep, &e->heap.pages, s, (uintptr_t)p)) return GM_MSG_DOUBLE_FREE; // R6
     if (!s->class) return gm_alloc_give_large(t, s);
+    unsigned class = s->class; // once its bit is set, the slot and its span may be somebody else's
+    if (e->guard.poison) memset(p, GM_POISON, gm_sizes_table[class].size);
     if (gm_or_rlx(&gm_span_color(&e->heap.pages, (uintptr_t)p)->freed, bit) & bit)
         return GM_MSG_DOUBLE_FREE; // one of two wins; refill reads it later
-    if (e->guard.poison) memset(p, GM_POISON, gm_sizes_table[s->class].size);
-    gm_stats_own(&t->stats.frees[s->class], 1);
+    gm_stats_own(&t->stats.frees[class], 1);
     return GM_MESSAGE_COUNT;
 }
 
@@ -9558,6 +9559,8 @@ GM_PRIVATE enum gm_message gm_alloc_give_root(struct gm_cache *t, struct gm_span
     struct gm_color *color = gm_span_color(&e->heap.pages, (uintptr_t)p);
     uint64_t bit = gm_span_bit(&e->heap.pages, (uintptr_t)p);
     size_t size = s->size;
+    unsigned class =
+        s->class; // what follows the lock may be another span's: who frees last gives it up
     gm_sync_lock(&c->lock);
     bool there = gm_load_rlx(&color->alloc) & bit; // written under this lock only
     bool empty = there && s->used == 1 &&
@@ -9571,8 +9574,8 @@ GM_PRIVATE enum gm_message gm_alloc_give_root(struct gm_cache *t, struct gm_span
     }
     gm_sync_unlock(&c->lock);
     if (!there) return GM_MSG_DOUBLE_FREE;
-    gm_stats_own(&t->stats.frees[s->class], 1);
-    if (!s->class) gm_stats_own(&t->stats.large_free, size);
+    gm_stats_own(&t->stats.frees[class], 1);
+    if (!class) gm_stats_own(&t->stats.large_free, size);
     if (empty) gm_heap_put(&e->heap, s);
     return GM_MESSAGE_COUNT;
 }
