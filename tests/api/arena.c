@@ -160,13 +160,24 @@ TEST(marks) {
         gomem_arena_restore(&a, m); // as often as one likes
     }
     memset(first, 3, 100);
-    m = gomem_arena_save(&a);
-    memset(gomem_arena_alloc(&a, 200), 4, 200);
-    gomem_arena_restore(&a, m);
-    CHECK(zero(gomem_arena_alloc(&a, 200), 200)); // in the same block
     gomem_arena_restore(&a, empty);
     CHECK(gomem_arena_read_stats(&a).used <= 16);
     CHECK(zero(gomem_arena_alloc(&a, 5000), 5000));
+    gomem_arena_free(&a);
+}
+
+// No block is left or opened again: only the restore can know what was used.
+TEST(marks_in_a_fresh_block) {
+    gomem_arena a = {0};
+    CHECK(gomem_arena_alloc(&a, 100) != NULL);
+    gomem_arena_mark m = gomem_arena_save(&a);
+    for (int round = 0; round < 3; round++) {
+        char *p = gomem_arena_alloc(&a, 200);
+        REQUIRE(p != NULL);
+        CHECK(zero(p, 200));
+        memset(p, 4, 200);
+        gomem_arena_restore(&a, m);
+    }
     gomem_arena_free(&a);
 }
 
