@@ -6168,6 +6168,7 @@ struct gm_gc {                                           // room gc
     uint32_t given_up;        // concurrent cycles since one has ended. lock: gc
     uint32_t holds;           // gomem_gc_hold. atomic: rlx
     uint32_t asked;           // gomem_gc_start. atomic: acq/rel
+    uint32_t closing;         // few written pages are left: who allocates helps. atomic: rlx
     bool background;          // its thread runs. lock: gc; read rlx
     void (*collect)(struct gm_runtime *rt, struct gm_thread *me, int reason); // hook: runs a cycle
     pthread_t threads[GM_WORKERS], background_thread;
@@ -7111,14 +7112,31 @@ enum { GM_VECTOR_HEAD = 16, GM_VECTOR_ENTRY = 16 };
 enum { GM_VECTOR_HEAD = 0, GM_VECTOR_ENTRY = GM_WORD };
 #endif
 
-GM_PRIVATE uintptr_t gm_roots_tls_block(const struct gm_thread *t, size_t module) {
-    uintptr_t vector = 0, block = 0, length = 0;
-    if (GM_VECTOR_KNOWN)
-        (void)gm_os_read_foreign(&vector, t->thread_pointer + GM_VECTOR_AT, sizeof vector);
-    if (!vector) return 0;
-    (void)gm_os_read_foreign(&length, vector - GM_VECTOR_HEAD, sizeof length);
-    if (module <= length)
-        (void)gm_os_read_foreign(&block, vector + module * GM_VECTOR_ENTRY, sizeof block);
+// A thread's vector of modules, as far as one read got of it.
+struct gm_vector {
+    uintptr_t at; // 0: it is not known
+    size_t bytes; //
+    uintptr_t word[(GM_VECTOR_HEAD + 32 * GM_VECTOR_ENTRY) / GM_WORD];
+};
+
+// Reads the vector up to a module. The thread stands, so its record is there; its vector is libc's.
+GM_NO_SANITIZE GM_PRIVATE void gm_roots_read_vector(struct gm_vector *v, const struct gm_thread *t,
+                                                    size_t most) {
+    size_t want = GM_VECTOR_HEAD + (most + 1) * GM_VECTOR_ENTRY;
+    v->at = v->bytes = 0;
+    if (!GM_VECTOR_KNOWN) return;
+    v->at = gm_base_word((const uintptr_t *)(t->thread_pointer + GM_VECTOR_AT));
+    if (v->at)
+        v->bytes = gm_os_read_foreign(v->word, v->at - GM_VECTOR_HEAD,
+                                      GM_MIN(want, sizeof v->word));
+}
+
+GM_PRIVATE uintptr_t gm_roots_tls_block(const struct gm_vector *v, size_t module) {
+    size_t offset = GM_VECTOR_HEAD + module * GM_VECTOR_ENTRY;
+    uintptr_t block = 0;
+    if (v->bytes < GM_WORD || module > v->word[0]) return 0;
+    if (offset + GM_WORD <= v->bytes) block = v->word[offset / GM_WORD];
+    else (void)gm_os_read_foreign(&block, v->at - GM_VECTOR_HEAD + offset, sizeof block);
     return block == UINTPTR_MAX ? 0 : block;
 }
 
@@ -7131,16 +7149,24 @@ enum { GM_TLS_SURPLUS = 2048 }; // glibc's, for libraries that are opened later
 
 // Storage of the modules, and for the main thread (others have it in their stack's range) libc's
 // record of it. A library that was opened later may have its block below the others', though the
-// vector does not say so: only then more is looked at, since below lies some thread's stack.
-GM_PRIVATE bool gm_roots_add_tls(struct gm_runtime *rt, const struct gm_thread *t) {
+// vector does not say so: only then more is looked at, since below lies some thread's stack. What
+// lies from `stack` on to the stack's end is read with the stack.
+GM_PRIVATE bool gm_roots_add_tls(struct gm_runtime *rt, const struct gm_thread *t,
+                                 uintptr_t stack) {
+    const struct gm_areas *modules = &rt->roots.modules; // {number, bytes}
+    struct gm_vector vector;
     bool done = true;
     uintptr_t tp = t->thread_pointer, low = tp, unknown = 0;
-    for (size_t i = 0; i < rt->roots.modules.count; i++) {
-        const struct gm_area *module = &rt->roots.modules.list[i]; // {number, bytes}
-        uintptr_t block = gm_roots_tls_block(t, module->start);
-        if (block)
+    size_t most = 0;
+    for (size_t i = 0; i < modules->count; i++) most = GM_MAX(most, modules->list[i].start);
+    gm_roots_read_vector(&vector, t, most);
+    for (size_t i = 0; i < modules->count; i++) {
+        const struct gm_area *module = &modules->list[i];
+        uintptr_t block = gm_roots_tls_block(&vector, module->start);
+        bool read = block >= stack && block + module->end <= t->stack_hi;
+        if (block && !read)
             done &= gm_roots_job(rt, block, block + module->end, GM_JOB_BOTH | GM_JOB_FOREIGN);
-        else unknown += module->end + GM_TLS_SURPLUS;
+        else if (!block) unknown += module->end + GM_TLS_SURPLUS;
         if (block && block < low && tp - block <= GM_TLS_BELOW) low = block;
     }
     if (tp - t->stack_lo < t->stack_hi - t->stack_lo) return done;
@@ -7220,12 +7246,13 @@ GM_PRIVATE bool gm_roots_add_saved(struct gm_runtime *rt, const struct gm_thread
 GM_PRIVATE bool gm_roots_add_thread(struct gm_runtime *rt, struct gm_thread *t) {
     const uintptr_t *registers = t->registers.word;
     uintptr_t sp = t->registers.sp, alt_lo = t->in_handler ? t->at.alt_lo : 0,
-              alt_size = t->in_handler ? t->at.alt_size : 0;
+              alt_size = t->in_handler ? t->at.alt_size : 0, stands = t->in_handler ? t->at.sp : sp;
+    bool normal = stands - t->stack_lo < t->stack_hi - t->stack_lo;
     bool done = GM_BUG(13) || t->in_handler || // then the kernel's frame has them
                 gm_roots_add_saved(rt, t, registers, sizeof t->registers.word);
     if (gm_load_seq(&t->state) == GM_THREAD_BLOCKED) // V1
         done &= gm_roots_add_saved(rt, t, t->frame, sizeof t->frame);
-    done &= GM_BUG(10) || gm_roots_add_tls(rt, t);
+    done &= GM_BUG(10) || gm_roots_add_tls(rt, t, normal ? stands : t->stack_hi);
     if (!t->in_handler) {
         if (sp - t->stack_lo >= t->stack_hi - t->stack_lo && GOMEM_I_TLS == &t->cache.hot) {
             stack_t alt; // who runs the cycle may be on its alternate stack
@@ -7901,9 +7928,12 @@ GM_PRIVATE bool gm_paths_in(const struct gm_areas *a, uintptr_t address, uintptr
 
 GM_PRIVATE bool gm_paths_in_tls(struct gm_runtime *rt, const struct gm_thread *t,
                                 uintptr_t address) {
-    for (size_t i = 0; i < rt->roots.modules.count; i++) {
-        uintptr_t block = gm_roots_tls_block(t, rt->roots.modules.list[i].start);
-        if (block && address - block < rt->roots.modules.list[i].end) return true;
+    const struct gm_areas *modules = &rt->roots.modules;
+    struct gm_vector vector;
+    gm_roots_read_vector(&vector, t, 0);
+    for (size_t i = 0; i < modules->count; i++) {
+        uintptr_t block = gm_roots_tls_block(&vector, modules->list[i].start);
+        if (block && address - block < modules->list[i].end) return true;
     }
     return t->thread_pointer - t->stack_lo >= t->stack_hi - t->stack_lo &&
            address - (t->thread_pointer - GM_TLS_BELOW) < GM_TLS_BELOW + GM_TLS_ABOVE;
@@ -8868,8 +8898,9 @@ GM_PRIVATE bool gm_gc_run_stopped(struct gm_runtime *rt, struct gm_thread *me, s
 // ---- the concurrent cycle ----
 
 enum {
-    GM_ROUNDS = 8,
+    GM_ROUNDS = 32,
     GM_ROUND_PAGES = 64,
+    GM_CLOSING_PAGES = 16384,
     GM_TRIES = 5,
     GM_GIVE_UPS = 3,
     GM_BUDGET_NS = 500000,
@@ -8915,8 +8946,9 @@ GM_PRIVATE bool gm_gc_rounds(struct gm_runtime *rt, struct gm_cycle *c, unsigned
         c->pages += gm_writes_collect_roots(&e->writes, &e->mark);
         c->rounds++;
         if (!gm_gc_mark_with(rt, c->workers, 0, true)) return false;
-        if (c->pages <= GM_ROUND_PAGES || c->pages > before / 4 * 3)
+        if (c->pages <= GM_ROUND_PAGES || c->pages > before / 8 * 7)
             break; // it does not get better
+        if (c->pages <= GM_CLOSING_PAGES) gm_store_rlx(&rt->gc.closing, 1u); // advice
         before = c->pages;
     }
     return true;
@@ -8945,7 +8977,8 @@ GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct
     bool patient = c->tries < GM_TRIES && !gm_gc_abandoned(rt);
     unsigned n = rt->gc.thread_count + 1;
     uint64_t cost = gm_writes_cost(&e->writes, &e->heap.pages, n);
-    uint64_t deadline = patient ? c->stop + gm_gc_budget(c->tries) + cost : 0;
+    // from now on: who tries again gathers and lists as long
+    uint64_t deadline = patient ? gm_os_now() + gm_gc_budget(c->tries) + cost : 0;
     c->tries++;
     gm_store_rlx(&e->mark.next_job, 0u);
     if (gm_load_rlx(&e->heap.mixed)) gm_gc_regrey_plain_zone(rt); // W2: since this cycle began
@@ -9013,7 +9046,8 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
     if (!gm_gc_start_stop(rt, me, c)) return false;
     uint64_t start = c->resumed;
     bool done = gm_gc_mark_with(rt, c->workers, 0, true) && gm_gc_rounds(rt, c, GM_ROUNDS);
-    while (done && !gm_gc_finish(rt, me, c, &known)) done = known && gm_gc_rounds(rt, c, 2);
+    while (done && !gm_gc_finish(rt, me, c, &known)) done = known && gm_gc_rounds(rt, c, 8);
+    gm_store_rlx(&rt->gc.closing, 0u); // advice
     if (!done) {
         gm_gc_give_up(rt, me, c);
         return false;
@@ -9267,11 +9301,14 @@ GM_COLD GM_PRIVATE void gm_gc_pace(struct gm_runtime *rt, struct gm_thread *me) 
         return;
     }
     gm_gc_ask(rt, GM_ASKED_BY_TRIGGER);
-    if (live < goal || goal == SIZE_MAX) return;
-    bool hard = live - goal > goal / 10 + GM_MIB;
-    uint64_t ns = hard ? GM_ASSIST_HARD_NS : GM_ASSIST_NS;
-    bool helped = gm_load_rlx(&e->mark.on) && gm_gc_assist(rt, me, gm_os_now() + ns); // a hint
+    bool closing = gm_load_rlx(&rt->gc.closing); // advice
+    if ((live < goal && !closing) || goal == SIZE_MAX) return;
+    bool hard = live > goal && live - goal > goal / 10 + GM_MIB;
+    uint64_t ns = hard ? GM_ASSIST_HARD_NS : GM_ASSIST_NS, until = gm_os_now() + ns;
+    bool helped = gm_load_rlx(&e->mark.on) && gm_gc_assist(rt, me, until); // a hint
     if (!helped && hard) gm_gc_wait(rt, me, ns);
+    else
+        while (!helped && gm_load_rlx(&rt->gc.closing) && gm_os_now() < until) (void)sched_yield();
 }
 
 // Has the heap grown to the trigger? In no section.

@@ -12,6 +12,8 @@
  *           cycle's stops together
  *   timer.… timer=1: how late a thread that wakes every millisecond, and has nothing to do with any
  *           allocator, is beside this work (us): what the machine itself adds
+ * burn=N: so many threads only compute meanwhile. A collector keeps another processor busy; the twin
+ * beside a thread that does so waits for what the machine then takes away.
  * BENCH_GOMEM: GOMEM_NEW and GOMEM_STORE under the collector that the environment chooses;
  * BENCH_BOEHM: GC_MALLOC; else the twin, malloc and free of peer.h by hand. latency.go is the same
  * in Go. */
@@ -19,6 +21,27 @@
 #include "histogram.h"
 
 #include <sys/prctl.h>
+
+// ---- burners ----
+
+enum { BURNERS_MAX = 64 };
+static bool burners_end; // atomic: rlx, nothing hangs on it
+
+static void *burner_run(void *arg) {
+    volatile uint64_t sink = 0;
+    while (!__atomic_load_n(&burners_end, __ATOMIC_RELAXED)) sink++;
+    return arg;
+}
+
+static void burners_start(pthread_t *burners, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (pthread_create(&burners[i], NULL, burner_run, NULL) != 0) exit(1);
+}
+
+static void burners_stop(const pthread_t *burners, size_t n) {
+    __atomic_store_n(&burners_end, true, __ATOMIC_RELAXED);
+    for (size_t i = 0; i < n; i++) pthread_join(burners[i], NULL);
+}
 
 // ---- the timer: stands above the collectors' headers, one of which redirects pthread_create ----
 
@@ -188,9 +211,11 @@ int main(int argc, char **argv) {
     uint64_t nodes = (uint64_t)bench_option(argc, argv, "nodes", 1 << 24);
     uint64_t ns = (uint64_t)bench_option(argc, argv, "ms", 20000) * 1000000u;
     size_t threads = (size_t)bench_option(argc, argv, "threads", 1);
+    size_t burn = (size_t)bench_option(argc, argv, "burn", 0);
     bool timer = bench_option(argc, argv, "timer", threads > 1) != 0;
-    if (nodes < 1 << 14 || threads < 1 || threads > THREADS_MAX) {
-        fprintf(stderr, "latency: at least nodes=16384, and threads=1 to 64\n");
+    pthread_t burners[BURNERS_MAX];
+    if (nodes < 1 << 14 || threads < 1 || threads > THREADS_MAX || burn > BURNERS_MAX) {
+        fprintf(stderr, "latency: at least nodes=16384, threads=1 to 64, burn=0 to 64\n");
         return 2;
     }
     heap_init();
@@ -201,7 +226,9 @@ int main(int argc, char **argv) {
     heap_release(percent);
     uint64_t since = heap_cycles();
     if (timer) timer_start();
+    burners_start(burners, burn);
     lanes_run(threads, ns);
+    burners_stop(burners, burn);
     if (timer) timer_stop();
     bench_report("cycles", (double)(heap_cycles() - since));
     bench_report("ops", (double)lanes[0].times.total / ((double)ns / 1e9));

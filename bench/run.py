@@ -273,7 +273,7 @@ class Bench:
 
     # Running ------------------------------------------------------------------------------
 
-    def measure(self, variants, rounds=0, whole=False, limit=120):
+    def measure(self, variants, rounds=0, whole=False, limit=120, agree=True):
         """All variants in turn, `rounds` times, each round beginning with another one. `whole`: the
         figure is the time of the whole process, by hyperfine where it is installed."""
         if whole and self.hyperfine:  # so that a crash or a hang is seen and named
@@ -292,7 +292,8 @@ class Bench:
             else:
                 for variant in turn:
                     self.run(variant, limit)
-        self.agree(variants)
+        if agree:
+            self.agree(variants)
         for variant in variants:
             variant.derive("rss", lambda kb: kb / 1024, "rss_kb")
             variant.derive("time x rss", lambda seconds, mb: seconds * mb, "time", "rss")
@@ -698,7 +699,11 @@ def latency(b):
     nodes = b.fit("latency, nodes", wanted, lambda n: n * 48 * 4 >> 20)
     arguments = [f"nodes={nodes}", f"ms={20000 if b.long else 1000 if b.quick else 3000}"]
     few = 1 if b.quick else 2
-    variants = b.measure(b.concurrent("latency", arguments) + b.twin("latency", arguments)
+    busy = b.twin("latency", [*arguments, f"burn={os.cpu_count() - 1}"])
+    for variant in busy:
+        variant.name += ", busy"
+    twin = ["mimalloc", "glibc"]
+    variants = b.measure(b.concurrent("latency", arguments) + b.twin("latency", arguments) + busy
                          + b.boehm("latency", arguments, rounds=few)
                          + b.go("latency", arguments, few), limit=300)
     name = f"latency, 2^{nodes.bit_length() - 1} nodes"
@@ -707,7 +712,9 @@ def latency(b):
                                   ("op.p999", "p99.9", 200), ("op.p99", "p99", None),
                                   ("op.p50", "p50", None)):
             b.row(f"{name}, {what}", variants, metric, "us", bar=bar,
-                  peers=["mimalloc", "glibc"], form=form, how="value", relax=1.5)
+                  peers=[f"{peer}, busy" for peer in twin] if metric == "op.worst" else twin,
+                  form=form, how="value", relax=1.5)
+        b.row(f"{name}, worst, quiet twin", variants, "op.worst", "us", peers=twin, form=form)
         b.row(f"{name}, worst, collectors", variants, "op.worst", "us", peers=["boehm", "go"],
               form=form)
         for peer in ("Boehm", "Go"):
@@ -761,10 +768,11 @@ def finish_terms(b, form, live, ms):
     terms = [("per MB live", f"live={live // 4}", live // 4 - live),
              ("per 1,000 pages a second", "rate=40000", 30),
              ("per sleeping thread", "sleepers=200", 200), ("per KB of roots", "roots=100", 6000)]
-    base, *others = b.measure([v for argument in ("rate=10000", *(t[1] for t in terms))
-                               for v in b.collector(form, "finish", [f"live={live}", ms, argument]
-                                                    if not argument.startswith("live")
-                                                    else [argument, ms], argument)])
+    variants = [v for argument in ("rate=10000", *(t[1] for t in terms))
+                for v in b.collector(form, "finish", [f"live={live}", ms, argument]
+                                     if not argument.startswith("live") else [argument, ms],
+                                     argument)]
+    base, *others = b.measure(variants, agree=False)  # not all are of one size
     for (name, _, amount), other in zip(terms, others):
         pairs = zip(base.figures.get("pause.p50", []), other.figures.get("pause.p50", []))
         each = [(y - x) / amount for x, y in pairs]

@@ -140,9 +140,11 @@ TEST(hash_of_the_loader_list) {
 }
 
 static bool in_tls_block(const struct gm_thread *t, const void *p) {
+    struct gm_vector vector;
+    gm_roots_read_vector(&vector, t, 1); // the others one by one
     for (size_t i = 0; i < rt->roots.modules.count; i++) {
         const struct gm_area *m = &rt->roots.modules.list[i];
-        uintptr_t block = gm_roots_tls_block(t, m->start);
+        uintptr_t block = gm_roots_tls_block(&vector, m->start);
         if (block && (uintptr_t)p - block < m->end) return true;
     }
     return false;
