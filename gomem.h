@@ -5,7 +5,8 @@
  *   as malloc     gomem_malloc, GOMEM_MALLOC: inlined, lock-free between threads, never collected
  *   as a heap     GOMEM_NEW: zeroed, never freed by you; a collector that runs beside the program,
  *                 without a write barrier, frees the rest
- *   in hot loops  arenas: a bump and a store; all of it goes at once
+ *   in hot loops  pools: objects that are used again, a pop and a push; arenas: a bump and a store,
+ *                 all of it goes at once
  *   with eyes     memstats, one trace line per collection in Go's shape, why an object lives
  *
  * DO THIS
@@ -49,8 +50,10 @@
  *   nothing); one past the end does so only from stacks and registers.
  *   An object can have a finalizer, cleanups, a weak pointer and a count: they lie beside the heap,
  *   cost nothing while nothing dies, and run on a thread of their own, never in an allocation.
- *   An arena is for what dies together: a request, a frame, a file that is parsed. Its memory is
- *   yours, so it is not scanned, unless GOMEM_SCAN: then it is a root as far as it is used.
+ *   A pool is for what is made and given up all the time: requests, buffers, nodes. An arena is for
+ *   what dies together: a request, a frame, a file that is parsed. The memory of both is
+ *   yours, so it is not scanned, unless GOMEM_SCAN: then it is a root, an arena's as far as it is
+ *   used, a pool's whole, idle objects too.
  *   Compilers keep strength-reduced pointers that can lie beyond both ends of an array in strided
  *   loops: use GOMEM_KEEP_ALIVE(base) after such a loop, or compile it with -fno-ivopts.
  *
@@ -68,6 +71,10 @@
  *   when it dies     gomem_set_finalizer gomem_add_cleanup gomem_cancel_cleanup gomem_weak_make
  *                    gomem_weak_get gomem_run_finalizers gomem_rc_new gomem_rc_retain
  *                    gomem_rc_release
+ *   pools            GOMEM_POOL GOMEM_POOL_SCAN GOMEM_POOL_DECLARE GOMEM_POOL_DEFINE
+ *                    GOMEM_POOL_DEFINE_SCAN GOMEM_POOL_OF gomem_pool_new gomem_pool_get
+ *                    gomem_pool_put gomem_pool_get_n gomem_pool_put_n gomem_pool_reserve
+ *                    gomem_pool_read_stats gomem_pool_destroy
  *   arenas           GOMEM_ARENA_NEW GOMEM_ARENA_MAKE GOMEM_ARENA_TEMP GOMEM_ARENA_SCOPE
  *                    gomem_arena_alloc gomem_arena_alloc_with gomem_arena_resize
  *                    gomem_arena_strdup gomem_arena_printf gomem_arena_save gomem_arena_restore
@@ -86,6 +93,7 @@
  *   GOMEM_TLS_DYNAMIC       for plugins opened with dlopen: no initial-exec thread-local storage
  *   GOMEM_MALLOC_OVERRIDE   the implementation also defines malloc, free and the rest of the family
  *   GOMEM_NO_COLLECTOR      leaves out the collected heap and the collector
+ *   GOMEM_NO_POOL           leaves out pools
  *   GOMEM_NO_ARENA          leaves out arenas
  *   GOMEM_NO_REPORT         leaves out gctrace and gomem_why
  *   GOMEM_ASSERT(c) GOMEM_LOG(line) GOMEM_PANIC(line) and the system calls GOMEM_MMAP GOMEM_MUNMAP
@@ -157,6 +165,7 @@
  *            gc        the cycle, workers, background thread, fork
  *   floor 5  alloc     the public allocation functions
  *            final     finalizers, cleanups, weak pointers, counts: the public functions
+ *            pool      objects that are used again
  *            arena     memory that goes all at once
  *            report    memstats, verify, stats at exit
  *            override  malloc and its family
@@ -223,18 +232,36 @@
 #define GOMEM_I_REPORT 1
 #endif
 
+#if defined(GOMEM_NO_POOL)
+#define GOMEM_I_POOL 0
+#else
+#define GOMEM_I_POOL 1
+#endif
+
 #if defined(GOMEM_NO_ARENA)
 #define GOMEM_I_ARENA 0
 #else
 #define GOMEM_I_ARENA 1
 #endif
 
+// AddressSanitizer watches this file: what is idle in pools and arenas is poisoned.
+#if defined(__SANITIZE_ADDRESS__)
+#define GOMEM_I_POISONED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define GOMEM_I_POISONED 1
+#endif
+#endif
+#if !defined(GOMEM_I_POISONED)
+#define GOMEM_I_POISONED 0
+#endif
+
 // The tag makes files of one link that disagree on version, check level or parts fail to link.
-#define GOMEM_I_PASTE(a, b, c, d, e, f) gomem_i_tls_v##a##_##b##_c##c##_k##d##_r##e##_a##f
-#define GOMEM_I_TAG(a, b, c, d, e, f)   GOMEM_I_PASTE(a, b, c, d, e, f)
+#define GOMEM_I_PASTE(a, b, c, d, e, f, g) gomem_i_tls_v##a##_##b##_c##c##_k##d##_r##e##_p##f##_a##g
+#define GOMEM_I_TAG(a, b, c, d, e, f, g)   GOMEM_I_PASTE(a, b, c, d, e, f, g)
 #define GOMEM_I_TLS                                                                         \
     GOMEM_I_TAG(GOMEM_VERSION_MAJOR, GOMEM_VERSION_MINOR, GOMEM_I_CHECK, GOMEM_I_COLLECTOR, \
-                GOMEM_I_REPORT, GOMEM_I_ARENA)
+                GOMEM_I_REPORT, GOMEM_I_POOL, GOMEM_I_ARENA)
 
 #if defined(GOMEM_STATIC)
 #define GOMEM_I_LINKAGE static __attribute__((unused))
@@ -280,7 +307,7 @@ enum {
     GOMEM_NOSCAN = 1,                               /* holds no pointers: never scanned          */
     GOMEM_UNCOLLECTABLE = 2,                        /* kept until freed by hand; a root          */
     GOMEM_UNINIT = 4,                               /* not zeroed; with GOMEM_NOSCAN, or arenas  */
-    GOMEM_SCAN = 8                                  /* for arenas: holds collected pointers      */
+    GOMEM_SCAN = 8                                  /* pools and arenas: holds collected pointers */
 };
 enum { GOMEM_GC_OFF = -1 };                         /* for gc_percent                            */
 enum { /* for gomem_options.collector */
@@ -560,6 +587,69 @@ GOMEM_DEF bool gomem_why(const void *p, int fd);
 GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size);
 #endif
 
+#if GOMEM_I_POOL
+/* ---- pools ---------------------------------------------------------------------------------- */
+
+// Objects of one size that are used again. Any thread gets and puts; what one has put another may
+// get. An object keeps its contents while it is idle; a fresh one is zero, then made. What is idle
+// from one collection past the next (a victim generation, as in Go's sync.Pool; 10 s where no cycle
+// runs) gives its memory back. get and put are inlined: a pop and a push in a magazine of the
+// thread, about 1 ns; what overflows goes to a depot without a lock, whole magazines at a time.
+// Not scanned, so that it keeps no collected object alive, unless GOMEM_SCAN: then all of the
+// pool's memory is a root, idle objects too. Objects are not for gomem_free.
+
+typedef struct gomem_pool gomem_pool;
+
+// clang-format off
+typedef struct gomem_pool_options {                 /* {0} is the default for every field        */
+    size_t size, align;                             /* of an object; align 0: 16                 */
+    unsigned flags;                                 /* GOMEM_SCAN                                */
+    void (*make)(void *obj, void *user);            /* a fresh object is about to be got         */
+    void (*reset)(void *obj, void *user);           /* an object is being put                    */
+    void (*drop)(void *obj, void *user);            /* the memory of an idle object goes         */
+    void *user;                                     /* for the three                             */
+    size_t max_idle;                                /* keep about so many idle, without ageing   */
+    size_t capacity;                                /* so many objects, made from the start      */
+    const char *name;                               /* for messages; not copied                  */
+} gomem_pool_options;
+typedef struct gomem_pool_stats {
+    uint64_t hits, misses;                          /* objects that came from others, made fresh */
+    uint64_t exchanges;                             /* magazines moved between threads and depot */
+    uint64_t idle, high_water;                      /* objects now; most that there ever were    */
+} gomem_pool_stats;
+typedef struct gomem_i_pool {                       /* a pool declared by name; made at first use */
+    uint32_t get, put;                              /* its place in every thread's cache, 0: slow */
+    uint32_t flags, epoch;
+    gomem_pool *pool;
+    const char *name;
+    size_t size, align;
+} gomem_i_pool;
+// clang-format on
+
+// NULL: EINVAL (an alignment that is no power of two, unknown flags), ENOMEM. The hooks run on a
+// thread that calls a function of the pool, never on one of the library's, and may use the pool. A
+// pool of fixed capacity has all its memory from the start; where threads share one, a get may find
+// none while up to a 32nd of it is idle with each other thread (none below 64 objects, which cost a
+// lock each).
+GOMEM_DEF gomem_pool *gomem_pool_new(const gomem_pool_options *options);
+
+// All its memory goes: what is idle is dropped, what is not must not be used any more. No other
+// thread may use the pool meanwhile, or any thread later (panics: found out by a call).
+GOMEM_DEF void gomem_pool_destroy(gomem_pool *p);
+
+// Takes care that n objects can be got without asking the system; they stay until it is called with
+// less. Returns how many can be.
+GOMEM_DEF size_t gomem_pool_reserve(gomem_pool *p, size_t n);
+
+// hits, misses and exchanges are what went through the depot: what never left a thread's magazine
+// is not counted (check level 1: everything is).
+GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p);
+
+GOMEM_DEF void *gomem_i_pool_get_slow(gomem_pool *p);
+GOMEM_DEF void gomem_i_pool_put_slow(gomem_pool *p, void *obj);
+GOMEM_DEF gomem_pool *gomem_i_pool_of(gomem_i_pool *p);
+#endif
+
 #if GOMEM_I_ARENA
 /* ---- arenas --------------------------------------------------------------------------------- */
 
@@ -657,6 +747,7 @@ GOMEM_DEF void gomem_i_scope_end(gomem_arena_scope *scope);
 
 // clang-format off
 typedef struct gomem_i_run { uintptr_t cursor, end; } gomem_i_run; /* free slots [cursor, end)   */
+enum { GOMEM_I_PLACES = 64 };                       /* pools with fast paths; [0] is of none     */
 typedef struct gomem_i_cache {                      /* what a thread's fast paths touch          */
     void **top[GOMEM_CLASSES + 1];                  /* loaded magazine: its topmost object       */
     uintptr_t base, size;                           /* the heap's range; size 0: always go slow  */
@@ -668,6 +759,9 @@ typedef struct gomem_i_cache {                      /* what a thread's fast path
     uint32_t typed_count;                           /* entries of typed                          */
     void (*stop_wait)(struct gomem_i_cache *t, bool enter); /* hook: attention was seen          */
     gomem_i_run *typed;                             /* runs by shape index; [0] is always empty  */
+#if GOMEM_I_POOL
+    void **pool[GOMEM_I_PLACES];                    /* loaded magazines of pools, as top         */
+#endif
 #if GOMEM_I_COLLECTOR
     gomem_i_run scan[GOMEM_CLASSES + 1];            /* runs by class                             */
     gomem_i_run noscan[GOMEM_CLASSES + 1];
@@ -783,18 +877,127 @@ GOMEM_I_INLINE void *gomem_i_resize(void *p, uintmax_t n, size_t size) {
     return gomem_i_fits(n, size) ? gomem_realloc(p, (size_t)n * size) : gomem_i_overflow();
 }
 
-#if GOMEM_I_ARENA
-#if defined(__SANITIZE_ADDRESS__)
-#define GOMEM_I_POISONED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define GOMEM_I_POISONED 1
-#endif
-#endif
-#if !defined(GOMEM_I_POISONED)
-#define GOMEM_I_POISONED 0
+// Reads and writes through a word that may alias anything, so that pointers of every type are fine.
+typedef void *gomem_i_word __attribute__((may_alias));
+
+#if GOMEM_I_POOL
+// Where the top of a place's magazine stands; in one register, as gomem_i_top.
+GOMEM_I_INLINE void ***gomem_i_pool_at(const uint32_t *place) {
+    void ***at = &GOMEM_I_TLS->pool[__atomic_load_n(place, __ATOMIC_RELAXED)];
+    __asm__("" : "+r"(at));
+    return at;
+}
+
+// Pops the magazine of a place; NULL: it is empty. Place 0 always is, and is always full.
+GOMEM_I_INLINE void *gomem_i_pool_pop(const uint32_t *place) {
+    if (GOMEM_I_CHECK || GOMEM_I_POISONED) return NULL;
+    void ***at = gomem_i_pool_at(place), **top = *at;
+    void *p = __atomic_load_n(top, __ATOMIC_RELAXED);
+    if (GOMEM_I_UNLIKELY(!p)) return NULL;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    __atomic_store_n(at, top - 1, __ATOMIC_RELAXED);
+    return p;
+}
+
+// Pushes; false: it is full, or p is NULL.
+GOMEM_I_INLINE bool gomem_i_pool_push(const uint32_t *place, void *p) {
+    if (GOMEM_I_CHECK || GOMEM_I_POISONED) return false;
+    void ***at = gomem_i_pool_at(place), **top = *at;
+    if (GOMEM_I_UNLIKELY(!((uintptr_t)(top + 1) & 511u) || !p)) return false;
+    __atomic_store_n(top + 1, p, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    __atomic_store_n(at, top + 1, __ATOMIC_RELAXED);
+    return true;
+}
+
+// As many as the magazine has, n at most.
+GOMEM_I_INLINE size_t gomem_i_pool_pop_n(const uint32_t *place, gomem_i_word *out, size_t n) {
+    size_t done = 0;
+    if (GOMEM_I_CHECK || GOMEM_I_POISONED) return 0;
+    void ***at = gomem_i_pool_at(place), **top = *at;
+    for (void *p; done < n && (p = __atomic_load_n(top - done, __ATOMIC_RELAXED)) != NULL; done++)
+        out[done] = p;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (done) __atomic_store_n(at, top - done, __ATOMIC_RELAXED);
+    return done;
+}
+
+// As many as fit, n at most.
+GOMEM_I_INLINE size_t gomem_i_pool_push_n(const uint32_t *place, gomem_i_word *in, size_t n) {
+    size_t done = 0;
+    if (GOMEM_I_CHECK || GOMEM_I_POISONED) return 0;
+    void ***at = gomem_i_pool_at(place), **top = *at;
+    size_t room = ((0 - (uintptr_t)(top + 1)) & 511u) / sizeof(void *);
+    if (n > room) n = room;
+    for (; done < n && in[done]; done++)
+        __atomic_store_n(top + 1 + done, in[done], __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (done) __atomic_store_n(at, top + done, __ATOMIC_RELAXED);
+    return done;
+}
+
+// An object; NULL: ENOMEM (a pool of fixed capacity: none is idle), EINVAL after destroy.
+GOMEM_I_INLINE void *gomem_pool_get(gomem_pool *p) {
+    void *obj = gomem_i_pool_pop((const uint32_t *)(const void *)p);
+    return GOMEM_I_LIKELY(obj != NULL) ? obj : gomem_i_pool_get_slow(p);
+}
+
+// Gives an object back, which any thread got from this pool; NULL is nothing. Twice, or foreign:
+// panics (check level 1: at once, else at the latest when its memory goes).
+GOMEM_I_INLINE void gomem_pool_put(gomem_pool *p, void *obj) {
+    if (GOMEM_I_UNLIKELY(!gomem_i_pool_push((const uint32_t *)(const void *)p + 1, obj)))
+        gomem_i_pool_put_slow(p, obj);
+}
+
+// Many at once: get_n returns how many there were, with errno if fewer than n.
+GOMEM_I_INLINE size_t gomem_pool_get_n(gomem_pool *p, void **out, size_t n) {
+    gomem_i_word *words = (gomem_i_word *)(void *)out;
+    size_t done = 0;
+    for (;;) {
+        done += gomem_i_pool_pop_n((const uint32_t *)(const void *)p, words + done, n - done);
+        if (done == n || !(words[done] = gomem_i_pool_get_slow(p))) return done;
+        done++;
+    }
+}
+GOMEM_I_INLINE void gomem_pool_put_n(gomem_pool *p, void **in, size_t n) {
+    gomem_i_word *words = (gomem_i_word *)(void *)in;
+    for (size_t done = 0;; done++) { // one that does not fit, or is NULL, goes slow
+        done += gomem_i_pool_push_n((const uint32_t *)(const void *)p + 1, words + done, n - done);
+        if (done == n) return;
+        gomem_i_pool_put_slow(p, words[done]);
+    }
+}
+
+// The same by name: the pool is made at the first call that goes slow.
+GOMEM_DEF void *gomem_i_pool_get_named(gomem_i_pool *p);
+GOMEM_DEF void gomem_i_pool_put_named(gomem_i_pool *p, void *obj);
+GOMEM_I_INLINE void *gomem_i_pool_get(gomem_i_pool *p) {
+    void *obj = gomem_i_pool_pop(&p->get);
+    return GOMEM_I_LIKELY(obj != NULL) ? obj : gomem_i_pool_get_named(p);
+}
+GOMEM_I_INLINE void gomem_i_pool_put(gomem_i_pool *p, void *obj) {
+    if (GOMEM_I_UNLIKELY(!gomem_i_pool_push(&p->put, obj))) gomem_i_pool_put_named(p, obj);
+}
+GOMEM_I_INLINE size_t gomem_i_pool_get_n(gomem_i_pool *p, void *out, size_t n) {
+    gomem_i_word *words = (gomem_i_word *)out;
+    size_t done = 0;
+    for (;;) {
+        done += gomem_i_pool_pop_n(&p->get, words + done, n - done);
+        if (done == n || !(words[done] = gomem_i_pool_get_named(p))) return done;
+        done++;
+    }
+}
+GOMEM_I_INLINE void gomem_i_pool_put_n(gomem_i_pool *p, void *in, size_t n) {
+    gomem_i_word *words = (gomem_i_word *)in;
+    for (size_t done = 0;; done++) {
+        done += gomem_i_pool_push_n(&p->put, words + done, n - done);
+        if (done == n) return;
+        gomem_i_pool_put_named(p, words[done]);
+    }
+}
 #endif
 
+#if GOMEM_I_ARENA
 // Zeroed, aligned to 16. Sizes round up, not pointers: the next address waits for nothing. Size 0,
 // less 1, is too large for any block.
 __attribute__((malloc, alloc_size(2), warn_unused_result)) GOMEM_I_INLINE void *gomem_arena_alloc(
@@ -814,9 +1017,6 @@ GOMEM_I_INLINE void *gomem_i_arena_make(gomem_arena *a, uintmax_t n, size_t size
     return gomem_arena_alloc(a, (size_t)n * size);
 }
 #endif
-
-// Stores through a word that may alias anything, so that slots of every pointer type are fine.
-typedef void *gomem_i_word __attribute__((may_alias));
 
 #if GOMEM_I_COLLECTOR
 // Collected allocation: bump the run. Zeroes are made when a run is taken. The commit of the cursor
@@ -949,6 +1149,38 @@ GOMEM_I_INLINE void gomem_i_keep_alive(const volatile void *p) {
 #define GOMEM_MALLOC_N(T, n)  ((T *)gomem_i_take_n((uintmax_t)(n), sizeof(T), GOMEM_I_ALIGNOF(T)))
 #define GOMEM_FREE(T, p)      gomem_i_give((1 ? (p) : (T *)0), sizeof(T), GOMEM_I_ALIGNOF(T))
 #define GOMEM_RESIZE(T, p, n) ((T *)gomem_i_resize((1 ? (p) : (T *)0), (uintmax_t)(n), sizeof(T)))
+
+#if GOMEM_I_POOL
+// A pool of T of this file, and T *name_get(void), void name_put(T *), size_t name_get_n(T **, n),
+// void name_put_n(T **, n). SCAN: its objects hold collected pointers. DECLARE and DEFINE: one pool
+// of the program, for a header and for one .c file. GOMEM_POOL_OF(name): its gomem_pool *, for
+// stats, reserve and destroy (after which the next get makes a new one); NULL: ENOMEM.
+#define GOMEM_I_POOL_INIT(name, T, flags) \
+    { 0, 0, (flags), 0, 0, #name, sizeof(T), GOMEM_I_ALIGNOF(T) }
+#define GOMEM_I_POOL_CALLS(name, T)                                                         \
+    GOMEM_I_INLINE T *name##_get(void) { return (T *)gomem_i_pool_get(&name##_pool); }      \
+    GOMEM_I_INLINE void name##_put(T *obj) { gomem_i_pool_put(&name##_pool, (void *)obj); } \
+    GOMEM_I_INLINE size_t name##_get_n(T **out, size_t n) {                                 \
+        return gomem_i_pool_get_n(&name##_pool, (void *)out, n);                            \
+    }                                                                                       \
+    GOMEM_I_INLINE void name##_put_n(T **in, size_t n) {                                    \
+        gomem_i_pool_put_n(&name##_pool, (void *)in, n);                                    \
+    }                                                                                       \
+    struct name##_pool_wants_a_semicolon
+#define GOMEM_POOL(name, T)                                                         \
+    static gomem_i_pool name##_pool GOMEM_I_UNUSED = GOMEM_I_POOL_INIT(name, T, 0); \
+    GOMEM_I_POOL_CALLS(name, T)
+#define GOMEM_POOL_SCAN(name, T)                                                             \
+    static gomem_i_pool name##_pool GOMEM_I_UNUSED = GOMEM_I_POOL_INIT(name, T, GOMEM_SCAN); \
+    GOMEM_I_POOL_CALLS(name, T)
+#define GOMEM_POOL_DECLARE(name, T)  \
+    extern gomem_i_pool name##_pool; \
+    GOMEM_I_POOL_CALLS(name, T)
+#define GOMEM_POOL_DEFINE(name, T) gomem_i_pool name##_pool = GOMEM_I_POOL_INIT(name, T, 0)
+#define GOMEM_POOL_DEFINE_SCAN(name, T) \
+    gomem_i_pool name##_pool = GOMEM_I_POOL_INIT(name, T, GOMEM_SCAN)
+#define GOMEM_POOL_OF(name) gomem_i_pool_of(&name##_pool)
+#endif
 
 #if GOMEM_I_ARENA
 // Zeroed, from an arena: one T, or n of them; NULL with ENOMEM.
@@ -1373,6 +1605,11 @@ GM_INLINE bool gm_base_power_of_two(size_t x) { return x && !(x & (x - 1)); }
     X(CORRUPT, "corrupted heap", "some code wrote outside its objects: try AddressSanitizer")      \
     X(THREAD, "a thread does not stop", "it blocks the stop signal or hangs in the kernel")        \
     X(STRANGE_STACK, "a stack pointer in no known stack", "call gomem_add_stack for coroutines")   \
+    X(POOL, "free of an object of a pool", "give it back with gomem_pool_put")                     \
+    X(NOT_OF_POOL, "put of what is no object of the pool", "put what the pool's get returned")     \
+    X(PUT_TWICE, "an object of a pool is put twice", "put an object once for each get")            \
+    X(POOL_GONE, "use of a pool that was destroyed",                                               \
+      "destroy it when no thread needs it any more")                                               \
     X(ARENA, "free of a pointer into an arena",                                                    \
       "it goes with gomem_arena_reset or gomem_arena_free")                                        \
     X(ARENA_BUSY, "an arena is used by two threads at once", "give each thread its own")           \
@@ -1977,6 +2214,9 @@ enum gm_rank { // outermost first, rooms from the end of the file to its start
     GM_RANK_GC,
     GM_RANK_GONE,
     GM_RANK_WORLD,
+    GM_RANK_POOLS, // of room pool, but a thread that has ended takes it below GONE
+    GM_RANK_HAND,
+    GM_RANK_POOL,
     GM_RANK_ROOTS,
     GM_RANK_SPECIAL,
     GM_RANK_TYPES,
@@ -2716,7 +2956,7 @@ GM_INLINE unsigned gm_span_zone(unsigned kind) {
     return GM_IN(GM_SET_SCANNED, kind) ? GM_ZONE_SCAN : GM_ZONE_PLAIN;
 }
 
-enum { GM_USE_OBJECT, GM_USE_ARENA }; // of a span of class 0
+enum { GM_USE_OBJECT, GM_USE_ARENA, GM_USE_POOL }; // of a span of class 0
 
 struct gm_color {
     _Alignas(32) uint64_t alloc; // handed out or held by a run. owner; collector while stopped
@@ -2736,12 +2976,14 @@ struct gm_span {
     uint32_t generation;  // sweep: see there. atomic: acq/rel
     uint32_t queued;      // in the mark queue. atomic: acqrel
     uint32_t queue_next;  // page + 1 of the next span in the mark queue. atomic: rlx
-    uint32_t owner;       // number of the thread that takes runs from it, 0: central. atomic: rlx
-    uint32_t next, prev;  // page + 1 in a list of central. lock: central
+    uint32_t owner;      // number of the thread that takes runs from it, 0: central; of a pool: its
+                         // number. atomic: rlx
+    uint32_t next, prev; // page + 1 in a list of central. lock: central
     uint32_t used;   // slots: manual: taken from central; collected: as of the last sweep or refill
     uint32_t fresh;  // N2. owner; never shrinks
-    uint32_t cursor; // offset / 16 where the next search for a run starts. owner
-    uint32_t shape;  // typed: index of the shape. const; arena: page + 1 of the next. owner: arena
+    uint32_t cursor; // offset / 16 where the next search for a run starts. owner; pool: page + 1 of
+                     // the previous. lock: pool
+    uint32_t shape;  // typed: index of the shape. const; arena, pool: page + 1 of the next. owner
     size_t size;     // large: bytes asked for, rounded to 16. owner
 };
 _Static_assert(sizeof(struct gm_span) <= GM_SPAN_BYTES, "a record has 64 bytes a page");
@@ -3817,7 +4059,7 @@ GM_PRIVATE const char *gm_special_verify_stopped(const struct gm_special *sp,
  * >>guard   proof of misuse                                                        floor 3
  * ==========================================================================================
  * OWNS        struct gm_guard: where lines go, poison
- * CALLS       base sizes pages span
+ * CALLS       base os sizes pages span
  * INVARIANTS  G1  what is reported is proven from descriptors and bitmaps; the memory is not
  *                 touched
  *             G2  callbacks of the user run outside library sections
@@ -3871,10 +4113,11 @@ GM_PRIVATE void gm_guard_describe(struct gm_text *t, const struct gm_pages *p, u
         gm_text_put(t, " is in a span whose record is damaged");
         return;
     }
-    if (s->use == GM_USE_ARENA) {
+    if (s->use != GM_USE_OBJECT) {
         gm_text_put(t, " is ");
         gm_text_number(t, word - gm_span_start(p, s));
-        gm_text_put(t, " bytes into a block of an arena at ");
+        gm_text_put(t, s->use == GM_USE_POOL ? " bytes into a slab of a pool at "
+                                             : " bytes into a block of an arena at ");
         gm_text_pointer(t, gm_span_start(p, s));
         return;
     }
@@ -3913,6 +4156,25 @@ GM_COLD GM_PRIVATE void gm_guard_misuse(const struct gm_guard *g, const struct g
     if (pointer) gm_guard_describe(&t, p, (uintptr_t)pointer);
     gm_guard_finish(&t, message);
     gm_guard_panic(g, t.data);
+}
+
+// ---- what other tools are told ----
+
+extern void __asan_poison_memory_region(const volatile void *, size_t) __attribute__((weak));
+extern void __asan_unpoison_memory_region(const volatile void *, size_t) __attribute__((weak));
+
+enum { GM_MEMCHECK_NOACCESS = 0x4d430000, GM_MEMCHECK_UNDEFINED, GM_MEMCHECK_DEFINED };
+
+// The bytes are nobody's, or a user's. Valgrind also watches the markers, which read all of what is
+// scanned.
+GM_PRIVATE void gm_guard_forbid(const void *from, size_t size, bool scanned) {
+    if (GM_ASAN) __asan_poison_memory_region(from, size);
+    else if (GOMEM_I_CHECK && !scanned)
+        gm_os_tell_valgrind(GM_MEMCHECK_NOACCESS, (uintptr_t)from, size);
+}
+GM_PRIVATE void gm_guard_allow(const void *from, size_t size) {
+    if (GM_ASAN) __asan_unpoison_memory_region(from, size);
+    else if (GOMEM_I_CHECK) gm_os_tell_valgrind(GM_MEMCHECK_DEFINED, (uintptr_t)from, size);
 }
 
 #if GOMEM_I_COLLECTOR
@@ -5339,7 +5601,8 @@ GM_PRIVATE bool gm_sweep_live(const struct gm_sweep *w, const struct gm_pages *p
 /* ==========================================================================================
  * >>cache   a thread's magazines and runs, the depot                               floor 4
  * ==========================================================================================
- * OWNS        struct gm_cache, struct gm_depot, struct gm_engine (what all caches share)
+ * OWNS        struct gm_cache, struct gm_hand (of a pool), struct gm_depot, struct gm_engine (what
+ *             all caches share)
  * CALLS       base os sync stats sizes pages span heap central types guard pacer mark writes sweep
  * LOCKS       CENTRAL, then HEAP
  * ORDER       depot: a magazine's slots and head are written before its class's list is (acqrel)
@@ -5414,6 +5677,18 @@ struct gm_engine {
 #endif
 };
 
+struct gm_hand {            // what a thread holds of a pool
+    struct gm_hand *next;   // of the pool's. lock: pool
+    struct gm_cache *cache; // whose; NULL: of all. const
+    void **top;             // the loaded magazine where the pool has no place. atomic: rlx, R8
+    uint32_t previous;      // a magazine with objects: index + 1, 0: none. atomic: acqrel (B2)
+    uint32_t spare;         // one without: index + 1, 0: none. owner
+    uint32_t turn;          // of the pool when it was last used. atomic: rlx
+    uint8_t cap;            // objects in the next magazine. owner
+    uint8_t bottom;         // slot of the loaded magazine's NULL. atomic: rlx
+    uint8_t kept;           // objects in previous. atomic: rlx
+};
+
 struct gm_cache {                    // owner: thread, in sections
     gomem_i_cache hot;               // first: the TLS pointer leads here
     struct gm_engine *engine;        // const
@@ -5423,7 +5698,11 @@ struct gm_cache {                    // owner: thread, in sections
     size_t charged;                  // bytes of runs not yet added to engine.live
     void **other[GOMEM_CLASSES + 1]; // the previous magazine's top, NULL: none
     uint8_t cap[GOMEM_CLASSES + 1];  // objects in the class's next magazine, 0: not used yet
-    struct gm_shard stats;           //
+#if GOMEM_I_POOL
+    struct gm_hand **hands; // by number of the pool, of room pool. lock: pools; read by owner
+    uint32_t hands_room;    // entries of it
+#endif
+    struct gm_shard stats; //
 #if GOMEM_I_COLLECTOR
     struct gm_span *scan[GOMEM_CLASSES + 1]; // spans that the runs are taken from (R4)
     struct gm_span *noscan[GOMEM_CLASSES + 1];
@@ -6015,6 +6294,18 @@ GM_INLINE void gm_cache_flush_runs(struct gm_cache *t) { (void)t; }
 GM_INLINE void gm_cache_reset_runs(struct gm_cache *t) { (void)t; }
 #endif // GOMEM_I_COLLECTOR
 
+#if GOMEM_I_POOL
+// Forgets what it held of pools: all of them are gone.
+GM_PRIVATE void gm_cache_reset_hands(struct gm_cache *t) {
+    for (unsigned i = 0; i < GOMEM_I_PLACES; i++) t->hot.pool[i] = GM_CACHE_NOTHING;
+    t->hands = NULL;
+    t->hands_room = 0;
+}
+#else
+// there are none
+GM_INLINE void gm_cache_reset_hands(struct gm_cache *t) { (void)t; }
+#endif
+
 // Empties a cache's fast paths: all of them go slow.
 GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
     for (unsigned c = 0; c <= GOMEM_CLASSES; c++) {
@@ -6027,6 +6318,7 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
     t->hot.base = t->hot.size = 0;
     t->hot.ranks = 0;
     t->hot.desc = e->heap.pages.desc;
+    gm_cache_reset_hands(t);
     gm_cache_reset_runs(t);
 }
 
@@ -6184,9 +6476,27 @@ struct gm_fate {      // room fate
 };
 #endif
 
+#if GOMEM_I_POOL
+struct gm_pools {                      // room pool
+    struct gm_lock lock;               // of the list, the places and the tables of hands
+    struct gomem_pool *list;           // in use, ascending numbers. lock: pools
+    struct gomem_pool *dead, **oldest; // destroyed, the oldest first. lock: pools
+    uint32_t dead_count, numbers;      // lock: pools
+    uint32_t epoch; // shutdowns so far: pools of earlier ones are void. atomic: rlx
+    const void *place[GOMEM_I_PLACES]; // whose it is, NULL: free. lock: pools
+    bool named[GOMEM_I_PLACES];        // a named pool's: kept for ever
+    void (*end)(struct gm_cache *t);   // hook: a thread ends. atomic: rel/acq
+    void (*age)(
+        unsigned generations); // hook: a cycle has ended, or memory is short. atomic: rel/acq
+};
+#endif
+
 struct gm_runtime {
     struct gm_engine engine; // the heap, the same for all threads
     struct gm_world world;   // threads, and how they are stopped
+#if GOMEM_I_POOL
+    struct gm_pools pools; // lock: pools
+#endif
 #if GOMEM_I_COLLECTOR
     struct gm_roots roots; // lock: roots
     struct gm_gc gc;       // the cycle. lock: gc
@@ -6204,10 +6514,20 @@ static struct gm_runtime gm_runtime;
 _Static_assert(GOMEM_CLASSES + 1 == 86, "GM_86 makes one entry per class");
 
 // Everything is empty, full and not ours: "not attached" needs no test of its own. Never written.
-GM_PRIVATE const gomem_i_cache gm_world_nobody = {.top = {GM_86(GM_CACHE_NOTHING)},
-                                                  .attention = &gm_sync_quiet};
-GM_PRIVATE const gomem_i_cache gm_world_gone = {.top = {GM_86(GM_CACHE_NOTHING)},
-                                                .attention = &gm_sync_quiet};
+#if GOMEM_I_POOL
+#define GM_64(x) GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x)
+_Static_assert(GOMEM_I_PLACES == 64, "GM_64 makes one entry per place");
+#define GM_WORLD_EMPTY                                                       \
+    {                                                                        \
+        .top = {GM_86(GM_CACHE_NOTHING)}, .pool = {GM_64(GM_CACHE_NOTHING)}, \
+        .attention = &gm_sync_quiet                                          \
+    }
+#else
+#define GM_WORLD_EMPTY \
+    { .top = {GM_86(GM_CACHE_NOTHING)}, .attention = &gm_sync_quiet }
+#endif
+GM_PRIVATE const gomem_i_cache gm_world_nobody = GM_WORLD_EMPTY;
+GM_PRIVATE const gomem_i_cache gm_world_gone = GM_WORLD_EMPTY;
 #define GM_WORLD_NOBODY ((gomem_i_cache *)(uintptr_t)&gm_world_nobody)
 #define GM_WORLD_GONE   ((gomem_i_cache *)(uintptr_t)&gm_world_gone)
 
@@ -6756,6 +7076,26 @@ GM_PRIVATE void gm_world_fork_parent(void) {
     gm_sync_unlock(&rt->world.init_lock);
 }
 
+#if GOMEM_I_POOL
+// What a thread holds of pools goes to their depots.
+GM_PRIVATE void gm_world_flush_pools(struct gm_runtime *rt, struct gm_thread *t) {
+    // pairs with gm_pool_hand
+    void (*end)(struct gm_cache * t) = gm_load_acq(&rt->pools.end);
+    if (end && t->cache.hands) end(&t->cache);
+}
+// Pools let go of what they have not needed for so many generations.
+GM_PRIVATE void gm_world_age_pools(struct gm_runtime *rt, unsigned generations) {
+    void (*age)(unsigned generations) = gm_load_acq(&rt->pools.age); // pairs with gomem_pool_new
+    if (age) age(generations);
+}
+#else
+// there are none
+GM_INLINE void gm_world_flush_pools(struct gm_runtime *rt, struct gm_thread *t) {
+    (void)rt, (void)t;
+}
+GM_INLINE void gm_world_age_pools(struct gm_runtime *rt, unsigned n) { (void)rt, (void)n; }
+#endif
+
 // The child takes over what the threads that it does not have held.
 GM_PRIVATE void gm_world_fork_child(void) {
     struct gm_runtime *rt = &gm_runtime;
@@ -6768,6 +7108,7 @@ GM_PRIVATE void gm_world_fork_child(void) {
         if (t == me || (gm_world_absent(state) && state != GM_THREAD_ATTACHING)) continue;
         t->cache.hot.depth = t->cache.hot.blocked = 0;
         if (!GM_BUG(22)) gm_world_flush(t, true);
+        if (!GM_BUG(109)) gm_world_flush_pools(rt, t);
         t->cache.hot.base = t->cache.hot.size = 0;
         t->stack_lo = t->stack_hi = 0;
         t->parking = false;
@@ -6785,9 +7126,11 @@ GM_PRIVATE void gm_world_leave(struct gm_runtime *rt, struct gm_thread *t, gomem
     if (t->cache.hot.blocked) gm_world_unblock(w, t); // it was cancelled in a blocking region
     t->cache.hot.blocked = 0;
     // pairs with gomem_scratch
-    if (t->scratch && t->cache.hot.base) gm_load_acq (&w->end_thread)(t->scratch);
+    void (*end)(struct gomem_arena * scratch) = gm_load_acq(&w->end_thread);
+    if (t->scratch && t->cache.hot.base) end(t->scratch);
     gm_sync_enter(&t->cache.hot);
     gm_world_flush(t, true);
+    if (!GM_BUG(108)) gm_world_flush_pools(rt, t);
     gm_sync_leave(&t->cache.hot);
     gm_sync_lock(&w->lock); // waits out a stop: the signal finds us
     t->cache.hot.base = t->cache.hot.size = 0;
@@ -8802,7 +9145,7 @@ GM_PRIVATE void gm_gc_check_list(struct gm_check *check, const struct gm_central
         const struct gm_span *s = gm_span_at(p, at - 1);
         gm_gc_check_that(check,
                          s->page == at - 1 && s->kind == c->kind && s->class == c->class &&
-                             s->prev == before && !s->owner,
+                             s->prev == before && (!s->owner || s->use == GM_USE_POOL),
                          "central: a list holds a span that does not belong to it (C1)", s);
         before = at;
         at = s->next;
@@ -9229,6 +9572,7 @@ GM_NOINLINE GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_threa
     }
     if (reason == GM_REASON_FORCED || reason == GM_REASON_EMERGENCY)
         gm_gc_each_central(rt, gm_gc_sweep_central);
+    if (done) gm_world_age_pools(rt, 1);
     gm_gc_wake_background(rt);
 }
 
@@ -9417,6 +9761,7 @@ GM_COLD GM_PRIVATE bool gm_alloc_exhausted(struct gm_runtime *rt, size_t size, u
             gm_sync_leave(&me->cache.hot);
         }
         (void)gm_add_rlx(&rt->engine.trims, 1u); // others obey when they come by
+        gm_world_age_pools(rt, 3);
         return true;
     }
     bool (*oom)(size_t, void *) = gm_load_acq(&o->oom); // pairs with gomem_init
@@ -9596,8 +9941,8 @@ GM_PRIVATE enum gm_message gm_alloc_give_root(struct gm_cache *t, struct gm_span
     struct gm_color *color = gm_span_color(&e->heap.pages, (uintptr_t)p);
     uint64_t bit = gm_span_bit(&e->heap.pages, (uintptr_t)p);
     size_t size = s->size;
-    unsigned class =
-        s->class; // what follows the lock may be another span's: who frees last gives it up
+    // What follows the lock may be another span's: who frees the last object gives it up.
+    unsigned class = s->class;
     gm_sync_lock(&c->lock);
     bool there = gm_load_rlx(&color->alloc) & bit; // written under this lock only
     bool empty = there && s->used == 1 &&
@@ -9641,8 +9986,16 @@ GM_INLINE void gm_alloc_freed(struct gm_runtime *rt) { gm_fate_wake(rt); }
 GM_INLINE void gm_alloc_freed(struct gm_runtime *rt) { (void)rt; }
 #endif
 
-// What a pointer that is in no span is.
+// The span of objects that a word points into; NULL: there is none.
+GM_ALWAYS struct gm_span *gm_alloc_span(const struct gm_pages *p, const void *word) {
+    struct gm_span *s = gm_span_find(p, (uintptr_t)word);
+    return s && GOMEM_I_LIKELY(s->use == GM_USE_OBJECT) ? s : NULL;
+}
+
+// What a pointer that is in no span of objects is.
 GM_PRIVATE enum gm_message gm_alloc_stranger(const struct gm_pages *p, uintptr_t word) {
+    const struct gm_span *s = gm_span_find(p, word);
+    if (s) return s->use == GM_USE_POOL ? GM_MSG_POOL : GM_MSG_ARENA;
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
     if (word - p->base < p->size) return GM_MSG_UNALLOCATED;
     return word - here < 256 * GM_KIB ? GM_MSG_STACK : GM_MSG_FOREIGN; // frames of the callers
@@ -9650,9 +10003,8 @@ GM_PRIVATE enum gm_message gm_alloc_stranger(const struct gm_pages *p, uintptr_t
 
 GM_PRIVATE enum gm_message gm_alloc_give(struct gm_cache *t, void *p) {
     const struct gm_pages *pages = &t->engine->heap.pages;
-    struct gm_span *s = gm_span_find(pages, (uintptr_t)p);
+    struct gm_span *s = gm_alloc_span(pages, p);
     if (!s) return gm_alloc_stranger(pages, (uintptr_t)p);
-    if (GOMEM_I_UNLIKELY(s->use != GM_USE_OBJECT)) return GM_MSG_ARENA;
     uint32_t index = gm_span_index(pages, s, (uintptr_t)p);
     if (index >= s->count || gm_span_slot(pages, s, index) != (uintptr_t)p) return GM_MSG_INTERIOR;
     return gm_alloc_give_slot(t, s, index, p);
@@ -9959,8 +10311,8 @@ GOMEM_DEF void *gomem_base(const void *p) {
     const struct gm_runtime *rt = &gm_runtime;
     const struct gm_pages *pages = &rt->engine.heap.pages;
     if (gm_load_acq(&rt->world.life) != GM_LIFE_READY) return NULL; // pairs with init
-    const struct gm_span *s = gm_span_find(pages, (uintptr_t)p);
-    if (!s || s->use != GM_USE_OBJECT) return NULL;
+    const struct gm_span *s = gm_alloc_span(pages, p);
+    if (!s) return NULL;
     uint32_t index = gm_span_index(pages, s, (uintptr_t)p);
     uintptr_t slot = gm_span_slot(pages, s, index);
     bool live = true;
@@ -9974,8 +10326,8 @@ GOMEM_DEF void *gomem_base(const void *p) {
 GOMEM_DEF size_t gomem_usable_size(const void *p) {
     const struct gm_runtime *rt = &gm_runtime;
     if (!p || gm_load_acq(&rt->world.life) != GM_LIFE_READY) return 0; // pairs with init
-    const struct gm_span *s = gm_span_find(&rt->engine.heap.pages, (uintptr_t)p);
-    return s && s->use == GM_USE_OBJECT ? gm_span_slot_size(s) : 0;
+    const struct gm_span *s = gm_alloc_span(&rt->engine.heap.pages, p);
+    return s ? gm_span_slot_size(s) : 0;
 }
 
 #if GOMEM_I_COLLECTOR
@@ -10080,7 +10432,7 @@ GM_PRIVATE bool gm_alloc_in_place(struct gm_runtime *rt, struct gm_span *s, char
 // The span of the object that starts at p; NULL, said: there is none.
 GM_ALWAYS struct gm_span *gm_alloc_span_of(struct gm_runtime *rt, void *p) {
     struct gm_pages *pages = &rt->engine.heap.pages;
-    struct gm_span *s = gm_span_find(pages, (uintptr_t)p);
+    struct gm_span *s = gm_alloc_span(pages, p);
     if (s && s->kind == GM_MANUAL && s->class) {
         uint32_t index = gm_span_index(pages, s, (uintptr_t)p);
         if (GOMEM_I_LIKELY(gm_cache_wrong(pages, s, index, (uintptr_t)p) == GM_MESSAGE_COUNT))
@@ -10090,7 +10442,6 @@ GM_ALWAYS struct gm_span *gm_alloc_span_of(struct gm_runtime *rt, void *p) {
     }
     enum gm_message wrong = s ? (gomem_base(p) ? GM_MSG_INTERIOR : GM_MSG_DOUBLE_FREE)
                               : gm_alloc_stranger(pages, (uintptr_t)p);
-    if (s && s->use != GM_USE_OBJECT) wrong = GM_MSG_ARENA;
     gm_guard_misuse(&rt->engine.guard, pages, wrong, p); // L2
     errno = EINVAL;
     return NULL;
@@ -10225,6 +10576,20 @@ GOMEM_DEF bool gomem_init(const gomem_options *options) {
     return gm_world_ready(rt, true);
 }
 
+// All pools are void. Those with a name come back, and find the places that they had.
+#if GOMEM_I_POOL
+GM_PRIVATE void gm_alloc_forget_pools(struct gm_runtime *rt) {
+    struct gm_pools *pools = &rt->pools;
+    pools->list = pools->dead = NULL;
+    pools->dead_count = 0;
+    (void)gm_add_rlx(&pools->epoch, 1u); // read by who uses a pool, which nobody may do now
+    for (unsigned i = 0; i < GOMEM_I_PLACES; i++)
+        if (!pools->named[i]) pools->place[i] = NULL;
+}
+#else
+GM_INLINE void gm_alloc_forget_pools(struct gm_runtime *rt) { (void)rt; }
+#endif
+
 GOMEM_DEF void gomem_shutdown(void) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_engine *e = &rt->engine;
@@ -10242,6 +10607,7 @@ GOMEM_DEF void gomem_shutdown(void) {
     }
     w->threads = 0;
     w->gone = NULL;
+    gm_alloc_forget_pools(rt);
     gm_alloc_forget_writes(e);
     gm_os_release(e->heap.pages.reservation, e->heap.pages.reserved);
     memset(&e->heap, 0, sizeof e->heap);
@@ -10524,6 +10890,62 @@ GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, vo
 }
 #endif // GOMEM_I_COLLECTOR
 
+#if GOMEM_I_POOL || GOMEM_I_ARENA
+// ---- blocks: whole pages for pools and arenas ----
+
+#if GOMEM_I_COLLECTOR
+GM_PRIVATE void *gm_alloc_scanned_pages(struct gm_cache *t, size_t size, size_t align) {
+    size_t dirty = 0;
+    return gm_alloc_large(t, &t->engine->central[GM_ROOT][0], size, align, &dirty);
+}
+GM_INLINE bool gm_alloc_block_ready(struct gm_runtime *rt) { return gm_alloc_collected(rt); }
+#else
+// nothing is scanned
+GM_INLINE void *gm_alloc_scanned_pages(struct gm_cache *t, size_t size, size_t align) {
+    return (void)t, (void)size, (void)align, NULL;
+}
+GM_INLINE bool gm_alloc_block_ready(struct gm_runtime *rt) { return (void)rt, true; }
+#endif
+
+// A block for `size` bytes; scanned ones are scanned as far as span.size says, which is all of it.
+// NULL with errno: no memory.
+GM_PRIVATE struct gm_span *gm_alloc_block(struct gm_runtime *rt, size_t size, size_t align,
+                                          bool scanned, unsigned use) {
+    unsigned tries = 0;
+    void *p = NULL;
+    if (size > (size_t)PTRDIFF_MAX - GM_PAGE) return gomem_i_overflow();
+    if (scanned && !gm_alloc_block_ready(rt)) return NULL;
+    size = gm_base_round_up(size, GM_PAGE);
+    struct gm_span *s = NULL;
+    do {
+        struct gm_cache *t = gm_alloc_enter(rt);
+        if (!t) return NULL;
+        p = scanned ? gm_alloc_scanned_pages(t, size, align)
+                    : gm_alloc_manual_large(t, size, align);
+        s = p ? gm_span_find(&rt->engine.heap.pages, (uintptr_t)p) : NULL;
+        if (s) s->use = (uint8_t)use;
+        gm_alloc_leave(rt, t);
+    } while (!p && gm_alloc_exhausted(rt, size, &tries));
+    return s;
+}
+
+// Its record becomes that of an object again, which is freed.
+GM_PRIVATE void gm_alloc_give_block(struct gm_runtime *rt, struct gm_span *s) {
+    struct gm_cache *t = gm_alloc_enter(rt);
+    if (!t) return;
+    void *start = (void *)gm_span_start(&rt->engine.heap.pages, s);
+    size_t bytes = (size_t)s->pages * GM_PAGE;
+    gm_guard_allow(start, bytes);
+    gm_store_rlx(&s->size, bytes); // as it was taken: statistics. A marker may look
+    gm_store_rlx(&s->owner, 0u);   // as above
+    s->shape = s->cursor = 0;
+    s->used = s->fresh = 1;
+    s->use = GM_USE_OBJECT;
+    (void)gm_alloc_give_slot(t, s, 0, start);
+    gm_alloc_leave(rt, t);
+}
+#endif
+
 #if GOMEM_I_COLLECTOR
 /* ==========================================================================================
  * >>final   finalizers, cleanups, weak pointers, counts: the public functions      floor 5
@@ -10541,8 +10963,8 @@ GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, vo
 // an uncollectable one; NULL: there is none (U1).
 GM_PRIVATE struct gm_span *gm_final_span(const struct gm_runtime *rt, const void *obj, bool roots) {
     const struct gm_pages *p = &rt->engine.heap.pages;
-    struct gm_span *s = gm_span_find(p, (uintptr_t)obj);
-    if (!s || !GM_IN(roots ? GM_SET_COLORED : GM_SET_COLLECTED, s->kind) || s->use) return NULL;
+    struct gm_span *s = gm_alloc_span(p, obj);
+    if (!s || !GM_IN(roots ? GM_SET_COLORED : GM_SET_COLLECTED, s->kind)) return NULL;
     uint32_t index = gm_span_index(p, s, (uintptr_t)obj);
     if (index >= s->count || gm_span_slot(p, s, index) != (uintptr_t)obj) return NULL;
     return gm_sweep_live(&rt->engine.sweep, p, s, (uintptr_t)obj) ? s : NULL;
@@ -10686,6 +11108,994 @@ GOMEM_DEF void gomem_rc_release(void *obj) {
 }
 #endif // GOMEM_I_COLLECTOR
 
+#if GOMEM_I_POOL
+/* ==========================================================================================
+ * >>pool   objects that are used again                                             floor 5
+ * ==========================================================================================
+ * OWNS        struct gomem_pool, what is in struct gm_pools and struct gm_hand; spans whose use is
+ *             GM_USE_POOL (slabs)
+ * CALLS       base os sync pages span guard cache world alloc
+ * LOCKS       POOLS, then HAND (of a pool with a shared hand), then POOL, then META. Never while a
+ *             hook of the user runs
+ * ORDER       a magazine's slots and head are written before `previous` or a list of the depot
+ *             (acqrel) hands it over
+ * INVARIANTS  B1  an object is in use, in a magazine, or free in its slab: then its bit is 0
+ *             B2  the loaded magazine is its thread's alone; `previous` changes hands only by
+ *                 exchange, by its owner or by a thief, so one of them has it
+ *             B3  a place belongs to one pool; a cache's place that holds a magazine belongs to a
+ *                 pool that its thread has a hand of
+ *             B4  an object of a slab up to `fresh` may hold anything, one beyond it is zero; free
+ *                 ones of a scanned slab are zero
+ *             B5  ageing turns three lists: full -> victim -> doomed; what is doomed is dropped by
+ *                 who comes next, and the turn goes on only when all of it is gone
+ *             B6  between a thread's two magazines halves are moved, not wholes: 31 objects more or
+ *                 less make no other move
+ * WHY         A pool has what malloc's classes have, magazines and a depot, but keeps what its
+ *             objects hold, so they come from slabs of its own: blocks cut into slots of any size.
+ *             A thief takes a whole magazine where Go's takes one object. The cycle only turns the
+ *             lists, and hooks of the user never run on a thread of the library: what has a drop
+ *             hook waits for a call.
+ *
+ *             get  loaded -> previous -> depot: full, victim -> another's previous -> a slab
+ *             put  loaded -> previous -> depot: full  . . age . . victim  . . age . . doomed
+ */
+enum {
+    GM_POOL_SLAB = 64 * 1024,
+    GM_POOL_MAGAZINE = 128 * 1024, // bytes of a magazine's objects, at most
+    GM_POOL_TURNS = 3,
+    GM_POOL_HALF = 32,
+    GM_POOL_DEAD = 64 // records that wait before one is used again
+};
+#define GM_POOL_PERIOD ((uint64_t)10 * 1000000000u)
+
+struct gomem_pool {
+    uint32_t get, put;       // places that the inlined paths take: first. 0: slow. const
+    uint32_t place;          // 0: none. const
+    uint32_t number;         // in the tables of hands. const
+    uint32_t epoch;          // 0: destroyed; else pools.epoch + 1 when it was made. atomic: acq/rel
+    uint32_t most;           // objects in a magazine. const
+    bool scanned;            // const
+    gomem_pool_options o;    // const
+    size_t stride;           // from object to object. const
+    uint32_t count;          // slots of a slab. const
+    gomem_i_pool *name;      // NULL: none. const
+    struct gomem_pool *next; // lock: pools
+    struct gm_hand *shared;  // all threads' where capacity is small, NULL: each has its own. const
+    struct gm_lock hand_lock;
+    _Alignas(64) struct gm_lock lock; // of what follows
+    uint32_t room, full;              // slabs: page + 1 of the first with free slots, of the others
+    size_t slots, taken, high;        // in slabs; not free; most ever
+    size_t keep;                      // slots that stay
+    struct gm_hand *hands;            // of all threads that used it
+    _Alignas(
+        64) uint64_t list[GM_POOL_TURNS]; // the depot, by turn: {tag, index + 1}. atomic: acqrel
+    uint32_t turn; // list[turn % 3] is full, the one before is victim. atomic: rlx
+    uint32_t idle; // objects in the depot. atomic: rlx
+    uint64_t aged; // ns of the last turn. atomic: rlx
+    uint64_t hits, misses, exchanges; // atomic: rlx
+};
+
+// ---- slabs ----
+
+GM_INLINE struct gm_pages *gm_pool_pages(void) { return &gm_runtime.engine.heap.pages; }
+GM_INLINE uint64_t *gm_pool_bits(const struct gm_span *s) {
+    return gm_span_bits(gm_pool_pages(), s->page);
+}
+// Check level 1 and up: objects that are idle. A slot has 16 bytes at least: half of the area.
+GM_INLINE uint64_t *gm_pool_idle_bits(const struct gm_span *s) {
+    return gm_pool_bits(s) + (size_t)s->pages * (GM_MANUAL_BYTES / 16);
+}
+
+GM_PRIVATE void gm_pool_link_locked(uint32_t *list, struct gm_span *s) {
+    const struct gm_pages *pages = gm_pool_pages();
+    s->shape = *list;
+    s->cursor = 0;
+    if (*list) gm_span_at(pages, *list - 1)->cursor = s->page + 1;
+    *list = s->page + 1;
+}
+GM_PRIVATE void gm_pool_unlink_locked(uint32_t *list, struct gm_span *s) {
+    const struct gm_pages *pages = gm_pool_pages();
+    if (s->cursor) gm_span_at(pages, s->cursor - 1)->shape = s->shape;
+    else *list = s->shape;
+    if (s->shape) gm_span_at(pages, s->shape - 1)->cursor = s->cursor;
+}
+
+// Adds a slab. False with errno: no memory.
+GM_PRIVATE bool gm_pool_grow(struct gm_runtime *rt, struct gomem_pool *p) {
+    struct gm_span *s = gm_alloc_block(rt, p->count * p->stride, p->o.align, p->scanned,
+                                       GM_USE_POOL);
+    if (!s) return false;
+    struct gm_cache *t = gm_alloc_enter(rt);
+    if (!t) return false;
+    char *start = (char *)gm_span_start(gm_pool_pages(), s);
+    size_t bytes = (size_t)s->pages * GM_PAGE;
+    if (p->scanned && !s->clean) memset(start, 0, bytes); // B4
+    s->used = 0;
+    s->fresh = p->scanned || s->clean ? 0 : p->count;
+    gm_store_rlx(&s->owner, p->number); // the pool's lock publishes it
+    memset(gm_pool_bits(s), 0, (size_t)s->pages * GM_MANUAL_BYTES);
+    gm_guard_forbid(start, bytes, p->scanned);
+    gm_sync_lock(&p->lock);
+    gm_pool_link_locked(&p->room, s);
+    p->slots += p->count;
+    gm_sync_unlock(&p->lock);
+    gm_alloc_leave(rt, t);
+    return true;
+}
+
+// Takes up to n free slots; out is filled from its end. What they hold is not zeroed yet.
+GM_PRIVATE unsigned gm_pool_take_locked(struct gomem_pool *p, void **out, unsigned n) {
+    unsigned done = 0;
+    if (p->o.capacity) n = (unsigned)GM_MIN((size_t)n, p->o.capacity - p->taken);
+    while (done < n && p->room) {
+        struct gm_span *s = gm_span_at(gm_pool_pages(), p->room - 1);
+        uint64_t *bits = gm_pool_bits(s);
+        char *start = (char *)gm_span_start(gm_pool_pages(), s);
+        for (uint32_t w = 0; done < n && s->used < p->count; w++) {
+            uint64_t free = ~bits[w];
+            for (; free && done < n && s->used < p->count; free &= free - 1) {
+                uint32_t slot = w * 64 + gm_base_ctz(free);
+                if (slot >= p->count) break;
+                bits[w] |= free & (0 - free);
+                s->used++;
+                char *object = start + slot * p->stride;
+                gm_guard_allow(object, p->stride);
+                if (slot < s->fresh && !p->scanned && !GM_BUG(106))
+                    memset(object, 0, p->stride); // B4
+                out[-(int)++done] = object;
+            }
+        }
+        if (s->used == p->count) {
+            gm_pool_unlink_locked(&p->room, s);
+            gm_pool_link_locked(&p->full, s);
+        }
+    }
+    p->taken += done;
+    p->high = GM_MAX(p->high, p->taken);
+    return done;
+}
+
+// The slab and slot of an object; NULL: it is none of the pool's.
+GM_PRIVATE struct gm_span *gm_pool_slab(const struct gomem_pool *p, const void *object,
+                                        uint32_t *slot) {
+    struct gm_span *s = gm_span_find(gm_pool_pages(), (uintptr_t)object);
+    if (!s || s->use != GM_USE_POOL || gm_load_rlx(&s->owner) != p->number) return NULL;
+    size_t offset = (uintptr_t)object - gm_span_start(gm_pool_pages(), s);
+    *slot = (uint32_t)(offset / p->stride);
+    return offset % p->stride || *slot >= p->count ? NULL : s;
+}
+
+GM_PRIVATE void gm_pool_wrong(struct gm_engine *e, enum gm_message wrong, void *object) {
+    gm_store_rlx(&e->wrong, (uint32_t)wrong);
+    gm_store_rel(&e->bad, object); // pairs with gm_alloc_leave, which says it
+}
+
+// Objects go back to their slabs; those that are empty and not needed become a list, to be given
+// back when the lock is not held: page + 1 of the first.
+GM_PRIVATE uint32_t gm_pool_return_locked(struct gm_engine *e, struct gomem_pool *p, void **objects,
+                                          unsigned n) {
+    uint32_t empty = 0;
+    for (unsigned i = 0; i < n; i++) {
+        uint32_t slot = 0;
+        struct gm_span *s = gm_pool_slab(p, objects[i], &slot);
+        uint64_t *bits = s ? gm_pool_bits(s) + slot / 64 : NULL, bit = (uint64_t)1 << slot % 64;
+        if (!s || !(*bits & bit)) {
+            gm_pool_wrong(e, s ? GM_MSG_PUT_TWICE : GM_MSG_NOT_OF_POOL, objects[i]);
+            continue;
+        }
+        gm_guard_allow(objects[i], p->stride);
+        if (p->scanned && !GM_BUG(107)) memset(objects[i], 0, p->stride); // B4
+        gm_guard_forbid(objects[i], p->stride, p->scanned);
+        *bits &= ~bit;
+        if (GOMEM_I_CHECK) (void)gm_and_rlx(&gm_pool_idle_bits(s)[slot / 64], ~bit);
+        if (!p->scanned) s->fresh = GM_MAX(s->fresh, slot + 1);
+        p->taken--;
+        if (s->used-- == p->count) {
+            gm_pool_unlink_locked(&p->full, s);
+            gm_pool_link_locked(&p->room, s);
+        }
+        if (s->used || (p->slots - p->count < p->keep && !GM_BUG(111))) continue;
+        gm_pool_unlink_locked(&p->room, s);
+        p->slots -= p->count;
+        s->shape = empty;
+        empty = s->page + 1;
+    }
+    return empty;
+}
+
+GM_PRIVATE void gm_pool_give_slabs(struct gm_runtime *rt, uint32_t list) {
+    while (list) {
+        struct gm_span *s = gm_span_at(gm_pool_pages(), list - 1);
+        list = s->shape;
+        gm_alloc_give_block(rt, s);
+    }
+}
+
+// ---- magazines ----
+
+GM_INLINE void ***gm_pool_top(const struct gomem_pool *p, struct gm_hand *h) {
+    return p->place && h->cache ? &h->cache->hot.pool[p->place] : &h->top;
+}
+GM_INLINE void gm_pool_set_top(const struct gomem_pool *p, struct gm_hand *h, void **top) { // R8
+    gm_signal_fence();
+    gm_store_rlx(gm_pool_top(p, h), top);
+}
+
+// A magazine becomes the loaded one.
+GM_PRIVATE void gm_pool_load(const struct gomem_pool *p, struct gm_hand *h, void **top) {
+    uint32_t index = gm_cache_index(gm_pool_pages(), top);
+    gm_store_rlx(&h->bottom, gm_cache_head(gm_pool_pages(), index)->bottom); // a statistic
+    gm_pool_set_top(p, h, top);
+}
+
+GM_PRIVATE void gm_pool_push_list(struct gomem_pool *p, unsigned generation, uint32_t magazine) {
+    const struct gm_pages *pages = gm_pool_pages();
+    const struct gm_magazine *m = gm_cache_head(pages, magazine - 1);
+    (void)gm_add_rlx(&p->idle, (uint32_t)(m->top - m->bottom)); // a statistic, and a bound
+    uint32_t turn = gm_load_rlx(&p->turn); // an old one: it is dropped earlier or later
+    gm_cache_push_magazine(pages, &p->list[(turn + GM_POOL_TURNS - generation) % GM_POOL_TURNS],
+                           magazine - 1);
+}
+GM_PRIVATE uint32_t gm_pool_pop_list(struct gomem_pool *p, unsigned generation) {
+    const struct gm_pages *pages = gm_pool_pages();
+    uint32_t turn = gm_load_rlx(&p->turn); // as above
+    uint64_t *list = &p->list[(turn + GM_POOL_TURNS - generation) % GM_POOL_TURNS];
+    if (!(uint32_t)gm_load_rlx(list)) return 0;
+    uint32_t magazine = gm_cache_pop_magazine(pages, list);
+    if (!magazine) return 0;
+    const struct gm_magazine *m = gm_cache_head(pages, magazine - 1);
+    (void)gm_sub_rlx(&p->idle, (uint32_t)(m->top - m->bottom));
+    return magazine;
+}
+
+// A loaded magazine is taken off its hand: index + 1, its head says what it holds; 0: none.
+GM_PRIVATE uint32_t gm_pool_unload(const struct gomem_pool *p, struct gm_hand *h) {
+    void **top = gm_load_rlx(gm_pool_top(p, h));
+    if (top == GM_CACHE_NOTHING) return 0;
+    uint32_t index = gm_cache_index(gm_pool_pages(), top);
+    gm_cache_head(gm_pool_pages(), index)->top = (uint8_t)gm_cache_slot(top);
+    gm_pool_set_top(p, h, GM_CACHE_NOTHING);
+    return index + 1;
+}
+
+// Puts a magazine where it belongs: the depot, the doomed where there are enough, the empty ones.
+GM_PRIVATE void gm_pool_store(struct gm_engine *e, struct gomem_pool *p, uint32_t magazine) {
+    const struct gm_magazine *m = magazine ? gm_cache_head(&e->heap.pages, magazine - 1) : NULL;
+    if (!m) return;
+    uint32_t n = (uint32_t)(m->top - m->bottom);
+    bool over = p->o.max_idle && gm_load_rlx(&p->idle) + n > p->o.max_idle; // about so many
+    if (n) gm_pool_push_list(p, over ? 2 : 0, magazine);
+    else gm_cache_push_magazine(&e->heap.pages, &e->depot.empty, magazine - 1);
+}
+
+// ---- hands ----
+
+// Room for the hand of pool `number`. Other threads write into the table under the lock.
+GM_PRIVATE bool gm_pool_room_locked(struct gm_engine *e, struct gm_cache *t, uint32_t number) {
+    if (number < t->hands_room) return true;
+    uint32_t room = GM_MAX(t->hands_room * 2, 16u);
+    while (room <= number) room *= 2;
+    struct gm_hand **hands = gm_pages_meta(&e->meta, room * sizeof *hands);
+    if (!hands) return false;
+    if (t->hands) {
+        memcpy(hands, t->hands, t->hands_room * sizeof *hands);
+        gm_pages_meta_free(&e->meta, t->hands, t->hands_room * sizeof *hands);
+    }
+    t->hands = hands;
+    t->hands_room = room;
+    return true;
+}
+
+// What a hand holds goes to the depot, and the hand with it. It is in no table any more.
+GM_PRIVATE void gm_pool_drop_hand(struct gm_engine *e, struct gomem_pool *p, struct gm_hand *h) {
+    gm_sync_lock(&p->lock);
+    struct gm_hand **at = &p->hands;
+    while (*at && *at != h) at = &(*at)->next;
+    if (*at) *at = h->next;
+    gm_sync_unlock(&p->lock);
+    gm_pool_store(e, p, gm_pool_unload(p, h));
+    gm_pool_store(e, p, gm_swap_acqrel(&h->previous, 0u)); // B2
+    if (h->spare) gm_cache_push_magazine(&e->heap.pages, &e->depot.empty, h->spare - 1);
+    gm_pages_meta_free(&e->meta, h, sizeof *h);
+}
+
+// Hook of world: a thread ends, or this child does not have it.
+GM_PRIVATE void gm_pool_end_thread(struct gm_cache *t) {
+    struct gm_pools *pools = &gm_runtime.pools;
+    gm_sync_lock(&pools->lock);
+    for (struct gomem_pool *p = pools->list; p; p = p->next) {
+        struct gm_hand *h = p->number < t->hands_room ? t->hands[p->number] : NULL;
+        if (!h) continue;
+        t->hands[p->number] = NULL;
+        gm_pool_drop_hand(t->engine, p, h);
+    }
+    gm_sync_unlock(&pools->lock);
+}
+
+GM_PRIVATE struct gm_hand *gm_pool_new_hand(struct gm_engine *e, struct gm_cache *t) {
+    struct gm_hand *h = gm_pages_meta(&e->meta, sizeof *h);
+    if (!h) return NULL;
+    h->cache = t;
+    h->top = GM_CACHE_NOTHING;
+    return h;
+}
+
+// The calling thread's hand, or the one that all threads share, locked; NULL: no memory.
+GM_PRIVATE struct gm_hand *gm_pool_hand(struct gm_runtime *rt, struct gm_cache *t,
+                                        struct gomem_pool *p) {
+    if (p->shared) {
+        gm_sync_lock(&p->hand_lock);
+        return p->shared;
+    }
+    struct gm_hand *h = p->number < t->hands_room ? t->hands[p->number] : NULL;
+    if (GOMEM_I_LIKELY(h != NULL)) return h;
+    gm_sync_lock(&rt->pools.lock);
+    if (gm_pool_room_locked(&rt->engine, t, p->number)) h = gm_pool_new_hand(&rt->engine, t);
+    if (h) {
+        t->hands[p->number] = h;
+        gm_sync_lock(&p->lock);
+        h->next = p->hands;
+        p->hands = h;
+        gm_sync_unlock(&p->lock);
+    }
+    gm_sync_unlock(&rt->pools.lock);
+    return h;
+}
+GM_PRIVATE void gm_pool_let_go(struct gomem_pool *p) {
+    if (p->shared) gm_sync_unlock(&p->hand_lock);
+}
+
+GM_PRIVATE unsigned gm_pool_cap(const struct gomem_pool *p, struct gm_hand *h) {
+    uint32_t first = GM_MAX((uint32_t)(512 / p->stride), 1u);
+    h->cap = (uint8_t)GM_MIN(h->cap ? h->cap * 2u : first, p->most);
+    return h->cap;
+}
+
+// An empty magazine that is nobody's: index + 1, 0: no memory.
+GM_PRIVATE uint32_t gm_pool_empty(struct gm_engine *e, struct gm_hand *h) {
+    uint32_t spare = h->spare;
+    h->spare = 0;
+    return spare ? spare : gm_cache_new_magazine(e);
+}
+
+// ---- in and out of a hand ----
+
+GM_PRIVATE void *gm_pool_pop(const struct gomem_pool *p, struct gm_hand *h) {
+    void **top = gm_load_rlx(gm_pool_top(p, h)), *object = gm_load_rlx(top);
+    if (object) gm_pool_set_top(p, h, top - 1);
+    return object;
+}
+
+// A full magazine from another thread's hand: index + 1, 0: none.
+GM_PRIVATE uint32_t gm_pool_steal(struct gomem_pool *p, const struct gm_hand *mine) {
+    uint32_t found = 0;
+    gm_sync_lock(&p->lock);
+    for (struct gm_hand *h = p->hands; h && !found; h = h->next) {
+        if (h == mine || !gm_load_rlx(&h->previous)) continue; // it may have gone: the swap tells
+        if (GM_BUG(102)) {                                     // planted: looks, then takes
+            found = gm_load_acq(&h->previous);
+            gm_store_rlx(&h->previous, 0u);
+            continue;
+        }
+        found = gm_swap_acqrel(&h->previous, 0u); // B2: pairs with the owner's
+    }
+    gm_sync_unlock(&p->lock);
+    return found;
+}
+
+// Victims become doomed, what is full becomes victim, once the doomed are gone. What hands have not
+// used for a generation goes to the depot; `mine` is the caller's, NULL: none. (B5)
+GM_PRIVATE void gm_pool_turn(struct gm_engine *e, struct gomem_pool *p, struct gm_hand *mine,
+                             uint64_t now) {
+    uint32_t turn = gm_load_rlx(&p->turn);
+    gm_store_rlx(&p->aged, now); // a heuristic
+    if (p->o.max_idle || p->o.capacity || GM_BUG(104)) return;
+    gm_sync_lock(&p->lock);
+    for (struct gm_hand *h = p->hands; h; h = h->next)
+        if (turn != gm_load_rlx(&h->turn))                         // a heuristic
+            gm_pool_store(e, p, gm_swap_acqrel(&h->previous, 0u)); // B2: as a thief
+    gm_sync_unlock(&p->lock);
+    if (mine) gm_pool_store(e, p, gm_pool_unload(p, mine));
+    if ((uint32_t)gm_load_rlx(&p->list[(turn + 1) % GM_POOL_TURNS])) return; // a snapshot
+    (void)gm_cas_acqrel(&p->turn, &turn, turn + 1 + GM_BUG(112)); // pairs with itself: one of two
+}
+
+// Magazines are exchanged with the depot: the pool's clock, where no cycle runs.
+GM_PRIVATE void gm_pool_exchanged(struct gm_engine *e, struct gomem_pool *p) {
+    uint64_t now = gm_os_now();
+    (void)gm_add_rlx(&p->exchanges, (uint64_t)1);                       // a statistic
+    if (GOMEM_I_UNLIKELY(now - gm_load_rlx(&p->aged) > GM_POOL_PERIOD)) // a heuristic
+        gm_pool_turn(e, p, NULL, now);
+}
+
+// Moves objects from the top of a magazine to another's; both are the caller's. The other's top.
+GM_INLINE void **gm_pool_move(void **to, void **from, unsigned n) {
+    memcpy(to + 1, from - n + 1, n * sizeof *to);
+    return to + n;
+}
+
+// A magazine with objects goes behind the loaded one, where there is none now.
+GM_PRIVATE void gm_pool_put_behind(struct gm_hand *h, uint32_t magazine) {
+    const struct gm_magazine *m = gm_cache_head(gm_pool_pages(), magazine - 1);
+    gm_store_rlx(&h->kept, (uint8_t)(m->top - m->bottom)); // a statistic
+    gm_store_rel(&h->previous, magazine); // B2: pairs with a thief's; others store only 0
+}
+
+// What is behind the loaded magazine is the caller's: index + 1, 0: nothing is.
+GM_PRIVATE uint32_t gm_pool_take_behind(struct gm_hand *h) {
+    if (!gm_load_rlx(&h->previous)) return 0; // only we store others than 0
+    return gm_swap_acqrel(&h->previous, 0u);  // B2: pairs with a thief's
+}
+
+// A magazine without objects becomes the spare one, or nobody's.
+GM_PRIVATE void gm_pool_put_empty(struct gm_engine *e, struct gm_hand *h, uint32_t empty) {
+    if (empty && h->spare) gm_cache_push_magazine(&e->heap.pages, &e->depot.empty, empty - 1);
+    else if (empty) h->spare = empty;
+}
+
+// Another magazine is loaded instead of the empty one.
+GM_PRIVATE void gm_pool_replace(struct gm_engine *e, struct gomem_pool *p, struct gm_hand *h,
+                                uint32_t full) {
+    void **slots = gm_cache_slots(gm_pool_pages(), full - 1);
+    gm_pool_put_empty(e, h, gm_pool_unload(p, h));
+    gm_pool_load(p, h, slots + gm_cache_head(gm_pool_pages(), full - 1)->top);
+}
+
+// The loaded magazine is empty: what is behind it comes in, of many the half (B6). False: nothing.
+GM_PRIVATE bool gm_pool_own_refill(struct gm_engine *e, struct gomem_pool *p, struct gm_hand *h) {
+    uint32_t behind = gm_pool_take_behind(h);
+    if (!behind) return false;
+    struct gm_magazine *m = gm_cache_head(gm_pool_pages(), behind - 1);
+    void **top = gm_load_rlx(gm_pool_top(p, h));
+    unsigned n = (unsigned)(m->top - m->bottom), some = n > GM_POOL_HALF ? n / 2 : n;
+    if (top == GM_CACHE_NOTHING || some > GM_MAGAZINE_LAST - gm_cache_slot(top)) {
+        gm_pool_replace(e, p, h, behind); // ours is a small one
+        return true;
+    }
+    void **from = gm_cache_slots(gm_pool_pages(), behind - 1) + m->top;
+    m->top = (uint8_t)(m->top - some);
+    gm_pool_set_top(p, h, gm_pool_move(top, from, some));
+    if (some < n) gm_pool_put_behind(h, behind);
+    else gm_pool_put_empty(e, h, behind);
+    return true;
+}
+
+// The loaded magazine is full: half of it goes behind, or all of it. False: no room there (B6).
+GM_PRIVATE bool gm_pool_own_room(struct gomem_pool *p, struct gm_hand *h) {
+    void **top = gm_load_rlx(gm_pool_top(p, h));
+    uint32_t behind = gm_pool_take_behind(h);
+    if (!behind) {
+        if (!h->spare || top == GM_CACHE_NOTHING) return false;
+        gm_pool_put_behind(h, gm_pool_unload(p, h));
+        gm_pool_load(p, h, gm_cache_open(gm_pool_pages(), h->spare - 1, gm_pool_cap(p, h)));
+        h->spare = 0;
+        return true;
+    }
+    struct gm_magazine *m = gm_cache_head(gm_pool_pages(), behind - 1);
+    unsigned n = gm_cache_count(gm_pool_pages(), top), half = n / 2,
+             room = GM_MAGAZINE_LAST - m->top;
+    bool fits = half && room >= half;
+    if (fits) {
+        (void)gm_pool_move(gm_cache_slots(gm_pool_pages(), behind - 1) + m->top, top, half);
+        m->top = (uint8_t)(m->top + half);
+        gm_pool_set_top(p, h, top - half);
+    }
+    gm_pool_put_behind(h, behind);
+    return fits;
+}
+
+// The loaded magazine is empty: another one with objects. False: there is none.
+GM_PRIVATE bool gm_pool_refill(struct gm_engine *e, struct gomem_pool *p, struct gm_hand *h) {
+    if (gm_pool_own_refill(e, p, h)) return true;
+    uint32_t full = 0;
+    for (unsigned g = 0; !full && g < GM_POOL_TURNS; g++) full = gm_pool_pop_list(p, g);
+    if (!full) full = gm_pool_steal(p, h);
+    if (!full) return false;
+    const struct gm_magazine *m = gm_cache_head(&e->heap.pages, full - 1);
+    (void)gm_add_rlx(&p->hits, (uint64_t)(m->top - m->bottom)); // a statistic
+    gm_pool_exchanged(e, p);
+    gm_pool_replace(e, p, h, full);
+    return true;
+}
+
+// The loaded magazine is full. False: no memory for another one.
+GM_PRIVATE bool gm_pool_make_room(struct gm_engine *e, struct gomem_pool *p, struct gm_hand *h) {
+    if (gm_pool_own_room(p, h)) return true;
+    uint32_t empty = gm_pool_empty(e, h), full = gm_pool_unload(p, h);
+    uint32_t old = gm_pool_take_behind(h);
+    if (old) {
+        gm_pool_store(e, p, old);
+        gm_pool_exchanged(e, p);
+    }
+    if (full) gm_pool_put_behind(h, full);
+    if (empty) gm_pool_load(p, h, gm_cache_open(gm_pool_pages(), empty - 1, gm_pool_cap(p, h)));
+    return empty != 0;
+}
+
+GM_PRIVATE bool gm_pool_push(struct gm_engine *e, struct gomem_pool *p, struct gm_hand *h,
+                             void *object) {
+    void **top = gm_load_rlx(gm_pool_top(p, h));
+    if (!((uintptr_t)(top + 1) & 511)) { // K1
+        if (!gm_pool_make_room(e, p, h)) return false;
+        top = gm_load_rlx(gm_pool_top(p, h));
+    }
+    gm_store_rlx(top + 1, object); // R8
+    gm_pool_set_top(p, h, top + 1);
+    return true;
+}
+
+// An object from a slab, and where no hook makes them, some more for the hand.
+GM_PRIVATE void *gm_pool_fresh(struct gm_engine *e, struct gomem_pool *p, struct gm_hand *h) {
+    void *out[GM_MAGAZINE_LAST + 2], **end = out + GM_MAGAZINE_LAST + 2, **bottom = NULL;
+    unsigned want = 1;
+    if (h && !p->o.make) {
+        uint32_t empty = gm_pool_unload(p, h);
+        if (!empty) empty = gm_pool_empty(e, h);
+        if (empty) {
+            want = gm_pool_cap(p, h) + 1;
+            bottom = gm_cache_open(&e->heap.pages, empty - 1, want - 1);
+        }
+    }
+    gm_sync_lock(&p->lock);
+    unsigned n = gm_pool_take_locked(p, end, want);
+    gm_sync_unlock(&p->lock);
+    (void)gm_add_rlx(&p->misses, (uint64_t)n); // a statistic
+    for (unsigned i = 2; i <= n; i++) {        // the lowest address comes first
+        uint32_t slot = 0;
+        struct gm_span *s = GOMEM_I_CHECK ? gm_pool_slab(p, end[-(int)i], &slot) : NULL;
+        if (s) (void)gm_or_rlx(&gm_pool_idle_bits(s)[slot / 64], (uint64_t)1 << slot % 64);
+        gm_guard_forbid(end[-(int)i], p->stride, p->scanned);
+        bottom[n - i + 1] = end[-(int)i];
+    }
+    if (bottom) gm_pool_load(p, h, bottom + (n ? n - 1 : 0));
+    return n ? end[-1] : NULL;
+}
+
+// ---- ageing ----
+
+// Objects of a magazine that is the caller's go back to their slabs. Result as there.
+GM_PRIVATE uint32_t gm_pool_unpack(struct gm_engine *e, struct gomem_pool *p, uint32_t magazine) {
+    const struct gm_magazine *m = gm_cache_head(&e->heap.pages, magazine - 1);
+    void **objects = gm_cache_slots(&e->heap.pages, magazine - 1) + m->bottom + 1;
+    gm_sync_lock(&p->lock);
+    uint32_t empty = gm_pool_return_locked(e, p, objects, (unsigned)(m->top - m->bottom));
+    gm_sync_unlock(&p->lock);
+    gm_cache_push_magazine(&e->heap.pages, &e->depot.empty, magazine - 1);
+    return empty;
+}
+
+// Drops what one doomed magazine holds; outside sections. False: there is none.
+GM_PRIVATE bool gm_pool_bury(struct gm_runtime *rt, struct gomem_pool *p) {
+    struct gm_engine *e = &rt->engine;
+    // a snapshot: what comes now is for the next one
+    if (!(uint32_t)gm_load_rlx(&p->list[(gm_load_rlx(&p->turn) + 1) % GM_POOL_TURNS])) return false;
+    struct gm_cache *t = gm_alloc_enter(rt);
+    if (!t) return false;
+    uint32_t magazine = gm_pool_pop_list(p, 2), empty = 0;
+    if (magazine && p->o.drop) {
+        const struct gm_magazine *m = gm_cache_head(&e->heap.pages, magazine - 1);
+        void **slots = gm_cache_slots(&e->heap.pages, magazine - 1);
+        gm_alloc_leave(rt, t);
+        for (unsigned i = m->bottom + 1u; i <= m->top; i++) {
+            gm_guard_allow(slots[i], p->o.size);
+            p->o.drop(slots[i], p->o.user);
+        }
+        t = gm_alloc_enter(rt);
+        if (!t) return false;
+    }
+    if (magazine) empty = gm_pool_unpack(e, p, magazine);
+    gm_alloc_leave(rt, t);
+    gm_pool_give_slabs(rt, empty);
+    return magazine != 0;
+}
+
+// A step of ageing all pools: turns the next one, or drops one of its magazines where that calls
+// nobody. `number` is the pool's, `done` what happened to it. False: that was the last one.
+GM_PRIVATE bool gm_pool_age_step(struct gm_runtime *rt, uint32_t *number, bool *turned) {
+    struct gm_pools *pools = &rt->pools;
+    struct gm_cache *t = gm_alloc_enter(rt);
+    if (!t) return false;
+    uint32_t empty = 0;
+    gm_sync_lock(&pools->lock);
+    struct gomem_pool *p = pools->list;
+    while (p && p->number < *number) p = p->next;
+    bool there = p != NULL;
+    if (p && (p->number != *number || !*turned)) {
+        *number = p->number;
+        *turned = true;
+        gm_pool_turn(&rt->engine, p, p->number < t->hands_room ? t->hands[p->number] : NULL,
+                     gm_os_now());
+    } else if (p) {
+        uint32_t magazine = p->o.drop ? 0 : gm_pool_pop_list(p, 2);
+        if (magazine) empty = gm_pool_unpack(&rt->engine, p, magazine);
+        else *number = p->number + 1, *turned = false;
+    }
+    gm_sync_unlock(&pools->lock);
+    gm_alloc_leave(rt, t);
+    gm_pool_give_slabs(rt, empty);
+    return there;
+}
+
+// Hook of world: each step is a section of its own.
+GM_PRIVATE void gm_pool_age(unsigned generations) {
+    for (unsigned g = 0; g < generations; g++) {
+        uint32_t number = 0;
+        bool turned = false;
+        while (gm_pool_age_step(&gm_runtime, &number, &turned)) {}
+    }
+}
+
+// ---- get and put ----
+
+// What most slow calls do: the thread's own two magazines change places.
+
+// In a section with the calling thread's hand, where nothing else is to be seen to; NULL: there is.
+GM_INLINE struct gm_hand *gm_pool_quick(const struct gm_runtime *rt, const struct gomem_pool *p) {
+    struct gm_thread *me = gm_world_self();
+    if (GOMEM_I_CHECK || GM_ASAN || !me || me->cache.hot.depth || !p->get) return NULL;
+    // pairs with gomem_pool_destroy, if the user's threads do
+    if (gm_load_acq(&p->epoch) != gm_load_rlx(&rt->pools.epoch) + 1) return NULL;
+    if (p->number >= me->cache.hands_room || !me->cache.hot.base) return NULL;
+    struct gm_hand *h = me->cache.hands[p->number];
+    if (h) gm_sync_enter(&me->cache.hot);
+    return h;
+}
+
+GM_PRIVATE void *gm_pool_get_quick(struct gm_runtime *rt, struct gomem_pool *p) {
+    struct gm_hand *h = gm_pool_quick(rt, p);
+    if (!h) return NULL;
+    void *object = gm_pool_pop(p, h);
+    if (!object && gm_pool_own_refill(&rt->engine, p, h)) object = gm_pool_pop(p, h);
+    gm_sync_leave(&h->cache->hot);
+    return object;
+}
+
+GM_PRIVATE bool gm_pool_put_quick(struct gm_runtime *rt, struct gomem_pool *p, void *object) {
+    struct gm_hand *h = p->put ? gm_pool_quick(rt, p) : NULL;
+    if (!h) return false;
+    void **top = gm_load_rlx(gm_pool_top(p, h));
+    bool done = ((uintptr_t)(top + 1) & 511) != 0 || gm_pool_own_room(p, h); // K1
+    if (done) done = gm_pool_push(&rt->engine, p, h, object);
+    gm_sync_leave(&h->cache->hot);
+    return done;
+}
+
+// As gm_alloc_enter; a pool that was destroyed is misuse.
+GM_PRIVATE struct gm_cache *gm_pool_enter(struct gm_runtime *rt, const struct gomem_pool *p) {
+    struct gm_cache *t = gm_alloc_enter(rt);
+    if (!t) return NULL;
+    // pairs with gomem_pool_destroy, if the user's threads do
+    if (GOMEM_I_LIKELY(gm_load_acq(&p->epoch) == gm_load_rlx(&rt->pools.epoch) + 1)) return t;
+    gm_alloc_leave(rt, t);
+    gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_POOL_GONE, NULL);
+    errno = EINVAL;
+    return NULL;
+}
+
+GOMEM_DEF void *gomem_i_pool_get_slow(gomem_pool *p) {
+    struct gm_runtime *rt = &gm_runtime;
+    int saved = errno;
+    bool fresh = false;
+    void *object = gm_pool_get_quick(rt, p);
+    if (GOMEM_I_LIKELY(object != NULL)) return object;
+    do {
+        struct gm_cache *t = gm_pool_enter(rt, p);
+        if (!t) return NULL;
+        struct gm_hand *h = gm_pool_hand(rt, t, p);
+        if (h) gm_store_rlx(&h->turn, gm_load_rlx(&p->turn)); // a heuristic
+        object = h ? gm_pool_pop(p, h) : NULL;
+        if (!object && h && gm_pool_refill(&rt->engine, p, h)) object = gm_pool_pop(p, h);
+        else if (object && GOMEM_I_CHECK) (void)gm_add_rlx(&p->hits, (uint64_t)1); // a statistic
+        if (!object) fresh = (object = gm_pool_fresh(&rt->engine, p, h)) != NULL;
+        uint32_t slot = 0;
+        struct gm_span *s = GOMEM_I_CHECK && object ? gm_pool_slab(p, object, &slot) : NULL;
+        if (s) (void)gm_and_rlx(&gm_pool_idle_bits(s)[slot / 64], ~((uint64_t)1 << slot % 64));
+        gm_pool_let_go(p);
+        gm_alloc_leave(rt, t);
+        if (!object && p->o.capacity) {
+            errno = ENOMEM;
+            return NULL;
+        }
+    } while (!object && gm_pool_grow(rt, p));
+    (void)gm_pool_bury(rt, p);
+    if (!object) return NULL;
+    gm_guard_forbid(object, p->stride, p->scanned);
+    gm_guard_allow(object, p->o.size);
+    if (fresh && p->o.make) p->o.make(object, p->o.user);
+    return gm_alloc_done(object, saved);
+}
+
+// What is wrong with an object that is put; GM_MESSAGE_COUNT: nothing, it is idle now.
+GM_PRIVATE enum gm_message gm_pool_check(const struct gomem_pool *p, const void *object) {
+    uint32_t slot = 0;
+    struct gm_span *s = gm_pool_slab(p, object, &slot);
+    if (!s) return GM_MSG_NOT_OF_POOL;
+    uint64_t bit = (uint64_t)1 << slot % 64;
+    if (GOMEM_I_CHECK && gm_or_rlx(&gm_pool_idle_bits(s)[slot / 64], bit) & bit && !GM_BUG(103))
+        return GM_MSG_PUT_TWICE;
+    return GM_MESSAGE_COUNT;
+}
+
+// No magazine has room: the object is dropped.
+GM_PRIVATE void gm_pool_drop(struct gm_runtime *rt, struct gomem_pool *p, void *object) {
+    if (p->o.drop) {
+        gm_guard_allow(object, p->o.size);
+        p->o.drop(object, p->o.user);
+    }
+    struct gm_cache *t = gm_alloc_enter(rt);
+    if (!t) return;
+    gm_sync_lock(&p->lock);
+    uint32_t empty = gm_pool_return_locked(&rt->engine, p, &object, 1);
+    gm_sync_unlock(&p->lock);
+    gm_alloc_leave(rt, t);
+    gm_pool_give_slabs(rt, empty);
+}
+
+GOMEM_DEF void gomem_i_pool_put_slow(gomem_pool *p, void *obj) {
+    struct gm_runtime *rt = &gm_runtime;
+    int saved = errno;
+    if (!obj || gm_load_acq(&rt->world.life) == GM_LIFE_SHUT) return; // pairs with gomem_shutdown
+    if (GOMEM_I_LIKELY(gm_pool_put_quick(rt, p, obj))) return;
+    struct gm_cache *t = gm_pool_enter(rt, p);
+    enum gm_message wrong = t ? gm_pool_check(p, obj) : GM_MESSAGE_COUNT;
+    if (t && wrong == GM_MESSAGE_COUNT && p->o.reset) {
+        gm_alloc_leave(rt, t);
+        p->o.reset(obj, p->o.user);
+        t = gm_pool_enter(rt, p);
+    }
+    bool pushed = true;
+    if (t && wrong == GM_MESSAGE_COUNT) {
+        gm_guard_forbid(obj, p->stride, p->scanned);
+        struct gm_hand *h = gm_pool_hand(rt, t, p);
+        if (h) gm_store_rlx(&h->turn, gm_load_rlx(&p->turn)); // a heuristic
+        pushed = h && gm_pool_push(&rt->engine, p, h, obj);
+        gm_pool_let_go(p);
+    }
+    if (t) gm_alloc_leave(rt, t);
+    if (wrong != GM_MESSAGE_COUNT)
+        gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, wrong, obj);
+    if (!pushed) gm_pool_drop(rt, p, obj);
+    if (t) (void)gm_pool_bury(rt, p);
+    errno = saved;
+}
+
+// ---- coming and going ----
+
+// A place for the inlined paths: that of a name is its own for ever. 0: none is free.
+GM_PRIVATE uint32_t gm_pool_place_locked(struct gm_pools *pools, const void *whose, bool named) {
+    uint32_t found = 0;
+    for (uint32_t i = GOMEM_I_PLACES - 1; i; i--) {
+        if (pools->place[i] == whose) return i;
+        if (!pools->place[i]) found = i;
+    }
+    pools->place[found] = found ? whose : NULL;
+    pools->named[found] = found && named;
+    return found;
+}
+
+GM_PRIVATE bool gm_pool_valid(const gomem_pool_options *o) {
+    bool fine = !(o->flags & ~(unsigned)GOMEM_SCAN) &&
+                (!o->align || gm_base_power_of_two(o->align));
+    size_t most = (size_t)PTRDIFF_MAX / 2;
+    if (fine && o->size <= most && o->align <= most && o->size <= most - o->align) return true;
+    errno = fine ? ENOMEM : EINVAL;
+    return false;
+}
+
+// Fills in what follows from the options.
+GM_PRIVATE void gm_pool_shape(struct gomem_pool *p, const gomem_pool_options *o) {
+    p->o = *o;
+    p->o.size = o->size + !o->size;
+    p->o.align = GM_MAX(o->align, (size_t)16);
+    p->scanned = GOMEM_I_COLLECTOR && o->flags & GOMEM_SCAN;
+    p->stride = gm_base_round_up(p->o.size, p->o.align);
+    size_t n = GM_MAX(GM_POOL_SLAB / p->stride, (size_t)1);
+    if (o->capacity) n = GM_MIN(n, o->capacity);
+    p->count = (uint32_t)(gm_base_round_up(n * p->stride, GM_PAGE) / p->stride);
+    size_t most = GM_MIN(GM_MAX(GM_POOL_MAGAZINE / p->stride, (size_t)2), (size_t)GM_MAGAZINE_LAST);
+    if (o->max_idle) most = GM_MIN(most, GM_MAX(o->max_idle / 4, (size_t)1));
+    if (o->capacity >= 64) most = GM_MIN(most, o->capacity / 64);
+    p->most = (uint32_t)most;
+    p->lock.rank = GM_RANK_POOL;
+    p->hand_lock.rank = GM_RANK_HAND;
+}
+
+// A record: a new one, or the oldest of those that were destroyed. NULL: no memory.
+GM_PRIVATE struct gomem_pool *gm_pool_record_locked(struct gm_runtime *rt) {
+    struct gm_pools *pools = &rt->pools;
+    struct gomem_pool *p = pools->dead;
+    uint32_t number = 0;
+    if (p && pools->dead_count >= GM_POOL_DEAD) {
+        pools->dead = p->next;
+        pools->dead_count--;
+        number = p->number;
+        memset(p, 0, sizeof *p);
+    } else {
+        p = gm_pages_meta(&rt->engine.meta, sizeof *p);
+        if (p) number = ++pools->numbers;
+    }
+    if (p) p->number = number;
+    return p;
+}
+
+// A destroyed pool's record waits behind the others.
+GM_PRIVATE void gm_pool_forget_locked(struct gm_pools *pools, struct gomem_pool *p) {
+    struct gomem_pool **last = &pools->dead;
+    while (*last) last = &(*last)->next;
+    p->next = NULL;
+    *last = p;
+    pools->dead_count++;
+}
+
+// A new pool, in the list; for a name that has got one meanwhile that one. NULL with errno.
+GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt, const gomem_pool_options *o,
+                                          gomem_i_pool *name) {
+    struct gm_pools *pools = &rt->pools;
+    if (!gm_pool_valid(o)) return NULL;
+    struct gm_cache *t = gm_alloc_enter(rt);
+    if (!t) return NULL;
+    pools->lock.rank = GM_RANK_POOLS;
+    gm_sync_lock(&pools->lock);
+    uint32_t epoch = gm_load_rlx(&pools->epoch) + 1; // changes while nobody uses pools
+    bool there = name && gm_load_rlx(&name->epoch) == epoch;
+    struct gomem_pool *p = there ? name->pool : gm_pool_record_locked(rt);
+    if (p && !there) {
+        gm_pool_shape(p, o);
+        p->name = name;
+        if (o->capacity && o->capacity < 64) p->shared = gm_pool_new_hand(&rt->engine, NULL);
+        gm_store_rlx(&p->aged, gm_os_now()); // nobody knows it yet
+        p->place = p->shared ? 0
+                             : gm_pool_place_locked(pools, name ? (void *)name : (void *)p, name);
+        p->get = p->place;
+        p->put = o->reset ? 0 : p->place;
+        struct gomem_pool **at = &pools->list;
+        while (*at && (*at)->number < p->number) at = &(*at)->next;
+        p->next = *at;
+        *at = p;
+        gm_store_rel(&p->epoch, epoch);                // pairs with gm_pool_enter
+        gm_store_rel(&pools->end, gm_pool_end_thread); // pairs with gm_world_flush_pools
+        gm_store_rel(&pools->age, gm_pool_age);        // pairs with gm_world_age_pools
+    }
+    if (p && !there && name) {
+        gm_store_rlx(&name->pool, p);
+        gm_store_rel(&name->epoch, epoch); // pairs with gomem_i_pool_of
+        gm_store_rlx(&name->get, p->get);  // places say nothing: caches do
+        gm_store_rlx(&name->put, p->put);
+    }
+    gm_sync_unlock(&pools->lock);
+    gm_alloc_leave(rt, t);
+    if (!p) errno = ENOMEM;
+    return p;
+}
+
+GOMEM_DEF gomem_pool *gomem_pool_new(const gomem_pool_options *o) {
+    struct gomem_pool *p = gm_pool_new(&gm_runtime, o, NULL);
+    bool fits = p && o->capacity <= gm_pool_pages()->size / p->stride;
+    if (!p || (fits && gomem_pool_reserve(p, o->capacity) == o->capacity)) return p;
+    gomem_pool_destroy(p);
+    errno = ENOMEM;
+    return NULL;
+}
+
+GOMEM_DEF gomem_pool *gomem_i_pool_of(gomem_i_pool *name) {
+    struct gm_runtime *rt = &gm_runtime;
+    // pairs with gm_pool_new
+    if (gm_load_acq(&name->epoch) == gm_load_rlx(&rt->pools.epoch) + 1) return name->pool;
+    gomem_pool_options o;
+    memset(&o, 0, sizeof o);
+    o.size = name->size;
+    o.align = name->align;
+    o.flags = name->flags;
+    o.name = name->name;
+    return gm_pool_new(rt, &o, name);
+}
+
+GOMEM_DEF void *gomem_i_pool_get_named(gomem_i_pool *name) {
+    gomem_pool *p = gomem_i_pool_of(name);
+    return p ? gomem_i_pool_get_slow(p) : NULL;
+}
+
+GOMEM_DEF void gomem_i_pool_put_named(gomem_i_pool *name, void *obj) {
+    int saved = errno;
+    gomem_pool *p = obj ? gomem_i_pool_of(name) : NULL;
+    if (p) gomem_i_pool_put_slow(p, obj);
+    errno = saved;
+}
+
+// The hands of a pool that is destroyed: what they hold is doomed, and their threads forget them.
+GM_PRIVATE void gm_pool_end_hands_locked(struct gm_engine *e, struct gomem_pool *p) {
+    while (p->hands) {
+        struct gm_hand *h = p->hands;
+        if (!GM_BUG(110)) h->cache->hands[p->number] = NULL;
+        gm_pool_drop_hand(e, p, h);
+    }
+    if (!p->shared) return;
+    gm_pool_drop_hand(e, p, p->shared);
+    p->shared = NULL;
+}
+
+GOMEM_DEF void gomem_pool_destroy(gomem_pool *p) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_pools *pools = &rt->pools;
+    int saved = errno;
+    struct gm_cache *t = p ? gm_pool_enter(rt, p) : NULL;
+    if (!t) return;
+    gm_sync_lock(&pools->lock);
+    gm_store_rel(&p->epoch, 0u); // pairs with gm_pool_enter
+    struct gomem_pool **at = &pools->list;
+    while (*at && *at != p) at = &(*at)->next;
+    if (*at) *at = p->next;
+    gm_pool_end_hands_locked(&rt->engine, p);
+    if (p->name) {
+        gm_store_rlx(&p->name->get, 0u);
+        gm_store_rlx(&p->name->put, 0u);
+        gm_store_rel(&p->name->epoch, 0u); // pairs with gomem_i_pool_of
+    } else {
+        pools->place[p->place] = NULL; // B3: no cache has anything there
+    }
+    p->get = p->put = 0;
+    gm_sync_unlock(&pools->lock);
+    gm_alloc_leave(rt, t);
+    for (unsigned g = 0; g < GM_POOL_TURNS; g++) { // nobody else knows it any more
+        while (!GM_BUG(105) && gm_pool_bury(rt, p)) {}
+        gm_store_rlx(&p->turn, gm_load_rlx(&p->turn) + 1);
+    }
+    gm_pool_give_slabs(rt, p->room);
+    gm_pool_give_slabs(rt, p->full);
+    t = gm_alloc_enter(rt);
+    if (!t) return;
+    gm_sync_lock(&pools->lock);
+    gm_pool_forget_locked(pools, p);
+    gm_sync_unlock(&pools->lock);
+    gm_alloc_leave(rt, t);
+    errno = saved;
+}
+
+GOMEM_DEF size_t gomem_pool_reserve(gomem_pool *p, size_t n) {
+    struct gm_runtime *rt = &gm_runtime;
+    int saved = errno;
+    size_t have = 0;
+    if (p->o.capacity) n = p->o.capacity;
+    do {
+        struct gm_cache *t = gm_pool_enter(rt, p);
+        if (!t) return 0;
+        gm_sync_lock(&p->lock);
+        p->keep = n;
+        have = p->slots - p->taken + gm_load_rlx(&p->idle); // as of now
+        if (p->o.capacity && p->slots >= n) have = n;
+        gm_sync_unlock(&p->lock);
+        gm_alloc_leave(rt, t);
+    } while (have < n && gm_pool_grow(rt, p));
+    if (have >= n) errno = saved;
+    return GM_MIN(have, n);
+}
+
+GM_PRIVATE uint64_t gm_pool_in_hand(const struct gomem_pool *p, struct gm_hand *h) {
+    void **top = gm_load_rlx(gm_pool_top(p, h)); // statistics
+    unsigned loaded = gm_cache_slot(top), bottom = gm_load_rlx(&h->bottom);
+    uint64_t n = top != GM_CACHE_NOTHING && loaded > bottom ? loaded - bottom : 0;
+    return n + (gm_load_rlx(&h->previous) ? gm_load_rlx(&h->kept) : 0);
+}
+
+GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p) {
+    struct gm_runtime *rt = &gm_runtime;
+    gomem_pool_stats s = {0, 0, 0, 0, 0};
+    struct gm_cache *t = gm_pool_enter(rt, p);
+    if (!t) return s;
+    s.hits = gm_load_rlx(&p->hits); // statistics
+    s.misses = gm_load_rlx(&p->misses);
+    s.exchanges = gm_load_rlx(&p->exchanges);
+    s.idle = gm_load_rlx(&p->idle);
+    if (p->shared) s.idle += gm_pool_in_hand(p, p->shared);
+    gm_sync_lock(&p->lock);
+    for (struct gm_hand *h = p->hands; h; h = h->next) s.idle += gm_pool_in_hand(p, h);
+    s.high_water = p->high;
+    gm_sync_unlock(&p->lock);
+    gm_alloc_leave(rt, t);
+    return s;
+}
+#endif // GOMEM_I_POOL
+
 #if GOMEM_I_ARENA
 /* ==========================================================================================
  * >>arena   memory that goes all at once                                           floor 5
@@ -10731,28 +12141,11 @@ struct gomem_i_save {          // a mark that may be restored (check level 1)
     uint32_t number;           // in the mark
 };
 
-// ---- what other tools are told ----
-
-extern void __asan_poison_memory_region(const volatile void *, size_t) __attribute__((weak));
-extern void __asan_unpoison_memory_region(const volatile void *, size_t) __attribute__((weak));
-
-enum { GM_MEMCHECK_NOACCESS = 0x4d430000, GM_MEMCHECK_UNDEFINED, GM_MEMCHECK_DEFINED };
-
 GM_INLINE bool gm_arena_scanned(const gomem_arena *a) {
     return GOMEM_I_COLLECTOR && a->flags & GOMEM_SCAN;
 }
-
-// [from, to) is nobody's, or a user's. Valgrind also watches the markers, which read all of what is
-// scanned.
 GM_PRIVATE void gm_arena_forbid(const gomem_arena *a, const char *from, const char *to) {
-    if (from >= to) return;
-    if (GM_ASAN) __asan_poison_memory_region(from, (size_t)(to - from));
-    else if (GOMEM_I_CHECK && !gm_arena_scanned(a))
-        gm_os_tell_valgrind(GM_MEMCHECK_NOACCESS, (uintptr_t)from, (uintptr_t)(to - from));
-}
-GM_PRIVATE void gm_arena_allow(const char *from, size_t size) {
-    if (GM_ASAN) __asan_unpoison_memory_region(from, size);
-    else if (GOMEM_I_CHECK) gm_os_tell_valgrind(GM_MEMCHECK_DEFINED, (uintptr_t)from, size);
+    if (from < to) gm_guard_forbid(from, (size_t)(to - from), gm_arena_scanned(a));
 }
 
 // ---- one thread at a time (check level 1) ----
@@ -10783,58 +12176,21 @@ GM_PRIVATE void gm_arena_publish(struct gm_span *s, size_t size) {
 }
 
 #if GOMEM_I_COLLECTOR
-GM_PRIVATE void *gm_arena_take_scanned(struct gm_cache *t, size_t size, size_t align) {
-    size_t dirty = 0;
-    return gm_alloc_large(t, &t->engine->central[GM_ROOT][0], size, align, &dirty);
-}
 GM_PRIVATE bool gm_arena_root(char *start, const char *end, bool add) {
     return gm_alloc_area(&gm_runtime.roots.ranges, (uintptr_t)start, (uintptr_t)end, add);
 }
-GM_INLINE bool gm_arena_ready(struct gm_runtime *rt) { return gm_alloc_collected(rt); }
 #else
 // without a collector nothing is scanned
-GM_INLINE void *gm_arena_take_scanned(struct gm_cache *t, size_t size, size_t align) {
-    return (void)t, (void)size, (void)align, NULL;
-}
 GM_INLINE bool gm_arena_root(char *start, const char *end, bool add) {
     return (void)start, (void)end, (void)add, true;
 }
-GM_INLINE bool gm_arena_ready(struct gm_runtime *rt) { return (void)rt, true; }
 #endif
 
-// Whole pages for a block or for one large allocation. NULL with errno: no memory.
-GM_PRIVATE struct gm_span *gm_arena_take(const gomem_arena *a, size_t size, size_t align) {
-    struct gm_runtime *rt = &gm_runtime;
-    bool scanned = gm_arena_scanned(a);
-    unsigned tries = 0;
-    void *p = NULL;
-    if (size > (size_t)PTRDIFF_MAX - GM_PAGE) return gomem_i_overflow();
-    if (scanned && !gm_arena_ready(rt)) return NULL;
-    size = gm_base_round_up(size, GM_PAGE);
-    struct gm_span *s = NULL;
-    do {
-        struct gm_cache *t = gm_alloc_enter(rt);
-        if (!t) return NULL;
-        p = scanned ? gm_arena_take_scanned(t, size, align) : gm_alloc_manual_large(t, size, align);
-        s = p ? gm_span_find(&rt->engine.heap.pages, (uintptr_t)p) : NULL;
-        if (s) s->use = GM_USE_ARENA;
-        gm_alloc_leave(rt, t);
-    } while (!p && gm_alloc_exhausted(rt, size, &tries));
-    return s;
+GM_INLINE struct gm_span *gm_arena_take(const gomem_arena *a, size_t size, size_t align) {
+    return gm_alloc_block(&gm_runtime, size, align, gm_arena_scanned(a), GM_USE_ARENA);
 }
-
-GM_PRIVATE void gm_arena_give(uint32_t page) {
-    struct gm_runtime *rt = &gm_runtime;
-    struct gm_span *s = gm_arena_span(page);
-    struct gm_cache *t = gm_alloc_enter(rt);
-    if (!t) return;
-    gm_arena_allow(gm_arena_start(s), gm_arena_bytes(s));
-    gm_arena_publish(s, gm_arena_bytes(s)); // as it was taken: statistics
-    s->shape = 0;
-    s->used = 1;
-    s->use = GM_USE_OBJECT;
-    (void)gm_alloc_give_slot(t, s, 0, gm_arena_start(s));
-    gm_alloc_leave(rt, t);
+GM_INLINE void gm_arena_give(uint32_t page) {
+    gm_alloc_give_block(&gm_runtime, gm_arena_span(page));
 }
 
 // Gives back a list of spans down to `until`; returns their bytes.
@@ -10927,7 +12283,7 @@ GM_PRIVATE bool gm_arena_extend(gomem_arena *a, const char *to) {
         return false;
     }
     if (gm_arena_scanned(a)) {
-        gm_arena_allow(old, (size_t)(end - old));
+        gm_guard_allow(old, (size_t)(end - old));
         if (old < a->clean) memset(old, 0, (size_t)(GM_MIN(end, a->clean) - old)); // I2
         if (a->mode == GM_ARENA_CHAINED && !GM_BUG(96))
             gm_arena_publish(gm_arena_span(a->block), (size_t)(end - a->start));
@@ -10964,7 +12320,7 @@ GM_PRIVATE void *gm_arena_bump(gomem_arena *a, size_t size, size_t align, bool z
             char *object = a->cursor + (p - (uintptr_t)a->cursor);
             if (!gm_arena_extend(a, object + size)) return NULL;
             a->cursor = object + size;
-            gm_arena_allow(object, size);
+            gm_guard_allow(object, size);
             if (zero && object < a->clean) memset(object, 0, size);
             return object;
         }
@@ -11022,13 +12378,13 @@ GOMEM_DEF void *gomem_arena_resize(gomem_arena *a, void *p, size_t old_size, siz
     bool room = last && now > old && now <= (size_t)(a->limit - object) &&
                 gm_arena_extend(a, object + now);
     if (room) {
-        gm_arena_allow(a->cursor, now - old);
+        gm_guard_allow(a->cursor, now - old);
         if (a->cursor < a->clean) memset(a->cursor, 0, now - old);
         a->cursor = object + now;
     }
     bool in_place = room || now <= old;
     if (in_place) {
-        gm_arena_allow(object, new_size);
+        gm_guard_allow(object, new_size);
         // bytes of the rounding that were the user's, or nobody's, before
         if (new_size > old_size) memset(object + old_size, 0, GM_MIN(old, new_size) - old_size);
         gm_arena_forbid(a, object + new_size, object + GM_MAX(now, old));
@@ -11195,12 +12551,12 @@ GOMEM_DEF void gomem_arena_free(gomem_arena *a) {
     a->peak = a->before = 0;
     a->next = a->least;
     if (a->mode == GM_ARENA_RESERVED && a->start) {
-        if (GM_ASAN) gm_arena_allow(a->start, (size_t)(a->limit - a->start));
+        if (GM_ASAN) gm_guard_allow(a->start, (size_t)(a->limit - a->start));
         gm_os_release(a->start, a->least);
         a->start = a->cursor = a->end = a->clean = a->limit = NULL;
     }
     if (a->mode == GM_ARENA_BUFFER)
-        gm_arena_allow(a->start, (size_t)(a->limit - a->start)); // the user's again
+        gm_guard_allow(a->start, (size_t)(a->limit - a->start)); // the user's again
     gm_arena_leave(a);
 }
 
@@ -11580,6 +12936,7 @@ GOMEM_DEF size_t gomem_free_os_memory(void) {
     if (!me) return 0;
     size_t before = gm_load_rlx(&rt->engine.heap.given); // what the flush gives back counts too
     gm_report_collect(rt);
+    gm_world_age_pools(rt, 3);
     (void)gm_add_rlx(&rt->engine.trims, 1u); // others obey at their next slow path
     gm_sync_enter(&me->cache.hot);
     gm_cache_flush_manual(&me->cache, false);

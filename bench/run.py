@@ -629,6 +629,36 @@ def arena(b):
 
 
 @question
+def pool(b):
+    """get and put of a pool beside malloc and free, and beside sync.Pool"""
+    glibc = ["glibc"]
+    pairs = {}
+    for threads in sorted({1, os.cpu_count()}):
+        arguments = ["mode=0", f"threads={threads}"]
+        pairs[threads] = b.measure(b.gomem("pool", arguments) + b.linked("pool", arguments)
+                                   + b.preloaded("pool", arguments, glibc)
+                                   + b.go("pool", arguments))
+        name = f"pool, get and put, {threads} thread{'s' * (threads > 1)}"
+        b.row(f"{name}, glibc", pairs[threads], "pair", "ns", bar=0.25, peers=glibc)
+        b.row(f"{name}, Go", pairs[threads], "pair", "ns", bar=0.1, peers=["go"])
+        b.row(f"{name}, best malloc", pairs[threads], "pair", "ns")
+    one, most = (pairs[n][0] for n in (min(pairs), max(pairs)))
+    alone = Variant("one thread", INLINED, [], figures={"pair": one.figures.get("pair", [])})
+    b.row("pool, a thread of all beside one alone", [most, alone], "pair", "ns", bar=1.05,
+          peers=["one thread"])
+    variants = b.measure(b.gomem("pool", ["mode=1"]))
+    singles = Variant("singles", INLINED, [],
+                      figures={"bulk": variants[0].figures.get("single", [])})
+    b.row("pool, 32 at a time, 32 single ones", [*variants, singles], "bulk", "ns", bar=0.5,
+          peers=["singles"])
+    arguments = ["mode=2", f"batches={10000 if b.quick else 40000}"]
+    variants = b.measure(b.gomem("pool", arguments) + b.linked("pool", arguments)
+                         + b.preloaded("pool", arguments, glibc) + b.go("pool", arguments))
+    b.row("pool, producer and consumer, Go", variants, "handed", "ns", bar=0.3, peers=["go"])
+    b.row("pool, producer and consumer, best malloc", variants, "handed", "ns")
+
+
+@question
 def mark(b):
     """marking a live heap, one worker and two"""
     shapes = [("list", 0, 4), ("tree", 1, 4), ("forest", 2, None), ("16 lists", 3, None),

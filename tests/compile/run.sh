@@ -44,11 +44,11 @@ for level in 1 2 3; do
     good "check level $level" "$c -DGOMEM_CHECK=$level $here/main.c $here/user.c tests/gomem.c \
         -o $out/level$level && $out/level$level"
 done
-for part in NO_COLLECTOR NO_REPORT NO_ARENA TLS_DYNAMIC; do
+for part in NO_COLLECTOR NO_REPORT NO_POOL NO_ARENA TLS_DYNAMIC; do
     good "$part" "$c -DGOMEM_$part $here/main.c $here/user.c tests/gomem.c -o $out/$part && $out/$part"
 done
-good "NO_COLLECTOR, NO_REPORT and NO_ARENA" "$c -DGOMEM_NO_COLLECTOR -DGOMEM_NO_REPORT -DGOMEM_NO_ARENA $here/main.c \
-    $here/user.c tests/gomem.c -o $out/neither && $out/neither"
+good "nothing but malloc" "$c -DGOMEM_NO_COLLECTOR -DGOMEM_NO_REPORT -DGOMEM_NO_POOL -DGOMEM_NO_ARENA \
+    $here/main.c $here/user.c tests/gomem.c -o $out/neither && $out/neither"
 good "GOMEM_STATIC in two units" "$c $here/static_a.c $here/static_b.c -o $out/static && $out/static"
 good "included again" "$c $here/twice.c -o $out/twice && $out/twice"
 good "nothing used" "$c $here/idle.c -o $out/idle && $out/idle"

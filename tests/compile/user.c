@@ -59,6 +59,45 @@ static int life(void) {
     return GOMEM_VERSION_MAJOR + GOMEM_VERSION_MINOR + GOMEM_VERSION_PATCH < 0;
 }
 
+#ifndef GOMEM_NO_POOL
+GOMEM_POOL(leaves_of_pool, struct leaf);
+GOMEM_POOL_SCAN(scanned_leaves, struct leaf);
+GOMEM_POOL_DECLARE(common_leaves, struct leaf);
+GOMEM_POOL_DEFINE(common_leaves, struct leaf);
+GOMEM_POOL_DECLARE(common_scanned, struct leaf);
+GOMEM_POOL_DEFINE_SCAN(common_scanned, struct leaf);
+
+static int pools(void) {
+#ifdef __cplusplus
+    gomem_pool_options options = {};
+#else
+    gomem_pool_options options = {0};
+#endif
+    struct leaf *some[3];
+    void *more[3];
+    struct leaf *one = leaves_of_pool_get(), *other = scanned_leaves_get();
+    struct leaf *common = common_leaves_get(), *last = common_scanned_get();
+    if (!one || !other || !common || !last) return 90;
+    leaves_of_pool_put(one);
+    scanned_leaves_put(other);
+    common_leaves_put(common);
+    common_scanned_put(last);
+    if (leaves_of_pool_get_n(some, 3) != 3) return 91;
+    leaves_of_pool_put_n(some, 3);
+    options.size = sizeof(struct leaf);
+    gomem_pool *p = gomem_pool_new(&options);
+    if (p == NULL || gomem_pool_get_n(p, more, 3) != 3 || gomem_pool_reserve(p, 10) != 10)
+        return 92;
+    gomem_pool_put_n(p, more, 3);
+    gomem_pool_put(p, gomem_pool_get(p));
+    if (gomem_pool_read_stats(p).high_water < 3) return 93;
+    gomem_pool_destroy(p);
+    return GOMEM_POOL_OF(leaves_of_pool) == NULL;
+}
+#else
+static int pools(void) { return 0; }
+#endif
+
 #ifndef GOMEM_NO_ARENA
 static void forget(void *arg) { *(int *)arg = 7; }
 
@@ -236,6 +275,7 @@ int user_run(void) {
 int user_run(void) {
     int status = life();
     if (status == 0) status = manual();
+    if (status == 0) status = pools();
     return status != 0 ? status : arenas();
 }
 #endif

@@ -593,6 +593,54 @@ TEST(depot) {
     run(&race);
 }
 
+// ---- pools: the magazine behind a loaded one goes to its owner or to a thief ----
+//
+//       here                                 there
+//       previous = none, was it there?       previous = none, was it there?
+
+static struct gomem_pool robbed_pool;
+static struct gm_hand robbed;
+static uint32_t magazine; // index + 1
+static bool got[SIDES];
+
+static void put_behind(struct stress_random *r) {
+    (void)r;
+    (void)gm_pool_unload(&robbed_pool, &robbed);
+    robbed.spare = 0;
+    got[HERE] = got[THERE] = false;
+    gm_store_rlx(&robbed.previous, magazine);
+}
+static void load_previous(struct stress_random *r) {
+    (void)r;
+    got[HERE] = gm_pool_refill(&rt->engine, &robbed_pool, &robbed);
+}
+static void rob(struct stress_random *r) {
+    (void)r;
+    got[THERE] = gm_pool_steal(&robbed_pool, NULL) != 0;
+}
+static void one_got_it(void) {
+    CHECK_EQ(got[HERE] + got[THERE], 1);
+    sides[HERE].seen[0] += got[HERE];
+    sides[HERE].seen[1] += got[THERE];
+}
+
+TEST(stolen) {
+    static const struct race race = {
+        .half = {load_previous, rob},
+        .before = put_behind,
+        .after = one_got_it,
+        .outcome = {"stayed", "were stolen"},
+    };
+    REQUIRE(begin());
+    magazine = gm_cache_new_magazine(&rt->engine);
+    REQUIRE(magazine != 0);
+    *gm_cache_head(gm_pool_pages(), magazine - 1) = (struct gm_magazine){.bottom = 10, .top = 11};
+    robbed_pool.lock.rank = GM_RANK_POOL;
+    robbed_pool.hands = &robbed;
+    robbed.top = GM_CACHE_NOTHING;
+    run(&race);
+}
+
 // ---- fate: who starts the thread of callbacks, and who shuts down, are never both blind ----
 //
 //       here                                 there

@@ -1,0 +1,12 @@
+// An object of a pool given to free.
+// expect-status: 134
+// expect-line: ^gomem: free of an object of a pool.*@P@.*gomem_pool_put
+// expect-lines: 1
+#include "bad.h"
+
+GOMEM_POOL(items, struct item);
+
+int main(void) {
+    gomem_free(tell(items_get()));
+    return 0;
+}

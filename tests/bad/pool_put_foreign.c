@@ -1,0 +1,15 @@
+// An object of another pool is put.
+// only-check: 1
+// expect-status: 134
+// expect-line: ^gomem: put of what is no object of the pool.*@P@.*slab of a pool
+// expect-lines: 1
+#include "bad.h"
+
+GOMEM_POOL(items, struct item);
+GOMEM_POOL(others, struct item);
+
+int main(void) {
+    others_put(others_get());
+    items_put(tell(others_get()));
+    return 0;
+}

@@ -1,0 +1,12 @@
+// An object of a pool given to realloc.
+// expect-status: 134
+// expect-line: ^gomem: free of an object of a pool.*@P@
+// expect-lines: 1
+#include "bad.h"
+
+GOMEM_POOL(items, struct item);
+
+int main(void) {
+    MUST(gomem_realloc(tell(items_get()), 1000) == NULL);
+    return 0;
+}
