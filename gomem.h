@@ -80,6 +80,7 @@
  *                    gomem_arena_strdup gomem_arena_printf gomem_arena_save gomem_arena_restore
  *                    gomem_arena_reset gomem_arena_free gomem_arena_init gomem_arena_on_reset
  *                    gomem_arena_absorb gomem_arena_read_stats gomem_scratch
+ *   escape hints     GOMEM_STACK GOMEM_HINT GOMEM_ESCAPE
  *   stores           GOMEM_STORE GOMEM_STORE_ATOMIC GOMEM_EXCHANGE GOMEM_CAS gomem_memmove
  *   life cycle       gomem_init gomem_shutdown gomem_thread_create gomem_thread_attach
  *                    gomem_thread_detach gomem_blocking_begin gomem_blocking_end
@@ -95,6 +96,9 @@
  *   GOMEM_NO_COLLECTOR      leaves out the collected heap and the collector
  *   GOMEM_NO_POOL           leaves out pools
  *   GOMEM_NO_ARENA          leaves out arenas
+ *   GOMEM_NO_ESCAPE         leaves out escape hints, as GOMEM_NO_COLLECTOR does
+ *   GOMEM_STACK_MAX         most bytes of a stack hint on the stack (4096)
+ *   GOMEM_STACK_RESERVE     bytes of a thread's stack that hints leave free (65536)
  *   GOMEM_NO_REPORT         leaves out gctrace and gomem_why
  *   GOMEM_ASSERT(c) GOMEM_LOG(line) GOMEM_PANIC(line) and the system calls GOMEM_MMAP GOMEM_MUNMAP
  *   GOMEM_MREMAP GOMEM_MPROTECT GOMEM_MADVISE GOMEM_SYSCALL GOMEM_SIGACTION GOMEM_PTHREAD_CREATE
@@ -107,7 +111,7 @@
  *   GOMEM_DEBUG=key=value,… gctrace=1 one line per collection · collector=tracked|barrier|stw ·
  *                           verify=1 verify after each · stats=1 memstats at exit · poison=1 fill
  *                           freed memory · lost=1 name places in manual memory that point at what
- *                           is freed
+ *                           is freed · escape=1 where stack hints went, by call site, at exit
  *
  * THREE COLLECTORS (options.collector; default: tracked where the kernel can, else stw)
  *   tracked   marks beside the program; the kernel tells which pages were written meanwhile (Linux
@@ -167,6 +171,7 @@
  *            final     finalizers, cleanups, weak pointers, counts: the public functions
  *            pool      objects that are used again
  *            arena     memory that goes all at once
+ *            escape    stack or heap: hints, their report, pointers to dead frames
  *            report    memstats, verify, stats at exit
  *            override  malloc and its family
  */
@@ -244,6 +249,20 @@
 #define GOMEM_I_ARENA 1
 #endif
 
+#if defined(GOMEM_NO_ESCAPE) || defined(GOMEM_NO_COLLECTOR)
+#define GOMEM_I_ESCAPE 0
+#else
+#define GOMEM_I_ESCAPE 1
+#endif
+
+// Of stack hints: the most bytes that go to the stack, and what of a thread's stack stays free.
+#if !defined(GOMEM_STACK_MAX)
+#define GOMEM_STACK_MAX 4096
+#endif
+#if !defined(GOMEM_STACK_RESERVE)
+#define GOMEM_STACK_RESERVE 65536
+#endif
+
 // AddressSanitizer watches this file: what is idle in pools and arenas is poisoned.
 #if defined(__SANITIZE_ADDRESS__)
 #define GOMEM_I_POISONED 1
@@ -257,11 +276,12 @@
 #endif
 
 // The tag makes files of one link that disagree on version, check level or parts fail to link.
-#define GOMEM_I_PASTE(a, b, c, d, e, f, g) gomem_i_tls_v##a##_##b##_c##c##_k##d##_r##e##_p##f##_a##g
-#define GOMEM_I_TAG(a, b, c, d, e, f, g)   GOMEM_I_PASTE(a, b, c, d, e, f, g)
+#define GOMEM_I_PASTE(a, b, c, d, e, f, g, h) \
+    gomem_i_tls_v##a##_##b##_c##c##_k##d##_r##e##_p##f##_a##g##_e##h
+#define GOMEM_I_TAG(a, b, c, d, e, f, g, h) GOMEM_I_PASTE(a, b, c, d, e, f, g, h)
 #define GOMEM_I_TLS                                                                         \
     GOMEM_I_TAG(GOMEM_VERSION_MAJOR, GOMEM_VERSION_MINOR, GOMEM_I_CHECK, GOMEM_I_COLLECTOR, \
-                GOMEM_I_REPORT, GOMEM_I_POOL, GOMEM_I_ARENA)
+                GOMEM_I_REPORT, GOMEM_I_POOL, GOMEM_I_ARENA, GOMEM_I_ESCAPE)
 
 #if defined(GOMEM_STATIC)
 #define GOMEM_I_LINKAGE static __attribute__((unused))
@@ -743,6 +763,35 @@ GOMEM_DEF gomem_arena_scope gomem_i_scope_begin(gomem_arena *a);
 GOMEM_DEF void gomem_i_scope_end(gomem_arena_scope *scope);
 #endif
 
+#if GOMEM_I_ESCAPE
+/* ---- escape hints --------------------------------------------------------------------------- */
+
+// Stack or heap, as Go's compiler decides, decided by you. What GOMEM_STACK returns does not
+// outlive the function that asked: it lies on its stack, up to GOMEM_STACK_MAX bytes (4096) and
+// while more than GOMEM_STACK_RESERVE (64 KiB) of the thread's known stack is left; else in the
+// collected heap.
+// No free either way, and no crash in a loop. Zeroed both. On a stack that gomem does not know
+// (gomem_add_stack) it is the heap. GOMEM_DEBUG=escape=1 tells at exit, by call site, how often and
+// how many bytes went where, and why. At check level 1 a collection names heap objects that point
+// into the stack of a function that has returned, with the call site.
+
+typedef struct gomem_i_hint { // what a hint decided
+    void *heap;               // the memory, unless `stack`; NULL: ENOMEM
+    size_t bytes;             // that alloca is to take
+    bool stack;
+} gomem_i_hint;
+
+GOMEM_DEF gomem_i_hint gomem_i_hint_slow(uintmax_t n, size_t size, size_t align, uintptr_t sp,
+                                         const char *file, int line);
+GOMEM_DEF void *gomem_i_hint_heap_slow(uintmax_t n, size_t size, size_t align, const char *file,
+                                       int line);
+GOMEM_DEF void gomem_i_hint_placed(const void *p, size_t bytes, const char *file, int line);
+
+// p if it is in the heap, or NULL; a copy of `bytes` in the collected heap if p lies on the calling
+// thread's stack. NULL with ENOMEM.
+GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t align);
+#endif
+
 /* ---- inlined fast paths: internals, not to be used by name ---------------------------------- */
 
 // clang-format off
@@ -761,6 +810,9 @@ typedef struct gomem_i_cache {                      /* what a thread's fast path
     gomem_i_run *typed;                             /* runs by shape index; [0] is always empty  */
 #if GOMEM_I_POOL
     void **pool[GOMEM_I_PLACES];                    /* loaded magazines of pools, as top         */
+#endif
+#if GOMEM_I_ESCAPE
+    uintptr_t stack_floor, stack_span;              /* where hints may go to; 0: always slow     */
 #endif
 #if GOMEM_I_COLLECTOR
     gomem_i_run scan[GOMEM_CLASSES + 1];            /* runs by class                             */
@@ -1061,6 +1113,55 @@ GOMEM_I_INLINE void *gomem_i_make(uintmax_t n, size_t size, size_t align, unsign
     return gomem_i_fits(n, size) ? gomem_i_new((size_t)n * size, align, flags) : gomem_i_overflow();
 }
 
+#if GOMEM_I_ESCAPE
+GOMEM_I_INLINE uintptr_t gomem_i_stack_pointer(void) {
+    uintptr_t sp;
+#if defined(__x86_64__)
+    __asm__ volatile("movq %%rsp, %0" : "=r"(sp));
+#elif defined(__i386__)
+    __asm__ volatile("movl %%esp, %0" : "=r"(sp));
+#elif defined(__aarch64__)
+    __asm__ volatile("mov %0, sp" : "=r"(sp));
+#else
+    sp = (uintptr_t)__builtin_alloca(1);
+#endif
+    return sp;
+}
+
+// First half: where it goes. The stack while it has room above the floor.
+GOMEM_I_INLINE gomem_i_hint gomem_i_hint_begin(uintmax_t n, size_t size, size_t align,
+                                               const char *file, int line) {
+    const gomem_i_cache *t = GOMEM_I_TLS;
+    uintptr_t sp = gomem_i_stack_pointer();
+    if (GOMEM_I_LIKELY(n <= GOMEM_STACK_MAX / (size ? size : 1))) {
+        size_t bytes = (size_t)n * size + (align > 16 ? align : 0);
+        if (GOMEM_I_LIKELY(sp - t->stack_floor - bytes < t->stack_span)) {
+            gomem_i_hint hint = {0, bytes, true};
+            return hint;
+        }
+    }
+    return gomem_i_hint_slow(n, size, align, sp, file, line);
+}
+
+// Second half: p is what alloca returned.
+GOMEM_I_INLINE void *gomem_i_hint_end(gomem_i_hint hint, void *p, size_t align, const char *file,
+                                      int line) {
+    if (GOMEM_I_UNLIKELY(!hint.stack)) return hint.heap;
+    if (align > 16) {
+        p = (char *)p + ((0 - (uintptr_t)p) & (align - 1));
+        hint.bytes -= align;
+    }
+    if (GOMEM_I_CHECK) gomem_i_hint_placed(p, hint.bytes, file, line);
+    return memset(p, 0, hint.bytes);
+}
+
+GOMEM_I_INLINE void *gomem_i_hint_heap(uintmax_t n, size_t size, size_t align, const char *file,
+                                       int line) {
+    if (GOMEM_I_LIKELY(GOMEM_I_TLS->stack_span)) return gomem_i_make(n, size, align, 0);
+    return gomem_i_hint_heap_slow(n, size, align, file, line);
+}
+#endif
+
 GOMEM_I_INLINE void *gomem_i_new_typed(gomem_type *type, size_t size, size_t align) {
     unsigned c = gomem_i_class_new(size, align);
     uint32_t index = __atomic_load_n(&type->index, __ATOMIC_RELAXED);
@@ -1200,6 +1301,32 @@ GOMEM_I_INLINE void gomem_i_keep_alive(const volatile void *p) {
     for (gomem_arena_scope GOMEM_I_SCOPE                                       \
          __attribute__((cleanup(gomem_i_scope_end))) = gomem_i_scope_begin(a); \
          GOMEM_I_SCOPE.live; GOMEM_I_SCOPE.live = 0)
+#endif
+
+#if GOMEM_I_ESCAPE
+// n of T, zeroed, on the stack or in the collected heap; NULL with ENOMEM. n is evaluated once, and
+// may be 0. HINT: `escapes` says that it outlives the function: then it is GOMEM_MAKE. ESCAPE: p,
+// of n elements, for somebody who outlives the function: a copy in the heap if p is on the stack.
+#define GOMEM_STACK(T, n)                                                                       \
+    ((T *)__extension__({                                                                       \
+        gomem_i_hint gomem_i_here = gomem_i_hint_begin((uintmax_t)(n), sizeof(T),               \
+                                                       GOMEM_I_ALIGNOF(T), __FILE__, __LINE__); \
+        gomem_i_hint_end(gomem_i_here,                                                          \
+                         gomem_i_here.stack ? __builtin_alloca(gomem_i_here.bytes) : (void *)0, \
+                         GOMEM_I_ALIGNOF(T), __FILE__, __LINE__);                               \
+    }))
+#define GOMEM_HINT(T, n, escapes)                                                                \
+    ((escapes) ? (T *)gomem_i_hint_heap((uintmax_t)(n), sizeof(T), GOMEM_I_ALIGNOF(T), __FILE__, \
+                                        __LINE__)                                                \
+               : GOMEM_STACK(T, n))
+#if defined(__cplusplus)
+template <class T> GOMEM_I_INLINE T *gomem_i_escape_typed(T *p, uintmax_t n) {
+    return (T *)gomem_i_escape((const void *)p, n, sizeof(T), alignof(T));
+}
+#define GOMEM_ESCAPE(p, n) gomem_i_escape_typed((p), (uintmax_t)(n))
+#else
+#define GOMEM_ESCAPE(p, n) gomem_i_escape((p), (uintmax_t)(n), sizeof *(p), __alignof__(*(p)))
+#endif
 #endif
 
 #if GOMEM_I_COLLECTOR
@@ -1610,6 +1737,8 @@ GM_INLINE bool gm_base_power_of_two(size_t x) { return x && !(x & (x - 1)); }
     X(PUT_TWICE, "an object of a pool is put twice", "put an object once for each get")            \
     X(POOL_GONE, "use of a pool that was destroyed",                                               \
       "destroy it when no thread needs it any more")                                               \
+    X(DEAD_FRAME, "a heap object points into the stack of a function that has returned",           \
+      "it escapes: use GOMEM_MAKE, or GOMEM_ESCAPE before it is stored")                           \
     X(ARENA, "free of a pointer into an arena",                                                    \
       "it goes with gomem_arena_reset or gomem_arena_free")                                        \
     X(ARENA_BUSY, "an arena is used by two threads at once", "give each thread its own")           \
@@ -2217,6 +2346,7 @@ enum gm_rank { // outermost first, rooms from the end of the file to its start
     GM_RANK_POOLS, // of room pool, but a thread that has ended takes it below GONE
     GM_RANK_HAND,
     GM_RANK_POOL,
+    GM_RANK_ESCAPES,
     GM_RANK_ROOTS,
     GM_RANK_SPECIAL,
     GM_RANK_TYPES,
@@ -6379,7 +6509,38 @@ struct gm_thread {
     uint32_t ended;                // gc.ended as gomem_gc_work saw it. owner: thread
     struct gomem_arena *scratch;   // of room arena, NULL: none. owner: thread
     bool orphans;                  // scratch is of a thread that this child does not have
+#if GOMEM_I_ESCAPE
+    uintptr_t hint_lo, hint_hi; // normal stack as room escape asked for it, 0: not yet. owner
+    struct gm_frames *frames; // check level 1: hints on the stack, NULL: none. owner; read in stops
+#endif
 };
+
+#if GOMEM_I_ESCAPE
+struct gm_frame {     // memory of a function that a hint put on the stack
+    uintptr_t at;     //
+    size_t bytes;     // 0: none
+    const char *file; // of the call
+    int line;         //
+};
+enum { GM_FRAMES = 64 };
+struct gm_frames { // the latest ones. owner: thread; read in stops
+    struct gm_frame list[GM_FRAMES];
+    uint32_t next; // to be written
+};
+
+struct gm_site {      // a call of GOMEM_STACK or GOMEM_HINT, with escape=1
+    const char *file; //
+    int line;         //
+    uint64_t stack, stack_bytes, heap, heap_bytes;
+    uint64_t why[4]; // by enum gm_reason_of_hint
+};
+struct gm_escapes {        // room escape
+    struct gm_lock lock;   // of the sites
+    struct gm_site *sites; //
+    size_t count, room;    //
+    uint64_t missed;       // calls that found no memory for their site
+};
+#endif
 
 struct gm_start { // a thread that was created and has not attached yet; its argument is a root
     struct gm_start *next; // lock: world
@@ -6390,7 +6551,7 @@ struct gm_start { // a thread that was created and has not attached yet; its arg
 struct gm_settings {
     gomem_options options;               // as given and from the environment
     bool gctrace, verify, stats, poison; // GOMEM_DEBUG
-    bool lost;                           // GOMEM_DEBUG
+    bool lost, escape;                   // GOMEM_DEBUG
     bool read;                           // the environment has been read
 };
 
@@ -6450,6 +6611,7 @@ struct gm_gc {                                           // room gc
     struct gm_lock lock;                                 // one cycle at a time
     struct gomem_marker marker[GM_WORKERS + GM_ASSISTS]; // [0]: who runs the cycle. lock: gc
     struct gm_thread *runner; // who holds the lock for a cycle, NULL: nobody. atomic: rlx
+    uintptr_t runner_sp;      // where it stood when it called. lock: gc
     uint32_t workers;         // threads that mark. lock: gc
     uint32_t work;            // futex: bumped when marking starts. atomic: acq/rel
     uint32_t kick;            // futex of the background thread. atomic: acq/rel
@@ -6496,6 +6658,9 @@ struct gm_runtime {
     struct gm_world world;   // threads, and how they are stopped
 #if GOMEM_I_POOL
     struct gm_pools pools; // lock: pools
+#endif
+#if GOMEM_I_ESCAPE
+    struct gm_escapes escapes; // lock: escapes
 #endif
 #if GOMEM_I_COLLECTOR
     struct gm_roots roots; // lock: roots
@@ -6856,8 +7021,8 @@ GM_PRIVATE bool gm_world_is(const char *s, size_t n, const char *word) {
 
 // One key=value of GOMEM_DEBUG; false: unknown.
 GM_PRIVATE bool gm_world_debug_key(struct gm_settings *s, const char *item, size_t n) {
-    static const char *const names[] = {"gctrace", "verify", "stats", "poison", "lost"};
-    bool *const flags[] = {&s->gctrace, &s->verify, &s->stats, &s->poison, &s->lost};
+    static const char *const names[] = {"gctrace", "verify", "stats", "poison", "lost", "escape"};
+    bool *const flags[] = {&s->gctrace, &s->verify, &s->stats, &s->poison, &s->lost, &s->escape};
     const char *equals = memchr(item, '=', n);
     if (!equals) return false;
     size_t key = (size_t)(equals - item), value = n - key - 1;
@@ -6968,17 +7133,33 @@ GM_PRIVATE void gm_world_warm(struct gm_runtime *rt, struct gm_cache *t) {
     t->hot.size = rt->engine.guard.poison ? 0 : rt->engine.heap.pages.size;
 }
 
-GM_PRIVATE void gm_world_bounds(struct gm_thread *t) {
+// The normal stack of a thread, as libc knows it. False: it does not.
+GM_PRIVATE bool gm_world_ask_bounds(pthread_t thread, uintptr_t *lo, uintptr_t *hi) {
     pthread_attr_t attr;
     void *start = NULL;
     size_t size = 0;
-    if (t->stack_hi || gm_libc_getattr(t->self, &attr)) return;
-    if (!gm_libc_attr_getstack(&attr, &start, &size)) {
-        t->stack_lo = (uintptr_t)start;
-        t->stack_hi = (uintptr_t)start + size;
-    }
+    if (gm_libc_getattr(thread, &attr)) return false;
+    bool done = !gm_libc_attr_getstack(&attr, &start, &size);
+    if (done) *lo = (uintptr_t)start, *hi = (uintptr_t)start + size;
     (void)pthread_attr_destroy(&attr);
+    return done;
 }
+
+GM_PRIVATE void gm_world_bounds(struct gm_thread *t) {
+    if (!t->stack_hi) (void)gm_world_ask_bounds(t->self, &t->stack_lo, &t->stack_hi);
+}
+
+#if GOMEM_I_ESCAPE
+// A record gets a new thread: it has another stack.
+GM_PRIVATE void gm_world_forget_frames(struct gm_thread *t) {
+    t->cache.hot.stack_floor = t->cache.hot.stack_span = 0;
+    t->hint_lo = t->hint_hi = 0;
+    if (t->frames) memset(t->frames, 0, sizeof *t->frames);
+}
+#else
+// there are none
+GM_INLINE void gm_world_forget_frames(struct gm_thread *t) { (void)t; }
+#endif
 
 // Gives a thread's caches back. In a section.
 GM_PRIVATE void gm_world_flush(struct gm_thread *t, bool depot) {
@@ -7258,6 +7439,7 @@ GM_PRIVATE struct gm_thread *gm_world_attach(struct gm_runtime *rt) {
         t->self = pthread_self();
         t->thread_pointer = gm_os_thread_pointer();
         t->rounds = 0;
+        gm_world_forget_frames(t);
         gm_store_rlx(&t->own, false);
         t->cache.hot.ranks = 0;
         gm_store_seq(&t->state, (uint32_t)GM_THREAD_ATTACHING); // not stopped yet
@@ -7887,7 +8069,8 @@ GM_PRIVATE void gm_fate_reset(struct gm_runtime *rt) {
 /* ==========================================================================================
  * >>paths   who points at what: from roots to an object, from manual memory        floor 4
  * ==========================================================================================
- * OWNS        struct gm_search (one at a time, in a stop), struct gm_lost (what a cycle found)
+ * OWNS        struct gm_search (one at a time, in a stop), struct gm_lost and struct gm_dead (what
+ *             a cycle found)
  * CALLS       base os sizes pages span heap types guard mark sweep cache world roots
  * INVARIANTS  Q1  a search changes nothing of the heap: its bits and its queue are its own memory,
  *                 given back when it ends
@@ -7913,6 +8096,21 @@ struct gm_lost_place {        // a word of manual memory that points at an objec
 struct gm_lost {          // owner: the cycle
     size_t found, places; // all; those below
     struct gm_lost_place place[GM_LOST_TOLD];
+};
+
+enum { GM_DEAD_TOLD = 10 };
+struct gm_dead_place {   // a word of an object that points into a frame that has returned
+    uintptr_t object;    //
+    size_t offset, size; // of the word, of the object
+    uintptr_t word;      //
+    const char *file;    // where the frame's memory was asked for
+    int line;            //
+};
+struct gm_dead {           // owner: the cycle
+    struct gm_runtime *rt; //
+    uintptr_t lo, hi;      // of all stacks with frames
+    size_t found;          // places
+    struct gm_dead_place place[GM_DEAD_TOLD];
 };
 
 // ---- lost=1 ----
@@ -8030,6 +8228,106 @@ GM_PRIVATE void gm_paths_lost_tell(struct gm_runtime *rt, const struct gm_lost *
     gm_guard_finish(&t, GM_MSG_LOST);
     gm_guard_warn(&rt->engine.guard, t.data);
 }
+
+#if GOMEM_I_ESCAPE
+// ---- dead frames ----
+
+// Below this address the stack of a thread that stands is nobody's, or the library's.
+GM_PRIVATE uintptr_t gm_paths_stands(const struct gm_runtime *rt, const struct gm_thread *t) {
+    if (t == gm_load_rlx(&rt->gc.runner)) return rt->gc.runner_sp; // ours: the cycle's thread asks
+    return t->in_handler ? t->at.sp : t->registers.sp;
+}
+
+// The frame of a hint that a word points into and whose function has returned; NULL: none.
+GM_PRIVATE struct gm_frame *gm_paths_dead_frame(struct gm_runtime *rt, uintptr_t word) {
+    for (struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next) { // in a stop
+        if (!t->frames || word - t->hint_lo >= t->hint_hi - t->hint_lo) continue;
+        uintptr_t sp = gm_paths_stands(rt, t);
+        if (word >= sp || sp - t->hint_lo > t->hint_hi - t->hint_lo) return NULL;
+        for (unsigned i = 0; i < GM_FRAMES; i++) {
+            struct gm_frame *f = &t->frames->list[i];
+            if (f->bytes && word - f->at < f->bytes && f->at + f->bytes <= sp) return f;
+        }
+        return NULL;
+    }
+    return NULL;
+}
+
+GM_NO_SANITIZE GM_PRIVATE void gm_paths_look_for_frames(struct gm_runtime *rt, struct gm_dead *d,
+                                                        uintptr_t object, size_t size) {
+    const uintptr_t *word = (const uintptr_t *)object;
+    for (size_t i = 0; i < size / GM_WORD && d->found < GM_DEAD_TOLD; i++) {
+        uintptr_t w = gm_base_word(&word[i]);
+        if (w - d->lo >= d->hi - d->lo) continue;
+        struct gm_frame *f = gm_paths_dead_frame(rt, w);
+        if (!f) continue;
+        d->place[d->found++] = (struct gm_dead_place){object, i * GM_WORD, size,
+                                                      w,      f->file,     f->line};
+        f->bytes = 0; // told once
+    }
+}
+
+GM_PRIVATE bool gm_paths_frames_of(struct gm_span *s, void *arg) {
+    struct gm_dead *d = arg;
+    const struct gm_pages *p = &d->rt->engine.heap.pages;
+    const struct gm_color *c = gm_span_colors(p, s->page);
+    if (!GM_IN(GM_SET_SCANNED, s->kind)) return true;
+    for (unsigned i = 0; i < gm_span_groups(s); i++) {
+        uint64_t bits = s->kind == GM_ROOT ? gm_load_rlx(&c[i].alloc) : gm_load_rlx(&c[i].mark);
+        for (; bits; bits &= bits - 1)
+            gm_paths_look_for_frames(d->rt, d, gm_span_object(p, s, i, gm_base_ctz(bits)),
+                                     gm_span_slot_size(s));
+    }
+    return true;
+}
+
+// Notes objects that live and point into frames that have returned (check level 1). Marks are
+// complete, nothing is swept yet.
+GM_PRIVATE void gm_paths_frames_stopped(struct gm_runtime *rt, struct gm_dead *d) {
+    d->rt = rt;
+    d->found = 0;
+    d->lo = UINTPTR_MAX;
+    d->hi = 0;
+    if (!GOMEM_I_CHECK || GM_BUG(114)) return;
+    for (struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next) // in a stop
+        if (t->frames && gm_load_rlx(&t->state) != GM_THREAD_NONE) {        // as above
+            d->lo = GM_MIN(d->lo, t->hint_lo);
+            d->hi = GM_MAX(d->hi, gm_paths_stands(rt, t));
+        }
+    if (d->lo < d->hi) gm_heap_walk(&rt->engine.heap, gm_paths_frames_of, d);
+}
+
+// Says what it found. The world runs.
+GM_PRIVATE void gm_paths_frames_tell(struct gm_runtime *rt, const struct gm_dead *d) {
+    for (size_t i = 0; i < d->found; i++) {
+        const struct gm_dead_place *place = &d->place[i];
+        struct gm_text t = {0, {0}};
+        gm_guard_start(&t, GM_MSG_DEAD_FRAME);
+        gm_text_put(&t, ": offset ");
+        gm_text_number(&t, place->offset);
+        gm_text_put(&t, " of the ");
+        gm_text_number(&t, place->size);
+        gm_text_put(&t, "-byte object at ");
+        gm_text_pointer(&t, place->object);
+        gm_text_put(&t, " holds ");
+        gm_text_pointer(&t, place->word);
+        gm_text_put(&t, ", of the GOMEM_STACK at ");
+        gm_text_put(&t, place->file);
+        gm_text_put(&t, ":");
+        gm_text_number(&t, (uint64_t)place->line);
+        gm_guard_finish(&t, GM_MSG_DEAD_FRAME);
+        gm_guard_warn(&rt->engine.guard, t.data);
+    }
+}
+#else
+// there are none
+GM_INLINE void gm_paths_frames_stopped(struct gm_runtime *rt, struct gm_dead *d) {
+    (void)rt, (void)d;
+}
+GM_INLINE void gm_paths_frames_tell(struct gm_runtime *rt, const struct gm_dead *d) {
+    (void)rt, (void)d;
+}
+#endif // GOMEM_I_ESCAPE
 
 #if GOMEM_I_REPORT
 // ---- the search ----
@@ -8536,6 +8834,7 @@ struct gm_cycle {           // what one cycle did
     const char *broken;     // what verify found, NULL: nothing
     uintptr_t where;        // and where
     struct gm_lost lost;    // what only manual memory holds
+    struct gm_dead dead;    // what points into frames that have returned
 };
 
 // ---- walking centrals ----
@@ -9214,6 +9513,7 @@ GM_PRIVATE void gm_gc_end_stopped(struct gm_runtime *rt, struct gm_cycle *c) {
     size_t growth = gm_pacer_growth(live > old ? live - old : 0, marked - since, marked - c->begin);
     gm_store_rlx(&p->least, growth); // heuristics
     gm_paths_lost_stopped(rt, &c->lost);
+    gm_paths_frames_stopped(rt, &c->dead);
     gm_gc_flip_stopped(rt, c->after);
     if (GOMEM_I_CHECK >= 3 || rt->world.settings.verify)
         c->broken = gm_gc_verify_stopped(rt, true, &c->where);
@@ -9446,6 +9746,7 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_run(struct gm_runtime *rt, struct gm_thread *m
     if (!done) return false;
     gm_gc_count(rt, &c, reason);
     gm_paths_lost_tell(rt, &c.lost);
+    gm_paths_frames_tell(rt, &c.dead);
     if (c.broken) gm_gc_report_broken(rt, c.broken, c.where);
     if (c.broken || !c.matches)
         gm_guard_misuse(&e->guard, &e->heap.pages, GM_MSG_CORRUPT, (const void *)c.where);
@@ -9546,6 +9847,7 @@ GM_NOINLINE GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_threa
         gm_sync_lock(&gc->lock);
     }
     gm_store_rlx(&gc->runner, me);
+    gc->runner_sp = (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD;
     gm_store_rel(&gc->asked, 0u);              // pairs with gm_gc_due
     struct gm_registers saved = me->registers; // of a blocking region
     bool in_handler = me->in_handler;
@@ -12707,6 +13009,217 @@ GOMEM_DEF void gomem_i_scope_end(gomem_arena_scope *scope) {
     gm_arena_lower(a, (char *)save);
 }
 #endif // GOMEM_I_ARENA
+
+#if GOMEM_I_ESCAPE
+/* ==========================================================================================
+ * >>escape   stack or heap: hints, their report, pointers to dead frames           floor 5
+ * ==========================================================================================
+ * OWNS        struct gm_escapes, the frames of threads
+ * CALLS       base sync pages world roots alloc
+ * LOCKS       ESCAPES, then META; ROOTS
+ * INVARIANTS  D1  stack_floor and stack_span of a cache are those of its thread's normal stack, or
+ *                 0: then, as while the report is on or at check level 1, hints go slow
+ *             D2  a frame's record is gone before its memory is another hint's
+ * WHY         The inlined half tests size and stack pointer, so a hint in a loop goes to the heap
+ *             before the stack ends; it does not trust the frame's address, which stands still
+ *             while alloca goes on. The two halves stand in one expression, with alloca between
+ *             them, and leave nothing in the cache: hints may nest, and a thread that has ended may
+ *             use them.
+ */
+enum gm_reason_of_hint { GM_HINT_LARGE, GM_HINT_LITTLE_LEFT, GM_HINT_STRANGE_STACK, GM_HINT_TOLD };
+
+// The thread's normal stack becomes known to its hints.
+GM_PRIVATE void gm_escape_learn(struct gm_runtime *rt, struct gm_thread *me) {
+    if (me->hint_hi) return;
+    uintptr_t lo = 0, hi = 0;
+    if (!gm_world_ask_bounds(pthread_self(), &lo, &hi)) return;
+    me->hint_lo = lo;
+    me->hint_hi = hi;
+    if (GOMEM_I_CHECK || rt->world.settings.escape || hi - lo <= GOMEM_STACK_RESERVE) return; // D1
+    me->cache.hot.stack_floor = lo + GOMEM_STACK_RESERVE;
+    me->cache.hot.stack_span = hi - lo - GOMEM_STACK_RESERVE;
+}
+
+// The stack that sp lies on, if it is known: the normal one, or a registered one.
+GM_PRIVATE bool gm_escape_stack(struct gm_runtime *rt, struct gm_thread *me, uintptr_t sp,
+                                uintptr_t *lo, uintptr_t *hi) {
+    gm_escape_learn(rt, me);
+    *lo = me->hint_lo;
+    *hi = me->hint_hi;
+    if (sp - *lo < *hi - *lo) return true;
+    gm_sync_enter(&me->cache.hot);
+    gm_sync_lock(&rt->roots.lock);
+    const struct gm_area *stack = gm_roots_stack_of(&rt->roots, sp);
+    if (stack) *lo = stack->start, *hi = stack->end;
+    gm_sync_unlock(&rt->roots.lock);
+    gm_sync_leave(&me->cache.hot);
+    return stack != NULL;
+}
+
+// ---- the report ----
+
+// The site's record; NULL: no memory.
+GM_PRIVATE struct gm_site *gm_escape_site_locked(struct gm_runtime *rt, const char *file,
+                                                 int line) {
+    struct gm_escapes *e = &rt->escapes;
+    for (size_t i = 0; i < e->count; i++)
+        if (e->sites[i].line == line && !strcmp(e->sites[i].file, file)) return &e->sites[i];
+    if (e->count == e->room) {
+        size_t room = GM_MAX(e->room * 2, (size_t)64);
+        struct gm_site *sites = gm_pages_meta(&rt->engine.meta, room * sizeof *sites);
+        if (!sites) return NULL;
+        if (e->count) memcpy(sites, e->sites, e->count * sizeof *sites);
+        gm_pages_meta_free(&rt->engine.meta, e->sites, e->room * sizeof *sites);
+        e->sites = sites;
+        e->room = room;
+    }
+    struct gm_site *s = &e->sites[e->count++];
+    memset(s, 0, sizeof *s);
+    s->file = file;
+    s->line = line;
+    return s;
+}
+
+// Counts a hint: on the stack, or in the heap for a reason. Only while the report is on.
+GM_PRIVATE void gm_escape_count(struct gm_runtime *rt, struct gm_thread *me, const char *file,
+                                int line, size_t bytes, bool stack, unsigned why) {
+    if (!me || !rt->world.settings.escape) return;
+    gm_sync_enter(&me->cache.hot);
+    rt->escapes.lock.rank = GM_RANK_ESCAPES;
+    gm_sync_lock(&rt->escapes.lock);
+    struct gm_site *s = gm_escape_site_locked(rt, file, line);
+    if (!s) {
+        rt->escapes.missed++;
+    } else if (stack) {
+        s->stack++;
+        s->stack_bytes += bytes;
+    } else {
+        s->heap++;
+        s->heap_bytes += bytes;
+        s->why[why]++;
+    }
+    gm_sync_unlock(&rt->escapes.lock);
+    gm_sync_leave(&me->cache.hot);
+}
+
+GM_PRIVATE void gm_escape_put_count(struct gm_text *t, uint64_t n, const char *word) {
+    gm_text_number(t, n);
+    gm_text_put(t, word);
+}
+
+// "parse.c:40: does not escape: 12 times, 576 bytes; moved to heap: 3 times, 19200 bytes (too
+// large)"
+GM_PRIVATE void gm_escape_tell_site(const struct gm_site *s) {
+    static const char *const reasons[] = {"too large", "little stack left", "unknown stack",
+                                          "told to"};
+    struct gm_text t = {0, {0}};
+    gm_text_put(&t, "gomem: ");
+    gm_text_put(&t, s->file);
+    gm_text_put(&t, ":");
+    gm_escape_put_count(&t, (uint64_t)s->line, ":");
+    if (s->stack) {
+        gm_text_put(&t, " does not escape: ");
+        gm_escape_put_count(&t, s->stack, " times, ");
+        gm_escape_put_count(&t, s->stack_bytes, " bytes");
+    }
+    if (s->heap) {
+        gm_text_put(&t, s->stack ? "; moved to heap: " : " moved to heap: ");
+        gm_escape_put_count(&t, s->heap, " times, ");
+        gm_escape_put_count(&t, s->heap_bytes, " bytes (");
+        bool first = true;
+        for (unsigned i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
+            if (!s->why[i]) continue;
+            if (!first) gm_text_put(&t, ", ");
+            gm_text_put(&t, reasons[i]);
+            if (s->why[i] != s->heap) gm_escape_put_count(&t, s->why[i], " x");
+            first = false;
+        }
+        gm_text_put(&t, ")");
+    }
+    gm_base_log(t.data);
+}
+
+// GOMEM_DEBUG=escape=1, at exit: the sites, most bytes first.
+__attribute__((destructor)) GM_PRIVATE void gm_escape_at_exit(void) {
+    struct gm_escapes *e = &gm_runtime.escapes;
+    if (!gm_runtime.world.settings.escape) return;
+    for (size_t n = 0; n < e->count; n++) {
+        struct gm_site *most = &e->sites[n];
+        for (size_t i = n + 1; i < e->count; i++)
+            if (e->sites[i].stack_bytes + e->sites[i].heap_bytes >
+                most->stack_bytes + most->heap_bytes)
+                most = &e->sites[i];
+        struct gm_site site = *most;
+        *most = e->sites[n];
+        e->sites[n] = site;
+        gm_escape_tell_site(&site);
+    }
+}
+
+// ---- hints ----
+
+GOMEM_DEF gomem_i_hint gomem_i_hint_slow(uintmax_t n, size_t size, size_t align, uintptr_t sp,
+                                         const char *file, int line) {
+    struct gm_runtime *rt = &gm_runtime;
+    gomem_i_hint hint = {NULL, 0, false};
+    if (!gomem_i_fits(n, size)) {
+        errno = ENOMEM;
+        return hint;
+    }
+    size_t bytes = (size_t)n * size, slack = align > 16 ? align : 0;
+    struct gm_thread *me = gm_world_attach(rt);
+    uintptr_t lo = 0, hi = 0;
+    unsigned why = GM_HINT_TOLD;
+    if (bytes > GOMEM_STACK_MAX) why = GM_HINT_LARGE;
+    else if (!me || me->cache.hot.depth || !gm_escape_stack(rt, me, sp, &lo, &hi))
+        why = GM_HINT_STRANGE_STACK;
+    else if (sp - lo <= GOMEM_STACK_RESERVE + bytes + slack && !GM_BUG(113))
+        why = GM_HINT_LITTLE_LEFT;
+    hint.stack = why == GM_HINT_TOLD;
+    hint.bytes = bytes + slack;
+    gm_escape_count(rt, me, file, line, bytes, hint.stack, why);
+    if (!hint.stack) hint.heap = gomem_i_new(bytes, align, 0);
+    return hint;
+}
+
+GOMEM_DEF void *gomem_i_hint_heap_slow(uintmax_t n, size_t size, size_t align, const char *file,
+                                       int line) {
+    struct gm_runtime *rt = &gm_runtime;
+    if (!gomem_i_fits(n, size)) return gomem_i_overflow();
+    struct gm_thread *me = gm_world_attach(rt);
+    if (me && !me->cache.hot.depth) gm_escape_learn(rt, me);
+    gm_escape_count(rt, me, file, line, (size_t)n * size, false, GM_HINT_TOLD);
+    return gomem_i_new((size_t)n * size, align, 0);
+}
+
+// Check level 1: notes where a hint's memory lies. What lay there before has returned. (D2)
+GOMEM_DEF void gomem_i_hint_placed(const void *p, size_t bytes, const char *file, int line) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_self();
+    uintptr_t at = (uintptr_t)p;
+    if (!me || !bytes || at - me->hint_lo >= me->hint_hi - me->hint_lo) return;
+    gm_sync_enter(&me->cache.hot); // no stop reads it half written
+    if (!me->frames) me->frames = gm_pages_meta(&rt->engine.meta, sizeof *me->frames);
+    struct gm_frames *f = me->frames;
+    for (unsigned i = 0; f && i < GM_FRAMES; i++)
+        if (f->list[i].at < at + bytes && at < f->list[i].at + f->list[i].bytes)
+            f->list[i].bytes = 0;
+    if (f) f->list[f->next++ % GM_FRAMES] = (struct gm_frame){at, bytes, file, line};
+    gm_sync_leave(&me->cache.hot);
+}
+
+GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t align) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = p ? gm_world_attach(rt) : NULL;
+    uintptr_t lo = 0, hi = 0, sp = (uintptr_t)__builtin_frame_address(0);
+    if (!me || me->cache.hot.depth || !gm_escape_stack(rt, me, sp, &lo, &hi) ||
+        (uintptr_t)p - lo >= hi - lo || GM_BUG(115))
+        return (void *)(uintptr_t)p;
+    if (!gomem_i_fits(n, size)) return gomem_i_overflow();
+    void *copy = gomem_i_new((size_t)n * size, align, 0);
+    return copy ? gomem_memmove(copy, p, (size_t)n * size) : NULL;
+}
+#endif // GOMEM_I_ESCAPE
 
 /* ==========================================================================================
  * >>report   memstats, verify, stats at exit                                       floor 5

@@ -659,6 +659,17 @@ def pool(b):
 
 
 @question
+def hint(b):
+    """a stack hint beside a local array"""
+    variants = b.measure(b.gomem("hint"))
+    for mine, other, what, bar in (("constant", "array", "constant n, a local array", 1.2),
+                                   ("runtime", "variable", "n not known, an array of n", 1.5),
+                                   ("heap", "make", "too large, GOMEM_MAKE", None)):
+        twin = Variant(other, INLINED, [], figures={mine: variants[0].figures.get(other, [])})
+        b.row(f"stack hint, {what}", [*variants, twin], mine, "ns", bar=bar, peers=[other])
+
+
+@question
 def mark(b):
     """marking a live heap, one worker and two"""
     shapes = [("list", 0, 4), ("tree", 1, 4), ("forest", 2, None), ("16 lists", 3, None),

@@ -47,7 +47,7 @@ add() {
 # ThreadSanitizer runs handlers only at calls that it intercepts, so programs whose threads must stop
 # in plain loops are not for it. api/collected demands that objects die: what AddressSanitizer leaves on
 # the stack keeps some.
-address='api/alloc api/aligned api/arena api/each api/macros api/manual api/pool api/realloc api/store api/strings
+address='api/alloc api/aligned api/arena api/each api/escape api/macros api/manual api/pool api/realloc api/store api/strings
     api/typed api/uncollectable api/verify stress/collectall stress/handover stress/model
     stress/arena stress/dance stress/pool stress/special'
 thread='stress/arena stress/dance stress/handover stress/model stress/pool stress/special stress/splice'

@@ -44,7 +44,7 @@ for level in 1 2 3; do
     good "check level $level" "$c -DGOMEM_CHECK=$level $here/main.c $here/user.c tests/gomem.c \
         -o $out/level$level && $out/level$level"
 done
-for part in NO_COLLECTOR NO_REPORT NO_POOL NO_ARENA TLS_DYNAMIC; do
+for part in NO_COLLECTOR NO_REPORT NO_POOL NO_ARENA NO_ESCAPE TLS_DYNAMIC; do
     good "$part" "$c -DGOMEM_$part $here/main.c $here/user.c tests/gomem.c -o $out/$part && $out/$part"
 done
 good "nothing but malloc" "$c -DGOMEM_NO_COLLECTOR -DGOMEM_NO_REPORT -DGOMEM_NO_POOL -DGOMEM_NO_ARENA \

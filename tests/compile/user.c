@@ -98,6 +98,22 @@ static int pools(void) {
 static int pools(void) { return 0; }
 #endif
 
+#if !defined(GOMEM_NO_ESCAPE) && !defined(GOMEM_NO_COLLECTOR)
+static int hints(int n) {
+    struct leaf *leaf = GOMEM_STACK(struct leaf, 1);
+    struct leaf *some = GOMEM_STACK(struct leaf, n);
+    struct leaf *far = GOMEM_HINT(struct leaf, n, 1), *near = GOMEM_HINT(struct leaf, n, n < 0);
+    if (leaf == NULL || some == NULL || far == NULL || near == NULL) return 95;
+    leaf->key = 7;
+    const struct leaf *kept = GOMEM_ESCAPE(leaf, 1);
+    if (kept == NULL || kept == leaf || kept->key != 7) return 96;
+    struct leaf *same = GOMEM_ESCAPE(far, n);
+    return same == far ? 0 : 97;
+}
+#else
+static int hints(int n) { return n - n; }
+#endif
+
 #ifndef GOMEM_NO_ARENA
 static void forget(void *arg) { *(int *)arg = 7; }
 
@@ -276,6 +292,7 @@ int user_run(void) {
     int status = life();
     if (status == 0) status = manual();
     if (status == 0) status = pools();
+    if (status == 0) status = hints(3);
     return status != 0 ? status : arenas();
 }
 #endif
