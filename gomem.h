@@ -10297,7 +10297,8 @@ GM_ALWAYS struct gm_span *gm_alloc_span(const struct gm_pages *p, const void *wo
 // What a pointer that is in no span of objects is.
 GM_PRIVATE enum gm_message gm_alloc_stranger(const struct gm_pages *p, uintptr_t word) {
     const struct gm_span *s = gm_span_find(p, word);
-    if (s) return s->use == GM_USE_POOL ? GM_MSG_POOL : GM_MSG_ARENA;
+    if (s && s->use == GM_USE_POOL) return GM_MSG_POOL;
+    if (s && s->use == GM_USE_ARENA) return GM_MSG_ARENA;
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
     if (word - p->base < p->size) return GM_MSG_UNALLOCATED;
     return word - here < 256 * GM_KIB ? GM_MSG_STACK : GM_MSG_FOREIGN; // frames of the callers

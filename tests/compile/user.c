@@ -99,7 +99,9 @@ static int pools(void) { return 0; }
 #endif
 
 #if !defined(GOMEM_NO_ESCAPE) && !defined(GOMEM_NO_COLLECTOR)
-static int hints(int n) {
+static int hints(void) {
+    volatile int few = 3;
+    int n = few;
     struct leaf *leaf = GOMEM_STACK(struct leaf, 1);
     struct leaf *some = GOMEM_STACK(struct leaf, n);
     struct leaf *far = GOMEM_HINT(struct leaf, n, 1), *near = GOMEM_HINT(struct leaf, n, n < 0);
@@ -111,7 +113,11 @@ static int hints(int n) {
     return same == far ? 0 : 97;
 }
 #else
-static int hints(int n) { return n - n; }
+static int hints(void) {
+    volatile int few = 3;
+    int n = few;
+    return n - n;
+}
 #endif
 
 #ifndef GOMEM_NO_ARENA
@@ -279,8 +285,8 @@ static int collector(void) {
 }
 
 int user_run(void) {
-    int (*const parts[])(void) = {life,    manual,     collected, flexible,
-                                  untyped, at_the_end, collector, arenas};
+    int (*const parts[])(void) = {life,       manual,    collected, flexible, untyped,
+                                  at_the_end, collector, pools,     hints,    arenas};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         int status = parts[i]();
         if (status != 0) return status;
@@ -292,7 +298,7 @@ int user_run(void) {
     int status = life();
     if (status == 0) status = manual();
     if (status == 0) status = pools();
-    if (status == 0) status = hints(3);
+    if (status == 0) status = hints();
     return status != 0 ? status : arenas();
 }
 #endif
