@@ -1,0 +1,146 @@
+#!/bin/sh
+# The example jsonq: queries against what Python's json says, documents of all kinds, what is not JSON,
+# options and errors.
+. "$(dirname "$0")/check"
+jsonq=$bin/jsonq
+
+# query NAME PATH DOCUMENT EXPECTED: from standard input.
+query() {
+    printf '%s' "$3" | "$jsonq" $options "$2" >"$tmp/out" 2>"$tmp/err"
+    check "$1: status" test $? -eq 0
+    printf '%s' "$4" >"$tmp/expected"
+    same "$1" "$tmp/expected" "$tmp/out"
+}
+
+# refused NAME DOCUMENT LINE: exit status 1, and where and why.
+refused() {
+    printf '%b' "$2" | "$jsonq" . >"$tmp/out" 2>"$tmp/err"
+    check "$1: status" test $? -eq 1
+    has "$1: told" "$tmp/err" "standard input:$3"
+}
+
+# usage_fails NAME ARGUMENT...: exit status 2, and the usage on standard error.
+usage_fails() {
+    title=$1
+    shift
+    "$jsonq" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
+    check "$title: status" test $? -eq 2
+    has "$title: usage" "$tmp/err" 'usage: jsonq'
+}
+
+# -- queries
+options=
+document='{"a": {"b": [1, 2.5e3, {"c": "d\u00e9\n"}], "x.y": true}, "": null, "e": [[], {}]}'
+query 'the document' . "$document" '{"a":{"b":[1,2.5e3,{"c":"d\u00e9\n"}],"x.y":true},"":null,"e":[[],{}]}
+'
+query 'a member' .a.b[1] "$document" '2.5e3
+'
+query 'from the end' '.a.b[-1].c' "$document" '"d\u00e9\n"
+'
+query 'all of them' '.a.b[]' "$document" '1
+2.5e3
+{"c":"d\u00e9\n"}
+'
+query 'a name with a dot' '.a["x.y"]' "$document" 'true
+'
+query 'the empty name' '[""]' "$document" 'null
+'
+query 'nothing' '.a.none[0]' "$document" ''
+query 'out of bounds' '.a.b[7]' "$document" ''
+query 'of another kind' '.a.b.c' "$document" ''
+query 'all members, all elements' '.e[][]' "$document" ''
+query 'many documents' '.k' '{"k":1}{"k":2} [3] {"k":4}' '1
+2
+4
+'
+query 'no document' . '' ''
+options=-r
+query 'without quotes' '.a.b[2].c' "$document" 'dé
+
+'
+query 'pairs' . '"\ud83d\ude00 \ud83d! \/ \u0041"' '😀 �! / A
+'
+options=-c
+query 'counted' '.a.b[]' "$document" '3
+'
+options=
+
+# -- what is not JSON
+refused 'no value' '[1,]' '1:4: a value is expected'
+refused 'no comma' '[1 2]' '1:4: a comma or ] is expected'
+refused 'no name' '{1:2}' '1:2: a name in quotes is expected'
+refused 'no colon' '{"a" 2}' '1:6: a colon is expected'
+refused 'no end' '{"a": [1, "b' '1:13: a string does not end'
+refused 'a word' '\n\n  nul' '3:3: a value is expected'
+refused 'a zero' '[01]' '1:3: a number begins with 0'
+refused 'a minus' '-' '1:2: a number needs digits'
+refused 'a point' '1.' '1:3: a number needs digits behind its point'
+refused 'an exponent' '1e+' '1:4: an exponent needs digits'
+refused 'a control character' '"a\tb"' '1:3: a control character'
+refused 'an escape' '"\\x"' '1:3: an unknown escape'
+refused 'four digits' '"\\u12g4"' '1:3: \u needs four'
+refused 'too deep' "$(awk 'BEGIN { for (i = 0; i < 20000; i++) printf "[" }')" '1:10001: nested too deeply'
+
+# -- files, against Python
+if command -v python3 >/dev/null 2>&1; then
+    python3 - "$tmp" <<'PY'
+import json, random, sys
+random.seed(5)
+def value(depth):
+    kind = random.randrange(9 if depth < 6 else 6)
+    if kind < 2: return random.choice([None, True, False, 0, -17, 2**53, 1.5e-9, 12345.678])
+    if kind < 6: return "".join(random.choice("ab \"\\/\n\té😀\x01") for _ in range(random.randrange(20)))
+    if kind < 8: return [value(depth + 1) for _ in range(random.randrange(8))]
+    return {f"k{i}": value(depth + 1) for i in range(random.randrange(8))}
+documents = [[value(1) for _ in range(40)] for _ in range(20)]
+with open(sys.argv[1] + "/in", "w", encoding="utf-8") as f:
+    for i, d in enumerate(documents):
+        f.write(json.dumps(d, ensure_ascii=i % 2, indent=i % 3 or None) + "\n")
+with open(sys.argv[1] + "/whole", "w", encoding="utf-8") as f:
+    for i, d in enumerate(documents):
+        f.write(json.dumps(d, ensure_ascii=i % 2, separators=(",", ":")) + "\n")
+with open(sys.argv[1] + "/third", "w", encoding="utf-8") as f:
+    for i, d in enumerate(documents):
+        for e in d:
+            if isinstance(e, list) and len(e) > 3:
+                f.write(json.dumps(e[3], ensure_ascii=i % 2, separators=(",", ":")) + "\n")
+PY
+    "$jsonq" . "$tmp/in" >"$tmp/out" 2>"$tmp/err"
+    check 'a file: status' test $? -eq 0
+    same 'a file, whole' "$tmp/whole" "$tmp/out"
+    "$jsonq" '[][3]' "$tmp/in" >"$tmp/out" 2>"$tmp/err"
+    same 'a file, a part' "$tmp/third" "$tmp/out"
+    "$jsonq" '[][3]' <"$tmp/in" >"$tmp/out" 2>"$tmp/err"
+    same 'the same from standard input' "$tmp/third" "$tmp/out"
+else
+    echo 'SKIP jsonq: files against Python: there is no python3'
+    skipped=1
+fi
+
+# -- bytes cut off anywhere are refused or fine, and never crash
+printf '%s' "$document" >"$tmp/cut"
+wrong=0
+for n in $(seq 1 80); do
+    head -c "$n" "$tmp/cut" | "$jsonq" . >"$tmp/out" 2>"$tmp/err"
+    [ $? -le 1 ] || wrong=$((wrong + 1))
+done
+check 'cut off anywhere' test $wrong -eq 0
+
+# -- options and errors
+"$jsonq" -t . "$tmp/cut" >"$tmp/out" 2>"$tmp/err"
+has '-t' "$tmp/err" ' MB/s'
+"$jsonq" --help >"$tmp/out" 2>"$tmp/err"
+check '--help: status' test $? -eq 0
+has '--help' "$tmp/out" 'usage: jsonq'
+"$jsonq" . "$tmp/none" >"$tmp/out" 2>"$tmp/err"
+check 'no such file: status' test $? -eq 1
+has 'no such file' "$tmp/err" 'No such file'
+"$jsonq" . "$tmp" >"$tmp/out" 2>"$tmp/err"
+check 'a directory: status' test $? -eq 1
+usage_fails 'no path'
+usage_fails 'no path either' name
+usage_fails 'an empty step' .a..b
+usage_fails 'no bracket' '.a[1'
+usage_fails 'no index' '.a[x]'
+usage_fails 'unknown option' -x .
+finish
