@@ -11860,9 +11860,10 @@ GM_PRIVATE bool gm_pool_own_refill(struct gm_engine *e, struct gomem_pool *p, st
 // The loaded magazine is full: half of it goes behind, or all of it. False: no room there (B6).
 GM_PRIVATE bool gm_pool_own_room(struct gomem_pool *p, struct gm_hand *h) {
     void **top = gm_load_rlx(gm_pool_top(p, h));
-    uint32_t behind = gm_pool_take_behind(h);
+    bool none = top == GM_CACHE_NOTHING && !GM_BUG(116);
+    uint32_t behind = none ? 0 : gm_pool_take_behind(h);
     if (!behind) {
-        if (!h->spare || top == GM_CACHE_NOTHING) return false;
+        if (!h->spare || top == GM_CACHE_NOTHING) return false; // ageing has taken the loaded one
         gm_pool_put_behind(h, gm_pool_unload(p, h));
         gm_pool_load(p, h, gm_cache_open(gm_pool_pages(), h->spare - 1, gm_pool_cap(p, h)));
         h->spare = 0;

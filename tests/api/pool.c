@@ -255,6 +255,24 @@ TEST(victims_are_used) {
     gomem_pool_destroy(p);
 }
 
+// A cycle that this thread runs takes its loaded magazine, and leaves what is behind it.
+TEST(aged_in_the_middle) {
+    gomem_pool *p = gomem_pool_new(&(gomem_pool_options){.size = 100});
+    void *all[400];
+    REQUIRE(p && gomem_pool_get_n(p, all, 400) == 400);
+    for (int i = 0; i < 400; i++) {
+        gomem_pool_put(p, all[i]);
+        if (i % 67 == 66) gomem_gc();
+    }
+    uint64_t put = idle(p);
+    CHECK(put >= 100 && put <= gomem_pool_read_stats(p).high_water);
+    size_t n = gomem_pool_get_n(p, all, 400);
+    gomem_gc();
+    gomem_pool_put_n(p, all, n);
+    gomem_pool_destroy(p);
+    CHECK(gomem_verify());
+}
+
 TEST(slots_come_back_zero) {
     gomem_pool *p = gomem_pool_new(&(gomem_pool_options){.size = 200});
     REQUIRE(p != NULL);

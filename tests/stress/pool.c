@@ -126,7 +126,10 @@ static void *play(void *arg) {
     struct player *p = gomem_calloc(1, sizeof *p);
     if (!CHECK(p != NULL)) return NULL;
     p->me = (uintptr_t)arg;
-    for (size_t i = stress_times(4000); i > 0; i--) step(p, &r);
+    for (size_t i = stress_times(4000); i > 0; i--) {
+        step(p, &r);
+        if (i % 500 == 0) gomem_gc(); // its own magazines age
+    }
     for (unsigned which = 0; which < POOLS; which++)
         while (p->count[which]) {
             object *o = p->held[which][--p->count[which]];
