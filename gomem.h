@@ -630,7 +630,7 @@ typedef struct gomem_pool_options {                 /* {0} is the default for ev
     void *user;                                     /* for the three                             */
     size_t max_idle;                                /* keep about so many idle, without ageing   */
     size_t capacity;                                /* so many objects, made from the start      */
-    const char *name;                               /* for messages; not copied                  */
+    const char *name;                               /* for debuggers; not copied                 */
 } gomem_pool_options;
 typedef struct gomem_pool_stats {
     uint64_t hits, misses;                          /* objects that came from others, made fresh */
@@ -662,7 +662,7 @@ GOMEM_DEF void gomem_pool_destroy(gomem_pool *p);
 GOMEM_DEF size_t gomem_pool_reserve(gomem_pool *p, size_t n);
 
 // hits, misses and exchanges are what went through the depot: what never left a thread's magazine
-// is not counted (check level 1: everything is).
+// is not counted.
 GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p);
 
 GOMEM_DEF void *gomem_i_pool_get_slow(gomem_pool *p);
@@ -6633,12 +6633,12 @@ struct gm_fate {      // room fate
 #endif
 
 #if GOMEM_I_POOL
-struct gm_pools {                      // room pool
-    struct gm_lock lock;               // of the list, the places and the tables of hands
-    struct gomem_pool *list;           // in use, ascending numbers. lock: pools
-    struct gomem_pool *dead, **oldest; // destroyed, the oldest first. lock: pools
-    uint32_t dead_count, numbers;      // lock: pools
-    uint32_t epoch; // shutdowns so far: pools of earlier ones are void. atomic: rlx
+struct gm_pools {                 // room pool
+    struct gm_lock lock;          // of the list, the places and the tables of hands
+    struct gomem_pool *list;      // in use, ascending numbers. lock: pools
+    struct gomem_pool *dead;      // destroyed, the oldest first. lock: pools
+    uint32_t dead_count, numbers; // lock: pools
+    uint32_t epoch;               // shutdowns so far: pools of earlier ones are void. atomic: rlx
     const void *place[GOMEM_I_PLACES]; // whose it is, NULL: free. lock: pools
     bool named[GOMEM_I_PLACES];        // a named pool's: kept for ever
     void (*end)(struct gm_cache *t);   // hook: a thread ends. atomic: rel/acq
@@ -7254,13 +7254,13 @@ GM_PRIVATE void gm_world_fork_parent(void) {
 #if GOMEM_I_POOL
 // What a thread holds of pools goes to their depots.
 GM_PRIVATE void gm_world_flush_pools(struct gm_runtime *rt, struct gm_thread *t) {
-    // pairs with gm_pool_hand
+    // pairs with gm_pool_new
     void (*end)(struct gm_cache * t) = gm_load_acq(&rt->pools.end);
     if (end && t->cache.hands) end(&t->cache);
 }
 // Pools let go of what they have not needed for so many generations.
 GM_PRIVATE void gm_world_age_pools(struct gm_runtime *rt, unsigned generations) {
-    void (*age)(unsigned generations) = gm_load_acq(&rt->pools.age); // pairs with gomem_pool_new
+    void (*age)(unsigned generations) = gm_load_acq(&rt->pools.age); // pairs with gm_pool_new
     if (age) age(generations);
 }
 #else
@@ -11417,8 +11417,8 @@ GOMEM_DEF void gomem_rc_release(void *obj) {
  * ORDER       a magazine's slots and head are written before `previous` or a list of the depot
  *             (acqrel) hands it over
  * INVARIANTS  B1  an object is in use, in a magazine, or free in its slab: then its bit is 0
- *             B2  the loaded magazine is its thread's alone; `previous` changes hands only by
- *                 exchange, by its owner or by a thief, so one of them has it
+ *             B2  the loaded magazine is its thread's alone; `previous` is taken only by exchange,
+ *                 by its owner or by a thief, so one of them has it; only the owner puts one there
  *             B3  a place belongs to one pool; a cache's place that holds a magazine belongs to a
  *                 pool that its thread has a hand of
  *             B4  an object of a slab up to `fresh` may hold anything, one beyond it is zero; free
@@ -11433,7 +11433,7 @@ GOMEM_DEF void gomem_rc_release(void *obj) {
  *             lists, and hooks of the user never run on a thread of the library: what has a drop
  *             hook waits for a call.
  *
- *             get  loaded -> previous -> depot: full, victim -> another's previous -> a slab
+ *             get  loaded -> previous -> depot: any of the three -> another's previous -> a slab
  *             put  loaded -> previous -> depot: full  . . age . . victim  . . age . . doomed
  */
 enum {
@@ -12025,7 +12025,7 @@ GM_PRIVATE void gm_pool_age(unsigned generations) {
 
 // ---- get and put ----
 
-// What most slow calls do: the thread's own two magazines change places.
+// Most slow calls only move objects between the thread's own two magazines: the quick ones.
 
 // In a section with the calling thread's hand, where nothing else is to be seen to; NULL: there is.
 GM_INLINE struct gm_hand *gm_pool_quick(const struct gm_runtime *rt, const struct gomem_pool *p) {

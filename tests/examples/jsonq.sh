@@ -19,15 +19,6 @@ refused() {
     has "$1: told" "$tmp/err" "standard input:$3"
 }
 
-# usage_fails NAME ARGUMENT...: exit status 2, and the usage on standard error.
-usage_fails() {
-    title=$1
-    shift
-    "$jsonq" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
-    check "$title: status" test $? -eq 2
-    has "$title: usage" "$tmp/err" 'usage: jsonq'
-}
-
 # -- queries
 options=
 document='{"a": {"b": [1, 2.5e3, {"c": "d\u00e9\n"}], "x.y": true}, "": null, "e": [[], {}]}'
@@ -137,10 +128,10 @@ check 'no such file: status' test $? -eq 1
 has 'no such file' "$tmp/err" 'No such file'
 "$jsonq" . "$tmp" >"$tmp/out" 2>"$tmp/err"
 check 'a directory: status' test $? -eq 1
-usage_fails 'no path'
-usage_fails 'no path either' name
-usage_fails 'an empty step' .a..b
-usage_fails 'no bracket' '.a[1'
-usage_fails 'no index' '.a[x]'
-usage_fails 'unknown option' -x .
+usage_fails 'no path' "$jsonq"
+usage_fails 'no path either' "$jsonq" name
+usage_fails 'an empty step' "$jsonq" .a..b
+usage_fails 'no bracket' "$jsonq" '.a[1'
+usage_fails 'no index' "$jsonq" '.a[x]'
+usage_fails 'unknown option' "$jsonq" -x .
 finish

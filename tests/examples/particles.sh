@@ -3,15 +3,6 @@
 . "$(dirname "$0")/check"
 particles=$bin/particles
 
-# usage_fails NAME ARGUMENT...: exit status 2, and the usage on standard error.
-usage_fails() {
-    title=$1
-    shift
-    "$particles" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
-    check "$title: status" test $? -eq 2
-    has "$title: usage" "$tmp/err" 'usage: particles'
-}
-
 "$particles" -n 300 -s 20 -r 3 >"$tmp/out" 2>"$tmp/err"
 check 'status' test $? -eq 0
 check 'says nothing else' test ! -s "$tmp/err"
@@ -25,11 +16,11 @@ has 'one of each: sum' "$tmp/out" '1 sparks a round, sum 1, the same each way'
 "$particles" --help >"$tmp/out" 2>"$tmp/err"
 check '--help: status' test $? -eq 0
 has '--help' "$tmp/out" 'usage: particles'
-usage_fails 'no number' -n
-usage_fails 'zero' -s 0
-usage_fails 'not a number' -r ten
-usage_fails 'negative' -n -5
-usage_fails 'too many rounds' -r 102
-usage_fails 'too large' -n 99999999999999999999
-usage_fails 'unknown' -x 1
+usage_fails 'no number' "$particles" -n
+usage_fails 'zero' "$particles" -s 0
+usage_fails 'not a number' "$particles" -r ten
+usage_fails 'negative' "$particles" -n -5
+usage_fails 'too many rounds' "$particles" -r 102
+usage_fails 'too large' "$particles" -n 99999999999999999999
+usage_fails 'unknown' "$particles" -x 1
 finish

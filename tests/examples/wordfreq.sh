@@ -11,15 +11,6 @@ count_words() {
 
 unalign() { sed 's/^ *//; s/  / /'; }
 
-# usage_fails NAME ARGUMENT...: exit status 2, and the usage on standard error.
-usage_fails() {
-    name=$1
-    shift
-    "$wordfreq" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
-    check "$name: status" test $? -eq 2
-    has "$name: usage" "$tmp/err" 'usage: wordfreq'
-}
-
 # -- counting
 set -- examples/*.c tests/api/*.c Makefile LICENSE
 cat "$@" | count_words >"$tmp/expected"
@@ -91,12 +82,12 @@ else
     echo 'SKIP a full disk: there is no /dev/full'
     skipped=$((skipped + 1))
 fi
-usage_fails 'unknown option' -x
-usage_fails 'no number' -n
-usage_fails 'not a number' -n 12x
-usage_fails 'negative number' -m -3
-usage_fails 'number too big' -r 99999999999999999999
-usage_fails 'standard input twice' -r 2
+usage_fails 'unknown option' "$wordfreq" -x
+usage_fails 'no number' "$wordfreq" -n
+usage_fails 'not a number' "$wordfreq" -n 12x
+usage_fails 'negative number' "$wordfreq" -m -3
+usage_fails 'number too big' "$wordfreq" -r 99999999999999999999
+usage_fails 'standard input twice' "$wordfreq" -r 2
 "$wordfreq" --help >"$tmp/out"
 check '--help: status' test $? -eq 0
 has '--help: text' "$tmp/out" 'usage: wordfreq'
