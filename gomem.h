@@ -2730,6 +2730,15 @@ GM_PRIVATE void gm_pages_meta_free(struct gm_meta *m, void *block, size_t size) 
     gm_sync_unlock(&m->lock);
 }
 
+// A list of `from` bytes (NULL: 0) becomes one of `to`, new ones zero. NULL: no memory, it stays.
+GM_PRIVATE void *gm_pages_meta_grow(struct gm_meta *m, void *list, size_t from, size_t to) {
+    void *larger = gm_pages_meta(m, to);
+    if (!larger) return NULL;
+    if (from) memcpy(larger, list, from);
+    gm_pages_meta_free(m, list, from);
+    return larger;
+}
+
 // ---- descriptors ----
 
 enum { GM_DESC_FAR = 0xfffff }; // a page this far into its span or farther
@@ -5278,10 +5287,9 @@ GM_PRIVATE void gm_writes_arm_root(struct gm_writes *w, struct gm_meta *meta, si
     if (from >= to || to - from < GM_WRITES_ROOT) return;
     if (w->roots == w->room) {
         size_t room = GM_MAX(w->room * 2, (size_t)64);
-        struct gm_written *list = gm_pages_meta(meta, room * sizeof *list);
+        struct gm_written *list = gm_pages_meta_grow(meta, w->root, w->room * sizeof *list,
+                                                     room * sizeof *list);
         if (!list) return;
-        if (w->roots) memcpy(list, w->root, w->roots * sizeof *list);
-        gm_pages_meta_free(meta, w->root, w->room * sizeof *list);
         w->root = list;
         w->room = room;
     }
@@ -7497,10 +7505,9 @@ GM_PRIVATE bool gm_roots_add_area(struct gm_meta *meta, struct gm_areas *a, uint
                                   uintptr_t end, uintptr_t extra) {
     if (a->count == a->room) {
         size_t room = GM_MAX(a->room * 2, (size_t)64);
-        struct gm_area *list = gm_pages_meta(meta, room * sizeof *list);
+        struct gm_area *list = gm_pages_meta_grow(meta, a->list, a->room * sizeof *list,
+                                                  room * sizeof *list);
         if (!list) return false;
-        if (a->count) memcpy(list, a->list, a->count * sizeof *list);
-        gm_pages_meta_free(meta, a->list, a->room * sizeof *list);
         a->list = list;
         a->room = room;
     }
@@ -11627,18 +11634,21 @@ GM_PRIVATE void gm_pool_load(const struct gomem_pool *p, struct gm_hand *h, void
     gm_pool_set_top(p, h, top);
 }
 
+// A list of the depot: generation 0 is full, 1 victim, 2 doomed. What turns meanwhile makes it
+// another one: then objects are dropped earlier or later.
+GM_INLINE uint64_t *gm_pool_list(struct gomem_pool *p, unsigned generation) {
+    return &p->list[(gm_load_rlx(&p->turn) + GM_POOL_TURNS - generation) % GM_POOL_TURNS];
+}
+
 GM_PRIVATE void gm_pool_push_list(struct gomem_pool *p, unsigned generation, uint32_t magazine) {
     const struct gm_pages *pages = gm_pool_pages();
     const struct gm_magazine *m = gm_cache_head(pages, magazine - 1);
     (void)gm_add_rlx(&p->idle, (uint32_t)(m->top - m->bottom)); // a statistic, and a bound
-    uint32_t turn = gm_load_rlx(&p->turn); // an old one: it is dropped earlier or later
-    gm_cache_push_magazine(pages, &p->list[(turn + GM_POOL_TURNS - generation) % GM_POOL_TURNS],
-                           magazine - 1);
+    gm_cache_push_magazine(pages, gm_pool_list(p, generation), magazine - 1);
 }
 GM_PRIVATE uint32_t gm_pool_pop_list(struct gomem_pool *p, unsigned generation) {
     const struct gm_pages *pages = gm_pool_pages();
-    uint32_t turn = gm_load_rlx(&p->turn); // as above
-    uint64_t *list = &p->list[(turn + GM_POOL_TURNS - generation) % GM_POOL_TURNS];
+    uint64_t *list = gm_pool_list(p, generation);
     if (!(uint32_t)gm_load_rlx(list)) return 0;
     uint32_t magazine = gm_cache_pop_magazine(pages, list);
     if (!magazine) return 0;
@@ -11674,12 +11684,9 @@ GM_PRIVATE bool gm_pool_room_locked(struct gm_engine *e, struct gm_cache *t, uin
     if (number < t->hands_room) return true;
     uint32_t room = GM_MAX(t->hands_room * 2, 16u);
     while (room <= number) room *= 2;
-    struct gm_hand **hands = gm_pages_meta(&e->meta, room * sizeof *hands);
+    struct gm_hand **hands = gm_pages_meta_grow(&e->meta, t->hands, t->hands_room * sizeof *hands,
+                                                room * sizeof *hands);
     if (!hands) return false;
-    if (t->hands) {
-        memcpy(hands, t->hands, t->hands_room * sizeof *hands);
-        gm_pages_meta_free(&e->meta, t->hands, t->hands_room * sizeof *hands);
-    }
     t->hands = hands;
     t->hands_room = room;
     return true;
@@ -11795,7 +11802,7 @@ GM_PRIVATE void gm_pool_turn(struct gm_engine *e, struct gomem_pool *p, struct g
             gm_pool_store(e, p, gm_swap_acqrel(&h->previous, 0u)); // B2: as a thief
     gm_sync_unlock(&p->lock);
     if (mine) gm_pool_store(e, p, gm_pool_unload(p, mine));
-    if ((uint32_t)gm_load_rlx(&p->list[(turn + 1) % GM_POOL_TURNS])) return; // a snapshot
+    if ((uint32_t)gm_load_rlx(gm_pool_list(p, 2))) return;        // a snapshot
     (void)gm_cas_acqrel(&p->turn, &turn, turn + 1 + GM_BUG(112)); // pairs with itself: one of two
 }
 
@@ -11968,7 +11975,7 @@ GM_PRIVATE uint32_t gm_pool_unpack(struct gm_engine *e, struct gomem_pool *p, ui
 GM_PRIVATE bool gm_pool_bury(struct gm_runtime *rt, struct gomem_pool *p) {
     struct gm_engine *e = &rt->engine;
     // a snapshot: what comes now is for the next one
-    if (!(uint32_t)gm_load_rlx(&p->list[(gm_load_rlx(&p->turn) + 1) % GM_POOL_TURNS])) return false;
+    if (!(uint32_t)gm_load_rlx(gm_pool_list(p, 2))) return false;
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return false;
     uint32_t magazine = gm_pool_pop_list(p, 2), empty = 0;
@@ -13064,10 +13071,9 @@ GM_PRIVATE struct gm_site *gm_escape_site_locked(struct gm_runtime *rt, const ch
         if (e->sites[i].line == line && !strcmp(e->sites[i].file, file)) return &e->sites[i];
     if (e->count == e->room) {
         size_t room = GM_MAX(e->room * 2, (size_t)64);
-        struct gm_site *sites = gm_pages_meta(&rt->engine.meta, room * sizeof *sites);
+        struct gm_site *sites = gm_pages_meta_grow(&rt->engine.meta, e->sites,
+                                                   e->room * sizeof *sites, room * sizeof *sites);
         if (!sites) return NULL;
-        if (e->count) memcpy(sites, e->sites, e->count * sizeof *sites);
-        gm_pages_meta_free(&rt->engine.meta, e->sites, e->room * sizeof *sites);
         e->sites = sites;
         e->room = room;
     }
