@@ -4319,8 +4319,8 @@ GM_PRIVATE void gm_guard_allow(const void *from, size_t size) {
  * INVARIANTS  A1  goal = live + (live + stacks + globals) x percent / 100, at least 4 MiB x percent
  *                 / 100
  *             A2  with a stopping collector the trigger is the goal; with a concurrent one it is as
- *                 far below as was allocated from the trigger to the end of the last cycles,
- *                 between 0.25 and 0.95 of the way from what lives
+ *                 far below as was allocated from the trigger to the end of the last cycles, more
+ *                 where the heap grows, between 0.25 and 0.95 of the way from what lives
  *             A3  with a memory limit the goal is what the limit leaves beside all other memory,
  *                 but the heap may grow for as long as the last cycle worked: a limit below what
  *                 lives makes collection take half of the time, not all of it
@@ -4370,9 +4370,12 @@ GM_PRIVATE size_t gm_pacer_trigger(size_t live, size_t goal, size_t runway) {
     return GM_MIN(GM_MAX(goal - GM_MIN(runway, way), least), most);
 }
 
-// A concurrent cycle has ended; `allocated` bytes were allocated since it was due.
-GM_PRIVATE void gm_pacer_learn(struct gm_pacer *p, size_t allocated) {
-    size_t now = allocated + allocated / 4 + GM_KIB, old = gm_load_rlx(&p->runway);
+// A concurrent cycle has ended that marked `live` bytes; `allocated` bytes were allocated since it
+// was due. A heap that has grown is taken to grow on, and its next cycle to last longer by as much.
+GM_PRIVATE void gm_pacer_learn(struct gm_pacer *p, size_t allocated, size_t live) {
+    size_t before = gm_load_rlx(&p->live), old = gm_load_rlx(&p->runway);
+    double grown = live > before && before ? (double)live / (double)before : 1;
+    size_t now = (size_t)((double)allocated * 1.25 * GM_MIN(grown, 2.0)) + GM_KIB;
     gm_store_rlx(&p->runway, now >= old ? now : old - (old - now) / 4); // up at once, down slowly
 }
 
@@ -8799,9 +8802,10 @@ GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) 
  *             C4  from the start stop to the flip nothing shrinks (R5): no slot, span or page that
  *                 the cycle may have marked gets another meaning
  * WHY         Who finds the heap over its trigger asks the background thread for a cycle and goes
- *             on; past the goal, and where few written pages are left, it marks along for 20 us a
- *             run: else rounds beside a program at full speed rest at thousands of pages (2^24
- *             nodes: stops of a cycle p99 8.8 -> 1.3 ms). The stopping collector, and an
+ *             on; past the goal it marks along for 2 to 20 us a run, the longer the further (20 at
+ *             once: a server's turns of 2 ms took 9); where few written pages are left for 20, else
+ *             rounds beside a program at full speed rest at thousands of pages (2^24 nodes: stops
+ *             of a cycle p99 8.8 -> 1.3 ms). The stopping collector, and an
  *             emergency, run on the thread that found it. Stopped threads leave their processors to
  *             the marking threads. Sweeping is not part of any stop. Two rounds of words decide it:
  *
@@ -9702,7 +9706,7 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
     c->between = c->stop - start;
     c->last = gm_os_now() - c->stop;
     c->after = (size_t)gm_load_rlx(&e->mark.bytes);
-    gm_pacer_learn(&e->pacer, more);
+    gm_pacer_learn(&e->pacer, more, c->after);
     if (GOMEM_I_CHECK >= 3) c->matches = gm_gc_oracle_stopped(rt);
     if (gm_load_rlx(&e->special.used)) gm_gc_final(rt, me, c);
     gm_gc_end_stopped(rt, c);
@@ -9901,7 +9905,7 @@ GM_COLD GM_PRIVATE bool gm_gc_open(struct gm_runtime *rt) {
     return done;
 }
 
-enum { GM_ASSIST_NS = 20000, GM_ASSIST_HARD_NS = 60000 }; // per run that is taken
+enum { GM_ASSIST_LEAST_NS = 2000, GM_ASSIST_NS = 20000, GM_ASSIST_HARD_NS = 60000 }; // per run
 
 // Marks until a time beside the collector's threads; false: they do not mark now, or too many do.
 GM_PRIVATE bool gm_gc_assist(struct gm_runtime *rt, struct gm_thread *me, uint64_t until) {
@@ -9952,8 +9956,11 @@ GM_COLD GM_PRIVATE void gm_gc_pace(struct gm_runtime *rt, struct gm_thread *me) 
     gm_gc_ask(rt, GM_ASKED_BY_TRIGGER);
     bool closing = gm_load_rlx(&rt->gc.closing); // advice
     if ((live < goal && !closing) || goal == SIZE_MAX) return;
-    bool hard = live > goal && live - goal > goal / 10 + GM_MIB;
-    uint64_t ns = hard ? GM_ASSIST_HARD_NS : GM_ASSIST_NS, until = gm_os_now() + ns;
+    size_t over = live > goal ? live - goal : 0, most = goal / 10 + GM_MIB;
+    bool hard = over > most;
+    uint64_t ns = hard ? GM_ASSIST_HARD_NS : (uint64_t)GM_ASSIST_NS * over / most;
+    ns = GM_MAX(ns, (uint64_t)(closing ? GM_ASSIST_NS : GM_ASSIST_LEAST_NS));
+    uint64_t until = gm_os_now() + ns;
     bool helped = gm_load_rlx(&e->mark.on) && gm_gc_assist(rt, me, until); // a hint
     if (!helped && hard) gm_gc_wait(rt, me, ns);
     else

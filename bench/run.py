@@ -15,7 +15,9 @@ import json
 import math
 import os
 import pathlib
+import re
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -83,6 +85,10 @@ class Peers:
             self.versions["go"] = text.split()[2].removeprefix("go") if text else "?"
         else:
             self.absent.append("go")
+        if shutil.which("redis-server"):
+            self.versions["redis"] = self.version("redis-server")
+        else:
+            self.absent.append("redis")
 
     @staticmethod
     def version(package):
@@ -700,6 +706,80 @@ def jsonq(b):
         b.measure(variants)
         b.row(f"jsonq, {what}, the same on malloc", variants, bar=0.667, peers=["glibc"])
         b.row(f"jsonq, {what}, on mimalloc", variants, peers=["mimalloc"])
+
+
+class Server:
+    """A process that answers on a port of its own, asked by redis-benchmark."""
+
+    def __init__(self, name, argv, keys):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.variant = Variant(name, INLINED, [word.format(port=self.port) for word in argv])
+        self.keys = keys
+        self.process = subprocess.Popen(self.variant.argv, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(100):
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.1)
+
+    def ask(self, command, requests, pipeline, prefix=""):
+        """Runs so many requests of 50 connections; requests per second and waits in ms."""
+        words = ["redis-benchmark", "-p", str(self.port), "-c", "50", "-d", "1024", "-r",
+                 str(self.keys), "-t", command, "-n", str(requests), "-P", str(pipeline)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=True)
+        text = done.stdout.replace("\r", "\n")
+        waits = re.findall(r"^([\d.]+)% <= ([\d.]+) milliseconds", text, re.MULTILINE)
+        if prefix:
+            for metric, value in (
+                    ("rate", re.search(r"throughput summary: ([\d.]+)", text).group(1)),
+                    ("p999", next(ms for percent, ms in waits if float(percent) >= 99.9)),
+                    ("worst", re.search(r"latency summary.*\n.*\n.* ([\d.]+)\s*$", text,
+                                        re.MULTILINE).group(1))):
+                self.variant.figures.setdefault(f"{prefix} {metric}", []).append(float(value))
+
+    def end(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+@question
+def kvserver(b):
+    """the example kvserver beside redis-server, asked by redis-benchmark"""
+    missing = [name for name in ("redis-server", "redis-benchmark") if not shutil.which(name)]
+    if missing:
+        print(f"bench: kvserver: skipped, {missing[0]} is not installed", file=sys.stderr)
+        return
+    keys = b.fit("kvserver, keys", 1000000 if not b.quick else 100000, lambda n: n * 5 // 1000)
+    source, program = HERE.parent / "examples" / "kvserver.c", b.build / "kvserver"
+    b.command(program, [*b.compiler, *STANDARD, f"-I{b.header.parent}", "-o", program, source],
+              [source, b.header])
+    servers = [Server("gomem", [str(program), "-p", "{port}"], keys),
+               Server("redis", ["redis-server", "--port", "{port}", "--save", "", "--appendonly",
+                                "no", "--logfile", ""], keys)]
+    try:
+        for server in servers:
+            server.ask("set", keys * 5, 32)
+        # a cycle of the collector comes with about as many new values as there are keys
+        asked = [("set", 1, keys * (2 if b.long else 0.3)), ("get", 1, keys * 0.3),
+                 ("set", 16, keys * (4 if b.long else 2)), ("get", 16, keys)]
+        for n in range(b.options.rounds or (5 if b.long else 3)):
+            for command, pipeline, requests in asked:
+                for server in servers if n % 2 else servers[::-1]:
+                    server.ask(command, int(requests), pipeline, f"{command} {pipeline}")
+    finally:
+        for server in servers:
+            server.end()
+    variants = [server.variant for server in servers]
+    for command, pipeline, _ in asked:
+        name = f"kvserver, {command.upper()}, pipeline {pipeline}"
+        of = f"{command} {pipeline}"
+        b.row(f"{name}: per second", variants, f"{of} rate", "/s", bar=0.9, at_least=True)
+        b.row(f"{name}: p99.9", variants, f"{of} p999", "ms", bar=1)
+        b.row(f"{name}: longest", variants, f"{of} worst", "ms", bar=1)
 
 
 @question

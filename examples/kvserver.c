@@ -1,13 +1,18 @@
 // kvserver: a key-value server on TCP that speaks enough of the Redis protocol for redis-cli and
 // redis-benchmark, on the collected heap.
 //
-//     kvserver [-p PORT] [-b ADDRESS] [-c CLIENTS] [-m MEGABYTES]
+//     kvserver [-p PORT] [-b ADDRESS] [-c CLIENTS] [-m MEGABYTES] [-g COLLECTOR]
 //
 // One thread, one epoll loop. Keys and values live in the collected heap and are never freed: what is
 // overwritten, deleted or expired is found by the collector, beside the server. Buffers of
 // connections come from a pool and go back when a connection has nothing to say, so ten thousand idle
 // clients hold none. What a request needs while it is answered lies in an arena. The table grows a few
 // buckets at a time, so no request pays for all of it.
+//
+// Every store of a collected pointer goes through GOMEM_STORE, so the collector may be the one with a
+// write barrier. It fits a program that writes all over its heap: each SET stores into an entry that
+// lies anywhere, and the kernel's tracking would have to find and read those pages again while the
+// clients wait (a million keys, 16 requests at a time: p99.9 7.4 and 3.0 ms).
 //
 // GET SET DEL EXISTS INCR EXPIRE TTL MGET MSET LPUSH LRANGE LLEN PING ECHO DBSIZE FLUSHALL INFO QUIT.
 
@@ -40,7 +45,9 @@ enum {
     VECTORS = 16,             // chunks of one write
     EVENTS = 256,
     TABLE_LEAST = 1024,
-    MOVED = 4 // buckets that an operation moves to the larger table
+    MOVED = 4,       // buckets that an operation moves to the larger table
+    EXPIRE_MS = 10,  // between two looks for keys that have expired
+    LOOKED_AT = 256, // buckets of such a look
 };
 
 // ---- values: collected ----
@@ -791,7 +798,10 @@ static void accept_all(void) {
 // Some keys that have expired without being asked for.
 static void expire_some(void) {
     static size_t at;
-    for (unsigned i = 0; i < 64 && keys.now.size; i++) {
+    static int64_t last;
+    if (server.now - last < EXPIRE_MS) return;
+    last = server.now;
+    for (unsigned i = 0; i < LOOKED_AT && keys.now.size; i++) {
         entry **e = &keys.now.bucket[at++ & (keys.now.size - 1)];
         while (*e) {
             if ((*e)->expires && (*e)->expires <= server.now) {
@@ -824,12 +834,13 @@ static void serve(void) {
 // ---- start ----
 
 static const char usage_text[] =
-    "usage: kvserver [-p PORT] [-b ADDRESS] [-c CLIENTS] [-m MEGABYTES]\n"
+    "usage: kvserver [-p PORT] [-b ADDRESS] [-c CLIENTS] [-m MEGABYTES] [-g COLLECTOR]\n"
     "A key-value server that speaks the Redis protocol.\n"
     "  -p PORT       listen there (default 6380; 0: any that is free)\n"
     "  -b ADDRESS    an IPv4 address of this machine (default 127.0.0.1)\n"
     "  -c CLIENTS    refuse more than so many at a time (default 10000)\n"
     "  -m MEGABYTES  refuse larger requests (default 64)\n"
+    "  -g COLLECTOR  tracked, barrier or stw (default barrier)\n"
     "  --help        print this\n";
 
 static bool option_number(const char *s, long least, long most, long *n) {
@@ -839,7 +850,18 @@ static bool option_number(const char *s, long least, long most, long *n) {
     return end && !*end && errno == 0 && *n >= least && *n <= most;
 }
 
+static bool option_collector(const char *s, int *collector) {
+    static const char *const names[] = {"tracked", "barrier", "stw"};
+    for (int i = 0; s && i < 3; i++) {
+        if (strcmp(s, names[i]) != 0) continue;
+        *collector = GOMEM_GC_TRACKED + i;
+        return true;
+    }
+    return false;
+}
+
 int main(int argc, char **argv) {
+    gomem_options memory = {.collector = GOMEM_GC_BARRIER};
     long port = 6380, most = server.clients_most, megabytes = 64;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     for (int i = 1; i < argc; i += 2) {
@@ -852,6 +874,7 @@ int main(int argc, char **argv) {
         if (!strcmp(argv[i], "-p")) fine = option_number(value, 0, 65535, &port);
         else if (!strcmp(argv[i], "-c")) fine = option_number(value, 1, 1000000, &most);
         else if (!strcmp(argv[i], "-m")) fine = option_number(value, 1, 1024, &megabytes);
+        else if (!strcmp(argv[i], "-g")) fine = option_collector(value, &memory.collector);
         else if (!strcmp(argv[i], "-b"))
             fine = value && inet_pton(AF_INET, value, &address.sin_addr) == 1;
         if (!fine) {
@@ -859,6 +882,7 @@ int main(int argc, char **argv) {
             return 2;
         }
     }
+    if (!gomem_init(&memory)) die("gomem_init");
     server.clients_most = (unsigned)most;
     server.request_most = (size_t)megabytes << 20;
     server.now = milliseconds();

@@ -29,7 +29,7 @@ trap 'kill $server 2>/dev/null; rm -rf "$tmp"' EXIT
 "$kvserver" --help >"$tmp/out" 2>"$tmp/err"
 check '--help: status' test $? -eq 0
 has '--help' "$tmp/out" 'usage: kvserver'
-for wrong in '-p 65536' '-p x' '-c 0' '-m' '-b nowhere' '-x 1'; do
+for wrong in '-p 65536' '-p x' '-c 0' '-m' '-b nowhere' '-g none' '-g' '-x 1'; do
     # shellcheck disable=SC2086 # options are words
     "$kvserver" $wrong >"$tmp/out" 2>"$tmp/err"
     check "$wrong: status" test $? -eq 2
@@ -157,7 +157,7 @@ fi
 # -- many requests at once
 if command -v redis-benchmark >/dev/null 2>&1; then
     for collector in tracked barrier stw; do
-        GOMEM_GOGC=20 GOMEM_DEBUG=collector=$collector start
+        GOMEM_GOGC=20 start -g $collector
         timeout 60 redis-benchmark -p "$port" -n 40000 -r 5000 -d 1024 -c 50 -P 16 -q \
             -t set,get,incr,lpush,lrange_100,mset >"$tmp/bench" 2>&1
         check "redis-benchmark, $collector: status" test $? -eq 0
@@ -207,8 +207,7 @@ must("words", ask(b"SET k v\r\nGET k\r\n\r\nPING\r\n") == b"+OK\r\n$1\r\nv\r\n+P
 must("binary", ask(bulk(b"SET", b"\0\r\n", b"\xff" * 5) + bulk(b"GET", b"\0\r\n")) ==
      b"+OK\r\n$5\r\n" + b"\xff" * 5 + b"\r\n")
 whole = bulk(b"SET", b"key", b"value") + bulk(b"GET", b"key")
-must("byte by byte", True)
-s = connect()
+s = connect()  # byte by byte
 for b in whole:
     s.sendall(bytes([b]))
     time.sleep(0.0005)
@@ -261,6 +260,21 @@ for c in many:
 must(f"too many clients ({refused})", 25 <= refused <= 35)
 time.sleep(0.3)
 must("room again", ask(b"PING\r\n") == b"+PONG\r\n")
+held = [connect() for _ in range(30)]
+for c in held:
+    c.sendall(b"PING\r\n")
+    c.recv(100)
+refused = 0
+for _ in range(10000):
+    refused += ask(b"", cut=False) == b"-ERR max number of clients reached\r\n"
+must(f"ten thousand past the limit ({refused})", refused == 10000)
+for c in held:
+    c.sendall(b"PING\r\n")
+must("beside those that were refused", all(c.recv(100) == b"+PONG\r\n" for c in held))
+for c in held:
+    c.close()
+time.sleep(0.2)
+must("room once more", ask(b"PING\r\n") == b"+PONG\r\n")
 PY
     check 'requests of all kinds: the client ran' test $? -eq 0
     grep -q '^FAIL\|Error' "$tmp/out" && fail 'requests of all kinds' "$tmp/out"

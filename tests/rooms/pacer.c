@@ -72,12 +72,17 @@ TEST(triggers) { // A2
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         CHECK_EQ(gm_pacer_trigger(cases[i].live, cases[i].goal, cases[i].runway), cases[i].trigger);
     struct gm_pacer p = {.percent = 100};
-    gm_pacer_learn(&p, MB(8));
+    gm_pacer_learn(&p, MB(8), MB(100)); // nothing to compare it with
     CHECK_EQ(p.runway, MB(10) + GM_KIB);
-    gm_pacer_learn(&p, 0); // down slowly
+    p.live = MB(100);
+    gm_pacer_learn(&p, 0, MB(100)); // down slowly
     CHECK(p.runway > MB(7) && p.runway < MB(8));
-    gm_pacer_learn(&p, MB(80)); // up at once
+    gm_pacer_learn(&p, MB(80), MB(50)); // up at once
     CHECK_EQ(p.runway, MB(100) + GM_KIB);
+    gm_pacer_learn(&p, MB(80), MB(150)); // the heap grows
+    CHECK_EQ(p.runway, MB(150) + GM_KIB);
+    gm_pacer_learn(&p, MB(80), MB(900)); // but not so for ever
+    CHECK_EQ(p.runway, MB(200) + GM_KIB);
 }
 
 TEST(memory_limits) { // A3
