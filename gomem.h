@@ -681,8 +681,8 @@ GOMEM_DEF gomem_pool *gomem_i_pool_of(gomem_i_pool *p);
 
 // clang-format off
 typedef struct gomem_arena {                        /* {0}: empty. No field is for users         */
-    char *cursor, *end;                             /* [cursor, end) can be taken without a call */
-    char *clean;                                    /* from here on it is zero                   */
+    char *cursor, *end;                             /* zero, and can be taken without a call     */
+    char *clean, *ready;                            /* from here on zero; usable up to here      */
     char *start, *limit;                            /* the block, or the buffer                  */
     uint32_t block, aside, spare;                   /* page + 1: block; large ones; kept ones    */
     uint32_t flags, mode;
@@ -1049,16 +1049,14 @@ GOMEM_I_INLINE void gomem_i_pool_put_n(gomem_i_pool *p, void *in, size_t n) {
 #endif
 
 #if GOMEM_I_ARENA
-// Zeroed, aligned to 16. Sizes round up, not pointers: the next address waits for nothing. Size 0,
-// less 1, is too large for any block.
+// Zeroed, aligned to 16: what lies up to `end` is zero already. Sizes round up, not pointers: the
+// next address waits for nothing. Size 0, less 1, is too large for any block.
 __attribute__((malloc, alloc_size(2), warn_unused_result)) GOMEM_I_INLINE void *gomem_arena_alloc(
     gomem_arena *a, size_t size) {
     char *p = a->cursor;
     if (GOMEM_I_CHECK || GOMEM_I_POISONED || GOMEM_I_UNLIKELY(size - 1 >= (size_t)(a->end - p)))
         return gomem_i_arena_slow(a, size);
-    size_t n = (size + 15) & ~(size_t)15;
-    a->cursor = p + n;
-    if ((__builtin_constant_p(size) && size <= 128) || p < a->clean) memset(p, 0, n);
+    a->cursor = p + ((size + 15) & ~(size_t)15);
     return p;
 }
 
@@ -12416,31 +12414,33 @@ GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p) {
  * ==========================================================================================
  * OWNS        struct gomem_arena, which lies with the user; spans whose use is GM_USE_ARENA
  * CALLS       base os sync sizes pages span guard world alloc
- * INVARIANTS  I1  cursor <= end <= limit, all multiples of 16 from start on; [clean, limit) is zero
- *             I2  a scanned block is scanned from its start to `end`, in steps of 4 KiB: what lies
- *                 beyond was never handed out since it was last let go
+ * INVARIANTS  I1  cursor <= end <= ready <= limit, all multiples of 16 from start on; [cursor, end)
+ *                 and [clean, limit) are zero
+ *             I2  a scanned block is scanned from its start to `ready`, in steps of 4 KiB: what
+ *                 lies beyond was never handed out since it was last let go
  *             I3  blocks are linked by span.shape: the current one to the older ones, large
  *                 objects, and blocks that a reset kept; used and cursor hold what of a block that
  *                 is not current is in use and what of it is not zero, in units of 16
  *             I4  records of callbacks (and, at check level 1, of marks) lie in the arena itself,
  *                 latest first
  * WHY         A bump costs what a bump costs: sizes round up, not pointers, since with an aligned
- *             pointer the next address waits. Nothing of the arena lies in its blocks, so a block
+ *             pointer the next address waits, and zeroes are made 4 KiB ahead, not by each
+ *             allocation. Nothing of the arena lies in its blocks, so a block
  *             is whole pages, and an overrun does not break the chain. Blocks double, and reset
  *             keeps those that what the last rounds used fits in, an eighth less each round: a
  *             server's arena settles at one block.
  *
- *                  start            cursor      clean        end        limit
- *                    | in use          | not zero | zero       | zero, not  |
- *                    |                 |          |            | committed, |
- *                    |                 |          |            | or scanned |
+ *                  start    cursor    end        clean    ready       limit
+ *                    | in use | zero   | not zero | zero   | zero, not  |
+ *                    |        |        |          |        | committed, |
+ *                    |        |        |          |        | or scanned |
  */
 enum { GM_ARENA_CHAINED = 0, GM_ARENA_BUFFER = 1, GM_ARENA_RESERVED = 2 };
 enum {
     GM_ARENA_BLOCK = 32 * 1024,
     GM_ARENA_BLOCK_MOST = 4 * 1024 * 1024,
     GM_ARENA_ASIDE = 16 * 1024,  // at least this large: a span of its own
-    GM_ARENA_STEP = 4 * 1024,    // of scanning
+    GM_ARENA_STEP = 4 * 1024,    // of scanning, and of zeroing
     GM_ARENA_COMMIT = 64 * 1024, // of reserved memory
     GM_ARENA_SCRATCH = 8
 };
@@ -12536,17 +12536,16 @@ GM_PRIVATE void gm_arena_put_away(gomem_arena *a) {
 // A block becomes the current one, in use up to `used` bytes.
 GM_PRIVATE void gm_arena_open(gomem_arena *a, uint32_t page, size_t used) {
     a->block = page;
-    a->start = a->cursor = a->end = a->clean = a->limit = NULL;
+    a->start = a->cursor = a->end = a->clean = a->ready = a->limit = NULL;
     if (!page) return;
     struct gm_span *s = gm_arena_span(page);
     a->start = gm_arena_start(s);
-    a->limit = a->start + gm_arena_bytes(s);
-    a->cursor = a->start + used;
+    a->limit = a->ready = a->start + gm_arena_bytes(s);
+    a->cursor = a->end = a->start + used;
     a->clean = a->start + (size_t)s->cursor * 16;
-    a->end = a->limit;
     if (!gm_arena_scanned(a)) return;
-    a->end = a->start + GM_MIN(gm_base_round_up(used, GM_ARENA_STEP), gm_arena_bytes(s));
-    gm_arena_publish(s, (size_t)(a->end - a->start));
+    a->ready = a->start + GM_MIN(gm_base_round_up(used, GM_ARENA_STEP), gm_arena_bytes(s));
+    gm_arena_publish(s, (size_t)(a->ready - a->start));
 }
 
 // The next block, for `need` bytes at least: one that a reset kept, or a new one.
@@ -12584,28 +12583,57 @@ GM_PRIVATE void *gm_arena_set_aside(gomem_arena *a, size_t size, size_t align, b
     return gm_arena_start(s);
 }
 
-// Makes what lies below `to` usable: committed, and known to the collector. False: no memory.
-GM_PRIVATE bool gm_arena_extend(gomem_arena *a, const char *to) {
+// What lies below `to` becomes usable: committed, known to the collector, and zero from `from` on,
+// some way ahead. False: no memory.
+GM_PRIVATE bool gm_arena_extend(gomem_arena *a, char *from, const char *to) {
     size_t step = a->mode == GM_ARENA_RESERVED ? GM_ARENA_COMMIT : GM_ARENA_STEP;
-    char *old = a->end;
+    size_t most = (size_t)(a->limit - a->start), need = (size_t)(to - a->start);
+    char *old = a->end, *was = a->ready, *ready = was;
     if (to <= old) return true;
-    char *end = a->start + GM_MIN(gm_base_round_up((size_t)(to - a->start), step),
-                                  (size_t)(a->limit - a->start));
-    if (a->mode == GM_ARENA_RESERVED &&
-        !gm_os_protect((uintptr_t)old, (uintptr_t)end, PROT_READ | PROT_WRITE)) {
+    if (to > was) ready = a->start + GM_MIN(gm_base_round_up(need, step), most);
+    if (to > was && a->mode == GM_ARENA_RESERVED &&
+        !gm_os_protect((uintptr_t)was, (uintptr_t)ready, PROT_READ | PROT_WRITE)) {
         errno = ENOMEM;
         return false;
     }
-    if (gm_arena_scanned(a)) {
-        gm_guard_allow(old, (size_t)(end - old));
-        if (old < a->clean) memset(old, 0, (size_t)(GM_MIN(end, a->clean) - old)); // I2
-        if (a->mode == GM_ARENA_CHAINED && !GM_BUG(96))
-            gm_arena_publish(gm_arena_span(a->block), (size_t)(end - a->start));
-        else if (a->mode != GM_ARENA_CHAINED && !gm_arena_root(a->start, end, true)) return false;
+    char *end = a->start +
+                GM_MIN(gm_base_round_up(need, GM_ARENA_STEP), (size_t)(ready - a->start));
+    if (end >= a->clean || gm_arena_scanned(a)) end = ready;
+    if (from < old) from = old;
+    if (from < end && from < a->clean) {
+        gm_guard_allow(from, (size_t)(end - from));
+        memset(from, 0, (size_t)(GM_MIN(end, a->clean) - from));
     }
-    gm_arena_forbid(a, old, end);
+    if (to > was && gm_arena_scanned(a)) { // I2: it is zero now
+        if (a->mode == GM_ARENA_CHAINED && !GM_BUG(96))
+            gm_arena_publish(gm_arena_span(a->block), (size_t)(ready - a->start));
+        else if (a->mode != GM_ARENA_CHAINED && !gm_arena_root(a->start, ready, true)) return false;
+    }
+    gm_arena_forbid(a, old, ready);
     a->end = end;
+    a->ready = ready;
     return true;
+}
+
+// What lies above cursor in the current block is let go.
+GM_PRIVATE void gm_arena_lower(gomem_arena *a, char *cursor) {
+    char *old = a->cursor, *was = a->ready;
+    if (!a->start) return;
+    if (!GM_BUG(98)) a->clean = GM_MIN(GM_MAX(a->clean, old), a->limit);
+    a->cursor = cursor;
+    if (old - cursor > GM_ARENA_STEP) a->end = cursor + GM_ARENA_STEP;
+    if (gm_arena_scanned(a)) {
+        size_t kept = gm_base_round_up((size_t)(cursor - a->start), GM_ARENA_STEP);
+        a->ready = GM_MIN(a->ready, a->start + kept);
+        a->end = GM_MIN(a->end, a->ready);
+        if (was > a->ready && a->mode == GM_ARENA_CHAINED)
+            gm_arena_publish(gm_arena_span(a->block), kept);
+        else if (was > a->ready) (void)gm_arena_root(a->start, a->ready, kept != 0);
+    }
+    size_t dirty = (size_t)(GM_MIN(a->end, old) - cursor);
+    gm_guard_allow(cursor, dirty);
+    if (!GM_BUG(117)) memset(cursor, 0, dirty); // I1
+    gm_arena_forbid(a, cursor, was);
 }
 
 // ---- allocation ----
@@ -12620,7 +12648,7 @@ GM_PRIVATE bool gm_arena_begin(gomem_arena *a) {
         errno = ENOMEM;
         return false;
     }
-    a->cursor = a->end = a->clean = a->start;
+    a->cursor = a->end = a->clean = a->ready = a->start;
     a->limit = a->start + a->least;
     return true;
 }
@@ -12632,10 +12660,9 @@ GM_PRIVATE void *gm_arena_bump(gomem_arena *a, size_t size, size_t align, bool z
         uintptr_t p = gm_base_round_up((uintptr_t)a->cursor, align), limit = (uintptr_t)a->limit;
         if (a->cursor && p >= (uintptr_t)a->cursor && p <= limit && size <= limit - p) {
             char *object = a->cursor + (p - (uintptr_t)a->cursor);
-            if (!gm_arena_extend(a, object + size)) return NULL;
+            if (!gm_arena_extend(a, zero ? object : object + size, object + size)) return NULL;
             a->cursor = object + size;
             gm_guard_allow(object, size);
-            if (zero && object < a->clean) memset(object, 0, size);
             return object;
         }
         if (a->mode != GM_ARENA_CHAINED) {
@@ -12685,15 +12712,11 @@ GOMEM_DEF void *gomem_arena_resize(gomem_arena *a, void *p, size_t old_size, siz
     int saved = errno;
     if (!gm_arena_enter(a, p)) return NULL;
     bool last = a->cursor && (object + old == a->cursor || GM_BUG(99));
-    if (last && now <= old) { // it shrinks, and what it leaves is free again
-        a->clean = GM_MAX(a->clean, a->cursor);
-        a->cursor = object + now;
-    }
+    if (last && now <= old) gm_arena_lower(a, object + now); // what it leaves is free again
     bool room = last && now > old && now <= (size_t)(a->limit - object) &&
-                gm_arena_extend(a, object + now);
+                gm_arena_extend(a, a->cursor, object + now);
     if (room) {
         gm_guard_allow(a->cursor, now - old);
-        if (a->cursor < a->clean) memset(a->cursor, 0, now - old);
         a->cursor = object + now;
     }
     bool in_place = room || now <= old;
@@ -12711,21 +12734,100 @@ GOMEM_DEF void *gomem_arena_resize(gomem_arena *a, void *p, size_t old_size, siz
 
 GOMEM_DEF char *gomem_arena_strdup(gomem_arena *a, const char *s) {
     size_t size = strlen(s) + 1;
-    char *copy = gm_arena_any(a, size, 16, false);
+    char *copy = size < GM_ARENA_STEP ? gomem_arena_alloc(a, size)
+                                      : gm_arena_any(a, size, 16, false);
     return copy ? memcpy(copy, s, size) : NULL;
+}
+
+struct gm_arguments { // of a format
+    va_list list;     // an array on some machines: not to be handed on by itself
+};
+
+// The argument of a conversion of integers; longs: how many l, 3: z.
+GM_PRIVATE uint64_t gm_arena_integer(struct gm_arguments *args, bool is_signed, unsigned longs) {
+    if (!is_signed) {
+        if (longs == 3) return va_arg(args->list, size_t);
+        if (longs == 2) return va_arg(args->list, unsigned long long);
+        return longs ? va_arg(args->list, unsigned long) : va_arg(args->list, unsigned);
+    }
+    if (longs == 3) return (uint64_t)va_arg(args->list, ptrdiff_t);
+    if (longs == 2) return (uint64_t)va_arg(args->list, long long);
+    return (uint64_t)(longs ? va_arg(args->list, long) : va_arg(args->list, int));
+}
+
+// What one conversion at f writes, or NULL: it is left to vsnprintf. f moves to its last character.
+GM_PRIVATE const char *gm_arena_piece(char digits[24], const char **f, struct gm_arguments *args,
+                                      size_t *size) {
+    unsigned longs = 0;
+    char *end = digits + 24, *digit = end, what = **f;
+    while (what == 'l' && longs < 2) what = *++*f, longs++;
+    if (what == 'z' && !longs) what = *++*f, longs = 3;
+    if (what == 'd' || what == 'u' || what == 'x') {
+        uint64_t n = gm_arena_integer(args, what == 'd', longs);
+        bool minus = what == 'd' && (int64_t)n < 0;
+        if (minus) n = 0 - n;
+        if (what == 'x') do
+                *--digit = "0123456789abcdef"[n & 15];
+            while (n >>= 4);
+        else do
+                *--digit = (char)('0' + n % 10);
+            while (n /= 10);
+        if (minus) *--digit = '-';
+    } else if (what == 's' && !longs) {
+        const char *string = va_arg(args->list, const char *);
+        *size = string ? strlen(string) : 0;
+        return string;
+    } else if (what == 'c' && !longs) {
+        *--digit = (char)va_arg(args->list, int);
+    } else {
+        return NULL;
+    }
+    *size = (size_t)(end - digit);
+    return digit;
+}
+
+// Writes what a format tells that has only %s %c %d %u %x %% with l, ll and z, as most have: at a
+// fourth of vsnprintf's cost. Its length; -1: there is more in it, or it does not fit.
+GM_PRIVATE int gm_arena_format(char *to, size_t room, const char *f, struct gm_arguments *args) {
+    char *at = to, *end = to + room - 1, digits[24];
+    for (; *f; f++) {
+        size_t size = 1;
+        const char *piece = f;
+        if (*f == '%' && *++f != '%') piece = gm_arena_piece(digits, &f, args, &size);
+        if (!piece || size > (size_t)(end - at)) return -1;
+        if (size == 1) *at = *piece;
+        else memcpy(at, piece, size);
+        at += size;
+    }
+    *at = 0;
+    return (int)(at - to);
 }
 
 GOMEM_DEF char *gomem_arena_printf(gomem_arena *a, const char *format, ...) {
     char text[256];
-    va_list args, again;
-    va_start(args, format);
-    va_copy(again, args);
-    int n = vsnprintf(text, sizeof text, format, args);
-    char *p = n < 0 ? NULL : gm_arena_any(a, (size_t)n + 1, 16, false);
-    if (p && (size_t)n < sizeof text) memcpy(p, text, (size_t)n + 1);
-    else if (p) (void)vsnprintf(p, (size_t)n + 1, format, again);
+    struct gm_arguments args;
+    va_list again;
+    // what can be taken without a call may be written to, too, unless it is watched
+    bool straight = !GOMEM_I_CHECK && !GOMEM_I_POISONED && a->end - a->cursor >= (int)sizeof text;
+    char *to = straight ? a->cursor : text, *p = NULL;
+    va_start(args.list, format);
+    int n = gm_arena_format(to, sizeof text, format, &args);
+    va_end(args.list);
+    va_start(again, format);
+    va_copy(args.list, again);
+    if (n < 0) n = vsnprintf(to, sizeof text, format, args.list);
+    bool fits = n >= 0 && (size_t)n < sizeof text;
+    if (straight && fits) {
+        p = a->cursor;
+        a->cursor = p + gm_base_round_up((size_t)n + 1, 16);
+    } else {
+        if (straight && !GM_BUG(118)) memset(to, 0, sizeof text); // I1
+        if (n >= 0) p = gm_arena_any(a, (size_t)n + 1, 16, false);
+        if (p && fits) memcpy(p, text, (size_t)n + 1);
+        else if (p) (void)vsnprintf(p, (size_t)n + 1, format, again);
+    }
     va_end(again);
-    va_end(args);
+    va_end(args.list);
     return p;
 }
 
@@ -12739,21 +12841,6 @@ GM_PRIVATE void gm_arena_run(gomem_arena *a, const struct gomem_i_on_reset *unti
         r->fn(r->arg);
         if (!gm_arena_enter(a, r)) return;
     }
-}
-
-// What lies above cursor in the current block is let go.
-GM_PRIVATE void gm_arena_lower(gomem_arena *a, char *cursor) {
-    if (!GM_BUG(98)) a->clean = GM_MIN(GM_MAX(a->clean, a->cursor), a->limit);
-    a->cursor = cursor;
-    gm_arena_forbid(a, cursor, a->end);
-    if (!gm_arena_scanned(a) || !a->start) return;
-    char *end = a->start + gm_base_round_up((size_t)(cursor - a->start), GM_ARENA_STEP);
-    if (end >= a->end) return;
-    if (a->mode == GM_ARENA_CHAINED)
-        gm_arena_publish(gm_arena_span(a->block), (size_t)(end - a->start));
-    else if (end == a->start) (void)gm_arena_root(a->start, end, false);
-    else (void)gm_arena_root(a->start, end, true);
-    a->end = end;
 }
 
 // Back to a mark: callbacks, large ones, blocks, the rest of the block.
@@ -12772,7 +12859,7 @@ GM_PRIVATE void gm_arena_back_to(gomem_arena *a, const gomem_arena_mark *m) {
         a->before -= used;
         gm_arena_open(a, older, used);
     }
-    if (a->start) gm_arena_lower(a, m->cursor ? m->cursor : a->start);
+    gm_arena_lower(a, m->cursor ? m->cursor : a->start);
 }
 
 GOMEM_DEF gomem_arena_mark gomem_arena_save(gomem_arena *a) {
@@ -12838,20 +12925,27 @@ GM_PRIVATE void gm_arena_decay(gomem_arena *a) {
                      (size_t)GM_ARENA_BLOCK_MOST);
 }
 
+// One block is all there is, and what a reset would keep.
+GM_PRIVATE bool gm_arena_settled(const gomem_arena *a) {
+    const struct gm_span *s = gm_arena_span(a->block);
+    return !s->shape && !a->spare && gm_arena_bytes(s) <= 4 * GM_MAX(a->peak, a->least);
+}
+
 GOMEM_DEF void gomem_arena_reset(gomem_arena *a) {
     gomem_arena_mark empty = {NULL, 0, 0, 0, NULL};
     if (!gm_arena_enter(a, a->cursor)) return;
     size_t used = a->before + (size_t)(a->cursor - a->start);
     a->peak = GM_MAX(used, a->peak - a->peak / 8);
+    if (a->block && gm_arena_settled(a)) empty.block = a->block;
     gm_arena_back_to(a, &empty);
     a->save = NULL;
     if (a->mode == GM_ARENA_CHAINED && a->spare) {
         gm_arena_decay(a);
         if (a->spare) (void)gm_arena_grow(a, 0); // the next round begins without a call
     }
-    if (a->mode == GM_ARENA_RESERVED && a->end > a->start + a->peak + GM_MIB) {
+    if (a->mode == GM_ARENA_RESERVED && a->ready > a->start + a->peak + GM_MIB) {
         char *keep = a->start + gm_base_round_up(a->peak, GM_ARENA_COMMIT);
-        if (keep < a->clean && gm_os_discard(keep, (size_t)(a->end - keep))) a->clean = keep;
+        if (keep < a->clean && gm_os_discard(keep, (size_t)(a->ready - keep))) a->clean = keep;
     }
     gm_arena_leave(a);
 }
@@ -12867,7 +12961,7 @@ GOMEM_DEF void gomem_arena_free(gomem_arena *a) {
     if (a->mode == GM_ARENA_RESERVED && a->start) {
         if (GM_ASAN) gm_guard_allow(a->start, (size_t)(a->limit - a->start));
         gm_os_release(a->start, a->least);
-        a->start = a->cursor = a->end = a->clean = a->limit = NULL;
+        a->start = a->cursor = a->end = a->clean = a->ready = a->limit = NULL;
     }
     if (a->mode == GM_ARENA_BUFFER)
         gm_guard_allow(a->start, (size_t)(a->limit - a->start)); // the user's again
@@ -12900,9 +12994,9 @@ GOMEM_DEF bool gomem_arena_init(gomem_arena *a, const gomem_arena_options *o) {
         fresh.mode = GM_ARENA_BUFFER;
         fresh.start = (char *)o->buffer + (from - (uintptr_t)o->buffer);
         fresh.limit = to > from ? fresh.start + (to - from) : fresh.start;
-        fresh.cursor = fresh.start;
+        fresh.cursor = fresh.end = fresh.start;
         fresh.clean = fresh.limit; // nothing is known of it
-        fresh.end = gm_arena_scanned(&fresh) ? fresh.start : fresh.limit;
+        fresh.ready = gm_arena_scanned(&fresh) ? fresh.start : fresh.limit;
         gm_arena_forbid(&fresh, fresh.start, fresh.limit);
     }
     if (!gm_arena_begin(&fresh)) return false;
@@ -13002,7 +13096,7 @@ GOMEM_DEF gomem_arena_stats gomem_arena_read_stats(const gomem_arena *a) {
             s.blocks++;
         }
     if (a->mode != GM_ARENA_CHAINED && a->start) {
-        s.held = (uint64_t)(a->mode == GM_ARENA_BUFFER ? a->limit - a->start : a->end - a->start);
+        s.held = (uint64_t)(a->mode == GM_ARENA_BUFFER ? a->limit - a->start : a->ready - a->start);
         s.blocks = 1;
     }
     s.high_water = GM_MAX(a->high, s.used);

@@ -5,6 +5,7 @@
 #include "test.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -133,6 +134,36 @@ TEST(strings) {
     CHECK(!strcmp(gomem_arena_strdup(&a, "some text"), "some text"));
     CHECK(!strcmp(gomem_arena_printf(&a, "%s-%d-%5.2f", "x", -7, 1.5), "x--7- 1.50"));
     CHECK(!strcmp(gomem_arena_printf(&a, "%s", ""), ""));
+    // with and without vsnprintf, beside snprintf
+#define SAME(...)                                      \
+    (snprintf(expected, sizeof expected, __VA_ARGS__), \
+     CHECK(!strcmp(gomem_arena_printf(&a, __VA_ARGS__), expected)))
+    char expected[600], long_one[400];
+    memset(long_one, 'x', sizeof long_one);
+    long_one[sizeof long_one - 1] = 0;
+    const char *volatile none = NULL;
+    SAME("no conversion");
+    SAME("%d %d %d %u", 0, INT_MIN, INT_MAX, UINT_MAX);
+    SAME("%ld %lu %lx", LONG_MIN, ULONG_MAX, ULONG_MAX);
+    SAME("%lld %llu %llx", LLONG_MIN, ULLONG_MAX, 0x123456789abcdefull);
+    SAME("%zu %zd %zx", SIZE_MAX, (ptrdiff_t)-5, (size_t)255);
+    SAME("%c%c %x %X %o %i", 'a', 'b', 0u, 0xabcu, 8u, -9);
+    SAME("100%% of %s, %5d|%-5d|%05d", "all", 1, 2, 3);
+    SAME("%s and %s", long_one, "more");
+    SAME("%.3s %p %hd %hhu", "abcdef", (void *)&a, (short)-3, (unsigned char)200);
+    SAME("%s", none);
+    SAME("%.*s", 250, long_one);
+    SAME("%.*s", 255, long_one);
+    SAME("%.*s", 256, long_one);
+    long_one[255] = 0; // as much as is written without asking for its length
+    SAME("%s", long_one);
+    SAME("%s%d", long_one, 7);
+    long_one[254] = 0;
+    SAME("%s%d", long_one, 7);
+#undef SAME
+    CHECK_EQ(gomem_arena_printf(&a, "%c", 0)[0], 0);
+    char *next = gomem_arena_alloc(&a, 400); // what a format wrote in vain is zero again
+    for (int i = 0; i < 400; i++) CHECK_EQ(next[i], 0);
     char *wide = gomem_arena_printf(&a, "%*d", 100000, 1);
     REQUIRE(wide != NULL);
     CHECK_EQ(strlen(wide), 100000);
@@ -171,11 +202,14 @@ TEST(marks_in_a_fresh_block) {
     gomem_arena a = {0};
     CHECK(gomem_arena_alloc(&a, 100) != NULL);
     gomem_arena_mark m = gomem_arena_save(&a);
-    for (int round = 0; round < 3; round++) {
-        char *p = gomem_arena_alloc(&a, 200);
-        REQUIRE(p != NULL);
-        CHECK(zero(p, 200));
-        memset(p, 4, 200);
+    static const size_t sizes[] = {200, 200, 6000, 300, 9000, 9000, 6000};
+    for (size_t round = 0; round < sizeof sizes / sizeof sizes[0]; round++) {
+        char *p = gomem_arena_alloc(&a, sizes[round]), *rest = gomem_arena_alloc(&a, 3000);
+        REQUIRE(p != NULL && rest != NULL);
+        CHECK(zero(p, sizes[round]));
+        CHECK(zero(rest, 3000));
+        memset(p, 4, sizes[round]);
+        memset(rest, 5, 3000);
         gomem_arena_restore(&a, m);
     }
     gomem_arena_free(&a);
@@ -258,6 +292,11 @@ TEST(fixed_buffer) {
     CHECK(zero(gomem_arena_alloc(&a, 48), 48));
     gomem_arena_free(&a);
     CHECK(gomem_arena_alloc(&a, 900) != NULL);
+    gomem_arena_reset(&a);
+    CHECK(gomem_arena_alloc(&a, 600) != NULL); // what a format wrote in vain is zero again
+    CHECK(gomem_arena_printf(&a, "%0400d", 1) == NULL);
+    p = gomem_arena_alloc(&a, 300);
+    CHECK(p && zero(p, 300));
     gomem_arena_free(&a);
     REQUIRE(gomem_arena_init(&a, &(gomem_arena_options){.buffer = buffer, .buffer_size = 3}));
     CHECK(gomem_arena_alloc(&a, 1) == NULL);

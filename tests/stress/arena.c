@@ -77,6 +77,22 @@ static void take(struct shadow *s, struct stress_random *r) {
     s->count++;
 }
 
+// A formatted text, or an allocation that is not zeroed.
+static void print(struct shadow *s, struct stress_random *r) {
+    struct thing *t = &s->things[s->count];
+    int width = (int)stress_below(r, 400);
+    uint32_t what = stress_below(r, 3);
+    t->size = size_at(r);
+    t->p = what == 0   ? gomem_arena_printf(&s->arena, "%d of %s", width, "many")
+           : what == 1 ? gomem_arena_printf(&s->arena, "%*d", width, 7)
+                       : gomem_arena_alloc_with(&s->arena, t->size, 0, GOMEM_UNINIT);
+    if (!t->p) return;
+    if (what < 2) t->size = strlen(t->p) + 1;
+    t->pattern = stress_next(r);
+    thing_fill(s, t);
+    s->count++;
+}
+
 static void resize(struct shadow *s, struct stress_random *r) {
     size_t since = s->marks ? s->mark[s->marks - 1].count : 0;
     if (s->count == since) return;
@@ -117,7 +133,9 @@ static void step(struct shadow *s, struct stress_random *r) {
         s->marks = to + stress_below(r, 2); // it may be restored again
     } else if (what < 960) {
         s->callbacks += gomem_arena_on_reset(&s->arena, count_down, &s->callbacks);
-    } else if (what < 970 && !s->mode && s->count < MOST) {
+    } else if (what < 980) {
+        print(s, r);
+    } else if (what < 985 && !s->mode && s->count < MOST) {
         gomem_arena other = {0};
         struct thing *t = &s->things[s->count];
         CHECK(gomem_arena_init(&other, &(gomem_arena_options){.flags = s->arena.flags}));
