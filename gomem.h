@@ -628,8 +628,8 @@ typedef struct gomem_pool_options {                 /* {0} is the default for ev
     void (*reset)(void *obj, void *user);           /* an object is being put                    */
     void (*drop)(void *obj, void *user);            /* the memory of an idle object goes         */
     void *user;                                     /* for the three                             */
-    size_t max_idle;                                /* keep about so many idle, without ageing   */
-    size_t capacity;                                /* so many objects, made from the start      */
+    size_t max_idle, max_idle_bytes;                /* keep about so many idle, without ageing   */
+    size_t capacity, capacity_bytes;                /* so many objects, made from the start      */
     const char *name;                               /* for debuggers; not copied                 */
 } gomem_pool_options;
 typedef struct gomem_pool_stats {
@@ -646,7 +646,9 @@ typedef struct gomem_i_pool {                       /* a pool declared by name; 
 } gomem_i_pool;
 // clang-format on
 
-// NULL: EINVAL (an alignment that is no power of two, unknown flags), ENOMEM. The hooks run on a
+// NULL: EINVAL (an alignment that is no power of two, unknown flags), ENOMEM. Of a cap in objects and
+// one in bytes of objects, rounded up to their alignment, the smaller holds; it is one object at
+// least. The hooks run on a
 // thread that calls a function of the pool, never on one of the library's, and may use the pool. A
 // pool of fixed capacity has all its memory from the start; where threads share one, a get may find
 // none while up to a 32nd of it is idle with each other thread (none below 64 objects, which cost a
@@ -12194,6 +12196,12 @@ GM_PRIVATE bool gm_pool_valid(const gomem_pool_options *o) {
     return false;
 }
 
+// The smaller of two caps, of which 0 is none.
+GM_PRIVATE size_t gm_pool_least_cap(size_t count, size_t bytes, size_t stride) {
+    size_t most = bytes ? GM_MAX(bytes / stride, (size_t)1) : SIZE_MAX;
+    return bytes || count ? GM_MIN(count ? count : SIZE_MAX, most) : 0;
+}
+
 // Fills in what follows from the options.
 GM_PRIVATE void gm_pool_shape(struct gomem_pool *p, const gomem_pool_options *o) {
     p->o = *o;
@@ -12201,6 +12209,9 @@ GM_PRIVATE void gm_pool_shape(struct gomem_pool *p, const gomem_pool_options *o)
     p->o.align = GM_MAX(o->align, (size_t)16);
     p->scanned = GOMEM_I_COLLECTOR && o->flags & GOMEM_SCAN;
     p->stride = gm_base_round_up(p->o.size, p->o.align);
+    p->o.max_idle = gm_pool_least_cap(o->max_idle, o->max_idle_bytes, p->stride);
+    p->o.capacity = gm_pool_least_cap(o->capacity, o->capacity_bytes, p->stride);
+    o = &p->o;
     size_t n = GM_MAX(GM_POOL_SLAB / p->stride, (size_t)1);
     if (o->capacity) n = GM_MIN(n, o->capacity);
     p->count = (uint32_t)(gm_base_round_up(n * p->stride, GM_PAGE) / p->stride);
@@ -12254,7 +12265,7 @@ GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt, const gomem_poo
     if (p && !there) {
         gm_pool_shape(p, o);
         p->name = name;
-        if (o->capacity && o->capacity < 64) p->shared = gm_pool_new_hand(&rt->engine, NULL);
+        if (p->o.capacity && p->o.capacity < 64) p->shared = gm_pool_new_hand(&rt->engine, NULL);
         gm_store_rlx(&p->aged, gm_os_now()); // nobody knows it yet
         p->place = p->shared ? 0
                              : gm_pool_place_locked(pools, name ? (void *)name : (void *)p, name);
@@ -12282,8 +12293,9 @@ GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt, const gomem_poo
 
 GOMEM_DEF gomem_pool *gomem_pool_new(const gomem_pool_options *o) {
     struct gomem_pool *p = gm_pool_new(&gm_runtime, o, NULL);
-    bool fits = p && o->capacity <= gm_pool_pages()->size / p->stride;
-    if (!p || (fits && gomem_pool_reserve(p, o->capacity) == o->capacity)) return p;
+    size_t n = p ? p->o.capacity : 0;
+    bool fits = p && n <= gm_pool_pages()->size / p->stride;
+    if (!p || (fits && gomem_pool_reserve(p, n) == n)) return p;
     gomem_pool_destroy(p);
     errno = ENOMEM;
     return NULL;

@@ -48,6 +48,29 @@ TEST_I_UNUSED static void child_run(struct child *child, void (*fn)(void)) {
     while (waitpid(pid, &child->status, 0) < 0 && errno == EINTR) continue;
 }
 
+// Is memory watched? By AddressSanitizer, or, at check level 1, by a valgrind that ends a process
+// which touched what it must not with a status of its own (tests/sanitize.sh).
+TEST_I_UNUSED static bool child_is_watched(void) {
+#if GOMEM_I_POISONED
+    return true;
+#else
+    return GOMEM_CHECK >= 1 && getenv("VALGRIND");
+#endif
+}
+// Writing to p is noticed.
+TEST_I_UNUSED static bool child_caught(volatile char *p) {
+    int status = 0;
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        fclose(stderr);
+        close(2);
+        *p = 1;
+        _exit(0);
+    }
+    return waitpid(child, &status, 0) == child && status != 0;
+}
+
 TEST_I_UNUSED static size_t child_lines(const struct child *child) {
     size_t lines = 0;
     for (const char *s = child->text; *s != '\0'; s++) lines += *s == '\n';

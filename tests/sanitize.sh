@@ -52,6 +52,7 @@ address='api/alloc api/aligned api/arena api/each api/escape api/macros api/manu
     stress/arena stress/dance stress/pool stress/special'
 thread='stress/arena stress/dance stress/handover stress/model stress/pool stress/special stress/splice'
 plain='api/alloc api/macros api/manual api/realloc api/store api/strings'
+some='api/arena:poisoned api/pool:poisoned' # the tests of a program that valgrind adds something to
 
 # list FOLDER KIND: the programs of a build folder.
 list() {
@@ -67,12 +68,13 @@ add_valgrind() {
         skip valgrind "not installed"
         return
     fi
-    make --no-print-directory -j2 $(for p in $plain; do echo "build/$(basename "${CC:-cc}")-check1/$p"; done) CC="${CC:-cc}" CHECK=1 >$log/build 2>&1 || exit 1
-    for name in $plain; do
-        wrapper=$log/valgrind/$name
+    make --no-print-directory -j2 $(for p in $plain $some; do echo "build/$(basename "${CC:-cc}")-check1/${p%:*}"; done) CC="${CC:-cc}" CHECK=1 >$log/build 2>&1 || exit 1
+    for name in $plain $some; do
+        wrapper=$log/valgrind/${name%:*}
+        case $name in *:*) only=${name#*:} ;; *) only= ;; esac
         mkdir -p "$(dirname "$wrapper")"
-        printf '#!/bin/sh\nVALGRIND=1 exec valgrind -q --undef-value-errors=no --suppressions=tests/valgrind.supp %s %s "$@"\n' \
-            --error-exitcode=99 "build/$(basename "${CC:-cc}")-check1/$name" >"$wrapper"
+        printf '#!/bin/sh\nVALGRIND=1 exec valgrind -q --undef-value-errors=no --suppressions=tests/valgrind.supp %s %s %s "$@"\n' \
+            --error-exitcode=99 "build/$(basename "${CC:-cc}")-check1/${name%:*}" "$only" >"$wrapper"
         chmod +x "$wrapper"
         programs="$programs $wrapper"
     done

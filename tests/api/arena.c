@@ -2,6 +2,7 @@
 // callbacks, absorbing, scratch arenas, and arenas that hold collected pointers.
 #define _GNU_SOURCE
 #include "gomem.h"
+#include "child.h"
 #include "test.h"
 
 #include <errno.h>
@@ -479,48 +480,32 @@ TEST(names_and_verify) {
     CHECK(gomem_verify());
 }
 
-#if GOMEM_I_POISONED
-// AddressSanitizer must end a child that touches what is not its own any more, or not yet.
-static bool caught(void (*touch)(volatile char *p), volatile char *p) {
-    int status = 0;
-    fflush(stdout);
-    pid_t child = fork();
-    if (child == 0) {
-        fclose(stderr);
-        close(2);
-        touch(p);
-        _exit(0);
-    }
-    return waitpid(child, &status, 0) == child && status != 0;
-}
-static void touch(volatile char *p) { *p = 1; }
-
 TEST(poisoned) {
+    if (!child_is_watched()) return;
     gomem_arena a = {0}, fixed;
     static char buffer[4096];
     char *p = gomem_arena_alloc(&a, 100);
-    CHECK(!caught(touch, p + 99));
-    CHECK(caught(touch, p + 100)); // rounding
-    CHECK(caught(touch, p + 112)); // the rest of the block
+    CHECK(!child_caught(p + 99));
+    CHECK(child_caught(p + 100)); // rounding
+    CHECK(child_caught(p + 112)); // the rest of the block
     gomem_arena_mark m = gomem_arena_save(&a);
     char *later = gomem_arena_alloc(&a, 50), *large = gomem_arena_alloc(&a, MB);
-    CHECK(!caught(touch, later) && !caught(touch, large + MB - 1));
+    CHECK(!child_caught(later) && !child_caught(large + MB - 1));
     gomem_arena_restore(&a, m);
-    CHECK(caught(touch, later) && !caught(touch, p));
+    CHECK(child_caught(later) && !child_caught(p));
     p = gomem_arena_resize(&a, p, 100, 200);
-    CHECK(!caught(touch, p + 199) && caught(touch, p + 200));
+    CHECK(!child_caught(p + 199) && child_caught(p + 200));
     gomem_arena_reset(&a);
-    CHECK(caught(touch, p));
+    CHECK(child_caught(p));
     gomem_arena_free(&a);
     REQUIRE(
         gomem_arena_init(&fixed, &(gomem_arena_options){.buffer = buffer, .buffer_size = 4096}));
-    CHECK(caught(touch, buffer + 2000));
+    CHECK(child_caught(buffer + 2000));
     p = gomem_arena_alloc(&fixed, 16);
-    CHECK(!caught(touch, p));
+    CHECK(!child_caught(p));
     gomem_arena_free(&fixed);
-    CHECK(!caught(touch, buffer + 2000)); // the user's again
+    CHECK(!child_caught(buffer + 2000)); // the user's again
 }
-#endif
 
 #ifndef GOMEM_NO_COLLECTOR
 // ---- arenas that hold collected pointers ----

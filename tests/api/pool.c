@@ -2,6 +2,7 @@
 // threads that come and go, fork, destroy, statistics, misuse.
 #define _GNU_SOURCE
 #include "gomem.h"
+#include "child.h"
 #include "test.h"
 
 #include <errno.h>
@@ -341,6 +342,31 @@ TEST(capacity) {
     }
 }
 
+// The smaller of both caps holds; bytes are those of rounded objects, and one is enough for any.
+TEST(caps_in_bytes) {
+    static const struct {
+        size_t capacity, bytes, expected;
+    } caps[] = {{0, 11200, 100}, {50, 11200, 50}, {500, 11311, 100}, {0, 1, 1}, {3, 0, 3}};
+    for (size_t i = 0; i < sizeof caps / sizeof caps[0]; i++) {
+        gomem_pool *p = gomem_pool_new(&(gomem_pool_options){
+            .size = 100, .capacity = caps[i].capacity, .capacity_bytes = caps[i].bytes});
+        REQUIRE(p != NULL);
+        size_t n = 0;
+        while (gomem_pool_get(p)) n++;
+        CHECK_EQ(n, caps[i].expected);
+        gomem_pool_destroy(p);
+    }
+    CHECK(gomem_pool_new(&(gomem_pool_options){.size = 100, .capacity_bytes = SIZE_MAX}) == NULL);
+    CHECK(errno == ENOMEM);
+    gomem_pool *p = gomem_pool_new(
+        &(gomem_pool_options){.size = 100, .max_idle = 100000, .max_idle_bytes = 44800});
+    REQUIRE(p != NULL);
+    fill(p, 5000);
+    for (int i = 0; i < 100; i++) gomem_pool_put(p, gomem_pool_get(p));
+    CHECK(idle(p) >= 200 && idle(p) <= 1000);
+    gomem_pool_destroy(p);
+}
+
 TEST(reserve) {
     gomem_pool *p = gomem_pool_new(&(gomem_pool_options){.size = 1000});
     REQUIRE(p != NULL);
@@ -622,32 +648,18 @@ TEST(put_twice_is_found_out_late) {
     CHECK(gomem_verify());
 }
 
-#if GOMEM_I_POISONED
-static bool caught(volatile char *p) {
-    int status = 0;
-    fflush(stdout);
-    pid_t child = fork();
-    if (child == 0) {
-        fclose(stderr);
-        close(2);
-        *p = 1;
-        _exit(0);
-    }
-    return waitpid(child, &status, 0) == child && status != 0;
-}
-
 TEST(poisoned) {
+    if (!child_is_watched()) return;
     gomem_pool *p = gomem_pool_new(&(gomem_pool_options){.size = 40});
     REQUIRE(p != NULL);
     char *a = gomem_pool_get(p), *b = gomem_pool_get(p);
     REQUIRE(a && b);
-    CHECK(!caught(a) && !caught(a + 39) && caught(a + 40) && !caught(b));
+    CHECK(!child_caught(a) && !child_caught(a + 39) && child_caught(a + 40) && !child_caught(b));
     gomem_pool_put(p, a);
-    CHECK(caught(a) && !caught(b));
-    CHECK(gomem_pool_get(p) == a && !caught(a));
+    CHECK(child_caught(a) && !child_caught(b));
+    CHECK(gomem_pool_get(p) == a && !child_caught(a));
     gomem_pool_destroy(p);
 }
-#endif
 
 // Last: the pools of before are void, and those by name begin anew.
 TEST(shutdown) {
