@@ -646,13 +646,12 @@ typedef struct gomem_i_pool {                       /* a pool declared by name; 
 } gomem_i_pool;
 // clang-format on
 
-// NULL: EINVAL (an alignment that is no power of two, unknown flags), ENOMEM. Of a cap in objects and
-// one in bytes of objects, rounded up to their alignment, the smaller holds; it is one object at
-// least. The hooks run on a
-// thread that calls a function of the pool, never on one of the library's, and may use the pool. A
-// pool of fixed capacity has all its memory from the start; where threads share one, a get may find
-// none while up to a 32nd of it is idle with each other thread (none below 64 objects, which cost a
-// lock each).
+// NULL: EINVAL (an alignment that is no power of two, unknown flags), ENOMEM. Of a cap in objects
+// and one in bytes of objects, rounded up to their alignment, the smaller holds; it is one object
+// at least. The hooks run on a thread that calls a function of the pool, never on one of the
+// library's, and may use the pool. A pool of fixed capacity has all its memory from the start;
+// where threads share one, a get may find none while up to a 32nd of it is idle with each other
+// thread (none below 64 objects, which cost a lock each).
 GOMEM_DEF gomem_pool *gomem_pool_new(const gomem_pool_options *options);
 
 // All its memory goes: what is idle is dropped, what is not must not be used any more. No other
@@ -776,6 +775,8 @@ GOMEM_DEF void gomem_i_scope_end(gomem_arena_scope *scope);
 // (gomem_add_stack) it is the heap. GOMEM_DEBUG=escape=1 tells at exit, by call site, how often and
 // how many bytes went where, and why. At check level 1 a collection names heap objects that point
 // into the stack of a function that has returned, with the call site.
+
+enum { GOMEM_I_STACK_ROOM = 4096 }; // bytes above the reserve that hints need not ask for
 
 typedef struct gomem_i_hint { // what a hint decided
     void *heap;               // the memory, unless `stack`; NULL: ENOMEM
@@ -1127,11 +1128,13 @@ GOMEM_I_INLINE uintptr_t gomem_i_stack_pointer(void) {
     return sp;
 }
 
-// The first half: may it go to the stack? While that has room above the floor.
+// The first half: may it go to the stack? While that has room above the floor, below which 4096
+// bytes more than the reserve are left. Else the slow half looks more closely.
 GOMEM_I_INLINE bool gomem_i_hint_fits(uintmax_t n, size_t size, size_t align) {
     const gomem_i_cache *t = GOMEM_I_TLS;
     if (GOMEM_I_UNLIKELY(n > GOMEM_STACK_MAX / (size ? size : 1))) return false;
     size_t bytes = (size_t)n * size + (align > 16 ? align : 0);
+    if (GOMEM_STACK_MAX <= GOMEM_I_STACK_ROOM && align <= 16) bytes = 0;
     return GOMEM_I_LIKELY(gomem_i_stack_pointer() - t->stack_floor - bytes < t->stack_span);
 }
 
@@ -13153,9 +13156,10 @@ GM_PRIVATE void gm_escape_learn(struct gm_runtime *rt, struct gm_thread *me) {
     if (!gm_world_ask_bounds(pthread_self(), &lo, &hi)) return;
     me->hint_lo = lo;
     me->hint_hi = hi;
-    if (GOMEM_I_CHECK || rt->world.settings.escape || hi - lo <= GOMEM_STACK_RESERVE) return; // D1
-    me->cache.hot.stack_floor = lo + GOMEM_STACK_RESERVE;
-    me->cache.hot.stack_span = hi - lo - GOMEM_STACK_RESERVE;
+    uintptr_t floor = lo + GOMEM_STACK_RESERVE + GOMEM_I_STACK_ROOM;
+    if (GOMEM_I_CHECK || rt->world.settings.escape || hi <= floor) return; // D1
+    me->cache.hot.stack_floor = floor;
+    me->cache.hot.stack_span = hi - floor;
 }
 
 // The stack that sp lies on, if it is known: the normal one, or a registered one.

@@ -15,25 +15,28 @@ list=${LIST:-tests/mutants/list}
 out=build/mutants
 limit=60
 jobs=2
-compile="$CC -std=c11 -pthread -I. -Itests -O1 -g -w"
+compile="$CC -std=c11 -pthread -I. -Itests -g -w"
 export GOMEM_STRESS="${GOMEM_STRESS:-4}"
 mkdir -p $out
 
-# run_test MUTANT PROGRAM TEST: builds and runs; prints passed, failed, timeout, crashed or unbuilt.
-run_test() {
-    program=$out/$1-$(echo "$2-$3" | tr / -)
-    source=tests/${2%@*}.c unit=tests/gomem.c level=$CHECK
+# name MUTANT PROGRAM [TEST]: of its files in $out.
+name() { echo "$out/$(echo "$*" | tr '/ ' '--')"; }
+
+# build MUTANT PROGRAM: compiling is most of the time, so only orders of loads and stores are optimised.
+build() {
+    source=tests/${2%@*}.c unit=tests/gomem.c level=$CHECK optimise=-O0
     case $2 in *@*) level=${2#*@} ;; esac
-    case $2 in rooms/*) unit= ;; esac
-    if ! $compile -DGOMEM_CHECK="$level" -DGM_MUTANT="$1" -DGM_SMALL_HEAP=0 -o "$program" "$source" $unit \
-        2>"$program.log"; then
-        echo unbuilt
-        return
-    fi
-    timeout -k 5 $limit "$program" "$3" >"$program.log" 2>&1 </dev/null
+    case $2 in rooms/*) unit= ;; stress/*) optimise=-O1 ;; esac
+    $compile $optimise -DGOMEM_CHECK="$level" -DGM_MUTANT="$1" -DGM_SMALL_HEAP=0 \
+        -o "$(name "$1" "$2")" "$source" $unit 2>"$(name "$1" "$2").log"
+}
+
+# run_test MUTANT PROGRAM TEST: prints passed, failed, absent, timeout, or crashed.
+run_test() {
+    log=$(name "$1" "$2" "$3").log
+    timeout -k 5 $limit "$(name "$1" "$2")" "$3" >"$log" 2>&1 </dev/null
     status=$?
-    rm -f "$program"
-    ran=$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, .*/\1 \2/p' "$program.log" | tail -n 1)
+    ran=$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, .*/\1 \2/p' "$log" | tail -n 1)
     case $status in
     0) if [ "${ran%% *}" = 0 ]; then echo "absent"; else echo passed; fi ;;
     1) echo failed ;;
@@ -42,21 +45,24 @@ run_test() {
     esac
 }
 
-# Runs the lines of standard input, `jobs` at a time: result of MUTANT PROGRAM TEST in a file each.
-run_lines() {
-    running=0
-    while read -r number program name rest; do
-        run_test "$number" "$program" "$name" >"$out/$number-$(echo "$program-$name" | tr / -).result" &
-        running=$((running + 1))
-        if [ $running -ge $jobs ]; then
-            wait
-            running=0
-        fi
+# MUTANT PROGRAM TEST...: builds, and puts each test's result into a file of its own.
+run_tests() {
+    mutant=$1 program=$2 built=1
+    shift 2
+    build "$mutant" "$program" || built=0
+    for test; do
+        if [ $built = 1 ]; then run_test "$mutant" "$program" "$test"; else echo unbuilt; fi \
+            >"$(name "$mutant" "$program" "$test").result"
     done
-    wait
+    rm -f "$(name "$mutant" "$program")"
 }
+if [ "${1-}" = --run ]; then
+    shift
+    run_tests "$@"
+    exit
+fi
 
-result() { cat "$out/$1-$(echo "$2-$3" | tr / -).result"; }
+result() { cat "$(name "$1" "$2" "$3").result"; }
 
 if [ ! -f "$list" ]; then
     echo "FAIL $list is missing"
@@ -69,9 +75,9 @@ if [ $# -gt 0 ]; then
 else
     cp $out/all $out/chosen
 fi
-awk '{ print 0, $2, $3 }' $out/chosen | sort -u >$out/healthy
-run_lines <$out/healthy
-run_lines <$out/chosen
+{ awk '{ print 0, $2, $3 }' $out/chosen && awk '{ print $1, $2, $3 }' $out/chosen; } |
+    awk '!seen[$0]++ { tests[$1 " " $2] = tests[$1 " " $2] " " $3 } END { for (p in tests) print p tests[p] }' |
+    sort -n | xargs -P "$jobs" -L 1 tests/mutants/run.sh --run
 
 passed=0 failed=0
 while read -r number program name what; do
