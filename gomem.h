@@ -676,15 +676,16 @@ GOMEM_DEF gomem_pool *gomem_i_pool_of(gomem_i_pool *p);
 
 // Memory that goes all at once: allocation bumps a pointer, reset or free gives everything back.
 // gomem_arena a = {0} (C++: {}) is a valid empty arena in chained blocks. One arena, one thread at
-// a time. Sizes round up to 16; memory is zeroed; what is never handed out is never touched. It is
-// not scanned, so it keeps no collected object alive, unless GOMEM_SCAN: then it is a root as far
-// as it is used. Pointers into it are not for gomem_free.
+// a time. Sizes round up to 16; memory is zeroed; what is never handed out is never touched, but
+// for 4 KiB ahead. It is not scanned, so it keeps no collected object alive, unless GOMEM_SCAN:
+// then it is a root as far as it is used. Pointers into it are not for gomem_free.
 
 // clang-format off
 typedef struct gomem_arena {                        /* {0}: empty. No field is for users         */
     char *cursor, *end;                             /* zero, and can be taken without a call     */
     char *clean, *ready;                            /* from here on zero; usable up to here      */
     char *start, *limit;                            /* the block, or the buffer                  */
+    char *committed;                                /* of a reservation: up to here              */
     uint32_t block, aside, spare;                   /* page + 1: block; large ones; kept ones    */
     uint32_t flags, mode;
     uint32_t saves;                                 /* check level 1: marks given out            */
@@ -8805,12 +8806,13 @@ GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) 
  *             C4  from the start stop to the flip nothing shrinks (R5): no slot, span or page that
  *                 the cycle may have marked gets another meaning
  * WHY         Who finds the heap over its trigger asks the background thread for a cycle and goes
- *             on; past the goal it marks along for 2 to 20 us a run, the longer the further (20 at
- *             once: a server's turns of 2 ms took 9); where few written pages are left for 20, else
- *             rounds beside a program at full speed rest at thousands of pages (2^24 nodes: stops
- *             of a cycle p99 8.8 -> 1.3 ms). The stopping collector, and an
- *             emergency, run on the thread that found it. Stopped threads leave their processors to
- *             the marking threads. Sweeping is not part of any stop. Two rounds of words decide it:
+ *             on. Past the goal it marks along for 2 to 20 us a run, the longer the further (20 at
+ *             once: a server's turns of 2 ms took 9), and 60 past 1.1 of it. Where few written
+ *             pages are left it does for 20, else rounds beside a program at full speed rest at
+ *             thousands of pages (2^24 nodes: stops of a cycle p99 8.8 -> 1.3 ms). The stopping
+ *             collector, and an emergency, run on the thread that found it. Stopped threads leave
+ *             their processors to the marking threads. Sweeping is not part of any stop. Two rounds
+ *             of words decide it:
  *
  *               program      x.f = q        writes the page of x      p = NULL
  *               marker       marks x, then reads x.f                  rests
@@ -9551,13 +9553,14 @@ GM_PRIVATE bool gm_gc_run_stopped(struct gm_runtime *rt, struct gm_thread *me, s
 // ---- the concurrent cycle ----
 
 enum {
-    GM_ROUNDS = 32,
-    GM_ROUND_PAGES = 64,
-    GM_CLOSING_PAGES = 16384,
-    GM_TRIES = 5,
-    GM_GIVE_UPS = 3,
-    GM_BUDGET_NS = 500000,
-    GM_BUDGET_MOST = 4000000
+    GM_ROUNDS = 32,           // of written pages, before the first finish stop
+    GM_ROUNDS_AGAIN = 8,      // after one that took too long
+    GM_ROUND_PAGES = 64,      // that were written: few enough for a stop
+    GM_CLOSING_PAGES = 16384, // with which allocation begins to wait for the cycle
+    GM_TRIES = 5,             // finish stops with a budget
+    GM_GIVE_UPS = 3,          // cycles that gave up, before one stops the world
+    GM_BUDGET_NS = 500000,    // of the first finish stop; doubled for each further one
+    GM_BUDGET_MOST = 4000000  // ns
 };
 
 // From here on nothing shrinks, and marking may begin. (C1: pages are armed before.)
@@ -9699,7 +9702,8 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
     if (!gm_gc_start_stop(rt, me, c)) return false;
     uint64_t start = c->resumed;
     bool done = gm_gc_mark_with(rt, c->workers, 0, true) && gm_gc_rounds(rt, c, GM_ROUNDS);
-    while (done && !gm_gc_finish(rt, me, c, &known)) done = known && gm_gc_rounds(rt, c, 8);
+    while (done && !gm_gc_finish(rt, me, c, &known))
+        done = known && gm_gc_rounds(rt, c, GM_ROUNDS_AGAIN);
     gm_store_rlx(&rt->gc.closing, 0u); // advice
     if (!done) {
         gm_gc_give_up(rt, me, c);
@@ -12431,8 +12435,8 @@ GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p) {
  * CALLS       base os sync sizes pages span guard world alloc
  * INVARIANTS  I1  cursor <= end <= ready <= limit, all multiples of 16 from start on; [cursor, end)
  *                 and [clean, limit) are zero
- *             I2  a scanned block is scanned from its start to `ready`, in steps of 4 KiB: what
- *                 lies beyond was never handed out since it was last let go
+ *             I2  a scanned block is scanned from its start to `ready`, in steps of 4 KiB, of 64 in
+ *                 a reservation: it is zero beyond what is handed out
  *             I3  blocks are linked by span.shape: the current one to the older ones, large
  *                 objects, and blocks that a reset kept; used and cursor hold what of a block that
  *                 is not current is in use and what of it is not zero, in units of 16
@@ -12449,6 +12453,8 @@ GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p) {
  *                    | in use | zero   | not zero | zero   | zero, not  |
  *                    |        |        |          |        | committed, |
  *                    |        |        |          |        | or scanned |
+ *
+ *             clean may lie anywhere: beyond ready in a scanned block that was let go.
  */
 enum { GM_ARENA_CHAINED = 0, GM_ARENA_BUFFER = 1, GM_ARENA_RESERVED = 2 };
 enum {
@@ -12598,41 +12604,52 @@ GM_PRIVATE void *gm_arena_set_aside(gomem_arena *a, size_t size, size_t align, b
     return gm_arena_start(s);
 }
 
-// What lies below `to` becomes usable: committed, known to the collector, and zero from `from` on,
-// some way ahead. False: no memory.
-GM_PRIVATE bool gm_arena_extend(gomem_arena *a, char *from, const char *to) {
-    size_t step = a->mode == GM_ARENA_RESERVED ? GM_ARENA_COMMIT : GM_ARENA_STEP;
-    size_t most = (size_t)(a->limit - a->start), need = (size_t)(to - a->start);
-    char *old = a->end, *was = a->ready, *ready = was;
-    if (to <= old) return true;
-    if (to > was) ready = a->start + GM_MIN(gm_base_round_up(need, step), most);
-    if (to > was && a->mode == GM_ARENA_RESERVED &&
-        !gm_os_protect((uintptr_t)was, (uintptr_t)ready, PROT_READ | PROT_WRITE)) {
+// The reservation becomes memory up to `to`, some way ahead.
+GM_PRIVATE bool gm_arena_commit(gomem_arena *a, const char *to) {
+    size_t want = gm_base_round_up((size_t)(to - a->start), GM_ARENA_COMMIT);
+    char *end = a->start + GM_MIN(want, (size_t)(a->limit - a->start));
+    if (to <= a->committed) return true;
+    if (!gm_os_protect((uintptr_t)a->committed, (uintptr_t)end, PROT_READ | PROT_WRITE)) {
         errno = ENOMEM;
         return false;
     }
+    a->committed = end;
+    return true;
+}
+
+// What lies below `to` becomes usable: committed, zero some way ahead, and known to the collector.
+// Below `from` it need not be zero, unless it is scanned. False: no memory.
+GM_PRIVATE bool gm_arena_extend(gomem_arena *a, char *from, const char *to) {
+    bool scanned = gm_arena_scanned(a), reserved = a->mode == GM_ARENA_RESERVED;
+    size_t step = reserved ? GM_ARENA_COMMIT : GM_ARENA_STEP, need = (size_t)(to - a->start);
+    char *old = a->end, *was = a->ready, *ready = was;
+    if (to <= old) return true;
+    if (reserved && !gm_arena_commit(a, to)) return false;
+    if (to > was)
+        ready = a->start + GM_MIN(gm_base_round_up(need, step), (size_t)(a->limit - a->start));
     char *end = a->start +
                 GM_MIN(gm_base_round_up(need, GM_ARENA_STEP), (size_t)(ready - a->start));
-    if (end >= a->clean || gm_arena_scanned(a)) end = ready;
-    if (from < old) from = old;
+    if (end >= a->clean || scanned) end = ready;
+    if (from < old || scanned) from = old;
     if (from < end && from < a->clean) {
         gm_guard_allow(from, (size_t)(end - from));
         memset(from, 0, (size_t)(GM_MIN(end, a->clean) - from));
+        gm_arena_forbid(a, from, end);
     }
-    if (to > was && gm_arena_scanned(a)) { // I2: it is zero now
+    gm_arena_forbid(a, was, ready);
+    if (ready > was && scanned) { // I2: it is zero now
         if (a->mode == GM_ARENA_CHAINED && !GM_BUG(96))
             gm_arena_publish(gm_arena_span(a->block), (size_t)(ready - a->start));
         else if (a->mode != GM_ARENA_CHAINED && !gm_arena_root(a->start, ready, true)) return false;
     }
-    gm_arena_forbid(a, old, ready);
     a->end = end;
     a->ready = ready;
     return true;
 }
 
-// What lies above cursor in the current block is let go.
-GM_PRIVATE void gm_arena_lower(gomem_arena *a, char *cursor) {
-    char *old = a->cursor, *was = a->ready;
+// What lies above `to` in the current block is let go; `to` may be none of what is in use.
+GM_PRIVATE void gm_arena_lower(gomem_arena *a, char *to) {
+    char *old = a->cursor, *was = a->ready, *cursor = to < a->start || to > old ? old : to;
     if (!a->start) return;
     if (!GM_BUG(98)) a->clean = GM_MIN(GM_MAX(a->clean, old), a->limit);
     a->cursor = cursor;
@@ -12663,7 +12680,7 @@ GM_PRIVATE bool gm_arena_begin(gomem_arena *a) {
         errno = ENOMEM;
         return false;
     }
-    a->cursor = a->end = a->clean = a->ready = a->start;
+    a->cursor = a->end = a->clean = a->ready = a->committed = a->start;
     a->limit = a->start + a->least;
     return true;
 }
@@ -12726,8 +12743,12 @@ GOMEM_DEF void *gomem_arena_resize(gomem_arena *a, void *p, size_t old_size, siz
     size_t now = gm_base_round_up(new_size + !new_size, 16);
     int saved = errno;
     if (!gm_arena_enter(a, p)) return NULL;
-    bool last = a->cursor && (object + old == a->cursor || GM_BUG(99));
-    if (last && now <= old) gm_arena_lower(a, object + now); // what it leaves is free again
+    // what ends where this block begins lies in another
+    bool last = a->cursor && ((object >= a->start && object + old == a->cursor) || GM_BUG(99));
+    if (last && now <= old) { // what it leaves is free again
+        gm_arena_measure(a);
+        gm_arena_lower(a, object + now);
+    }
     bool room = last && now > old && now <= (size_t)(a->limit - object) &&
                 gm_arena_extend(a, a->cursor, object + now);
     if (room) {
@@ -12771,10 +12792,10 @@ GM_PRIVATE uint64_t gm_arena_integer(struct gm_arguments *args, bool is_signed, 
 }
 
 // What one conversion at f writes, or NULL: it is left to vsnprintf. f moves to its last character.
-GM_PRIVATE const char *gm_arena_piece(char digits[24], const char **f, struct gm_arguments *args,
+GM_PRIVATE const char *gm_arena_piece(char digits[32], const char **f, struct gm_arguments *args,
                                       size_t *size) {
     unsigned longs = 0;
-    char *end = digits + 24, *digit = end, what = **f;
+    char *end = digits + 31, *digit = end, what = **f;
     while (what == 'l' && longs < 2) what = *++*f, longs++;
     if (what == 'z' && !longs) what = *++*f, longs = 3;
     if (what == 'd' || what == 'u' || what == 'x') {
@@ -12804,7 +12825,7 @@ GM_PRIVATE const char *gm_arena_piece(char digits[24], const char **f, struct gm
 // Writes what a format tells that has only %s %c %d %u %x %% with l, ll and z, as most have: at a
 // fourth of vsnprintf's cost. Its length; -1: there is more in it, or it does not fit.
 GM_PRIVATE int gm_arena_format(char *to, size_t room, const char *f, struct gm_arguments *args) {
-    char *at = to, *end = to + room - 1, digits[24];
+    char *at = to, *end = to + room - 1, digits[32];
     for (; *f; f++) {
         size_t size = 1;
         const char *piece = f;
@@ -12822,6 +12843,7 @@ GOMEM_DEF char *gomem_arena_printf(gomem_arena *a, const char *format, ...) {
     char text[256];
     struct gm_arguments args;
     va_list again;
+    text[0] = 0;
     // what can be taken without a call may be written to, too, unless it is watched
     bool straight = !GOMEM_I_CHECK && !GOMEM_I_POISONED && a->end - a->cursor >= (int)sizeof text;
     char *to = straight ? a->cursor : text, *p = NULL;
@@ -12936,8 +12958,6 @@ GM_PRIVATE void gm_arena_decay(gomem_arena *a) {
         gm_arena_span(kept)->shape = a->spare;
         a->spare = kept;
     }
-    a->next = GM_MIN(GM_MAX(a->least, gm_base_round_up(a->peak, GM_PAGE)),
-                     (size_t)GM_ARENA_BLOCK_MOST);
 }
 
 // One block is all there is, and what a reset would keep.
@@ -12954,13 +12974,20 @@ GOMEM_DEF void gomem_arena_reset(gomem_arena *a) {
     if (a->block && gm_arena_settled(a)) empty.block = a->block;
     gm_arena_back_to(a, &empty);
     a->save = NULL;
+    a->next = GM_MIN(GM_MAX(a->least, gm_base_round_up(a->peak, GM_PAGE)),
+                     (size_t)GM_ARENA_BLOCK_MOST);
     if (a->mode == GM_ARENA_CHAINED && a->spare) {
         gm_arena_decay(a);
         if (a->spare) (void)gm_arena_grow(a, 0); // the next round begins without a call
     }
-    if (a->mode == GM_ARENA_RESERVED && a->ready > a->start + a->peak + GM_MIB) {
+    if (a->mode == GM_ARENA_RESERVED && a->committed > a->start + a->peak + GM_MIB) {
         char *keep = a->start + gm_base_round_up(a->peak, GM_ARENA_COMMIT);
-        if (keep < a->clean && gm_os_discard(keep, (size_t)(a->ready - keep))) a->clean = keep;
+        if (gm_os_discard(keep, (size_t)(a->committed - keep))) {
+            a->clean = GM_MIN(a->clean, keep);
+            a->ready = GM_MIN(a->ready, keep);
+            a->end = GM_MIN(a->end, keep);
+            a->committed = keep;
+        }
     }
     gm_arena_leave(a);
 }
@@ -12976,10 +13003,12 @@ GOMEM_DEF void gomem_arena_free(gomem_arena *a) {
     if (a->mode == GM_ARENA_RESERVED && a->start) {
         if (GM_ASAN) gm_guard_allow(a->start, (size_t)(a->limit - a->start));
         gm_os_release(a->start, a->least);
-        a->start = a->cursor = a->end = a->clean = a->ready = a->limit = NULL;
+        a->start = a->cursor = a->end = a->clean = a->ready = a->limit = a->committed = NULL;
     }
-    if (a->mode == GM_ARENA_BUFFER)
+    if (a->mode == GM_ARENA_BUFFER) {
         gm_guard_allow(a->start, (size_t)(a->limit - a->start)); // the user's again
+        a->end = a->cursor;
+    }
     gm_arena_leave(a);
 }
 
@@ -13111,7 +13140,8 @@ GOMEM_DEF gomem_arena_stats gomem_arena_read_stats(const gomem_arena *a) {
             s.blocks++;
         }
     if (a->mode != GM_ARENA_CHAINED && a->start) {
-        s.held = (uint64_t)(a->mode == GM_ARENA_BUFFER ? a->limit - a->start : a->ready - a->start);
+        s.held = (uint64_t)(a->mode == GM_ARENA_BUFFER ? a->limit - a->start
+                                                       : a->committed - a->start);
         s.blocks = 1;
     }
     s.high_water = GM_MAX(a->high, s.used);
@@ -13138,8 +13168,9 @@ GOMEM_DEF void gomem_i_scope_end(gomem_arena_scope *scope) {
  * OWNS        struct gm_escapes, the frames of threads
  * CALLS       base sync pages world roots alloc
  * LOCKS       ESCAPES, then META; ROOTS
- * INVARIANTS  D1  stack_floor and stack_span of a cache are those of its thread's normal stack, or
- *                 0: then, as while the report is on or at check level 1, hints go slow
+ * INVARIANTS  D1  stack_floor and stack_span of a cache are what its thread's normal stack has
+ *                 above the reserve and GOMEM_I_STACK_ROOM, or 0: then, as while the report is on or at
+ *                 check level 1, hints go slow
  *             D2  a frame's record is gone before its memory is another hint's
  * WHY         The inlined half tests size and stack pointer, so a hint in a loop goes to the heap
  *             before the stack ends; it does not trust the frame's address, which stands still

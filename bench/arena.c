@@ -24,26 +24,16 @@ typedef struct object {
 static void *taken[OBJECTS];
 
 #if defined BENCH_GOMEM
-typedef struct bump {
-    char *cursor;
-    char *end;
-} bump;
-static bump region;
-
-BENCH_INLINE void *bump_take(bump *b, size_t size) {
-    char *p = b->cursor;
-    char *next = p + size;
-    if (__builtin_expect(next > b->end, 0)) return NULL;
-    b->cursor = next;
-    memset(p, 0, size);
-    return p;
-}
+static bench_bump region;
 
 BENCH_NOINLINE void in_struct(void) {
-    bump *b = bench_use(&region);
+    bench_bump *b = bench_use(&region);
     char *start = b->cursor;
-    for (int i = 0; i < OBJECTS; i++)
-        ((object *)bench_use(bump_take(b, sizeof(object))))->words[0] = 1;
+    for (int i = 0; i < OBJECTS; i++) {
+        object *o = bench_bump_take(b, sizeof *o);
+        memset(o, 0, sizeof *o);
+        ((object *)bench_use(o))->words[0] = 1;
+    }
     b->cursor = start;
 }
 

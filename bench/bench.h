@@ -103,6 +103,18 @@ BENCH_HELPER void *bench_map(size_t size) {
     return p;
 }
 
+// A bare bump pointer in a struct, in the shape that is fastest on the processors tried: load, add,
+// compare, store.
+typedef struct bench_bump {
+    char *cursor, *end;
+} bench_bump;
+BENCH_INLINE void *bench_bump_take(bench_bump *b, size_t size) {
+    char *p = b->cursor, *next = p + size;
+    if (__builtin_expect(next > b->end, 0)) return NULL;
+    __atomic_store_n(&b->cursor, next, __ATOMIC_RELAXED);
+    return p;
+}
+
 // A field of /proc/self/status, such as "VmHWM:"; base 16 for the signal masks.
 BENCH_HELPER uint64_t bench_status(const char *field, int base) {
     static char text[8192];

@@ -29,48 +29,34 @@
 
 enum { ROUNDS = 61, FRESH = 16 << 20 };
 
-typedef struct bump {
-    char *cursor;
-    char *end;
-} bump;
-
 // The loops reach it through a pointer in a register, as gomem's code does its cache.
-static bump region;
+static bench_bump region;
 
-// The shape that is fastest on the processors tried: load, add, compare, store.
-BENCH_INLINE void *bump_take(bump *b, size_t size) {
-    char *p = b->cursor;
-    char *next = p + size;
-    if (__builtin_expect(next > b->end, 0)) return NULL;
-    __atomic_store_n(&b->cursor, next, __ATOMIC_RELAXED);
-    return p;
-}
-
-#define SIZE_CLASS(SIZE)                                                     \
-    typedef struct object##SIZE {                                            \
-        void *words[SIZE / 8];                                               \
-    } object##SIZE;                                                          \
-    BENCH_NOINLINE void new##SIZE(size_t n) {                                \
-        for (size_t i = 0; i < n; i++) {                                     \
-            object##SIZE *p = (object##SIZE *)bench_use(NEW(object##SIZE));  \
-            p->words[0] = p;                                                 \
-        }                                                                    \
-    }                                                                        \
-    BENCH_NOINLINE void bump##SIZE(size_t n) {                               \
-        bump *b = bench_use(&region);                                        \
-        for (size_t i = 0; i < n; i++) {                                     \
-            object##SIZE *p = (object##SIZE *)bench_use(bump_take(b, SIZE)); \
-            p->words[0] = p;                                                 \
-        }                                                                    \
-    }                                                                        \
-    BENCH_NOINLINE void zeroed##SIZE(size_t n) {                             \
-        bump *b = bench_use(&region);                                        \
-        for (size_t i = 0; i < n; i++) {                                     \
-            object##SIZE *p = (object##SIZE *)bench_use(bump_take(b, SIZE)); \
-            memset(p, 0, SIZE);                                              \
-            bench_use(p);                                                    \
-            p->words[0] = p;                                                 \
-        }                                                                    \
+#define SIZE_CLASS(SIZE)                                                           \
+    typedef struct object##SIZE {                                                  \
+        void *words[SIZE / 8];                                                     \
+    } object##SIZE;                                                                \
+    BENCH_NOINLINE void new##SIZE(size_t n) {                                      \
+        for (size_t i = 0; i < n; i++) {                                           \
+            object##SIZE *p = (object##SIZE *)bench_use(NEW(object##SIZE));        \
+            p->words[0] = p;                                                       \
+        }                                                                          \
+    }                                                                              \
+    BENCH_NOINLINE void bump##SIZE(size_t n) {                                     \
+        bench_bump *b = bench_use(&region);                                        \
+        for (size_t i = 0; i < n; i++) {                                           \
+            object##SIZE *p = (object##SIZE *)bench_use(bench_bump_take(b, SIZE)); \
+            p->words[0] = p;                                                       \
+        }                                                                          \
+    }                                                                              \
+    BENCH_NOINLINE void zeroed##SIZE(size_t n) {                                   \
+        bench_bump *b = bench_use(&region);                                        \
+        for (size_t i = 0; i < n; i++) {                                           \
+            object##SIZE *p = (object##SIZE *)bench_use(bench_bump_take(b, SIZE)); \
+            memset(p, 0, SIZE);                                                    \
+            bench_use(p);                                                          \
+            p->words[0] = p;                                                       \
+        }                                                                          \
     }
 
 SIZE_CLASS(16)
@@ -105,10 +91,10 @@ static void report(const char *what, size_t size, double *windows, size_t n) {
 }
 
 static double reused_time(loop *run, size_t n, char *buffer, size_t bytes) {
-    region = (bump){buffer, buffer + bytes};
+    region = (bench_bump){buffer, buffer + bytes};
     run(n); // what the collection is to free, and the same warmth for all
     collect();
-    region = (bump){buffer, buffer + bytes};
+    region = (bench_bump){buffer, buffer + bytes};
     return loop_time(run, n);
 }
 
@@ -133,7 +119,7 @@ static void measure_fresh(size_t class) {
     for (size_t w = 0; w < BENCH_WINDOWS; w++) {
         fresh[w] = loop_time(classes[class].fresh, n);
         char *buffer = bench_map(FRESH);
-        region = (bump){buffer, buffer + FRESH};
+        region = (bench_bump){buffer, buffer + FRESH};
         bare[w] = loop_time(classes[class].bump, n);
         munmap(buffer, FRESH);
     }

@@ -216,6 +216,42 @@ TEST(marks_in_a_fresh_block) {
     gomem_arena_free(&a);
 }
 
+// A mark above what a resize has made of it, and one that a reset has made void (at check level 1 that
+// is told).
+TEST(marks_above_the_cursor) {
+    gomem_arena a = {0};
+    char *p = gomem_arena_alloc(&a, 1000);
+    gomem_arena_mark m = gomem_arena_save(&a);
+    CHECK(gomem_arena_resize(&a, p, 1000, 100) == p);
+    memset(p, 1, 100);
+    gomem_arena_restore(&a, m);
+    char *next = gomem_arena_alloc(&a, 2000);
+    CHECK(next >= p + 100 && zero(next, 2000));
+    CHECK(gomem_arena_read_stats(&a).high_water >= 1000);
+    gomem_arena_reset(&a);
+    if (GOMEM_CHECK < 1) gomem_arena_restore(&a, m);
+    next = gomem_arena_alloc(&a, 2000);
+    CHECK(next && zero(next, 2000));
+    gomem_arena_free(&a);
+}
+
+// A large one may end where the empty current block begins: it is not the last of that.
+TEST(resize_below_the_block) {
+    gomem_arena a = {0};
+    REQUIRE(gomem_arena_alloc(&a, 16) != NULL);
+    for (size_t size = 32 * KB; size <= 512 * KB; size *= 2) {
+        gomem_arena_reset(&a);
+        char *p = gomem_arena_alloc(&a, size);
+        REQUIRE(p != NULL);
+        CHECK(gomem_arena_resize(&a, p, size, size / 2) == p);
+        char *next = gomem_arena_alloc(&a, 100);
+        CHECK(next && zero(next, 100));
+        memset(next, 1, 100);
+    }
+    gomem_arena_reset(&a);
+    gomem_arena_free(&a);
+}
+
 static int leave_scope(gomem_arena *a, int how) {
     for (int i = 0; i < 2; i++) {
         GOMEM_ARENA_TEMP(a);
@@ -296,6 +332,10 @@ TEST(fixed_buffer) {
     gomem_arena_reset(&a);
     CHECK(gomem_arena_alloc(&a, 600) != NULL); // what a format wrote in vain is zero again
     CHECK(gomem_arena_printf(&a, "%0400d", 1) == NULL);
+    p = gomem_arena_alloc(&a, 300);
+    CHECK(p && zero(p, 300));
+    gomem_arena_free(&a);
+    memset(buffer, 0x77, sizeof buffer); // it was the user's again
     p = gomem_arena_alloc(&a, 300);
     CHECK(p && zero(p, 300));
     gomem_arena_free(&a);
@@ -610,6 +650,37 @@ TEST(scanned_large_objects) {
     gomem_arena_free(&a);
     gomem_gc();
     CHECK(gomem_verify());
+}
+
+static void nothing(void *arg) { (void)arg; }
+
+// What earlier rounds left behind in a scanned arena is gone, also in gaps and rests.
+TEST(gaps_hold_nothing) {
+    enum { N = 3000 };
+    static uintptr_t hidden[N];
+    for (int how = 0; how < 4; how++) {
+        gomem_arena a = {0};
+        unsigned kept = 0;
+        REQUIRE(gomem_arena_init(&a, &(gomem_arena_options){.flags = GOMEM_SCAN, .block = MB}));
+        for (int i = 0; i < N; i++) {
+            struct node **slots = gomem_arena_alloc(&a, sizeof *slots);
+            REQUIRE(slots != NULL);
+            *slots = new_node(NULL);
+            hidden[i] = ~(uintptr_t)*slots;
+        }
+        gomem_arena_reset(&a);
+        CHECK(gomem_arena_alloc(&a, 16) != NULL);
+        if (how == 0) CHECK(gomem_arena_alloc_with(&a, 16, 16 * KB, 0) != NULL);
+        if (how == 1) CHECK(gomem_arena_alloc_with(&a, 9000, 0, GOMEM_UNINIT) != NULL);
+        if (how == 2) CHECK(gomem_arena_printf(&a, "%05000d", 1) != NULL);
+        for (int i = 0; how == 3 && i < 500; i++) CHECK(gomem_arena_on_reset(&a, nothing, &a));
+        clear_stack();
+        gomem_gc();
+        gomem_gc();
+        for (int i = 0; i < N; i++) kept += gomem_base((void *)~hidden[i]) != NULL;
+        CHECK(kept <= 2); // a stray word on the stack
+        gomem_arena_free(&a);
+    }
 }
 
 TEST(unscanned_holds_nothing) {
