@@ -13169,8 +13169,8 @@ GOMEM_DEF void gomem_i_scope_end(gomem_arena_scope *scope) {
  * CALLS       base sync pages world roots alloc
  * LOCKS       ESCAPES, then META; ROOTS
  * INVARIANTS  D1  stack_floor and stack_span of a cache are what its thread's normal stack has
- *                 above the reserve and GOMEM_I_STACK_ROOM, or 0: then, as while the report is on or at
- *                 check level 1, hints go slow
+ *                 above the reserve and GOMEM_I_STACK_ROOM, or 0: then, as while the report is on
+ *                 or at check level 1, hints go slow
  *             D2  a frame's record is gone before its memory is another hint's
  * WHY         The inlined half tests size and stack pointer, so a hint in a loop goes to the heap
  *             before the stack ends; it does not trust the frame's address, which stands still
