@@ -90,7 +90,7 @@ for kind in $wanted; do
     esac
 done
 # shellcheck disable=SC2086
-LIMIT=${LIMIT:-120} LOGS=build/logs/sanitize tests/run.sh $programs >$log/result
+LIMIT=${LIMIT:-240} LOGS=build/logs/sanitize tests/run.sh $programs >$log/result
 status=$?
 sed '$d' $log/result
 tail -n 1 $log/result | awk -v s=$skipped '{ print $1, "passed,", $3, "failed,", $5 + s, "skipped" }'
