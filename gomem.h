@@ -630,7 +630,7 @@ typedef struct gomem_pool_options {                 /* {0} is the default for ev
     void *user;                                     /* for the three                             */
     size_t max_idle, max_idle_bytes;                /* keep about so many idle, without ageing   */
     size_t capacity, capacity_bytes;                /* so many objects, made from the start      */
-    const char *name;                               /* for debuggers; not copied                 */
+    const char *name;                               /* for messages; not copied                  */
 } gomem_pool_options;
 typedef struct gomem_pool_stats {
     uint64_t hits, misses;                          /* objects that came from others, made fresh */
@@ -4286,13 +4286,24 @@ GM_PRIVATE void gm_guard_describe(struct gm_text *t, const struct gm_pages *p, u
     gm_text_put(t, ")");
 }
 
-GM_COLD GM_PRIVATE void gm_guard_misuse(const struct gm_guard *g, const struct gm_pages *p,
-                                        enum gm_message message, const void *pointer) {
+// Of a pool or an arena with a name, NULL: none.
+GM_COLD GM_PRIVATE void gm_guard_misuse_of(const struct gm_guard *g, const struct gm_pages *p,
+                                           enum gm_message message, const void *pointer,
+                                           const char *name) {
     struct gm_text t = {0, {0}};
     gm_guard_start(&t, message);
     if (pointer) gm_guard_describe(&t, p, (uintptr_t)pointer);
+    if (name) {
+        gm_text_put(&t, ", called with \"");
+        gm_text_put(&t, name);
+        gm_text_put(&t, "\"");
+    }
     gm_guard_finish(&t, message);
     gm_guard_panic(g, t.data);
+}
+GM_COLD GM_PRIVATE void gm_guard_misuse(const struct gm_guard *g, const struct gm_pages *p,
+                                        enum gm_message message, const void *pointer) {
+    gm_guard_misuse_of(g, p, message, pointer, NULL);
 }
 
 // ---- what other tools are told ----
@@ -12174,7 +12185,7 @@ GOMEM_DEF void gomem_i_pool_put_slow(gomem_pool *p, void *obj) {
     }
     if (t) gm_alloc_leave(rt, t);
     if (wrong != GM_MESSAGE_COUNT)
-        gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, wrong, obj);
+        gm_guard_misuse_of(&rt->engine.guard, &rt->engine.heap.pages, wrong, obj, p->o.name);
     if (!pushed) gm_pool_drop(rt, p, obj);
     if (t) (void)gm_pool_bury(rt, p);
     errno = saved;
@@ -12489,7 +12500,8 @@ GM_PRIVATE bool gm_arena_enter(gomem_arena *a, const void *culprit) {
     struct gm_runtime *rt = &gm_runtime;
     if (!GOMEM_I_CHECK) return true;
     if (!gm_swap_acqrel(&a->busy, 1u)) return true; // pairs with gm_arena_leave
-    gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_ARENA_BUSY, culprit);
+    gm_guard_misuse_of(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_ARENA_BUSY, culprit,
+                       a->name);
     return false;
 }
 GM_PRIVATE void gm_arena_leave(gomem_arena *a) {
@@ -12924,7 +12936,8 @@ GOMEM_DEF void gomem_arena_restore(gomem_arena *a, gomem_arena_mark m) {
     }
     gm_arena_leave(a);
     if (!valid)
-        gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_STALE_MARK, m.cursor);
+        gm_guard_misuse_of(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_STALE_MARK, m.cursor,
+                           a->name);
 }
 
 // Where the list of kept blocks leads to the one to keep for `need` bytes: the smallest that is

@@ -1,12 +1,13 @@
 // A mark restored after an earlier one was.
 // only-check: 1
 // expect-status: 134
-// expect-line: ^gomem: a mark of an arena that is void
+// expect-line: ^gomem: a mark of an arena that is void.*, called with "frames"
 // expect-lines: 1
 #include "bad.h"
 
 int main(void) {
-    gomem_arena a = {0};
+    gomem_arena a;
+    MUST(gomem_arena_init(&a, &(gomem_arena_options){.name = "frames"}));
     gomem_arena_mark outer = gomem_arena_save(&a);
     MUST(gomem_arena_alloc(&a, 100) != NULL);
     gomem_arena_mark inner = gomem_arena_save(&a);

@@ -1,7 +1,7 @@
 // An object put twice.
 // only-check: 1
 // expect-status: 134
-// expect-line: ^gomem: an object of a pool is put twice.*@P@
+// expect-line: ^gomem: an object of a pool is put twice.*@P@.*, called with "items"
 // expect-lines: 1
 #include "bad.h"
 
