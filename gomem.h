@@ -12458,7 +12458,7 @@ GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p) {
  *             allocation. Nothing of the arena lies in its blocks, so a block
  *             is whole pages, and an overrun does not break the chain. Blocks double, and reset
  *             keeps those that what the last rounds used fits in, an eighth less each round: a
- *             server's arena settles at one block.
+ *             server's arena settles at one or two.
  *
  *                  start    cursor    end        clean    ready       limit
  *                    | in use | zero   | not zero | zero   | zero, not  |

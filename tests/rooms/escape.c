@@ -1,0 +1,89 @@
+// Room escape: what the two halves of a hint decide at the edges of a stack (D1), and the report's sites.
+// At a check level hints go slow, so this room is tested without one.
+#undef GOMEM_CHECK
+#define GOMEM_CHECK 0
+#include "room.h"
+
+#if GOMEM_I_ESCAPE
+static struct gm_thread *me(void) { return gm_world_attach(&gm_runtime); }
+
+static bool slow_fits(size_t bytes, uintptr_t sp) {
+    gomem_i_hint h = gomem_i_hint_slow(bytes, 1, 1, sp, __FILE__, __LINE__);
+    CHECK(h.stack ? h.heap == NULL : h.heap != NULL);
+    return h.stack;
+}
+
+// The inlined half says yes only where the slow one does.
+TEST(floor) {
+    struct gm_thread *t = me();
+    REQUIRE(t != NULL);
+    gm_escape_learn(&gm_runtime, t);
+    uintptr_t lo = t->hint_lo, hi = t->hint_hi, here = (uintptr_t)__builtin_frame_address(0);
+    CHECK(lo < here && here < hi);
+    CHECK_EQ(t->cache.hot.stack_floor, lo + GOMEM_STACK_RESERVE + GOMEM_I_STACK_ROOM);
+    CHECK_EQ(t->cache.hot.stack_floor + t->cache.hot.stack_span, hi);
+    CHECK(gomem_i_hint_fits(GOMEM_STACK_MAX, 1, 1));
+    CHECK(!gomem_i_hint_fits(GOMEM_STACK_MAX + 1, 1, 1));
+    CHECK(!gomem_i_hint_fits(UINTMAX_MAX, 8, 8));
+    CHECK(gomem_i_hint_fits(10, 0, 1));
+    for (size_t bytes = 1; bytes <= GOMEM_STACK_MAX; bytes *= 2) { // to a byte
+        uintptr_t edge = lo + GOMEM_STACK_RESERVE + bytes;
+        CHECK(!slow_fits(bytes, edge));
+        CHECK(slow_fits(bytes, edge + 1));
+        CHECK(edge < t->cache.hot.stack_floor + 1);
+    }
+    CHECK(!slow_fits(GOMEM_STACK_MAX + 1, here));
+    CHECK(slow_fits(16, hi - 1));
+    CHECK(!slow_fits(16, hi)); // on no stack that is known
+    CHECK(!slow_fits(16, lo - 1));
+}
+
+// A stack that is not long enough has no fast hints, and is asked about by the slow half.
+TEST(inlined_half) {
+    struct gm_thread *t = me();
+    REQUIRE(t != NULL);
+    gomem_i_cache *c = &t->cache.hot;
+    uintptr_t floor = c->stack_floor, span = c->stack_span, sp = gomem_i_stack_pointer();
+    c->stack_floor = sp + 100000;
+    CHECK(!gomem_i_hint_fits(16, 1, 1));
+    c->stack_floor = sp - 100000;
+    CHECK(gomem_i_hint_fits(16, 1, 1));
+    CHECK(gomem_i_hint_fits(16, 1, 64));
+    CHECK(!gomem_i_hint_fits(16, 1, 200000)); // aligned so, it would reach below
+    c->stack_span = 0;
+    CHECK(!gomem_i_hint_fits(16, 1, 1));
+    c->stack_floor = floor;
+    c->stack_span = span;
+    CHECK(gomem_i_hint_fits(16, 1, 1));
+}
+
+TEST(sites) {
+    struct gm_escapes *e = &gm_runtime.escapes;
+    struct gm_thread *t = me();
+    REQUIRE(t != NULL);
+    gm_runtime.world.settings.escape = true;
+    for (int round = 0; round < 2; round++)
+        for (int line = 1; line <= 300; line++)
+            gm_escape_count(&gm_runtime, t, line % 2 ? "a.c" : "b.c", line, 10, line % 3 != 0,
+                            GM_HINT_LARGE);
+    gm_runtime.world.settings.escape = false;
+    CHECK_EQ(e->count, 300);
+    CHECK(e->room >= 300);
+    uint64_t stack = 0, heap = 0, bytes = 0;
+    for (size_t i = 0; i < e->count; i++) {
+        const struct gm_site *s = &e->sites[i];
+        CHECK_EQ(s->line, (int)i + 1);
+        CHECK_EQ(s->stack + s->heap, 2);
+        CHECK_EQ(s->why[GM_HINT_LARGE], s->heap);
+        stack += s->stack;
+        heap += s->heap;
+        bytes += s->stack_bytes + s->heap_bytes;
+    }
+    CHECK_EQ(stack, 400);
+    CHECK_EQ(heap, 200);
+    CHECK_EQ(bytes, 6000);
+    CHECK_EQ(e->missed, 0);
+}
+#endif
+
+TEST_MAIN
