@@ -1134,8 +1134,8 @@ GOMEM_I_INLINE uintptr_t gomem_i_stack_pointer(void) {
 GOMEM_I_INLINE bool gomem_i_hint_fits(uintmax_t n, size_t size, size_t align) {
     const gomem_i_cache *t = GOMEM_I_TLS;
     if (GOMEM_I_UNLIKELY(n > GOMEM_STACK_MAX / (size ? size : 1))) return false;
-    size_t bytes = (size_t)n * size + (align > 16 ? align : 0);
-    if (GOMEM_STACK_MAX <= GOMEM_I_STACK_ROOM && align <= 16) bytes = 0;
+    bool small = GOMEM_STACK_MAX <= GOMEM_I_STACK_ROOM && align <= 16;
+    size_t bytes = small ? 0 : (size_t)n * size + (align > 16 ? align : 0);
     return GOMEM_I_LIKELY(gomem_i_stack_pointer() - t->stack_floor - bytes < t->stack_span);
 }
 
@@ -1773,15 +1773,20 @@ GM_PRIVATE void gm_text_put(struct gm_text *t, const char *s) {
     t->data[t->size] = 0;
 }
 
+// Writes x so that it ends before `end`, with so many digits at least; returns where it begins.
+GM_ALWAYS char *gm_text_digits(char *end, uint64_t x, unsigned base, unsigned width) {
+    char *at = end;
+    do {
+        *--at = "0123456789abcdef"[x % base];
+        x /= base;
+    } while (x || (unsigned)(end - at) < width);
+    return at;
+}
+
 GM_PRIVATE void gm_text_base(struct gm_text *t, uint64_t x, unsigned base, unsigned width) {
     char digits[24];
-    unsigned n = sizeof digits;
-    digits[--n] = 0;
-    do {
-        digits[--n] = "0123456789abcdef"[x % base];
-        x /= base;
-    } while (n && (x || sizeof digits - 1 - n < width));
-    gm_text_put(t, digits + n);
+    digits[sizeof digits - 1] = 0;
+    gm_text_put(t, gm_text_digits(digits + sizeof digits - 1, x, base, width));
 }
 
 GM_PRIVATE void gm_text_number(struct gm_text *t, uint64_t x) { gm_text_base(t, x, 10, 1); }
@@ -7120,7 +7125,7 @@ GM_PRIVATE void gm_world_read_environment(struct gm_runtime *rt) {
         if (n && !gm_world_debug_key(s, debug, n))
             gm_world_bad_setting(rt, "GOMEM_DEBUG", debug, n,
                                  "gctrace=0|1, collector=tracked|barrier|stw, verify=0|1, "
-                                 "stats=0|1, poison=0|1, lost=0|1");
+                                 "stats=0|1, poison=0|1, lost=0|1, escape=0|1");
         debug += n;
         if (*debug) debug++;
     }
@@ -12814,12 +12819,7 @@ GM_PRIVATE const char *gm_arena_piece(char digits[32], const char **f, struct gm
         uint64_t n = gm_arena_integer(args, what == 'd', longs);
         bool minus = what == 'd' && (int64_t)n < 0;
         if (minus) n = 0 - n;
-        if (what == 'x') do
-                *--digit = "0123456789abcdef"[n & 15];
-            while (n >>= 4);
-        else do
-                *--digit = (char)('0' + n % 10);
-            while (n /= 10);
+        digit = what == 'x' ? gm_text_digits(end, n, 16, 1) : gm_text_digits(end, n, 10, 1);
         if (minus) *--digit = '-';
     } else if (what == 's' && !longs) {
         const char *string = va_arg(args->list, const char *);

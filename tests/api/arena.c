@@ -582,6 +582,15 @@ static bool lives(uintptr_t hidden) {
            whole(((struct node *)~hidden)->next);
 }
 
+static void none_lives(const uintptr_t *hidden, int n) {
+    unsigned kept = 0;
+    clear_stack();
+    gomem_gc();
+    gomem_gc();
+    for (int i = 0; i < n; i++) kept += gomem_base((void *)~hidden[i]) != NULL;
+    CHECK(kept <= 2); // a stray word on the stack
+}
+
 static void holds(gomem_arena *a) {
     enum { N = 300 };
     static uintptr_t hidden[N];
@@ -602,12 +611,7 @@ static void holds(gomem_arena *a) {
         gomem_arena_restore(a, m);
         CHECK(gomem_verify());
         gomem_arena_reset(a);
-        clear_stack();
-        gomem_gc();
-        gomem_gc();
-        unsigned kept = 0;
-        for (int i = 0; i < N; i++) kept += gomem_base((void *)~hidden[i]) != NULL;
-        CHECK(kept <= 2); // a stray word on the stack
+        none_lives(hidden, N);
     }
     gomem_arena_free(a);
     CHECK(gomem_verify());
@@ -660,7 +664,6 @@ TEST(gaps_hold_nothing) {
     static uintptr_t hidden[N];
     for (int how = 0; how < 4; how++) {
         gomem_arena a = {0};
-        unsigned kept = 0;
         REQUIRE(gomem_arena_init(&a, &(gomem_arena_options){.flags = GOMEM_SCAN, .block = MB}));
         for (int i = 0; i < N; i++) {
             struct node **slots = gomem_arena_alloc(&a, sizeof *slots);
@@ -674,11 +677,7 @@ TEST(gaps_hold_nothing) {
         if (how == 1) CHECK(gomem_arena_alloc_with(&a, 9000, 0, GOMEM_UNINIT) != NULL);
         if (how == 2) CHECK(gomem_arena_printf(&a, "%05000d", 1) != NULL);
         for (int i = 0; how == 3 && i < 500; i++) CHECK(gomem_arena_on_reset(&a, nothing, &a));
-        clear_stack();
-        gomem_gc();
-        gomem_gc();
-        for (int i = 0; i < N; i++) kept += gomem_base((void *)~hidden[i]) != NULL;
-        CHECK(kept <= 2); // a stray word on the stack
+        none_lives(hidden, N);
         gomem_arena_free(&a);
     }
 }
@@ -687,13 +686,8 @@ TEST(unscanned_holds_nothing) {
     enum { N = 100 };
     gomem_arena a = {0};
     uintptr_t hidden[N];
-    unsigned kept = 0;
     for (int i = 0; i < N; i++) hidden[i] = hide_in(&a, false);
-    clear_stack();
-    gomem_gc();
-    gomem_gc();
-    for (int i = 0; i < N; i++) kept += gomem_base((void *)~hidden[i]) != NULL;
-    CHECK(kept <= 2); // a stray word on the stack
+    none_lives(hidden, N);
     gomem_arena_free(&a);
 }
 #endif

@@ -197,16 +197,15 @@ def check_leaks(src):
 
 
 def check_warnings(src):
-    """The implementation compiles without a warning: gcc and clang, -O0 to -O3, each option."""
-    # what clang warns of hangs on no level, but for what it says while it makes code
-    clang = ("-fsyntax-only",)
+    """The implementation compiles without a warning, each option: gcc -O0 to -O3, clang -O0 and
+    -O2, since little of what clang warns of hangs on the level."""
     jobs = []
     for cc in compilers():
         base = [cc, "-std=c11", "-pthread", *WARN_C, *include(src), "-c", "-o", "/dev/null"]
         for name, flags in IMPLEMENTATIONS.items():
             levels = ("-O0", "-O1", "-O2", "-O3") if name in EVERY_LEVEL else ("-O0", "-O2")
             if cc == "clang":
-                levels = ("-O0", "-O2") if name in EVERY_LEVEL else clang
+                levels = ("-O0", "-O2") if name in EVERY_LEVEL else ("-O2",)
             for level in levels:
                 jobs.append((f"{cc} {level} {name}", [*base, level, *flags, UNIT]))
         jobs.append((f"{cc} header as the unit",
