@@ -970,8 +970,16 @@ GOMEM_I_INLINE size_t gomem_i_pool_pop_n(const uint32_t *place, gomem_i_word *ou
     size_t done = 0;
     if (GOMEM_I_CHECK || GOMEM_I_POISONED) return 0;
     void ***at = gomem_i_pool_at(place), **top = *at;
-    for (void *p; done < n && (p = __atomic_load_n(top - done, __ATOMIC_RELAXED)) != NULL; done++)
-        out[done] = p;
+    void *a, *b, *c, *d; // four at a time: else what aligns the loop decides how long one takes
+    while (n - done >= 4 && (a = __atomic_load_n(top - done, __ATOMIC_RELAXED)) != NULL &&
+           (b = __atomic_load_n(top - done - 1, __ATOMIC_RELAXED)) != NULL &&
+           (c = __atomic_load_n(top - done - 2, __ATOMIC_RELAXED)) != NULL &&
+           (d = __atomic_load_n(top - done - 3, __ATOMIC_RELAXED)) != NULL) {
+        out[done] = a, out[done + 1] = b, out[done + 2] = c, out[done + 3] = d;
+        done += 4;
+    }
+    for (; done < n && (a = __atomic_load_n(top - done, __ATOMIC_RELAXED)) != NULL; done++)
+        out[done] = a;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     if (done) __atomic_store_n(at, top - done, __ATOMIC_RELAXED);
     return done;
@@ -983,7 +991,17 @@ GOMEM_I_INLINE size_t gomem_i_pool_push_n(const uint32_t *place, gomem_i_word *i
     if (GOMEM_I_CHECK || GOMEM_I_POISONED) return 0;
     void ***at = gomem_i_pool_at(place), **top = *at;
     size_t room = ((0 - (uintptr_t)(top + 1)) & 511u) / sizeof(void *);
+    __asm__("" : "+r"(in)); // else gcc warns of in[3] where n is 3
     if (n > room) n = room;
+    void *a, *b, *c, *d;
+    while (n - done >= 4 && (a = in[done]) && (b = in[done + 1]) && (c = in[done + 2]) &&
+           (d = in[done + 3])) {
+        __atomic_store_n(top + 1 + done, a, __ATOMIC_RELAXED);
+        __atomic_store_n(top + 2 + done, b, __ATOMIC_RELAXED);
+        __atomic_store_n(top + 3 + done, c, __ATOMIC_RELAXED);
+        __atomic_store_n(top + 4 + done, d, __ATOMIC_RELAXED);
+        done += 4;
+    }
     for (; done < n && in[done]; done++)
         __atomic_store_n(top + 1 + done, in[done], __ATOMIC_RELAXED);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
