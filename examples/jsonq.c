@@ -1,71 +1,99 @@
 // jsonq: answer path queries about JSON from files or standard input, which is parsed into an arena.
 //
-//     jsonq [-c] [-r] [-t] PATH [FILE...]
-//
-// The tree of a document goes at once when the next one begins: nothing is freed node by node, and no
-// node is larger for it. Text is not copied: nodes point into the input, which is mapped. Built with
-// -DJSONQ_MALLOC the same parser allocates each node by malloc and frees the tree node by node, which
-// is what bench/run.py compares it with.
+//     jsonq [-c] [-r] [-t] [-j N] PATH [FILE...]
 //
 // PATH is a sequence of .name, ["any name"], [3] (from the end: [-1]) and [] (all members or
 // elements); . alone is the document. Each match is printed on a line, as JSON without blanks. Several
-// documents in one input are queried one after the other.
+// documents in one input are queried one after the other; none is answered before it is known to be
+// JSON as a whole.
+//
+// What PATH leads to becomes a tree of nodes in an arena; what it passes by is checked and left where
+// it is. A tree goes at once when its document has been answered: nothing is freed node by node, and
+// no node is larger for it. Text is not copied: nodes point into the input. Files are mapped, and
+// large ones with many documents are parsed by all processors, each with an arena of its own.
+//
+// Built with -DJSONQ_MALLOC the same parser allocates each node by calloc and frees the tree node by
+// node, which is what bench/run.py compares it with.
 
+#if !defined _DEFAULT_SOURCE
+#define _DEFAULT_SOURCE // MAP_ANONYMOUS, madvise
+#endif
 #define GOMEM_IMPLEMENTATION
 #include "gomem.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-typedef enum kind { NUL, FALSE, TRUE, NUMBER, STRING, ARRAY, OBJECT } kind;
+#if defined __SSE2__
+#include <emmintrin.h>
+#endif
 
 typedef struct node {
     struct node *next;  // the next element or member
     struct node *first; // of an array or object
-    const char *key;    // of a member: as in the input, between its quotes
-    const char *text;   // of a number or string, likewise
-    size_t size;        // of text; how many elements or members
-    uint32_t key_size;
-    uint32_t kind;
+    const char *key;    // of a member: in the input, behind its quote
+    const char *text;   // in the input: its first character tells what it is
 } node;
 
+// The last step leads to `whole`: what lies below a match is taken all, and has no end.
 typedef struct step {
-    struct step *next;
-    enum { NAME, INDEX, ALL } what;
+    const struct step *next;
+    enum { NAME, INDEX, ALL, NOTHING } what;
     const char *name;
     size_t size;
     long index;
 } step;
 
-typedef struct query {
-    step *path;
+static const step whole = {&whole, ALL, NULL, 0, 0};
+static const step nothing = {&nothing, NOTHING, NULL, 0, 0};
+
+enum { DEPTH_MOST = 10000, PIECE = 1 << 20, FLUSH = 1 << 16, THREADS_MOST = 64 };
+enum { PAD = 1 << 16 }; // zeroes behind each input: a page at least, where it is mapped
+enum { CUT = 16 };      // an error so near to the end may be one of what is not read yet
+
+typedef struct frame { // an array or object that is being parsed
+    node **last;       // where its next node goes
+    const step *step;  // that chooses among its elements or members
+    long position;     // of the next element
+    char closing;
+} frame;
+
+typedef struct parser {
+    const char *end;              // of the input
+    const char *at, *error;       // where, and what; NULL: none
+    const char *document;         // where the last one began
+    bool more;                    // what lies behind the end is not read yet
+    bool live;                    // answers go to standard output, else they stay in `out`
+    bool escaped;                 // the last text has escapes
+    gomem_arena tree;             // of the document
+    char *out;                    // answers
+    size_t used, room;            // of out
+    uint64_t matches, nodes;      // so far
+    frame frames[DEPTH_MOST + 1]; // the first one: of the document itself
+} parser;
+
+static struct {
+    const step *path;
     bool count, raw, times;
-    uint64_t matches, bytes, nodes;
+    unsigned threads;
+    uint64_t matches, bytes, nodes; // that the parsers counted
 } query;
 
-typedef struct input {
-    const char *name;
-    const char *start, *at, *end;
-    const char *error; // NULL: none
-    unsigned depth;
-} input;
-
-enum { DEPTH_MOST = 10000 };
-
 static const char usage_text[] =
-    "usage: jsonq [-c] [-r] [-t] PATH [FILE...]\n"
+    "usage: jsonq [-c] [-r] [-t] [-j N] PATH [FILE...]\n"
     "Prints what a path leads to in the JSON documents of the files, or of standard input.\n"
     "  PATH    .name [\"any name\"] [3] [-1] [] in any sequence; . is the whole document\n"
     "  -c      print how many matches there are\n"
     "  -r      print strings as they are, without quotes and escapes\n"
     "  -t      print time and speed to standard error\n"
+    "  -j N    parse large files on N threads (default: one per processor)\n"
     "  --help  print this\n";
 
 static _Noreturn void die(const char *what) {
@@ -73,343 +101,634 @@ static _Noreturn void die(const char *what) {
     exit(1);
 }
 
-// ---- nodes: of an arena, or of malloc ----
+// ---- parsers ----
 
-static gomem_arena tree;
-static query *asked;
+static parser *parser_new(void) {
+    parser *p = gomem_calloc(1, sizeof *p);
+    if (!p) die("out of memory");
+    return p;
+}
 
-static node *node_new(kind k) {
+// What a parser answered and counted since the last time goes out.
+static void deliver(parser *p) {
+    if (p->used) fwrite(p->out, 1, p->used, stdout); // main looks for errors
+    query.matches += p->matches;
+    query.nodes += p->nodes;
+    p->used = 0;
+    p->matches = p->nodes = 0;
+}
+
+static void parser_free(parser *p) {
+    gomem_arena_free(&p->tree);
+    gomem_free(p->out);
+    gomem_free(p);
+}
+
+static node *node_new(parser *p) {
 #if defined JSONQ_MALLOC
     node *n = calloc(1, sizeof *n);
 #else
-    node *n = GOMEM_ARENA_NEW(&tree, node);
+    node *n = GOMEM_ARENA_NEW(&p->tree, node);
 #endif
     if (!n) die("out of memory");
-    n->kind = k;
-    asked->nodes++;
+    p->nodes++;
     return n;
 }
 
-static void tree_drop(node *n) {
+static void tree_drop(parser *p, node *n) {
 #if defined JSONQ_MALLOC
     while (n) {
         node *next = n->next;
-        tree_drop(n->first);
+        tree_drop(p, n->first);
         free(n);
         n = next;
     }
 #else
     (void)n;
-    gomem_arena_reset(&tree);
+    gomem_arena_reset(&p->tree);
 #endif
 }
 
-// ---- parsing ----
+// ---- scanning: nothing looks for the end of the input, since zeroes follow it ----
 
-static node *fail(input *in, const char *what) {
-    if (!in->error) in->error = what;
+static const char *fail(parser *p, const char *at, const char *what) {
+    p->at = at;
+    p->error = what;
     return NULL;
 }
 
-static void skip_blanks(input *in) {
-    const char *at = in->at, *end = in->end;
-    while (at < end && (*at == ' ' || *at == '\n' || *at == '\t' || *at == '\r')) at++;
-    in->at = at;
-}
-
-static bool is_digit(const input *in) {
-    return in->at < in->end && *in->at >= '0' && *in->at <= '9';
-}
+static bool is_digit(char c) { return (unsigned char)(c - '0') < 10; }
 
 static bool is_hex(char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+    return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
 
-// Behind the opening quote: up to the closing one. False: an error.
-static bool parse_text(input *in, const char **text, size_t *size) {
-    const char *start = in->at, *end = in->end;
-    for (const char *at = start;; at = in->at + 1) {
-        while (at < end && (unsigned char)*at >= 0x20 && *at != '"' && *at != '\\') at++;
-        in->at = at;
-        if (at == end) break;
-        unsigned char c = (unsigned char)*at;
-        if (c == '"') {
-            *text = start;
-            *size = (size_t)(in->at++ - start);
-            return true;
-        }
-        if (c < 0x20) return fail(in, "a control character in a string");
-        if (c != '\\') continue;
-        if (++in->at == in->end) break;
-        if (*in->at == 'u') {
-            if (in->end - in->at < 5) break;
-            for (int i = 1; i <= 4; i++)
-                if (!is_hex(in->at[i])) return fail(in, "\\u needs four hexadecimal digits");
-            in->at += 4;
-        } else if (!strchr("\"\\/bfnrt", *in->at)) {
-            return fail(in, "an unknown escape in a string");
-        }
+static const char *many_blanks(const char *at) {
+#if defined __SSE2__
+    for (;; at += 16) {
+        __m128i v = _mm_loadu_si128((const void *)at);
+        __m128i space = _mm_cmpeq_epi8(v, _mm_set1_epi8(' '));
+        __m128i line = _mm_cmpeq_epi8(v, _mm_set1_epi8('\n'));
+        __m128i tab = _mm_cmpeq_epi8(v, _mm_set1_epi8('\t'));
+        __m128i back = _mm_cmpeq_epi8(v, _mm_set1_epi8('\r'));
+        __m128i any = _mm_or_si128(_mm_or_si128(space, line), _mm_or_si128(tab, back));
+        unsigned others = ~(unsigned)_mm_movemask_epi8(any) & 0xffff;
+        if (others) return at + __builtin_ctz(others);
     }
-    return fail(in, "a string does not end");
+#else
+    while (*at == ' ' || *at == '\n' || *at == '\t' || *at == '\r') at++;
+    return at;
+#endif
 }
 
-static node *parse_number(input *in) {
-    const char *start = in->at;
-    if (*in->at == '-') in->at++;
-    if (!is_digit(in)) return fail(in, "a number needs digits");
-    if (*in->at == '0') in->at++;
-    else
-        while (is_digit(in)) in->at++;
-    if (is_digit(in)) return fail(in, "a number begins with 0");
-    if (in->at < in->end && *in->at == '.') {
-        in->at++;
-        if (!is_digit(in)) return fail(in, "a number needs digits behind its point");
-        while (is_digit(in)) in->at++;
-    }
-    if (in->at < in->end && (*in->at == 'e' || *in->at == 'E')) {
-        in->at++;
-        if (in->at < in->end && (*in->at == '+' || *in->at == '-')) in->at++;
-        if (!is_digit(in)) return fail(in, "an exponent needs digits");
-        while (is_digit(in)) in->at++;
-    }
-    node *n = node_new(NUMBER);
-    n->text = start;
-    n->size = (size_t)(in->at - start);
-    return n;
+// Most often there is none, or one.
+static inline const char *blanks(const char *at) {
+    if ((unsigned char)*at > ' ') return at;
+    if (*at == ' ' && (unsigned char)at[1] > ' ') return at + 1;
+    return many_blanks(at);
 }
 
-static node *parse_word(input *in, const char *word, kind k) {
-    size_t size = strlen(word);
-    if ((size_t)(in->end - in->at) < size || memcmp(in->at, word, size) != 0)
-        return fail(in, "a value is expected");
-    in->at += size;
-    return node_new(k);
+// The first character that ends a text or is no plain part of it.
+static inline const char *plain_end(const char *at) {
+#if defined __SSE2__
+    for (;; at += 16) {
+        __m128i v = _mm_loadu_si128((const void *)at);
+        __m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"'));
+        __m128i escape = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
+        __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
+        __m128i any = _mm_or_si128(_mm_or_si128(quote, escape), control);
+        unsigned found = (unsigned)_mm_movemask_epi8(any);
+        if (found) return at + __builtin_ctz(found);
+    }
+#else
+    while ((unsigned char)*at >= 0x20 && *at != '"' && *at != '\\') at++;
+    return at;
+#endif
 }
 
-static node *parse_value(input *in);
-
-// The elements or members up to the closing bracket.
-static node *parse_list(input *in, node *list, char closing) {
-    node **last = &list->first;
-    if (++in->depth > DEPTH_MOST) return fail(in, "nested too deeply");
-    in->at++;
-    skip_blanks(in);
-    for (bool more = in->at < in->end && *in->at != closing; more;) {
-        const char *key = NULL;
-        size_t key_size = 0;
-        if (list->kind == OBJECT) {
-            skip_blanks(in);
-            if (in->at == in->end || *in->at != '"')
-                return fail(in, "a name in quotes is expected");
-            in->at++;
-            if (!parse_text(in, &key, &key_size)) return NULL;
-            if (key_size > UINT32_MAX) return fail(in, "a name of more than 4 GiB");
-            skip_blanks(in);
-            if (in->at == in->end || *in->at != ':') return fail(in, "a colon is expected");
-            in->at++;
-        }
-        node *n = parse_value(in);
-        if (!n) return NULL;
-        n->key = key;
-        n->key_size = (uint32_t)key_size;
-        *last = n;
-        last = &n->next;
-        list->size++;
-        skip_blanks(in);
-        more = in->at < in->end && *in->at == ',';
-        in->at += more;
+// From behind a backslash.
+static const char *escape_end(parser *p, const char *at) {
+    int n = 1;
+    if (*at == 'u') {
+        while (n < 5 && is_hex(at[n])) n++;
+        if (n == 5) return at + 5;
+        if (at + n < p->end) return fail(p, at, "\\u needs four hexadecimal digits");
+    } else if (*at && strchr("\"\\/bfnrt", *at)) {
+        return at + 1;
+    } else if (at < p->end) {
+        return fail(p, at, "an unknown escape in a string");
     }
-    if (in->at == in->end || *in->at != closing)
-        return fail(in, closing == ']' ? "a comma or ] is expected" : "a comma or } is expected");
-    in->at++;
-    in->depth--;
-    return list;
+    return fail(p, p->end, "a string does not end");
 }
 
-static node *parse_value(input *in) {
-    skip_blanks(in);
-    if (in->at == in->end) return fail(in, "a value is expected");
-    switch (*in->at) {
-    case '{': return parse_list(in, node_new(OBJECT), '}');
-    case '[': return parse_list(in, node_new(ARRAY), ']');
-    case 't': return parse_word(in, "true", TRUE);
-    case 'f': return parse_word(in, "false", FALSE);
-    case 'n': return parse_word(in, "null", NUL);
-    case '"': {
-        node *n = node_new(STRING);
-        in->at++;
-        return parse_text(in, &n->text, &n->size) ? n : NULL;
+// From a text's first character that is not plain.
+static const char *odd_text_end(parser *p, const char *at) {
+    while (*at != '"') {
+        if (*at != '\\')
+            return fail(p, at,
+                        at < p->end ? "a control character in a string" : "a string does not end");
+        p->escaped = true;
+        at = escape_end(p, at + 1);
+        if (!at) return NULL;
+        at = plain_end(at);
     }
-    default:
-        if (*in->at != '-' && !is_digit(in)) return fail(in, "a value is expected");
-        return parse_number(in);
-    }
+    return at + 1;
 }
 
-// ---- printing ----
-
-static void print_utf8(uint32_t c) {
-    if (c < 0x80) {
-        putchar((int)c);
-        return;
-    }
-    if (c >= 0x10000) {
-        putchar((int)(0xf0 | c >> 18));
-        putchar((int)(0x80 | (c >> 12 & 63)));
-    } else if (c >= 0x800) {
-        putchar((int)(0xe0 | c >> 12));
-    }
-    if (c >= 0x800) putchar((int)(0x80 | (c >> 6 & 63)));
-    else putchar((int)(0xc0 | c >> 6));
-    putchar((int)(0x80 | (c & 63)));
+// From behind the opening quote to behind the closing one.
+static inline const char *text_end(parser *p, const char *at) {
+    at = plain_end(at);
+    return *at == '"' ? at + 1 : odd_text_end(p, at);
 }
+
+static inline const char *digits_end(const char *at) {
+    while (is_digit(*at)) at++;
+    return at;
+}
+
+static const char *number_end(parser *p, const char *at) {
+    if (*at == '-') at++;
+    if (!is_digit(*at)) return fail(p, at, "a number needs digits");
+    at = *at == '0' ? at + 1 : digits_end(at);
+    if (is_digit(*at)) return fail(p, at, "a number begins with 0");
+    if (*at == '.') {
+        at++;
+        if (!is_digit(*at)) return fail(p, at, "a number needs digits behind its point");
+        at = digits_end(at);
+    }
+    if (*at == 'e' || *at == 'E') {
+        at++;
+        if (*at == '+' || *at == '-') at++;
+        if (!is_digit(*at)) return fail(p, at, "an exponent needs digits");
+        at = digits_end(at);
+    }
+    return at;
+}
+
+static const char *word_end(parser *p, const char *at) {
+    if (!memcmp(at, "true", 4) || !memcmp(at, "null", 4)) return at + 4;
+    if (!memcmp(at, "false", 5)) return at + 5;
+    return fail(p, at, "a value is expected");
+}
+
+// A value that is neither array nor object.
+static inline const char *scalar_end(parser *p, const char *at) {
+    if (*at == '"') return text_end(p, at + 1);
+    return *at == '-' || is_digit(*at) ? number_end(p, at) : word_end(p, at);
+}
+
+// ---- escapes ----
 
 static uint32_t hex4(const char *s) {
     char text[5] = {s[0], s[1], s[2], s[3], 0};
     return (uint32_t)strtoul(text, NULL, 16);
 }
 
-// A string with its escapes undone. Half of a pair of surrogates becomes U+FFFD.
-static void print_raw(const char *s, size_t size) {
+static unsigned utf8(uint32_t c, char *to) {
+    unsigned n = 0;
+    if (c < 0x80) {
+        to[n++] = (char)c;
+        return n;
+    }
+    if (c >= 0x10000) {
+        to[n++] = (char)(0xf0 | c >> 18);
+        to[n++] = (char)(0x80 | (c >> 12 & 63));
+    } else if (c >= 0x800) {
+        to[n++] = (char)(0xe0 | c >> 12);
+    }
+    to[n++] = (char)(c >= 0x800 ? 0x80 | (c >> 6 & 63) : 0xc0 | c >> 6);
+    to[n++] = (char)(0x80 | (c & 63));
+    return n;
+}
+
+// What the escape at *at means; *at moves behind it. Half of a pair of surrogates becomes U+FFFD.
+static unsigned unescape(const char **at, char *to) {
     static const char names[] = "bfnrt", values[] = "\b\f\n\r\t";
-    for (const char *end = s + size; s < end; s++) {
-        if (*s != '\\') {
-            putchar(*s);
-        } else if (*++s == 'u') {
-            uint32_t c = hex4(s + 1);
-            s += 4;
-            bool pair = c >> 10 == 0x36 && end - s > 6 && s[1] == '\\' && s[2] == 'u' &&
-                        hex4(s + 3) >> 10 == 0x37;
-            if (pair) {
-                c = 0x10000 + ((c & 0x3ff) << 10) + (hex4(s + 3) & 0x3ff);
-                s += 6;
-            } else if (c >> 11 == 0x1b) {
-                c = 0xfffd;
-            }
-            print_utf8(c);
-        } else {
-            const char *name = strchr(names, *s);
-            putchar(name ? values[name - names] : *s);
-        }
+    const char *s = *at + 1, *name = strchr(names, *s);
+    *at = s + 1;
+    if (*s != 'u') {
+        *to = name ? values[name - names] : *s;
+        return 1;
+    }
+    uint32_t c = hex4(s + 1);
+    *at = s + 5;
+    if (c >> 10 == 0x36 && s[5] == '\\' && s[6] == 'u' && hex4(s + 7) >> 10 == 0x37) {
+        c = 0x10000 + ((c & 0x3ff) << 10) + (hex4(s + 7) & 0x3ff);
+        *at = s + 11;
+    }
+    return utf8(c >> 11 == 0x1b ? 0xfffd : c, to);
+}
+
+// Whether a name with escapes is the one that a step asks for.
+static bool same_unescaped(const char *key, const char *end, const step *s) {
+    size_t done = 0;
+    while (key < end) {
+        char piece[4];
+        unsigned n = 1;
+        if (*key == '\\') n = unescape(&key, piece);
+        else *piece = *key++;
+        if (s->size - done < n || memcmp(s->name + done, piece, n) != 0) return false;
+        done += n;
+    }
+    return done == s->size;
+}
+
+// ---- parsing ----
+
+// How the path goes on below a member, or an element.
+static inline const step *into_member(const parser *p, const step *s, const char *key,
+                                      const char *end) {
+    size_t size = (size_t)(end - key);
+    if (s->what != NAME) return s->next;
+    if (p->escaped) return same_unescaped(key, end, s) ? s->next : &nothing;
+    return size == s->size && !memcmp(key, s->name, size) ? s->next : &nothing;
+}
+
+static inline const step *into_element(frame *f) {
+    const step *s = f->step;
+    if (s->what != INDEX || s->index < 0) return s->next; // from the end: when its size is known
+    return f->position++ == s->index ? s->next : &nothing;
+}
+
+// The document at `at`, and what the path leads to in it; returns its end, or NULL: an error.
+static const char *parse(parser *p, const char *at, node **document) {
+    frame *f = p->frames;
+    const step *s = query.path; // what of the next value is taken
+    const char *key = NULL;     // of the next value
+    node *n;
+    f->last = document;
+
+value:
+    n = NULL;
+    if (s != &nothing) {
+        n = node_new(p);
+        n->key = key;
+        n->text = at;
+        *f->last = n;
+        f->last = &n->next;
+    }
+    if (*at != '{' && *at != '[') {
+        at = scalar_end(p, at);
+        if (!at) return NULL;
+        goto after_value;
+    }
+    if (f == p->frames + DEPTH_MOST) return fail(p, at, "nested too deeply");
+    f++;
+    f->last = n ? &n->first : NULL;
+    f->step = s->what == (*at == '{' ? INDEX : NAME) ? &nothing : s;
+    f->position = 0;
+    f->closing = *at == '{' ? '}' : ']';
+    at = blanks(at + 1);
+    if (*at != f->closing) goto member_or_element;
+
+close:
+    at++;
+    f--;
+
+after_value:
+    if (f == p->frames) return at;
+    at = blanks(at);
+    if (*at == ',') {
+        at = blanks(at + 1);
+        goto member_or_element;
+    }
+    if (*at == f->closing) goto close;
+    return fail(p, at, f->closing == ']' ? "a comma or ] is expected" : "a comma or } is expected");
+
+member_or_element:
+    if (f->closing == ']') {
+        key = NULL;
+        s = into_element(f);
+        goto value;
+    }
+    if (*at != '"') return fail(p, at, "a name in quotes is expected");
+    key = at + 1;
+    p->escaped = false;
+    at = text_end(p, key);
+    if (!at) return NULL;
+    s = into_member(p, f->step, key, at - 1);
+    at = blanks(at);
+    if (*at != ':') return fail(p, at, "a colon is expected");
+    at = blanks(at + 1);
+    goto value;
+}
+
+// ---- printing ----
+
+static char *room_for(parser *p, size_t size) {
+    if (p->room - p->used < size) {
+        p->room = p->room * 2 + size + FLUSH;
+        p->out = gomem_realloc(p->out, p->room);
+        if (!p->out) die("out of memory");
+    }
+    p->used += size;
+    return p->out + p->used - size;
+}
+
+static void put(parser *p, const char *text, size_t size) { memcpy(room_for(p, size), text, size); }
+
+static void put_character(parser *p, char c) { *room_for(p, 1) = c; }
+
+// A string without its quotes, escapes undone.
+static void put_raw(parser *p, const char *at, const char *end) {
+    while (at < end) {
+        char piece[4];
+        const char *plain = at;
+        while (at < end && *at != '\\') at++;
+        put(p, plain, (size_t)(at - plain));
+        if (at < end) put(p, piece, unescape(&at, piece));
     }
 }
 
-static void print_quoted(const char *text, size_t size) {
-    putchar('"');
-    fwrite(text, 1, size, stdout);
-    putchar('"');
-}
-
-static void print_value(const node *n) {
-    switch (n->kind) {
-    case NUL: fputs("null", stdout); break;
-    case FALSE: fputs("false", stdout); break;
-    case TRUE: fputs("true", stdout); break;
-    case NUMBER: fwrite(n->text, 1, n->size, stdout); break;
-    case STRING: print_quoted(n->text, n->size); break;
-    default:
-        putchar(n->kind == ARRAY ? '[' : '{');
-        for (const node *e = n->first; e; e = e->next) {
-            if (e != n->first) putchar(',');
-            if (n->kind == OBJECT) {
-                print_quoted(e->key, e->key_size);
-                putchar(':');
-            }
-            print_value(e);
-        }
-        putchar(n->kind == ARRAY ? ']' : '}');
-    }
-}
-
-// ---- queries ----
-
-static void answer(query *q, const node *n, const step *s) {
-    if (!s) {
-        q->matches++;
-        if (q->count) return;
-        if (q->raw && n->kind == STRING) print_raw(n->text, n->size);
-        else print_value(n);
-        putchar('\n');
+static void put_value(parser *p, const node *n) {
+    bool array = *n->text == '[';
+    if (!array && *n->text != '{') {
+        put(p, n->text, (size_t)(scalar_end(p, n->text) - n->text));
         return;
     }
-    long at = s->index < 0 ? (long)n->size + s->index : s->index;
-    if (s->what == INDEX && n->kind != ARRAY) return;
-    if (s->what == NAME && n->kind != OBJECT) return;
-    for (const node *e = n->first; e; e = e->next, at--) {
-        if (s->what == INDEX && at != 0) continue;
-        if (s->what == NAME && (e->key_size != s->size || memcmp(e->key, s->name, s->size) != 0))
-            continue;
-        answer(q, e, s->next);
-        if (s->what == INDEX) return;
-    }
-}
-
-static bool answer_input(query *q, input *in) {
-    skip_blanks(in);
-    while (in->at < in->end) {
-        in->depth = 0;
-        node *document = parse_value(in);
-        if (!document) {
-            size_t line = 1, column = 1;
-            for (const char *c = in->start; c < in->at; c++)
-                column = *c == '\n' ? (line++, 1) : column + 1;
-            fflush(stdout);
-            fprintf(stderr, "jsonq: %s:%zu:%zu: %s\n", in->name, line, column, in->error);
-            return false;
+    put_character(p, array ? '[' : '{');
+    for (const node *e = n->first; e; e = e->next) {
+        if (e != n->first) put_character(p, ',');
+        if (!array) {
+            put(p, e->key - 1, (size_t)(text_end(p, e->key) - e->key + 1));
+            put_character(p, ':');
         }
-        answer(q, document, q->path);
-        tree_drop(document);
-        skip_blanks(in);
+        put_value(p, e);
     }
-    q->bytes += (uint64_t)(in->end - in->start);
-    return true;
+    put_character(p, array ? ']' : '}');
 }
 
-// ---- input ----
+// ---- answers ----
 
-// Standard input, or what cannot be mapped.
-static bool answer_stream(query *q, int fd, const char *name) {
-    size_t size = 0, room = 1 << 16;
-    char *text = gomem_malloc(room);
+static void answer(parser *p, const node *n, const step *s) {
+    if (s != &whole) {
+        const node *e = n->first;
+        long at = 0;
+        if (s->what == INDEX && s->index < 0) {
+            for (const node *each = e; each; each = each->next) at++;
+            for (at += s->index; at > 0; at--) e = e->next;
+            if (at == 0 && e) answer(p, e, s->next);
+            return;
+        }
+        for (; e; e = e->next) answer(p, e, s->next);
+        return;
+    }
+    p->matches++;
+    if (query.count) return;
+    if (query.raw && *n->text == '"') put_raw(p, n->text + 1, text_end(p, n->text + 1) - 1);
+    else put_value(p, n);
+    put_character(p, '\n');
+}
+
+// Answers the documents that begin before `stop`. Where the next one begins; NULL: an error.
+static const char *answer_documents(parser *p, const char *at, const char *stop) {
+    for (at = blanks(at); at < stop;) {
+        node *document = NULL;
+        uint64_t nodes = p->nodes;
+        const char *end = parse(p, at, &document);
+        if (end == p->end && p->more && !strchr("}]\"", end[-1]))
+            end = fail(p, end, "a number or word may go on");
+        if (end) answer(p, document, query.path);
+        tree_drop(p, document);
+        p->document = at;
+        if (!end) p->nodes = nodes; // it may be parsed again
+        if (!end) return NULL;
+        if (p->live && p->used >= FLUSH) deliver(p);
+        at = blanks(end);
+    }
+    return at;
+}
+
+// Counts lines and columns on, from those of `from`.
+static void count_lines(const char *from, const char *to, size_t *line, size_t *column) {
+    for (const char *end; (end = memchr(from, '\n', (size_t)(to - from))) != NULL; from = end + 1) {
+        ++*line;
+        *column = 1;
+    }
+    *column += (size_t)(to - from);
+}
+
+static void tell(const parser *p, const char *name, const char *start, size_t line, size_t column) {
+    count_lines(start, p->at, &line, &column);
+    fflush(stdout);
+    fprintf(stderr, "jsonq: %s:%zu:%zu: %s\n", name, line, column, p->error);
+}
+
+static bool tell_system(const char *name) {
+    fflush(stdout);
+    fprintf(stderr, "jsonq: %s: %s\n", name, strerror(errno));
+    return false;
+}
+
+// ---- large files: pieces of them, by all processors ----
+
+// A piece ends where a line begins with a bracket: there a document begins, or so it is hoped. It is
+// known when the documents before it have been parsed; else the piece is parsed again.
+typedef struct piece {
+    parser *p;
+    const char *start, *stop;
+    const char *next; // where the document behind it begins; NULL: an error
+    bool done;
+} piece;
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t given_more, done_more;
+    piece pieces[2 * THREADS_MOST];
+    size_t count;        // of pieces that are used in turn
+    size_t given, taken; // so far
+    bool over;
+} crew = {.lock = PTHREAD_MUTEX_INITIALIZER,
+          .given_more = PTHREAD_COND_INITIALIZER,
+          .done_more = PTHREAD_COND_INITIALIZER};
+
+static void *crew_thread(void *arg) {
+    pthread_mutex_lock(&crew.lock);
     for (;;) {
-        if (size == room) text = gomem_realloc(text, room *= 2);
-        if (!text) die("out of memory");
-        ssize_t got = read(fd, text + size, room - size);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) {
-            fprintf(stderr, "jsonq: %s: %s\n", name, strerror(errno));
-            gomem_free(text);
-            return false;
-        }
-        if (got == 0) break;
-        size += (size_t)got;
+        while (!crew.over && crew.taken == crew.given)
+            pthread_cond_wait(&crew.given_more, &crew.lock);
+        if (crew.over) break;
+        piece *x = &crew.pieces[crew.taken++ % crew.count];
+        pthread_mutex_unlock(&crew.lock);
+        x->next = answer_documents(x->p, x->start, x->stop);
+        pthread_mutex_lock(&crew.lock);
+        x->done = true;
+        pthread_cond_signal(&crew.done_more);
     }
-    input in = {name, text, text, text + size, NULL, 0};
-    bool done = answer_input(q, &in);
+    pthread_mutex_unlock(&crew.lock);
+    return arg;
+}
+
+static const char *piece_end(const char *at, const char *end) {
+    while ((at = memchr(at, '\n', (size_t)(end - at))) != NULL)
+        if (*++at == '{' || *at == '[') return at;
+    return end;
+}
+
+static void crew_give(const char *start, const char *stop, const char *end) {
+    piece *x = &crew.pieces[crew.given % crew.count];
+    *x = (piece){x->p, start, stop, NULL, false};
+    x->p->end = end;
+    x->p->used = 0;
+    x->p->matches = x->p->nodes = 0;
+    pthread_mutex_lock(&crew.lock);
+    crew.given++;
+    pthread_cond_signal(&crew.given_more);
+    pthread_mutex_unlock(&crew.lock);
+}
+
+static piece *crew_wait(size_t number) {
+    piece *x = &crew.pieces[number % crew.count];
+    pthread_mutex_lock(&crew.lock);
+    while (!x->done) pthread_cond_wait(&crew.done_more, &crew.lock);
+    pthread_mutex_unlock(&crew.lock);
+    return x;
+}
+
+// Gives pieces out, and delivers what they answer in their order.
+static bool crew_answer(const char *name, const char *text, const char *end) {
+    const char *next = blanks(text), *given = text, *behind = text;
+    size_t delivered = 0, size = PIECE;
+    bool done = true;
+    while (done && next < end) {
+        while (crew.given - delivered < crew.count && given < end) {
+            size_t left = (size_t)(end - given);
+            const char *stop = left > size ? piece_end(given + size, end) : end;
+            crew_give(given, stop, end);
+            given = stop;
+        }
+        const piece *x = crew_wait(delivered++);
+        if (blanks(x->start) != next) { // it began within a document
+            while (delivered < crew.given) crew_wait(delivered++);
+            given = next;
+            size *= 2;
+            continue;
+        }
+        deliver(x->p);
+        if (!x->next) tell(x->p, name, text, 1, 1);
+        done = x->next != NULL;
+        if (done) next = x->next;
+        // what has been parsed need not stay in memory
+        size_t passed = (size_t)(next - behind) & ~(size_t)(PAD - 1);
+        madvise((void *)(uintptr_t)behind, passed, MADV_DONTNEED);
+        behind += passed;
+    }
+    while (delivered < crew.given) crew_wait(delivered++);
+    return done;
+}
+
+// False: there are no threads.
+static bool crew_start(pthread_t *threads, unsigned *count) {
+    crew.over = false;
+    crew.given = crew.taken = 0;
+    *count = 0;
+    while (*count < query.threads && pthread_create(&threads[*count], NULL, crew_thread, NULL) == 0)
+        ++*count;
+    crew.count = 2 * (size_t)*count;
+    for (size_t i = 0; i < crew.count; i++) crew.pieces[i].p = parser_new();
+    return *count > 0;
+}
+
+static void crew_stop(const pthread_t *threads, unsigned count) {
+    pthread_mutex_lock(&crew.lock);
+    crew.over = true;
+    pthread_cond_broadcast(&crew.given_more);
+    pthread_mutex_unlock(&crew.lock);
+    for (unsigned i = 0; i < count; i++) pthread_join(threads[i], NULL);
+    for (size_t i = 0; i < crew.count; i++) parser_free(crew.pieces[i].p);
+}
+
+// ---- inputs ----
+
+static bool answer_text(const char *name, const char *text, const char *end) {
+    pthread_t threads[THREADS_MOST];
+    unsigned count;
+    bool done;
+    query.bytes += (uint64_t)(end - text);
+    if (end - text > 2 * PIECE && crew_start(threads, &count)) {
+        done = crew_answer(name, text, end);
+        crew_stop(threads, count);
+        return done;
+    }
+    parser *p = parser_new();
+    p->end = end;
+    p->live = true;
+    done = answer_documents(p, text, end) != NULL;
+    deliver(p);
+    if (!done) tell(p, name, text, 1, 1);
+    parser_free(p);
+    return done;
+}
+
+// Standard input, or what cannot be mapped: documents are answered as they come. One that is cut off
+// by the end of what has been read is parsed again when there is more: twice as much, or once per
+// read where it is small.
+static bool answer_stream(int fd, const char *name) {
+    size_t used = 0, tried = 0, room = 4 * PAD, line = 1, column = 1;
+    char *text = gomem_malloc(room);
+    bool done = true;
+    parser *p = parser_new();
+    p->live = true;
+    for (p->more = true; p->more && done;) {
+        if (text && room - used < 2 * PAD) text = gomem_realloc(text, room *= 2);
+        if (!text) die("out of memory");
+        ssize_t got = read(fd, text + used, room - used - PAD);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) done = tell_system(name);
+        if (got > 0) used += (size_t)got;
+        p->more = got > 0;
+        if (p->more && used > PIECE && used < 2 * tried) continue;
+        p->end = memset(text + used, 0, PAD);
+        const char *next = done ? answer_documents(p, text, p->end) : p->end;
+        deliver(p);
+        fflush(stdout);
+        if (!next && !(p->more && p->end - p->at < CUT)) {
+            tell(p, name, text, line, column);
+            done = false;
+        }
+        if (!next) next = p->document;
+        count_lines(text, next, &line, &column);
+        query.bytes += (uint64_t)(next - text);
+        used -= (size_t)(next - text);
+        memmove(text, next, used);
+        tried = used;
+    }
+    parser_free(p);
     gomem_free(text);
     return done;
 }
 
-static bool answer_file(query *q, const char *name) {
+// A file in memory, with zeroes behind it; MAP_FAILED: it cannot be mapped.
+static char *map(int fd, size_t size) {
+    char *text = mmap(NULL, size + PAD, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (text == MAP_FAILED) return text;
+    if (mmap(text, size, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, 0) == MAP_FAILED) {
+        munmap(text, size + PAD);
+        return MAP_FAILED;
+    }
+    madvise(text, size, MADV_SEQUENTIAL);
+    return text;
+}
+
+static bool answer_input(int fd, const char *name) {
     struct stat about;
+    char *text = MAP_FAILED;
+    size_t size = 0;
+    if (fstat(fd, &about) == 0 && S_ISREG(about.st_mode) && lseek(fd, 0, SEEK_CUR) == 0) {
+        size = (size_t)about.st_size;
+        if (size) text = map(fd, size); // else it may be one of /proc
+    }
+    if (text == MAP_FAILED) return answer_stream(fd, name);
+    bool done = answer_text(name, text, text + size);
+    munmap(text, size + PAD);
+    return done;
+}
+
+static bool answer_file(const char *name) {
+    if (!strcmp(name, "-")) return answer_input(0, "standard input");
     int fd = open(name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &about) != 0) {
-        fprintf(stderr, "jsonq: %s: %s\n", name, strerror(errno));
-        if (fd >= 0) close(fd);
-        return false;
-    }
-    size_t size = (size_t)about.st_size;
-    char *text = S_ISREG(about.st_mode) && size
-                     ? mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0)
-                     : MAP_FAILED;
-    bool done;
-    if (text == MAP_FAILED) {
-        done = answer_stream(q, fd, name);
-    } else {
-        input in = {name, text, text, text + size, NULL, 0};
-        done = answer_input(q, &in);
-        munmap(text, size);
-    }
+    if (fd < 0) return tell_system(name);
+    bool done = answer_input(fd, name);
     close(fd);
     return done;
 }
@@ -417,8 +736,8 @@ static bool answer_file(query *q, const char *name) {
 // ---- the path ----
 
 // The steps of a path, in an arena of their own. False: it is none.
-static bool parse_path(gomem_arena *a, const char *p, step **first) {
-    *first = NULL;
+static bool parse_path(gomem_arena *a, const char *p, const step **first) {
+    *first = &whole;
     if (*p != '.' && *p != '[') return false;
     if (!strcmp(p, ".")) return true;
     while (*p) {
@@ -426,6 +745,7 @@ static bool parse_path(gomem_arena *a, const char *p, step **first) {
         if (!s) die("out of memory");
         *first = s;
         first = &s->next;
+        s->next = &whole;
         if (*p == '.' && p[1] == '[') p++;
         if (*p == '.') {
             s->what = NAME;
@@ -462,42 +782,49 @@ static double seconds(void) {
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+static bool parse_threads(const char *text) {
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+    if (!is_digit(*text) || *end || n < 1) return false;
+    query.threads = n < THREADS_MOST ? (unsigned)n : THREADS_MOST;
+    return true;
+}
+
 static int usage(const char *what) {
     fprintf(stderr, "jsonq: %s\n%s", what, usage_text);
     return 2;
 }
 
 int main(int argc, char **argv) {
-    static query q;
     gomem_arena path = {0};
     int i = 1;
     bool done = true;
-    asked = &q;
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    query.threads = processors < 1
+                        ? 1
+                        : (unsigned)(processors < THREADS_MOST ? processors : THREADS_MOST);
     for (; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {
         if (!strcmp(argv[i], "--help")) {
             fputs(usage_text, stdout);
             return 0;
         }
-        if (!strcmp(argv[i], "-c")) q.count = true;
-        else if (!strcmp(argv[i], "-r")) q.raw = true;
-        else if (!strcmp(argv[i], "-t")) q.times = true;
+        if (!strcmp(argv[i], "-c")) query.count = true;
+        else if (!strcmp(argv[i], "-r")) query.raw = true;
+        else if (!strcmp(argv[i], "-t")) query.times = true;
+        else if (!strcmp(argv[i], "-j") && i + 1 < argc && parse_threads(argv[i + 1])) i++;
         else return usage("unknown option");
     }
     if (i == argc) return usage("there is no path");
-    if (!parse_path(&path, argv[i++], &q.path)) return usage("that is no path");
+    if (!parse_path(&path, argv[i++], &query.path)) return usage("that is no path");
     double start = seconds();
-    if (i == argc) done = answer_stream(&q, 0, "standard input");
-    for (; i < argc; i++)
-        done = (strcmp(argv[i], "-") ? answer_file(&q, argv[i])
-                                     : answer_stream(&q, 0, "standard input")) &&
-               done;
-    if (q.count) printf("%" PRIu64 "\n", q.matches);
+    if (i == argc) done = answer_file("-");
+    for (; i < argc; i++) done = answer_file(argv[i]) && done;
+    if (query.count) printf("%" PRIu64 "\n", query.matches);
     if (fflush(stdout) != 0) die("cannot write");
     double took = seconds() - start;
-    if (q.times)
-        fprintf(stderr, "%" PRIu64 " bytes, %" PRIu64 " nodes, %.3f s, %.0f MB/s\n", q.bytes,
-                q.nodes, took, (double)q.bytes / 1e6 / took);
+    if (query.times)
+        fprintf(stderr, "%" PRIu64 " bytes, %" PRIu64 " nodes, %.3f s, %.0f MB/s\n", query.bytes,
+                query.nodes, took, (double)query.bytes / 1e6 / took);
     gomem_arena_free(&path);
-    gomem_arena_free(&tree);
     return done ? 0 : 1;
 }

@@ -40,6 +40,14 @@ query 'nothing' '.a.none[0]' "$document" ''
 query 'out of bounds' '.a.b[7]' "$document" ''
 query 'of another kind' '.a.b.c' "$document" ''
 query 'all members, all elements' '.e[][]' "$document" ''
+query 'an escape in a name' .ab '{"\u0061b":1,"a\\b":2,"ab":3,"\u0061":4}' '1
+3
+'
+query 'a name of escapes' '["a\b"]' '{"a\\b":1}' '1
+'
+query 'twice the same name' '.k[-2]' '{"k":[1,2,3],"k":[4,5],"k":[6]}' '2
+4
+'
 query 'many documents' '.k' '{"k":1}{"k":2} [3] {"k":4}' '1
 2
 4
@@ -68,6 +76,8 @@ refused 'a minus' '-' '1:2: a number needs digits'
 refused 'a point' '1.' '1:3: a number needs digits behind its point'
 refused 'an exponent' '1e+' '1:4: an exponent needs digits'
 refused 'a control character' '"a\tb"' '1:3: a control character'
+refused 'an escaped zero byte' '"\\\0000"' '1:3: an unknown escape'
+refused 'a number that goes on' '[1] 2x' '1:6: a value is expected'
 refused 'an escape' '"\\x"' '1:3: an unknown escape'
 refused 'four digits' '"\\u12g4"' '1:3: \u needs four'
 refused 'too deep' "$(awk 'BEGIN { for (i = 0; i < 20000; i++) printf "[" }')" '1:10001: nested too deeply'
@@ -108,6 +118,80 @@ else
     skipped=1
 fi
 
+# -- large files, by several threads: lines, documents of many lines, documents that have lines which
+# begin as documents do, one document, an error far behind
+if command -v python3 >/dev/null 2>&1; then
+    python3 - "$tmp" <<'PY'
+import json, sys
+def write(name, pieces):
+    with open(f"{sys.argv[1]}/{name}", "w") as f: f.writelines(pieces)
+def record(i): return {"n": i, "s": "x" * (i % 50), "l": [[i, {"m": -i}], []]}
+many = range(60000)
+write("lines", (json.dumps(record(i)) + "\n" for i in many))
+write("pretty", (json.dumps(record(i), indent=1) + "\n" for i in many))
+write("inside", ("[\n" + "".join(json.dumps(record(i)) + ",\n" for i in range(k, k + 1000)) + "{}]\n"
+                 for k in range(0, 60000, 1000)))
+write("one", ["[\n", *(json.dumps(record(i)) + ",\n" for i in many), "{}]"])
+write("wrong", [*(json.dumps(record(i)) + "\n" for i in many), '{"n":1}\n {"n" 2}\n{"n":3}\n'])
+write("numbers", (f"{i}\n" for i in many))
+PY
+    for n in 1 2 5; do
+        seq 0 59999 >"$tmp/expected"
+        for file in lines pretty; do
+            "$jsonq" -j $n .n "$tmp/$file" >"$tmp/out" 2>"$tmp/err"
+            same "$file, on $n threads" "$tmp/expected" "$tmp/out"
+        done
+        for file in inside one; do
+            "$jsonq" -j $n '[].n' "$tmp/$file" >"$tmp/out" 2>"$tmp/err"
+            same "$file, on $n threads" "$tmp/expected" "$tmp/out"
+        done
+        echo 1 >>"$tmp/expected"
+        "$jsonq" -j $n .n "$tmp/wrong" >"$tmp/out" 2>"$tmp/err"
+        check "an error, on $n threads: status" test $? -eq 1
+        same "an error, on $n threads: what was before" "$tmp/expected" "$tmp/out"
+        has "an error, on $n threads: where" "$tmp/err" 'wrong:60002:7: a colon is expected'
+    done
+    "$jsonq" . <"$tmp/lines" >"$tmp/expected"
+    cat "$tmp/lines" | "$jsonq" . >"$tmp/out"
+    same 'a pipe gives what a file gives' "$tmp/expected" "$tmp/out"
+    cat "$tmp/one" | "$jsonq" -c '[].l[0][1].m' >"$tmp/out"
+    echo 60000 >"$tmp/expected"
+    same 'a document of many reads' "$tmp/expected" "$tmp/out"
+    seq 0 59999 >"$tmp/expected"
+    cat "$tmp/numbers" | "$jsonq" . >"$tmp/out"
+    same 'numbers are not cut' "$tmp/expected" "$tmp/out"
+    cat "$tmp/wrong" | "$jsonq" .n >"$tmp/out" 2>"$tmp/err"
+    has 'an error in a pipe: where' "$tmp/err" 'standard input:60002:7: a colon is expected'
+    { read -r line; "$jsonq" -c .n; } <"$tmp/lines" >"$tmp/out"
+    echo 59999 >"$tmp/expected"
+    same 'a file from where it stands' "$tmp/expected" "$tmp/out"
+else
+    echo 'SKIP jsonq: large files: there is no python3'
+    skipped=1
+fi
+
+# -- a pipe is answered as it comes, however it is cut
+mkfifo "$tmp/pipe"
+"$jsonq" .k <"$tmp/pipe" >"$tmp/out" 2>"$tmp/err" &
+asked=$!
+exec 3>"$tmp/pipe"
+printf '{"k":1}' >&3
+for _ in $(seq 600); do
+    [ -s "$tmp/out" ] && break
+    sleep 0.1
+done
+echo 1 >"$tmp/expected"
+same 'answered before the end' "$tmp/expected" "$tmp/out"
+for part in '{"' 'k"' ':tr' 'ue} 1' '2 {"k":"\' 'u00' 'e9"} {"k":-' '1' '7}'; do
+    printf '%s' "$part" >&3
+    sleep 0.05
+done
+exec 3>&-
+wait $asked
+check 'cut anywhere: status' test $? -eq 0
+printf '1\ntrue\n"\\u00e9"\n-17\n' >"$tmp/expected"
+same 'cut anywhere' "$tmp/expected" "$tmp/out"
+
 # -- bytes cut off anywhere are refused or fine, and never crash
 printf '%s' "$document" >"$tmp/cut"
 wrong=0
@@ -133,5 +217,7 @@ usage_fails 'no path either' "$jsonq" name
 usage_fails 'an empty step' "$jsonq" .a..b
 usage_fails 'no bracket' "$jsonq" '.a[1'
 usage_fails 'no index' "$jsonq" '.a[x]'
+usage_fails 'no threads' "$jsonq" -j 0 .
+usage_fails 'threads without a number' "$jsonq" -j
 usage_fails 'unknown option' "$jsonq" -x .
 finish
