@@ -175,6 +175,19 @@ class Bench:
                    *objects, *libraries]
         return self.command(output, command, inputs)
 
+    def example(self, name, suffix="gomem", flags=()):
+        """An example with gomem's header inlined; None: it does not build."""
+        source, output = HERE.parent / "examples" / f"{name}.c", self.build / f"{name}.{suffix}"
+        if not self.header:
+            return None
+        command = [*self.compiler, *STANDARD, *flags, f"-I{self.header.parent}", "-o", output, source]
+        try:
+            return self.command(output, command, [source, self.header])
+        except BuildError as error:
+            print(f"bench: {name} does not build: {error}", file=sys.stderr)
+            self.failures += 1
+            return None
+
     # Variants -----------------------------------------------------------------------------
 
     def attempt(self, variants, make):
@@ -677,35 +690,41 @@ def hint(b):
 
 @question
 def jsonq(b):
-    """the example jsonq beside the same parser on malloc, nodes freed one by one"""
-    source = HERE.parent / "examples" / "jsonq.c"
-    text = b.build / "jsonq.json"
-    if not text.exists():
-        with open(text, "w", encoding="utf-8") as out:
+    """the example jsonq beside the same parser on malloc, nodes freed one by one, and beside wc"""
+    gomem, malloc = b.example("jsonq"), b.example("jsonq", "malloc", ["-DJSONQ_MALLOC"])
+    if not gomem or not malloc:
+        return
+    lines = b.build / "jsonq.json"
+    one, large = b.build / "jsonq1.json", b.build / "jsonq.large.json"
+    if not large.exists():
+        with open(lines, "w", encoding="utf-8") as out:
             for i in range(500000):
                 out.write(f'{{"id": {i}, "name": "item {i}", "tags": ["a", "b", {i % 7}], "price": {i / 8},'
                           f' "size": {{"w": {i % 90}, "h": null, "unit": "mm"}}, "sold": false}}\n')
-        # one document as well: a tree of the whole input
-        lines = text.read_text(encoding="utf-8").splitlines()
-        (b.build / "jsonq1.json").write_text("[" + ",".join(lines) + "]", encoding="utf-8")
-    programs = {}
-    for name, flags in (("gomem", []), ("malloc", ["-DJSONQ_MALLOC"])):
-        output = b.build / f"jsonq.{name}"
-        command = [*b.compiler, *STANDARD, *flags, f"-I{HERE.parent}", "-o", output, source]
-        programs[name] = b.command(output, command, [source, HERE.parent / "gomem.h"])
-    for what, path, file in (("many documents", ".size.w", text),
-                             ("one document", "[].size.w", b.build / "jsonq1.json")):
-        def quietly(program, file=file, path=path):
-            return ["sh", "-c", f"exec {program} -c '{path}' {file} >/dev/null"]
+        text = lines.read_text(encoding="utf-8")
+        one.write_text("[" + ",".join(text.splitlines()) + "]", encoding="utf-8")
+        large.write_text(text * 4, encoding="utf-8")
 
-        variants = [Variant("gomem", INLINED, quietly(programs["gomem"])),
-                    Variant("glibc", PRELOADED, quietly(programs["malloc"]))]
+    def quietly(name, form, words, env=None):
+        return Variant(name, form, ["sh", "-c", f"exec {words} >/dev/null"], env or {})
+
+    for what, path, file in (("trees of lines", ".", lines),
+                             ("one tree", ".", one),
+                             ("a path", ".size.w", lines)):
+        words = f"-j 1 -c '{path}' {file}"
+        variants = [quietly("gomem", INLINED, f"{gomem} {words}"),
+                    quietly("glibc", PRELOADED, f"{malloc} {words}")]
         if "mimalloc" in b.peers.preload:
-            variants.append(Variant("mimalloc", PRELOADED, quietly(programs["malloc"]),
+            variants.append(quietly("mimalloc", PRELOADED, f"{malloc} {words}",
                                     {"LD_PRELOAD": b.peers.preload["mimalloc"]}))
         b.measure(variants)
-        b.row(f"jsonq, {what}, the same on malloc", variants, bar=0.667, peers=["glibc"])
-        b.row(f"jsonq, {what}, on mimalloc", variants, peers=["mimalloc"])
+        b.row(f"jsonq, {what}, malloc", variants, peers=["glibc"],
+              bar=0.667 if path == "." else None)
+        b.row(f"jsonq, {what}, mimalloc", variants, peers=["mimalloc"])
+    variants = [quietly("gomem", INLINED, f"{gomem} -c .size.w {large}"),
+                quietly("wc -l", LINKED, f"wc -l {large}")]
+    b.measure(variants)
+    b.row("jsonq, a path, all processors, wc -l", variants)
 
 
 class Server:
@@ -754,9 +773,9 @@ def kvserver(b):
         print(f"bench: kvserver: skipped, {missing[0]} is not installed", file=sys.stderr)
         return
     keys = b.fit("kvserver, keys", 1000000 if not b.quick else 100000, lambda n: n * 5 // 1000)
-    source, program = HERE.parent / "examples" / "kvserver.c", b.build / "kvserver"
-    b.command(program, [*b.compiler, *STANDARD, f"-I{b.header.parent}", "-o", program, source],
-              [source, b.header])
+    program = b.example("kvserver")
+    if not program:
+        return
     servers = [Server("gomem", [str(program), "-p", "{port}"], keys),
                Server("redis", ["redis-server", "--port", "{port}", "--save", "", "--appendonly",
                                 "no", "--logfile", ""], keys)]
