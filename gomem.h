@@ -12497,6 +12497,7 @@ enum {
     GM_ARENA_ASIDE = 16 * 1024,  // at least this large: a span of its own
     GM_ARENA_STEP = 4 * 1024,    // of scanning, and of zeroing
     GM_ARENA_COMMIT = 64 * 1024, // of reserved memory
+    GM_ARENA_TEXT = 256,         // a formatted text that is tried at once
     GM_ARENA_SCRATCH = 8
 };
 
@@ -12861,28 +12862,24 @@ GM_PRIVATE int gm_arena_format(char *to, size_t room, const char *f, struct gm_a
         const char *piece = f;
         if (*f == '%' && *++f != '%') piece = gm_arena_piece(digits, &f, args, &size);
         if (!piece || size > (size_t)(end - at)) return -1;
-        if (size == 1) *at = *piece;
-        else memcpy(at, piece, size);
-        at += size;
+        if (size > 16) at = (char *)memcpy(at, piece, size) + size;
+        else // byte by byte: as digits were stored
+            for (const char *last = piece + size; piece < last;) *at++ = *piece++;
     }
     *at = 0;
     return (int)(at - to);
 }
 
-GOMEM_DEF char *gomem_arena_printf(gomem_arena *a, const char *format, ...) {
-    char text[256];
-    struct gm_arguments args;
-    va_list again;
+// straight: what can be taken without a call may be written to, and gm_arena_format left it.
+GM_COLD GM_PRIVATE char *gm_arena_vprintf(gomem_arena *a, const char *format, bool straight,
+                                          struct gm_arguments *args) {
+    char text[GM_ARENA_TEXT], *to = straight ? a->cursor : text, *p = NULL;
+    va_list again, last;
     text[0] = 0;
-    // what can be taken without a call may be written to, too, unless it is watched
-    bool straight = !GOMEM_I_CHECK && !GOMEM_I_POISONED && a->end - a->cursor >= (int)sizeof text;
-    char *to = straight ? a->cursor : text, *p = NULL;
-    va_start(args.list, format);
-    int n = gm_arena_format(to, sizeof text, format, &args);
-    va_end(args.list);
-    va_start(again, format);
-    va_copy(args.list, again);
-    if (n < 0) n = vsnprintf(to, sizeof text, format, args.list);
+    va_copy(again, args->list);
+    va_copy(last, args->list);
+    int n = straight ? -1 : gm_arena_format(text, sizeof text, format, args);
+    if (n < 0) n = vsnprintf(to, sizeof text, format, again);
     bool fits = n >= 0 && (size_t)n < sizeof text;
     if (straight && fits) {
         p = a->cursor;
@@ -12891,9 +12888,29 @@ GOMEM_DEF char *gomem_arena_printf(gomem_arena *a, const char *format, ...) {
         if (straight && !GM_BUG(118)) memset(to, 0, sizeof text); // I1
         if (n >= 0) p = gm_arena_any(a, (size_t)n + 1, 16, false);
         if (p && fits) memcpy(p, text, (size_t)n + 1);
-        else if (p) (void)vsnprintf(p, (size_t)n + 1, format, again);
+        else if (p) (void)vsnprintf(p, (size_t)n + 1, format, last);
     }
+    va_end(last);
     va_end(again);
+    return p;
+}
+
+GOMEM_DEF char *gomem_arena_printf(gomem_arena *a, const char *format, ...) {
+    struct gm_arguments args;
+    char *p = a->cursor;
+    // it is written where it will lie, unless that is watched
+    bool straight = !GOMEM_I_CHECK && !GOMEM_I_POISONED && a->end - p >= GM_ARENA_TEXT;
+    if (straight) {
+        va_start(args.list, format);
+        int n = gm_arena_format(p, GM_ARENA_TEXT, format, &args);
+        va_end(args.list);
+        if (n >= 0) {
+            a->cursor = p + gm_base_round_up((size_t)n + 1, 16);
+            return p;
+        }
+    }
+    va_start(args.list, format);
+    p = gm_arena_vprintf(a, format, straight, &args);
     va_end(args.list);
     return p;
 }
