@@ -77,9 +77,10 @@
  *                    gomem_pool_read_stats gomem_pool_destroy
  *   arenas           GOMEM_ARENA_NEW GOMEM_ARENA_MAKE GOMEM_ARENA_TEMP GOMEM_ARENA_SCOPE
  *                    gomem_arena_alloc gomem_arena_alloc_with gomem_arena_resize
- *                    gomem_arena_strdup gomem_arena_printf gomem_arena_save gomem_arena_restore
- *                    gomem_arena_reset gomem_arena_free gomem_arena_init gomem_arena_on_reset
- *                    gomem_arena_absorb gomem_arena_read_stats gomem_scratch
+ *                    gomem_arena_strdup gomem_arena_printf gomem_arena_vprintf
+ *                    gomem_arena_save gomem_arena_restore gomem_arena_reset gomem_arena_free
+ *                    gomem_arena_init gomem_arena_on_reset gomem_arena_absorb
+ *                    gomem_arena_read_stats gomem_scratch
  *   escape hints     GOMEM_STACK GOMEM_HINT GOMEM_ESCAPE
  *   stores           GOMEM_STORE GOMEM_STORE_ATOMIC GOMEM_EXCHANGE GOMEM_CAS gomem_memmove
  *   life cycle       gomem_init gomem_shutdown gomem_thread_create gomem_thread_attach
@@ -208,6 +209,7 @@
 #error "gomem.h needs C11 or later"
 #endif
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -728,9 +730,13 @@ GOMEM_DEF void *gomem_arena_alloc_with(gomem_arena *a, size_t size, size_t align
 GOMEM_DEF void *gomem_arena_resize(gomem_arena *a, void *p, size_t old_size, size_t new_size)
     GOMEM_I_SIZED(4);
 
+// Strings that go with the arena. NULL: ENOMEM, or what vsnprintf says. Formats of %s %c %d %u %x %%
+// alone (with l, ll, z) are written in place at a fourth of vsnprintf's cost.
 GOMEM_DEF char *gomem_arena_strdup(gomem_arena *a, const char *s) __attribute__((malloc));
 GOMEM_DEF char *gomem_arena_printf(gomem_arena *a, const char *format, ...)
     __attribute__((malloc, format(printf, 2, 3)));
+GOMEM_DEF char *gomem_arena_vprintf(gomem_arena *a, const char *format, va_list list)
+    __attribute__((malloc, format(printf, 2, 0)));
 
 // What is allocated between save and restore goes with restore, callbacks included; marks nest. A
 // mark that is void since an earlier one was restored, or reset, is misuse (check level 1: panics).
@@ -1599,7 +1605,6 @@ GOMEM_I_INLINE bool gomem_i_never(uintptr_t a, uintptr_t b) { return a != b; }
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -12871,8 +12876,8 @@ GM_PRIVATE int gm_arena_format(char *to, size_t room, const char *f, struct gm_a
 }
 
 // straight: what can be taken without a call may be written to, and gm_arena_format left it.
-GM_COLD GM_PRIVATE char *gm_arena_vprintf(gomem_arena *a, const char *format, bool straight,
-                                          struct gm_arguments *args) {
+GM_COLD GM_PRIVATE char *gm_arena_print_slow(gomem_arena *a, const char *format, bool straight,
+                                             struct gm_arguments *args) {
     char text[GM_ARENA_TEXT], *to = straight ? a->cursor : text, *p = NULL;
     va_list again, last;
     text[0] = 0;
@@ -12895,22 +12900,33 @@ GM_COLD GM_PRIVATE char *gm_arena_vprintf(gomem_arena *a, const char *format, bo
     return p;
 }
 
-GOMEM_DEF char *gomem_arena_printf(gomem_arena *a, const char *format, ...) {
-    struct gm_arguments args;
-    char *p = a->cursor;
+GM_ALWAYS char *gm_arena_print(gomem_arena *a, const char *format, struct gm_arguments *args,
+                               struct gm_arguments *again) {
     // it is written where it will lie, unless that is watched
-    bool straight = !GOMEM_I_CHECK && !GOMEM_I_POISONED && a->end - p >= GM_ARENA_TEXT;
-    if (straight) {
-        va_start(args.list, format);
-        int n = gm_arena_format(p, GM_ARENA_TEXT, format, &args);
-        va_end(args.list);
-        if (n >= 0) {
-            a->cursor = p + gm_base_round_up((size_t)n + 1, 16);
-            return p;
-        }
-    }
+    bool straight = !GOMEM_I_CHECK && !GOMEM_I_POISONED && a->end - a->cursor >= GM_ARENA_TEXT;
+    char *p = a->cursor;
+    int n = straight ? gm_arena_format(p, GM_ARENA_TEXT, format, args) : -1;
+    if (n < 0) return gm_arena_print_slow(a, format, straight, again);
+    a->cursor = p + gm_base_round_up((size_t)n + 1, 16);
+    return p;
+}
+
+GOMEM_DEF char *gomem_arena_printf(gomem_arena *a, const char *format, ...) {
+    struct gm_arguments args, again;
     va_start(args.list, format);
-    p = gm_arena_vprintf(a, format, straight, &args);
+    va_start(again.list, format);
+    char *p = gm_arena_print(a, format, &args, &again);
+    va_end(again.list);
+    va_end(args.list);
+    return p;
+}
+
+GOMEM_DEF char *gomem_arena_vprintf(gomem_arena *a, const char *format, va_list list) {
+    struct gm_arguments args, again;
+    va_copy(args.list, list);
+    va_copy(again.list, list);
+    char *p = gm_arena_print(a, format, &args, &again);
+    va_end(again.list);
     va_end(args.list);
     return p;
 }

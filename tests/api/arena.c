@@ -129,6 +129,15 @@ TEST(resize) {
     gomem_arena_free(&a);
 }
 
+static __attribute__((format(printf, 2, 3))) char *wrapped(gomem_arena *a, const char *format,
+                                                           ...) {
+    va_list list;
+    va_start(list, format);
+    char *p = gomem_arena_vprintf(a, format, list);
+    va_end(list);
+    return p;
+}
+
 TEST(strings) {
     gomem_arena a = {0};
     CHECK(!strcmp(gomem_arena_strdup(&a, ""), ""));
@@ -136,9 +145,10 @@ TEST(strings) {
     CHECK(!strcmp(gomem_arena_printf(&a, "%s-%d-%5.2f", "x", -7, 1.5), "x--7- 1.50"));
     CHECK(!strcmp(gomem_arena_printf(&a, "%s", ""), ""));
     // with and without vsnprintf, beside snprintf
-#define SAME(...)                                      \
-    (snprintf(expected, sizeof expected, __VA_ARGS__), \
-     CHECK(!strcmp(gomem_arena_printf(&a, __VA_ARGS__), expected)))
+#define SAME(...)                                                   \
+    (snprintf(expected, sizeof expected, __VA_ARGS__),              \
+     CHECK(!strcmp(gomem_arena_printf(&a, __VA_ARGS__), expected)), \
+     CHECK(!strcmp(wrapped(&a, __VA_ARGS__), expected)))
     char expected[600], long_one[400];
     memset(long_one, 'x', sizeof long_one);
     long_one[sizeof long_one - 1] = 0;

@@ -123,6 +123,15 @@ static int hints(void) {
 #ifndef GOMEM_NO_ARENA
 static void forget(void *arg) { *(int *)arg = 7; }
 
+__attribute__((format(printf, 2, 3))) static char *formatted(gomem_arena *a, const char *format,
+                                                             ...) {
+    va_list list;
+    va_start(list, format);
+    char *text = gomem_arena_vprintf(a, format, list);
+    va_end(list);
+    return text;
+}
+
 static int in_scopes(gomem_arena *a) {
     int n = 0;
     GOMEM_ARENA_TEMP(a);
@@ -151,6 +160,7 @@ static int arenas(void) {
     if (gomem_arena_resize(&a, wide, 10, 20) != wide) return 71;
     gomem_arena_mark mark = gomem_arena_save(&a);
     if (strcmp(gomem_arena_printf(&a, "%d", 5), gomem_arena_strdup(&a, "5")) != 0) return 72;
+    if (strcmp(formatted(&a, "%d", 7), "7") != 0) return 72;
     gomem_arena_restore(&a, mark);
     if (!gomem_arena_on_reset(&a, forget, &forgotten) || in_scopes(&a) != 1) return 73;
     gomem_arena_stats stats = gomem_arena_read_stats(&a);
