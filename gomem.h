@@ -209,7 +209,6 @@
 #error "gomem.h needs C11 or later"
 #endif
 
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -730,12 +729,13 @@ GOMEM_DEF void *gomem_arena_alloc_with(gomem_arena *a, size_t size, size_t align
 GOMEM_DEF void *gomem_arena_resize(gomem_arena *a, void *p, size_t old_size, size_t new_size)
     GOMEM_I_SIZED(4);
 
-// Strings that go with the arena. NULL: ENOMEM, or what vsnprintf says. Formats of %s %c %d %u %x %%
-// alone (with l, ll, z) are written in place at a fourth of vsnprintf's cost.
+// Strings that go with the arena. NULL: ENOMEM, or what vsnprintf says. Formats that have only
+// %s %c %d %u %x %% (with l, ll, z) are written in place, at a fourth of vsnprintf's cost.
 GOMEM_DEF char *gomem_arena_strdup(gomem_arena *a, const char *s) __attribute__((malloc));
 GOMEM_DEF char *gomem_arena_printf(gomem_arena *a, const char *format, ...)
     __attribute__((malloc, format(printf, 2, 3)));
-GOMEM_DEF char *gomem_arena_vprintf(gomem_arena *a, const char *format, va_list list)
+GOMEM_DEF char *gomem_arena_vprintf(gomem_arena *a, const char *format,
+                                    __builtin_va_list list) // a va_list, without <stdarg.h>
     __attribute__((malloc, format(printf, 2, 0)));
 
 // What is allocated between save and restore goes with restore, callbacks included; marks nest. A
@@ -1605,6 +1605,7 @@ GOMEM_I_INLINE bool gomem_i_never(uintptr_t a, uintptr_t b) { return a != b; }
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -12921,7 +12922,7 @@ GOMEM_DEF char *gomem_arena_printf(gomem_arena *a, const char *format, ...) {
     return p;
 }
 
-GOMEM_DEF char *gomem_arena_vprintf(gomem_arena *a, const char *format, va_list list) {
+GOMEM_DEF char *gomem_arena_vprintf(gomem_arena *a, const char *format, __builtin_va_list list) {
     struct gm_arguments args, again;
     va_copy(args.list, list);
     va_copy(again.list, list);

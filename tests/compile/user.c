@@ -2,6 +2,8 @@
 // every option, all warnings being errors; run.sh links it and calls user_run.
 #include "gomem.h"
 
+#include <stdarg.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
