@@ -12877,8 +12877,8 @@ GM_PRIVATE int gm_arena_format(char *to, size_t room, const char *f, struct gm_a
 }
 
 // straight: what can be taken without a call may be written to, and gm_arena_format left it.
-GM_COLD GM_PRIVATE char *gm_arena_print_slow(gomem_arena *a, const char *format, bool straight,
-                                             struct gm_arguments *args) {
+__attribute__((format(printf, 2, 0))) GM_COLD GM_PRIVATE char *gm_arena_print_slow(
+    gomem_arena *a, const char *format, bool straight, struct gm_arguments *args) {
     char text[GM_ARENA_TEXT], *to = straight ? a->cursor : text, *p = NULL;
     va_list again, last;
     text[0] = 0;
@@ -12901,8 +12901,10 @@ GM_COLD GM_PRIVATE char *gm_arena_print_slow(gomem_arena *a, const char *format,
     return p;
 }
 
-GM_ALWAYS char *gm_arena_print(gomem_arena *a, const char *format, struct gm_arguments *args,
-                               struct gm_arguments *again) {
+__attribute__((format(printf, 2, 0))) GM_ALWAYS char *gm_arena_print(gomem_arena *a,
+                                                                     const char *format,
+                                                                     struct gm_arguments *args,
+                                                                     struct gm_arguments *again) {
     // it is written where it will lie, unless that is watched
     bool straight = !GOMEM_I_CHECK && !GOMEM_I_POISONED && a->end - a->cursor >= GM_ARENA_TEXT;
     char *p = a->cursor;

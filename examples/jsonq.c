@@ -24,6 +24,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,9 +55,8 @@ typedef struct step {
 static const step whole = {&whole, ALL, NULL, 0, 0};
 static const step nothing = {&nothing, NOTHING, NULL, 0, 0};
 
-enum { DEPTH_MOST = 10000, PIECE = 1 << 20, FLUSH = 1 << 16, THREADS_MOST = 64 };
+enum { DEPTH_MOST = 10000, PIECE = 1 << 20, FLUSH = 1 << 16, THREADS_MOST = 64, STACK = 8 << 20 };
 enum { PAD = 1 << 16 }; // zeroes behind each input: a page at least, where it is mapped
-enum { CUT = 16 };      // an error so near to the end may be one of what is not read yet
 
 typedef struct frame { // an array or object that is being parsed
     node **last;       // where its next node goes
@@ -101,6 +101,16 @@ static _Noreturn void die(const char *what) {
     exit(1);
 }
 
+static void flush(void) {
+    if (fflush(stdout) != 0 || ferror(stdout)) die("cannot write");
+}
+
+static double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
 // ---- parsers ----
 
 static parser *parser_new(void) {
@@ -111,7 +121,7 @@ static parser *parser_new(void) {
 
 // What a parser answered and counted since the last time goes out.
 static void deliver(parser *p) {
-    if (p->used) fwrite(p->out, 1, p->used, stdout); // main looks for errors
+    if (p->used && fwrite(p->out, 1, p->used, stdout) != p->used) die("cannot write");
     query.matches += p->matches;
     query.nodes += p->nodes;
     p->used = 0;
@@ -425,7 +435,9 @@ static char *room_for(parser *p, size_t size) {
     return p->out + p->used - size;
 }
 
-static void put(parser *p, const char *text, size_t size) { memcpy(room_for(p, size), text, size); }
+static void put(parser *p, const char *text, size_t size) {
+    if (size) memcpy(room_for(p, size), text, size);
+}
 
 static void put_character(parser *p, char c) { *room_for(p, 1) = c; }
 
@@ -510,13 +522,14 @@ static void count_lines(const char *from, const char *to, size_t *line, size_t *
 
 static void tell(const parser *p, const char *name, const char *start, size_t line, size_t column) {
     count_lines(start, p->at, &line, &column);
-    fflush(stdout);
+    flush();
     fprintf(stderr, "jsonq: %s:%zu:%zu: %s\n", name, line, column, p->error);
 }
 
 static bool tell_system(const char *name) {
-    fflush(stdout);
-    fprintf(stderr, "jsonq: %s: %s\n", name, strerror(errno));
+    int wrong = errno;
+    flush();
+    fprintf(stderr, "jsonq: %s: %s\n", name, strerror(wrong));
     return false;
 }
 
@@ -619,11 +632,16 @@ static bool crew_answer(const char *name, const char *text, const char *end) {
 
 // False: there are no threads.
 static bool crew_start(pthread_t *threads, unsigned *count) {
+    pthread_attr_t deep; // for trees of DEPTH_MOST, which some systems' threads have no stack for
     crew.over = false;
     crew.given = crew.taken = 0;
     *count = 0;
-    while (*count < query.threads && pthread_create(&threads[*count], NULL, crew_thread, NULL) == 0)
+    pthread_attr_init(&deep);
+    pthread_attr_setstacksize(&deep, STACK);
+    while (*count < query.threads &&
+           pthread_create(&threads[*count], &deep, crew_thread, NULL) == 0)
         ++*count;
+    pthread_attr_destroy(&deep);
     crew.count = 2 * (size_t)*count;
     for (size_t i = 0; i < crew.count; i++) crew.pieces[i].p = parser_new();
     return *count > 0;
@@ -660,13 +678,27 @@ static bool answer_text(const char *name, const char *text, const char *end) {
     return done;
 }
 
+// Whether an error may be none when more has been read.
+static bool is_cut(const parser *p) {
+    size_t n = (size_t)(p->end - p->at);
+    return n < 5 &&
+           (!memcmp(p->at, "true", n) || !memcmp(p->at, "null", n) || !memcmp(p->at, "false", n));
+}
+
+// Whether there is more to read within a time.
+static bool comes_soon(int fd, double within) {
+    struct pollfd input = {fd, POLLIN, 0};
+    return poll(&input, 1, (int)(within * 1000) + 1) > 0;
+}
+
 // Standard input, or what cannot be mapped: documents are answered as they come. One that is cut off
-// by the end of what has been read is parsed again when there is more: twice as much, or once per
-// read where it is small.
+// by the end of what has been read is parsed again when there is more: a large one when there is
+// twice as much, or nothing more came for as long as parsing it took.
 static bool answer_stream(int fd, const char *name) {
     size_t used = 0, tried = 0, room = 4 * PAD, line = 1, column = 1;
     char *text = gomem_malloc(room);
     bool done = true;
+    double took = 0; // of the last try
     parser *p = parser_new();
     p->live = true;
     for (p->more = true; p->more && done;) {
@@ -677,12 +709,13 @@ static bool answer_stream(int fd, const char *name) {
         if (got < 0) done = tell_system(name);
         if (got > 0) used += (size_t)got;
         p->more = got > 0;
-        if (p->more && used > PIECE && used < 2 * tried) continue;
+        if (p->more && used > PIECE && used < 2 * tried && comes_soon(fd, took)) continue;
+        took = -seconds();
         p->end = memset(text + used, 0, PAD);
         const char *next = done ? answer_documents(p, text, p->end) : p->end;
         deliver(p);
-        fflush(stdout);
-        if (!next && !(p->more && p->end - p->at < CUT)) {
+        flush();
+        if (!next && !(p->more && is_cut(p))) {
             tell(p, name, text, line, column);
             done = false;
         }
@@ -692,6 +725,7 @@ static bool answer_stream(int fd, const char *name) {
         used -= (size_t)(next - text);
         memmove(text, next, used);
         tried = used;
+        took += seconds();
     }
     parser_free(p);
     gomem_free(text);
@@ -719,6 +753,7 @@ static bool answer_input(int fd, const char *name) {
         if (size) text = map(fd, size); // else it may be one of /proc
     }
     if (text == MAP_FAILED) return answer_stream(fd, name);
+    lseek(fd, (off_t)size, SEEK_SET); // as if it had been read
     bool done = answer_text(name, text, text + size);
     munmap(text, size + PAD);
     return done;
@@ -776,12 +811,6 @@ static bool parse_path(gomem_arena *a, const char *p, const step **first) {
     return true;
 }
 
-static double seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static bool parse_threads(const char *text) {
     char *end;
     unsigned long n = strtoul(text, &end, 10);
@@ -820,7 +849,7 @@ int main(int argc, char **argv) {
     if (i == argc) done = answer_file("-");
     for (; i < argc; i++) done = answer_file(argv[i]) && done;
     if (query.count) printf("%" PRIu64 "\n", query.matches);
-    if (fflush(stdout) != 0) die("cannot write");
+    flush();
     double took = seconds() - start;
     if (query.times)
         fprintf(stderr, "%" PRIu64 " bytes, %" PRIu64 " nodes, %.3f s, %.0f MB/s\n", query.bytes,

@@ -151,6 +151,12 @@ PY
         same "an error, on $n threads: what was before" "$tmp/expected" "$tmp/out"
         has "an error, on $n threads: where" "$tmp/err" 'wrong:60002:7: a colon is expected'
     done
+    { "$jsonq" -c .n; "$jsonq" -c .n; } <"$tmp/lines" >"$tmp/out"
+    printf '60000\n0\n' >"$tmp/expected"
+    same 'a file is read once' "$tmp/expected" "$tmp/out"
+    awk 'BEGIN { for (i = 0; i < 150; i++) { for (k = 0; k < 9999; k++) printf "["; for (k = 0; k < 9999; k++) printf "]"; print "" } }' >"$tmp/deep"
+    "$jsonq" -j 2 . "$tmp/deep" >"$tmp/out"
+    same 'deep ones, on 2 threads' "$tmp/deep" "$tmp/out"
     "$jsonq" . <"$tmp/lines" >"$tmp/expected"
     cat "$tmp/lines" | "$jsonq" . >"$tmp/out"
     same 'a pipe gives what a file gives' "$tmp/expected" "$tmp/out"
@@ -171,26 +177,55 @@ else
 fi
 
 # -- a pipe is answered as it comes, however it is cut
+# answers N: waits until there are so many lines of answers and errors, or the program has ended.
+answers() {
+    for _ in $(seq 600); do
+        [ "$(cat "$tmp/out" "$tmp/err" | wc -l)" -lt "$1" ] && kill -0 $asked 2>"$tmp/ended" || break
+        sleep 0.1
+    done
+}
 mkfifo "$tmp/pipe"
-"$jsonq" .k <"$tmp/pipe" >"$tmp/out" 2>"$tmp/err" &
+timeout 300 "$jsonq" .k <"$tmp/pipe" >"$tmp/out" 2>"$tmp/err" &
 asked=$!
+trap '' PIPE
 exec 3>"$tmp/pipe"
 printf '{"k":1}' >&3
-for _ in $(seq 600); do
-    [ -s "$tmp/out" ] && break
-    sleep 0.1
-done
+answers 1
 echo 1 >"$tmp/expected"
 same 'answered before the end' "$tmp/expected" "$tmp/out"
 for part in '{"' 'k"' ':tr' 'ue} 1' '2 {"k":"\' 'u00' 'e9"} {"k":-' '1' '7}'; do
     printf '%s' "$part" >&3
     sleep 0.05
 done
+printf '1\ntrue\n"\\u00e9"\n-17\n' >"$tmp/expected"
+answers 4
+for size in 1000000 1100000 5000000; do # the last of them is parsed several times
+    printf '{"s":"%s","k":%s}' "$(head -c $size /dev/zero | tr '\0' x)" $size >&3
+    echo $size >>"$tmp/expected"
+    answers $(wc -l <"$tmp/expected")
+    same "answered before the end: $size bytes" "$tmp/expected" "$tmp/out"
+done
+printf '{"k" 2}\n' >&3
+answers $(($(wc -l <"$tmp/expected") + 1))
+has 'an error before the end' "$tmp/err" 'standard input:1:'
 exec 3>&-
 wait $asked
-check 'cut anywhere: status' test $? -eq 0
-printf '1\ntrue\n"\\u00e9"\n-17\n' >"$tmp/expected"
-same 'cut anywhere' "$tmp/expected" "$tmp/out"
+check 'an error before the end: status' test $? -eq 1
+trap - PIPE
+
+# -- what cannot be written is told
+if [ -w /dev/full ]; then
+    for input in '1' "$(seq 1 30000)"; do
+        printf '%s' "$input" >"$tmp/numbers"
+        "$jsonq" . "$tmp/numbers" >/dev/full 2>"$tmp/err"
+        check 'a full device: status' test $? -eq 1
+        has 'a full device' "$tmp/err" 'jsonq: cannot write'
+        { cat "$tmp/numbers" | "$jsonq" . >/dev/full; } 2>"$tmp/err"
+        check 'a full device, from a pipe: status' test $? -eq 1
+    done
+fi
+"$jsonq" . "$tmp/numbers" "$tmp/none" 2>&1 >/dev/null | grep -qF 'none: No such file'
+check 'the reason is the right one' test $? -eq 0
 
 # -- bytes cut off anywhere are refused or fine, and never crash
 printf '%s' "$document" >"$tmp/cut"

@@ -14,7 +14,7 @@ TESTS = os.path.dirname(HERE)
 ROOT = os.path.dirname(TESTS)
 UNIT = os.path.join(TESTS, "gomem.c")               # the implementation as a unit
 USER = os.path.join(TESTS, "compile", "user.c")     # uses every macro; C and C++
-WARN = ("-pedantic-errors -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wundef "
+WARN = ("-pedantic-errors -Wall -Wextra -Wformat=2 -Wconversion -Wsign-conversion -Wshadow -Wundef "
         "-Wcast-qual -Wvla -Werror").split()
 WARN_C = WARN + "-Wstrict-prototypes -Wmissing-prototypes".split()
 DIAGNOSTIC = re.compile(r"^(?:In file included from )?(.*?):(\d+):(?:\d+:)?\s+(?:fatal )?"
