@@ -12146,7 +12146,6 @@ GOMEM_DEF void *gomem_i_pool_get_slow(gomem_pool *p) {
         if (h) gm_store_rlx(&h->turn, gm_load_rlx(&p->turn)); // a heuristic
         object = h ? gm_pool_pop(p, h) : NULL;
         if (!object && h && gm_pool_refill(&rt->engine, p, h)) object = gm_pool_pop(p, h);
-        else if (object && GOMEM_I_CHECK) (void)gm_add_rlx(&p->hits, (uint64_t)1); // a statistic
         if (!object) fresh = (object = gm_pool_fresh(&rt->engine, p, h)) != NULL;
         uint32_t slot = 0;
         struct gm_span *s = GOMEM_I_CHECK && object ? gm_pool_slab(p, object, &slot) : NULL;
@@ -13373,6 +13372,11 @@ __attribute__((destructor)) GM_PRIVATE void gm_escape_at_exit(void) {
         e->sites[n] = site;
         gm_escape_tell_site(&site);
     }
+    if (!e->missed) return;
+    struct gm_text t = {0, {0}};
+    gm_text_put(&t, "gomem: hints at places for which there was no memory: ");
+    gm_escape_put_count(&t, e->missed, " times");
+    gm_base_log(t.data);
 }
 
 // ---- hints ----

@@ -256,6 +256,18 @@ TEST(victims_are_used) {
     gomem_pool_destroy(p);
 }
 
+// An object that came through the depot is a hit once, whatever is checked.
+TEST(hits_are_counted_once) {
+    gomem_pool *p = gomem_pool_new(&(gomem_pool_options){.size = 500});
+    REQUIRE(p != NULL);
+    fill(p, 1000);
+    uint64_t hits = gomem_pool_read_stats(p).hits;
+    for (int i = 0; i < 5; i++) fill(p, 1000);
+    hits = gomem_pool_read_stats(p).hits - hits;
+    CHECK(hits > 2000 && hits <= 5000);
+    gomem_pool_destroy(p);
+}
+
 // A cycle that this thread runs takes its loaded magazine, and leaves what is behind it.
 TEST(aged_in_the_middle) {
     gomem_pool *p = gomem_pool_new(&(gomem_pool_options){.size = 100});

@@ -3,6 +3,7 @@
 #undef GOMEM_CHECK
 #define GOMEM_CHECK 0
 #include "room.h"
+#include "child.h"
 
 #if GOMEM_I_ESCAPE
 static struct gm_thread *me(void) { return gm_world_attach(&gm_runtime); }
@@ -83,6 +84,20 @@ TEST(sites) {
     CHECK_EQ(heap, 200);
     CHECK_EQ(bytes, 6000);
     CHECK_EQ(e->missed, 0);
+}
+
+static void misses_some(void) {
+    gm_runtime.escapes.count = 0;
+    gm_runtime.escapes.missed = 3;
+    gm_runtime.world.settings.escape = true;
+}
+
+// What the report could not count is told, too.
+TEST(without_memory) {
+    struct child child;
+    child_run(&child, misses_some);
+    child_good(&child);
+    CHECK(strstr(child.text, "gomem: hints at places for which there was no memory: 3 times\n"));
 }
 #endif
 
