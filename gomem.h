@@ -12900,6 +12900,7 @@ __attribute__((format(printf, 2, 0))) GM_COLD GM_PRIVATE char *gm_arena_print_sl
     return p;
 }
 
+// again: a copy of args, made by the caller: gcc inlines no function that copies a va_list.
 __attribute__((format(printf, 2, 0))) GM_ALWAYS char *gm_arena_print(gomem_arena *a,
                                                                      const char *format,
                                                                      struct gm_arguments *args,

@@ -446,7 +446,7 @@ static void put_raw(parser *p, const char *at, const char *end) {
     while (at < end) {
         char piece[4];
         const char *plain = at;
-        while (at < end && *at != '\\') at++;
+        at = plain_end(at); // an escape, or the closing quote
         put(p, plain, (size_t)(at - plain));
         if (at < end) put(p, piece, unescape(&at, piece));
     }

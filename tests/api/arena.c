@@ -7,8 +7,8 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -181,6 +181,32 @@ TEST(strings) {
     CHECK_EQ(strlen(wide), 100000);
     for (size_t n = 250; n < 262; n++)
         CHECK_EQ(strlen(gomem_arena_printf(&a, "%*d", (int)n, 1)), n);
+    gomem_arena_free(&a);
+}
+
+// A text that does not fit into what is zero goes elsewhere: what follows it is zero.
+TEST(texts_in_used_memory) {
+    gomem_arena a = {0};
+    char text[251];
+    memset(text, 'x', sizeof text);
+    text[sizeof text - 1] = 0;
+    for (int round = 0; round < 5; round++) {
+        for (size_t i = 0; i < 100; i++) {
+            char *p = gomem_arena_printf(&a, "%s%s", text, text);
+            REQUIRE(p != NULL);
+            CHECK_EQ(strlen(p), 500);
+            p = gomem_arena_alloc(&a, 16 + i % 5 * 16);
+            REQUIRE(p != NULL);
+            CHECK(zero(p, 16 + i % 5 * 16));
+        }
+        gomem_arena_reset(&a);
+        for (int i = 0; i < 30; i++) {
+            char *p = gomem_arena_alloc(&a, 4000);
+            REQUIRE(p != NULL);
+            memset(p, 1, 4000);
+        }
+        gomem_arena_reset(&a);
+    }
     gomem_arena_free(&a);
 }
 
