@@ -730,7 +730,7 @@ GOMEM_DEF void *gomem_arena_resize(gomem_arena *a, void *p, size_t old_size, siz
     GOMEM_I_SIZED(4);
 
 // Strings that go with the arena. NULL: ENOMEM, or what vsnprintf says. Formats that have only
-// %s %c %d %u %x %% (with l, ll, z) are written in place, at a fourth of vsnprintf's cost.
+// %s %c %d %u %x %% (with l, ll, z) are written in place, at a third of vsnprintf's cost.
 GOMEM_DEF char *gomem_arena_strdup(gomem_arena *a, const char *s) __attribute__((malloc));
 GOMEM_DEF char *gomem_arena_printf(gomem_arena *a, const char *format, ...)
     __attribute__((malloc, format(printf, 2, 3)));
@@ -12859,7 +12859,7 @@ GM_PRIVATE const char *gm_arena_piece(char digits[32], const char **f, struct gm
 }
 
 // Writes what a format tells that has only %s %c %d %u %x %% with l, ll and z, as most have: at a
-// fourth of vsnprintf's cost. Its length; -1: there is more in it, or it does not fit.
+// third of vsnprintf's cost. Its length; -1: there is more in it, or it does not fit.
 GM_PRIVATE int gm_arena_format(char *to, size_t room, const char *f, struct gm_arguments *args) {
     char *at = to, *end = to + room - 1, digits[32];
     for (; *f; f++) {
