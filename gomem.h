@@ -85,7 +85,8 @@
  *   stores           GOMEM_STORE GOMEM_STORE_ATOMIC GOMEM_EXCHANGE GOMEM_CAS gomem_memmove
  *   life cycle       gomem_init gomem_shutdown gomem_thread_create gomem_thread_attach
  *                    gomem_thread_detach gomem_blocking_begin gomem_blocking_end
- *   seeing it        gomem_read_memstats gomem_verify gomem_why GOMEM_DEBUG=gctrace=1
+ *   seeing it        gomem_read_memstats gomem_heap_size gomem_heap_free gomem_total_alloc
+ *                    gomem_num_gc gomem_verify gomem_why GOMEM_DEBUG=gctrace=1
  *
  * OPTIONS (macros, the same in every file that includes the header)
  *   GOMEM_STATIC            everything static in this file, implementation included: a private heap
@@ -464,6 +465,20 @@ typedef struct gomem_memstats {                     /* Go's MemStats by field; b
 // each thread; manual memory counts what crosses a magazine exchange, and alloc includes what
 // caches hold. Any thread; microseconds.
 GOMEM_DEF void gomem_read_memstats(gomem_memstats *m);
+
+// The numbers that programs poll, without a walk over the counters of all threads. Any thread; a
+// load or two each (1 ns), no lock. 0 before the first use and after gomem_shutdown.
+// Bytes of the heap that are backed by the system: pages in use, and free pages that have not been
+// given back (heap_sys - heap_released).
+GOMEM_DEF size_t gomem_heap_size(void);
+// Of these, bytes in free pages (heap_idle - heap_released). Free slots between objects are not
+// counted: heap_inuse - heap_alloc has them.
+GOMEM_DEF size_t gomem_heap_free(void);
+// Bytes allocated since the start, whatever has been freed: memstats' total_alloc, less up to
+// 64 KiB for each thread but the calling one.
+GOMEM_DEF uint64_t gomem_total_alloc(void);
+// Collections that have ended (num_gc).
+GOMEM_DEF uint64_t gomem_num_gc(void);
 
 // All invariants of the heap, with the threads stopped; false and one line that says what broke.
 GOMEM_DEF bool gomem_verify(void);
@@ -2490,6 +2505,7 @@ struct gm_shard {                        // atomic: rlx; owner: thread (the shar
 enum { GM_PAUSES = 256 };
 struct gm_stats {
     struct gm_shard shared;        // of threads without a record, sweepers and workers
+    uint64_t allocated;            // bytes so far, as threads hand them in. atomic: rlx
     uint64_t pause_ns[GM_PAUSES];  // ring by cycle: its stops together. lock: gc
     uint64_t stop_ns[GM_PAUSES];   // ring by stop. lock: gc
     uint64_t gather_ns[GM_PAUSES]; // the same: until all threads stood. lock: gc
@@ -5830,7 +5846,8 @@ enum {
     GM_DEPOT_TOTAL = 4 * 1024 * 1024,
     GM_THREAD_LIMIT = 1024 * 1024,
     GM_RUN_BYTES = 4096,
-    GM_CHARGE = 32 * 1024
+    GM_CHARGE = 32 * 1024,
+    GM_COUNT = 64 * 1024
 };
 
 // What every thread's cache works on.
@@ -5875,6 +5892,7 @@ struct gm_cache {                    // owner: thread, in sections
     uint32_t trims;                  // engine.trims as obeyed
     size_t held;                     // bytes that its magazines can hold (K2)
     size_t charged;                  // bytes of runs not yet added to engine.live
+    size_t counted;                  // bytes not yet added to engine.stats.allocated
     void **other[GOMEM_CLASSES + 1]; // the previous magazine's top, NULL: none
     uint8_t cap[GOMEM_CLASSES + 1];  // objects in the class's next magazine, 0: not used yet
 #if GOMEM_I_POOL
@@ -5896,6 +5914,14 @@ struct gm_cache {                    // owner: thread, in sections
 GM_PRIVATE void *const gm_cache_nothing[512 / sizeof(void *)]
     __attribute__((aligned(512))) = {NULL};
 #define GM_CACHE_NOTHING ((void **)(uintptr_t)&gm_cache_nothing[512 / sizeof(void *) - 1])
+
+// Bytes were allocated: gomem_total_alloc reads one number, not every thread's shard.
+GM_INLINE void gm_cache_count_bytes(struct gm_cache *t, size_t bytes) {
+    t->counted += bytes;
+    if (t->counted < GM_COUNT) return;
+    (void)gm_add_rlx(&t->engine->stats.allocated, (uint64_t)t->counted); // a statistic
+    t->counted = 0;
+}
 
 // ---- magazines and the depot ----
 
@@ -6151,6 +6177,7 @@ GM_PRIVATE bool gm_cache_refill_manual(struct gm_cache *t, unsigned class) {
     void **full = gm_cache_from_depot(e, class);
     if (full) {
         gm_stats_own(&t->stats.manual_mallocs[class], gm_cache_count(p, full));
+        gm_cache_count_bytes(t, (size_t)gm_cache_count(p, full) * gm_sizes_table[class].size);
         if (loaded != GM_CACHE_NOTHING)
             gm_cache_push_magazine(p, &e->depot.empty, gm_cache_index(p, loaded));
         if (!t->cap[class]) (void)gm_cache_grow(t, class);
@@ -6167,6 +6194,7 @@ GM_PRIVATE bool gm_cache_refill_manual(struct gm_cache *t, unsigned class) {
     if (n && n < cap) memmove(bottom + 1, slots + GM_MAGAZINE_LAST + 1 - n, n * sizeof *slots);
     gm_cache_set_top(t, class, bottom + n);
     gm_stats_own(&t->stats.manual_mallocs[class], n);
+    gm_cache_count_bytes(t, (size_t)n * gm_sizes_table[class].size);
     return n != 0;
 }
 
@@ -6303,6 +6331,7 @@ GM_PRIVATE bool gm_cache_take_run(struct gm_cache *t, gomem_i_run *run, struct g
     if (from + n > s->fresh && !GM_BUG(16)) s->fresh = from + n;
     gm_cache_hold(t->engine, s, start, end);
     gm_stats_own(&t->stats.mallocs[s->class], n);
+    gm_cache_count_bytes(t, end - start);
     gm_cache_charge(t, end - start);
     run->end = end;
     gm_signal_fence();
@@ -6493,7 +6522,7 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
         t->cap[c] = 0;
     }
     t->engine = e;
-    t->held = t->charged = 0;
+    t->held = t->charged = t->counted = 0;
     t->hot.base = t->hot.size = 0;
     t->hot.ranks = 0;
     t->hot.desc = e->heap.pages.desc;
@@ -10166,6 +10195,7 @@ GM_PRIVATE void *gm_alloc_manual_large(struct gm_cache *t, size_t size, size_t a
     s->used = 1;
     gm_stats_own(&t->stats.manual_mallocs[0], 1);
     gm_stats_own(&t->stats.large_alloc, s->size);
+    gm_cache_count_bytes(t, s->size);
     gm_heap_publish(h, s);
     return (void *)gm_span_start(&h->pages, s);
 }
@@ -10308,7 +10338,7 @@ GM_PRIVATE enum gm_message gm_alloc_give_root(struct gm_cache *t, struct gm_span
                  (s->kind != GM_ROOT || !gm_cache_marking(e) || GM_BUG(44)); // R5
     if (there) {
         gm_central_remove_locked(c, &e->heap.pages, s->used < s->count ? 0 : 2, s);
-        if (s->class) memset(p, 0, gm_sizes_table[s->class].size);
+        if (s->class && !GM_BUG(200)) memset(p, 0, gm_sizes_table[s->class].size);
         gm_store_rlx(&color->alloc, gm_load_rlx(&color->alloc) & ~bit);
         s->used--;
         if (!empty) gm_central_add_locked(c, &e->heap.pages, 0, s);
@@ -10468,6 +10498,7 @@ GM_PRIVATE void *gm_alloc_large(struct gm_cache *t, struct gm_central *c, size_t
     gm_sync_unlock(&c->lock);
     gm_stats_own(&t->stats.mallocs[0], 1);
     gm_stats_own(&t->stats.large_alloc, s->size);
+    gm_cache_count_bytes(t, s->size);
     if (GM_IN(GM_SET_COLLECTED, c->kind))
         (void)gm_add_rlx(&e->live, s->size); // a heuristic counter
     return (void *)gm_span_start(&e->heap.pages, s);
@@ -10499,6 +10530,7 @@ GM_PRIVATE void *gm_alloc_root(struct gm_cache *t, struct gm_central *c) {
     gm_sync_unlock(&c->lock);
     if (!s) return NULL;
     gm_stats_own(&t->stats.mallocs[c->class], 1);
+    gm_cache_count_bytes(t, gm_sizes_table[c->class].size);
     return (void *)object;
 }
 
@@ -10766,7 +10798,10 @@ GM_PRIVATE bool gm_alloc_resize_large(struct gm_runtime *rt, struct gm_span *s, 
         return false;
     }
     done = gm_heap_resize(&rt->engine.heap, s, now, &clean);
-    if (done && now > old) gm_stats_own(&t->stats.large_alloc, now - old);
+    if (done && now > old) {
+        gm_stats_own(&t->stats.large_alloc, now - old);
+        gm_cache_count_bytes(t, now - old);
+    }
     if (done && now < old) gm_stats_own(&t->stats.large_free, old - now);
     if (done) gm_alloc_count_live(&rt->engine, s, now - old);
     if (done && s->pages > pages && !clean) s->clean = 0;
@@ -13586,6 +13621,24 @@ GOMEM_DEF void gomem_read_memstats(gomem_memstats *m) {
     all.size = m->size;
     all.version = 1;
     memcpy(m, &all, size);
+}
+
+GOMEM_DEF size_t gomem_heap_size(void) {
+    const struct gm_pages *p = &gm_runtime.engine.heap.pages;
+    return (gm_load_rlx(&p->used) + gm_load_rlx(&p->idle)) * GM_PAGE; // statistics
+}
+
+GOMEM_DEF size_t gomem_heap_free(void) {
+    return gm_load_rlx(&gm_runtime.engine.heap.pages.idle) * GM_PAGE; // a statistic
+}
+
+GOMEM_DEF uint64_t gomem_total_alloc(void) {
+    const struct gm_thread *me = gm_world_self();
+    return gm_load_rlx(&gm_runtime.engine.stats.allocated) + (me ? me->cache.counted : 0);
+}
+
+GOMEM_DEF uint64_t gomem_num_gc(void) {
+    return gm_load_rlx(&gm_runtime.engine.stats.cycles); // a statistic
 }
 
 GOMEM_DEF bool gomem_verify(void) {

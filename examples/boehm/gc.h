@@ -716,20 +716,13 @@ static gomem_memstats gc_shim_stats(void) {
     return m;
 }
 
-GC_API size_t GC_get_heap_size(void) {
-    gomem_memstats m = gc_shim_stats();
-    return (size_t)(m.heap_sys - m.heap_released);
-}
-
-GC_API size_t GC_get_free_bytes(void) {
-    gomem_memstats m = gc_shim_stats();
-    return (size_t)(m.heap_sys - m.heap_released - m.heap_alloc);
-}
-
+// Programs poll these; the two that need all counters cost some microseconds.
+GC_API size_t GC_get_heap_size(void) { return gomem_heap_size(); }
+GC_API size_t GC_get_free_bytes(void) { return gomem_heap_free(); }
 GC_API size_t GC_get_unmapped_bytes(void) { return (size_t)gc_shim_stats().heap_released; }
-GC_API size_t GC_get_total_bytes(void) { return (size_t)gc_shim_stats().total_alloc; }
+GC_API size_t GC_get_total_bytes(void) { return (size_t)gomem_total_alloc(); }
 GC_API size_t GC_get_memory_use(void) { return (size_t)gc_shim_stats().heap_alloc; }
-GC_API GC_word GC_get_gc_no(void) { return (GC_word)gc_shim_stats().num_gc; }
+GC_API GC_word GC_get_gc_no(void) { return (GC_word)gomem_num_gc(); }
 
 GC_API unsigned GC_get_version(void) {
     return GC_VERSION_MAJOR << 16 | GC_VERSION_MINOR << 8 | GC_VERSION_MICRO;

@@ -89,6 +89,30 @@ TEST(freed_slots_come_back_zeroed) {
     CHECK(gomem_verify());
 }
 
+// A slot that was written and freed beside one in use, so that its span stays, is taken again: zero.
+TEST(written_slots_come_back_zeroed) {
+    static const unsigned kinds[] = {GOMEM_UNCOLLECTABLE, GOMEM_UNCOLLECTABLE | GOMEM_NOSCAN};
+    for (size_t i = 0; i < SIZES; i++)
+        for (unsigned k = 0; k < 2; k++) {
+            char *neighbour = gomem_new_with(sizes[i], 0, kinds[k]);
+            char *object = gomem_new_with(sizes[i], 0, kinds[k]);
+            REQUIRE(neighbour != NULL && object != NULL);
+            memset(object, 0xee, sizes[i]);
+            gomem_free(object);
+            for (int n = 0; n < 3; n++) {
+                object = gomem_new_with(sizes[i], 0, kinds[k]);
+                REQUIRE(object != NULL);
+                size_t dirty = 0;
+                for (size_t b = 0; b < sizes[i]; b++) dirty += object[b] != 0;
+                CHECK_EQ(dirty, 0);
+                memset(object, 0xee, sizes[i]);
+                gomem_free(object);
+            }
+            gomem_free(neighbour);
+        }
+    CHECK(gomem_verify());
+}
+
 // Chains from uncollectable to collected objects and back.
 TEST(mixed_chains) {
     enum { N = 1000 };
