@@ -922,6 +922,12 @@ GOMEM_I_INLINE void *gomem_i_take(size_t size, size_t align) {
     return p;
 }
 
+// Is p one of the two objects below top, which were freed last and not handed out since? Then the
+// slow path names the double free. Below the objects of a magazine lie NULLs (K1).
+GOMEM_I_INLINE bool gomem_i_lately(void **top, const void *p) {
+    return GOMEM_I_UNLIKELY(top[0] == p) || GOMEM_I_UNLIKELY(top[-1] == p);
+}
+
 // Manual free: push to the caller's magazine when the page says that p is manual, of this class.
 GOMEM_I_INLINE void gomem_i_give(void *p, size_t size, size_t align) {
     unsigned c = gomem_i_class(size, align);
@@ -930,7 +936,8 @@ GOMEM_I_INLINE void gomem_i_give(void *p, size_t size, size_t align) {
     if (!GOMEM_I_CHECK && GOMEM_I_LIKELY(c && offset < t->size)) {
         uint32_t desc = __atomic_load_n(&t->desc[offset >> 13], __ATOMIC_RELAXED);
         void **top = t->top[c];
-        if (GOMEM_I_LIKELY((desc & 0xfffu) == (1u | c << 4) && ((uintptr_t)(top + 1) & 511u))) {
+        if (GOMEM_I_LIKELY((desc & 0xfffu) == (1u | c << 4) && ((uintptr_t)(top + 1) & 511u) &&
+                           !gomem_i_lately(top, p))) {
             __atomic_store_n(top + 1, p, __ATOMIC_RELAXED);
             __atomic_signal_fence(__ATOMIC_SEQ_CST);
             __atomic_store_n(&t->top[c], top + 1, __ATOMIC_RELAXED);
@@ -2583,7 +2590,7 @@ GM_PRIVATE const struct gm_class gm_sizes_table[GOMEM_CLASSES + 1] = {
 // A magazine holds at most 63 objects and 32 KiB, and two objects at least.
 GM_INLINE unsigned gm_sizes_magazine(unsigned class) {
     unsigned n = (unsigned)(32 * GM_KIB / gm_sizes_table[class].size);
-    return n > 63 ? 63 : n < 2 ? 2 : n;
+    return n > 60 ? 60 : n < 2 ? 2 : n;
 }
 
 // The class for any alignment up to a page; 0: none.
@@ -5809,10 +5816,11 @@ GM_PRIVATE bool gm_sweep_live(const struct gm_sweep *w, const struct gm_pages *p
  *             R8  a magazine is touched by its thread alone; push stores the slot, then the top;
  *                 pop stores only the top
  *             K1  slots of a magazine: NULL, objects, up to the end of its 512 bytes: so an empty
- *                 one pops NULL, and a full one's next slot begins a new 512
+ *                 one pops NULL, and a full one's next slot begins a new 512. Below the NULL of a
+ *                 magazine of manual objects lie three more: free compares with four slots
  *             K2  a thread's magazines hold 1 MiB at most, the depot 4 MiB and 512 KiB a class
  * WHY         free pushes to the caller's magazine, whoever allocated: no owner test, no remote
- *             path. What overflows changes hands whole, one compare-and-swap for up to 63 objects;
+ *             path. What overflows changes hands whole, one compare-and-swap for up to 60 objects;
  *             {index, tag} over magazines that are never unmapped, since 16 tag bits would wrap
  *             within a time slice. A magazine starts small and doubles with use, so that a thread
  *             that allocates once of each class stays small. Objects come back from the depot in
@@ -5984,7 +5992,7 @@ GM_PRIVATE uint32_t gm_cache_new_magazine(struct gm_engine *e) {
 GM_PRIVATE void **gm_cache_open(const struct gm_pages *p, uint32_t index, unsigned cap) {
     void **slots = gm_cache_slots(p, index);
     unsigned bottom = GM_MAGAZINE_LAST - cap;
-    slots[bottom] = NULL; // K1
+    for (unsigned i = 0; i <= GM_MIN(bottom, 3u); i++) slots[bottom - i] = NULL; // K1
     gm_cache_head(p, index)->bottom = (uint8_t)bottom;
     return slots + bottom;
 }
@@ -6198,13 +6206,37 @@ GM_PRIVATE bool gm_cache_refill_manual(struct gm_cache *t, unsigned class) {
     return n != 0;
 }
 
+enum { GM_LATELY = 8 };
+
+// Is p among the objects that this thread freed last?
+GM_PRIVATE bool gm_cache_lately(const struct gm_cache *t, unsigned class, const void *p) {
+    void **top[2] = {t->hot.top[class], t->other[class]};
+    for (unsigned i = 0, n = 0; i < 2; i++)
+        for (void **at = top[i]; at && *at && n < GM_LATELY; at--, n++)
+            if (*at == p) return !GM_BUG(160);
+    return false;
+}
+
+// Loads an empty magazine, with the newest objects of the full one at its bottom: so free finds the
+// objects that were freed last below the top, also after a change of magazines.
+GM_PRIVATE void gm_cache_load_empty(struct gm_cache *t, unsigned class, void **top, void **full) {
+    const struct gm_pages *p = &t->engine->heap.pages;
+    unsigned n = 0, room = GM_MAGAZINE_LAST - gm_cache_slot(top);
+    if (full != GM_CACHE_NOTHING && !GM_BUG(161)) {
+        n = GM_MIN(GM_MIN(room - 1, gm_cache_count(p, full)), 3u);
+        memcpy(top + 1, full + 1 - n, n * sizeof *top);
+        t->other[class] = full - n;
+    }
+    gm_cache_set_top(t, class, top + n);
+}
+
 // The loaded magazine is full: makes room for one object. False: no memory for a magazine.
 GM_PRIVATE bool gm_cache_make_room(struct gm_cache *t, unsigned class) {
     struct gm_pages *p = &t->engine->heap.pages;
     void **loaded = t->hot.top[class], **other = t->other[class];
     if (other && !*other) { // the previous one is empty
         t->other[class] = loaded;
-        gm_cache_set_top(t, class, other);
+        gm_cache_load_empty(t, class, other, loaded);
         return true;
     }
     unsigned cap = gm_cache_grow(t, class);
@@ -6214,7 +6246,7 @@ GM_PRIVATE bool gm_cache_make_room(struct gm_cache *t, unsigned class) {
         if (other && !GM_BUG(3)) gm_cache_give_magazine(t, class, other, true);
         t->other[class] = loaded;
     }
-    gm_cache_set_top(t, class, gm_cache_open(p, index - 1, cap));
+    gm_cache_load_empty(t, class, gm_cache_open(p, index - 1, cap), loaded);
     return true;
 }
 
@@ -10269,6 +10301,7 @@ GM_PRIVATE enum gm_message gm_alloc_give_manual(struct gm_cache *t, struct gm_sp
     if (!(gm_load_rlx(&gm_span_bits(pages, s->page)[index / 64]) & bit)) return GM_MSG_DOUBLE_FREE;
     if (GOMEM_I_CHECK && gm_or_rlx(&gm_span_cached(pages, s->page)[index / 64], bit) & bit)
         return GM_MSG_DOUBLE_FREE;
+    if (!GOMEM_I_CHECK && gm_cache_lately(t, s->class, p)) return GM_MSG_DOUBLE_FREE;
     if (e->guard.poison || GOMEM_I_CHECK >= 2) memset(p, GM_POISON, gm_sizes_table[s->class].size);
     void **top = t->hot.top[s->class];
     if (!((uintptr_t)(top + 1) & 511)) {
@@ -10426,7 +10459,8 @@ GOMEM_DEF void gomem_free(void *p) {
         uint64_t product = within * k->magic; // Z1: {index, less than magic at the start of a slot}
         void ***at = gomem_i_top(t, class), **top = *at;
         if (GOMEM_I_LIKELY((desc & 15) == GM_MANUAL && (uint32_t)product < k->magic &&
-                           product >> 32 < k->count && ((uintptr_t)(top + 1) & 511))) {
+                           product >> 32 < k->count && ((uintptr_t)(top + 1) & 511) &&
+                           !gomem_i_lately(top, p) && !gomem_i_lately(top - 2, p))) {
             gm_store_rlx(top + 1, p); // R8
             gm_signal_fence();
             gm_store_rlx(at, top + 1);

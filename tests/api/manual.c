@@ -57,10 +57,67 @@ TEST(free_sized_with_right_and_wrong_hints) {
     }
 }
 
+static int told;
+
+static void hear(const char *line, void *user) {
+    (void)user;
+    told += strstr(line, "double free") != NULL;
+}
+
+// What was freed last, or shortly before, is not freed again, wherever in its magazine it lies.
+TEST(second_frees_are_told_at_once) {
+    enum { N = 300 };
+    static const size_t sizes[] = {8, 24, 64, 100, 512, 1000, 5000, 20000, 32768};
+    static void *volatile objects[N];
+    gomem_options options = {.panic = hear};
+    REQUIRE(gomem_init(&options));
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        for (int k = 0; k < N; k++) REQUIRE((objects[k] = gomem_malloc(sizes[i])) != NULL);
+        for (int k = 0; k < N; k++) {
+            gomem_free(objects[k]);
+            for (int back = 0; back < 3 && back <= k; back++) {
+                told = 0;
+                gomem_free(objects[k - back]);
+                REQUIRE(told == 1);
+                told = 0;
+                gomem_free_sized(objects[k - back], sizes[i]);
+                REQUIRE(told == 1);
+            }
+        }
+        for (int k = 0; k < N; k++) { // nobody's object was handed out twice
+            REQUIRE((objects[k] = gomem_malloc(sizes[i])) != NULL);
+            memset(objects[k], k, sizes[i]);
+        }
+        for (int k = 0; k < N; k++) {
+            REQUIRE(*(unsigned char *)objects[k] == (unsigned char)k);
+            gomem_free(objects[k]);
+        }
+    }
+    CHECK(gomem_verify());
+}
+
 struct item {
     int key;
     char name[20];
 }; // 24 bytes, 4-aligned: not the class that gomem_malloc(24) takes
+
+// Inlined frees look at the two that were freed last.
+TEST(second_typed_frees_are_told_at_once) {
+    enum { N = 300 };
+    static struct item *volatile objects[N];
+    gomem_options options = {.panic = hear};
+    REQUIRE(gomem_init(&options));
+    for (int k = 0; k < N; k++) REQUIRE((objects[k] = GOMEM_MALLOC(struct item)) != NULL);
+    for (int k = 0; k < N; k++) {
+        GOMEM_FREE(struct item, objects[k]);
+        for (int back = 0; back < 2 && back <= k; back++) {
+            told = 0;
+            GOMEM_FREE(struct item, objects[k - back]);
+            REQUIRE(told == 1);
+        }
+    }
+    CHECK(gomem_verify());
+}
 
 TEST(typed_and_untyped_mix) {
     for (int i = 0; i < 1000; i++) {

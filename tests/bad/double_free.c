@@ -3,7 +3,6 @@
 // expect-line: ^gomem: .*@P@
 // expect-line: double free
 // expect-lines: 1
-// only-check: 1
 #include "bad.h"
 
 int main(void) {

@@ -2,7 +2,6 @@
 // expect-status: 134
 // expect-line: ^gomem: .*@P@
 // expect-line: double free
-// only-check: 1
 #include "bad.h"
 
 int main(void) {

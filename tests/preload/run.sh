@@ -69,6 +69,61 @@ lines=120000
 awk -v n=$lines 'BEGIN { srand(7); for (i = 0; i < n; i++)
     printf "%d %x line %d of the file\n", rand() * 1e9, rand() * 1e9, i }' >"$out/data"
 
+# What is freed twice, shortly after, is told: in C, and by delete.
+freed_twice() {
+    name=freed_twice_$2
+    if ! command -v "$1" >/dev/null 2>&1; then
+        skip "$name" "$1 is not installed"
+        return
+    fi
+    mkdir -p "$out/$name"
+    cat >"$out/$name/twice.$2"
+    if ! "$1" -w -O0 -fno-builtin -o "$out/$name/twice" "$out/$name/twice.$2" 2>"$out/$name/err"; then
+        fail "$name" "$(tail -n 3 "$out/$name/err")"
+        return
+    fi
+    for way in 0 1 2 3; do
+        # In the background, where the shell says nothing of a program that was aborted.
+        LD_PRELOAD="$lib" "$out/$name/twice" $way >"$out/$name/out" 2>"$out/$name/err" &
+        wait $! 2>/dev/null
+        status=$?
+        if [ $status != 134 ] || ! grep -q '^gomem: double free: 0x' "$out/$name/err"; then
+            fail "$name $way" "exit status $status: $(cat "$out/$name/out" "$out/$name/err")"
+            return
+        fi
+    done
+    pass "$name"
+}
+
+freed_twice "${CC:-cc}" c <<'E'
+#include <stdlib.h>
+int main(int argc, char **argv) {
+    int way = atoi(argv[1]);
+    char *a = malloc(70), *b = malloc(70), *c = calloc(1, 70);
+    free(a);
+    if (way == 1) a = malloc(70), free(a);
+    if (way >= 2) free(b);
+    if (way == 3) free(c);
+    free(a);
+    return argc == 0;
+}
+E
+freed_twice "${CXX:-c++}" cc <<'E'
+#include <cstdlib>
+#include <new>
+struct thing { virtual ~thing() {} long key[8]; };
+int main(int, char **argv) {
+    int way = atoi(argv[1]);
+    thing *a = new thing, *b = new thing, *c = new thing;
+    ::operator delete(a);
+    if (way == 1) a = new thing, ::operator delete(a);
+    if (way >= 2) delete b;
+    if (way == 3) delete c;
+    ::operator delete(a);
+    return 0;
+}
+E
+
 same sh sh '$run sh -c "i=0; while [ \$i -lt 2000 ]; do i=\$((i + 1)); x=\"\$x\$i \"; done
     for w in \$x; do echo \$w; done | tail -n 3; (exit 3); echo \$?; echo \"\$(echo \$x | wc -w)\""'
 same sort sort '$run sort --parallel=2 -S 8M -n "$data" && $run sort --parallel=2 -u -k 2 "$data"'

@@ -112,10 +112,10 @@ TEST(magazines_change_hands_whole) {
     for (int i = 0; i < N; i++) p[i] = take(&cache, class);
     size_t used = engine.heap.pages.used;
     for (int i = 0; i < N; i++) give(&other, class, p[i]);
-    CHECK(engine.depot.bytes[class] >= (N - 2 * 63) * 64u);
+    CHECK(engine.depot.bytes[class] >= (N - 2 * 60) * 64u);
     CHECK_EQ(engine.depot.bytes[class], engine.depot.total);
     for (int i = 0; i < N; i++) p[i] = take(&cache, class); // from the depot, then the rest
-    CHECK(engine.depot.bytes[class] <= 2 * 63 * 64u);
+    CHECK(engine.depot.bytes[class] <= 2 * 60 * 64u);
     CHECK(engine.heap.pages.used <= used + 2);
     for (int i = 0; i < N; i++) give(&cache, class, p[i]);
     flush_all();
