@@ -1630,6 +1630,7 @@ GOMEM_I_INLINE bool gomem_i_never(uintptr_t a, uintptr_t b) { return a != b; }
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -7656,16 +7657,58 @@ extern int gm_libc_iterate(int (*)(struct gm_loaded *, size_t, void *),
 
 extern struct r_debug _r_debug __attribute__((weak)); // glibc's; musl has another
 
-// A hash of the loader's list of objects; 0: it is being changed. Address and dynamic section are a
-// constant apart: their exclusive or alone would be the same wherever a library lies.
+// What the loader shows to debuggers, NULL: nothing. The symbol is used only where there is no
+// interpreter: in dynamic executables it may be a copy, made by a relocation before the loader was
+// ready, that says "is being changed" for ever. The kernel's vector leads to the executable's
+// dynamic section from every namespace, and from libraries as well.
+GM_PRIVATE const struct r_debug *gm_roots_loader(void) {
+    uintptr_t at = (uintptr_t)getauxval(AT_PHDR), base = 0;
+    size_t n = (size_t)getauxval(AT_PHNUM);
+    const ElfW(Phdr) *h = (const ElfW(Phdr) *)at, *dynamic = NULL, *self = NULL;
+    for (size_t i = 0; at && i < n; i++) {
+        if (h[i].p_type == PT_PHDR) self = &h[i];
+        if (h[i].p_type == PT_DYNAMIC) dynamic = &h[i];
+    }
+    if (!self || !dynamic || GM_BUG(190)) return &_r_debug;
+    base = at - self->p_vaddr;
+    for (const ElfW(Dyn) *d = (const ElfW(Dyn) *)(base + dynamic->p_vaddr); d->d_tag; d++)
+        if (d->d_tag == DT_DEBUG) return (const struct r_debug *)(uintptr_t)d->d_un.d_ptr;
+    return NULL;
+}
+
+// The next namespace of dlmopen (glibc 2.35); NULL: there is none.
+GM_PRIVATE const struct r_debug *gm_roots_next_loader(const struct r_debug *r) {
+    return r->r_version < 2 ? NULL : *(struct r_debug *const *)(r + 1);
+}
+
+#if defined(__GLIBC__)
+enum { GM_LINKS_STAY = 1 };
+#else
+enum { GM_LINKS_STAY = 0 };
+#endif
+
+// One object of the loader's list. glibc says when the list is being changed. Not every musl does,
+// and a dlopen that fails there frees records while they are still linked: so they are read through
+// the kernel, and a record that has gone ends the list.
+GM_PRIVATE bool gm_roots_read_link(const struct link_map *m, struct link_map *copy) {
+    if (!GM_LINKS_STAY) return gm_os_read_foreign(copy, (uintptr_t)m, sizeof *copy) == sizeof *copy;
+    *copy = *m;
+    return true;
+}
+
+// A hash of the loader's lists of objects; 0: one is being changed. Address and dynamic section are
+// a constant apart: their exclusive or alone would be the same wherever a library lies.
 GM_NO_SANITIZE GM_PRIVATE uint64_t gm_roots_loader_hash(void) {
     uint64_t hash = 1, by = 0x9e3779b97f4a7c15u;
-    if (!&_r_debug) return hash;
-    if (_r_debug.r_state != RT_CONSISTENT) return 0;
-    for (const struct link_map *m = _r_debug.r_map; m; m = m->l_next) {
-        uint64_t address = (uint64_t)m->l_addr, section = (uint64_t)(uintptr_t)m->l_ld;
-        hash = GM_BUG(84) ? (hash ^ address ^ section) * by
-                          : ((hash ^ address) * by ^ hash >> 32 ^ section) * by;
+    for (const struct r_debug *r = gm_roots_loader(); r; r = gm_roots_next_loader(r)) {
+        struct link_map m;
+        if (r->r_state != RT_CONSISTENT) return 0;
+        for (const struct link_map *at = r->r_map; at; at = m.l_next) {
+            if (!gm_roots_read_link(at, &m)) break;
+            uint64_t address = (uint64_t)m.l_addr, section = (uint64_t)(uintptr_t)m.l_ld;
+            hash = GM_BUG(84) ? (hash ^ address ^ section) * by
+                              : ((hash ^ address) * by ^ hash >> 32 ^ section) * by;
+        }
     }
     return hash ? hash : 1;
 }

@@ -7,6 +7,18 @@
 
 static struct gm_runtime *const rt = &gm_runtime;
 
+// What a position-dependent executable gets: a copy of the loader's struct that nobody updates.
+struct r_debug _r_debug = {.r_version = 1, .r_state = RT_ADD};
+
+// The loader's own struct, which the tests change.
+static struct r_debug *loader(void) {
+    union {
+        const struct r_debug *given;
+        struct r_debug *writable;
+    } u = {.given = gm_roots_loader()};
+    return u.writable;
+}
+
 // The runtime in use, as a cycle needs it.
 static bool begin(void) {
     if (!CHECK(gomem_new(16) != NULL)) return false;
@@ -108,35 +120,58 @@ static struct link_map here, there;
 static int iterations;
 
 static void move_library(void) {
-    if (++iterations == 2) _r_debug.r_map = &there;
+    if (++iterations == 2) loader()->r_map = &there;
 }
 
 // Wherever a library lies, the hash is another one; it is that of the list whose segments were
 // listed.
 TEST(hash_of_the_loader_list) {
-    if (!&_r_debug) SKIP("this loader shows no list");
+    if (!loader()) SKIP("this loader shows no list");
     REQUIRE(gomem_thread_attach());
-    struct link_map *list = _r_debug.r_map;
+    struct link_map *list = loader()->r_map;
     uintptr_t at = (uintptr_t)list->l_ld & ~(uintptr_t)0xffff;
     here.l_addr = at;
     here.l_ld = (void *)(at + 0x3df8);
     for (uintptr_t i = 1; i < 64; i++) {
-        _r_debug.r_map = &here;
+        loader()->r_map = &here;
         uint64_t hash = gm_roots_loader_hash();
         there.l_addr = at + (i << 16);
         there.l_ld = (void *)(at + (i << 16) + 0x3df8);
-        _r_debug.r_map = &there;
+        loader()->r_map = &there;
         CHECK(hash != gm_roots_loader_hash());
     }
-    _r_debug.r_map = &here;
+    loader()->r_map = &here;
     rt->roots.objects = 0; // look again
     before_iterating = move_library;
     gm_roots_look(rt);
     before_iterating = NULL;
     CHECK_EQ(iterations, 2);
     CHECK(rt->roots.objects == gm_roots_loader_hash() && rt->roots.globals.count > 0);
-    _r_debug.r_map = list;
+    loader()->r_map = list;
     rt->roots.objects = 0; // look again
+}
+
+// Dynamic executables: the list that dl_iterate_phdr walks, and not the symbol, which may be a copy.
+TEST(loader_by_the_dynamic_section) {
+    if (!loader()) SKIP("this loader shows no list");
+    CHECK(loader() != &_r_debug);
+    CHECK_EQ(loader()->r_state, RT_CONSISTENT);
+    CHECK(loader()->r_map && gm_roots_loader_hash() != 0);
+    loader()->r_state = RT_ADD;
+    CHECK_EQ(gm_roots_loader_hash(), 0);
+    loader()->r_state = RT_CONSISTENT;
+}
+
+// A library that comes in a namespace of its own changes the hash.
+TEST(namespaces_of_the_loader) {
+    if (GM_ASAN || GM_TSAN) SKIP("sanitizers know one namespace");
+    uint64_t before = gm_roots_loader_hash();
+    void *handle = dlmopen(LM_ID_NEWLM, "libm.so.6", RTLD_NOW);
+    if (!handle) SKIP("no second namespace");
+    if (loader()->r_version < 2) SKIP("this loader shows one namespace");
+    CHECK(gm_roots_loader_hash() != before && gm_roots_loader_hash() != 0);
+    CHECK(dlclose(handle) == 0);
+    CHECK(gm_roots_loader_hash() == before);
 }
 
 static bool in_tls_block(const struct gm_thread *t, const void *p) {
