@@ -9,7 +9,8 @@
  *     #include "gc.h"
  *
  * THE SAME          allocation, zeroing, free, realloc, size, base, roots, GC_gcollect, enabling and
- *                   disabling, threads (GC_THREADS redirects pthread_create), blocking regions,
+ *                   disabling, threads (GC_THREADS redirects pthread_create; the main thread and
+ *                   those of GC_pthread_create count as registered), blocking regions,
  *                   callbacks for warnings, exhausted memory and events, GC_call_with_alloc_lock.
  * ANOTHER WAY       Finalizers run on a thread of gomem, or in GC_gcollect and GC_invoke_finalizers,
  *                   not in allocations. All three kinds of registering keep gomem's order: an object
@@ -279,6 +280,8 @@ GC_API GC_finalizer_notifier_proc GC_get_finalizer_notifier(void);
 #if defined(GOMEM_IMPLEMENTATION)
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static struct gc_shim {
     GC_oom_func oom;                     // atomic
@@ -292,6 +295,8 @@ static struct gc_shim {
 } gc_shim = {.divisor = 3};
 static pthread_once_t gc_shim_once = PTHREAD_ONCE_INIT;
 static GOMEM_I_THREAD int gc_shim_blocked; // GC_do_blocking that are open on this thread
+enum { GC_SHIM_UNASKED, GC_SHIM_STRANGER, GC_SHIM_REGISTERED };
+static GOMEM_I_THREAD int gc_shim_thread; // is this thread registered? GC_SHIM_…
 
 #define GC_SHIM_GET(field)        __atomic_load_n(&gc_shim.field, __ATOMIC_ACQUIRE)
 #define GC_SHIM_SET(field, value) __atomic_store_n(&gc_shim.field, (value), __ATOMIC_RELEASE)
@@ -324,6 +329,7 @@ static void gc_shim_start(void) {
     (void)pthread_mutex_init(&gc_shim.lock, &attr);
     (void)pthread_mutexattr_destroy(&attr);
     (void)gomem_init(&options);
+    gc_shim_thread = GC_SHIM_REGISTERED; // the thread that initializes counts as registered
 }
 
 GC_API void GC_init(void) {
@@ -765,10 +771,29 @@ GC_API GC_on_collection_event_proc GC_get_on_collection_event(void) { return GC_
 
 // ---- threads ----
 
+struct gc_shim_start_of { // what a new thread is to run: scanned until it has begun
+    void *(*fn)(void *);
+    void *arg;
+};
+
+static void *gc_shim_thread_main(void *data) {
+    struct gc_shim_start_of start = *(struct gc_shim_start_of *)data;
+    gomem_free(data);
+    gc_shim_thread = GC_SHIM_REGISTERED;
+    return start.fn(start.arg);
+}
+
 GC_API int GC_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
                              void *arg) {
+    struct gc_shim_start_of *start;
     GC_init();
-    return gomem_thread_create(thread, attr, fn, arg);
+    start = (struct gc_shim_start_of *)gomem_new_with(sizeof *start, 0, GOMEM_UNCOLLECTABLE);
+    if (!start) return EAGAIN;
+    start->fn = fn;
+    GOMEM_STORE(&start->arg, arg);
+    int error = gomem_thread_create(thread, attr, gc_shim_thread_main, start);
+    if (error) gomem_free(start);
+    return error;
 }
 
 GC_API int GC_get_stack_base(struct GC_stack_base *base) {
@@ -776,23 +801,29 @@ GC_API int GC_get_stack_base(struct GC_stack_base *base) {
     return GC_SUCCESS;
 }
 
-static GOMEM_I_THREAD int gc_shim_registered;
+// The main thread is registered from the start, whether or not it called GC_init.
+GC_API int GC_thread_is_registered(void) {
+    if (gc_shim_thread == GC_SHIM_UNASKED)
+        gc_shim_thread = syscall(SYS_gettid) == (long)getpid() ? GC_SHIM_REGISTERED
+                                                               : GC_SHIM_STRANGER;
+    return gc_shim_thread == GC_SHIM_REGISTERED;
+}
 
 GC_API int GC_register_my_thread(const struct GC_stack_base *base) {
     (void)base;
     GC_init();
-    if (gc_shim_registered) return GC_DUPLICATE;
-    gc_shim_registered = 1;
-    return gomem_thread_attach() ? GC_SUCCESS : GC_UNIMPLEMENTED;
-}
-
-GC_API int GC_unregister_my_thread(void) {
-    gc_shim_registered = 0;
-    gomem_thread_detach();
+    if (GC_thread_is_registered()) return GC_DUPLICATE;
+    if (!gomem_thread_attach()) return GC_UNIMPLEMENTED;
+    gc_shim_thread = GC_SHIM_REGISTERED;
     return GC_SUCCESS;
 }
 
-GC_API int GC_thread_is_registered(void) { return gc_shim_registered; }
+GC_API int GC_unregister_my_thread(void) {
+    if (!GC_thread_is_registered()) return GC_SUCCESS;
+    gc_shim_thread = GC_SHIM_STRANGER;
+    gomem_thread_detach();
+    return GC_SUCCESS;
+}
 
 GC_API void *GC_call_with_stack_base(GC_stack_base_func fn, void *data) {
     struct GC_stack_base base;

@@ -6,6 +6,7 @@
 #include "gc.h"
 #endif
 
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -130,9 +131,64 @@ static void plain_calls(void) {
     CHECK(GC_get_free_space_divisor() >= 1);
 }
 
+// A library that may be called from any thread registers it if it must, and takes that back.
+static void *guarded(struct GC_stack_base *base, void *data) {
+    int registered = GC_thread_is_registered(), result = GC_register_my_thread(base);
+    CHECK(result == (registered ? GC_DUPLICATE : GC_SUCCESS));
+    CHECK(GC_thread_is_registered());
+    CHECK(GC_register_my_thread(base) == GC_DUPLICATE);
+    if (result == GC_SUCCESS) CHECK(GC_unregister_my_thread() == GC_SUCCESS);
+    CHECK(GC_thread_is_registered() == registered);
+    return data;
+}
+
+static void *collect_elsewhere(void *data) {
+    CHECK(GC_thread_is_registered());
+    for (int i = 0; i < 3; i++) {
+        GC_gcollect();
+        for (int k = 0; k < 2000; k++) memset(GC_MALLOC(512), 0xEE, 512);
+    }
+    return data;
+}
+
+// What lies on the stack of the thread that asks is still there when another has collected.
+static void *registered_thread(void *data) {
+    pthread_t other;
+    int *volatile object = GC_MALLOC(512);
+    object[0] = 42;
+    CHECK(GC_thread_is_registered());
+    CHECK(GC_call_with_stack_base(guarded, data) == data);
+    CHECK(pthread_create(&other, NULL, collect_elsewhere, NULL) == 0);
+    (void)pthread_join(other, NULL);
+    CHECK(object[0] == 42);
+    return data;
+}
+
+static void *strange_thread(void *data) {
+    CHECK(!GC_thread_is_registered());
+    CHECK(GC_call_with_stack_base(guarded, data) == data);
+    CHECK(!GC_thread_is_registered());
+    return data;
+}
+
+static void threads(void) {
+    pthread_t thread;
+    void *result = NULL, *argument = GC_STRDUP("argument");
+    GC_allow_register_threads();
+    (void)registered_thread(NULL);
+    CHECK(pthread_create(&thread, NULL, registered_thread, argument) == 0);
+    CHECK(pthread_join(thread, &result) == 0 && result == argument);
+#undef pthread_create // the plain ones
+#undef pthread_join
+    CHECK(pthread_create(&thread, NULL, strange_thread, NULL) == 0);
+    (void)pthread_join(thread, NULL);
+}
+
 int main(void) {
+    CHECK(GC_MALLOC(16) != NULL && GC_thread_is_registered()); // with or without GC_INIT
     GC_INIT();
     GC_set_finalize_on_demand(1);
+    threads();
     plain_calls();
     links = GC_MALLOC_ATOMIC_UNCOLLECTABLE((MANY + 1) * sizeof *links);
     memset(links, 0, (MANY + 1) * sizeof *links);

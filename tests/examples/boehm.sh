@@ -59,7 +59,7 @@ if printf '#include <gc.h>\nint main(void) { GC_INIT(); }\n' >"$tmp/probe.c" &&
     check 'compiles on libgc' test $? -eq 0
     "$tmp/boehm" 4 20 <"$tmp/text" >"$tmp/expected" 2>"$tmp/err"
     same 'prints what it prints on libgc' "$tmp/expected" "$tmp/actual"
-    $CC -std=c11 -O1 -pthread -DON_LIBGC -o "$tmp/calls" tests/examples/boehm.c -lgc >"$tmp/log" 2>&1 &&
+    $CC -std=c11 -O1 -pthread -DGC_THREADS -DON_LIBGC -o "$tmp/calls" tests/examples/boehm.c -lgc >"$tmp/log" 2>&1 &&
         "$tmp/calls" >"$tmp/calls_out"
     check 'calls on libgc' test $? -eq 0
 else
