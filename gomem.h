@@ -1598,6 +1598,8 @@ GOMEM_I_INLINE bool gomem_i_swap_if(volatile uintptr_t *slot, uintptr_t *expecte
 #define GOMEM_CAS(slot, expected, value) gomem_i_swap_if((slot), (expected), (value))
 #else
 GOMEM_I_INLINE bool gomem_i_never(uintptr_t a, uintptr_t b) { return a != b; }
+// As a statement, a call's result may be ignored without a warning; a conditional's may not.
+GOMEM_I_INLINE bool gomem_i_whether(bool done) { return done; }
 // The branch that is never taken lets the compiler check the types of slot and value.
 #define GOMEM_I_BY_SLOT(slot, word, pointer) _Generic(*(slot), uintptr_t : word, default : pointer)
 #define GOMEM_STORE(slot, value)                                                   \
@@ -1609,9 +1611,10 @@ GOMEM_I_INLINE bool gomem_i_never(uintptr_t a, uintptr_t b) { return a != b; }
 #define GOMEM_EXCHANGE(slot, value)                                                      \
     (1 ? GOMEM_I_BY_SLOT(slot, gomem_i_exchange_word, gomem_i_exchange)((slot), (value)) \
        : (*(slot) = (value)))
-#define GOMEM_CAS(slot, expected, value)                                                   \
-    (1 ? GOMEM_I_BY_SLOT(slot, gomem_i_cas_word, gomem_i_cas)((slot), (expected), (value)) \
-       : gomem_i_never((uintptr_t)(*(slot) = *(expected)), (uintptr_t)(*(slot) = (value))))
+#define GOMEM_CAS(slot, expected, value)                                                      \
+    gomem_i_whether(                                                                          \
+        1 ? GOMEM_I_BY_SLOT(slot, gomem_i_cas_word, gomem_i_cas)((slot), (expected), (value)) \
+          : gomem_i_never((uintptr_t)(*(slot) = *(expected)), (uintptr_t)(*(slot) = (value))))
 #endif
 #endif // GOMEM_I_COLLECTOR
 
