@@ -619,7 +619,10 @@ GOMEM_DEF void gomem_rc_release(void *obj);
 GOMEM_DEF bool gomem_why(const void *p, int fd);
 #endif
 
-// memmove for memory that holds collected pointers.
+// memmove for memory that holds collected pointers: what GOMEM_GC_BARRIER needs in place of memcpy
+// and memmove. In the other modes it is memmove. Any memory, any alignment, any thread. While a
+// cycle marks it takes some ns for each word that goes and for each that comes; a stop waits for
+// 16 KiB of it at most.
 GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size);
 #endif
 
@@ -10716,24 +10719,48 @@ GOMEM_DEF void gomem_i_shade(uintptr_t old, uintptr_t value) {
     gm_sync_leave(&me->cache.hot);
 }
 
-// In one section: a cycle that begins in the middle would scan some words before they move, and
-// their new places too.
-GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size) {
-    struct gm_thread *me = gm_world_self();
-    struct gm_mark *mark = &gm_runtime.engine.mark;
-    // who holds a pointer to a collected object sees the choice
-    if (!me || gm_load_rlx(&gm_runtime.engine.writes.collector) != GOMEM_GC_BARRIER)
-        return memmove(to, from, size);
+// What the words that lie in a range, also in part, point to becomes grey. In a section.
+GM_NO_SANITIZE GM_PRIVATE void gm_alloc_shade_words(struct gm_mark *mark, uintptr_t start,
+                                                    size_t size) {
+    uintptr_t end = start + size;
+    if (GM_BUG(212)) start += GM_WORD - 1; // planted
+    for (start &= ~(uintptr_t)(GM_WORD - 1); start < end; start += GM_WORD)
+        gm_mark_shade_grey(mark, gm_base_word((const uintptr_t *)start));
+}
+
+// One piece of a move, in one section: no stop finds a word that was taken and not yet put. What
+// it overwrites becomes grey, and what it has put there: a marker may have read the place before.
+GM_PRIVATE void gm_alloc_move_piece(struct gm_runtime *rt, struct gm_thread *me, void *to,
+                                    const void *from, size_t size) {
     gm_sync_enter(&me->cache.hot);
-    uintptr_t lead = (uintptr_t)from & (GM_WORD - 1) ? GM_WORD - ((uintptr_t)from & (GM_WORD - 1))
-                                                     : 0;
-    for (size_t at = lead; gm_load_rlx(&gomem_i_barrier) && at + GM_WORD <= size && !GM_BUG(48);
-         at += GM_WORD) {
-        gm_mark_shade_grey(mark, gm_base_word((const uintptr_t *)((uintptr_t)from + at)));
-        gm_mark_shade_grey(mark, gm_base_word((const uintptr_t *)((uintptr_t)to + at)));
-    }
+    bool marking = gm_load_rlx(&gomem_i_barrier) && !GM_BUG(48); // changes in stops only
+    if (marking) gm_alloc_shade_words(&rt->engine.mark, (uintptr_t)to, size);
     memmove(to, from, size);
+    if (marking) gm_alloc_shade_words(&rt->engine.mark, (uintptr_t)to, size);
     gm_sync_leave(&me->cache.hot);
+}
+
+// In pieces, so that a stop waits for one of them at most. A cycle may begin or end between two.
+// Pieces that came before it were plain stores and are like any others. From then on each word that
+// goes away was grey before, so whatever was reachable as the cycle began is marked, wherever the
+// words stand when it looks. Of ranges that overlap the piece goes first whose target no later
+// piece reads: each word is in its old place or in its new one at any stop. Pieces end at words of
+// the target.
+GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size) {
+    enum { PIECE = 16 * 1024 };
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_self();
+    // who holds a pointer to a collected object sees the choice
+    if (!me || gm_load_rlx(&rt->engine.writes.collector) != GOMEM_GC_BARRIER)
+        return memmove(to, from, size);
+    bool up = (uintptr_t)to - (uintptr_t)from >= size || GM_BUG(210);
+    for (size_t done = 0, n; done < size; done += n) {
+        uintptr_t edge = (uintptr_t)to + (up ? done : size - done); // of what was moved
+        size_t over = edge % GM_WORD;
+        n = GM_MIN(size - done, GM_BUG(211) ? size : up ? PIECE - over : PIECE + over);
+        size_t at = up ? done : size - done - n;
+        gm_alloc_move_piece(rt, me, (char *)to + at, (const char *)from + at, n);
+    }
     return to;
 }
 

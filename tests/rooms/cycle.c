@@ -303,6 +303,77 @@ TEST(memmove_tells_the_barrier) {
     for (int i = 0; i < 4; i++) CHECK(whole(w[i]) && top[0]->more[i] == (void *)show(w[i]));
 }
 
+// Long enough for several pieces, by more and by less than one, to either side; every word counts.
+static void move_within(struct node **array, size_t n, size_t from, size_t to) {
+    for (size_t i = 0; i < n; i++) GOMEM_STORE(&array[i], show(new_hidden()));
+    uintptr_t *expected = gomem_malloc(n * sizeof *expected);
+    REQUIRE(expected != NULL && start());
+    mark(); // what lies in the array is black
+    size_t count = n - (from > to ? from : to);
+    for (size_t i = 0; i < n; i++) expected[i] = hide(array[i]);
+    memmove(expected + to, expected + from, count * sizeof *expected);
+    CHECK(gomem_memmove(array + to, array + from, count * sizeof *array) == array + to);
+    finish();
+    size_t wrong = 0;
+    for (size_t i = 0; i < n; i++) wrong += array[i] != show(expected[i]) || !whole(expected[i]);
+    CHECK_EQ(wrong, 0);
+    gomem_free(expected);
+}
+
+TEST(long_moves_that_overlap) {
+    enum { WORDS = 20000 };
+    REQUIRE(begin(GOMEM_GC_BARRIER));
+    struct node **array = gomem_new_with(WORDS * sizeof *array, 0, GOMEM_UNCOLLECTABLE);
+    REQUIRE(array != NULL);
+    static const size_t places[][2] = {{0, 1}, {1, 0}, {0, 3000}, {3000, 0}, {7, 7}, {0, 12000}};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        move_within(array, WORDS, places[i][0], places[i][1]);
+    gomem_free(array);
+}
+
+// The target is aligned, the source is not: what is overwritten is looked at in the target's words.
+TEST(moved_over_by_unaligned_bytes) {
+    REQUIRE(begin(GOMEM_GC_BARRIER));
+    uintptr_t w = holder_of_new(0);
+    static char bytes[64];
+    REQUIRE(start());
+    struct node *volatile taken = top[0]->next; // after the start stop: on this stack alone
+    (void)gomem_memmove((char *)&top[0]->next + 1, bytes + 3, 6);
+    taken = NULL;
+    clear_stack();
+    mark();
+    store_plainly(0, w);
+    finish();
+    CHECK(whole(w) && top[0]->next == show(w) && !taken);
+}
+
+// A stop that is wanted while a move goes on finds a place after each piece.
+static size_t places;
+static void note_place(gomem_i_cache *cache, bool enter) {
+    CHECK(cache == &me->cache.hot);
+    places += !enter;
+}
+
+TEST(stops_fall_between_pieces) {
+    enum { BYTES = 4 * 1024 * 1024 };
+    REQUIRE(begin(GOMEM_GC_BARRIER));
+    static const uint32_t wanted = 8;
+    char *bytes = gomem_malloc(BYTES);
+    REQUIRE(bytes != NULL);
+    const uint32_t *attention = me->cache.hot.attention;
+    void (*stop_wait)(gomem_i_cache *, bool) = me->cache.hot.stop_wait;
+    for (size_t i = 0; i < 3; i++) {
+        places = 0;
+        me->cache.hot.attention = &wanted;
+        me->cache.hot.stop_wait = note_place;
+        (void)gomem_memmove(bytes + (i == 0), bytes + (i == 1), BYTES - 1);
+        me->cache.hot.attention = attention;
+        me->cache.hot.stop_wait = stop_wait;
+        CHECK(places >= BYTES / (64 * 1024));
+    }
+    gomem_free(bytes);
+}
+
 static __attribute__((noinline)) void grow(int at, size_t size) {
     void *p = gomem_realloc(top[at], size);
     CHECK(p != NULL);
