@@ -2397,6 +2397,7 @@ GM_PRIVATE void gm_os_unblock(int signal) {
 enum gm_rank { // outermost first, rooms from the end of the file to its start
     GM_RANK_INIT,
     GM_RANK_GC,
+    GM_RANK_TURN, // of room gc
     GM_RANK_GONE,
     GM_RANK_WORLD,
     GM_RANK_POOLS, // of room pool, but a thread that has ended takes it below GONE
@@ -3401,6 +3402,7 @@ GM_INLINE size_t gm_heap_touched(const struct gm_span *s) {
 GM_PRIVATE void gm_heap_put(struct gm_heap *h, struct gm_span *s) {
     size_t page = s->page, n = s->pages, touched = gm_heap_touched(s);
     if (s->kind == GM_MANUAL) (void)gm_sub_rlx(&h->manual, n); // a statistic
+    gm_store_rlx(&s->queued, 0u); // a child may have dropped the queue that it was in
     gm_pages_undescribe(&h->pages, page, n);
     if (!GM_BUG(36)) gm_span_clear_colors(&h->pages, s);
     gm_sync_lock(&h->lock);
@@ -4451,6 +4453,15 @@ GM_PRIVATE void gm_pacer_learn(struct gm_pacer *p, size_t allocated, size_t live
     double grown = live > before && before ? (double)live / (double)before : 1;
     size_t now = (size_t)((double)allocated * 1.25 * GM_MIN(grown, 2.0)) + GM_KIB;
     gm_store_rlx(&p->runway, now >= old ? now : old - (old - now) / 4); // up at once, down slowly
+}
+
+// A process has dropped a cycle that was due: the next one comes after a quarter of the growth that
+// the goal allows, so that a child which only allocates a little and ends does not collect.
+GM_PRIVATE void gm_pacer_defer(struct gm_pacer *p, size_t live) {
+    size_t goal = gm_load_rlx(&p->goal), old = gm_load_rlx(&p->live); // heuristics
+    if (goal == SIZE_MAX) return;
+    size_t way = GM_MAX(goal > old ? (goal - old) / 4 : 0, (size_t)GM_MIB);
+    gm_store_rlx(&p->trigger, GM_MAX(gm_load_rlx(&p->trigger), live + way));
 }
 
 // A cycle's end and the program's settings may meet here: the next cycle's end sets all anew.
@@ -5507,8 +5518,9 @@ GM_PRIVATE void gm_writes_nap(unsigned calls) {
 }
 
 // Arms all of the heap that scanned kinds lie in: from here on a page that is written is known, or
-// counts as written. Outside of stops and sections. False: not now, or *halt became true.
-GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages *p, const uint32_t *halt) {
+// counts as written. Outside of stops and sections. Calls `pause` now and then. False: not now.
+GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages *p,
+                              void (*pause)(void *arg), void *arg) {
     if (w->collector == GOMEM_GC_BARRIER) return true;
     if (w->failed) gm_writes_close(w); // and set up anew
     w->failed = 0;
@@ -5521,7 +5533,7 @@ GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages *p, con
     for (uintptr_t at = p->base, to; gm_writes_next(p, &at, &to) && at < end; at = to) {
         uintptr_t from = at;
         gm_writes_nap(calls++);
-        if (gm_load_rlx(halt)) return false; // advice
+        if (pause) pause(arg);
         gm_writes_close_bits(w, p, at, to);
         if (gm_os_track_scan(w->pagemap, &from, to, true, NULL, 0) < 0) {
             gm_writes_close(w);
@@ -6726,6 +6738,7 @@ enum { GM_WORKERS = 16, GM_ASSISTS = 16 };
 enum { GM_ASKED = 1, GM_ASKED_BY_TRIGGER = 2 };
 struct gm_gc {                                           // room gc
     struct gm_lock lock;                                 // one cycle at a time
+    struct gm_lock turn;                                 // who works on the cycle, or forks (E5)
     struct gomem_marker marker[GM_WORKERS + GM_ASSISTS]; // [0]: who runs the cycle. lock: gc
     struct gm_thread *runner; // who holds the lock for a cycle, NULL: nobody. atomic: rlx
     uintptr_t runner_sp;      // where it stood when it called. lock: gc
@@ -6733,7 +6746,9 @@ struct gm_gc {                                           // room gc
     uint32_t work;            // futex: bumped when marking starts. atomic: acq/rel
     uint32_t kick;            // futex of the background thread. atomic: acq/rel
     uint32_t quit;            // atomic: acq/rel
-    uint32_t abandon;         // forks that wait for the cycle to give up. atomic: rlx
+    uint32_t forks;           // that wait for their turn. atomic: rlx
+    uint32_t passed;          // futex: forks that have got it. atomic: acq/rel
+    bool dropped;             // marks are left of a cycle of the parent (E5). lock: turn
     uint32_t ended;           // futex: cycles that have ended. atomic: acq/rel
     uint32_t assisting;       // a bit per marker from GM_WORKERS on: in use. atomic: acqrel
     uint32_t given_up;        // concurrent cycles since one has ended. lock: gc
@@ -7292,20 +7307,53 @@ GM_INLINE bool gm_world_collected(const struct gm_runtime *rt) {
     return gm_load_acq(&rt->engine.collected);
 }
 
-// Waits for a cycle to end; in a hurry it gives up.
-GM_PRIVATE void gm_world_lock_cycle(struct gm_runtime *rt, bool hurry) {
-    (void)gm_add_rlx(&rt->gc.abandon, (uint32_t)hurry);
-    if (hurry) gm_store_rlx(&rt->engine.mark.halt, 1u); // advice
+// No cycle runs until gm_world_unlock_cycle: waits for the end of one.
+GM_PRIVATE void gm_world_lock_cycle(struct gm_runtime *rt) {
     gm_sync_lock(&rt->gc.lock);
-    (void)gm_sub_rlx(&rt->gc.abandon, (uint32_t)hurry);
+    gm_sync_lock(&rt->gc.turn);
 }
-GM_PRIVATE void gm_world_unlock_cycle(struct gm_runtime *rt) { gm_sync_unlock(&rt->gc.lock); }
+GM_PRIVATE void gm_world_unlock_cycle(struct gm_runtime *rt) {
+    gm_sync_unlock(&rt->gc.turn);
+    gm_sync_unlock(&rt->gc.lock);
+}
+
+// A fork does not wait for the end of a cycle: it may come while one marks (E5).
+GM_PRIVATE void gm_world_take_turn(struct gm_runtime *rt) {
+    struct gm_gc *gc = &rt->gc;
+    (void)gm_add_rlx(&gc->forks, 1u); // advice: a cycle that does not see it goes first
+    if (GM_BUG(172)) (void)gm_sync_try(&gc->turn);
+    else gm_sync_lock(&gc->turn);
+    (void)gm_sub_rlx(&gc->forks, 1u);
+    (void)gm_add_acqrel(&gc->passed, 1u); // pairs with gm_gc_pause and gm_gc_mark_beside
+    gm_os_wake(&gc->passed, 1);
+}
+GM_PRIVATE void gm_world_give_turn(struct gm_runtime *rt) { gm_sync_unlock(&rt->gc.turn); }
+
+// In a child: nobody marks here. The marks that are left are cleared by the next stop (E5), and the
+// next cycle is not due at once because the parent's was.
+GM_PRIVATE void gm_world_forget_cycle(struct gm_runtime *rt) {
+    struct gm_engine *e = &rt->engine;
+    struct gm_gc *gc = &rt->gc;
+    gm_store_rlx(&gc->lock.word, 0u); // whoever held it or waited is not here
+    gm_store_rlx(&gc->lock.owner, (uintptr_t)0);
+    gm_store_rlx(&gc->runner, (struct gm_thread *)NULL);
+    gm_store_rlx(&gc->forks, 0u); // other threads of the parent that forked
+    gm_store_rlx(&gc->asked, 0u);
+    gm_store_rlx(&gc->closing, 0u);
+    gm_writes_forget_roots(&e->writes);
+    if (!gm_load_rlx(&e->mark.on)) return;
+    gc->dropped = true;
+    gm_store_rlx(&e->mark.queue, (uint64_t)0); // one thread, all of these
+    gm_store_rlx(&e->mark.state, (uint64_t)GM_MARK_DONE);
+    if (!GM_BUG(171)) gm_store_rlx(&e->mark.on, 0u);
+    gm_store_rlx(&gomem_i_barrier, 0u);
+    if (!GM_BUG(173)) gm_pacer_defer(&e->pacer, gm_load_rlx(&e->live));
+}
 
 // In a child: the collector's threads are started again when needed.
 GM_PRIVATE void gm_world_forget_workers(struct gm_runtime *rt) {
     rt->gc.background = false;
     rt->gc.thread_count = 0;
-    rt->gc.abandon = 0; // other threads of the parent that forked
     rt->gc.assisting = 0;
     gm_store_rlx(&rt->engine.writes.armed, (uintptr_t)0); // its descriptors are the parent's (W5)
     if (!GM_BUG(72)) rt->fate.thread = 0;
@@ -7328,14 +7376,18 @@ GM_PRIVATE bool gm_world_init_collector(struct gm_runtime *rt) {
     gm_pacer_set(&e->pacer, 0, 0);
     rt->roots.lock.rank = GM_RANK_ROOTS;
     rt->gc.lock.rank = GM_RANK_GC;
+    rt->gc.turn.rank = GM_RANK_TURN;
     gm_special_init(&e->special, &e->meta);
     return gm_types_init(&e->types, &e->meta);
 }
 #else
 // no cycle, no threads of its own, nothing to prepare
 GM_INLINE bool gm_world_collected(const struct gm_runtime *rt) { return (void)rt, false; }
-GM_INLINE void gm_world_lock_cycle(struct gm_runtime *rt, bool hurry) { (void)rt, (void)hurry; }
+GM_INLINE void gm_world_lock_cycle(struct gm_runtime *rt) { (void)rt; }
 GM_INLINE void gm_world_unlock_cycle(struct gm_runtime *rt) { (void)rt; }
+GM_INLINE void gm_world_take_turn(struct gm_runtime *rt) { (void)rt; }
+GM_INLINE void gm_world_give_turn(struct gm_runtime *rt) { (void)rt; }
+GM_INLINE void gm_world_forget_cycle(struct gm_runtime *rt) { (void)rt; }
 GM_INLINE void gm_world_forget_workers(struct gm_runtime *rt) { (void)rt; }
 GM_INLINE bool gm_world_init_collector(struct gm_runtime *rt) { return (void)rt, true; }
 #endif // GOMEM_I_COLLECTOR
@@ -7359,7 +7411,7 @@ GM_PRIVATE void gm_world_close_gate(struct gm_runtime *rt, const struct gm_threa
 GM_PRIVATE void gm_world_fork_prepare(void) {
     struct gm_runtime *rt = &gm_runtime;
     gm_sync_lock(&rt->world.init_lock);
-    gm_world_lock_cycle(rt, true); // none runs
+    gm_world_take_turn(rt); // at most markers work
     gm_sync_lock(&rt->world.gone_lock);
     gm_sync_lock(&rt->world.lock); // no stop
     if (gm_load_rlx(&rt->world.life) == GM_LIFE_READY) gm_world_close_gate(rt, gm_world_self());
@@ -7370,7 +7422,7 @@ GM_PRIVATE void gm_world_fork_parent(void) {
     gm_world_open(&rt->world);
     gm_sync_unlock(&rt->world.lock);
     gm_sync_unlock(&rt->world.gone_lock);
-    gm_world_unlock_cycle(rt);
+    gm_world_give_turn(rt);
     gm_sync_unlock(&rt->world.init_lock);
 }
 
@@ -7401,6 +7453,7 @@ GM_PRIVATE void gm_world_fork_child(void) {
     if (me) me->id = gm_os_thread_id();
     gm_store_rlx(&rt->world.forks, (uint32_t)GM_FORKS_HEARD); // V6: it ran
     gm_store_rlx(&rt->world.waiting, 0u);
+    gm_world_forget_cycle(rt); // before anything is given back: nothing shrinks while one marks
     for (struct gm_thread *t = rt->world.all; t; t = t->next) {
         uint32_t state = gm_load_rlx(&t->state); // the child has one thread
         if (t == me || (gm_world_absent(state) && state != GM_THREAD_ATTACHING)) continue;
@@ -8110,7 +8163,7 @@ GM_PRIVATE size_t gm_fate_decide(struct gm_runtime *rt, bool alone) {
     while (gm_special_walk(sp, p, &at, &v)) {}
     if (!v.final.first && !v.other.first) return 0;
     gm_mark_begin(m, &rt->engine.mark, alone);
-    m->steady = true; // a fork waits
+    m->steady = true; // a deadline was the finish stop's
     if (GM_BUG(71)) gm_special_settle(sp, p, &v.other, false), v.other.first = 0;
     gm_fate_sort(sp, m, &v.final, &run, &wait);
     for (uint32_t n = run.first; n && !GM_BUG(64); n = gm_special_call(sp, n - 1)->link)
@@ -8942,12 +8995,18 @@ GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) 
  * OWNS        struct gm_gc: markers, worker threads, the background thread, holds
  * CALLS       base os sync stats sizes pages span heap central types special guard pacer mark
  *             writes sweep cache world roots fate paths
- * LOCKS       GC, then WORLD (a stop); inside a stop HEAP and CENTRAL are free
+ * LOCKS       GC, then TURN, then WORLD (a stop); TURN is let go for forks; inside a stop HEAP and
+ *             CENTRAL are free
  * INVARIANTS  E1  a cycle begins when all spans are swept and all mark and grey bits are 0
  *             E2  held slots become black when marking ends (R1), so sweeping keeps them; whatever
  *                 else is new is white: it lives if it is reached
  *             E3  nothing irreversible happens before the roots are listed: until then a stop can
  *                 be given up
+ *             E5  who runs a cycle lets TURN go while it marks beside the program: a fork may come
+ *                 there. Markers write marks, grey bits, the queue and what is their own. The
+ *                 parent marks on: fork changes none of it, and a page that is armed, or written,
+ *                 stays so for the parent. The child drops the cycle: it marks no more, and its
+ *                 next stop clears all that the markers wrote, whatever it was
  *             C1  arming ends before the start stop: what is written from there on is known
  *             C2  markers set the mark before they read the object, and rest before the written
  *                 pages are asked for: a page that was read before its last write is read again
@@ -9057,6 +9116,10 @@ GM_PRIVATE void gm_gc_start_workers(struct gm_runtime *rt) {
 
 // ---- marking ----
 
+GM_PRIVATE bool gm_gc_quits(const struct gm_runtime *rt) {
+    return gm_load_acq(&rt->gc.quit); // pairs with gm_gc_shutdown
+}
+
 // E1: an owned span is in no list to sweep from.
 GM_PRIVATE void gm_gc_sweep_run(struct gm_engine *e, struct gm_span *s, gomem_i_run *run) {
     (void)run;
@@ -9134,18 +9197,12 @@ GM_PRIVATE void gm_gc_color_stopped(struct gm_runtime *rt) {
     gm_gc_queue_roots(rt);
 }
 
-// Marks with n markers until nothing is grey, or until the deadline (0: none), or, if it may, until
-// a fork wants the cycle to give up. False: not done.
-GM_PRIVATE bool gm_gc_mark_with(struct gm_runtime *rt, unsigned n, uint64_t deadline,
-                                bool may_halt) {
+// Marks with n markers until nothing is grey, or until the deadline (0: none). False: not done.
+GM_PRIVATE bool gm_gc_mark_with(struct gm_runtime *rt, unsigned n, uint64_t deadline) {
     struct gm_gc *gc = &rt->gc;
     struct gm_mark *mark = &rt->engine.mark;
-    if (GM_BUG(50) && may_halt)
-        (void)gm_writes_arm(&rt->engine.writes, mark->pages, &gm_sync_quiet);
     do {
         gm_mark_open(mark, &gc->marker[0], deadline);
-        if (may_halt && gm_load_rlx(&gc->abandon))
-            gm_store_rlx(&mark->halt, 1u); // it came too early
         if (n > 1) {
             (void)gm_add_acqrel(&gc->work, 1u); // pairs with gm_gc_worker
             gm_os_wake(&gc->work, (int)n - 1);
@@ -9155,13 +9212,38 @@ GM_PRIVATE bool gm_gc_mark_with(struct gm_runtime *rt, unsigned n, uint64_t dead
     return !gm_load_rlx(&mark->halt);
 }
 
+// Takes the turn back, behind the forks that wait for it, but not for long. `passed` as it was when
+// the turn was let go.
+GM_PRIVATE void gm_gc_end_pause(struct gm_runtime *rt, uint32_t passed) {
+    if (gm_load_rlx(&rt->gc.forks)) gm_os_wait(&rt->gc.passed, passed, 1000000); // advice
+    gm_sync_lock(&rt->gc.turn);
+}
+
+// Hook of writes: forks may come here. In no section.
+GM_PRIVATE void gm_gc_pause(void *arg) {
+    struct gm_runtime *rt = arg;
+    uint32_t passed = gm_load_acq(&rt->gc.passed); // pairs with gm_world_take_turn
+    if (!gm_load_rlx(&rt->gc.forks)) return;       // advice
+    gm_sync_unlock(&rt->gc.turn);
+    gm_gc_end_pause(rt, passed);
+}
+
+// Marks beside the program, and beside forks, until nothing is grey (E5).
+GM_PRIVATE void gm_gc_mark_beside(struct gm_runtime *rt, unsigned n) {
+    if (GM_BUG(50)) (void)gm_writes_arm(&rt->engine.writes, rt->engine.mark.pages, NULL, NULL);
+    uint32_t passed = gm_load_acq(&rt->gc.passed); // pairs with gm_world_take_turn
+    gm_sync_unlock(&rt->gc.turn);
+    (void)gm_gc_mark_with(rt, n, 0);
+    gm_gc_end_pause(rt, passed);
+}
+
 // Marks everything from the listed roots; returns the bytes marked.
 GM_PRIVATE size_t gm_gc_mark_stopped(struct gm_runtime *rt, bool alone) {
     struct gm_gc *gc = &rt->gc;
     struct gm_mark *mark = &rt->engine.mark;
     gm_gc_color_stopped(rt);
     if (!alone) {
-        while (!gm_gc_mark_with(rt, gc->thread_count + 1, 0, false)) {} // a fork's advice
+        (void)gm_gc_mark_with(rt, gc->thread_count + 1, 0);
     } else {
         gm_mark_begin(&gc->marker[0], mark, true);
         gm_mark_work(&gc->marker[0]);
@@ -9291,6 +9373,26 @@ GM_PRIVATE bool gm_gc_oracle_stopped(struct gm_runtime *rt) {
 
 // ---- the cycle ----
 
+GM_PRIVATE bool gm_gc_clear_marks(struct gm_span *s, void *arg) {
+    struct gm_runtime *rt = arg;
+    struct gm_color *c = gm_span_colors(&rt->engine.heap.pages, s->page);
+    if (!GM_IN(GM_SET_COLORED, s->kind)) return true;
+    size_t n = s->class ? gm_span_groups(s) : gm_span_piece_groups(s->pages);
+    gm_store_rlx(&s->queued, 0u); // in a stop, all of them
+    for (size_t i = 0; i < n; i++) {
+        gm_store_rlx(&c[i].mark, (uint64_t)0);
+        gm_store_rlx(&c[i].grey, (uint64_t)0);
+    }
+    return true;
+}
+
+// In a child that was forked while its parent marked: those marks mean nothing here (E5).
+GM_PRIVATE void gm_gc_drop_marks_stopped(struct gm_runtime *rt) {
+    if (GOMEM_I_LIKELY(!rt->gc.dropped)) return;
+    rt->gc.dropped = false;
+    if (!GM_BUG(170)) gm_heap_walk(&rt->engine.heap, gm_gc_clear_marks, rt); // E1
+}
+
 // Everything is swept, segments are listed, threads are there, jobs have room.
 GM_PRIVATE bool gm_gc_prepare(struct gm_runtime *rt) {
     struct gm_mark *mark = &rt->engine.mark;
@@ -9314,6 +9416,7 @@ enum { GM_STOP_TRIES = 12 };
 // Stops the world; the cycle knows since when the program stands, and since when all of it.
 GM_PRIVATE void gm_gc_stop_world(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c) {
     gm_world_stop(rt, me);
+    gm_gc_drop_marks_stopped(rt);
     c->stop = rt->world.stopped; // of the try that was not withdrawn. lock: world
     c->stopped = gm_os_now();
 }
@@ -9708,7 +9811,7 @@ enum {
     GM_ROUND_PAGES = 64,      // that were written: few enough for a stop
     GM_CLOSING_PAGES = 16384, // with which allocation begins to wait for the cycle
     GM_TRIES = 5,             // finish stops with a budget
-    GM_GIVE_UPS = 3,          // cycles that gave up, before one stops the world
+    GM_GIVE_UPS = 3,          // cycles in a row that gave up, before one stops the world
     GM_BUDGET_NS = 500000,    // of the first finish stop; doubled for each further one
     GM_BUDGET_MOST = 4000000  // ns
 };
@@ -9737,21 +9840,17 @@ GM_PRIVATE bool gm_gc_start_stop(struct gm_runtime *rt, struct gm_thread *me, st
     return true;
 }
 
-GM_PRIVATE bool gm_gc_abandoned(const struct gm_runtime *rt) {
-    return gm_load_rlx(&rt->gc.abandon) || gm_load_acq(&rt->gc.quit); // pairs with gm_gc_shutdown
-}
-
 // Reads pages that were written while marking, until few are left that were. False: give up.
 GM_PRIVATE bool gm_gc_rounds(struct gm_runtime *rt, struct gm_cycle *c, unsigned most) {
     struct gm_engine *e = &rt->engine;
     size_t before = SIZE_MAX;
     for (unsigned i = 0; i < most; i++) {
-        if (gm_gc_abandoned(rt)) return false;
+        if (gm_gc_quits(rt)) return false;
         if (GM_BUG(89) && !c->rounds) gm_roots_arm(rt);
         c->pages = gm_writes_collect(&e->writes, &e->mark);
         c->pages += gm_writes_collect_roots(&e->writes, &e->mark);
         c->rounds++;
-        if (!gm_gc_mark_with(rt, c->workers, 0, true)) return false;
+        gm_gc_mark_beside(rt, c->workers);
         if (c->pages <= GM_ROUND_PAGES || c->pages > before / 8 * 7)
             break; // it does not get better
         if (c->pages <= GM_CLOSING_PAGES) gm_store_rlx(&rt->gc.closing, 1u); // advice
@@ -9780,7 +9879,7 @@ GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct
     struct gm_engine *e = &rt->engine;
     *known = gm_gc_stop(rt, me, c);
     if (!*known) return false;
-    bool patient = c->tries < GM_TRIES && !gm_gc_abandoned(rt);
+    bool patient = c->tries < GM_TRIES && !gm_gc_quits(rt);
     unsigned n = rt->gc.thread_count + 1;
     uint64_t cost = gm_writes_cost(&e->writes, &e->heap.pages, n);
     // from now on: who tries again gathers and lists as long
@@ -9789,9 +9888,7 @@ GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct
     gm_store_rlx(&e->mark.next_job, 0u);
     if (gm_load_rlx(&e->heap.mixed)) gm_gc_regrey_plain_zone(rt); // W2: since this cycle began
     gm_writes_list_stopped(&e->writes, &e->mark);
-    bool done = false;
-    do done = gm_gc_mark_with(rt, n, deadline, false);
-    while (!done && !patient);
+    bool done = gm_gc_mark_with(rt, n, deadline);
     c->pages = (size_t)gm_load_rlx(&e->mark.pages_written);
     if (done) {
         gm_gc_each_run_stopped(rt, gm_gc_hold_run);
@@ -9802,19 +9899,7 @@ GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct
     return false;
 }
 
-// The cycle gives up: a fork waits, or roots cannot be known. Marks are cleared, nothing is freed.
-GM_PRIVATE bool gm_gc_clear_marks(struct gm_span *s, void *arg) {
-    struct gm_runtime *rt = arg;
-    struct gm_color *c = gm_span_colors(&rt->engine.heap.pages, s->page);
-    if (!GM_IN(GM_SET_COLORED, s->kind)) return true;
-    size_t n = s->class ? gm_span_groups(s) : gm_span_piece_groups(s->pages);
-    for (size_t i = 0; i < n; i++) {
-        gm_store_rlx(&c[i].mark, (uint64_t)0); // in a stop
-        gm_store_rlx(&c[i].grey, (uint64_t)0);
-    }
-    return true;
-}
-
+// The cycle gives up: roots cannot be known, or the heap goes. Marks are cleared, nothing is freed.
 GM_PRIVATE void gm_gc_give_up(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c) {
     gm_gc_stop_world(rt, me, c);
     while (gm_mark_pop(&rt->engine.mark)) {}
@@ -9844,14 +9929,13 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
     struct gm_engine *e = &rt->engine;
     bool known = true;
     c->collector = e->writes.collector;
-    gm_store_rlx(&e->mark.halt, 0u);             // a fork may set it from here on
     bool armed = !gm_load_rlx(&e->heap.mixed) && // W2
-                 gm_writes_arm(&e->writes, &e->heap.pages, &e->mark.halt);
-    if (gm_gc_abandoned(rt)) return false;
+                 gm_writes_arm(&e->writes, &e->heap.pages, gm_gc_pause, rt);
     if (!armed) return gm_gc_run_stopped(rt, me, c);
     if (!gm_gc_start_stop(rt, me, c)) return false;
     uint64_t start = c->resumed;
-    bool done = gm_gc_mark_with(rt, c->workers, 0, true) && gm_gc_rounds(rt, c, GM_ROUNDS);
+    gm_gc_mark_beside(rt, c->workers);
+    bool done = gm_gc_rounds(rt, c, GM_ROUNDS);
     while (done && !gm_gc_finish(rt, me, c, &known))
         done = known && gm_gc_rounds(rt, c, GM_ROUNDS_AGAIN);
     gm_store_rlx(&rt->gc.closing, 0u); // advice
@@ -9903,8 +9987,7 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_run(struct gm_runtime *rt, struct gm_thread *m
     if (!GM_BUG(25)) gm_gc_each_central(rt, gm_gc_sweep_central); // E1
     c.before = gm_load_rlx(&e->live);
     bool stopped = e->writes.collector == GOMEM_GC_STW || reason == GM_REASON_EMERGENCY ||
-                   rt->gc.given_up >= GM_GIVE_UPS || // forks would starve it
-                   gm_gc_is_small(rt);
+                   rt->gc.given_up >= GM_GIVE_UPS || gm_gc_is_small(rt);
     bool done = stopped ? gm_gc_run_stopped(rt, me, &c) : gm_gc_run_concurrent(rt, me, &c);
     rt->gc.given_up = done ? 0 : rt->gc.given_up + 1;
     if (!done) return false;
@@ -10004,12 +10087,12 @@ GM_NOINLINE GM_PRIVATE void gm_gc_clear_stack(size_t size) {
 GM_NOINLINE GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_thread *me, int reason) {
     struct gm_gc *gc = &rt->gc;
     if (gm_load_rlx(&gc->runner) == me) return; // only this thread stores itself there
-    for (unsigned i = 0; gm_load_rlx(&gc->abandon) && i < 1000; i++) (void)sched_yield(); // forks
     if (reason == GM_REASON_TRIGGER || reason == GM_REASON_CLOCK) {
         if (!gm_sync_try(&gc->lock)) return;
     } else {
         gm_sync_lock(&gc->lock);
     }
+    gm_sync_lock(&gc->turn);
     gm_store_rlx(&gc->runner, me);
     gc->runner_sp = (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD;
     gm_store_rel(&gc->asked, 0u);              // pairs with gm_gc_due
@@ -10021,7 +10104,6 @@ GM_NOINLINE GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_threa
         &me->registers); // its stack is scanned from here: frames below are the collector's own
     bool done = gm_gc_run(rt, me, reason);
     gm_gc_clear_stack(GM_CLEAR_CYCLE);
-    bool again = !done && reason == GM_REASON_FORCED && gm_load_rlx(&gc->abandon);
     if (me->cache.hot.blocked) me->registers = saved, me->in_handler = in_handler;
     if (!done)
         gm_store_rlx(&rt->engine.pacer.trigger,
@@ -10029,13 +10111,9 @@ GM_NOINLINE GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_threa
     gm_gc_start_background(rt);                               // after a fork
     gm_fate_wake(rt);
     gm_store_rlx(&gc->runner, (struct gm_thread *)NULL);
-    gm_sync_unlock(&gc->lock);
+    gm_world_unlock_cycle(rt);
     (void)gm_add_acqrel(&gc->ended, 1u); // pairs with gm_gc_wait
     gm_os_wake(&gc->ended, INT_MAX);
-    if (again) {
-        gm_gc_collect(rt, me, reason);
-        return;
-    }
     if (reason == GM_REASON_FORCED || reason == GM_REASON_EMERGENCY)
         gm_gc_each_central(rt, gm_gc_sweep_central);
     if (done) gm_world_age_pools(rt, 1);
@@ -10046,7 +10124,7 @@ GM_NOINLINE GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_threa
 GM_COLD GM_PRIVATE bool gm_gc_open(struct gm_runtime *rt) {
     // pairs with gm_world_collect; after a fork, or for a new life, the thread is started here
     if (gm_load_acq(&rt->engine.collected) && gm_load_rlx(&rt->gc.background)) return true;
-    gm_sync_lock(&rt->gc.lock);
+    gm_world_lock_cycle(rt);
     if (!gm_writes_choose(&rt->engine.writes, &rt->engine.meta, &rt->engine.heap.pages,
                           gm_load_rlx(&rt->world.settings.options.collector))) { // a setting
         struct gm_text line = {0, {0}};
@@ -10058,7 +10136,7 @@ GM_COLD GM_PRIVATE bool gm_gc_open(struct gm_runtime *rt) {
     gm_store_rlx(&rt->gc.last, gm_os_now());             // the forced period starts
     bool done = gm_world_collect(rt); // last: others, who do not wait here, find all that done
     if (done) gm_gc_start_background(rt);
-    gm_sync_unlock(&rt->gc.lock);
+    gm_world_unlock_cycle(rt);
     return done;
 }
 
@@ -13755,8 +13833,9 @@ GOMEM_DEF bool gomem_verify(void) {
     // pairs with gm_world_ready; true: there is no heap
     if (gm_load_acq(&rt->world.life) != GM_LIFE_READY) return true;
     if (gm_world_collected(rt)) {
-        gm_world_lock_cycle(rt, false);
+        gm_world_lock_cycle(rt);
         gm_world_stop(rt, me);
+        gm_gc_drop_marks_stopped(rt);
         const char *broken = gm_gc_verify_stopped(rt, true, &where);
         gm_world_start(rt);
         gm_world_unlock_cycle(rt);
@@ -13790,7 +13869,7 @@ GM_NOINLINE GM_PRIVATE bool gm_report_search(struct gm_runtime *rt, struct gm_th
                                              uintptr_t hidden, struct gm_path *path) {
     struct gm_cycle cycle;
     memset(&cycle, 0, sizeof cycle);
-    gm_world_lock_cycle(rt, false);
+    gm_world_lock_cycle(rt);
     struct gm_registers saved = me->registers; // of a blocking region
     bool in_handler = me->in_handler;
     me->in_handler = false;

@@ -2,6 +2,8 @@
 // falls exactly between two of them.
 #include "room.h"
 
+#include "child.h"
+
 static struct gm_runtime *const rt = &gm_runtime;
 static struct gm_engine *const engine = &gm_runtime.engine;
 static struct gm_thread *me;
@@ -65,16 +67,16 @@ static bool begin(int collector) {
 static bool start(void) {
     memset(&cycle, 0, sizeof cycle);
     cycle.matches = true;
-    gm_sync_lock(&rt->gc.lock);
+    gm_world_lock_cycle(rt);
     gm_gc_each_central(rt, gm_gc_sweep_central);
     cycle.collector = engine->writes.collector;
     clear_stack();
     spill();
-    return CHECK(gm_writes_arm(&engine->writes, &engine->heap.pages, &gm_sync_quiet)) &&
+    return CHECK(gm_writes_arm(&engine->writes, &engine->heap.pages, NULL, NULL)) &&
            CHECK(gm_gc_start_stop(rt, me, &cycle));
 }
 
-static void mark(void) { CHECK(gm_gc_mark_with(rt, 1, 0, true)); }
+static void mark(void) { gm_gc_mark_beside(rt, 1); }
 static void rounds(void) { CHECK(gm_gc_rounds(rt, &cycle, GM_ROUNDS)); }
 
 static void finish(void) {
@@ -91,7 +93,7 @@ static void finish(void) {
     gm_gc_end_stopped(rt, &cycle);
     CHECK(cycle.matches && !cycle.broken);
     gm_gc_put_empty_roots(rt);
-    gm_sync_unlock(&rt->gc.lock);
+    gm_world_unlock_cycle(rt);
     gm_gc_each_central(rt, gm_gc_sweep_central);
     CHECK(gomem_verify());
 }
@@ -446,7 +448,7 @@ static void new_objects(int collector) {
     (void)gm_fate_decide(rt, false);
     gm_world_stop(rt, me);
     gm_gc_end_stopped(rt, &cycle);
-    gm_sync_unlock(&rt->gc.lock);
+    gm_world_unlock_cycle(rt);
     gm_gc_each_central(rt, gm_gc_sweep_central);
     CHECK(gomem_verify()); // looks at the held slots
     CHECK(gomem_base(n) == (void *)n && gomem_base(m) == (void *)m);
@@ -531,7 +533,7 @@ static void weak_while_deciding(int collector) {
     (void)gm_fate_decide(rt, false);
     gm_world_stop(rt, me);
     gm_gc_end_stopped(rt, &cycle);
-    gm_sync_unlock(&rt->gc.lock);
+    gm_world_unlock_cycle(rt);
     gm_gc_each_central(rt, gm_gc_sweep_central);
     CHECK(gomem_verify());
     CHECK(gomem_weak_get(weak[0]) == (void *)show(hidden[0]) && whole(hidden[0]));
@@ -577,7 +579,7 @@ TEST(over_budget) { // the stop ends, nothing is lost, and the sixth try finishe
     CHECK(tries >= 1 && tries <= GM_TRIES && cycle.tries == tries + 1);
     (void)gm_fate_decide(rt, true);
     gm_gc_end_stopped(rt, &cycle);
-    gm_sync_unlock(&rt->gc.lock);
+    gm_world_unlock_cycle(rt);
     CHECK(cycle.matches && !cycle.broken);
     CHECK(whole(w));
     size_t n = 0;
@@ -585,18 +587,19 @@ TEST(over_budget) { // the stop ends, nothing is lost, and the sixth try finishe
     CHECK_EQ(n, CHAIN);
 }
 
-TEST(given_up) { // for a fork: all marks are cleared, nothing is freed, the next cycle is right
+// Roots cannot be known, or the heap goes: all marks are cleared, nothing is freed, the next cycle is
+// right.
+TEST(given_up) {
     if (!begin(GOMEM_GC_TRACKED)) SKIP("this kernel does not track writes");
     uintptr_t w[2] = {holder_of_new(0), holder_of_new(2)};
     REQUIRE(start());
     dance(0);
     mark();
-    rt->gc.abandon++;
+    rt->gc.quit++;
     CHECK(!gm_gc_rounds(rt, &cycle, 1));
-    CHECK(!gm_gc_mark_with(rt, 1, 0, true));
     gm_gc_give_up(rt, me, &cycle);
-    rt->gc.abandon--;
-    gm_sync_unlock(&rt->gc.lock);
+    rt->gc.quit--;
+    gm_world_unlock_cycle(rt);
     CHECK(!engine->mark.on && !(uint32_t)engine->mark.queue);
     CHECK(gomem_verify()); // E1
     REQUIRE(start());
@@ -605,5 +608,69 @@ TEST(given_up) { // for a fork: all marks are cleared, nothing is freed, the nex
     finish();
     CHECK(whole(w[0]) && whole(w[1]));
 }
+
+// ---- forks while a cycle marks ----
+
+static uintptr_t forked[8];
+
+// A child has no cycle, but its marks: nothing may be taken for marked because of them.
+static void child_collects(void) {
+    CHECK(!engine->mark.on && !gm_load_rlx(&gomem_i_barrier) && !(uint32_t)engine->mark.queue);
+    size_t cycles = engine->stats.cycles;
+    for (int i = 0; i < 1000; i++) new_top(30);
+    CHECK(engine->stats.cycles == cycles);    // the parent's was due, but none is here
+    for (int i = 0; i < 4; i++) dance(i * 2); // a stale mark would hide the new holders' fields
+    if (engine->writes.collector == GOMEM_GC_TRACKED) CHECK(gomem_verify()); // E1
+    for (int i = 0; i < 3; i++) {
+        clear_stack();
+        spill();
+        gomem_gc();
+    }
+    CHECK(engine->stats.cycles == cycles + 3);
+    for (int i = 0; i < 4; i++) CHECK(whole(forked[i]) && top[i * 2 + 1]->next == show(forked[i]));
+    CHECK(gomem_verify());
+}
+
+// Forks as another thread may while this one marks.
+static void fork_here(void) {
+    gm_sync_unlock(&rt->gc.turn);
+    uint32_t ranks = me->cache.hot.ranks; // the cycle is another thread's
+    struct gm_pacer saved = engine->pacer;
+    me->cache.hot.ranks = 0;
+    engine->pacer.goal = engine->live + 8 * GM_MIB;
+    engine->pacer.trigger = engine->live;
+    CHILD_GOOD(child_collects);
+    engine->pacer = saved;
+    me->cache.hot.ranks = ranks;
+    gm_sync_lock(&rt->gc.turn);
+}
+
+// The parent's cycle goes on as if nothing had been: marks, the queue, and what is known of writes.
+static void forks(int collector) {
+    NEEDS_FORK;
+    if (!begin(collector)) SKIP("this kernel does not track writes");
+    for (int i = 0; i < 4; i++) forked[i] = holder_of_new(i * 2);
+    REQUIRE(start());
+    fork_here(); // nothing is marked
+    engine->mark.deadline = 1;
+    CHECK(!gm_gc_mark_with(rt, 1, 1)); // it is over: all that the roots hold is grey and queued
+    CHECK((uint32_t)engine->mark.queue);
+    fork_here();
+    mark();
+    store_shown(6, forked[3]); // written, and a fork comes before anybody asks
+    fork_here();
+    rounds();
+    forked[3] = new_hidden();
+    store_shown(6, forked[3]);
+    store_shown(4, forked[2]);
+    fork_here();
+    uint64_t given_up = rt->gc.given_up;
+    finish();
+    CHECK(rt->gc.given_up == given_up);
+    for (int i = 0; i < 4; i++) CHECK(whole(forked[i]) && top[i * 2]->next == show(forked[i]));
+}
+
+TEST(forks_tracked) { forks(GOMEM_GC_TRACKED); }
+TEST(forks_barrier) { forks(GOMEM_GC_BARRIER); }
 
 TEST_MAIN

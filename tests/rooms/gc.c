@@ -5,6 +5,8 @@ static char logged[700];
 #define GOMEM_LOG(line) ((void)snprintf(logged, sizeof logged, "%s", (line)))
 #include "room.h"
 
+#include "child.h"
+
 static struct gm_runtime *const rt = &gm_runtime;
 static struct gm_engine *const engine = &gm_runtime.engine;
 static char said[700];
@@ -186,7 +188,7 @@ TEST(damaged_caches) {
 static bool stop(struct gm_cycle *c) {
     struct gm_thread *me = gm_world_self();
     memset(c, 0, sizeof *c);
-    gm_sync_lock(&rt->gc.lock);
+    gm_world_lock_cycle(rt);
     gm_gc_each_central(rt, gm_gc_sweep_central);
     me->in_handler = false;
     me->fake_stack = gm_world_fake_stack();
@@ -196,7 +198,7 @@ static bool stop(struct gm_cycle *c) {
 
 static void go_on(void) {
     gm_world_start(rt);
-    gm_sync_unlock(&rt->gc.lock);
+    gm_world_unlock_cycle(rt);
 }
 
 // A fresh serial mark finds what marking forgot, and what it should not have found.
@@ -274,14 +276,14 @@ TEST(one_cycle_after_the_other) {
             }
         if (!first_link) first_link = l;
         if (i % 40) continue;
-        gm_sync_lock(&rt->gc.lock);
+        gm_world_lock_cycle(rt);
         for (int k = 0; k < 3; k++) {
             me->in_handler = false;
             me->fake_stack = gm_world_fake_stack();
             gm_os_spill(&me->registers);
             CHECK(gm_gc_run(rt, me, GM_REASON_TRIGGER));
         }
-        gm_sync_unlock(&rt->gc.lock);
+        gm_world_unlock_cycle(rt);
         gm_heap_walk(&engine->heap, swept_or_about_to_be, NULL);
         REQUIRE(!test_failed());
     }
@@ -383,6 +385,37 @@ TEST(polling) { // the trigger, the switch, holds
     CHECK_EQ(engine->stats.cycles, cycles + 1);
     gm_store_rlx(&engine->live, live);
     engine->writes.collector = collector;
+}
+
+static uint32_t has_forked;
+
+static void *fork_once(void *arg) {
+    int status = -1;
+    pid_t child = fork();
+    gm_store_rel(&has_forked, 1u); // pairs with the test's load
+    if (child == 0) _exit(0);
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+    CHECK_EQ(status, 0);
+    return arg;
+}
+
+// E5: what else than marking goes on holds a fork back, and a fork holds that back.
+TEST(a_fork_waits_for_its_turn) {
+    NEEDS_FORK;
+    pthread_t thread;
+    REQUIRE(GOMEM_NEW(int) != NULL);
+    gm_world_lock_cycle(rt);
+    uint32_t passed = gm_load_acq(&rt->gc.passed);
+    REQUIRE(pthread_create(&thread, NULL, fork_once, NULL) == 0);
+    while (!gm_load_rlx(&rt->gc.forks) && gm_load_rlx(&rt->gc.passed) == passed) sched_yield();
+    for (int i = 0; i < 1000; i++) sched_yield();
+    CHECK(gm_load_rlx(&rt->gc.passed) == passed && !gm_load_acq(&has_forked));
+    gm_gc_pause(rt); // as between two calls of the kernel while pages are armed
+    gm_world_unlock_cycle(rt);
+    pthread_join(thread, NULL);
+    CHECK(gm_load_rlx(&rt->gc.passed) == passed + 1 && !gm_load_rlx(&rt->gc.forks));
+    gomem_gc();
+    CHECK(gomem_verify());
 }
 
 TEST_MAIN

@@ -97,12 +97,12 @@ TEST(counters_agree_with_bitmaps) {
     }
     gomem_gc();
     gomem_thread_detach();
-    gm_sync_lock(&rt->gc.lock);
+    gm_world_lock_cycle(rt);
     gm_world_stop(rt, NULL); // the background thread may still be sweeping
     gomem_read_memstats(&m);
     gm_heap_walk(&rt->engine.heap, sum_span, &sums);
     gm_world_start(rt);
-    gm_sync_unlock(&rt->gc.lock);
+    gm_world_unlock_cycle(rt);
     uint64_t objects = 0, bytes = sums.large;
     // Manual objects in the depot are free for the counters and in use for the bitmaps.
     for (unsigned c = 0; c <= GOMEM_CLASSES; c++) {

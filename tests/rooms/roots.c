@@ -22,14 +22,14 @@ static struct r_debug *loader(void) {
 // The runtime in use, as a cycle needs it.
 static bool begin(void) {
     if (!CHECK(gomem_new(16) != NULL)) return false;
-    gm_sync_lock(&rt->gc.lock);
+    gm_world_lock_cycle(rt);
     bool done = CHECK(gm_gc_prepare(rt));
     gm_roots_look(rt);
     rt->engine.mark.njobs = 0;
     return done;
 }
 
-static void end(void) { gm_sync_unlock(&rt->gc.lock); }
+static void end(void) { gm_world_unlock_cycle(rt); }
 
 static const struct gm_job *job_of(const volatile void *p) {
     for (size_t i = 0; i < rt->engine.mark.njobs; i++) {

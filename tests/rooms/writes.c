@@ -89,7 +89,7 @@ TEST(what_is_asked_for_is_chosen) {
 TEST(only_objects_on_written_pages_become_grey) { // C2
     NEED_KERNEL();
     struct gm_span *s = black_span(GM_SCAN, gm_sizes_class(64, 16), 0);
-    REQUIRE(gm_writes_arm(writes, &engine.heap.pages, &gm_sync_quiet));
+    REQUIRE(gm_writes_arm(writes, &engine.heap.pages, NULL, NULL));
     CHECK_EQ(gm_writes_collect(writes, &engine.mark), 0);
     CHECK_EQ(queued_spans(), 0);
     size_t page = engine.heap.pages.os_page;
@@ -116,7 +116,7 @@ TEST(objects_that_reach_into_a_page) {
     for (unsigned i = 0; i < white->pages * 8; i++)
         gm_span_colors(&engine.heap.pages, white->page)[i].mark = 0;
     if (page > 4096) SKIP("pages of this system are larger than a span");
-    REQUIRE(gm_writes_arm(writes, &engine.heap.pages, &gm_sync_quiet));
+    REQUIRE(gm_writes_arm(writes, &engine.heap.pages, NULL, NULL));
     *byte_of(odd, page + 1) = *byte_of(wide, page) = *byte_of(root, 0) = *byte_of(white, 0) = 1;
     CHECK_EQ(gm_writes_collect(writes, &engine.mark), 4);
     CHECK_EQ(grey_slots(odd), (2 * page - 1) / 24 - page / 24 + 1);
@@ -130,7 +130,7 @@ TEST(pieces_of_large_objects) {
     NEED_KERNEL();
     struct gm_span *s = black_span(GM_SCAN, 0, 5 * GM_PIECE);
     struct gm_span *t = black_span(GM_TYPED, 0, 5 * GM_PIECE);
-    REQUIRE(gm_writes_arm(writes, &engine.heap.pages, &gm_sync_quiet));
+    REQUIRE(gm_writes_arm(writes, &engine.heap.pages, NULL, NULL));
     *byte_of(s, 3 * GM_PIECE + 5) = *byte_of(t, 3 * GM_PIECE + 5) = 1;
     CHECK_EQ(gm_writes_collect(writes, &engine.mark), 2);
     CHECK_EQ(gm_span_colors(&engine.heap.pages, s->page)->grey, 1u << 3);
@@ -142,7 +142,7 @@ TEST(cleared_pages_count_as_written) {
     NEED_KERNEL();
     struct gm_span *s = black_span(GM_SCAN, gm_sizes_class(64, 16), 0);
     uintptr_t start = gm_span_start(&engine.heap.pages, s);
-    REQUIRE(gm_writes_arm(writes, &engine.heap.pages, &gm_sync_quiet));
+    REQUIRE(gm_writes_arm(writes, &engine.heap.pages, NULL, NULL));
     gm_writes_clear_ahead(writes, &engine.heap.pages, start, start + 1, true);
     CHECK_EQ(gm_writes_collect(writes, &engine.mark), GM_WRITES_OPEN / engine.heap.pages.os_page);
     CHECK_EQ(grey_slots(s), s->count);
@@ -154,20 +154,20 @@ TEST(cleared_pages_count_as_written) {
 TEST(what_fails_counts_as_written) { // W3, W5
     NEED_KERNEL();
     struct gm_span *s = black_span(GM_SCAN, gm_sizes_class(64, 16), 0);
-    REQUIRE(gm_writes_arm(writes, &engine.heap.pages, &gm_sync_quiet));
+    REQUIRE(gm_writes_arm(writes, &engine.heap.pages, NULL, NULL));
     fail_ioctl = 1;
     CHECK(gm_writes_collect(writes, &engine.mark) != 0);
     CHECK_EQ(grey_slots(s), s->count);
     CHECK(writes->failed);
     (void)queued_spans();
-    REQUIRE(gm_writes_arm(writes, &engine.heap.pages, &gm_sync_quiet) &&
+    REQUIRE(gm_writes_arm(writes, &engine.heap.pages, NULL, NULL) &&
             !writes->failed); // set up anew
     CHECK_EQ(gm_writes_collect(writes, &engine.mark), 0);
     writes->process++; // a child's
     CHECK(gm_writes_collect(writes, &engine.mark) != 0);
     CHECK_EQ(grey_slots(s), s->count);
     (void)queued_spans();
-    CHECK(gm_writes_arm(writes, &engine.heap.pages, &gm_sync_quiet)); // opened again
+    CHECK(gm_writes_arm(writes, &engine.heap.pages, NULL, NULL)); // opened again
     (void)close(writes->uffd);                                        // by the program: closefrom
     CHECK(collect_stopped() != 0);
     CHECK_EQ(grey_slots(s), s->count);
@@ -311,9 +311,9 @@ TEST(refused) {
     CHECK(without >= 4);
     REQUIRE(begin_tracked() && writes->can_roots);
     fail_ioctl = 1;
-    CHECK(!gm_writes_arm(writes, &engine.heap.pages, &gm_sync_quiet)); // this cycle stops the world
+    CHECK(!gm_writes_arm(writes, &engine.heap.pages, NULL, NULL)); // this cycle stops the world
     fail_ioctl = 0;
-    CHECK(gm_writes_arm(writes, &engine.heap.pages, &gm_sync_quiet));
+    CHECK(gm_writes_arm(writes, &engine.heap.pages, NULL, NULL));
 }
 
 TEST_MAIN

@@ -396,7 +396,7 @@ TEST(shade_and_take) {
 static void arm(struct stress_random *r) {
     *(volatile uintptr_t *)parent[0] = 0;
     white_objects(r);
-    CHECK(gm_writes_arm(&engine.writes, pages, &gm_sync_quiet));
+    CHECK(gm_writes_arm(&engine.writes, pages, NULL, NULL));
 }
 
 static void mark_and_ask(struct stress_random *r) {
