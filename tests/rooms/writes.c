@@ -168,7 +168,7 @@ TEST(what_fails_counts_as_written) { // W3, W5
     CHECK_EQ(grey_slots(s), s->count);
     (void)queued_spans();
     CHECK(gm_writes_arm(writes, &engine.heap.pages, NULL, NULL)); // opened again
-    (void)close(writes->uffd);                                        // by the program: closefrom
+    (void)close(writes->uffd);                                    // by the program: closefrom
     CHECK(collect_stopped() != 0);
     CHECK_EQ(grey_slots(s), s->count);
     writes->uffd = -1;
