@@ -3218,7 +3218,7 @@ GM_ALWAYS uint64_t gm_span_bit(const struct gm_pages *p, uintptr_t object) {
     return (uint64_t)1 << ((object - p->base) >> 4 & 63);
 }
 
-enum { GM_PIECE = 128 * 1024, GM_PIECE_PAGES = GM_PIECE / GM_PAGE }; // of a large object
+enum { GM_PIECE = GM_PAGE, GM_PIECE_PAGES = GM_PIECE / GM_PAGE }; // of a large object
 enum { GM_CLASS_24 = 3 }; // the one class above 8 bytes that is no multiple of 16
 
 // The lower half of a descriptor. Plain: a slot's bit is where its address says.
@@ -3286,7 +3286,7 @@ GM_PRIVATE void gm_span_clear_bits(const struct gm_pages *p, const struct gm_spa
     if (s->kind == GM_MANUAL) memset(gm_span_bits(p, s->page), 0, (size_t)gm_span_words(s) * 8);
 }
 
-// Groups that hold a bit for each piece (128 KiB) of a large object of so many pages.
+// Groups that hold a bit for each piece (8 KiB) of a large object of so many pages.
 GM_INLINE size_t gm_span_piece_groups(size_t pages) {
     return (pages + 64 * GM_PIECE_PAGES - 1) / (64 * GM_PIECE_PAGES);
 }
@@ -3627,6 +3627,13 @@ GM_PRIVATE bool gm_types_init(struct gm_types *t, struct gm_meta *meta) {
 
 GM_INLINE struct gm_shape *gm_types_shape(const struct gm_types *t, uint32_t number) {
     return gm_load_acq(&t->shape[number]); // pairs with the store of who made it: it is complete
+}
+
+// Does a flexible part, all pointers, end objects of this type? Then they have one element.
+GM_INLINE bool gm_types_has_tail(const struct gm_type_record *r) {
+    bool tail = false;
+    for (size_t i = 0; i < r->nfields; i++) tail |= !r->fields[i].words;
+    return tail;
 }
 
 GM_PRIVATE unsigned gm_types_hash(const gomem_type *type) {
@@ -4498,11 +4505,15 @@ GM_PRIVATE void gm_pacer_set(struct gm_pacer *p, size_t live, size_t roots) {
  *             are in the cache of who just touched the parent. What does not fit, or what idle
  *             workers may have, becomes grey again and its span goes to a shared queue: each record
  *             has one link, so no mark stack can overflow, and giving up costs nothing. Large
- *             objects and roots are cut to pieces, which are claimed one by one.
+ *             objects and roots are cut to pieces, which are claimed 128 KiB at a time. A piece of
+ *             a large object is a page: one write has that page read again, not 128 KiB, which
+ *             decides how long a finish stop takes beside a program that writes to a large table.
+ *             A piece of a typed array is the fields that lie in it, of whichever elements. Only
+ *             an object with a mark procedure, which sees it whole, is one piece.
  *             A lookup touches the descriptor and one line of colors, and no product or quotient is
  *             waited for; the span's record is read for typed objects only.
  */
-enum { GM_MARK_STACK = 8192, GM_READ = 64 * 1024, GM_MARK_STEPS = 64 };
+enum { GM_MARK_STACK = 8192, GM_READ = 64 * 1024, GM_MARK_STEPS = 64, GM_JOB_BYTES = 128 * 1024 };
 enum {
     GM_JOB_BOTH = 1,    // look words up as w and w - 1
     GM_JOB_FOREIGN = 2, // may not be readable
@@ -4626,11 +4637,23 @@ GM_ALWAYS bool gm_mark_set(uint64_t *word, uint64_t bit, bool alone) {
              bit); // who scans is decided by the or; data is ordered by the stop
 }
 
+// The type of the objects of a span; NULL: they are scanned word by word.
+GM_INLINE const struct gm_type_record *gm_mark_type_of(const struct gm_mark *mark,
+                                                       const struct gm_span *s) {
+    return s->kind == GM_TYPED ? gm_types_shape(mark->types, s->shape)->type : NULL;
+}
+
+// How many pieces a large object has. A mark procedure sees its object whole: one.
+GM_PRIVATE size_t gm_mark_pieces(const struct gm_mark *mark, const struct gm_span *s) {
+    const struct gm_type_record *t = gm_mark_type_of(mark, s);
+    if (t && t->mark) return 1;
+    return (gm_load_rlx(&s->size) + (GM_BUG(18) ? 0 : GM_PIECE - 1)) / GM_PIECE;
+}
+
 // All pieces of a large object become grey. Nobody else knows that it is marked.
-GM_PRIVATE void gm_mark_grey_pieces(const struct gm_pages *p, const struct gm_span *s) {
-    struct gm_color *c = gm_span_colors(p, s->page);
-    size_t pieces = (gm_load_rlx(&s->size) + (GM_BUG(18) ? 0 : GM_PIECE - 1)) / GM_PIECE;
-    if (s->kind == GM_TYPED) pieces = 1; // an element may cross pieces: in one
+GM_PRIVATE void gm_mark_grey_pieces(const struct gm_mark *mark, const struct gm_span *s) {
+    struct gm_color *c = gm_span_colors(mark->pages, s->page);
+    size_t pieces = gm_mark_pieces(mark, s);
     for (size_t i = 0; i < pieces; i += 64)
         gm_store_rlx(&c[i / 64].grey, gm_base_ones(0, (unsigned)GM_MIN(pieces - i, (size_t)64)));
 }
@@ -4646,7 +4669,7 @@ GM_COLD GM_PRIVATE void gm_mark_large(struct gomem_marker *m, size_t page) {
         return;
     m->view.bytes += gm_load_rlx(&s->size);
     if (s->kind == GM_NOSCAN) return;
-    gm_mark_grey_pieces(m->mark->pages, s);
+    gm_mark_grey_pieces(m->mark, s);
     gm_mark_enqueue(m->mark, s); // M2
 }
 
@@ -4775,20 +4798,24 @@ GM_NO_SANITIZE GM_ALWAYS void gm_mark_words(struct gomem_marker *m, uintptr_t st
     for (size_t i = 0; i < size / GM_WORD; i++) gm_mark_shade(m, gm_base_word(&word[i]), alone);
 }
 
-// Precise: the type's fields, repeated for each element; a flexible part ends with the object.
+// Precise: the type's fields, repeated for each element; a flexible part ends with the object. Of
+// them the words in [from, to), which may begin and end inside an element or a field: the pieces of
+// an object are its bytes, so each of its words is in one of them, and a written page has it read.
 GM_NO_SANITIZE GM_PRIVATE void gm_mark_fields(struct gomem_marker *m,
                                               const struct gm_type_record *t, uintptr_t start,
-                                              size_t size) {
-    uintptr_t element = start, end = start + size;
-    for (bool flexible = GM_BUG(19); t->nfields && !flexible && element < end; element += t->size)
+                                              size_t size, uintptr_t from, uintptr_t to) {
+    bool flexible = GM_BUG(19), tail = gm_types_has_tail(t);
+    uintptr_t end = start + size, element = tail ? start : from - (from - start) % t->size;
+    if (GM_BUG(213)) element = from; // planted
+    for (; t->nfields && !flexible && element < to; element += t->size)
         for (size_t i = 0; i < t->nfields; i++) {
             const gomem_field *f = &t->fields[i];
             if (f->offset >= end - element) continue; // the object was made smaller than its type
-            const uintptr_t *word = (const uintptr_t *)(element + f->offset);
-            size_t left = (end - (uintptr_t)word) / GM_WORD,
-                   n = f->words ? GM_MIN(f->words, left) : left;
+            uintptr_t word = element + f->offset, last = f->words ? word + f->words * GM_WORD : end;
             flexible |= !f->words;
-            for (size_t k = 0; k < n; k++) gm_mark_shade(m, gm_base_word(&word[k]), m->alone);
+            word = GM_MAX(word, from);
+            for (last = GM_MIN(last, to); word + GM_WORD <= last; word += GM_WORD)
+                gm_mark_shade(m, gm_base_word((const uintptr_t *)word), m->alone);
         }
 }
 
@@ -4797,7 +4824,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_typed(struct gomem_marker *m, const struc
     const struct gm_type_record *t = gm_types_shape(m->mark->types, s->shape)->type;
     gm_fence_acq(); // pairs with gm_cache_hold: a procedure may not see what was there before
     if (t->mark) t->mark((const void *)start, size, m);
-    else gm_mark_fields(m, t, start, size);
+    else gm_mark_fields(m, t, start, size, start, start + size);
 }
 
 // Scans an object, which is black, depth first: its first pointer is followed at once, the others
@@ -4868,31 +4895,54 @@ GM_PRIVATE void gm_mark_drain(struct gomem_marker *m) {
     else gm_mark_drain_shared(m);
 }
 
-// Claims up to four grey pieces of a large object, leaves the others to anybody, and scans them.
-GM_NO_SANITIZE GM_PRIVATE void gm_mark_take_large(struct gomem_marker *m, struct gm_span *s) {
-    uintptr_t start = gm_span_start(m->mark->pages, s);
-    struct gm_color *c = gm_span_colors(m->mark->pages, s->page);
-    size_t pieces = (gm_load_rlx(&s->size) + GM_PIECE - 1) / GM_PIECE, claimed[4], n = 0;
-    for (size_t i = 0; i < pieces && n < 4; i += 64)
-        for (uint64_t grey = gm_load_rlx(&c[i / 64].grey); grey && n < 4; grey &= grey - 1)
-            if (gm_and_rlx(&c[i / 64].grey, ~(grey & -grey)) & grey & -grey) // one worker gets it
-                claimed[n++] = i + gm_base_ctz(grey);
-    if (s->kind == GM_TYPED) {
-        if (n) gm_mark_typed(m, s, start, gm_load_rlx(&s->size));
-        return;
+// Scans one piece of a large object, and what it leads to.
+GM_NO_SANITIZE GM_PRIVATE void gm_mark_piece(struct gomem_marker *m, const struct gm_span *s,
+                                             size_t piece) {
+    const struct gm_type_record *t = gm_mark_type_of(m->mark, s);
+    uintptr_t start = gm_span_start(m->mark->pages, s), from = start + piece * GM_PIECE;
+    size_t size = gm_load_rlx(&s->size), at = piece * GM_PIECE;
+    if (t && t->mark) gm_mark_typed(m, s, start, size);
+    else if (at < size) {
+        size_t n = GM_MIN(size - at, (size_t)GM_PIECE);
+        if (t) gm_mark_fields(m, t, start, size, from, from + n);
+        else gm_mark_words(m, from, n, m->alone);
     }
-    if (n == 4) gm_mark_enqueue(m->mark, s);
-    for (size_t i = 0; i < n; i++) {
-        size_t at = claimed[i] * GM_PIECE;
-        if (i && gm_mark_halted(m)) {
-            (void)gm_or_rlx(&c[claimed[i] / 64].grey, (uint64_t)1 << claimed[i] % 64);
-            gm_mark_enqueue(m->mark, s); // M2
-            continue;
+    gm_mark_drain(m);
+}
+
+// Scans claimed pieces of a group of colors; false: the marker halts, and those that are left are
+// grey again (M2). The first is scanned whatever the clock says: who comes gets on.
+GM_PRIVATE bool gm_mark_claimed(struct gomem_marker *m, struct gm_span *s, struct gm_color *c,
+                                size_t group, uint64_t mine) {
+    for (bool first = true; mine; mine &= mine - 1, first = false) {
+        if (!first && !m->alone && gm_mark_halted(m) && !GM_BUG(214)) {
+            (void)gm_or_rlx(&c[group].grey, mine); // the queue's swap orders it
+            gm_mark_enqueue(m->mark, s);
+            return false;
         }
-        gm_mark_words(m, start + at, GM_MIN(gm_load_rlx(&s->size) - at, (size_t)GM_PIECE),
-                      m->alone);
-        gm_mark_drain(m);
+        gm_mark_piece(m, s, group * 64 + gm_base_ctz(mine));
     }
+    return true;
+}
+
+// Claims grey pieces of a large object, 16 at a time, and scans them, until none is grey; the span
+// is in the queue meanwhile, so that others may come and help.
+GM_PRIVATE void gm_mark_take_large(struct gomem_marker *m, struct gm_span *s) {
+    struct gm_color *c = gm_span_colors(m->mark->pages, s->page);
+    size_t groups = gm_span_piece_groups(gm_load_rlx(&s->pages));
+    bool shared = m->alone;
+    for (size_t i = 0; i < groups; i++)
+        for (uint64_t grey; (grey = gm_load_rlx(&c[i].grey)) != 0;) {
+            uint64_t mine = grey & (uint64_t)0xffff << gm_base_ctz(grey);
+            mine &= gm_and_rlx(&c[i].grey, ~mine); // one worker gets each bit
+            if (!shared) gm_mark_enqueue(m->mark, s);
+            shared = true;
+            if (!gm_mark_claimed(m, s, c, i, mine)) return;
+            if (!m->alone && gm_mark_halted(m)) {
+                gm_mark_enqueue(m->mark, s); // M2
+                return;
+            }
+        }
 }
 
 // The barrier: what a word points to becomes grey, for anybody. In a section, while marking. The
@@ -4913,7 +4963,7 @@ GM_PRIVATE void gm_mark_shade_grey(struct gm_mark *mark, uintptr_t word) {
     (void)gm_add_rlx(&mark->bytes, (uint64_t)gm_span_slot_size(s)); // a statistic
     if (s->kind == GM_NOSCAN) return;
     if (s->class) (void)gm_or_rlx(&c->grey, bit); // the queue's swap orders it
-    else gm_mark_grey_pieces(p, s);
+    else gm_mark_grey_pieces(mark, s);
     gm_mark_enqueue(mark, s);
 }
 
@@ -4921,7 +4971,6 @@ GM_PRIVATE void gm_mark_shade_grey(struct gm_mark *mark, uintptr_t word) {
 GM_NO_SANITIZE GM_PRIVATE void gm_mark_take(struct gomem_marker *m, struct gm_span *s) {
     if (!s->class) {
         gm_mark_take_large(m, s);
-        gm_mark_drain(m);
         return;
     }
     struct gm_color *c = gm_span_colors(m->mark->pages, s->page);
@@ -4971,15 +5020,15 @@ GM_PRIVATE bool gm_mark_regrey_small(const struct gm_pages *p, const struct gm_s
     return any;
 }
 
-GM_PRIVATE bool gm_mark_regrey_large(const struct gm_pages *p, const struct gm_span *s,
+GM_PRIVATE bool gm_mark_regrey_large(const struct gm_mark *mark, const struct gm_span *s,
                                      uintptr_t from, uintptr_t to) {
-    struct gm_color *c = gm_span_colors(p, s->page);
+    struct gm_color *c = gm_span_colors(mark->pages, s->page);
     if (!(gm_load_rlx(s->kind == GM_ROOT ? &c->alloc : &c->mark) & 1)) return false;
-    uintptr_t start = gm_span_start(p, s);
+    uintptr_t start = gm_span_start(mark->pages, s);
     if (from >= start + gm_load_rlx(&s->size)) return false;
-    size_t first = (from - start) / GM_PIECE;
+    size_t first = (from - start) / GM_PIECE, pieces = gm_mark_pieces(mark, s);
     size_t last = (GM_MIN(to, start + gm_load_rlx(&s->size)) - 1 - start) / GM_PIECE;
-    if (s->kind == GM_TYPED) first = last = 0; // all of it
+    if (pieces == 1) first = last = 0; // it may be larger
     for (size_t i = first; i + GM_BUG(55) <= last; i++)
         (void)gm_or_rlx(&c[i / 64].grey, (uint64_t)1 << i % 64); // a barrier may or, too
     return true;
@@ -4998,7 +5047,7 @@ GM_PRIVATE void gm_mark_regrey(struct gm_mark *mark, uintptr_t from, uintptr_t t
             uintptr_t end = gm_span_start(p, s) + (uintptr_t)gm_load_rlx(&s->pages) * GM_PAGE;
             if (next < end) next = GM_MIN(end, GM_MAX(to, next));
             bool any = s->class ? gm_mark_regrey_small(p, s, from, GM_MIN(next, to))
-                                : gm_mark_regrey_large(p, s, from, GM_MIN(next, to));
+                                : gm_mark_regrey_large(mark, s, from, GM_MIN(next, to));
             if (any) gm_mark_enqueue(mark, s);
         }
         from = next;
@@ -5018,13 +5067,13 @@ GM_PRIVATE bool gm_mark_add_job(struct gm_mark *mark, uintptr_t start, uintptr_t
                                 unsigned flags) {
     start = gm_base_round_up(start, GM_WORD);
     end &= ~(uintptr_t)(GM_WORD - 1);
-    for (; start < end; start += GM_MIN(end - start, (size_t)GM_PIECE)) {
+    for (; start < end; start += GM_MIN(end - start, (size_t)GM_JOB_BYTES)) {
         if (mark->njobs == mark->room) {
             mark->full = true;
             return false;
         }
-        mark->jobs[mark->njobs++] = (struct gm_job){start, GM_MIN(end - start, (size_t)GM_PIECE),
-                                                    flags};
+        mark->jobs[mark->njobs++] = (struct gm_job){
+            start, GM_MIN(end - start, (size_t)GM_JOB_BYTES), flags};
     }
     return true;
 }
@@ -9149,7 +9198,7 @@ GM_PRIVATE void gm_gc_queue_list(struct gm_runtime *rt, const struct gm_central 
     for (uint32_t at = central->list[list]; at;) {
         struct gm_span *s = gm_span_at(p, at - 1);
         struct gm_color *c = gm_span_colors(p, s->page);
-        if (!s->class) gm_mark_grey_pieces(p, s);
+        if (!s->class) gm_mark_grey_pieces(&rt->engine.mark, s);
         for (unsigned i = 0; s->class && i < gm_span_groups(s); i++)
             gm_store_rlx(&c[i].grey, gm_load_rlx(&c[i].alloc) & ~gm_load_rlx(&c[i].freed)); // R7
         if (!GM_BUG(8)) gm_mark_enqueue(&rt->engine.mark, s);

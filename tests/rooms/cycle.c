@@ -182,6 +182,40 @@ static void stored_last(int collector) {
 TEST(stored_last_tracked) { stored_last(GOMEM_GC_TRACKED); }
 TEST(stored_last_barrier) { stored_last(GOMEM_GC_BARRIER); }
 
+// ---- a large typed array: only what was written is read again ----
+
+struct element {
+    uintptr_t number;
+    struct node *at[4];
+};
+GOMEM_TYPE(element_type, struct element, at);
+
+// Into each field of the elements around the end of a page, in each phase.
+static void elements(int collector) {
+    enum { N = 20000, PAGE = 8192, PHASES = 3 };
+    if (!begin(collector)) SKIP("this kernel does not track writes");
+    struct element *array = GOMEM_MAKE_TYPED(struct element, &element_type, N);
+    static uintptr_t w[PHASES][8];
+    REQUIRE(array != NULL);
+    GOMEM_STORE(&top[0], (struct node *)(void *)array);
+    for (int i = 0; i < PHASES * 8; i++) w[i / 8][i % 8] = new_hidden();
+    REQUIRE(start());
+    for (size_t phase = 0; phase < PHASES; phase++) {
+        size_t first = (phase * 30 + 1) * PAGE / sizeof *array; // the page ends in it
+        for (size_t i = 0; i < 8; i++)
+            GOMEM_STORE(&array[first + i / 4].at[i % 4], show(w[phase][i]));
+        clear_stack();
+        if (phase == 0) mark();
+        else if (phase == 1) rounds();
+        else finish();
+    }
+    for (int i = 0; i < PHASES * 8; i++) CHECK(whole(w[i / 8][i % 8]));
+    GOMEM_KEEP_ALIVE(array);
+}
+
+TEST(large_typed_tracked) { elements(GOMEM_GC_TRACKED); }
+TEST(large_typed_barrier) { elements(GOMEM_GC_BARRIER); }
+
 // ---- large roots: only what was written is read again ----
 
 enum { LARGE = 1024 * 1024 / sizeof(void *) };

@@ -205,7 +205,8 @@ static bool use_type(const gomem_field *fields, size_t size) {
 }
 
 TEST(fields_of_every_element) {
-    enum { N = 400, SIZE = N * sizeof(struct record) };
+    enum { N = 600, SIZE = N * sizeof(struct record) }; // three pieces, cut inside elements
+    _Static_assert(GM_PIECE % sizeof(struct record) && SIZE > 2 * GM_PIECE, "as said");
     for (int large = 0; large < 2; large++) {
         REQUIRE(begin(8) && use_type(record_fields, sizeof(struct record)));
         unsigned class = large ? 0 : gm_sizes_class(SIZE, 8);
@@ -231,6 +232,43 @@ TEST(flexible_tail) {
     for (size_t i = 0; i < n; i++) words[i] = make(GM_SCAN, 3, 0);
     (void)mark_from(&at, 1, 0);
     for (size_t i = 0; i < n; i++) CHECK_EQ(marked(words[i]), i == 1 || i >= 4);
+}
+
+TEST(flexible_tail_in_pieces) {
+    enum { SIZE = 3 * GM_PIECE + 40, WORDS = SIZE / GM_WORD };
+    REQUIRE(begin(8) && use_type(tail_fields, 40));
+    uintptr_t at = make(GM_TYPED, 0, SIZE), *words = (uintptr_t *)at;
+    for (size_t i = 0; i < WORDS; i++) words[i] = make(GM_SCAN, 3, 0);
+    (void)mark_from(&at, 1, 0);
+    for (size_t i = 0; i < WORDS; i++) CHECK_EQ(marked(words[i]), i == 1 || i >= 4);
+}
+
+// The time is over: one piece is scanned, so that who comes gets on, the others stay grey and in
+// the queue.
+static void halted_in(unsigned kind) {
+    enum { PIECES = 100 };
+    REQUIRE(begin(16) && use_type(record_fields, sizeof(struct record)));
+    uintptr_t at = make(kind, 0, (size_t)PIECES * GM_PIECE);
+    struct gm_span *s = gm_span_find(&engine.heap.pages, at);
+    struct gm_color *c = gm_span_colors(&engine.heap.pages, s->page);
+    gm_mark_open(&engine.mark, &markers[0], 0);
+    gm_mark_shade(&markers[0], at, false);
+    engine.mark.halt = 1;
+    for (unsigned left = PIECES; left-- > PIECES - 70;) {
+        CHECK(gm_mark_pop(&engine.mark) == s);
+        gm_mark_take(&markers[0], s);
+        CHECK_EQ(gm_base_popcount(c[0].grey) + gm_base_popcount(c[1].grey), left);
+    }
+    engine.mark.halt = 0;
+    CHECK(gm_mark_pop(&engine.mark) == s);
+    gm_mark_take(&markers[0], s);
+    CHECK(!c[0].grey && !c[1].grey);
+    while (gm_mark_pop(&engine.mark)) {}
+}
+
+TEST(a_halted_marker_leaves_pieces) {
+    halted_in(GM_SCAN);
+    halted_in(GM_TYPED);
 }
 
 static void follow_second_word(const void *obj, size_t size, gomem_marker *m) {
@@ -277,20 +315,20 @@ TEST(foreign_ranges_with_holes) {
 TEST(ranges_are_cut) {
     REQUIRE(begin(2));
     size_t covered = 0;
-    CHECK(gm_mark_add_job(&engine.mark, 4097, 4097 + 10 * GM_PIECE, 3));
+    CHECK(gm_mark_add_job(&engine.mark, 4097, 4097 + 10 * GM_JOB_BYTES, 3));
     uintptr_t at = 4104; // whole words only
     for (size_t i = 0; i < engine.mark.njobs; i++) {
         CHECK_EQ(jobs[i].start, at);
-        CHECK(jobs[i].size <= GM_PIECE && jobs[i].flags == 3);
+        CHECK(jobs[i].size <= GM_JOB_BYTES && jobs[i].flags == 3);
         covered += jobs[i].size;
         at += jobs[i].size;
     }
-    CHECK_EQ(covered, 10 * (size_t)GM_PIECE - 8);
+    CHECK_EQ(covered, 10 * (size_t)GM_JOB_BYTES - 8);
     CHECK(gm_mark_add_job(&engine.mark, 4097, 4103, 0)); // no whole word
     CHECK(gm_mark_add_job(&engine.mark, 4096, 4096, 0));
     CHECK_EQ(engine.mark.njobs, 10);
     CHECK(!engine.mark.full);
-    CHECK(!gm_mark_add_job(&engine.mark, 4096, 4096 + (uintptr_t)JOBS * GM_PIECE, 0));
+    CHECK(!gm_mark_add_job(&engine.mark, 4096, 4096 + (uintptr_t)JOBS * GM_JOB_BYTES, 0));
     CHECK(engine.mark.full);
 }
 

@@ -126,16 +126,32 @@ TEST(objects_that_reach_into_a_page) {
     CHECK_EQ(queued_spans(), 3);
 }
 
+static void look(const void *obj, size_t size, gomem_marker *m) { (void)obj, (void)size, (void)m; }
+
+// A large object whose type has fields, or a procedure.
+static struct gm_span *black_typed(size_t size, bool procedure) {
+    static const gomem_field fields[] = {{8, 2}};
+    gomem_type t = {"typed", 24, 8, fields, 1, NULL, 0},
+               by_hand = {"by hand", 24, 8, NULL, 0, look, 0};
+    struct gm_span *s = black_span(GM_TYPED, 0, size);
+    s->shape = gm_types_intern(&engine.types, procedure ? &by_hand : &t, 0);
+    CHECK(s->shape);
+    return s;
+}
+
 TEST(pieces_of_large_objects) {
     NEED_KERNEL();
     struct gm_span *s = black_span(GM_SCAN, 0, 5 * GM_PIECE);
-    struct gm_span *t = black_span(GM_TYPED, 0, 5 * GM_PIECE);
+    struct gm_span *t = black_typed(5 * GM_PIECE, false);
+    struct gm_span *whole = black_typed(5 * GM_PIECE, true); // its procedure sees all of it
     REQUIRE(gm_writes_arm(writes, &engine.heap.pages, NULL, NULL));
     *byte_of(s, 3 * GM_PIECE + 5) = *byte_of(t, 3 * GM_PIECE + 5) = 1;
-    CHECK_EQ(gm_writes_collect(writes, &engine.mark), 2);
+    *byte_of(whole, 3 * GM_PIECE + 5) = 1;
+    CHECK_EQ(gm_writes_collect(writes, &engine.mark), 3);
     CHECK_EQ(gm_span_colors(&engine.heap.pages, s->page)->grey, 1u << 3);
-    CHECK_EQ(gm_span_colors(&engine.heap.pages, t->page)->grey, 1u); // an element may cross pieces
-    CHECK_EQ(queued_spans(), 2);
+    CHECK_EQ(gm_span_colors(&engine.heap.pages, t->page)->grey, 1u << 3);
+    CHECK_EQ(gm_span_colors(&engine.heap.pages, whole->page)->grey, 1u);
+    CHECK_EQ(queued_spans(), 3);
 }
 
 TEST(cleared_pages_count_as_written) {
