@@ -484,6 +484,187 @@ TEST(own_stack_while_on_a_registered_one) {
     check_hold(hold_under_running_coroutine, 0, true);
 }
 
+// A coroutine that was parked runs again, goes deeper and is left without a word: what it holds
+// there lives, whichever way its frames look.
+enum { DEEP_PLAIN, DEEP_LARGE };
+static int deep_kind;
+static bool deep_tells;
+
+// swapcontext saves the registers that arguments are passed in.
+ALIVE_NOINLINE static void clear_arguments(long a, long b, long c, long d, long e, long f) {
+    __asm__ volatile("" : : "r"(a), "r"(b), "r"(c), "r"(d), "r"(e), "r"(f));
+}
+
+ALIVE_NOINLINE static void deep_leave(void) {
+    volatile uintptr_t local;
+    take(&local);
+    clear_arguments(0, 0, 0, 0, 0, 0);
+    if (deep_tells) gomem_stack_parked(co_stack, __builtin_frame_address(0));
+    swapcontext(&co_context, &main_context);
+    local = 0;
+}
+
+ALIVE_NOINLINE static void deep_down(int n) {
+    volatile char frame[300]; // most of it is never written
+    frame[0] = 0;
+    if (n) deep_down(n - 1);
+    else deep_leave();
+    (void)frame[0];
+}
+
+ALIVE_NOINLINE static void deep_large(void) {
+    volatile char frame[3000]; // none of it is
+    __asm__ volatile("" : : "r"(frame));
+    deep_leave();
+    __asm__ volatile("" : : "r"(frame));
+}
+
+static void deep_main(void) {
+    for (;;) {
+        gomem_stack_parked(co_stack, __builtin_frame_address(0));
+        swapcontext(&co_context, &main_context);
+        if (deep_kind == DEEP_PLAIN) deep_down(30);
+        else deep_large();
+    }
+}
+
+static void check_deep(int kind, bool tells) {
+    int died = 0;
+    REQUIRE(co_start());
+    makecontext(&co_context, deep_main, 0);
+    CHECK(gomem_add_stack(co_stack, co_stack + STACK));
+    deep_kind = kind;
+    deep_tells = tells;
+    for (int round = 0; round < ALIVE_ROUNDS && test_failed() == 0; round++) {
+        REQUIRE(alive_chain(&set));
+        held = set.hidden[0];
+        swapcontext(&main_context, &co_context); // parked
+        alive_gc();
+        died += alive_count(&set) <= ALIVE_FEW; // nobody has it yet
+        REQUIRE(alive_chain(&set));
+        held = set.hidden[0];
+        swapcontext(&main_context, &co_context); // deep
+        for (int i = 0; i < 3; i++) {
+            alive_gc();
+            CHECK_EQ(alive_count(&set), ALIVE_N);
+        }
+    }
+    CHECK(test_failed() > 0 || died >= ALIVE_ROUNDS / 2);
+    CHECK(gomem_remove_stack(co_stack));
+    munmap(co_stack, STACK);
+}
+
+TEST(parked_runs_again_and_is_left_deeper) {
+    NEEDS_CONTEXTS;
+    check_deep(DEEP_PLAIN, false);
+    check_deep(DEEP_LARGE, false);
+}
+
+TEST(parked_again_and_again) {
+    NEEDS_CONTEXTS;
+    check_deep(DEEP_PLAIN, true);
+    check_deep(DEEP_LARGE, true);
+}
+
+// The program says where it keeps the stack pointer: nothing need be called at a switch.
+TEST(stack_pointer_in_a_field) {
+    NEEDS_CONTEXTS;
+    static const void *volatile field;
+    co_spins = false;
+    REQUIRE(co_start());
+    CHECK(gomem_add_stack(co_stack, co_stack + STACK));
+    swapcontext(&main_context, &co_context);
+    field = co_sp;
+    gomem_stack_saved_at(co_stack, (const void *)(uintptr_t)&field);
+    volatile uintptr_t *low = (volatile uintptr_t *)(void *)(co_stack + 64);
+    alive_check_slot(co_slot, 0);
+    alive_check_no_slot(low);
+    field = co_stack + 64; // deeper
+    alive_check_slot(low, 0);
+    field = NULL; // not known: whole
+    alive_check_slot(low, 0);
+    alive_check_slot(co_slot, 0);
+    gomem_stack_saved_at(co_stack, NULL);
+    gomem_stack_parked(co_stack, co_sp);
+    alive_check_no_slot(low);
+    gomem_stack_parked(co_stack, NULL);
+    alive_check_slot(low, 0);
+    CHECK(gomem_remove_stack(co_stack));
+    co_end();
+}
+
+// A handler on an alternate stack interrupts a coroutine that was parked before and is deep now.
+static void interrupted_main(void) {
+    gomem_stack_parked(co_stack, __builtin_frame_address(0));
+    swapcontext(&co_context, &main_context);
+    volatile uintptr_t local;
+    volatile char frame[20000];
+    frame[0] = 0;
+    take(&local);
+    atomic_store(&ready, 0);
+    clear_arguments(0, 0, 0, 0, 0, 0);
+    raise(SIGUSR1);
+    local = frame[0];
+}
+
+static void hold_on_interrupted_coroutine(void) {
+    char *alternate_stack = map_stack(STACK);
+    if (alternate_stack == NULL || !co_start()) return;
+    stack_t alternate = {.ss_sp = alternate_stack, .ss_size = STACK}, old;
+    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_ONSTACK}, old_action;
+    on_handler_frame = false;
+    CHECK(sigaltstack(&alternate, &old) == 0);
+    CHECK(sigaction(SIGUSR1, &action, &old_action) == 0);
+    makecontext(&co_context, interrupted_main, 0);
+    CHECK(gomem_add_stack(co_stack, co_stack + STACK));
+    swapcontext(&main_context, &co_context);
+    swapcontext(&main_context, &co_context);
+    CHECK(gomem_remove_stack(co_stack));
+    sigaction(SIGUSR1, &old_action, NULL);
+    sigaltstack(&old, NULL);
+    munmap(co_stack, STACK);
+    munmap(alternate_stack, STACK);
+}
+
+static void hold_under_interrupted_coroutine(void) {
+    volatile uintptr_t local = 0;
+    uintptr_t mine = held;
+    take(&local);
+    held = ~(uintptr_t)0;
+    hold_on_interrupted_coroutine();
+    held = mine;
+    local = 0;
+}
+
+TEST(handler_above_a_coroutine) {
+    NEEDS_CONTEXTS;
+    check_hold(hold_on_interrupted_coroutine, 0, true);
+    check_hold(hold_under_interrupted_coroutine, 0, true);
+}
+
+// Values of pthread_setspecific, also beyond the first 32 keys.
+static pthread_key_t keys[70];
+static int key_of_test;
+
+static void hold_in_specific(void) {
+    CHECK(pthread_setspecific(keys[key_of_test], (void *)~held) == 0);
+    alive_clear_stack();
+    atomic_store(&ready, 1);
+    wait_for(&go);
+    CHECK(pthread_setspecific(keys[key_of_test], NULL) == 0);
+}
+
+TEST(thread_specific_values) {
+#ifdef __GLIBC__
+    enum { N = sizeof keys / sizeof *keys };
+    for (int i = 0; i < N; i++) REQUIRE(pthread_key_create(&keys[i], NULL) == 0);
+    for (key_of_test = 0; key_of_test < N; key_of_test += 23) check_hold(hold_in_specific, 0, true);
+    for (int i = 0; i < N; i++) pthread_key_delete(keys[i]);
+#else
+    SKIP("only glibc's tables are known");
+#endif
+}
+
 // Many stacks come and go.
 TEST(many_registered_stacks) {
     enum { N = 200, SIZE = 16384 };

@@ -34,7 +34,12 @@ static void end(void) { gm_world_unlock_cycle(rt); }
 static const struct gm_job *job_of(const volatile void *p) {
     for (size_t i = 0; i < rt->engine.mark.njobs; i++) {
         const struct gm_job *job = &rt->engine.mark.jobs[i];
-        if ((uintptr_t)p - job->start < job->size) return job;
+        uintptr_t start = job->start, end = start + job->size;
+        if (job->flags & GM_JOB_STACK) {
+            const struct gm_stack *stack = (const struct gm_stack *)start;
+            start = gm_mark_live_part(stack), end = stack->end;
+        }
+        if ((uintptr_t)p - start < end - start) return job;
     }
     return NULL;
 }
@@ -298,20 +303,32 @@ static bool covers(const char *from, const char *to) {
     return job_of(from) && !job_of(from - 8) && job_of(to - 8) && !job_of(to);
 }
 
+static struct gm_stack *add_registered(uintptr_t parked) {
+    struct gm_stacks *stacks = &rt->roots.stacks;
+    uintptr_t start = (uintptr_t)registered;
+    CHECK(gm_roots_add_coroutine(&rt->engine.meta, stacks, start, start + STACK));
+    struct gm_stack *s = gm_roots_stack_of(&rt->roots, start);
+    if (s && parked) gm_roots_park(s, parked, 0);
+    return s;
+}
+
+static void forget_registered(void) { gm_roots_forget_coroutines(rt); }
+
 TEST(where_a_thread_stands) {
     REQUIRE(begin());
     char *n_end = normal + STACK, *r_end = registered + STACK, *a_end = alternate + STACK;
-    REQUIRE(gm_roots_add_area(&rt->engine.meta, &rt->roots.stacks, (uintptr_t)registered,
-                              (uintptr_t)r_end, (uintptr_t)registered + 256));
+    struct gm_stack *s = add_registered((uintptr_t)registered + 256);
+    REQUIRE(s != NULL);
     standing((uintptr_t)normal + 4096, false, true); // who parks by itself stands in a call
     CHECK(covers(normal + 4096, n_end));
     standing((uintptr_t)normal + 4096, true, true); // a leaf function may use the red zone
     CHECK(covers(normal + 4096 - GM_RED_ZONE, n_end));
     standing((uintptr_t)normal + 64, true, true);
     CHECK(covers(normal, n_end));
+    CHECK_EQ(s->parked, (uintptr_t)registered + 256);
     standing((uintptr_t)registered + 1024, true, true); // and all of its normal stack
     CHECK(covers(registered + 1024 - GM_RED_ZONE, r_end) && covers(normal, n_end));
-    CHECK_EQ(gm_roots_stack_of(&rt->roots, (uintptr_t)registered)->extra, 0); // not parked any more
+    CHECK(s->parked == 0 && s->runs); // not parked any more
     memset(alternate, 0, STACK);
     *(uintptr_t *)(void *)(alternate + 8192) = (uintptr_t)normal + 16384; // a frame below it
     standing((uintptr_t)alternate + 4096, true, true);
@@ -319,8 +336,109 @@ TEST(where_a_thread_stands) {
     standing((uintptr_t)&initialised, true, false); // O2
     standing((uintptr_t)n_end, true, false);
     standing(0, false, false);
-    rt->roots.stacks.count--;
+    forget_registered();
     end();
+}
+
+// A handler on an alternate stack may have interrupted a coroutine, whose stack is mentioned there.
+TEST(handler_above_a_coroutine) {
+    REQUIRE(begin());
+    struct gm_stack *s = add_registered((uintptr_t)registered + 32768);
+    REQUIRE(s != NULL);
+    s->runs = false;
+    memset(alternate, 0, STACK);
+    *(uintptr_t *)(void *)(alternate + 8192) = (uintptr_t)normal + 16384;
+    *(uintptr_t *)(void *)(alternate + 8200) = (uintptr_t)registered + 4096; // deeper than parked
+    standing((uintptr_t)alternate + 4096, true, true);
+    CHECK(covers(registered, registered + STACK) && covers(normal, normal + STACK));
+    CHECK(s->parked == 0 && s->runs);
+    forget_registered();
+    end();
+}
+
+// The system does not limit the main stack: coroutines seem to lie in it.
+TEST(coroutine_inside_the_normal_stack) {
+    REQUIRE(begin());
+    REQUIRE(add_registered(0) != NULL);
+    struct gm_thread t = {.stack_lo = (uintptr_t)space, .stack_hi = (uintptr_t)space + 5 * STACK};
+    rt->engine.mark.njobs = 0;
+    CHECK(gm_roots_add_standing(rt, &t, (uintptr_t)registered + 1024, 0, 0));
+    const struct gm_job *first = &rt->engine.mark.jobs[0];
+    CHECK_EQ(first->start, (uintptr_t)registered + 1024);
+    CHECK_EQ(first->size, STACK - 1024);
+    CHECK(!gm_roots_on_normal(rt, &t, (uintptr_t)registered + 1024));
+    CHECK(gm_roots_on_normal(rt, &t, (uintptr_t)normal + 1024));
+    forget_registered();
+    end();
+}
+
+TEST(stacks_in_order) {
+    enum { N = 300 };
+    struct gm_stacks a = {NULL, 0, 0};
+    struct gm_roots r = {.lock = {0}};
+    REQUIRE(gomem_thread_attach());
+    for (uintptr_t i = 0; i < N; i++) { // in no order
+        uintptr_t start = (i * 7 % N + 1) * 64;
+        REQUIRE(gm_roots_add_coroutine(&rt->engine.meta, &a, start, start + 48));
+    }
+    REQUIRE(gm_roots_add_coroutine(&rt->engine.meta, &a, 128, 128 + 32)); // again: smaller
+    CHECK_EQ(a.count, N);
+    r.stacks = a;
+    for (size_t i = 1; i < N; i++) CHECK(a.list[i - 1]->start < a.list[i]->start);
+    for (uintptr_t i = 1; i <= N; i++) {
+        const struct gm_stack *s = gm_roots_stack_of(&r, i * 64 + 31);
+        CHECK(s && s->start == i * 64);
+        CHECK(!gm_roots_stack_of(&r, i * 64 + 48)); // between two
+    }
+    CHECK(!gm_roots_stack_of(&r, 128 + 32) && !gm_roots_stack_of(&r, 63));
+    for (uintptr_t i = 1; i <= N; i++) {
+        CHECK(gm_roots_remove_coroutine(&rt->engine.meta, &a, i * 64));
+        CHECK(!gm_roots_remove_coroutine(&rt->engine.meta, &a, i * 64));
+    }
+    CHECK_EQ(a.count, 0);
+    gm_pages_meta_free(&rt->engine.meta, a.list, a.room * sizeof *a.list);
+}
+
+// What lies below a parked stack pointer shows whether the coroutine has run again.
+TEST(parked_is_trusted_while_nothing_was_written_below) {
+    REQUIRE(begin());
+    struct gomem_marker *m = &rt->gc.marker[0];
+    char *sp = registered + 32768;
+    static const int written[] = {0, -8, -1000, -GM_PARKED_CHECK, -GM_PARKED_CHECK - 8, 8};
+    memset(registered, 0, STACK);
+    struct gm_stack *s = add_registered(0);
+    REQUIRE(s != NULL);
+    for (size_t i = 0; i < sizeof written / sizeof *written; i++) {
+        *(uintptr_t *)(void *)(sp - 512) = 4711; // a frame that has returned
+        gm_roots_park(s, (uintptr_t)sp, 0);
+        s->runs = false;
+        if (written[i]) *(uintptr_t *)(void *)(sp + written[i]) = 1;
+        gm_mark_begin(m, &rt->engine.mark, true);
+        gm_mark_coroutine(m, s);
+        bool seen = written[i] < 0 && written[i] >= -GM_PARKED_CHECK;
+        CHECK_EQ(s->parked, seen ? 0 : (uintptr_t)sp);
+        if (written[i]) *(uintptr_t *)(void *)(sp + written[i]) = 0;
+    }
+    forget_registered();
+    end();
+}
+
+// A guard page inside of a registered stack is neither read nor written.
+TEST(guard_page_below_a_parked_stack) {
+    size_t page = rt->engine.heap.pages.os_page;
+    char *stack = mmap(NULL, 4 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE((void *)stack != MAP_FAILED && mprotect(stack, page, PROT_NONE) == 0);
+    uintptr_t start = (uintptr_t)stack;
+    struct gm_stack s = {.start = start, .end = start + 4 * page, .floor = start + 4 * page};
+    gm_roots_park(&s, start + 2 * page, 0);
+    CHECK_EQ(s.low, start + 2 * page - GM_PARKED_CHECK);
+    gm_roots_park(&s, start + page + 64, 0);
+    CHECK_EQ(s.low, start + page);
+    gm_roots_park(&s, start + page, 0);
+    CHECK(s.low == s.below && s.below == start + page);
+    gm_roots_park(&s, start, 0);
+    CHECK(s.low == start && s.below == start && s.parked == start);
+    munmap(stack, 4 * page);
 }
 
 TEST_MAIN
