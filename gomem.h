@@ -712,6 +712,13 @@ GOMEM_DEF gomem_pool *gomem_i_pool_of(gomem_i_pool *p);
 // a time. Sizes round up to 16; memory is zeroed; what is never handed out is never touched, but
 // for 4 KiB ahead. It is not scanned, so it keeps no collected object alive, unless GOMEM_SCAN:
 // then it is a root as far as it is used. Pointers into it are not for gomem_free.
+//
+// Pass a gomem_arena by pointer. A copy by value of one that holds memory is misuse and panics: at
+// check level 1 at its first call, at level 0 at its next slow one, such as taking a block.
+//
+// NULL is an arena without memory: allocation from it gives NULL with ENOMEM, a scope of it is
+// empty, and the rest does nothing. So one test after the allocation is enough where gomem_scratch
+// may have returned NULL.
 
 // clang-format off
 typedef struct gomem_arena {                        /* {0}: empty. No field is for users         */
@@ -720,14 +727,17 @@ typedef struct gomem_arena {                        /* {0}: empty. No field is f
     char *start, *limit;                            /* the block, or the buffer                  */
     char *committed;                                /* of a reservation: up to here              */
     uint32_t block, aside, spare;                   /* page + 1: block; large ones; kept ones    */
+    uint32_t aside_last;                            /* page + 1 of the oldest large one          */
     uint32_t flags, mode;
-    uint32_t saves;                                 /* check level 1: marks given out            */
+    uint32_t stamp;                                 /* as in the record of the block             */
+    uint32_t saves, bottom;                         /* marks given out, before the last reset    */
     uint32_t busy;                                  /* check level 1: a thread is in a call      */
-    size_t before, aside_bytes;                     /* in earlier blocks; in large ones          */
-    size_t high, peak;                              /* most ever used; what reset keeps          */
+    size_t before, aside_bytes, spare_bytes;        /* in earlier blocks, large ones, kept ones  */
+    size_t high, peak, base;                        /* most ever used; what rounds need, from   */
     size_t next, least;                             /* bytes of the next block, of the first     */
-    struct gomem_i_on_reset *on_reset;              /* the latest callback                       */
+    struct gomem_i_on_reset *on_reset, *on_reset_last; /* the latest callback, the earliest      */
     struct gomem_i_save *save;                      /* check level 1: the latest mark            */
+    struct gomem_arena *self;                       /* where it lay when it took memory first    */
     const char *name;
 } gomem_arena;
 typedef struct gomem_arena_options {                /* {0} is the default for every field        */
@@ -752,9 +762,9 @@ typedef struct gomem_arena_scope {                  /* of GOMEM_ARENA_TEMP and _
 // gomem_arena_alloc; 16 bytes cost no more than a bump pointer in a struct that zeroes (2 ns).
 GOMEM_DEF void *gomem_i_arena_slow(gomem_arena *a, size_t size);
 
-// Any power of two (0: 16), else EINVAL; GOMEM_UNINIT: not zeroed.
-GOMEM_DEF void *gomem_arena_alloc_with(gomem_arena *a, size_t size, size_t align, unsigned flags)
-    __attribute__((malloc, alloc_size(2), warn_unused_result));
+// gomem_arena_alloc_with takes any power of two as alignment (0: 16), else EINVAL; GOMEM_UNINIT:
+// not zeroed. Inlined up to an alignment of 16.
+GOMEM_DEF void *gomem_i_arena_with(gomem_arena *a, size_t size, size_t align, unsigned flags);
 
 // p of old_size bytes, or NULL, becomes new_size bytes; in place if it is the last allocation or
 // shrinks; what grows is zeroed. NULL with ENOMEM: p stays as it is.
@@ -772,11 +782,13 @@ GOMEM_DEF char *gomem_arena_vprintf(gomem_arena *a, const char *format,
 
 // What is allocated between save and restore goes with restore, callbacks included; marks nest. A
 // mark that is void since an earlier one was restored, or reset, is misuse (check level 1: panics).
+// Restore, and so the end of a scope, keeps as much memory for the next round as the last rounds
+// needed, an eighth less each time.
 GOMEM_DEF gomem_arena_mark gomem_arena_save(gomem_arena *a);
 GOMEM_DEF void gomem_arena_restore(gomem_arena *a, gomem_arena_mark m);
 
-// Empty again. Reset keeps as much memory as the last rounds needed, free gives all back (the
-// options stay). Both run the callbacks, latest first.
+// Empty again. Reset keeps as much memory as the last rounds needed, an eighth less each time; free
+// gives all back (the options stay). Both run the callbacks, latest first.
 GOMEM_DEF void gomem_arena_reset(gomem_arena *a);
 GOMEM_DEF void gomem_arena_free(gomem_arena *a);
 
@@ -787,13 +799,15 @@ GOMEM_DEF bool gomem_arena_init(gomem_arena *a, const gomem_arena_options *optio
 // fn(arg) runs when the arena is reset, freed, or restored to before this call. False: ENOMEM.
 GOMEM_DEF bool gomem_arena_on_reset(gomem_arena *a, void (*fn)(void *arg), void *arg);
 
-// `into` takes over everything that `from` holds, which becomes empty: pointers stay valid. False,
-// EINVAL: one is not of chained blocks, only one is scanned, or both are the same.
+// `into` takes over everything that `from` holds, which becomes empty: pointers stay valid. Costs a
+// step per block of `from`, whatever `into` holds. False, EINVAL: one is not of chained blocks or
+// NULL, only one is scanned, or both are the same.
 GOMEM_DEF bool gomem_arena_absorb(gomem_arena *into, gomem_arena *from);
 
 // An arena of this thread that is none of the n busy ones, for what a function needs until it
-// returns: GOMEM_ARENA_TEMP(gomem_scratch(&out, 1)). Freed with the thread. NULL: ENOMEM, or eight
-// are busy (EINVAL).
+// returns: gomem_arena *s = gomem_scratch(&out, 1); GOMEM_ARENA_TEMP(s). Freed with the thread;
+// gomem_free_os_memory gives back what it keeps for later rounds. NULL: ENOMEM, or eight are busy
+// (EINVAL); NULL is an arena without memory.
 GOMEM_DEF gomem_arena *gomem_scratch(gomem_arena *const *busy, size_t n);
 
 // Bytes in use, held from the system, most ever in use; blocks.
@@ -1120,10 +1134,28 @@ GOMEM_I_INLINE void gomem_i_pool_put_n(gomem_i_pool *p, void *in, size_t n) {
 // next address waits for nothing. Size 0, less 1, is too large for any block.
 __attribute__((malloc, alloc_size(2), warn_unused_result)) GOMEM_I_INLINE void *gomem_arena_alloc(
     gomem_arena *a, size_t size) {
-    char *p = a->cursor;
-    if (GOMEM_I_CHECK || GOMEM_I_POISONED || GOMEM_I_UNLIKELY(size - 1 >= (size_t)(a->end - p)))
+    if (GOMEM_I_CHECK || GOMEM_I_POISONED || GOMEM_I_UNLIKELY(!a))
         return gomem_i_arena_slow(a, size);
+    char *p = a->cursor;
+    if (GOMEM_I_UNLIKELY(size - 1 >= (size_t)(a->end - p))) return gomem_i_arena_slow(a, size);
     a->cursor = p + ((size + 15) & ~(size_t)15);
+    return p;
+}
+
+// What is not to be zeroed takes zeroes while there are some, then what lies behind them: up to
+// `ready` it is usable as it is, and zero in an arena that is scanned.
+__attribute__((malloc, alloc_size(2), warn_unused_result)) GOMEM_I_INLINE void *
+gomem_arena_alloc_with(gomem_arena *a, size_t size, size_t align, unsigned flags) {
+    bool plain = !GOMEM_I_CHECK && !GOMEM_I_POISONED && align <= 16 && !(align & (align - 1));
+    if (GOMEM_I_UNLIKELY(!plain || !a || flags & ~(unsigned)GOMEM_UNINIT))
+        return gomem_i_arena_with(a, size, align, flags);
+    char *p = a->cursor, *next = p + ((size + 15) & ~(size_t)15);
+    if (GOMEM_I_UNLIKELY(size - 1 >= (size_t)(a->end - p))) {
+        if (!flags || size - 1 >= (size_t)(a->ready - p))
+            return gomem_i_arena_with(a, size, align, flags);
+        a->end = next;
+    }
+    a->cursor = next;
     return p;
 }
 
@@ -1807,6 +1839,8 @@ GM_INLINE bool gm_base_power_of_two(size_t x) { return x && !(x & (x - 1)); }
     X(ARENA, "free of a pointer into an arena",                                                    \
       "it goes with gomem_arena_reset or gomem_arena_free")                                        \
     X(ARENA_BUSY, "an arena is used by two threads at once", "give each thread its own")           \
+    X(ARENA_COPIED, "an arena is a copy of one that holds memory",                                 \
+      "pass a pointer to it; gomem_arena_absorb hands its memory over")                            \
     X(STALE_MARK, "a mark of an arena that is void",                                               \
       "restore marks latest first, and before reset")                                              \
     X(STRANGER, "a thread that gomem does not know",                                               \
@@ -3300,7 +3334,7 @@ struct gm_span {
     uint32_t queued;      // in the mark queue. atomic: acqrel
     uint32_t queue_next;  // page + 1 of the next span in the mark queue. atomic: rlx
     uint32_t owner;      // number of the thread that takes runs from it, 0: central; of a pool: its
-                         // number. atomic: rlx
+                         // number; of an arena: the stamp of its block. atomic: rlx
     uint32_t next, prev; // page + 1 in a list of central. lock: central
     uint32_t used;   // slots: manual: taken from central; collected: as of the last sweep or refill
     uint32_t fresh;  // N2. owner; never shrinks
@@ -10161,7 +10195,7 @@ GM_PRIVATE void gm_gc_check_list(struct gm_check *check, const struct gm_central
         const struct gm_span *s = gm_span_at(p, at - 1);
         gm_gc_check_that(check,
                          s->page == at - 1 && s->kind == c->kind && s->class == c->class &&
-                             s->prev == before && (!s->owner || s->use == GM_USE_POOL),
+                             s->prev == before && (!s->owner || s->use != GM_USE_OBJECT),
                          "central: a list holds a span that does not belong to it (C1)", s);
         before = at;
         at = s->next;
@@ -13182,16 +13216,20 @@ GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p) {
  * >>arena   memory that goes all at once                                           floor 5
  * ==========================================================================================
  * OWNS        struct gomem_arena, which lies with the user; spans whose use is GM_USE_ARENA
- * CALLS       base os sync sizes pages span guard world alloc
+ * CALLS       base os sync sizes pages span heap guard world alloc
  * INVARIANTS  I1  cursor <= end <= ready <= limit, all multiples of 16 from start on; [cursor, end)
- *                 and [clean, limit) are zero
+ *                 and [max(clean, cursor), limit) are zero; memory below `ready` is usable
  *             I2  a scanned block is scanned from its start to `ready`, in steps of 4 KiB, of 64 in
  *                 a reservation: it is zero beyond what is handed out
  *             I3  blocks are linked by span.shape: the current one to the older ones, large
  *                 objects, and blocks that a reset kept; used and cursor hold what of a block that
  *                 is not current is in use and what of it is not zero, in units of 16
  *             I4  records of callbacks (and, at check level 1, of marks) lie in the arena itself,
- *                 latest first
+ *                 latest first. A mark whose record does not fit has the number of the record
+ *                 before it, or `bottom`, and says so: nobody may pop that record for it
+ *             I5  `self` is the arena's address once it has taken memory; the record of its current
+ *                 block, and of no other, has its stamp in `owner`. A copy fails one of the two
+ *             I6  spare_bytes is what the kept blocks hold; peak is at least what is in use
  * WHY         A bump costs what a bump costs: sizes round up, not pointers, since with an aligned
  *             pointer the next address waits, and zeroes are made 4 KiB ahead, not by each
  *             allocation. Nothing of the arena lies in its blocks, so a block
@@ -13216,6 +13254,7 @@ enum {
     GM_ARENA_TEXT = 256,         // a formatted text that is tried at once
     GM_ARENA_SCRATCH = 8
 };
+#define GM_ARENA_SHARED ((uint32_t)1 << 31) // in a mark: it has no record of its own (I4)
 
 struct gomem_i_on_reset {          // owner: who uses the arena, as all of it
     struct gomem_i_on_reset *next; // earlier
@@ -13234,12 +13273,40 @@ GM_PRIVATE void gm_arena_forbid(const gomem_arena *a, const char *from, const ch
     if (from < to) gm_guard_forbid(from, (size_t)(to - from), gm_arena_scanned(a));
 }
 
-// ---- one thread at a time (check level 1) ----
+// ---- one arena, not a copy; one thread at a time (check level 1) ----
+
+GM_INLINE struct gm_span *gm_arena_span(uint32_t page) {
+    return gm_span_at(&gm_runtime.engine.heap.pages, page - 1);
+}
+
+// The current block gets another stamp: what was copied before does not have it. (I5)
+GM_PRIVATE void gm_arena_stamp(gomem_arena *a) {
+    if (!a->block) return;
+    if (!a->stamp) a->stamp = (uint32_t)((uintptr_t)a >> 4) << 8; // so that two arenas differ
+    gm_store_rlx(&gm_arena_span(a->block)->owner, ++a->stamp);    // only holders of copies look
+}
+
+// False: the arena is a copy, which is told. At check level 1 every call changes the stamp.
+GM_PRIVATE bool gm_arena_own(gomem_arena *a) {
+    const struct gm_runtime *rt = &gm_runtime;
+    bool moved = a->self && a->self != a;
+    bool stale = a->block && gm_load_rlx(&gm_arena_span(a->block)->owner) != a->stamp;
+    if (GOMEM_I_LIKELY((!moved && !stale) || GM_BUG(141))) {
+        if (GOMEM_I_CHECK) gm_arena_stamp(a);
+        return true;
+    }
+    gm_guard_misuse_of(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_ARENA_COPIED, a, a->name);
+    return false;
+}
 
 GM_PRIVATE bool gm_arena_enter(gomem_arena *a, const void *culprit) {
     struct gm_runtime *rt = &gm_runtime;
-    if (!GOMEM_I_CHECK) return true;
-    if (!gm_swap_acqrel(&a->busy, 1u)) return true; // pairs with gm_arena_leave
+    if (!GOMEM_I_CHECK) return gm_arena_own(a);
+    if (!gm_swap_acqrel(&a->busy, 1u)) { // pairs with gm_arena_leave
+        bool own = gm_arena_own(a);
+        if (!own) gm_store_rel(&a->busy, 0u); // as gm_arena_leave
+        return own;
+    }
     gm_guard_misuse_of(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_ARENA_BUSY, culprit,
                        a->name);
     return false;
@@ -13250,9 +13317,6 @@ GM_PRIVATE void gm_arena_leave(gomem_arena *a) {
 
 // ---- blocks ----
 
-GM_INLINE struct gm_span *gm_arena_span(uint32_t page) {
-    return gm_span_at(&gm_runtime.engine.heap.pages, page - 1);
-}
 GM_INLINE char *gm_arena_start(const struct gm_span *s) {
     return (char *)gm_span_start(&gm_runtime.engine.heap.pages, s);
 }
@@ -13302,6 +13366,7 @@ GM_PRIVATE void gm_arena_put_away(gomem_arena *a) {
     if (!a->block) return;
     struct gm_span *s = gm_arena_span(a->block);
     char *dirty = GM_MIN(GM_MAX(a->clean, a->cursor), a->limit);
+    gm_store_rlx(&s->owner, 0u); // I5
     s->used = (uint32_t)((size_t)(a->cursor - a->start) / 16);
     s->cursor = (uint32_t)((size_t)(dirty - a->start) / 16);
 }
@@ -13316,6 +13381,7 @@ GM_PRIVATE void gm_arena_open(gomem_arena *a, uint32_t page, size_t used) {
     a->limit = a->ready = a->start + gm_arena_bytes(s);
     a->cursor = a->end = a->start + used;
     a->clean = a->start + (size_t)s->cursor * 16;
+    gm_arena_stamp(a);
     if (!gm_arena_scanned(a)) return;
     a->ready = a->start + GM_MIN(gm_base_round_up(used, GM_ARENA_STEP), gm_arena_bytes(s));
     gm_arena_publish(s, (size_t)(a->ready - a->start));
@@ -13328,6 +13394,7 @@ GM_PRIVATE bool gm_arena_grow(gomem_arena *a, size_t need) {
     uint32_t page = *at;
     if (page) {
         *at = gm_arena_span(page)->shape;
+        a->spare_bytes -= gm_arena_bytes(gm_arena_span(page));
     } else {
         struct gm_span *s = gm_arena_take(a, GM_MAX(a->next, need), 0);
         if (!s) return false;
@@ -13347,6 +13414,7 @@ GM_PRIVATE bool gm_arena_grow(gomem_arena *a, size_t need) {
 GM_PRIVATE void *gm_arena_set_aside(gomem_arena *a, size_t size, size_t align, bool zero) {
     struct gm_span *s = gm_arena_take(a, size, align);
     if (!s) return NULL;
+    if (!a->aside) a->aside_last = s->page + 1;
     s->shape = a->aside;
     a->aside = s->page + 1;
     a->aside_bytes += gm_arena_bytes(s);
@@ -13440,6 +13508,7 @@ GM_PRIVATE bool gm_arena_begin(gomem_arena *a) {
 // size bytes, a multiple of 16 and not 0, at a multiple of align.
 GM_PRIVATE void *gm_arena_bump(gomem_arena *a, size_t size, size_t align, bool zero) {
     if (!gm_arena_begin(a)) return NULL;
+    a->self = a; // I5
     for (;;) {
         uintptr_t p = gm_base_round_up((uintptr_t)a->cursor, align), limit = (uintptr_t)a->limit;
         if (a->cursor && p >= (uintptr_t)a->cursor && p <= limit && size <= limit - p) {
@@ -13463,7 +13532,7 @@ GM_PRIVATE void *gm_arena_bump(gomem_arena *a, size_t size, size_t align, bool z
 // Any request; errno is kept by what succeeds.
 GM_PRIVATE void *gm_arena_any(gomem_arena *a, size_t size, size_t align, bool zero) {
     int saved = errno;
-    if (size > (size_t)PTRDIFF_MAX - 16) return gomem_i_overflow();
+    if (!a || size > (size_t)PTRDIFF_MAX - 16) return gomem_i_overflow(); // ENOMEM
     if (!gm_arena_enter(a, a->cursor)) return NULL;
     size_t rounded = gm_base_round_up(size + !size, 16);
     char *p = gm_arena_bump(a, rounded, align, zero);
@@ -13476,18 +13545,18 @@ GOMEM_DEF void *gomem_i_arena_slow(gomem_arena *a, size_t size) {
     return gm_arena_any(a, size, 16, true);
 }
 
-GOMEM_DEF void *gomem_arena_alloc_with(gomem_arena *a, size_t size, size_t align, unsigned flags) {
+GOMEM_DEF void *gomem_i_arena_with(gomem_arena *a, size_t size, size_t align, unsigned flags) {
     if ((align && !gm_base_power_of_two(align)) || flags & ~(unsigned)GOMEM_UNINIT) {
         errno = EINVAL;
         return NULL;
     }
     // a scanned one is zeroed in any case: stale words would keep garbage
-    bool zero = !(flags & GOMEM_UNINIT) || gm_arena_scanned(a);
+    bool zero = !(flags & GOMEM_UNINIT) || (a && gm_arena_scanned(a));
     return gm_arena_any(a, size, GM_MAX(align, (size_t)16), zero);
 }
 
 GOMEM_DEF void *gomem_arena_resize(gomem_arena *a, void *p, size_t old_size, size_t new_size) {
-    if (!p) return gm_arena_any(a, new_size, 16, true);
+    if (!p || !a) return gm_arena_any(a, new_size, 16, true);
     if (new_size > (size_t)PTRDIFF_MAX - 16 || old_size > (size_t)PTRDIFF_MAX - 16)
         return gomem_i_overflow();
     char *object = p;
@@ -13617,8 +13686,8 @@ __attribute__((format(printf, 2, 0))) GM_ALWAYS char *gm_arena_print(gomem_arena
                                                                      struct gm_arguments *args,
                                                                      struct gm_arguments *again) {
     // it is written where it will lie, unless that is watched
-    bool straight = !GOMEM_I_CHECK && !GOMEM_I_POISONED && a->end - a->cursor >= GM_ARENA_TEXT;
-    char *p = a->cursor;
+    bool straight = !GOMEM_I_CHECK && !GOMEM_I_POISONED && a && a->end - a->cursor >= GM_ARENA_TEXT;
+    char *p = straight ? a->cursor : NULL;
     int n = straight ? gm_arena_format(p, GM_ARENA_TEXT, format, args) : -1;
     if (n < 0) return gm_arena_print_slow(a, format, straight, again);
     a->cursor = p + gm_base_round_up((size_t)n + 1, 16);
@@ -13662,7 +13731,7 @@ GM_PRIVATE void gm_arena_back_to(gomem_arena *a, const gomem_arena_mark *m) {
     gm_arena_measure(a);
     if (!GM_BUG(100)) gm_arena_run(a, m->on_reset);
     a->aside_bytes -= gm_arena_give_list(&a->aside, m->aside);
-    while (a->block && a->block != m->block) { // as above
+    while (a->block && a->block != m->block) { // a void mark's may be nowhere
         uint32_t page = a->block, older = gm_arena_span(page)->shape;
         gm_arena_put_away(a);
         gm_arena_forbid(a, a->start, a->limit);
@@ -13670,34 +13739,120 @@ GM_PRIVATE void gm_arena_back_to(gomem_arena *a, const gomem_arena_mark *m) {
         gm_arena_span(page)->shape = a->spare;
         if (gm_arena_scanned(a)) gm_arena_publish(gm_arena_span(page), 0);
         a->spare = page;
+        a->spare_bytes += gm_arena_bytes(gm_arena_span(page));
         a->before -= used;
         gm_arena_open(a, older, used);
     }
     gm_arena_lower(a, m->cursor ? m->cursor : a->start);
 }
 
-GOMEM_DEF gomem_arena_mark gomem_arena_save(gomem_arena *a) {
-    if (GOMEM_I_CHECK && gm_arena_enter(a, a->cursor)) {
-        struct gomem_i_save *save = gm_arena_bump(a, gm_base_round_up(sizeof *save, 16), 16, false);
+GM_PRIVATE size_t gm_arena_in_blocks(const gomem_arena *a) {
+    return a->before + (size_t)(a->cursor - a->start);
+}
+
+// Bytes of the next block, after rounds that needed `peak`.
+GM_PRIVATE size_t gm_arena_next(const gomem_arena *a) {
+    size_t bytes = GM_MAX(a->least, gm_base_round_up(a->peak, GM_PAGE));
+    return GM_MIN(bytes, (size_t)GM_ARENA_BLOCK_MOST);
+}
+
+// A reservation gives back what the last rounds did not need.
+GM_PRIVATE void gm_arena_trim(gomem_arena *a) {
+    if (a->mode != GM_ARENA_RESERVED || a->committed <= a->start + a->peak + GM_MIB) return;
+    char *keep = a->start + gm_base_round_up(a->peak, GM_ARENA_COMMIT);
+    if (!gm_os_discard(keep, (size_t)(a->committed - keep))) return;
+    a->clean = GM_MIN(a->clean, keep);
+    a->ready = GM_MIN(a->ready, keep);
+    a->end = GM_MIN(a->end, keep);
+    a->committed = keep;
+}
+
+// What was let go since `idle` pages were idle goes to the system: rounds have shown that it is not
+// needed, so it does not have to wait for other uses.
+GM_PRIVATE void gm_arena_give_back(size_t idle) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_cache *t = gm_alloc_enter(rt);
+    if (!t) return;
+    (void)gm_heap_give_back(&rt->engine.heap, idle, GM_GIVE_LEAST, SIZE_MAX);
+    gm_alloc_leave(rt, t);
+}
+GM_INLINE size_t gm_arena_idle(void) {
+    return gm_load_rlx(&gm_runtime.engine.heap.pages.idle); // a heuristic
+}
+
+// What rounds need, after one that used `most` bytes of blocks and leaves `used`. A round that ends
+// where large ones do (base) lets go an eighth, as a reset does. One that ends above is a part of a
+// larger round, which will need what is kept: it lets go an eighth of the bytes that it used.
+GM_PRIVATE void gm_arena_learn(gomem_arena *a, size_t most, size_t used) {
+    size_t step = used <= a->base + GM_ARENA_BLOCK ? a->peak / 8 : (most - used) / 8;
+    if (most - used >= a->peak / 2) a->base = used;
+    a->peak = GM_MAX(most, a->peak - GM_MIN(a->peak, step));
+}
+
+// A round that used `most` bytes of blocks has ended: of the kept blocks those go that rounds do
+// not need, and those that are far too large. (I6)
+GM_PRIVATE void gm_arena_settle(gomem_arena *a, size_t most) {
+    size_t idle = gm_arena_idle(), used = gm_arena_in_blocks(a);
+    uint32_t first = a->spare;
+    gm_arena_learn(a, most, GM_MIN(most, used));
+    size_t keep = a->peak - GM_MIN(a->peak, used);
+    while (a->spare && !GM_BUG(142)) {
+        uint32_t page = a->spare;
+        size_t bytes = gm_arena_bytes(gm_arena_span(page));
+        if (a->spare_bytes - bytes < keep && bytes <= 4 * GM_MAX(keep, a->least)) break;
+        a->spare = gm_arena_span(page)->shape;
+        a->spare_bytes -= bytes;
+        gm_arena_give(page);
+        a->next = gm_arena_next(a);
+    }
+    if (a->spare != first) gm_arena_give_back(idle);
+    gm_arena_trim(a);
+}
+
+// Check level 1: makes the record of a mark. Its number, or, if it does not fit, that of the latest
+// one with GM_ARENA_SHARED. (I4)
+GM_PRIVATE uint32_t gm_arena_record(gomem_arena *a) {
+    struct gomem_i_save *save = NULL;
+    int saved = errno;
+    if (gm_arena_enter(a, a->cursor)) {
+        save = gm_arena_bump(a, gm_base_round_up(sizeof *save, 16), 16, false);
         if (save) {
             *save = (struct gomem_i_save){a->save, ++a->saves};
             a->save = save;
         }
         gm_arena_leave(a);
     }
-    return (gomem_arena_mark){a->cursor, a->block, a->aside, a->save ? a->save->number : 0,
-                              a->on_reset};
+    errno = saved;
+    uint32_t number = a->save ? a->save->number : a->bottom;
+    return save || GM_BUG(140) ? number : number | GM_ARENA_SHARED;
+}
+
+GOMEM_DEF gomem_arena_mark gomem_arena_save(gomem_arena *a) {
+    if (!a) return (gomem_arena_mark){NULL, 0, 0, 0, NULL};
+    uint32_t number = GOMEM_I_CHECK ? gm_arena_record(a) : 0;
+    return (gomem_arena_mark){a->cursor, a->block, a->aside, number, a->on_reset};
+}
+
+// Check level 1: whether a mark can be restored, and the latest record from then on. A mark that
+// shares a record is void at the latest when that is.
+GM_PRIVATE bool gm_arena_valid(gomem_arena *a, uint32_t mark, struct gomem_i_save **record) {
+    uint32_t number = mark & ~GM_ARENA_SHARED;
+    struct gomem_i_save *save = a->save;
+    while (save && save->number != number) save = save->next;
+    *record = save;
+    return save || !mark || (mark & GM_ARENA_SHARED && number == a->bottom) || GM_BUG(97);
 }
 
 GOMEM_DEF void gomem_arena_restore(gomem_arena *a, gomem_arena_mark m) {
     struct gm_runtime *rt = &gm_runtime;
-    if (!gm_arena_enter(a, m.cursor)) return;
-    struct gomem_i_save *save = a->save;
-    while (GOMEM_I_CHECK && save && save->number != m.save) save = save->next;
-    bool valid = !GOMEM_I_CHECK || !m.save || save || GM_BUG(97);
+    struct gomem_i_save *save = NULL;
+    if (!a || !gm_arena_enter(a, m.cursor)) return;
+    bool valid = !GOMEM_I_CHECK || gm_arena_valid(a, m.save, &save);
     if (valid) {
+        size_t most = gm_arena_in_blocks(a);
         gm_arena_back_to(a, &m);
         a->save = save;
+        gm_arena_settle(a, most);
     }
     gm_arena_leave(a);
     if (!valid)
@@ -13720,7 +13875,7 @@ GM_PRIVATE uint32_t *gm_arena_best(gomem_arena *a, size_t need) {
 // Keeps blocks for what the last rounds needed, and none that is far too large.
 GM_PRIVATE void gm_arena_decay(gomem_arena *a) {
     uint32_t kept = 0;
-    size_t bytes = 0;
+    size_t bytes = 0, idle = gm_arena_idle();
     while (a->spare && bytes < a->peak) {
         uint32_t *best = gm_arena_best(a, a->peak - bytes), page = *best;
         struct gm_span *s = gm_arena_span(page);
@@ -13730,7 +13885,8 @@ GM_PRIVATE void gm_arena_decay(gomem_arena *a) {
         kept = page;
         bytes += gm_arena_bytes(s);
     }
-    (void)gm_arena_give_list(&a->spare, 0);
+    if (gm_arena_give_list(&a->spare, 0)) gm_arena_give_back(idle);
+    a->spare_bytes = bytes;
     for (uint32_t older; kept; kept = older) { // the largest comes first again
         older = gm_arena_span(kept)->shape;
         gm_arena_span(kept)->shape = a->spare;
@@ -13746,37 +13902,36 @@ GM_PRIVATE bool gm_arena_settled(const gomem_arena *a) {
 
 GOMEM_DEF void gomem_arena_reset(gomem_arena *a) {
     gomem_arena_mark empty = {NULL, 0, 0, 0, NULL};
-    if (!gm_arena_enter(a, a->cursor)) return;
-    size_t used = a->before + (size_t)(a->cursor - a->start);
-    a->peak = GM_MAX(used, a->peak - a->peak / 8);
+    if (!a || !gm_arena_enter(a, a->cursor)) return;
+    a->peak = GM_MAX(gm_arena_in_blocks(a), a->peak - a->peak / 8);
     if (a->block && gm_arena_settled(a)) empty.block = a->block;
     gm_arena_back_to(a, &empty);
     a->save = NULL;
-    a->next = GM_MIN(GM_MAX(a->least, gm_base_round_up(a->peak, GM_PAGE)),
-                     (size_t)GM_ARENA_BLOCK_MOST);
+    a->bottom = ++a->saves;
+    a->base = 0;
+    a->next = gm_arena_next(a);
     if (a->mode == GM_ARENA_CHAINED && a->spare) {
         gm_arena_decay(a);
         if (a->spare) (void)gm_arena_grow(a, 0); // the next round begins without a call
     }
-    if (a->mode == GM_ARENA_RESERVED && a->committed > a->start + a->peak + GM_MIB) {
-        char *keep = a->start + gm_base_round_up(a->peak, GM_ARENA_COMMIT);
-        if (gm_os_discard(keep, (size_t)(a->committed - keep))) {
-            a->clean = GM_MIN(a->clean, keep);
-            a->ready = GM_MIN(a->ready, keep);
-            a->end = GM_MIN(a->end, keep);
-            a->committed = keep;
-        }
-    }
+    gm_arena_trim(a);
     gm_arena_leave(a);
+}
+
+// Gives back what is kept for later rounds.
+GM_PRIVATE void gm_arena_give_spare(gomem_arena *a) {
+    (void)gm_arena_give_list(&a->spare, 0);
+    a->spare_bytes = 0;
 }
 
 GOMEM_DEF void gomem_arena_free(gomem_arena *a) {
     gomem_arena_mark empty = {NULL, 0, 0, 0, NULL};
-    if (!gm_arena_enter(a, a->cursor)) return;
+    if (!a || !gm_arena_enter(a, a->cursor)) return;
     gm_arena_back_to(a, &empty);
-    (void)gm_arena_give_list(&a->spare, 0);
+    gm_arena_give_spare(a);
     a->save = NULL;
-    a->peak = a->before = 0;
+    a->bottom = ++a->saves;
+    a->peak = a->base = a->before = 0;
     a->next = a->least;
     if (a->mode == GM_ARENA_RESERVED && a->start) {
         if (GM_ASAN) gm_guard_allow(a->start, (size_t)(a->limit - a->start));
@@ -13787,6 +13942,7 @@ GOMEM_DEF void gomem_arena_free(gomem_arena *a) {
         gm_guard_allow(a->start, (size_t)(a->limit - a->start)); // the user's again
         a->end = a->cursor;
     }
+    a->self = NULL;
     gm_arena_leave(a);
 }
 
@@ -13830,21 +13986,41 @@ GOMEM_DEF bool gomem_arena_on_reset(gomem_arena *a, void (*fn)(void *arg), void 
     struct gomem_i_on_reset *r = gm_arena_any(a, sizeof *r, 16, false);
     if (!r) return false;
     *r = (struct gomem_i_on_reset){a->on_reset, fn, arg};
+    if (!a->on_reset) a->on_reset_last = r;
     a->on_reset = r;
     return true;
 }
 
 // ---- together ----
 
-// The last link of a list of spans.
-GM_PRIVATE uint32_t *gm_arena_tail(uint32_t *list) {
-    while (*list) list = &gm_arena_span(*list)->shape;
-    return list;
+// What `from` holds goes in front of what lies aside; the rests of its blocks are lost. Each block
+// is walked once in its life, since it lies aside from then on.
+GM_PRIVATE void gm_arena_join(gomem_arena *into, gomem_arena *from) {
+    uint32_t *end = &from->block, last = 0;
+    for (; *end; end = &gm_arena_span(last)->shape) {
+        last = *end;
+        into->aside_bytes += gm_arena_bytes(gm_arena_span(last));
+    }
+    *end = from->aside;
+    if (from->aside) last = from->aside_last;
+    if (!last) return;
+    gm_arena_span(last)->shape = into->aside;
+    if (!into->aside) into->aside_last = last;
+    into->aside = from->block;
+    into->aside_bytes += from->aside_bytes;
+}
+
+// Callbacks run as if those of `from` were registered last.
+GM_PRIVATE void gm_arena_join_callbacks(gomem_arena *into, gomem_arena *from) {
+    if (!from->on_reset) return;
+    from->on_reset_last->next = GM_BUG(101) ? NULL : into->on_reset;
+    if (!into->on_reset) into->on_reset_last = from->on_reset_last;
+    into->on_reset = from->on_reset;
 }
 
 GOMEM_DEF bool gomem_arena_absorb(gomem_arena *into, gomem_arena *from) {
-    if (into == from || into->mode != GM_ARENA_CHAINED || from->mode != GM_ARENA_CHAINED ||
-        gm_arena_scanned(into) != gm_arena_scanned(from)) {
+    if (!into || !from || into == from || into->mode != GM_ARENA_CHAINED ||
+        from->mode != GM_ARENA_CHAINED || gm_arena_scanned(into) != gm_arena_scanned(from)) {
         errno = EINVAL;
         return false;
     }
@@ -13853,23 +14029,17 @@ GOMEM_DEF bool gomem_arena_absorb(gomem_arena *into, gomem_arena *from) {
         gm_arena_leave(into);
         return false;
     }
+    into->self = into; // I5
     gm_arena_put_away(from);
-    for (uint32_t page = from->block; page; page = gm_arena_span(page)->shape)
-        into->aside_bytes += gm_arena_bytes(gm_arena_span(page)); // their rests are lost
-    into->aside_bytes += from->aside_bytes;
-    *gm_arena_tail(&from->aside) = into->aside;
-    *gm_arena_tail(&from->block) = from->aside;
-    into->aside = from->block;
-    *gm_arena_tail(&into->spare) = from->spare;
-    struct gomem_i_on_reset **last = &from->on_reset;
-    while (*last) last = &(*last)->next;
-    *last = GM_BUG(101) ? NULL : into->on_reset;
-    into->on_reset = from->on_reset;
+    gm_arena_give_spare(from); // they would pile up
+    gm_arena_join(into, from);
+    gm_arena_join_callbacks(into, from);
     gm_arena_measure(into);
     gomem_arena empty;
     memset(&empty, 0, sizeof empty);
     empty.flags = from->flags;
     empty.least = empty.next = from->least;
+    empty.saves = empty.bottom = from->saves + 1; // marks of it are void
     empty.name = from->name;
     *from = empty;
     gm_arena_leave(into);
@@ -13879,6 +14049,11 @@ GOMEM_DEF bool gomem_arena_absorb(gomem_arena *into, gomem_arena *from) {
 // Hook of world: the thread ends.
 GM_PRIVATE void gm_arena_end_thread(gomem_arena *scratch) {
     for (unsigned i = 0; i < GM_ARENA_SCRATCH; i++) gomem_arena_free(&scratch[i]);
+}
+
+// The calling thread's scratch arenas give back what they keep for later rounds.
+GM_PRIVATE void gm_arena_trim_scratch(gomem_arena *scratch) {
+    for (unsigned i = 0; scratch && i < GM_ARENA_SCRATCH; i++) gm_arena_give_spare(&scratch[i]);
 }
 
 GOMEM_DEF gomem_arena *gomem_scratch(gomem_arena *const *busy, size_t n) {
@@ -13910,7 +14085,9 @@ GOMEM_DEF gomem_arena *gomem_scratch(gomem_arena *const *busy, size_t n) {
 }
 
 GOMEM_DEF gomem_arena_stats gomem_arena_read_stats(const gomem_arena *a) {
-    gomem_arena_stats s = {gm_arena_used(a), 0, 0, 0};
+    gomem_arena_stats s = {0, 0, 0, 0};
+    if (!a) return s;
+    s.used = gm_arena_used(a);
     const uint32_t lists[] = {a->block, a->aside, a->spare};
     for (unsigned i = 0; i < 3; i++)
         for (uint32_t page = lists[i]; page; page = gm_arena_span(page)->shape) {
@@ -13932,11 +14109,14 @@ GOMEM_DEF gomem_arena_scope gomem_i_scope_begin(gomem_arena *a) {
 GOMEM_DEF void gomem_i_scope_end(gomem_arena_scope *scope) {
     gomem_arena *a = scope->arena;
     gomem_arena_restore(a, scope->mark);
-    if (!GOMEM_I_CHECK || !a->save || a->save->number != scope->mark.save) return;
-    struct gomem_i_save *save = a->save; // nobody else has this mark
+    if (!GOMEM_I_CHECK || !a || !a->save || a->save->number != scope->mark.save) return;
+    struct gomem_i_save *save = a->save; // the scope's own: nobody else has this mark
     a->save = save->next;
     gm_arena_lower(a, (char *)save);
 }
+#else
+// there are none
+GM_INLINE void gm_arena_trim_scratch(struct gomem_arena *scratch) { (void)scratch; }
 #endif // GOMEM_I_ARENA
 
 #if GOMEM_I_ESCAPE
@@ -14159,7 +14339,7 @@ GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t a
  * >>report   memstats, verify, stats at exit                                       floor 5
  * ==========================================================================================
  * OWNS        nothing: the read side
- * CALLS       base os sync stats sizes pages heap cache world paths gc alloc
+ * CALLS       base os sync stats sizes pages heap cache world paths gc alloc arena
  * LOCKS       GC, then WORLD
  * WHY         Counters are summed over the shards as threads go on; a held slot is allocated.
  */
@@ -14403,6 +14583,7 @@ GOMEM_DEF size_t gomem_free_os_memory(void) {
     size_t before = gm_load_rlx(&rt->engine.heap.given); // what the flush gives back counts too
     gm_report_collect(rt);
     gm_world_age_pools(rt, 3);
+    gm_arena_trim_scratch(me->scratch);
     (void)gm_add_rlx(&rt->engine.trims, 1u); // others obey at their next slow path
     gm_sync_enter(&me->cache.hot);
     gm_cache_flush_manual(&me->cache, false);

@@ -479,6 +479,123 @@ TEST(absorbed) {
     CHECK(!strcmp(order, "fi"));
 }
 
+// Chains of hand-overs: what `from` kept for later rounds does not pile up, callbacks run in order.
+TEST(absorbed_again_and_again) {
+    gomem_arena all = {0};
+    size_t used = 0;
+    order[0] = 0;
+    for (int i = 0; i < 200; i++) {
+        gomem_arena one = {0};
+        gomem_arena_mark m = gomem_arena_save(&one);
+        CHECK(gomem_arena_alloc(&one, 10 * KB) && gomem_arena_alloc(&one, 12 * KB) &&
+              gomem_arena_alloc(&one, 15 * KB) && gomem_arena_alloc(&one, 15 * KB));
+        gomem_arena_restore(&one, m); // it keeps blocks
+        CHECK(gomem_arena_alloc(&one, 100) != NULL);
+        if (i < 3) CHECK(gomem_arena_on_reset(&one, note, i == 0 ? "a" : i == 1 ? "b" : "c"));
+        if (i % 2) { // the longer one is handed over as well
+            CHECK(gomem_arena_absorb(&one, &all));
+            CHECK(gomem_arena_absorb(&all, &one));
+        } else {
+            CHECK(gomem_arena_absorb(&all, &one));
+        }
+        used = (size_t)gomem_arena_read_stats(&all).used;
+    }
+    CHECK(gomem_arena_read_stats(&all).held <= used + 64 * KB);
+    CHECK_EQ(gomem_arena_read_stats(&all).blocks, 200);
+    gomem_arena_free(&all);
+    CHECK(!strcmp(order, "cab")); // b was there when a came to it
+    CHECK(gomem_verify());
+}
+
+// ---- no arena ----
+
+static char *text_of_none(gomem_arena *none) {
+    GOMEM_ARENA_TEMP(none);
+    GOMEM_ARENA_SCOPE (none) {
+        if (gomem_arena_strdup(none, "text") != NULL) return NULL;
+    }
+    return gomem_arena_printf(none, "%d", 1);
+}
+
+TEST(null_has_no_memory) {
+    gomem_arena *none = test_opaque(NULL), some = {0};
+    errno = 0;
+    CHECK(gomem_arena_alloc(none, 1) == NULL && errno == ENOMEM);
+    errno = 0;
+    CHECK(gomem_arena_alloc_with(none, 1, 64, GOMEM_UNINIT) == NULL && errno == ENOMEM);
+    CHECK(gomem_arena_alloc_with(none, 1, 16, GOMEM_UNINIT) == NULL);
+    CHECK(gomem_arena_resize(none, NULL, 0, 5) == NULL);
+    CHECK(GOMEM_ARENA_NEW(none, long) == NULL && GOMEM_ARENA_MAKE(none, long, 10) == NULL);
+    CHECK(text_of_none(none) == NULL);
+    gomem_arena_restore(none, gomem_arena_save(none));
+    gomem_arena_reset(none);
+    gomem_arena_free(none);
+    CHECK(!gomem_arena_on_reset(none, note, "never"));
+    CHECK(!gomem_arena_absorb(&some, none) && !gomem_arena_absorb(none, &some));
+    CHECK_EQ(gomem_arena_read_stats(none).held, 0);
+    gomem_arena *busy[16];
+    for (size_t n = 0; n < 16; n++) { // the idiom, deeper than there are arenas
+        busy[n] = gomem_scratch(busy, n);
+        GOMEM_ARENA_TEMP(busy[n]);
+        CHECK((GOMEM_ARENA_NEW(busy[n], long) != NULL) == (n < 8));
+        if (!busy[n]) break;
+    }
+}
+
+// ---- what rounds keep ----
+
+static void round_of(gomem_arena *a, size_t n) {
+    GOMEM_ARENA_TEMP(a);
+    for (size_t i = 0; i < n; i++) {
+        char *p = gomem_arena_alloc(a, 1000);
+        if (!CHECK(p != NULL)) return;
+        p[0] = 1;
+    }
+}
+static size_t held(const gomem_arena *a) { return (size_t)gomem_arena_read_stats(a).held; }
+
+// A large round, then small ones, at the bottom of an arena and above something that stays.
+static void let_go(gomem_arena *a) {
+    for (int above = 0; above < 2; above++) {
+        round_of(a, 100 * KB);
+        CHECK(held(a) >= 90 * MB);
+        for (int i = 0; i < 100; i++) round_of(a, 100);
+        CHECK(held(a) <= 2 * MB);
+        CHECK(gomem_arena_alloc(a, 300 * KB) != NULL);
+    }
+}
+
+TEST(rounds_let_go) {
+    gomem_arena a = {0}, reserved;
+    let_go(&a);
+    gomem_arena_free(&a);
+    REQUIRE(gomem_arena_init(&reserved, &(gomem_arena_options){.reserve = 256 * MB}));
+    let_go(&reserved);
+    gomem_arena_free(&reserved);
+    gomem_arena *mine = gomem_scratch(NULL, 0);
+    round_of(mine, 20 * KB);
+    CHECK(held(mine) >= 19 * MB);
+    (void)gomem_free_os_memory();
+    CHECK(held(mine) <= 64 * KB);
+}
+
+// Scopes that are a part of a larger round leave it what it needs.
+TEST(parts_of_a_round_keep) {
+    gomem_arena a = {0};
+    for (int round = 0; round < 5; round++) {
+        GOMEM_ARENA_SCOPE (&a) {
+            CHECK(gomem_arena_alloc(&a, 200) != NULL);
+            round_of(&a, 100); // over the first blocks
+            for (int i = 0; i < 100; i++) CHECK(gomem_arena_alloc(&a, 1000) != NULL);
+            for (int i = 0; i < 200; i++) round_of(&a, 3);
+            CHECK(round == 0 || held(&a) >= 7 * MB);
+            for (int i = 0; i < 10000; i++) CHECK(gomem_arena_alloc(&a, 1000) != NULL);
+        }
+        CHECK(held(&a) >= 9 * MB);
+    }
+    gomem_arena_free(&a);
+}
+
 // ---- scratch ----
 
 static void *use_scratch(void *arg) {
@@ -544,6 +661,46 @@ TEST(void_marks_are_told) {
     gomem_arena_restore(&a, outer);
     CHECK_EQ(panics, 2);
     gomem_arena_free(&a);
+}
+
+static unsigned copies;
+static void hear_copy(const char *line, void *user) {
+    (void)user;
+    copies += strstr(line, "an arena is a copy") != NULL;
+}
+
+// A copy is told when it goes slow, and so is the arena that went on meanwhile if the copy is put back;
+// where nobody holds memory there is nothing to be told.
+TEST(copies_are_found_out) {
+    gomem_options options = {.panic = hear_copy};
+    static gomem_arena made, copy;
+    REQUIRE(gomem_init(&options));
+    REQUIRE(gomem_arena_init(&made, &(gomem_arena_options){.reserve = MB, .name = "made"}));
+    copy = made; // handed over before its first use
+    CHECK(gomem_arena_alloc(&copy, 100) != NULL);
+    made = copy;
+    CHECK_EQ(copies, 0);
+    CHECK(gomem_arena_alloc(&made, 100 * KB) == NULL);
+    CHECK_EQ(copies, 1);
+    gomem_arena_free(&copy);
+    gomem_arena a = {0}, before = a;
+    CHECK(gomem_arena_alloc(&a, 1000) && gomem_arena_alloc(&before, 1000));
+    gomem_arena_free(&before);
+    before = a;
+    for (int i = 0; i < 100; i++) CHECK(gomem_arena_alloc(&a, 1000) != NULL);
+    CHECK_EQ(copies, 1);
+    gomem_arena_reset(&before);
+    CHECK_EQ(copies, 2);
+    gomem_arena after = a;
+    a = before;
+    CHECK(gomem_arena_alloc(&a, 100 * KB) == NULL);
+    CHECK_EQ(copies, 3);
+    a = after;
+    gomem_arena_free(&a);
+    a = after;
+    gomem_arena_free(&a); // twice, by way of a copy
+    CHECK_EQ(copies, 4);
+    CHECK(gomem_verify());
 }
 
 TEST(names_and_verify) {
