@@ -458,7 +458,7 @@ typedef struct gomem_memstats {                     /* Go's MemStats by field; b
     uint64_t threads, collector, rounds, dirty_pages;
     uint64_t pause_p50_ns, pause_p99_ns, pause_p999_ns, pause_max_ns; /* of the last 256 stops   */
     uint64_t gather_p50_ns, gather_p99_ns, gather_p999_ns, gather_max_ns; /* until all stood     */
-    uint64_t withdrawn_stops;                       /* a thread did not stand within 1 ms        */
+    uint64_t stops_withdrawn;                       /* a thread did not stand within 1 ms        */
 } gomem_memstats;
 // clang-format on
 
@@ -481,7 +481,8 @@ GOMEM_DEF uint64_t gomem_total_alloc(void);
 // Collections that have ended (num_gc).
 GOMEM_DEF uint64_t gomem_num_gc(void);
 
-// All invariants of the heap, with the threads stopped; false and one line that says what broke.
+// All invariants of the heap, with the threads stopped. False and one line that says what broke, or
+// false and EAGAIN where a thread did not stop within a second.
 GOMEM_DEF bool gomem_verify(void);
 
 // Collects, trims caches (of others at their next slow path), gives free pages back: how many
@@ -525,7 +526,11 @@ GOMEM_DEF void gomem_mark(gomem_marker *m, const void *p);
 
 /* ---- collector ------------------------------------------------------------------------------ */
 
-GOMEM_DEF void gomem_gc(void);       // a full cycle, done when it returns
+// Runs a full cycle, which has ended when this returns (as runtime.GC). False with errno: EAGAIN, a
+// thread does not stop, or a stack is not known: each stop of the cycle is tried for at most a
+// second (20 ms where the last one failed), and the next cycle goes on with what was marked; EBUSY,
+// cycles are held, or a callback of the collector asks; ENOMEM. Any thread, no signal handler.
+GOMEM_DEF bool gomem_gc(void);
 GOMEM_DEF bool gomem_gc_start(void); // asks for a cycle, returns at once; false: held or off
 
 // Nested, per process: no cycle starts (gomem_gc returns at once) and no assist is charged, up to
@@ -1827,7 +1832,7 @@ GM_INLINE bool gm_base_power_of_two(size_t x) { return x && !(x & (x - 1)); }
     X(BLOCKING, "collected allocation in a blocking region", "call gomem_blocking_end first")      \
     X(UNBALANCED, "end without begin", "call gomem_blocking_begin or gomem_gc_hold first")         \
     X(CORRUPT, "corrupted heap", "some code wrote outside its objects: try AddressSanitizer")      \
-    X(THREAD, "a thread does not stop", "it blocks the stop signal or hangs in the kernel")        \
+    X(THREAD, "nothing can be collected: a thread does not stop", "the heap grows until it does")  \
     X(STRANGE_STACK, "a stack pointer in no known stack", "call gomem_add_stack for coroutines")   \
     X(POOL, "free of an object of a pool", "give it back with gomem_pool_put")                     \
     X(NOT_OF_POOL, "put of what is no object of the pool", "put what the pool's get returned")     \
@@ -1906,12 +1911,16 @@ GM_PRIVATE void gm_text_milli(struct gm_text *t, uint64_t thousandths) {
     while (t->data[t->size - 1] == '0') t->data[--t->size] = 0;
 }
 
-GM_PRIVATE void gm_base_write(const char *line) {
-    size_t n = strlen(line);
+extern long gm_libc_syscall(long, ...) __asm__("syscall");
+
+// Writes all of it. Not by write of libc: that is a cancellation point, and a thread that is
+// cancelled in here would leave with our locks.
+GM_PRIVATE void gm_base_write(int fd, const char *data, size_t n) {
     while (n) {
-        ssize_t done = write(2, line, n);
+        long done = gm_libc_syscall(SYS_write, (long)fd, data, n);
+        if (done < 0 && errno == EINTR) continue;
         if (done <= 0) return;
-        line += done;
+        data += done;
         n -= (size_t)done;
     }
 }
@@ -1923,7 +1932,7 @@ GM_PRIVATE void gm_base_log(const char *line) {
     if (t.size + 2 > sizeof t.data) t.size = sizeof t.data - 2;
     t.data[t.size] = '\n';
     t.data[t.size + 1] = 0;
-    gm_base_write(t.data);
+    gm_base_write(2, t.data, t.size + 1);
 }
 
 #if !defined(GOMEM_LOG)
@@ -1976,7 +1985,6 @@ enum {
 enum { GM_WORD = sizeof(void *) };
 
 extern void *gm_libc_mremap(void *, size_t, size_t, int, ...) __asm__("mremap");
-extern long gm_libc_syscall(long, ...) __asm__("syscall");
 extern int gm_libc_ioctl(int, unsigned long, ...) __asm__("ioctl");
 extern int gm_libc_getattr(pthread_t, pthread_attr_t *) __asm__("pthread_getattr_np");
 extern char *gm_libc_getenv(const char *) __asm__("secure_getenv");
@@ -2121,13 +2129,23 @@ enum {
 _Static_assert(sizeof(struct gm_uffd_range) == 32 && sizeof(struct gm_pagemap_scan) == 96,
                "the numbers of the calls hold the sizes");
 
+// Files are read by bare system calls: open, read and close of libc are cancellation points, and a
+// thread that is cancelled in here would leave with our locks.
+GM_PRIVATE int gm_os_open(const char *path) {
+    return (int)GOMEM_SYSCALL(SYS_openat, (long)AT_FDCWD, path, (long)(O_RDONLY | O_CLOEXEC), 0L);
+}
+GM_PRIVATE long gm_os_read(int fd, void *to, size_t size) {
+    return GOMEM_SYSCALL(SYS_read, (long)fd, to, size);
+}
+GM_PRIVATE void gm_os_close(int fd) { (void)GOMEM_SYSCALL(SYS_close, (long)fd); }
+
 // Out of the way of programs that close or count small descriptors; below 64, since for more the
 // kernel makes a larger table and waits for all processors (some 9 ms once there are threads).
 GM_PRIVATE int gm_os_move_high(int fd) {
     if (fd < 0) return fd;
     int high = fcntl(fd, F_DUPFD_CLOEXEC, 56);
     if (high < 0) return fd;
-    (void)close(fd);
+    gm_os_close(fd);
     return high;
 }
 
@@ -2137,14 +2155,14 @@ GM_PRIVATE int gm_os_track_open(void) {
     int fd = (int)GOMEM_SYSCALL(SYS_userfaultfd,
                                 (long)(O_CLOEXEC | O_NONBLOCK | GM_UFFD_USER_MODE));
     if (fd >= 0 && GOMEM_IOCTL(fd, GM_IOCTL_API, &api) != 0) {
-        (void)close(fd);
+        gm_os_close(fd);
         return -1;
     }
     return gm_os_move_high(fd);
 }
 
 GM_PRIVATE int gm_os_pagemap_open(void) {
-    return gm_os_move_high(open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+    return gm_os_move_high(gm_os_open("/proc/self/pagemap"));
 }
 
 GM_PRIVATE bool gm_os_track(int fd, uintptr_t from, uintptr_t to) {
@@ -2234,9 +2252,9 @@ GM_PRIVATE bool gm_os_is_private(uintptr_t from, uintptr_t to) {
     uintptr_t number[2] = {0, 0}; // start and end of a line's mapping
     unsigned field = 0, column = 0;
     bool own = true;
-    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    int fd = gm_os_open("/proc/self/maps");
     if (fd < 0) return false;
-    for (long n; own && from < to && (n = read(fd, text, sizeof text)) > 0;)
+    for (long n; own && from < to && (n = gm_os_read(fd, text, sizeof text)) > 0;)
         for (long i = 0; i < n; i++) { // "start-end rwxp …"
             unsigned char c = (unsigned char)text[i];
             column++;
@@ -2248,7 +2266,7 @@ GM_PRIVATE bool gm_os_is_private(uintptr_t from, uintptr_t to) {
             else if (field == 2 && column == 4 && from >= number[0] && from < number[1])
                 from = number[1], own &= c == 'p';
         }
-    (void)close(fd);
+    gm_os_close(fd);
     return own && from >= to;
 }
 
@@ -2277,11 +2295,65 @@ GM_PRIVATE void gm_os_wake(const uint32_t *word, int n) {
 
 GM_PRIVATE uint32_t gm_os_thread_id(void) { return (uint32_t)GOMEM_SYSCALL(SYS_gettid); }
 
+// False: there is no such thread.
 GM_PRIVATE bool gm_os_signal_thread(uint32_t id, int signal) {
     int saved = errno;
-    bool done = GOMEM_SYSCALL(SYS_tgkill, (long)getpid(), (long)id, (long)signal) == 0;
+    bool there = GOMEM_SYSCALL(SYS_tgkill, (long)getpid(), (long)id, (long)signal) == 0 ||
+                 errno != ESRCH;
     errno = saved;
-    return done;
+    return there;
+}
+
+// Waits in a loop for a thread that may need this processor. Yielding never lets a thread of a
+// lower scheduling class run (SCHED_FIFO over SCHED_OTHER): who has yielded often sleeps.
+GM_PRIVATE void gm_os_yield(unsigned round) {
+    static const uint32_t never = 0;
+    if (round < 100) (void)sched_yield();
+    else gm_os_wait(&never, 0, round < 1000 ? 50000 : 1000000);
+}
+
+// What the kernel says of a thread of this process.
+struct gm_task {
+    char name[16]; // "" where nothing is known
+    char state;    // R: runs or waits for a processor, S: sleeps, D: sleeps and takes no signal …
+    bool blocked;  // the signal that was asked for is in its mask
+};
+
+// The text behind a key at a line's start; NULL: there is none.
+GM_PRIVATE const char *gm_os_find_field(const char *text, const char *key) {
+    size_t n = strlen(key);
+    while (text && strncmp(text, key, n) != 0)
+        text = strchr(text, '\n') ? strchr(text, '\n') + 1 : NULL;
+    return text ? text + n : NULL;
+}
+
+// False: /proc is not there, or the thread is gone.
+GM_PRIVATE bool gm_os_read_task(uint32_t id, int signal, struct gm_task *task) {
+    struct gm_text path = {0, {0}};
+    char text[2048];
+    size_t size = 0;
+    long n = 0;
+    memset(task, 0, sizeof *task);
+    gm_text_put(&path, "/proc/self/task/");
+    gm_text_number(&path, id);
+    gm_text_put(&path, "/status");
+    int fd = gm_os_open(path.data);
+    if (fd < 0) return false;
+    while (size + 1 < sizeof text && (n = gm_os_read(fd, text + size, sizeof text - 1 - size)) > 0)
+        size += (size_t)n;
+    gm_os_close(fd);
+    text[size] = 0;
+    const char *name = gm_os_find_field(text, "Name:\t"),
+               *state = gm_os_find_field(text, "State:\t"),
+               *mask = gm_os_find_field(text, "SigBlk:\t");
+    if (!name || !state || !mask) return false;
+    for (size_t i = 0; i + 1 < sizeof task->name && name[i] >= ' '; i++) task->name[i] = name[i];
+    task->state = *state;
+    size_t digit = 15 - (size_t)(signal - 1) / 4; // 16 hexadecimal digits
+    unsigned char c = strlen(mask) > digit ? (unsigned char)mask[digit] : '0';
+    unsigned bits = (unsigned)(c <= '9' ? c - '0' : (c | 32) - 'a' + 10);
+    task->blocked = bits >> (signal - 1) % 4 & 1;
+    return true;
 }
 
 GM_INLINE void gm_os_pause(void) {
@@ -2358,6 +2430,14 @@ GM_PRIVATE bool gm_os_start_thread(pthread_t *thread, void *(*fn)(void *), void 
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
     (void)pthread_attr_destroy(&attr);
     return done;
+}
+
+// Waits for the end of a thread of the library. Joining is a cancellation point elsewhere.
+GM_PRIVATE void gm_os_join(pthread_t thread) {
+    int old = 0;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
+    (void)pthread_join(thread, NULL);
+    (void)pthread_setcancelstate(old, NULL);
 }
 
 // Bounds of the calling thread's normal stack. Calls libc, which may lock and allocate.
@@ -2521,6 +2601,18 @@ GM_PRIVATE bool gm_os_handle(int signal, gm_handler *handler) {
     return GOMEM_SIGACTION(signal, &action, NULL) == 0;
 }
 
+enum gm_handled { GM_HANDLED, GM_UNHANDLED, GM_HANDLED_ELSEWHERE };
+
+// What becomes of a signal: our handler's, the system's default (or ignored), another handler's.
+GM_PRIVATE enum gm_handled gm_os_handled(int signal, gm_handler *handler) {
+    struct sigaction now;
+    if (GOMEM_SIGACTION(signal, NULL, &now) != 0) return GM_HANDLED; // nothing can be done
+    if (now.sa_flags & SA_SIGINFO)
+        return now.sa_sigaction == handler ? GM_HANDLED : GM_HANDLED_ELSEWHERE;
+    return now.sa_handler == SIG_DFL || now.sa_handler == SIG_IGN ? GM_UNHANDLED
+                                                                  : GM_HANDLED_ELSEWHERE;
+}
+
 // A real-time signal that nobody handles, from the top down; 0: none.
 GM_PRIVATE int gm_os_free_signal(void) {
     for (int s = SIGRTMAX - 1; s > SIGRTMIN; s--) {
@@ -2528,6 +2620,11 @@ GM_PRIVATE int gm_os_free_signal(void) {
         if (GOMEM_SIGACTION(s, NULL, &old) == 0 && old.sa_handler == SIG_DFL) return s;
     }
     return 0;
+}
+
+// Takes the signal out of a mask that is about to become the thread's.
+GM_PRIVATE void gm_os_keep_unblocked(sigset_t *mask, int signal) {
+    if (signal) sigdelset(mask, signal);
 }
 
 GM_PRIVATE void gm_os_unblock(int signal) {
@@ -5398,7 +5495,7 @@ GM_PRIVATE bool gm_mark_rest(struct gomem_marker *m) {
             continue;
         }
         if (spins < 200) gm_os_pause();
-        else (void)sched_yield();
+        else gm_os_yield(spins / 32);  // sleeps late: whoever waits here is in a stop
         s = gm_load_acq(&mark->state); // pairs with the add above
     }
 }
@@ -5522,8 +5619,8 @@ GM_PRIVATE const char *gm_writes_name(int collector) {
 
 GM_PRIVATE void gm_writes_close(struct gm_writes *w) {
     gm_store_rlx(&w->armed, (uintptr_t)0); // advice: from here on nobody clears ahead
-    if (w->uffd >= 0) (void)close(w->uffd);
-    if (w->pagemap >= 0) (void)close(w->pagemap);
+    if (w->uffd >= 0) gm_os_close(w->uffd);
+    if (w->pagemap >= 0) gm_os_close(w->pagemap);
     w->uffd = w->pagemap = -1;
     w->registered = 0;
 }
@@ -5599,7 +5696,7 @@ GM_PRIVATE bool gm_writes_test_file(const struct gm_writes *w, size_t page) {
                !gm_writes_probe(w, at, page, 4, true);
         (void)GOMEM_MUNMAP(p, 4 * page);
     }
-    if (fd >= 0) (void)close(fd);
+    if (fd >= 0) gm_os_close(fd);
     return done;
 }
 
@@ -5613,7 +5710,7 @@ GM_PRIVATE bool gm_writes_test(size_t page, bool *file) {
                 gm_writes_test_pages(&own, p, page);
     *file = done && gm_writes_test_file(&own, page);
     if (done) {
-        (void)close(own.uffd);
+        gm_os_close(own.uffd);
         own.uffd = -1;
         done = gm_writes_probe(&own, (uintptr_t)p, page, 16, true) == UINT32_MAX;
     }
@@ -6871,13 +6968,19 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
  *                 region stores its state, then looks at attention: one sees the other
  *             V2  a state goes running -> parked(epoch) once per stop; a signal with no stop
  *                 pending, in a section, or in a thread without a record, returns
- *             V3  a stop that has not gathered all within 1 ms is withdrawn: nothing was changed
+ *             V3  a stop that has not gathered all within its window (1 ms; after eight tries
+ *                 longer, where the late thread only waits for a processor) is withdrawn: nothing
+ *                 was changed. The pause before the next try grows, so that a thread which holds
+ *                 what the late one waits for goes on. After its patience it is given up
  *             V4  records are never unmapped; a record's thread is running, blocked, parked or none
  *             V5  a stop begins when the threads that waited for the end of the last one have woken
  *                 and have run as long as it took, or 1 ms after it: cycles back to back starve
  *                 nobody
  *             V6  the fork handlers are registered before a lock is taken; a child in which the
  *                 handler runs knows that they are, another one registers again
+ *             V7  a thread whose signal mask holds the stop signal unblocks it when it attaches,
+ *                 when it parks, and, once a stop has waited for it in vain, at its next slow path;
+ *                 a handler that was replaced is put back before the next signal
  * WHY         A thread in a section parks when it leaves it, one in a blocking region counts as
  *             stopped, any other gets a signal. Withdrawing bounds what a thread that sits in a
  *             long system call costs the others. Threads that have ended but still run destructors
@@ -6895,6 +6998,14 @@ enum {
 #define GM_STATE(kind, epoch) ((uint32_t)(kind) | (uint32_t)(epoch) << 3)
 enum { GM_FORKS_HEARD = 1 };
 enum { GM_GATE = 1 }; // attention: fork has closed the gate; else an epoch << 3 of a stop
+enum {
+    GM_GATHER_NS = 1000000,      // the window of a stop
+    GM_WITHDRAWALS = 8,          // after so many it may grow
+    GM_GATHER_MOST = 256000000,  // to this
+    GM_PAUSE_MOST = 64000000,    // between two tries
+    GM_PATIENCE_NS = 1000000000, // then the stop is given up, and the thread is named
+    GM_PATIENCE_LEAST = 20000000 // the same where the last stop was given up
+};
 
 struct gm_runtime;
 
@@ -6912,6 +7023,8 @@ struct gm_thread {
     void *fake_stack;              // AddressSanitizer's, NULL: none
     bool in_handler;               // parked in the handler
     bool parking;                  // is in gm_world_park: signals return. owner: thread
+    bool told;                     // it was named as late. lock: world
+    uint32_t late;                 // a stop waits for it in vain. atomic: rlx
     bool own;                      // the background thread: works for who stops. atomic: rlx
     uint8_t rounds;                // of key destructors seen
     uint32_t ended;                // gc.ended as gomem_gc_work saw it. owner: thread
@@ -6985,7 +7098,9 @@ struct gm_world {
     pthread_key_t key;        // const once keyed
     bool keyed;               // the key exists
     sigset_t mask;            // of who stopped, as it was. lock: world
-    int signal;               // stop signal, 0: handler not installed
+    int signal;               // stop signal, 0: handler not installed. lock: world; read rlx
+    uint64_t
+        late_since; // ns: no stop has gathered all since; 0: the last did. lock: world; read rlx
     void (*end_thread)(struct gomem_arena *scratch); // hook: a thread ends. atomic: rel/acq
     struct gm_settings settings;
 };
@@ -7038,12 +7153,16 @@ struct gm_gc {                                           // room gc
     bool dropped;             // marks are left of a cycle of the parent (E5). lock: turn
     uint32_t ended;           // futex: cycles that have ended. atomic: acq/rel
     uint32_t assisting;       // a bit per marker from GM_WORKERS on: in use. atomic: acqrel
-    uint32_t given_up;        // concurrent cycles since one has ended. lock: gc
+    uint32_t phase;           // GM_PHASE_…. lock: gc; read rlx
+    void *cycle;              // struct gm_cycle: the one under way. lock: gc
+    uint32_t failed;          // cycles that could not go on, so far. atomic: rlx
+    uint32_t stuck;           // of them since one has ended. lock: gc
+    uint64_t not_before;      // ns: when the next may be tried by itself. atomic: rlx
     uint32_t holds;           // gomem_gc_hold. atomic: rlx
     uint32_t asked;           // gomem_gc_start. atomic: acq/rel
     uint32_t closing;         // few written pages are left: who allocates helps. atomic: rlx
     bool background;          // its thread runs. lock: gc; read rlx
-    void (*collect)(struct gm_runtime *rt, struct gm_thread *me, int reason); // hook: runs a cycle
+    bool (*collect)(struct gm_runtime *rt, struct gm_thread *me, int reason); // hook: runs a cycle
     pthread_t threads[GM_WORKERS], background_thread;
     uint32_t thread_count; // of threads[]
     uint64_t last;         // ns of the last cycle's end, monotonic. atomic: rlx
@@ -7194,6 +7313,7 @@ GM_NOINLINE GM_PRIVATE void gm_world_park(struct gm_world *w, struct gm_thread *
         gm_base_tsan_acquire(&w->attention);
         gm_signal_fence();
         t->parking = false;
+        gm_os_keep_unblocked(&old, gm_load_rlx(&w->signal)); // V7; it changes in stops only
         gm_os_restore_signals(&old);
     }
 }
@@ -7289,8 +7409,6 @@ GM_NO_SANITIZE GM_PRIVATE void gm_world_handler(int signal, siginfo_t *info, voi
 
 // ---- stopping the others ----
 
-enum { GM_GATHER_NS = 1000000, GM_WITHDRAWALS = 8 };
-
 // States of records whose thread is not stopped and not scanned.
 GM_INLINE bool gm_world_absent(uint32_t state) {
     return state == GM_THREAD_NONE || state == GM_THREAD_STALE || state == GM_THREAD_ATTACHING ||
@@ -7306,8 +7424,12 @@ GM_PRIVATE unsigned gm_world_running(struct gm_world *w, const struct gm_thread 
         uint32_t state = gm_load_seq(&t->state); // V1
         if (t == me || gm_world_absent(state)) continue;
         if (state == GM_THREAD_BLOCKED || state == (attention | GM_THREAD_PARKED)) continue;
+        if (signal && !gm_os_signal_thread(t->id, w->signal)) {
+            gm_store_seq(&t->state, (uint32_t)GM_THREAD_STALE); // V4: it ended by a bare exit call
+            gm_store_rlx(&w->threads, w->threads - 1);
+            continue;
+        }
         n++;
-        if (signal) (void)gm_os_signal_thread(t->id, w->signal);
     }
     return n;
 }
@@ -7326,7 +7448,7 @@ GM_PRIVATE void gm_world_open(struct gm_world *w) {
     gm_os_wake(&w->attention, INT_MAX);
 }
 
-// Waits until all stand; false: not within ns (0: for ever).
+// Waits until all stand; false: not within ns.
 GM_PRIVATE bool gm_world_gather(struct gm_world *w, const struct gm_thread *me, uint32_t attention,
                                 uint64_t ns) {
     uint64_t end = gm_os_now() + ns;
@@ -7338,9 +7460,8 @@ GM_PRIVATE bool gm_world_gather(struct gm_world *w, const struct gm_thread *me, 
             return true;
         }
         uint64_t now = gm_os_now();
-        if (ns && now >= end) return false;
-        gm_os_wait(&w->acks, acks, ns ? end - now : 100 * 1000000u);
-        if (!ns) (void)gm_world_running(w, me, attention, true); // a signal may have been eaten
+        if (now >= end) return false;
+        gm_os_wait(&w->acks, acks, end - now);
     }
 }
 
@@ -7354,21 +7475,82 @@ GM_PRIVATE void gm_world_start(struct gm_runtime *rt) {
     gm_os_restore_signals(&mask);
 }
 
-// Names a thread that does not stop, once per stop.
-GM_COLD GM_PRIVATE void gm_world_name_late(struct gm_runtime *rt, const struct gm_thread *me) {
-    if (!GOMEM_I_CHECK && !rt->world.settings.gctrace) return;
+// ---- a thread that does not stop ----
+
+// The stop of `attention` has waited in vain: notes for whom. The lock is held. Returns the first
+// thread that was not named yet; 0: none.
+GM_PRIVATE uint32_t gm_world_note_late(struct gm_world *w, const struct gm_thread *me,
+                                       uint32_t attention) {
+    uint32_t id = 0;
     // pairs with gm_world_record_locked: records are complete
-    for (struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next) {
+    for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next) {
         uint32_t state = gm_load_seq(&t->state); // V1
-        if (t == me || state != GM_THREAD_RUNNING) continue;
-        struct gm_text line = {0, {0}};
-        gm_guard_start(&line, GM_MSG_THREAD);
-        gm_text_put(&line, ": thread ");
-        gm_text_number(&line, t->id);
-        gm_guard_finish(&line, GM_MSG_THREAD);
-        gm_base_log(line.data); // not the user's callback: the world may be half stopped
-        return;
+        if (t == me || gm_world_absent(state)) continue;
+        if (state == GM_THREAD_BLOCKED || state == (attention | GM_THREAD_PARKED)) continue;
+        gm_store_rlx(&t->late, 1u); // V7: only its own thread acts on it
+        if (!id && !t->told) id = t->id;
     }
+    return id;
+}
+
+// Does a late thread only wait for a processor? Then a longer window helps.
+GM_PRIVATE bool gm_world_is_runnable(struct gm_world *w, uint32_t id) {
+    struct gm_task task;
+    return id && gm_os_read_task(id, gm_load_rlx(&w->signal), &task) && task.state == 'R' && // V7
+           !task.blocked;
+}
+
+// Names a thread that no stop has reached for some time. The world runs.
+GM_COLD GM_PRIVATE void gm_world_tell_late(struct gm_runtime *rt, uint32_t id) {
+    struct gm_world *w = &rt->world;
+    struct gm_text line = {0, {0}};
+    struct gm_task task;
+    int signal = gm_load_rlx(&w->signal); // V7
+    bool known = gm_os_read_task(id, signal, &task);
+    gm_guard_start(&line, GM_MSG_THREAD);
+    gm_text_put(&line, ": thread ");
+    gm_text_number(&line, id);
+    if (known) {
+        gm_text_put(&line, " (");
+        gm_text_put(&line, task.name);
+        gm_text_put(&line, task.blocked        ? ") blocks signal "
+                           : task.state == 'D' ? ") is in a system call that takes no signal "
+                           : task.state == 'R' ? ") gets no processor for signal "
+                                               : ") does not answer signal ");
+    } else {
+        gm_text_put(&line, " does not answer signal ");
+    }
+    gm_text_number(&line, (uint64_t)signal);
+    gm_text_put(&line, !known || task.blocked || task.state != 'D'
+                           ? ": keep this signal out of its mask (GOMEM_THREADS does)"
+                           : ": put gomem_blocking_begin and gomem_blocking_end around it");
+    gm_guard_finish(&line, GM_MSG_THREAD);
+    gm_guard_warn(&rt->engine.guard, line.data);
+}
+
+// Has no stop gathered all for longer than one is tried?
+GM_INLINE bool gm_world_is_stuck(const struct gm_world *w) {
+    uint64_t since = gm_load_rlx(&w->late_since); // changes under world's lock: a snapshot
+    return since && gm_os_now() - since >= GM_PATIENCE_NS;
+}
+
+// The program may have reset all signals, as daemons do, or have taken this one: our handler is put
+// back before the signal is sent. Whoever installed another handler keeps the signal if there is
+// one left for us. World's lock is held.
+GM_PRIVATE void gm_world_keep_handler(struct gm_world *w) {
+    enum gm_handled handled = gm_os_handled(w->signal, gm_world_handler);
+    if (handled == GM_HANDLED || GM_BUG(121)) return;
+    int other = handled == GM_HANDLED_ELSEWHERE && !w->settings.options.stop_signal
+                    ? gm_os_free_signal()
+                    : 0;
+    if (other && gm_os_handle(other, gm_world_handler)) gm_store_rlx(&w->signal, other); // V7
+    else (void)gm_os_handle(w->signal, gm_world_handler);
+}
+
+// The calling thread takes the stop signal from here on. (V7)
+GM_COLD GM_PRIVATE void gm_world_unmask(struct gm_world *w, struct gm_thread *t) {
+    gm_store_rlx(&t->late, 0u); // by its own thread; a stop that has not gathered it sets it again
+    gm_os_unblock(gm_load_rlx(&w->signal));
 }
 
 // Lets the program's other threads run for as long as the last stop took, at most 1 ms. (V5)
@@ -7383,33 +7565,49 @@ GM_PRIVATE void gm_world_take_turns(struct gm_world *w, const struct gm_thread *
     if (!others || GM_BUG(35)) return;
     uint64_t opened = gm_load_rlx(&w->opened), stood = opened - gm_load_rlx(&w->stopped);
     uint64_t now = gm_os_now(), last = opened + GM_GATHER_NS;
-    for (; gm_load_rlx(&w->waiting) && now < last; now = gm_os_now()) {
-        (void)sched_yield();
+    for (unsigned i = 0; gm_load_rlx(&w->waiting) && now < last; now = gm_os_now()) {
+        gm_os_yield(i++);
         opened = now;
     }
     for (uint64_t end = GM_MIN(opened + stood, last); now < end; now = gm_os_now())
         gm_os_wait(&gm_sync_quiet, 0, end - now);
 }
 
-// Stops all threads but `me`; returns with the world's lock held and all signals blocked. (V3)
-GM_PRIVATE void gm_world_stop(struct gm_runtime *rt, const struct gm_thread *me) {
+// Runs one try of a stop. True: all stand, the lock is held, all signals are blocked. False: it was
+// withdrawn; *late is a thread that did not stand (0: only such as were named before).
+GM_PRIVATE bool gm_world_try_stop(struct gm_runtime *rt, const struct gm_thread *me,
+                                  uint64_t window, uint32_t *late) {
     struct gm_world *w = &rt->world;
-    for (unsigned tries = 0;; tries++) {
-        gm_world_take_turns(w, me);
-        gm_sync_lock(&w->gone_lock);
-        gm_sync_lock(&w->lock);
-        gm_store_rlx(&w->stopped, gm_os_now());
-        gm_os_block_signals(&w->mask); // a handler that allocates would wait for this very stop
-        (void)gm_world_ask(w, me);
-        if (tries == GM_WITHDRAWALS) gm_world_name_late(rt, me);
-        // ThreadSanitizer keeps it from a thread that waits for a mutex: the holder must go on.
-        bool patient = tries < GM_WITHDRAWALS || GM_TSAN;
-        uint32_t attention = gm_load_rlx(&w->attention); // ours: the lock is held
-        if (gm_world_gather(w, me, attention, patient ? GM_GATHER_NS : 0) || GM_BUG(31)) return;
-        gm_store_rlx(&rt->engine.stats.withdrawn, rt->engine.stats.withdrawn + 1); // statistics
-        gm_world_start(rt);                                                        // V3
-        (void)sched_yield();
+    gm_world_take_turns(w, me);
+    gm_sync_lock(&w->gone_lock);
+    gm_sync_lock(&w->lock);
+    gm_store_rlx(&w->stopped, gm_os_now());
+    gm_os_block_signals(&w->mask); // a handler that allocates would wait for this very stop
+    if (w->signal) gm_world_keep_handler(w);
+    (void)gm_world_ask(w, me);
+    uint32_t attention = gm_load_rlx(&w->attention); // ours: the lock is held
+    if (gm_world_gather(w, me, attention, window) || GM_BUG(31)) {
+        gm_store_rlx(&w->late_since, (uint64_t)0); // V3; read by gm_world_is_stuck
+        return true;
     }
+    if (!w->late_since) gm_store_rlx(&w->late_since, w->stopped); // as above
+    *late = gm_world_note_late(w, me, attention);
+    gm_store_rlx(&rt->engine.stats.withdrawn, rt->engine.stats.withdrawn + 1); // statistics
+    gm_world_start(rt);                                                        // V3
+    return false;
+}
+
+// Names who keeps stops from gathering: after a second, or ten where a processor is all it lacks.
+GM_COLD GM_PRIVATE void gm_world_judge_late(struct gm_runtime *rt, uint32_t id) {
+    struct gm_world *w = &rt->world;
+    uint64_t wait = (gm_world_is_runnable(w, id) ? 10 : 1) * (uint64_t)GM_PATIENCE_NS;
+    gm_sync_lock(&w->lock);
+    bool due = id && w->late_since && gm_os_now() - w->late_since >= wait;
+    struct gm_thread *t = w->all;
+    while (t && t->id != id) t = t->next;
+    if (due && t) t->told = true;
+    gm_sync_unlock(&w->lock);
+    if (due) gm_world_tell_late(rt, id);
 }
 
 // ---- settings ----
@@ -7616,6 +7814,23 @@ GM_PRIVATE void gm_world_take_turn(struct gm_runtime *rt) {
 }
 GM_PRIVATE void gm_world_give_turn(struct gm_runtime *rt) { gm_sync_unlock(&rt->gc.turn); }
 
+// Takes the turn back, behind the forks that wait for it, but not for long. `passed` as it was when
+// the turn was let go.
+GM_PRIVATE void gm_world_end_pause(struct gm_runtime *rt, uint32_t passed) {
+    if (gm_load_rlx(&rt->gc.forks)) gm_os_wait(&rt->gc.passed, passed, 1000000); // advice
+    gm_sync_lock(&rt->gc.turn);
+}
+
+// Lets the program go on for ns, and forks come.
+GM_PRIVATE void gm_world_pause(struct gm_runtime *rt, uint64_t ns) {
+    static const uint32_t never = 0;
+    uint32_t passed = gm_load_acq(&rt->gc.passed); // pairs with gm_world_take_turn
+    gm_sync_unlock(&rt->gc.turn);
+    if (ns) gm_os_wait(&never, 0, ns);
+    else (void)sched_yield();
+    gm_world_end_pause(rt, passed);
+}
+
 // In a child: nobody marks here. The marks that are left are cleared by the next stop (E5), and the
 // next cycle is not due at once because the parent's was.
 GM_PRIVATE void gm_world_forget_cycle(struct gm_runtime *rt) {
@@ -7627,12 +7842,16 @@ GM_PRIVATE void gm_world_forget_cycle(struct gm_runtime *rt) {
     gm_store_rlx(&gc->forks, 0u); // other threads of the parent that forked
     gm_store_rlx(&gc->asked, 0u);
     gm_store_rlx(&gc->closing, 0u);
+    gm_store_rlx(&gc->not_before, (uint64_t)0);
+    gc->stuck = 0;
+    gc->phase = 0; // GM_PHASE_OFF
     gm_writes_forget_roots(&e->writes);
     if (!gm_load_rlx(&e->mark.on)) return;
     gc->dropped = true;
     gm_store_rlx(&e->mark.queue, (uint64_t)0); // one thread, all of these
     gm_store_rlx(&e->mark.state, (uint64_t)GM_MARK_DONE);
     if (!GM_BUG(171)) gm_store_rlx(&e->mark.on, 0u);
+    gm_store_rlx(&e->mark.final, 0u);
     gm_store_rlx(&gomem_i_barrier, 0u);
     if (!GM_BUG(173)) gm_pacer_defer(&e->pacer, gm_load_rlx(&e->live));
 }
@@ -7674,10 +7893,39 @@ GM_INLINE void gm_world_lock_cycle(struct gm_runtime *rt) { (void)rt; }
 GM_INLINE void gm_world_unlock_cycle(struct gm_runtime *rt) { (void)rt; }
 GM_INLINE void gm_world_take_turn(struct gm_runtime *rt) { (void)rt; }
 GM_INLINE void gm_world_give_turn(struct gm_runtime *rt) { (void)rt; }
+GM_INLINE void gm_world_pause(struct gm_runtime *rt, uint64_t ns) { (void)rt, (void)ns; }
 GM_INLINE void gm_world_forget_cycle(struct gm_runtime *rt) { (void)rt; }
 GM_INLINE void gm_world_forget_workers(struct gm_runtime *rt) { (void)rt; }
 GM_INLINE bool gm_world_init_collector(struct gm_runtime *rt) { return (void)rt, true; }
 #endif // GOMEM_I_COLLECTOR
+
+// ---- the stop ----
+
+// Stops all threads but `me`; returns with the world's lock held and all signals blocked. False: a
+// thread did not stop within `patience` ns, and nothing has changed (V3). The caller holds the
+// locks of the cycle; forks may come between two tries.
+GM_PRIVATE bool gm_world_stop(struct gm_runtime *rt, const struct gm_thread *me,
+                              uint64_t patience) {
+    struct gm_world *w = &rt->world;
+    uint64_t begin = gm_os_now(), window = GM_GATHER_NS, pause = 0;
+    for (unsigned tries = 1;; tries++) {
+        uint32_t late = 0;
+        if (gm_world_try_stop(rt, me, window, &late)) return true;
+        if (gm_os_now() - begin >= patience) {
+            gm_world_judge_late(rt, late);
+            return false;
+        }
+        if (tries < GM_WITHDRAWALS) {
+            gm_world_pause(rt, 0);
+            continue;
+        }
+        // ThreadSanitizer keeps signals from a thread that waits for a mutex.
+        bool grow = gm_world_is_runnable(w, late) && !GM_TSAN;
+        window = grow ? GM_MIN(window * 2, (uint64_t)GM_GATHER_MOST) : (uint64_t)GM_GATHER_NS;
+        pause = GM_MIN(pause ? pause * 2 : (uint64_t)GM_GATHER_NS, (uint64_t)GM_PAUSE_MOST);
+        gm_world_pause(rt, GM_BUG(122) ? 0 : GM_MAX(pause, grow ? window : 0));
+    }
+}
 
 // ---- the gate: nobody is in a section; threads outside go on ----
 
@@ -7689,7 +7937,7 @@ GM_PRIVATE void gm_world_close_gate(struct gm_runtime *rt, const struct gm_threa
     if (!GM_BUG(91)) gm_os_fence_all();             // the threads' half of Y2
     // pairs with gm_world_record_locked, and with gm_sync_leave: the section's work is done
     for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next)
-        while (t != me && gm_load_acq(&t->cache.hot.depth)) (void)sched_yield();
+        for (unsigned i = 0; t != me && gm_load_acq(&t->cache.hot.depth); i++) gm_os_yield(i);
 }
 
 // ---- fork ----
@@ -7827,11 +8075,12 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
 // first thread of its parent held one would wait for ever. False: no memory. (V6)
 GM_PRIVATE bool gm_world_hear_forks(struct gm_world *w) {
     uint32_t mine = (uint32_t)getpid() << 2, old;
+    unsigned rounds = 0;
     while ((old = gm_load_acq(&w->forks)) != GM_FORKS_HEARD) { // pairs with the stores below
         if (old == mine) {
             if (gm_load_rlx(&w->starting) == (uintptr_t)&errno)
                 return true; // pthread_atfork's malloc
-            (void)sched_yield();
+            gm_os_yield(rounds++);
         } else if (gm_cas_acqrel(&w->forks, &old, mine)) { // nobody, or a thread of the parent
             gm_store_rlx(&w->starting, (uintptr_t)&errno); // only this thread finds itself
             bool done = !pthread_atfork(gm_world_fork_prepare, gm_world_fork_parent,
@@ -7879,7 +8128,7 @@ GM_PRIVATE void gm_world_join(struct gm_runtime *rt, struct gm_thread *t) {
         if (!t->stack_hi)
             t->stack_hi = t->stack_lo = 1; // unknown: the first cycle names the thread
     }
-    if (collected) gm_os_unblock(w->signal);
+    if (collected && !GM_BUG(120)) gm_world_unmask(w, t);
 }
 
 // The calling thread's record, made if it has none. NULL with errno: no memory, shut down; or gone.
@@ -7898,6 +8147,8 @@ GM_PRIVATE struct gm_thread *gm_world_attach(struct gm_runtime *rt) {
         t->rounds = 0;
         gm_world_forget_frames(t);
         gm_store_rlx(&t->own, false);
+        gm_store_rlx(&t->late, 0u); // of the thread that had the record before
+        t->told = false;
         t->cache.hot.ranks = 0;
         gm_store_seq(&t->state, (uint32_t)GM_THREAD_ATTACHING); // not stopped yet
         gm_store_rlx(&w->threads, w->threads + 1);
@@ -7928,13 +8179,17 @@ GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
     }
     bool done = w->signal != 0;
     if (done) {
-        for (struct gm_thread *t = w->all; t; t = t->next)
-            if (!gm_world_absent(gm_load_seq(&t->state))) gm_world_bounds(t); // V4
+        for (struct gm_thread *t = w->all; t; t = t->next) {
+            if (gm_world_absent(gm_load_seq(&t->state))) continue; // V4
+            gm_world_bounds(t);
+            gm_store_rlx(&t->late, 1u); // V7: they have attached with any mask
+        }
         gm_store_rel(&rt->engine.collected,
                      true); // pairs with attach and alloc: the handler is there
     }
     gm_sync_unlock(&w->lock);
     if (!done) errno = ENOMEM;
+    else if (gm_world_self()) gm_world_unmask(w, gm_world_self());
     return done;
 }
 
@@ -8742,9 +8997,11 @@ GM_PRIVATE void gm_fate_shutdown(struct gm_runtime *rt) {
     gm_store_seq(&f->quit, 1u);        // Dekker: pairs with gm_fate_start
     (void)gm_add_acqrel(&f->kick, 1u); // pairs with gm_fate_main
     gm_os_wake(&f->kick, INT_MAX);
-    uint32_t thread; // pairs with gm_fate_start
-    while ((thread = gm_load_seq(&f->thread)) == GM_FATE_STARTING) (void)sched_yield();
-    if (thread == GM_FATE_THERE) (void)pthread_join(f->handle, NULL);
+    uint32_t thread;
+    // pairs with gm_fate_start
+    for (unsigned i = 0; (thread = gm_load_seq(&f->thread)) == GM_FATE_STARTING; i++)
+        gm_os_yield(i);
+    if (thread == GM_FATE_THERE) gm_os_join(f->handle);
     gm_store_seq(&f->thread, (uint32_t)GM_FATE_NONE); // as above
 }
 
@@ -9488,6 +9745,9 @@ GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) 
  *                 else is new is white: it lives if it is reached
  *             E3  nothing irreversible happens before the roots are listed: until then a stop can
  *                 be given up
+ *             E4  a cycle that cannot go on (a thread does not stop, roots are not known) keeps its
+ *                 marks and the roots that are still to be read, and its runner lets go of the
+ *                 locks; the next runner goes on with it
  *             E5  who runs a cycle lets TURN go while it marks beside the program: a fork may come
  *                 there. Markers write marks, grey bits, the queue and what is their own. The
  *                 parent marks on: fork changes none of it, and a page that is armed, or written,
@@ -9521,6 +9781,11 @@ GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) 
  */
 #if GOMEM_I_COLLECTOR
 enum { GM_REASON_TRIGGER, GM_REASON_FORCED, GM_REASON_EMERGENCY, GM_REASON_CLOCK };
+enum {
+    GM_PHASE_OFF,  // no cycle is under way
+    GM_PHASE_MARK, // from the start stop on
+    GM_PHASE_FLIP  // all is marked and decided; a stop is missing, which makes the marked the live
+};
 
 struct gm_cycle {           // what one cycle did
     uint64_t begin, end;    // monotonic ns
@@ -9528,9 +9793,11 @@ struct gm_cycle {           // what one cycle did
     uint64_t first, last;   // ns that its parts took: until marking began, from when it ended
     uint64_t between;       // ns of marking
     uint64_t paused;        // ns of its stops
+    uint64_t started;       // ns: when marking began
     uint64_t resumed;       // ns: the end of the latest stop
     uint64_t gathered;      // ns: the longest time until all stood
     size_t asked;           // bytes of heap as it became due: what it took is counted from there
+    size_t goal;            // of the heap, as it began
     size_t before;          // bytes of heap as it began
     size_t after, heap;     // bytes that it marked, of heap as it ended
     unsigned workers;       // that marked
@@ -9698,20 +9965,13 @@ GM_PRIVATE bool gm_gc_mark_with(struct gm_runtime *rt, unsigned n, uint64_t dead
     return !gm_load_rlx(&mark->halt);
 }
 
-// Takes the turn back, behind the forks that wait for it, but not for long. `passed` as it was when
-// the turn was let go.
-GM_PRIVATE void gm_gc_end_pause(struct gm_runtime *rt, uint32_t passed) {
-    if (gm_load_rlx(&rt->gc.forks)) gm_os_wait(&rt->gc.passed, passed, 1000000); // advice
-    gm_sync_lock(&rt->gc.turn);
-}
-
 // Hook of writes: forks may come here. In no section.
 GM_PRIVATE void gm_gc_pause(void *arg) {
     struct gm_runtime *rt = arg;
     uint32_t passed = gm_load_acq(&rt->gc.passed); // pairs with gm_world_take_turn
     if (!gm_load_rlx(&rt->gc.forks)) return;       // advice
     gm_sync_unlock(&rt->gc.turn);
-    gm_gc_end_pause(rt, passed);
+    gm_world_end_pause(rt, passed);
 }
 
 // Marks beside the program, and beside forks, until nothing is grey (E5).
@@ -9720,7 +9980,7 @@ GM_PRIVATE void gm_gc_mark_beside(struct gm_runtime *rt, unsigned n) {
     uint32_t passed = gm_load_acq(&rt->gc.passed); // pairs with gm_world_take_turn
     gm_sync_unlock(&rt->gc.turn);
     (void)gm_gc_mark_with(rt, n, 0);
-    gm_gc_end_pause(rt, passed);
+    gm_world_end_pause(rt, passed);
 }
 
 // Marks everything from the listed roots; returns the bytes marked.
@@ -9900,11 +10160,12 @@ GM_PRIVATE bool gm_gc_prepare(struct gm_runtime *rt) {
 enum { GM_STOP_TRIES = 12 };
 
 // Stops the world; the cycle knows since when the program stands, and since when all of it.
-GM_PRIVATE void gm_gc_stop_world(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c) {
-    gm_world_stop(rt, me);
+GM_PRIVATE bool gm_gc_stop_world(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c) {
+    if (!gm_world_stop(rt, me, rt->gc.stuck ? GM_PATIENCE_LEAST : GM_PATIENCE_NS)) return false;
     gm_gc_drop_marks_stopped(rt);
     c->stop = rt->world.stopped; // of the try that was not withdrawn. lock: world
     c->stopped = gm_os_now();
+    return true;
 }
 
 // Stops the world with all roots listed; false: they cannot be known now (E3).
@@ -9912,7 +10173,7 @@ GM_PRIVATE bool gm_gc_stop(struct gm_runtime *rt, struct gm_thread *me, struct g
     for (unsigned tries = 0; tries < GM_STOP_TRIES; tries++) {
         if (!gm_gc_prepare(rt)) return false;
         gm_roots_look(rt);
-        gm_gc_stop_world(rt, me, cycle);
+        if (!gm_gc_stop_world(rt, me, cycle)) return false;
         uint64_t objects = gm_roots_loader_hash();
         if (!rt->roots.incomplete && objects && objects == rt->roots.objects &&
             gm_roots_list_stopped(rt))
@@ -9925,7 +10186,8 @@ GM_PRIVATE bool gm_gc_stop(struct gm_runtime *rt, struct gm_thread *me, struct g
 
 // No cycle marks any more.
 GM_PRIVATE void gm_gc_quiet_stopped(struct gm_runtime *rt) {
-    gm_store_rlx(&rt->engine.mark.on, 0u); // in a stop, all three
+    gm_store_rlx(&rt->gc.phase, (uint32_t)GM_PHASE_OFF); // in a stop, as the others
+    gm_store_rlx(&rt->engine.mark.on, 0u);
     gm_store_rlx(&rt->engine.mark.final, 0u);
     gm_store_rlx(&gomem_i_barrier, 0u);
     gm_writes_forget_roots(&rt->engine.writes);
@@ -10079,6 +10341,7 @@ GM_PRIVATE void gm_gc_check_collected(struct gm_check *check, const struct gm_sp
     const struct gm_pages *p = &check->rt->engine.heap.pages;
     const struct gm_color *c = gm_span_colors(p, s->page);
     bool swept = gm_sweep_swept(&check->rt->engine.sweep, s) || !GM_IN(GM_SET_COLLECTED, s->kind);
+    bool marking = gm_load_rlx(&check->rt->engine.mark.on); // E4: a cycle may wait
     uint32_t used = 0, last = 0;
     for (unsigned i = 0; i < gm_span_groups(s); i++) {
         used += gm_base_popcount(c[i].alloc);
@@ -10092,7 +10355,7 @@ GM_PRIVATE void gm_gc_check_collected(struct gm_check *check, const struct gm_sp
                          "span: a slot is freed but not allocated", s);
         gm_gc_check_that(check, !(c[i].mark & ~c[i].alloc) || GM_IN(GM_SET_COLLECTED, s->kind) == 0,
                          "span: a slot is marked but not allocated", s);
-        if (swept && GM_IN(GM_SET_COLLECTED, s->kind))
+        if (swept && !marking && GM_IN(GM_SET_COLLECTED, s->kind))
             gm_gc_check_that(check, !c[i].mark && !c[i].grey, "sweep: a swept span has marks (E1)",
                              s);
     }
@@ -10297,7 +10560,6 @@ enum {
     GM_ROUND_PAGES = 64,      // that were written: few enough for a stop
     GM_CLOSING_PAGES = 16384, // with which allocation begins to wait for the cycle
     GM_TRIES = 5,             // finish stops with a budget
-    GM_GIVE_UPS = 3,          // cycles in a row that gave up, before one stops the world
     GM_BUDGET_NS = 500000,    // of the first finish stop; doubled for each further one
     GM_BUDGET_MOST = 4000000  // ns
 };
@@ -10314,8 +10576,9 @@ GM_PRIVATE bool gm_gc_start_stop(struct gm_runtime *rt, struct gm_thread *me, st
         return false;
     }
     gm_gc_color_stopped(rt);
-    gm_store_rlx(&rt->engine.mark.on, 1u); // in a stop
-    if (barrier) {                         // what a thread is about to store is on its stack
+    gm_store_rlx(&rt->gc.phase, (uint32_t)GM_PHASE_MARK); // in a stop
+    gm_store_rlx(&rt->engine.mark.on, 1u);                // in a stop
+    if (barrier) { // what a thread is about to store is on its stack
         gm_store_rlx(&gomem_i_barrier, 1u);
         gm_mark_begin(&rt->gc.marker[0], &rt->engine.mark, false);
         if (!GM_BUG(45)) gm_mark_stacks(&rt->gc.marker[0]);
@@ -10323,6 +10586,7 @@ GM_PRIVATE bool gm_gc_start_stop(struct gm_runtime *rt, struct gm_thread *me, st
     c->workers = GM_MIN(GM_MAX(gm_os_processors() / 4, 1u), rt->gc.thread_count + 1);
     gm_gc_resume(rt, c);
     c->first = c->resumed - c->stop;
+    c->started = c->resumed;
     return true;
 }
 
@@ -10364,7 +10628,10 @@ GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct
                              bool *known) {
     struct gm_engine *e = &rt->engine;
     *known = gm_gc_stop(rt, me, c);
-    if (!*known) return false;
+    if (!*known) { // E4: the jobs of rounds are done, and these are not to be read
+        gm_store_rlx(&e->mark.next_job, (uint32_t)e->mark.njobs);
+        return false;
+    }
     bool patient = c->tries < GM_TRIES && !gm_gc_quits(rt);
     unsigned n = rt->gc.thread_count + 1;
     uint64_t cost = gm_writes_cost(&e->writes, &e->heap.pages, n);
@@ -10385,60 +10652,63 @@ GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct
     return false;
 }
 
-// The cycle gives up: roots cannot be known, or the heap goes. Marks are cleared, nothing is freed.
-GM_PRIVATE void gm_gc_give_up(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c) {
-    gm_gc_stop_world(rt, me, c);
-    while (gm_mark_pop(&rt->engine.mark)) {}
-    if (!GM_BUG(52)) gm_heap_walk(&rt->engine.heap, gm_gc_clear_marks, rt); // E1
-    gm_gc_quiet_stopped(rt);
-    gm_gc_resume(rt, c);
-    gm_gc_put_empty_roots(rt);
-}
-
 // The marks are complete: the program goes on while it is decided what becomes of white objects
 // that have records; nobody can reach them any more, but by weak pointers, which see their marks.
-// Ends in another stop, for the flip.
-GM_PRIVATE void gm_gc_final(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c) {
+GM_PRIVATE void gm_gc_final(struct gm_runtime *rt, struct gm_cycle *c) {
     gm_store_rlx(&rt->engine.mark.final, 1u); // in a stop
     gm_store_rlx(&gomem_i_barrier, 0u);
-    size_t live = gm_load_rlx(&rt->engine.live);
+    gm_store_rlx(&rt->gc.phase, (uint32_t)GM_PHASE_FLIP); // in a stop
+    c->heap = gm_load_rlx(&rt->engine.live);
     gm_gc_resume(rt, c);
     c->after += gm_fate_decide(rt, false);
-    gm_gc_stop_world(rt, me, c);
-    size_t now = gm_load_rlx(&rt->engine.live);
-    c->after += now > live ? now - live : 0; // black
 }
 
-// The cycle of DESIGN: arm, start stop, mark, rounds, finish stop. False: it gave up.
-GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me,
-                                     struct gm_cycle *c) {
-    struct gm_engine *e = &rt->engine;
+// Marks to the end, beside the program. True: in a finish stop that left nothing grey. False: the
+// cycle cannot go on now; what is marked stays so, and marking goes on here. (E4)
+GM_PRIVATE bool gm_gc_mark(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c) {
     bool known = true;
-    c->collector = e->writes.collector;
-    bool armed = !gm_load_rlx(&e->heap.mixed) && // W2
-                 gm_writes_arm(&e->writes, &e->heap.pages, gm_gc_pause, rt);
-    if (!armed) return gm_gc_run_stopped(rt, me, c);
-    if (!gm_gc_start_stop(rt, me, c)) return false;
-    uint64_t start = c->resumed;
+    unsigned rounds = c->rounds ? GM_ROUNDS_AGAIN : GM_ROUNDS;
     gm_gc_mark_beside(rt, c->workers);
-    bool done = gm_gc_rounds(rt, c, GM_ROUNDS);
+    bool done = gm_gc_rounds(rt, c, rounds);
     while (done && !gm_gc_finish(rt, me, c, &known))
         done = known && gm_gc_rounds(rt, c, GM_ROUNDS_AGAIN);
     gm_store_rlx(&rt->gc.closing, 0u); // advice
-    if (!done) {
-        gm_gc_give_up(rt, me, c);
-        return false;
+    return done;
+}
+
+// The cycle: arm, start stop, mark, rounds, finish stop, decide, flip. False: it cannot go on now,
+// and the next call goes on where this one stood. (E4)
+GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me,
+                                     struct gm_cycle *c) {
+    struct gm_engine *e = &rt->engine;
+    struct gm_gc *gc = &rt->gc;
+    if (gc->phase == GM_PHASE_OFF) {
+        c->collector = e->writes.collector;
+        bool armed = !gm_load_rlx(&e->heap.mixed) && // W2
+                     gm_writes_arm(&e->writes, &e->heap.pages, gm_gc_pause, rt);
+        if (!armed) return gm_gc_run_stopped(rt, me, c);
+        if (!gm_gc_start_stop(rt, me, c)) return false;
     }
-    size_t now = gm_load_rlx(&e->live), more = now > c->asked ? now - c->asked : 0;
-    c->between = c->stop - start;
-    c->last = gm_os_now() - c->stop;
-    c->after = (size_t)gm_load_rlx(&e->mark.bytes);
-    gm_pacer_learn(&e->pacer, more, c->after);
-    if (GOMEM_I_CHECK >= 3) c->matches = gm_gc_oracle_stopped(rt);
-    if (gm_load_rlx(&e->special.used)) gm_gc_final(rt, me, c);
+    if (gc->phase == GM_PHASE_MARK) {
+        if (!gm_gc_mark(rt, me, c)) return false;
+        size_t now = gm_load_rlx(&e->live), more = now > c->asked ? now - c->asked : 0;
+        c->between = c->stop - c->started;
+        c->last = gm_os_now() - c->stop;
+        c->after = (size_t)gm_load_rlx(&e->mark.bytes);
+        c->heap = now;
+        gm_pacer_learn(&e->pacer, more, c->after);
+        if (GOMEM_I_CHECK >= 3) c->matches = gm_gc_oracle_stopped(rt);
+        if (gm_load_rlx(&e->special.used)) gm_gc_final(rt, c);
+    }
+    if (gc->phase == GM_PHASE_FLIP) {
+        if (!gm_gc_stop_world(rt, me, c)) return false;
+        size_t now = gm_load_rlx(&e->live);
+        c->after += now > c->heap ? now - c->heap : 0; // black
+    }
+    size_t heap = c->heap;
     gm_gc_end_stopped(rt, c);
     gm_gc_put_empty_roots(rt);
-    c->heap = now;
+    c->heap = heap;
     return true;
 }
 
@@ -10457,34 +10727,47 @@ GM_PRIVATE bool gm_gc_is_small(const struct gm_runtime *rt) {
            gm_load_rlx(&e->pacer.live) <= most / 2;
 }
 
-// Runs one cycle. The calling thread is attached, in no section, holds no lock but gc's, and has
-// spilled its registers. False: it was given up.
+// Begins a cycle: all spans are swept.
+GM_PRIVATE void gm_gc_begin(struct gm_runtime *rt, struct gm_cycle *c, int reason) {
+    struct gm_engine *e = &rt->engine;
+    memset(c, 0, sizeof *c);
+    c->begin = gm_os_now();
+    c->matches = true;
+    c->workers = 1;
+    c->goal = gm_load_rlx(&e->pacer.goal);
+    c->asked = gm_load_rlx(&e->live);
+    if (reason == GM_REASON_TRIGGER) c->asked = GM_MIN(c->asked, gm_load_rlx(&e->pacer.trigger));
+    gm_gc_event(rt, GOMEM_EVENT_BEGIN, c->begin);
+    if (!GM_BUG(25)) gm_gc_each_central(rt, gm_gc_sweep_central); // E1
+    c->before = gm_load_rlx(&e->live);
+}
+
+// The cycle has ended: it is counted and told.
+GM_PRIVATE void gm_gc_end(struct gm_runtime *rt, const struct gm_cycle *c, int reason) {
+    struct gm_engine *e = &rt->engine;
+    gm_gc_count(rt, c, reason);
+    gm_paths_lost_tell(rt, &c->lost);
+    gm_paths_frames_tell(rt, &c->dead);
+    if (c->broken) gm_gc_report_broken(rt, c->broken, c->where);
+    if (c->broken || !c->matches)
+        gm_guard_misuse(&e->guard, &e->heap.pages, GM_MSG_CORRUPT, (const void *)c->where);
+    if (rt->world.settings.gctrace) gm_gc_trace(rt, c, reason, c->goal);
+    gm_gc_event(rt, GOMEM_EVENT_END, gm_os_now());
+}
+
+// Runs one cycle, or what is left of the one that is under way. The calling thread is attached, in
+// no section, holds no lock but gc's, and has spilled its registers. False: it cannot go on now.
 GM_NOINLINE GM_PRIVATE bool gm_gc_run(struct gm_runtime *rt, struct gm_thread *me, int reason) {
     struct gm_engine *e = &rt->engine;
-    struct gm_cycle c;
-    memset(&c, 0, sizeof c);
-    c.begin = gm_os_now();
-    c.matches = true;
-    c.workers = 1;
-    size_t goal = gm_load_rlx(&e->pacer.goal);
-    c.asked = gm_load_rlx(&e->live);
-    if (reason == GM_REASON_TRIGGER) c.asked = GM_MIN(c.asked, gm_load_rlx(&e->pacer.trigger));
-    gm_gc_event(rt, GOMEM_EVENT_BEGIN, c.begin);
-    if (!GM_BUG(25)) gm_gc_each_central(rt, gm_gc_sweep_central); // E1
-    c.before = gm_load_rlx(&e->live);
-    bool stopped = e->writes.collector == GOMEM_GC_STW || reason == GM_REASON_EMERGENCY ||
-                   rt->gc.given_up >= GM_GIVE_UPS || gm_gc_is_small(rt);
-    bool done = stopped ? gm_gc_run_stopped(rt, me, &c) : gm_gc_run_concurrent(rt, me, &c);
-    rt->gc.given_up = done ? 0 : rt->gc.given_up + 1;
-    if (!done) return false;
-    gm_gc_count(rt, &c, reason);
-    gm_paths_lost_tell(rt, &c.lost);
-    gm_paths_frames_tell(rt, &c.dead);
-    if (c.broken) gm_gc_report_broken(rt, c.broken, c.where);
-    if (c.broken || !c.matches)
-        gm_guard_misuse(&e->guard, &e->heap.pages, GM_MSG_CORRUPT, (const void *)c.where);
-    if (rt->world.settings.gctrace) gm_gc_trace(rt, &c, reason, goal);
-    gm_gc_event(rt, GOMEM_EVENT_END, gm_os_now());
+    struct gm_gc *gc = &rt->gc;
+    struct gm_cycle *c = gc->cycle;
+    bool anew = gc->phase == GM_PHASE_OFF;
+    if (anew) gm_gc_begin(rt, c, reason);
+    else if (reason == GM_REASON_EMERGENCY) c->tries = GM_TRIES; // the next finish stop is the last
+    bool stopped = anew && (e->writes.collector == GOMEM_GC_STW || reason == GM_REASON_EMERGENCY ||
+                            gm_gc_is_small(rt));
+    if (!(stopped ? gm_gc_run_stopped(rt, me, c) : gm_gc_run_concurrent(rt, me, c))) return false;
+    gm_gc_end(rt, c, reason);
     return true;
 }
 
@@ -10515,12 +10798,14 @@ GM_PRIVATE bool gm_gc_scavenge(struct gm_runtime *rt, struct gm_thread *me, uint
 GM_PRIVATE bool gm_gc_due(struct gm_runtime *rt, uint64_t now, int *reason) {
     int period = gm_load_rlx(&rt->world.settings.options.force_period_ms); // a setting
     uint64_t ns = (uint64_t)(period ? period : 120000) * 1000000u;
+    if (now < gm_load_rlx(&rt->gc.not_before)) return false; // heuristics
+    *reason = GM_REASON_TRIGGER;
+    if (gm_load_rlx(&rt->gc.phase)) return true; // E4: a cycle is under way, and nobody runs it
     if (gm_load_rlx(&rt->gc.holds) &&
         gm_load_rlx(&rt->engine.live) < gm_load_rlx(&rt->engine.pacer.held))
         return false; // a hold that begins now lets one more cycle through
     uint32_t asked = gm_load_acq(&rt->gc.asked); // pairs with gomem_gc_start and gm_gc_pace
     bool over = gm_load_rlx(&rt->engine.live) >= gm_load_rlx(&rt->engine.pacer.trigger);
-    *reason = GM_REASON_TRIGGER;
     if (asked == GM_ASKED || (asked == GM_ASKED_BY_TRIGGER && over)) return true;
     if (asked) gm_store_rlx(&rt->gc.asked, 0u); // a cycle has ended since; a new one is asked again
     *reason = GM_REASON_CLOCK;
@@ -10536,11 +10821,13 @@ GM_PRIVATE void *gm_gc_background(void *arg) {
     while (me && !gm_load_acq(&rt->gc.quit)) {     // pairs with gm_gc_shutdown
         uint32_t kick = gm_load_acq(&rt->gc.kick); // pairs with gm_gc_wake_background
         int reason, period = gm_load_rlx(&rt->world.settings.options.force_period_ms); // a setting
-        if (gm_gc_due(rt, gm_os_now(), &reason)) rt->gc.collect(rt, me, reason);
+        if (gm_gc_due(rt, gm_os_now(), &reason)) (void)rt->gc.collect(rt, me, reason);
         gm_gc_each_central(rt, gm_gc_sweep_central);
         uint64_t nap = (uint64_t)(period > 0 ? period : 120000) * 1000000u;
         if (gm_gc_scavenge(rt, me, &sleep)) nap = sleep;
-        if (gm_load_rlx(&rt->gc.asked)) // somebody else had the lock, or holds cycles
+        uint64_t now = gm_os_now(), next = gm_load_rlx(&rt->gc.not_before); // heuristics
+        if (next > now) nap = GM_MIN(nap, next - now);
+        else if (gm_load_rlx(&rt->gc.asked) || gm_load_rlx(&rt->gc.phase)) // another had the lock
             nap = GM_MIN(nap, (uint64_t)(gm_load_rlx(&rt->gc.holds) ? 20000000 : 1000000));
         gm_world_block(&rt->world, me, 0);
         gm_os_wait(&rt->gc.kick, kick, nap);
@@ -10558,6 +10845,7 @@ GM_PRIVATE void gm_gc_start_background(struct gm_runtime *rt) {
 // ---- asking for cycles ----
 
 enum { GM_CLEAR_CYCLE = 16 * 1024, GM_CLEAR_ASSIST = 2 * 1024 };
+enum { GM_BACK_OFF_NS = 8000000 }; // after a cycle that cannot go on; doubled seven times
 
 // Overwrites the stack below the caller, where marking has left addresses of objects: frames that
 // come to lie there later would seem to hold them, and one may keep a list of millions.
@@ -10568,17 +10856,42 @@ GM_NOINLINE GM_PRIVATE void gm_gc_clear_stack(size_t size) {
     __asm__ volatile("" : : "r"(below) : "memory");
 }
 
-// One cycle, unless another thread runs one and this one only followed the trigger. A callback of
-// the cycle that asks for another gets none.
-GM_NOINLINE GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_thread *me, int reason) {
+// Gets the lock of the cycle: where the caller only follows the trigger, if it is free. False:
+// another thread runs a cycle, or has just tried in vain while this one waited.
+GM_PRIVATE bool gm_gc_take(struct gm_runtime *rt, int reason) {
     struct gm_gc *gc = &rt->gc;
-    if (gm_load_rlx(&gc->runner) == me) return; // only this thread stores itself there
-    if (reason == GM_REASON_TRIGGER || reason == GM_REASON_CLOCK) {
-        if (!gm_sync_try(&gc->lock)) return;
-    } else {
-        gm_sync_lock(&gc->lock);
+    uint32_t failed = gm_load_rlx(&gc->failed); // a counter: what failed before is not ours
+    bool patient = reason == GM_REASON_FORCED || reason == GM_REASON_EMERGENCY;
+    if (!patient && !gm_sync_try(&gc->lock)) return false;
+    if (patient) gm_sync_lock(&gc->lock);
+    if (gm_load_rlx(&gc->failed) != failed) { // changes under the lock
+        gm_sync_unlock(&gc->lock);
+        return false;
     }
     gm_sync_lock(&gc->turn);
+    return true;
+}
+
+// After a run: when the next one may be tried. The longer cycles cannot go on, the more seldom they
+// are tried: each try costs the program's threads a stop.
+GM_PRIVATE void gm_gc_back_off(struct gm_runtime *rt, bool done) {
+    struct gm_gc *gc = &rt->gc;
+    if (done) {
+        gc->stuck = 0;
+        gm_store_rlx(&gc->not_before, (uint64_t)0); // heuristics
+        return;
+    }
+    gm_store_rlx(&rt->engine.pacer.trigger, gm_load_rlx(&rt->engine.live) + GM_MIB);
+    uint64_t pause = (uint64_t)GM_BACK_OFF_NS << GM_MIN(gc->stuck, 7u);
+    gc->stuck++;
+    gm_store_rlx(&gc->failed, gc->failed + 1); // gm_gc_take looks under the lock
+    gm_store_rlx(&gc->not_before, gm_os_now() + pause);
+}
+
+// Runs a cycle with its locks held, and unlocks.
+GM_NOINLINE GM_PRIVATE bool gm_gc_run_and_unlock(struct gm_runtime *rt, struct gm_thread *me,
+                                                 int reason) {
+    struct gm_gc *gc = &rt->gc;
     gm_store_rlx(&gc->runner, me);
     gc->runner_sp = (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD;
     gm_store_rel(&gc->asked, 0u);              // pairs with gm_gc_due
@@ -10591,19 +10904,41 @@ GM_NOINLINE GM_PRIVATE void gm_gc_collect(struct gm_runtime *rt, struct gm_threa
     bool done = gm_gc_run(rt, me, reason);
     gm_gc_clear_stack(GM_CLEAR_CYCLE);
     if (me->cache.hot.blocked) me->registers = saved, me->in_handler = in_handler;
-    if (!done)
-        gm_store_rlx(&rt->engine.pacer.trigger,
-                     gm_load_rlx(&rt->engine.live) + GM_MIB); // again soon
-    gm_gc_start_background(rt);                               // after a fork
+    gm_gc_back_off(rt, done);
+    gm_gc_start_background(rt); // after a fork
     gm_fate_wake(rt);
     gm_store_rlx(&gc->runner, (struct gm_thread *)NULL);
     gm_world_unlock_cycle(rt);
     (void)gm_add_acqrel(&gc->ended, 1u); // pairs with gm_gc_wait
     gm_os_wake(&gc->ended, INT_MAX);
-    if (reason == GM_REASON_FORCED || reason == GM_REASON_EMERGENCY)
-        gm_gc_each_central(rt, gm_gc_sweep_central);
+    return done;
+}
+
+// One cycle, unless another thread runs one and this one only followed the trigger. Whoever must
+// have one that began after the call goes on after the end of an older one. A callback of the cycle
+// that asks for another gets none. False: errno says why.
+GM_NOINLINE GM_PRIVATE bool gm_gc_collect(struct gm_runtime *rt, struct gm_thread *me, int reason) {
+    struct gm_gc *gc = &rt->gc;
+    bool whole = reason == GM_REASON_FORCED || reason == GM_REASON_EMERGENCY;
+    if (gm_load_rlx(&gc->runner) == me) { // only this thread stores itself there
+        errno = EBUSY;
+        return false;
+    }
+    bool done = false, again = true;
+    while (again) {
+        if (!gm_gc_take(rt, reason)) {
+            errno = EAGAIN;
+            return false;
+        }
+        bool older = gc->phase != GM_PHASE_OFF;
+        done = gm_gc_run_and_unlock(rt, me, reason);
+        again = whole && done && older;
+    }
+    if (whole) gm_gc_each_central(rt, gm_gc_sweep_central);
     if (done) gm_world_age_pools(rt, 1);
     gm_gc_wake_background(rt);
+    if (!done) errno = EAGAIN;
+    return done;
 }
 
 // First use of the collected heap: from here on there is a handler and the background thread.
@@ -10612,6 +10947,12 @@ GM_COLD GM_PRIVATE bool gm_gc_open(struct gm_runtime *rt) {
     if (gm_load_acq(&rt->engine.collected) && gm_load_rlx(&rt->gc.background)) return true;
     gm_roots_learn_keys(rt);
     gm_world_lock_cycle(rt);
+    if (!rt->gc.cycle) rt->gc.cycle = gm_pages_meta(&rt->engine.meta, sizeof(struct gm_cycle));
+    if (!rt->gc.cycle) {
+        gm_world_unlock_cycle(rt);
+        errno = ENOMEM;
+        return false;
+    }
     if (!gm_writes_choose(&rt->engine.writes, &rt->engine.meta, &rt->engine.heap.pages,
                           gm_load_rlx(&rt->world.settings.options.collector))) { // a setting
         struct gm_text line = {0, {0}};
@@ -10669,10 +11010,15 @@ GM_PRIVATE void gm_gc_ask(struct gm_runtime *rt, uint32_t how) {
 // asked for, and helped along when the heap outgrows its goal.
 GM_COLD GM_PRIVATE void gm_gc_pace(struct gm_runtime *rt, struct gm_thread *me) {
     struct gm_engine *e = &rt->engine;
-    size_t live = gm_load_rlx(&e->live), goal = gm_load_rlx(&e->pacer.goal);       // heuristics
+    size_t live = gm_load_rlx(&e->live), goal = gm_load_rlx(&e->pacer.goal); // heuristics
+    uint64_t next = gm_load_rlx(&rt->gc.not_before);                         // as above
+    if (next && gm_os_now() < next) { // nothing can be collected: the heap grows
+        gm_store_rlx(&e->pacer.trigger, live + GM_MIB);
+        return;
+    }
     if (gm_load_rlx(&e->writes.collector) == GOMEM_GC_STW || gm_gc_is_small(rt) || // chosen once
         !gm_load_rlx(&rt->gc.background)) {
-        gm_gc_collect(rt, me, GM_REASON_TRIGGER);
+        (void)gm_gc_collect(rt, me, GM_REASON_TRIGGER);
         return;
     }
     gm_gc_ask(rt, GM_ASKED_BY_TRIGGER);
@@ -10705,21 +11051,26 @@ GM_PRIVATE void gm_gc_shutdown(struct gm_runtime *rt) {
     (void)gm_add_acqrel(&gc->work, 1u); // pairs with gm_gc_worker
     gm_os_wake(&gc->work, INT_MAX);
     gm_gc_wake_background(rt);
-    if (gc->background) (void)pthread_join(gc->background_thread, NULL); // it may start workers
-    for (uint32_t i = 0; i < gc->thread_count; i++) (void)pthread_join(gc->threads[i], NULL);
+    if (gc->background) gm_os_join(gc->background_thread); // it may start workers
+    for (uint32_t i = 0; i < gc->thread_count; i++) gm_os_join(gc->threads[i]);
     gc->thread_count = 0;
     gc->background = false;
+    gc->stuck = 0;
+    gm_store_rlx(&gc->not_before, (uint64_t)0); // heuristics
+    gm_gc_quiet_stopped(rt);                    // a cycle that could not go on goes with its heap
+    gm_store_rlx(&rt->engine.mark.queue, (uint64_t)0); // no marker works
     gm_store_rel(&gc->quit, 0u); // pairs with the threads' loads, of the next ones
 }
 
 // Memory is exhausted: what a cycle frees may help.
 GM_PRIVATE void gm_gc_emergency(struct gm_runtime *rt, struct gm_thread *me) {
-    if (gm_world_collected(rt)) gm_gc_collect(rt, me, GM_REASON_EMERGENCY);
+    if (gm_world_collected(rt)) (void)gm_gc_collect(rt, me, GM_REASON_EMERGENCY);
 }
 #else
 // no cycle, no threads
 GM_INLINE void gm_gc_shutdown(struct gm_runtime *rt) { (void)rt; }
 GM_INLINE void gm_gc_emergency(struct gm_runtime *rt, struct gm_thread *me) { (void)rt, (void)me; }
+GM_INLINE void gm_gc_drop_marks_stopped(struct gm_runtime *rt) { (void)rt; }
 #endif // GOMEM_I_COLLECTOR
 
 /* ==========================================================================================
@@ -10753,6 +11104,7 @@ GM_PRIVATE struct gm_cache *gm_alloc_enter(struct gm_runtime *rt) {
         return NULL;
     }
     if (t) {
+        if (GOMEM_I_UNLIKELY(gm_load_rlx(&t->late))) gm_world_unmask(w, t); // V7
         gm_sync_enter(&t->cache.hot);
         gm_alloc_trim(&t->cache);
         return &t->cache;
@@ -11749,11 +12101,18 @@ GOMEM_DEF int gomem_thread_create(void *thread, const void *attr, void *(*fn)(vo
 #if GOMEM_I_COLLECTOR
 // ---- collector ----
 
-GOMEM_DEF void gomem_gc(void) {
+GOMEM_DEF bool gomem_gc(void) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
-    if (!me || !gm_gc_open(rt) || gm_load_rlx(&rt->gc.holds)) return; // held: a setting
-    gm_gc_collect(rt, me, GM_REASON_FORCED);
+    int saved = errno;
+    if (!me || !gm_gc_open(rt)) return false;
+    if (gm_load_rlx(&rt->gc.holds)) { // a setting
+        errno = EBUSY;
+        return false;
+    }
+    if (!gm_gc_collect(rt, me, GM_REASON_FORCED)) return false;
+    errno = saved;
+    return true;
 }
 
 GOMEM_DEF bool gomem_gc_start(void) {
@@ -14388,7 +14747,7 @@ GM_PRIVATE void gm_report_pauses(gomem_memstats *m, const struct gm_stats *s) {
     m->pause_total_ns = gm_load_rlx(&s->pause_total);
     m->last_gc = gm_load_rlx(&s->last_end);
     uint64_t stops = gm_load_rlx(&s->stops);
-    m->withdrawn_stops = gm_load_rlx(&s->withdrawn);
+    m->stops_withdrawn = gm_load_rlx(&s->withdrawn);
     gm_report_quantiles(s->stop_ns, stops, &m->pause_p50_ns, &m->pause_p99_ns, &m->pause_p999_ns,
                         &m->pause_max_ns);
     gm_report_quantiles(s->gather_ns, stops, &m->gather_p50_ns, &m->gather_p99_ns,
@@ -14434,7 +14793,7 @@ GM_PRIVATE void gm_report_collector(gomem_memstats *m, const struct gm_runtime *
 }
 
 GM_PRIVATE void gm_report_collect(const struct gm_runtime *rt) {
-    if (gm_world_collected(rt)) gomem_gc();
+    if (gm_world_collected(rt)) (void)gomem_gc();
 }
 #else
 // nothing to say, nothing to do
@@ -14505,7 +14864,11 @@ GOMEM_DEF bool gomem_verify(void) {
     if (gm_load_acq(&rt->world.life) != GM_LIFE_READY) return true;
     if (gm_world_collected(rt)) {
         gm_world_lock_cycle(rt);
-        gm_world_stop(rt, me);
+        if (!gm_world_stop(rt, me, GM_PATIENCE_NS)) {
+            gm_world_unlock_cycle(rt);
+            errno = EAGAIN;
+            return false;
+        }
         gm_gc_drop_marks_stopped(rt);
         const char *broken = gm_gc_verify_stopped(rt, true, &where);
         gm_world_start(rt);
@@ -14525,14 +14888,9 @@ GOMEM_DEF bool gomem_verify(void) {
 
 #if GOMEM_I_COLLECTOR && GOMEM_I_REPORT
 GM_PRIVATE void gm_report_to(int fd, struct gm_text *t) {
-    size_t n = GM_MIN(t->size, sizeof t->data - 2), done = 0;
+    size_t n = GM_MIN(t->size, sizeof t->data - 2);
     t->data[n] = '\n';
-    while (done <= n) {
-        ssize_t size = write(fd, t->data + done, n + 1 - done);
-        if (size < 0 && errno == EINTR) continue;
-        if (size <= 0) return;
-        done += (size_t)size;
-    }
+    gm_base_write(fd, t->data, n + 1);
 }
 
 // Stops the world and searches; false: its roots cannot be known now.
@@ -14546,7 +14904,8 @@ GM_NOINLINE GM_PRIVATE bool gm_report_search(struct gm_runtime *rt, struct gm_th
     me->in_handler = false;
     me->fake_stack = gm_world_fake_stack();
     gm_os_spill(&me->registers);
-    bool stopped = gm_gc_stop(rt, me, &cycle);
+    // E4: roots that a cycle under way has not read yet stay listed
+    bool stopped = rt->gc.phase == GM_PHASE_OFF && gm_gc_stop(rt, me, &cycle);
     if (stopped) {
         gm_paths_find_stopped(rt, me, ~hidden, path);
         gm_world_start(rt);
@@ -14565,6 +14924,9 @@ GOMEM_DEF bool gomem_why(const void *p, int fd) {
     struct gm_text t = {0, {0}};
     bool collected = me && gm_world_collected(rt);
     path.busy = collected && gm_load_rlx(&rt->gc.runner) == me; // asked by a cycle's callback
+    // E4: a cycle that was left under way is finished first
+    if (collected && !path.busy && gm_load_rlx(&rt->gc.phase)) // a hint
+        (void)gm_gc_collect(rt, me, GM_REASON_CLOCK);
     if (collected && !path.busy && !gm_report_search(rt, me, hidden, &path)) path.full = true;
     if (!path.length) {
         gm_paths_tell_none(rt, &path, ~hidden, &t);

@@ -98,7 +98,7 @@ TEST(counters_agree_with_bitmaps) {
     gomem_gc();
     gomem_thread_detach();
     gm_world_lock_cycle(rt);
-    gm_world_stop(rt, NULL); // the background thread may still be sweeping
+    CHECK(gm_world_stop(rt, NULL, GM_PATIENCE_NS)); // the background thread may still be sweeping
     gomem_read_memstats(&m);
     gm_heap_walk(&rt->engine.heap, sum_span, &sums);
     gm_world_start(rt);

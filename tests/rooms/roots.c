@@ -233,7 +233,7 @@ TEST(everything_of_a_thread) {
     gm_os_spill(&me->registers);
     me->in_handler = false;
     me->fake_stack = gm_world_fake_stack();
-    gm_world_stop(rt, me);
+    CHECK(gm_world_stop(rt, me, GM_PATIENCE_NS));
     start.next = rt->world.starts;
     rt->world.starts = &start;
     rt->roots.globals.count = 0; // or they would cover much of the rest
@@ -273,7 +273,7 @@ TEST(too_many_roots_veto) {
     size_t room = rt->engine.mark.room;
     gm_os_spill(&me->registers);
     me->in_handler = false;
-    gm_world_stop(rt, me);
+    CHECK(gm_world_stop(rt, me, GM_PATIENCE_NS));
     rt->engine.mark.room = 2;
     CHECK(!gm_roots_list_stopped(rt) && rt->engine.mark.full);
     rt->engine.mark.room = room;

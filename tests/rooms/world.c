@@ -196,7 +196,8 @@ TEST(stop_and_start) {
     uint64_t steps[N];
     REQUIRE(start_actors(N));
     for (int round = 0; round < 20; round++) {
-        gm_world_stop(rt, gm_world_self());
+        gm_world_lock_cycle(rt);
+        CHECK(gm_world_stop(rt, gm_world_self(), GM_PATIENCE_NS));
         for (int i = 0; i < N; i++) {
             CHECK(stands(&actors[i]));
             if (!GM_TSAN) CHECK(!actors[i].record->cache.hot.depth); // Y1
@@ -205,6 +206,7 @@ TEST(stop_and_start) {
         for (int i = 0; i < 50; i++) (void)sched_yield();
         for (int i = 0; i < N; i++) CHECK_EQ(gm_load_rlx(&actors[i].steps), steps[i]);
         gm_world_start(rt);
+        gm_world_unlock_cycle(rt);
         for (int i = 0; i < N; i++)
             while (gm_load_rlx(&actors[i].steps) == steps[i]) (void)sched_yield();
     }
@@ -232,9 +234,11 @@ static bool stopped; // atomic
 static void *stop_once(void *arg) {
     (void)arg;
     struct gm_thread *me = gm_world_attach(rt);
-    gm_world_stop(rt, me);
+    gm_world_lock_cycle(rt);
+    CHECK(gm_world_stop(rt, me, GM_PATIENCE_NS));
     CHECK(stands(&actors[0]) && stands(&actors[1]));
     gm_world_start(rt);
+    gm_world_unlock_cycle(rt);
     gm_store_rel(&stopped, true);
     return NULL;
 }
@@ -292,7 +296,7 @@ TEST(sections_are_not_stopped) {
     CHECK(!gm_world_gather(world, me, attention, GM_GATHER_NS));
     CHECK_EQ(gm_load_seq(&actors[0].record->state), GM_THREAD_RUNNING);
     gm_store_rel(&leave, true);
-    CHECK(gm_world_gather(world, me, attention, 0));
+    CHECK(gm_world_gather(world, me, attention, 60 * (uint64_t)GM_PATIENCE_NS));
     CHECK(gm_load_acq(&inside)); // it stands at the end of its section
     CHECK(stands(&actors[0]) && !actors[0].record->in_handler);
     CHECK(actors[0].record->registers.sp - actors[0].record->stack_lo <
