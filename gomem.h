@@ -2019,18 +2019,32 @@ extern int gm_libc_attr_getstack(const pthread_attr_t *, void **,
 #if !defined(GOMEM_SIGACTION)
 #define GOMEM_SIGACTION(signal, action, old) sigaction((signal), (action), (old))
 #endif
+#if defined(GOMEM_MALLOC_OVERRIDE)
+// What libc has behind the names that the override defines.
+extern void *gm_libc_dlsym(void *, const char *) __asm__("dlsym");
+extern int gm_libc_thrd_create(void *, int (*)(void *), void *) __asm__("thrd_create");
+extern int gm_libc_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *)
+    __asm__("__pthread_create") __attribute__((weak));
+union gm_os_next {
+    void *object;                                                         // as dlsym returns it
+    int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *); //
+    int (*atfork)(void (*)(void), void (*)(void), void (*)(void), void *); //
+};
+GM_PRIVATE union gm_os_next gm_os_find_next(const char *name) {
+    return (union gm_os_next){.object = gm_libc_dlsym((void *)-1L, name)}; // RTLD_NEXT
+}
+#endif
 #if !defined(GOMEM_PTHREAD_CREATE) && defined(GOMEM_MALLOC_OVERRIDE)
 #define GOMEM_PTHREAD_CREATE(thread, attr, fn, arg) gm_os_next_create((thread), (attr), (fn), (arg))
-extern void *gm_libc_dlsym(void *, const char *) __asm__("dlsym");
-// The pthread_create behind the one that the override defines.
+// Of a static link there is no next one. Its libc has __pthread_create, of which pthread_create is
+// another name, in the file that thrd_create needs: so that file is linked.
+__attribute__((used)) GM_PRIVATE int (*const gm_os_static_threads)(void *, int (*)(void *),
+                                                                   void *) = gm_libc_thrd_create;
 GM_PRIVATE int gm_os_next_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
                                  void *arg) {
-    union {
-        void *object; // as dlsym returns it
-        int (*function)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
-    } next;
-    next.object = gm_libc_dlsym((void *)-1L, "pthread_create"); // RTLD_NEXT
-    return next.object ? next.function(thread, attr, fn, arg) : EAGAIN;
+    if (gm_libc_create) return gm_libc_create(thread, attr, fn, arg);
+    union gm_os_next next = gm_os_find_next("pthread_create");
+    return next.object ? next.create(thread, attr, fn, arg) : EAGAIN;
 }
 #elif !defined(GOMEM_PTHREAD_CREATE)
 #define GOMEM_PTHREAD_CREATE(thread, attr, fn, arg) pthread_create((thread), (attr), (fn), (arg))
@@ -6318,12 +6332,15 @@ GM_PRIVATE void *const gm_cache_nothing[512 / sizeof(void *)]
     __attribute__((aligned(512))) = {NULL};
 #define GM_CACHE_NOTHING ((void **)(uintptr_t)&gm_cache_nothing[512 / sizeof(void *) - 1])
 
+GM_PRIVATE void gm_cache_hand_in(struct gm_cache *t) {
+    (void)gm_add_rlx(&t->engine->stats.allocated, (uint64_t)t->counted); // a statistic
+    t->counted = 0;
+}
+
 // Bytes were allocated: gomem_total_alloc reads one number, not every thread's shard.
 GM_INLINE void gm_cache_count_bytes(struct gm_cache *t, size_t bytes) {
     t->counted += bytes;
-    if (t->counted < GM_COUNT) return;
-    (void)gm_add_rlx(&t->engine->stats.allocated, (uint64_t)t->counted); // a statistic
-    t->counted = 0;
+    if (GOMEM_I_UNLIKELY(t->counted >= GM_COUNT)) gm_cache_hand_in(t);
 }
 
 // ---- magazines and the depot ----
@@ -6659,6 +6676,7 @@ GM_PRIVATE void gm_cache_flush_class(struct gm_cache *t, unsigned class, bool de
 GM_PRIVATE void gm_cache_flush_manual(struct gm_cache *t, bool depot) {
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++)
         if (t->cap[c] || t->hot.top[c] != GM_CACHE_NOTHING) gm_cache_flush_class(t, c, depot);
+    gm_cache_hand_in(t);
 }
 
 // Empties the depot into the spans.
@@ -6981,10 +6999,16 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
  *             V7  a thread whose signal mask holds the stop signal unblocks it when it attaches,
  *                 when it parks, and, once a stop has waited for it in vain, at its next slow path;
  *                 a handler that was replaced is put back before the next signal
+ *             V8  from the end of our prepare handler to our handler behind fork the calling thread
+ *                 holds INIT, TURN, GONE and WORLD: it takes them no second time, passes the gate,
+ *                 and runs no cycle. So fork handlers that were registered earlier may allocate
  * WHY         A thread in a section parks when it leaves it, one in a blocking region counts as
  *             stopped, any other gets a signal. Withdrawing bounds what a thread that sits in a
  *             long system call costs the others. Threads that have ended but still run destructors
  *             allocate from one shared record under a lock.
+ *             Prepare handlers run in reverse order. Ours should be the last one: a program's may
+ *             wait for a lock whose holder allocates, and would find the gate closed. So they are
+ *             registered by a constructor, and under the override before anybody else's.
  */
 enum {
     GM_THREAD_NONE = 0,
@@ -7094,6 +7118,7 @@ struct gm_world {
     struct gm_thread *gone;   // the shared record. lock: gone
     struct gm_start *starts;  // lock: world
     uint32_t forks;           // 0, GM_FORKS_HEARD, or who registers: pid << 2. atomic: acq/rel
+    uintptr_t forker;         // &errno of the thread between our fork handlers, 0. atomic: rlx
     uintptr_t starting;       // &errno of who registers. atomic: rlx
     pthread_key_t key;        // const once keyed
     bool keyed;               // the key exists
@@ -7253,6 +7278,26 @@ GM_INLINE struct gm_thread *gm_world_self(void) {
     return gm_world_has_record(t) ? (struct gm_thread *)(void *)t : NULL;
 }
 
+// Is the calling thread between our two fork handlers? (V8)
+GM_NO_SANITIZE GM_PRIVATE bool gm_world_forks(const struct gm_world *w) {
+    uintptr_t forker = gm_load_rlx(&w->forker); // a thread finds itself only if it stored itself
+    return GOMEM_I_UNLIKELY(forker != 0) && forker == (uintptr_t)&errno && !GM_BUG(201);
+}
+
+// For locks that fork holds: the forking thread has them. (V8)
+GM_PRIVATE void gm_world_lock(const struct gm_world *w, struct gm_lock *l) {
+    if (!gm_world_forks(w)) gm_sync_lock(l);
+}
+GM_PRIVATE void gm_world_unlock(const struct gm_world *w, struct gm_lock *l) {
+    if (!gm_world_forks(w)) gm_sync_unlock(l);
+}
+
+// What asks the calling thread to stand: the gate does not ask the one that has closed it. (V8)
+GM_NO_SANITIZE GM_PRIVATE uint32_t gm_world_attention(const struct gm_world *w) {
+    uint32_t attention = gm_load_seq(&w->attention); // V1
+    return attention == GM_GATE && gm_world_forks(w) ? 0 : attention;
+}
+
 // ---- parking ----
 
 extern void *__asan_get_current_fake_stack(void) __attribute__((weak));
@@ -7296,8 +7341,8 @@ GM_NO_SANITIZE GM_PRIVATE void gm_world_stand(struct gm_world *w, struct gm_thre
 // and only waits.
 GM_NOINLINE GM_PRIVATE void gm_world_park(struct gm_world *w, struct gm_thread *t) {
     uint32_t attention;
-    while ((attention = gm_load_seq(&w->attention)) != 0) { // V1
-        if (attention == GM_GATE || gm_load_seq(&t->state) == GM_THREAD_ATTACHING) {
+    while ((attention = gm_world_attention(w)) != 0) {
+        if (attention == GM_GATE || gm_load_seq(&t->state) == GM_THREAD_ATTACHING) { // V1
             gm_world_wait(w, attention);
             continue;
         }
@@ -7321,7 +7366,7 @@ GM_NOINLINE GM_PRIVATE void gm_world_park(struct gm_world *w, struct gm_thread *
 // Leaves a blocking region: waits out a stop, whose collector may be reading our saved stack.
 GM_PRIVATE void gm_world_unblock(struct gm_world *w, struct gm_thread *t) {
     for (;;) {
-        uint32_t attention = gm_load_seq(&w->attention); // V1
+        uint32_t attention = gm_world_attention(w);
         if (attention) {
             gm_world_wait(w, attention);
             continue;
@@ -7329,7 +7374,7 @@ GM_PRIVATE void gm_world_unblock(struct gm_world *w, struct gm_thread *t) {
         if (GM_BUG(90)) gm_store_rlx(&t->state, (uint32_t)GM_THREAD_RUNNING); // planted
         // V1: pairs with gm_world_running
         else gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING);
-        if (!gm_load_seq(&w->attention)) return; // V1
+        if (!gm_world_attention(w)) return;
         gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
     }
 }
@@ -7382,7 +7427,7 @@ GM_PRIVATE void gm_world_stop_wait(gomem_i_cache *hot, bool enter) {
         gm_signal_fence();
         // Y2: pairs with the stores of who stops. One look: a stop that began between two would
         // wait for this thread, which, running and blocked, would wait for the stop.
-        attention = gm_load_seq(&w->attention);
+        attention = gm_world_attention(w);
         if (attention && hot->blocked) gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
     } while (attention);
 }
@@ -7794,10 +7839,12 @@ GM_INLINE bool gm_world_collected(const struct gm_runtime *rt) {
 
 // No cycle runs until gm_world_unlock_cycle: waits for the end of one.
 GM_PRIVATE void gm_world_lock_cycle(struct gm_runtime *rt) {
+    if (gm_world_forks(&rt->world)) return; // V8: it has the turn
     gm_sync_lock(&rt->gc.lock);
     gm_sync_lock(&rt->gc.turn);
 }
 GM_PRIVATE void gm_world_unlock_cycle(struct gm_runtime *rt) {
+    if (gm_world_forks(&rt->world)) return;
     gm_sync_unlock(&rt->gc.turn);
     gm_sync_unlock(&rt->gc.lock);
 }
@@ -7950,10 +7997,13 @@ GM_PRIVATE void gm_world_fork_prepare(void) {
     gm_sync_lock(&rt->world.gone_lock);
     gm_sync_lock(&rt->world.lock); // no stop
     if (gm_load_rlx(&rt->world.life) == GM_LIFE_READY) gm_world_close_gate(rt, gm_world_self());
+    else gm_store_seq(&rt->world.attention, (uint32_t)GM_GATE); // the next handler may be the first
+    gm_store_rlx(&rt->world.forker, (uintptr_t)&errno); // only this thread finds itself (V8)
 }
 
 GM_PRIVATE void gm_world_fork_parent(void) {
     struct gm_runtime *rt = &gm_runtime;
+    gm_store_rlx(&rt->world.forker, (uintptr_t)0);
     gm_world_open(&rt->world);
     gm_sync_unlock(&rt->world.lock);
     gm_sync_unlock(&rt->world.gone_lock);
@@ -8018,13 +8068,13 @@ GM_PRIVATE void gm_world_leave(struct gm_runtime *rt, struct gm_thread *t, gomem
     gm_world_flush(t, true);
     if (!GM_BUG(108)) gm_world_flush_pools(rt, t);
     gm_sync_leave(&t->cache.hot);
-    gm_sync_lock(&w->lock); // waits out a stop: the signal finds us
+    gm_world_lock(w, &w->lock); // waits out a stop: the signal finds us
     t->cache.hot.base = t->cache.hot.size = 0;
     t->stack_lo = t->stack_hi = 0;
     if (gm_load_seq(&t->state) != GM_THREAD_STALE) gm_store_rlx(&w->threads, w->threads - 1); // V4
     gm_store_seq(&t->state, (uint32_t)GM_THREAD_NONE);                                        // V4
     GOMEM_I_TLS = then;
-    gm_sync_unlock(&w->lock);
+    gm_world_unlock(w, &w->lock);
 }
 
 // Key destructor. Others may allocate after it: it comes back as often as libc allows.
@@ -8093,6 +8143,13 @@ GM_PRIVATE bool gm_world_hear_forks(struct gm_world *w) {
     return true;
 }
 
+// Before main, and before the constructors of the program, which may register fork handlers: ours
+// is to be the last one that runs before a fork.
+__attribute__((constructor(101))) GM_PRIVATE void gm_world_start_hearing(void) {
+    if (GM_BUG(202)) return;
+    (void)gm_world_hear_forks(&gm_runtime.world); // failing: the first use tries again
+}
+
 // Makes the runtime ready. False: errno says why.
 GM_PRIVATE bool gm_world_ready(struct gm_runtime *rt, bool again) {
     struct gm_world *w = &rt->world;
@@ -8106,10 +8163,10 @@ GM_PRIVATE bool gm_world_ready(struct gm_runtime *rt, bool again) {
         errno = ENOMEM;
         return false;
     }
-    gm_sync_lock(&w->init_lock);
+    gm_world_lock(w, &w->init_lock);
     bool done = gm_load_rlx(&w->life) == GM_LIFE_READY || gm_world_init_locked(rt);
     if (done) gm_store_rel(&w->life, (uint32_t)GM_LIFE_READY); // pairs with the load above
-    gm_sync_unlock(&w->init_lock);
+    gm_world_unlock(w, &w->init_lock);
     if (!done) errno = ENOMEM;
     return done;
 }
@@ -8119,10 +8176,10 @@ GM_PRIVATE void gm_world_join(struct gm_runtime *rt, struct gm_thread *t) {
     struct gm_world *w = &rt->world;
     bool collected = false;
     for (;;) {
-        gm_sync_lock(&w->lock); // waits out a stop
+        gm_world_lock(w, &w->lock); // waits out a stop
         collected = gm_world_collected(rt);
         if (!collected || t->stack_hi) gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING); // V4
-        gm_sync_unlock(&w->lock);
+        gm_world_unlock(w, &w->lock);
         if (!collected || t->stack_hi) break;
         gm_world_bounds(t); // without the lock: libc may allocate, with our own malloc
         if (!t->stack_hi)
@@ -8138,7 +8195,7 @@ GM_PRIVATE struct gm_thread *gm_world_attach(struct gm_runtime *rt) {
     if (t && t->cache.hot.base) return t;
     if (!gm_world_ready(rt, false)) return NULL;
     if (GOMEM_I_TLS == GM_WORLD_GONE) return NULL;
-    gm_sync_lock(&w->lock);
+    gm_world_lock(w, &w->lock);
     if (!t) t = gm_world_record_locked(rt);
     if (t) {
         t->id = gm_os_thread_id();
@@ -8155,7 +8212,7 @@ GM_PRIVATE struct gm_thread *gm_world_attach(struct gm_runtime *rt) {
         gm_world_warm(rt, &t->cache);
         GOMEM_I_TLS = &t->cache.hot; // from here on libc may call back
     }
-    gm_sync_unlock(&w->lock);
+    gm_world_unlock(w, &w->lock);
     if (!t) {
         errno = ENOMEM;
         return NULL;
@@ -8171,7 +8228,7 @@ GM_PRIVATE struct gm_thread *gm_world_attach(struct gm_runtime *rt) {
 GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
     struct gm_world *w = &rt->world;
     if (gm_load_acq(&rt->engine.collected)) return true; // pairs with the store below
-    gm_sync_lock(&w->lock);
+    gm_world_lock(w, &w->lock);
     if (!w->signal) {
         int signal = w->settings.options.stop_signal ? w->settings.options.stop_signal
                                                      : gm_os_free_signal();
@@ -8187,7 +8244,7 @@ GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
         gm_store_rel(&rt->engine.collected,
                      true); // pairs with attach and alloc: the handler is there
     }
-    gm_sync_unlock(&w->lock);
+    gm_world_unlock(w, &w->lock);
     if (!done) errno = ENOMEM;
     else if (gm_world_self()) gm_world_unmask(w, gm_world_self());
     return done;
@@ -10920,7 +10977,8 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_run_and_unlock(struct gm_runtime *rt, struct g
 GM_NOINLINE GM_PRIVATE bool gm_gc_collect(struct gm_runtime *rt, struct gm_thread *me, int reason) {
     struct gm_gc *gc = &rt->gc;
     bool whole = reason == GM_REASON_FORCED || reason == GM_REASON_EMERGENCY;
-    if (gm_load_rlx(&gc->runner) == me) { // only this thread stores itself there
+    // only this thread stores itself there
+    if (gm_load_rlx(&gc->runner) == me || gm_world_forks(&rt->world)) { // V8
         errno = EBUSY;
         return false;
     }
@@ -10963,7 +11021,7 @@ GM_COLD GM_PRIVATE bool gm_gc_open(struct gm_runtime *rt) {
     if (!rt->gc.collect) rt->gc.collect = gm_gc_collect; // before its only reader starts
     gm_store_rlx(&rt->gc.last, gm_os_now());             // the forced period starts
     bool done = gm_world_collect(rt); // last: others, who do not wait here, find all that done
-    if (done) gm_gc_start_background(rt);
+    if (done && !gm_world_forks(&rt->world)) gm_gc_start_background(rt); // else after the fork
     gm_world_unlock_cycle(rt);
     return done;
 }
@@ -11016,6 +11074,7 @@ GM_COLD GM_PRIVATE void gm_gc_pace(struct gm_runtime *rt, struct gm_thread *me) 
         gm_store_rlx(&e->pacer.trigger, live + GM_MIB);
         return;
     }
+    if (gm_world_forks(&rt->world)) return;                                        // V8
     if (gm_load_rlx(&e->writes.collector) == GOMEM_GC_STW || gm_gc_is_small(rt) || // chosen once
         !gm_load_rlx(&rt->gc.background)) {
         (void)gm_gc_collect(rt, me, GM_REASON_TRIGGER);
@@ -11111,21 +11170,22 @@ GM_PRIVATE struct gm_cache *gm_alloc_enter(struct gm_runtime *rt) {
     }
     // pairs with gm_world_ready: everything is in place
     if (GOMEM_I_TLS != GM_WORLD_GONE || gm_load_acq(&w->life) != GM_LIFE_READY) return NULL;
-    gm_sync_lock(&w->gone_lock);
+    gm_world_lock(w, &w->gone_lock);
     if (!w->gone) {
-        gm_sync_lock(&w->lock);
+        gm_world_lock(w, &w->lock);
         w->gone = gm_world_record_locked(rt);
         if (w->gone) gm_store_seq(&w->gone->state, (uint32_t)GM_THREAD_SHARED); // V4
-        gm_sync_unlock(&w->lock);
+        gm_world_unlock(w, &w->lock);
     }
     if (w->gone) return &w->gone->cache;
-    gm_sync_unlock(&w->gone_lock);
+    gm_world_unlock(w, &w->gone_lock);
     errno = ENOMEM;
     return NULL;
 }
 
 GM_PRIVATE void gm_alloc_leave(struct gm_runtime *rt, struct gm_cache *t) {
-    if (rt->world.gone && t == &rt->world.gone->cache) gm_sync_unlock(&rt->world.gone_lock);
+    if (rt->world.gone && t == &rt->world.gone->cache)
+        gm_world_unlock(&rt->world, &rt->world.gone_lock);
     else gm_sync_leave(&t->hot);
     void *bad = gm_load_acq(&rt->engine.bad); // pairs with gm_cache_return
     if (GOMEM_I_LIKELY(!bad)) return;
@@ -12062,12 +12122,12 @@ GOMEM_DEF void gomem_blocking_end(void) {
 }
 
 GM_PRIVATE void gm_alloc_forget_start(struct gm_runtime *rt, struct gm_start *start) {
-    gm_sync_lock(&rt->world.lock); // around META too: a child may not inherit it
+    gm_world_lock(&rt->world, &rt->world.lock); // around META too: a child may not inherit it
     struct gm_start **at = &rt->world.starts;
     while (*at && *at != start) at = &(*at)->next;
     if (*at) *at = start->next;
     gm_pages_meta_free(&rt->engine.meta, start, sizeof *start);
-    gm_sync_unlock(&rt->world.lock);
+    gm_world_unlock(&rt->world, &rt->world.lock);
 }
 
 GM_PRIVATE void *gm_alloc_thread_main(void *arg) {
@@ -12083,13 +12143,13 @@ GM_PRIVATE void *gm_alloc_thread_main(void *arg) {
 GOMEM_DEF int gomem_thread_create(void *thread, const void *attr, void *(*fn)(void *), void *arg) {
     struct gm_runtime *rt = &gm_runtime;
     if (!gm_world_ready(rt, false)) return errno;
-    gm_sync_lock(&rt->world.lock);
+    gm_world_lock(&rt->world, &rt->world.lock);
     struct gm_start *start = gm_pages_meta(&rt->engine.meta, sizeof *start);
     if (start) {
         *start = (struct gm_start){rt->world.starts, fn, arg};
         rt->world.starts = start;
     }
-    gm_sync_unlock(&rt->world.lock);
+    gm_world_unlock(&rt->world, &rt->world.lock);
     if (!start) return EAGAIN;
     int error = GOMEM_PTHREAD_CREATE((pthread_t *)thread, (const pthread_attr_t *)attr,
                                      gm_alloc_thread_main, start);
@@ -14938,20 +14998,29 @@ GOMEM_DEF bool gomem_why(const void *p, int fd) {
 }
 #endif // GOMEM_I_COLLECTOR && GOMEM_I_REPORT
 
+// Empties the caches and gives back free pages, but for `keep` of them; returns the bytes.
+GM_PRIVATE size_t gm_report_trim(struct gm_runtime *rt, size_t keep) {
+    struct gm_thread *me = gm_world_attach(rt);
+    if (!me) return 0;
+    size_t before = gm_load_rlx(&rt->engine.heap.given); // what the flush gives back counts too
+    (void)gm_add_rlx(&rt->engine.trims, 1u);             // others obey at their next slow path
+    gm_sync_enter(&me->cache.hot);
+    gm_cache_flush_manual(&me->cache, false);
+    gm_cache_drain_depot(&me->cache);
+    (void)gm_heap_give_back(&rt->engine.heap, keep, 1, SIZE_MAX);
+    gm_alloc_leave(rt, &me->cache); // says what the flush found
+    return gm_load_rlx(&rt->engine.heap.given) - before;
+}
+
 GOMEM_DEF size_t gomem_free_os_memory(void) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
     if (!me) return 0;
-    size_t before = gm_load_rlx(&rt->engine.heap.given); // what the flush gives back counts too
+    size_t before = gm_load_rlx(&rt->engine.heap.given); // a statistic
     gm_report_collect(rt);
     gm_world_age_pools(rt, 3);
     gm_arena_trim_scratch(me->scratch);
-    (void)gm_add_rlx(&rt->engine.trims, 1u); // others obey at their next slow path
-    gm_sync_enter(&me->cache.hot);
-    gm_cache_flush_manual(&me->cache, false);
-    gm_cache_drain_depot(&me->cache);
-    (void)gm_heap_give_back(&rt->engine.heap, 0, 1, SIZE_MAX);
-    gm_alloc_leave(rt, &me->cache); // says what the flush found
+    (void)gm_report_trim(rt, 0);
     return gm_load_rlx(&rt->engine.heap.given) - before;
 }
 
@@ -14987,11 +15056,16 @@ __attribute__((destructor)) GM_PRIVATE void gm_report_at_exit(void) {
  * >>override   malloc and its family                                               floor 5
  * ==========================================================================================
  * OWNS        the names of libc's allocator in this link
- * CALLS       base os alloc
+ * CALLS       base os world alloc report
  * INVARIANTS  J1  errno, alignment and zero sizes as glibc's
- * WHY         The first call may come before main, from the loader: so there is no constructor.
+ *             J2  memory of every name by which libc hands out memory may be given to free
+ * WHY         The first call may come before main, from the loader: so nothing here waits for a
+ *             constructor. Names that a static libc has in a file which it needs anyway are weak:
+ *             there libc's stay. What <malloc.h> declares beyond the C standard has names of our
+ *             own here, bound by label: the program's file may have included that header, or not.
  */
-#define GM_EXPORT __attribute__((visibility("default"), used))
+#define GM_EXPORT      __attribute__((visibility("default"), used))
+#define GM_EXPORT_WEAK __attribute__((visibility("default"), used, weak))
 GM_EXPORT void *memalign(size_t align, size_t size);
 GM_EXPORT void *pvalloc(size_t size);
 GM_EXPORT void *valloc(size_t size);
@@ -15058,6 +15132,131 @@ GM_EXPORT void free_aligned_sized(void *p, size_t align, size_t size) {
 GM_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
                              void *arg) {
     return gomem_thread_create(thread, attr, fn, arg);
+}
+
+// The names by which programs reach past another malloc. (J2)
+#define GM_OTHER_NAME(type, own, name, parameters, call)     \
+    extern type own parameters __asm__(name) GM_EXPORT_WEAK; \
+    type own parameters { return call; }
+GM_OTHER_NAME(void *, gm_override_malloc, "__libc_malloc", (size_t size), gomem_malloc(size))
+GM_OTHER_NAME(void *, gm_override_calloc, "__libc_calloc", (size_t n, size_t size), calloc(n, size))
+GM_OTHER_NAME(void *, gm_override_realloc, "__libc_realloc", (void *p, size_t size),
+              realloc(p, size))
+GM_OTHER_NAME(void *, gm_override_reallocarray, "__libc_reallocarray",
+              (void *p, size_t n, size_t size), reallocarray(p, n, size))
+GM_OTHER_NAME(void *, gm_override_memalign, "__libc_memalign", (size_t align, size_t size),
+              memalign(align, size))
+GM_OTHER_NAME(int, gm_override_posix_memalign, "__posix_memalign",
+              (void **out, size_t align, size_t size), posix_memalign(out, align, size))
+GM_OTHER_NAME(void *, gm_override_valloc, "__libc_valloc", (size_t size), valloc(size))
+GM_OTHER_NAME(void *, gm_override_pvalloc, "__libc_pvalloc", (size_t size), pvalloc(size))
+extern void gm_override_free(void *p) __asm__("__libc_free") GM_EXPORT_WEAK;
+void gm_override_free(void *p) { gomem_free(p); }
+extern void gm_override_cfree(void *p) __asm__("cfree") GM_EXPORT_WEAK;
+void gm_override_cfree(void *p) { gomem_free(p); }
+
+// malloc_trim: empties the caches of the calling thread and the depot, and gives free pages back,
+// but for pad bytes. Other threads empty theirs when they come by. 1: something was given back.
+extern int gm_override_trim(size_t pad) __asm__("malloc_trim") GM_EXPORT;
+int gm_override_trim(size_t pad) {
+    int saved = errno;
+    size_t bytes = gm_report_trim(&gm_runtime, pad / GM_PAGE);
+    errno = saved;
+    return bytes != 0;
+}
+
+// mallopt: there is nothing to set; glibc says 1 for what it does not know.
+extern int gm_override_option(int parameter, int value) __asm__("mallopt") GM_EXPORT;
+int gm_override_option(int parameter, int value) { return (void)parameter, (void)value, 1; }
+
+// struct mallinfo2, as its users add it up: uordblks + hblkhd are in use.
+struct gm_mallinfo2 {
+    size_t arena;            // bytes from the system, but for large blocks
+    size_t ordblks, smblks;  // free pages in all; 0
+    size_t hblks, hblkhd;    // large blocks: how many, bytes
+    size_t usmblks, fsmblks; // 0
+    size_t uordblks;         // bytes in use, but for large blocks
+    size_t fordblks;         // bytes that are free: in caches, spans and pages
+    size_t keepcost;         // of these, what malloc_trim can give back at least
+};
+
+extern struct gm_mallinfo2 gm_override_info2(void) __asm__("mallinfo2") GM_EXPORT;
+struct gm_mallinfo2 gm_override_info2(void) {
+    gomem_memstats m = {.size = sizeof m};
+    gomem_read_memstats(&m);
+    struct gm_mallinfo2 n = {.uordblks = (size_t)m.heap_alloc, .keepcost = gomem_heap_free()};
+    n.hblks = (size_t)(m.by_size[0].mallocs - m.by_size[0].frees);
+    n.hblkhd = (size_t)m.heap_alloc;
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++)
+        n.hblkhd -= (size_t)((m.by_size[c].mallocs - m.by_size[c].frees) * m.by_size[c].size);
+    n.uordblks -= n.hblkhd;
+    size_t all = (size_t)(m.heap_sys - m.heap_released);
+    n.arena = GM_MAX(all, n.hblkhd + n.uordblks) - n.hblkhd; // others went on meanwhile
+    n.fordblks = n.arena - n.uordblks;
+    n.ordblks = n.keepcost / GM_PAGE;
+    return n;
+}
+
+struct gm_mallinfo { // struct mallinfo: the same, saturated
+    int number[10];  //
+};
+extern struct gm_mallinfo gm_override_info(void) __asm__("mallinfo") GM_EXPORT;
+struct gm_mallinfo gm_override_info(void) {
+    struct gm_mallinfo2 now = gm_override_info2();
+    struct gm_mallinfo old;
+    size_t wide[10];
+    _Static_assert(sizeof wide == sizeof now, "mallinfo2 has ten fields");
+    memcpy(wide, &now, sizeof wide);
+    for (unsigned i = 0; i < 10; i++)
+        old.number[i] = wide[i] > (size_t)INT_MAX ? INT_MAX : (int)wide[i];
+    return old;
+}
+
+// malloc_info(0, FILE *): the form of glibc's, with one heap.
+extern int gm_libc_fputs(const char *, void *) __asm__("fputs");
+extern int gm_override_write(int options, void *file) __asm__("malloc_info") GM_EXPORT;
+int gm_override_write(int options, void *file) {
+    if (options) return EINVAL;
+    struct gm_mallinfo2 n = gm_override_info2();
+    const size_t in_use = n.uordblks + n.hblkhd, all = n.arena + n.hblkhd;
+    const char *const texts[] = {"<malloc version=\"1\">\n<heap nr=\"0\">\n<sizes>\n</sizes>\n"
+                                 "<total type=\"rest\" count=\"",
+                                 "\" size=\"",
+                                 "\"/>\n<total type=\"mmap\" count=\"",
+                                 "\" size=\"",
+                                 "\"/>\n<system type=\"current\" size=\"",
+                                 "\"/>\n<aspace type=\"total\" size=\"",
+                                 "\"/>\n</heap>\n<total type=\"used\" count=\"0\" size=\"",
+                                 "\"/>\n</malloc>\n"};
+    const size_t numbers[] = {n.ordblks, n.fordblks, n.hblks, n.hblkhd, all, all, in_use};
+    for (unsigned i = 0; i < 8; i++) {
+        struct gm_text t = {0, {0}};
+        gm_text_put(&t, texts[i]);
+        if (i < 7) gm_text_number(&t, numbers[i]);
+        if (gm_libc_fputs(t.data, file) < 0) return errno;
+    }
+    return 0;
+}
+
+// malloc_stats: to standard error.
+extern void gm_override_tell(void) __asm__("malloc_stats") GM_EXPORT;
+void gm_override_tell(void) {
+    struct gm_mallinfo2 n = gm_override_info2();
+    gm_report_line("system bytes", n.arena + n.hblkhd);
+    gm_report_line("in use bytes", n.uordblks + n.hblkhd);
+    gm_report_line("large blocks", n.hblks);
+    gm_report_line("large bytes", n.hblkhd);
+}
+
+// pthread_atfork of glibc: our handlers come first, whoever registers when (V6, V8). Weak: a static
+// libc has its own, and needs the rest of that file.
+extern int gm_override_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
+                              void *object) __asm__("__register_atfork") GM_EXPORT_WEAK;
+int gm_override_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
+                       void *object) {
+    if (!gm_world_hear_forks(&gm_runtime.world)) return ENOMEM;
+    union gm_os_next next = gm_os_find_next("__register_atfork");
+    return next.object ? next.atfork(prepare, parent, child, object) : ENOMEM;
 }
 #endif // GOMEM_MALLOC_OVERRIDE
 

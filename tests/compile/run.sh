@@ -83,6 +83,15 @@ good "hidden in a shared object" "$c -fPIC -shared $here/user.c tests/gomem.c -o
 good "override" "$c -fPIC -shared -DGOMEM_MALLOC_OVERRIDE tests/gomem.c -o $out/override.so"
 good "override, linked in" "$c -DGOMEM_MALLOC_OVERRIDE $here/main.c $here/user.c tests/gomem.c \
     -o $out/linked && $out/linked"
+good "override, threads" "$c -DGOMEM_MALLOC_OVERRIDE $here/main.c $here/user.c $here/thread.c tests/gomem.c \
+    -o $out/linked && $out/linked"
+if echo '#include <pthread.h>
+int main(void) { return 0; }' | $CC -static -pthread -x c - -o $out/probe >/dev/null 2>&1; then
+    good "override, static" "$c -static -DGOMEM_MALLOC_OVERRIDE $here/main.c $here/user.c $here/thread.c \
+        tests/gomem.c -o $out/linked && $out/linked"
+else
+    skip "override, static" "$CC -static finds no libraries"
+fi
 good "the header as a unit" "$c -DGOMEM_IMPLEMENTATION -x c -c gomem.h -o $out/unit.o"
 
 if has_cxx; then

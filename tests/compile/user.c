@@ -57,6 +57,8 @@ static int life(void) {
     gomem_blocking_begin();
     gomem_blocking_end();
     gomem_read_memstats(&stats);
+    if (gomem_heap_size() < gomem_heap_free() || gomem_num_gc() < stats.num_gc) return 12;
+    if (gomem_total_alloc() < stats.total_alloc) return 13;
     if (stats.sys == 0 || stats.by_size[GOMEM_CLASSES].size == 0 || !gomem_verify()) return 11;
     return GOMEM_VERSION_MAJOR + GOMEM_VERSION_MINOR + GOMEM_VERSION_PATCH < 0;
 }

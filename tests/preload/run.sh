@@ -124,6 +124,11 @@ int main(int, char **argv) {
 }
 E
 
+if ${CC:-cc} -O1 -fno-builtin -w -pthread -o "$out/libc_family" tests/preload/family.c 2>"$out/make"; then
+    same family "$out/libc_family" '$run "$top/build/preload/libc_family"'
+else
+    skip family "does not compile: $(head -n 1 "$out/make")"
+fi
 same sh sh '$run sh -c "i=0; while [ \$i -lt 2000 ]; do i=\$((i + 1)); x=\"\$x\$i \"; done
     for w in \$x; do echo \$w; done | tail -n 3; (exit 3); echo \$?; echo \"\$(echo \$x | wc -w)\""'
 same sort sort '$run sort --parallel=2 -S 8M -n "$data" && $run sort --parallel=2 -u -k 2 "$data"'
