@@ -1962,6 +1962,8 @@ GM_COLD GM_PRIVATE void gm_base_broken(const char *what, int line) {
  *             macro that tests use to make each call fail. Functions that only GNU modes declare
  *             are declared here under names of our own, bound to the libc's by label: so it does
  *             not matter which system headers came before, or in which mode.
+ *             Memory that may not be there is read by process_vm_readv. Where that is refused, each
+ *             page is asked for by a call that no sandbox forbids, and roots are read in stops.
  *             Discarding is MADV_DONTNEED: memory falls at once and reads as zero; MADV_FREE was
  *             dropped since RSS does not fall until there is pressure: users report that as a leak.
  */
@@ -2176,7 +2178,7 @@ GM_PRIVATE int gm_os_track_open(void) {
 }
 
 GM_PRIVATE int gm_os_pagemap_open(void) {
-    return gm_os_move_high(gm_os_open("/proc/self/pagemap"));
+    return gm_os_move_high(gm_os_open("/proc/thread-self/pagemap"));
 }
 
 GM_PRIVATE bool gm_os_track(int fd, uintptr_t from, uintptr_t to) {
@@ -2225,7 +2227,7 @@ GM_PRIVATE uintptr_t gm_os_mapped_from(uintptr_t from, uintptr_t to, size_t page
 // and give its number to a file of the program. -1: refused.
 GM_PRIVATE int gm_os_borrow_pagemap(void) {
     int saved = errno;
-    int fd = (int)GOMEM_SYSCALL(SYS_openat, (long)AT_FDCWD, "/proc/self/pagemap",
+    int fd = (int)GOMEM_SYSCALL(SYS_openat, (long)AT_FDCWD, "/proc/thread-self/pagemap",
                                 (long)(O_RDONLY | O_CLOEXEC), 0L);
     errno = saved;
     return fd;
@@ -2260,13 +2262,13 @@ GM_PRIVATE long gm_os_populated(int pagemap, uintptr_t *from, uintptr_t to, stru
 }
 
 // Is all of [from, to) mapped, and nobody else's: no memory that another mapping or process may
-// write? As /proc/self/maps says.
+// write? As /proc/thread-self/maps says.
 GM_PRIVATE bool gm_os_is_private(uintptr_t from, uintptr_t to) {
     char text[4096];
     uintptr_t number[2] = {0, 0}; // start and end of a line's mapping
     unsigned field = 0, column = 0;
     bool own = true;
-    int fd = gm_os_open("/proc/self/maps");
+    int fd = gm_os_open("/proc/thread-self/maps");
     if (fd < 0) return false;
     for (long n; own && from < to && (n = gm_os_read(fd, text, sizeof text)) > 0;)
         for (long i = 0; i < n; i++) { // "start-end rwxp …"
@@ -2309,13 +2311,16 @@ GM_PRIVATE void gm_os_wake(const uint32_t *word, int n) {
 
 GM_PRIVATE uint32_t gm_os_thread_id(void) { return (uint32_t)GOMEM_SYSCALL(SYS_gettid); }
 
-// False: there is no such thread.
+// False: there is no such thread. Where a sandbox refuses the call an older one may be allowed; and
+// a full queue of signals is no proof that a thread has gone.
 GM_PRIVATE bool gm_os_signal_thread(uint32_t id, int signal) {
     int saved = errno;
-    bool there = GOMEM_SYSCALL(SYS_tgkill, (long)getpid(), (long)id, (long)signal) == 0 ||
-                 errno != ESRCH;
+    bool done = GOMEM_SYSCALL(SYS_tgkill, (long)getpid(), (long)id, (long)signal) == 0;
+    if (!done && (errno == EPERM || errno == ENOSYS))
+        done = GOMEM_SYSCALL(SYS_tkill, (long)id, (long)signal) == 0;
+    done = done || (errno != ESRCH && errno != EINVAL);
     errno = saved;
-    return there;
+    return done;
 }
 
 // Waits in a loop for a thread that may need this processor. Yielding never lets a thread of a
@@ -2414,22 +2419,97 @@ GM_PRIVATE void gm_os_fence_all(void) {
     (void)munmap(page, size);
 }
 
-// Reads memory of this process that may not be there. Returns the bytes read from the start. Where
-// the system call itself is refused, memory is read as it is.
-GM_NO_SANITIZE GM_PRIVATE size_t gm_os_read_foreign(void *to, uintptr_t from, size_t size) {
-    struct {
-        void *base;
-        size_t size;
-    } here = {to, size}, there = {(void *)from, size};
+struct gm_piece {   // iovec
+    uintptr_t base; //
+    size_t size;    // bytes
+};
+
+// Has the kernel read n pieces of this process into one. Returns bytes; -1 with errno: EFAULT where
+// the first is not there, else the call is refused. Named by a thread that lives: the memory of
+// "the process" is its main thread's, and has gone when that has ended.
+GM_PRIVATE long gm_os_read_pieces(const struct gm_piece *to, const struct gm_piece *from,
+                                  size_t n) {
+    return GOMEM_SYSCALL(SYS_process_vm_readv, (long)gm_os_thread_id(), to, 1L, from, (long)n, 0L);
+}
+
+// Is that call allowed?
+GM_PRIVATE bool gm_os_can_read(void) {
+    uintptr_t from = 1, to = 0;
+    struct gm_piece here = {(uintptr_t)&to, sizeof to}, there = {(uintptr_t)&from, sizeof from};
     int saved = errno;
-    long n = GOMEM_SYSCALL(SYS_process_vm_readv, (long)getpid(), &here, 1L, &there, 1L, 0L);
-    if (n < 0 && errno != EFAULT) {
-        for (size_t i = 0; i < size / GM_WORD; i++)
-            ((uintptr_t *)to)[i] = gm_base_word(&((const uintptr_t *)from)[i]);
-        n = (long)size;
+    bool done = gm_os_read_pieces(&here, &there, 1) == (long)sizeof to;
+    errno = saved;
+    return done;
+}
+
+// May the word at an address be read? For sandboxes without that call: the kernel copies a signal
+// set from there before it finds that it is not told what to do with it.
+GM_PRIVATE bool gm_os_is_there(uintptr_t at) {
+    int saved = errno;
+    bool there = GOMEM_SYSCALL(SYS_rt_sigprocmask, -1L, at & ~(uintptr_t)7, NULL, 8L) == 0 ||
+                 errno != EFAULT;
+    errno = saved;
+    return there;
+}
+
+// Copies words up to the first page that is not there. Right only while nobody unmaps memory.
+GM_NO_SANITIZE GM_PRIVATE size_t gm_os_copy_words(void *to, uintptr_t from, size_t size) {
+    size_t n = 0;
+    while (n + GM_WORD <= size && (GM_BUG(192) || gm_os_is_there(from + n))) {
+        size_t end = GM_MIN(size, n + 4096 - (from + n) % 4096);
+        for (; n + GM_WORD <= end; n += GM_WORD)
+            ((uintptr_t *)to)[n / GM_WORD] = gm_base_word((const uintptr_t *)(from + n));
     }
+    return n;
+}
+
+// Reads memory of this process that may not be there. Returns the bytes read from the start. Where
+// the system call is refused, only in stops: memory must not go meanwhile.
+GM_PRIVATE size_t gm_os_read_foreign(void *to, uintptr_t from, size_t size) {
+    struct gm_piece here = {(uintptr_t)to, size}, there = {from, size};
+    int saved = errno;
+    long n = gm_os_read_pieces(&here, &there, 1);
+    if (n < 0 && errno != EFAULT) n = (long)gm_os_copy_words(to, from, size);
     errno = saved;
     return n > 0 ? (size_t)n : 0;
+}
+
+// The lowest address, `to` at the lowest, from which on all pages up to `from` can be read; all
+// three are page-aligned. 0.1 us a page.
+GM_PRIVATE uintptr_t gm_os_readable_down(uintptr_t from, uintptr_t to, size_t page) {
+    enum { BATCH = 64 };
+    struct gm_piece there[BATCH];
+    char bytes[BATCH];
+    long got = BATCH, n = BATCH;
+    int saved = errno;
+    while (from > to && got == n) {
+        for (n = 0; n < BATCH && from - (size_t)n * page > to; n++)
+            there[n] = (struct gm_piece){from - (size_t)(n + 1) * page, 1};
+        struct gm_piece here = {(uintptr_t)bytes, (size_t)n};
+        got = gm_os_read_pieces(&here, there, (size_t)n);
+        if (got < 0 && errno != EFAULT) got = gm_os_is_there(from - page), n = 1;
+        if (got > 0) from -= (size_t)got * page;
+    }
+    errno = saved;
+    return from;
+}
+
+// The upper end of the stack that the kernel gave the process: the name of its file lies there. 0:
+// not known.
+GM_PRIVATE uintptr_t gm_os_main_top(size_t page) {
+    uintptr_t at = (uintptr_t)getauxval(AT_EXECFN);
+    if (!at) at = (uintptr_t)getauxval(AT_RANDOM);
+    return at ? gm_base_round_up(at + 1, page) : 0;
+}
+
+// The upper end of another thread's stack: libc's record of the thread and its thread-local storage
+// lie there, around the thread pointer.
+GM_PRIVATE uintptr_t gm_os_thread_top(uintptr_t tp, size_t page) {
+    enum { ABOVE = 16 * 1024 };
+    uintptr_t top = gm_base_round_up(tp + 1, page), word;
+    while (top < tp + ABOVE && gm_os_read_foreign(&word, top, sizeof word) == sizeof word)
+        top += page;
+    return top;
 }
 
 // Starts a thread of the library: all signals blocked, small stack, detached from nobody.
@@ -5472,6 +5552,17 @@ GM_PRIVATE void gm_mark_stacks(struct gomem_marker *m) {
     gm_mark_report(m);
 }
 
+// Scans all jobs at once and makes grey what they hold: none is left. In a stop, where memory that
+// may go can only be read while nobody runs.
+GM_PRIVATE void gm_mark_all_roots(struct gomem_marker *m) {
+    for (size_t i = 0; i < m->mark->njobs; i++) {
+        gm_mark_job(m, &m->mark->jobs[i]);
+        gm_mark_make_room(m, &m->view, true);
+    }
+    m->mark->njobs = 0;
+    gm_mark_report(m);
+}
+
 GM_PRIVATE bool gm_mark_next_job(struct gomem_marker *m) {
     struct gm_mark *mark = m->mark;
     if (gm_load_rlx(&mark->next_job) >= mark->njobs) return false;
@@ -7039,7 +7130,8 @@ struct gm_thread {
     uint32_t state;                // GM_STATE. atomic: seq
     uint32_t id;                   // of the kernel. owner: thread; read in stops
     pthread_t self;                // while in use
-    uintptr_t stack_lo, stack_hi;  // normal stack, 0: not yet asked for. lock: world
+    uintptr_t stack_lo, stack_hi;  // normal stack; 0: not yet asked for, 1: unknown. lock: world
+    bool grows;                    // stack_lo is as far as it was seen to reach. lock: world
     uintptr_t thread_pointer;      // where its thread-local storage hangs
     struct gm_registers registers; // as of when it parked or entered a blocking region
     struct gm_interrupted at;      // if it parked in the handler
@@ -7807,8 +7899,41 @@ GM_PRIVATE bool gm_world_ask_bounds(pthread_t thread, uintptr_t *lo, uintptr_t *
     return done;
 }
 
-GM_PRIVATE void gm_world_bounds(struct gm_thread *t) {
-    if (!t->stack_hi) (void)gm_world_ask_bounds(t->self, &t->stack_lo, &t->stack_hi);
+// What can be read without a gap below `top` becomes the thread's stack. False: sp (0: unknown)
+// does not lie in it.
+GM_PRIVATE bool gm_world_take_stack(struct gm_thread *t, uintptr_t top, uintptr_t sp, size_t page) {
+    uintptr_t low = sp ? sp - sp % page : page;
+    if (!top || low >= top) return false;
+    uintptr_t lo = gm_os_readable_down(top, low, page);
+    if (lo == top || lo > sp - 1) return false; // sp 0: anywhere
+    t->stack_lo = lo;
+    t->stack_hi = top;
+    return t->grows = true;
+}
+
+// The normal stack of a thread that stands at sp (0: elsewhere, or unknown), found without libc.
+GM_PRIVATE bool gm_world_guess_bounds(struct gm_thread *t, uintptr_t sp, size_t page) {
+    bool main = t->id == (uint32_t)getpid(); // or a thread that forked
+    uintptr_t first = gm_os_main_top(page), own = gm_os_thread_top(t->thread_pointer, page);
+    if (sp && main && gm_world_take_stack(t, first, sp, page)) return true;
+    if (sp && gm_world_take_stack(t, own, sp, page)) return true;
+    return gm_world_take_stack(t, main ? first : own, 0, page);
+}
+
+// Asks for a thread's normal stack, the calling thread's if sp is not 0. Main's has no end that is
+// known for long: its limit may be raised, or none; and libc reads it from /proc, which may not be
+// there. libc knows the others', unless a system call of its own is refused.
+GM_PRIVATE void gm_world_bounds(struct gm_thread *t, uintptr_t sp) {
+    size_t page = gm_os_page_size();
+    uintptr_t top = gm_os_main_top(page);
+    bool main = t->id == (uint32_t)getpid() && !GM_BUG(191);
+    if (t->stack_hi) return;
+    if (main && gm_world_take_stack(t, top, sp, page)) return;
+    t->grows = false;
+    if (!gm_world_ask_bounds(t->self, &t->stack_lo, &t->stack_hi))
+        (void)gm_world_guess_bounds(t, sp, page);
+    else if (main && top - 1 - t->stack_lo < t->stack_hi - t->stack_lo)
+        (void)gm_world_take_stack(t, top, 0, page); // it is on another stack
 }
 
 #if GOMEM_I_ESCAPE
@@ -8181,7 +8306,8 @@ GM_PRIVATE void gm_world_join(struct gm_runtime *rt, struct gm_thread *t) {
         if (!collected || t->stack_hi) gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING); // V4
         gm_world_unlock(w, &w->lock);
         if (!collected || t->stack_hi) break;
-        gm_world_bounds(t); // without the lock: libc may allocate, with our own malloc
+        gm_world_bounds(
+            t, (uintptr_t)__builtin_frame_address(0)); // libc may allocate, with our malloc
         if (!t->stack_hi)
             t->stack_hi = t->stack_lo = 1; // unknown: the first cycle names the thread
     }
@@ -8238,7 +8364,7 @@ GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
     if (done) {
         for (struct gm_thread *t = w->all; t; t = t->next) {
             if (gm_world_absent(gm_load_seq(&t->state))) continue; // V4
-            gm_world_bounds(t);
+            gm_world_bounds(t, t == gm_world_self() ? (uintptr_t)__builtin_frame_address(0) : 0);
             gm_store_rlx(&t->late, 1u); // V7: they have attached with any mask
         }
         gm_store_rel(&rt->engine.collected,
@@ -8260,9 +8386,12 @@ GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
  *             O2  a stack pointer in no known stack vetoes the cycle
  *             O3  the loader's list is the same in the stop as when segments were listed, or the
  *                 stop is given up
- *             O4  memory that is not ours alone to keep mapped is read through the kernel
+ *             O4  memory that is not ours alone to keep mapped is read through the kernel; where it
+ *                 refuses, in stops
  *             O5  a coroutine's stack is scanned from its stack pointer up while a thread stands on
  *                 it, from where the program says while nothing has been written below, else whole
+ *             O6  main's stack is what can be read without a gap below its known top, asked anew in
+ *                 each stop: limits are raised, and /proc may be missing
  * WHY         A thread that was interrupted is scanned from the handler's frame: the kernel has
  *             saved all registers, vectors among them, on the stack above it. Thread-local storage
  *             is found through the thread's own vector of modules, so blocks of libraries opened
@@ -8769,11 +8898,23 @@ GM_PRIVATE bool gm_roots_add_saved(struct gm_runtime *rt, const struct gm_thread
            gm_roots_add_fake(rt, t, start, start + size);
 }
 
+// Where the thread's normal stack lies, now that it stands at sp. Main's may have grown; a stack
+// that was not known is found from here.
+GM_PRIVATE void gm_roots_locate(struct gm_runtime *rt, struct gm_thread *t, uintptr_t sp) {
+    size_t page = rt->engine.heap.pages.os_page;
+    if (t->stack_hi <= 1) (void)gm_world_guess_bounds(t, sp, page);
+    if (!t->grows || GM_BUG(193)) return;
+    uintptr_t to = sp < t->stack_hi && sp > GM_RED_ZONE + page ? sp - GM_RED_ZONE : page;
+    to -= to % page;
+    if (to < t->stack_lo) t->stack_lo = gm_os_readable_down(t->stack_lo, to, page);
+}
+
 // Everything of one thread that stands. False: its stack is not known, or no memory for jobs.
 GM_PRIVATE bool gm_roots_add_thread(struct gm_runtime *rt, struct gm_thread *t) {
     const uintptr_t *registers = t->registers.word;
     uintptr_t sp = t->registers.sp, alt_lo = t->in_handler ? t->at.alt_lo : 0,
               alt_size = t->in_handler ? t->at.alt_size : 0, stands = t->in_handler ? t->at.sp : sp;
+    gm_roots_locate(rt, t, stands);
     bool normal = gm_roots_on_normal(rt, t, stands);
     bool done = GM_BUG(13) || t->in_handler || // then the kernel's frame has them
                 gm_roots_add_saved(rt, t, registers, sizeof t->registers.word);
@@ -10623,8 +10764,8 @@ enum {
 
 // From here on nothing shrinks, and marking may begin. (C1: pages are armed before.)
 GM_PRIVATE bool gm_gc_start_stop(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c) {
-    bool barrier = c->collector == GOMEM_GC_BARRIER;
-    if (!GM_BUG(89)) gm_roots_arm(rt); // C1
+    bool barrier = c->collector == GOMEM_GC_BARRIER, reads = gm_os_can_read() || GM_BUG(194);
+    if (reads && !GM_BUG(89)) gm_roots_arm(rt); // C1
     rt->roots.running = !barrier;
     bool done = gm_gc_stop(rt, me, c);
     rt->roots.running = false;
@@ -10635,11 +10776,11 @@ GM_PRIVATE bool gm_gc_start_stop(struct gm_runtime *rt, struct gm_thread *me, st
     gm_gc_color_stopped(rt);
     gm_store_rlx(&rt->gc.phase, (uint32_t)GM_PHASE_MARK); // in a stop
     gm_store_rlx(&rt->engine.mark.on, 1u);                // in a stop
-    if (barrier) { // what a thread is about to store is on its stack
-        gm_store_rlx(&gomem_i_barrier, 1u);
-        gm_mark_begin(&rt->gc.marker[0], &rt->engine.mark, false);
-        if (!GM_BUG(45)) gm_mark_stacks(&rt->gc.marker[0]);
-    }
+    gm_store_rlx(&gomem_i_barrier, (uint32_t)barrier);
+    if (barrier || !reads) gm_mark_begin(&rt->gc.marker[0], &rt->engine.mark, false);
+    if (!reads) gm_mark_all_roots(&rt->gc.marker[0]);
+    // what a thread is about to store is on its stack
+    else if (barrier && !GM_BUG(45)) gm_mark_stacks(&rt->gc.marker[0]);
     c->workers = GM_MIN(GM_MAX(gm_os_processors() / 4, 1u), rt->gc.thread_count + 1);
     gm_gc_resume(rt, c);
     c->first = c->resumed - c->stop;

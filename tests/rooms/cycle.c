@@ -1,5 +1,9 @@
 // Room gc: the concurrent cycle, driven phase by phase by one thread, so that what the program does
 // falls exactly between two of them.
+static int no_reading; // process_vm_readv is refused
+#define GOMEM_SYSCALL(number, ...)                                         \
+    (no_reading && (number) == SYS_process_vm_readv ? (errno = EPERM, -1L) \
+                                                    : gm_libc_syscall((number), ##__VA_ARGS__))
 #include "room.h"
 
 #include "child.h"
@@ -585,6 +589,23 @@ TEST(weak_pointers_while_deciding) { weak_while_deciding(GOMEM_GC_TRACKED); }
 TEST(weak_pointers_while_deciding_barrier) { weak_while_deciding(GOMEM_GC_BARRIER); }
 
 // ---- giving up ----
+
+// Without the kernel's help memory is read only while nobody can unmap it; nothing is lost. (O4)
+static void reads_in_stops(int collector) {
+    if (!begin(collector)) SKIP("this kernel does not track writes");
+    uintptr_t w = holder_of_new(0);
+    no_reading = 1;
+    REQUIRE(start());
+    CHECK_EQ(engine->mark.njobs, 0);
+    mark();
+    dance(0);
+    rounds();
+    finish();
+    no_reading = 0;
+    CHECK(whole(w));
+}
+TEST(roots_are_read_in_stops) { reads_in_stops(GOMEM_GC_BARRIER); }
+TEST(roots_are_read_in_stops_tracked) { reads_in_stops(GOMEM_GC_TRACKED); }
 
 TEST(over_budget) { // the stop ends, nothing is lost, and the sixth try finishes
     if (!begin(GOMEM_GC_TRACKED)) SKIP("this kernel does not track writes");

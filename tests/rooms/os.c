@@ -1,4 +1,9 @@
 // Room os: pages, clock, threads, signals, registers.
+static int refused; // errno of process_vm_readv and tgkill, 0: they are allowed
+#define GOMEM_SYSCALL(number, ...)                                           \
+    (refused && ((number) == SYS_process_vm_readv || (number) == SYS_tgkill) \
+         ? (errno = refused, -1L)                                            \
+         : gm_libc_syscall((number), ##__VA_ARGS__))
 #include "room.h"
 
 #include <sched.h>
@@ -42,7 +47,8 @@ TEST(moving_leaves_zeros) {
     if (!moved) SKIP("the kernel cannot move pages and keep the mapping");
 }
 
-TEST(foreign_memory) {
+static void foreign_memory(void) {
+    page = gm_os_page_size();
     char *p = gm_os_reserve(3 * page, 0), *copy = gm_os_reserve(3 * page, 0);
     REQUIRE(p && copy);
     CHECK(gm_os_protect((uintptr_t)p, (uintptr_t)p + page, PROT_READ | PROT_WRITE));
@@ -56,6 +62,61 @@ TEST(foreign_memory) {
     gm_os_release(p, 3 * page);
     CHECK_EQ(gm_os_read_foreign(copy, (uintptr_t)p, 8), 0); // gone
     gm_os_release(copy, 3 * page);
+}
+
+TEST(foreign_memory) { foreign_memory(); }
+
+// In sandboxes that refuse the call, and under emulators that do not have it.
+TEST(foreign_memory_without_the_call) {
+    CHECK(gm_os_can_read());
+    refused = EPERM;
+    foreign_memory();
+    CHECK(!gm_os_can_read());
+    refused = ENOSYS;
+    foreign_memory();
+    refused = 0;
+}
+
+static void check_readable_down(void) {
+    page = gm_os_page_size();
+    char *p = gm_os_reserve(400 * page, 0);
+    REQUIRE(p != NULL);
+    uintptr_t at = (uintptr_t)p, top = at + 400 * page;
+    REQUIRE(gm_os_protect(at + 100 * page, top, PROT_READ | PROT_WRITE));
+    CHECK_EQ(gm_os_readable_down(top, page, page), at + 100 * page);
+    CHECK_EQ(gm_os_readable_down(top, at + 390 * page, page), at + 390 * page);
+    CHECK_EQ(gm_os_readable_down(top, at + 100 * page, page), at + 100 * page);
+    CHECK_EQ(gm_os_readable_down(top, top, page), top);
+    CHECK_EQ(gm_os_readable_down(at + 100 * page, page, page), at + 100 * page);
+    REQUIRE(gm_os_protect(at + 300 * page, at + 301 * page, PROT_NONE));
+    CHECK_EQ(gm_os_readable_down(top, page, page), at + 301 * page);
+    gm_os_release(p, 400 * page);
+}
+
+TEST(how_far_down_memory_reaches) {
+    check_readable_down();
+    refused = EPERM;
+    check_readable_down();
+    refused = 0;
+}
+
+// Both ends of a stack that nobody was asked for.
+static void *own_stack(void *unused) {
+    char local = 0;
+    uintptr_t here = (uintptr_t)&local, lo = 0, hi = 0;
+    uintptr_t top = unused ? gm_os_thread_top(gm_os_thread_pointer(), page) : gm_os_main_top(page);
+    CHECK(here < top && gm_os_readable_down(top, here - here % page, page) <= here);
+    if (!CHECK(gm_os_stack(&lo, &hi))) return NULL;
+    CHECK(hi >= top - 16 * page && hi <= top + 4 * page);
+    return NULL;
+}
+
+TEST(tops_of_stacks) {
+    pthread_t thread;
+    page = gm_os_page_size();
+    (void)own_stack(NULL);
+    REQUIRE(pthread_create(&thread, NULL, own_stack, &page) == 0);
+    pthread_join(thread, NULL);
 }
 
 static uint32_t word;

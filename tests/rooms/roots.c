@@ -284,6 +284,33 @@ TEST(too_many_roots_veto) {
     end();
 }
 
+// ---- stacks that nobody was asked for (O6) ----
+
+static void *located(void *arg) {
+    struct gm_thread t = {.id = gm_os_thread_id(), .thread_pointer = gm_os_thread_pointer()};
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0), most = 0;
+    gm_roots_locate(rt, &t, here);
+    CHECK(t.grows && here - GM_RED_ZONE >= t.stack_lo && here < t.stack_hi);
+    if (arg) CHECK((uintptr_t)arg >= t.stack_lo && (uintptr_t)arg < t.stack_hi);
+    uintptr_t below = t.stack_lo; // it goes deeper, or stands on another stack
+    t.stack_lo = t.stack_hi - rt->engine.heap.pages.os_page;
+    gm_roots_locate(rt, &t, here);
+    CHECK_EQ(t.stack_lo, below);
+    gm_roots_locate(rt, &t, (uintptr_t)&most + ((uintptr_t)1 << 44));
+    CHECK(t.stack_lo <= below);
+    return NULL;
+}
+
+TEST(stacks_that_libc_does_not_tell) {
+    REQUIRE(begin());
+    char local = 0;
+    pthread_t thread;
+    (void)located(&local);
+    REQUIRE(pthread_create(&thread, NULL, located, NULL) == 0);
+    pthread_join(thread, NULL);
+    end();
+}
+
 // ---- where a stack pointer may be ----
 
 enum { STACK = 65536 };
