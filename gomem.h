@@ -527,9 +527,9 @@ GOMEM_DEF void gomem_mark(gomem_marker *m, const void *p);
 /* ---- collector ------------------------------------------------------------------------------ */
 
 // Runs a full cycle, which has ended when this returns (as runtime.GC). False with errno: EAGAIN, a
-// thread does not stop, or a stack is not known: each stop of the cycle is tried for at most a
-// second (20 ms where the last one failed), and the next cycle goes on with what was marked; EBUSY,
-// cycles are held, or a callback of the collector asks; ENOMEM. Any thread, no signal handler.
+// thread does not stop, or a stack is not known: each stop of the cycle is tried for a second, and
+// the next cycle goes on with what was marked; EBUSY, cycles are held, or a callback of the
+// collector asks; ENOMEM. Any thread, no signal handler.
 GOMEM_DEF bool gomem_gc(void);
 GOMEM_DEF bool gomem_gc_start(void); // asks for a cycle, returns at once; false: held or off
 
@@ -7119,7 +7119,7 @@ enum {
     GM_GATHER_MOST = 256000000,  // to this
     GM_PAUSE_MOST = 64000000,    // between two tries
     GM_PATIENCE_NS = 1000000000, // then the stop is given up, and the thread is named
-    GM_PATIENCE_LEAST = 20000000 // the same where the last stop was given up
+    GM_PATIENCE_LEAST = 20000000 // of a thread that allocates, where the last stop was given up
 };
 
 struct gm_runtime;
@@ -7275,6 +7275,7 @@ struct gm_gc {                                           // room gc
     uint32_t failed;          // cycles that could not go on, so far. atomic: rlx
     uint32_t stuck;           // of them since one has ended. lock: gc
     uint64_t not_before;      // ns: when the next may be tried by itself. atomic: rlx
+    uint64_t patience;        // ns: of the runner with a stop. lock: gc
     uint32_t holds;           // gomem_gc_hold. atomic: rlx
     uint32_t asked;           // gomem_gc_start. atomic: acq/rel
     uint32_t closing;         // few written pages are left: who allocates helps. atomic: rlx
@@ -7624,7 +7625,7 @@ GM_PRIVATE uint32_t gm_world_note_late(struct gm_world *w, const struct gm_threa
         uint32_t state = gm_load_seq(&t->state); // V1
         if (t == me || gm_world_absent(state)) continue;
         if (state == GM_THREAD_BLOCKED || state == (attention | GM_THREAD_PARKED)) continue;
-        gm_store_rlx(&t->late, 1u); // V7: only its own thread acts on it
+        if (!GM_BUG(124)) gm_store_rlx(&t->late, 1u); // V7: only its own thread acts on it
         if (!id && !t->told) id = t->id;
     }
     return id;
@@ -8095,7 +8096,8 @@ GM_PRIVATE bool gm_world_stop(struct gm_runtime *rt, const struct gm_thread *me,
         bool grow = gm_world_is_runnable(w, late) && !GM_TSAN;
         window = grow ? GM_MIN(window * 2, (uint64_t)GM_GATHER_MOST) : (uint64_t)GM_GATHER_NS;
         pause = GM_MIN(pause ? pause * 2 : (uint64_t)GM_GATHER_NS, (uint64_t)GM_PAUSE_MOST);
-        gm_world_pause(rt, GM_BUG(122) ? 0 : GM_MAX(pause, grow ? window : 0));
+        if (GM_BUG(122)) window = 100 * (uint64_t)GM_PATIENCE_NS;
+        gm_world_pause(rt, GM_MAX(pause, grow ? window : 0));
     }
 }
 
@@ -8365,7 +8367,7 @@ GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
         for (struct gm_thread *t = w->all; t; t = t->next) {
             if (gm_world_absent(gm_load_seq(&t->state))) continue; // V4
             gm_world_bounds(t, t == gm_world_self() ? (uintptr_t)__builtin_frame_address(0) : 0);
-            gm_store_rlx(&t->late, 1u); // V7: they have attached with any mask
+            if (!GM_BUG(123)) gm_store_rlx(&t->late, 1u); // V7: they have attached with any mask
         }
         gm_store_rel(&rt->engine.collected,
                      true); // pairs with attach and alloc: the handler is there
@@ -10359,7 +10361,7 @@ enum { GM_STOP_TRIES = 12 };
 
 // Stops the world; the cycle knows since when the program stands, and since when all of it.
 GM_PRIVATE bool gm_gc_stop_world(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c) {
-    if (!gm_world_stop(rt, me, rt->gc.stuck ? GM_PATIENCE_LEAST : GM_PATIENCE_NS)) return false;
+    if (!gm_world_stop(rt, me, rt->gc.patience)) return false;
     gm_gc_drop_marks_stopped(rt);
     c->stop = rt->world.stopped; // of the try that was not withdrawn. lock: world
     c->stopped = gm_os_now();
@@ -10880,7 +10882,7 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
                                      struct gm_cycle *c) {
     struct gm_engine *e = &rt->engine;
     struct gm_gc *gc = &rt->gc;
-    if (gc->phase == GM_PHASE_OFF) {
+    if (gc->phase == GM_PHASE_OFF || GM_BUG(125)) {
         c->collector = e->writes.collector;
         bool armed = !gm_load_rlx(&e->heap.mixed) && // W2
                      gm_writes_arm(&e->writes, &e->heap.pages, gm_gc_pause, rt);
@@ -11092,6 +11094,9 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_run_and_unlock(struct gm_runtime *rt, struct g
     struct gm_gc *gc = &rt->gc;
     gm_store_rlx(&gc->runner, me);
     gc->runner_sp = (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD;
+    // whoever only allocates is not held up for a second again and again
+    bool brief = gc->stuck && reason == GM_REASON_TRIGGER && !gm_load_rlx(&me->own);
+    gc->patience = brief ? GM_PATIENCE_LEAST : GM_PATIENCE_NS;
     gm_store_rel(&gc->asked, 0u);              // pairs with gm_gc_due
     struct gm_registers saved = me->registers; // of a blocking region
     bool in_handler = me->in_handler;
@@ -11160,7 +11165,8 @@ GM_COLD GM_PRIVATE bool gm_gc_open(struct gm_runtime *rt) {
         gm_guard_warn(&rt->engine.guard, line.data);
     }
     if (!rt->gc.collect) rt->gc.collect = gm_gc_collect; // before its only reader starts
-    gm_store_rlx(&rt->gc.last, gm_os_now());             // the forced period starts
+    rt->gc.patience = GM_PATIENCE_NS;
+    gm_store_rlx(&rt->gc.last, gm_os_now()); // the forced period starts
     bool done = gm_world_collect(rt); // last: others, who do not wait here, find all that done
     if (done && !gm_world_forks(&rt->world)) gm_gc_start_background(rt); // else after the fork
     gm_world_unlock_cycle(rt);
@@ -15106,6 +15112,7 @@ GM_NOINLINE GM_PRIVATE bool gm_report_search(struct gm_runtime *rt, struct gm_th
     me->fake_stack = gm_world_fake_stack();
     gm_os_spill(&me->registers);
     // E4: roots that a cycle under way has not read yet stay listed
+    rt->gc.patience = GM_PATIENCE_NS;
     bool stopped = rt->gc.phase == GM_PHASE_OFF && gm_gc_stop(rt, me, &cycle);
     if (stopped) {
         gm_paths_find_stopped(rt, me, ~hidden, path);

@@ -646,15 +646,17 @@ TEST(over_budget) { // the stop ends, nothing is lost, and the sixth try finishe
 // is lost that was written in between.
 TEST(goes_on) {
     if (!begin(GOMEM_GC_TRACKED)) SKIP("this kernel does not track writes");
-    uintptr_t w[2] = {holder_of_new(0), holder_of_new(2)};
+    uintptr_t w[3] = {holder_of_new(0), holder_of_new(2), holder_of_new(6)};
     REQUIRE(start());
     dance(0);
     mark();
     rt->gc.quit++;
-    CHECK(!gm_gc_run_concurrent(rt, me, &cycle));
+    CHECK(!gm_gc_run_concurrent(rt, me, &cycle)); // the holders are black
     rt->gc.quit--;
     CHECK(engine->mark.on && rt->gc.phase == GM_PHASE_MARK);
     dance(2);
+    w[2] = new_hidden();
+    store_shown(6, w[2]);
     gm_world_unlock_cycle(rt);
     CHECK(gomem_verify()); // while it is under way
     gm_world_lock_cycle(rt);
@@ -663,7 +665,7 @@ TEST(goes_on) {
     CHECK(!engine->mark.on && rt->gc.phase == GM_PHASE_OFF);
     gm_world_unlock_cycle(rt);
     CHECK(gomem_verify()); // E1
-    CHECK(whole(w[0]) && whole(w[1]));
+    CHECK(whole(w[0]) && whole(w[1]) && whole(w[2]));
 }
 
 // ---- forks while a cycle marks ----

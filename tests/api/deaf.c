@@ -1,0 +1,446 @@
+// Threads that a stop does not reach: they mask the signal, lost the handler, are cancelled, or have
+// ended. Nothing hangs, nothing is lost, and the library says what is wrong. Each test runs in a
+// process of its own.
+#define _GNU_SOURCE
+#include "child.h"
+#include "gomem.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <sys/syscall.h>
+
+static void mask_all(int how) {
+    sigset_t all;
+    sigfillset(&all);
+    CHECK(pthread_sigmask(how, &all, NULL) == 0);
+}
+
+// ---- what the library says ----
+
+static atomic_int lines;
+static char line_text[600];
+
+static void take_line(const char *line, void *user) {
+    (void)user;
+    if (atomic_fetch_add(&lines, 1) == 0) snprintf(line_text, sizeof line_text, "%s", line);
+}
+
+static int wanted_collector;
+
+static void init(void) {
+    gomem_options o = {.collector = wanted_collector, .warn = take_line};
+    CHECK(gomem_init(&o));
+}
+
+static void in_each_collector(void (*fn)(void)) {
+    const int each[] = {GOMEM_GC_AUTO, GOMEM_GC_BARRIER, GOMEM_GC_STW};
+    for (int i = 0; i < 3; i++) {
+        wanted_collector = each[i];
+        CHILD_GOOD(fn);
+    }
+}
+
+// ---- work ----
+
+struct node {
+    struct node *next;
+    size_t value;
+};
+
+static struct node *make_list(size_t n) {
+    struct node *list = NULL;
+    for (size_t i = 0; i < n; i++) {
+        struct node *node = GOMEM_NEW(struct node);
+        if (!CHECK(node != NULL)) exit(1);
+        node->value = i;
+        GOMEM_STORE(&node->next, list);
+        list = node;
+    }
+    return list;
+}
+
+static bool list_is_whole(const struct node *list, size_t n) {
+    while (n && list && list->value == n - 1) n--, list = list->next;
+    return !n && !list;
+}
+
+static void make_garbage(size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 1024) CHECK(gomem_new(1024) != NULL);
+}
+
+static void *collect_and_check(void *arg) {
+    struct node *volatile list = make_list(1000);
+    for (int i = 0; i < 5; i++) {
+        make_garbage(4 << 20);
+        CHECK(gomem_gc());
+    }
+    CHECK(list_is_whole(list, 1000));
+    return arg;
+}
+
+static void run_thread(void *(*fn)(void *)) {
+    pthread_t thread;
+    if (CHECK(pthread_create(&thread, NULL, fn, NULL) == 0)) CHECK(pthread_join(thread, NULL) == 0);
+}
+
+// ---- masks ----
+
+// A daemon masks everything first, so that one thread can wait for signals.
+static void masked_from_the_start(void) {
+    init();
+    mask_all(SIG_BLOCK);
+    struct node *volatile list = make_list(1000);
+    run_thread(collect_and_check);
+    CHECK(list_is_whole(list, 1000));
+    CHECK_EQ(atomic_load(&lines), 0);
+}
+TEST(masks_everything_before_the_first_use) {
+    NEEDS_FORK;
+    in_each_collector(masked_from_the_start);
+}
+
+static atomic_bool ready, release;
+
+static void wait_for(atomic_bool *flag) {
+    while (!atomic_load(flag)) sched_yield();
+}
+
+static void *attach_masked(void *arg) {
+    mask_all(SIG_BLOCK);
+    CHECK(gomem_thread_attach());
+    atomic_store(&ready, true);
+    wait_for(&release);
+    return arg;
+}
+
+static void masked_at_attach(void) {
+    pthread_t thread;
+    init();
+    CHECK(GOMEM_NEW(long) != NULL);
+    if (!CHECK(pthread_create(&thread, NULL, attach_masked, NULL) == 0)) return;
+    wait_for(&ready);
+    CHECK(gomem_gc());
+    atomic_store(&release, true);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK_EQ(atomic_load(&lines), 0);
+}
+TEST(masks_everything_before_it_attaches) {
+    NEEDS_FORK;
+    in_each_collector(masked_at_attach);
+}
+
+// Manual memory alone: the thread has a record, but nobody unmasks the signal for it.
+static void *use_manual_masked(void *arg) {
+    mask_all(SIG_BLOCK);
+    void *p = test_opaque(gomem_malloc(100));
+    atomic_store(&ready, true);
+    wait_for(&release);
+    gomem_free(p);
+    return arg;
+}
+
+static void masked_for_ever(void) {
+    pthread_t thread;
+    gomem_memstats m = {.size = sizeof m};
+    init();
+    if (!CHECK(pthread_create(&thread, NULL, use_manual_masked, NULL) == 0)) return;
+    wait_for(&ready);
+    struct node *volatile list = make_list(1000);
+    CHECK(!gomem_gc() && errno == EAGAIN);
+    CHECK(!gomem_gc() && errno == EAGAIN);
+    make_garbage(64 << 20); // the heap grows meanwhile
+    CHECK_EQ(atomic_load(&lines), 1);
+    CHECK(strstr(line_text, "blocks signal") && strstr(line_text, "GOMEM_THREADS"));
+    gomem_read_memstats(&m);
+    CHECK(m.num_gc == 0 && m.stops_withdrawn > 0);
+    atomic_store(&release, true);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(gomem_gc()); // it has ended
+    CHECK(list_is_whole(list, 1000));
+    gomem_read_memstats(&m);
+    CHECK(m.heap_inuse < 32 << 20);
+}
+TEST(masks_everything_for_ever) {
+    NEEDS_FORK;
+    in_each_collector(masked_for_ever);
+}
+
+// A stop that has waited in vain for a thread is remembered: at its next slow path, of any
+// allocation, the thread takes the signal out of its mask.
+static atomic_bool allocates, allocated;
+
+static void *mask_after_use(void *arg) {
+    struct node *volatile list = make_list(1000);
+    mask_all(SIG_BLOCK);
+    atomic_store(&ready, true);
+    wait_for(&allocates);
+    gomem_free(test_opaque(gomem_malloc(100000)));
+    atomic_store(&allocated, true);
+    wait_for(&release);
+    CHECK(list_is_whole(list, 1000));
+    return arg;
+}
+
+static void masked_after_use(void) {
+    pthread_t thread;
+    init();
+    if (!CHECK(pthread_create(&thread, NULL, mask_after_use, NULL) == 0)) return;
+    wait_for(&ready);
+    CHECK(!gomem_gc() && errno == EAGAIN);
+    struct node *volatile list = make_list(1000);
+    atomic_store(&allocates, true);
+    wait_for(&allocated);
+    CHECK(gomem_gc());
+    CHECK(list_is_whole(list, 1000) && gomem_verify());
+    atomic_store(&release, true);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+TEST(masks_everything_after_use) {
+    NEEDS_FORK;
+    in_each_collector(masked_after_use);
+}
+
+// Threads that were known before the collected heap was opened are asked at their next slow path.
+static void *use_manual_again(void *arg) {
+    mask_all(SIG_BLOCK);
+    gomem_free(test_opaque(gomem_malloc(100)));
+    atomic_store(&ready, true);
+    wait_for(&allocates);
+    gomem_free(test_opaque(gomem_malloc(100000)));
+    atomic_store(&allocated, true);
+    wait_for(&release);
+    return arg;
+}
+
+static void masked_when_it_opens(void) {
+    pthread_t thread;
+    init();
+    if (!CHECK(pthread_create(&thread, NULL, use_manual_again, NULL) == 0)) return;
+    wait_for(&ready);
+    CHECK(GOMEM_NEW(long) != NULL);
+    atomic_store(&allocates, true);
+    wait_for(&allocated);
+    CHECK(gomem_gc());
+    atomic_store(&release, true);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK_EQ(atomic_load(&lines), 0);
+}
+TEST(masked_everything_when_the_heap_opens) {
+    NEEDS_FORK;
+    in_each_collector(masked_when_it_opens);
+}
+
+// A thread that masks everything and allocates on is heard at one of its slow paths.
+static atomic_bool stop;
+
+static void *allocate_masked(void *arg) {
+    CHECK(GOMEM_NEW(long) != NULL);
+    mask_all(SIG_BLOCK);
+    atomic_store(&ready, true);
+    for (unsigned round = 0; !atomic_load(&stop); round++) {
+        CHECK(gomem_new(64) != NULL);
+        if (round % 16 == 0) sched_yield();
+    }
+    sigset_t mask;
+    pthread_sigmask(SIG_BLOCK, NULL, &mask);
+    CHECK(sigismember(&mask, SIGUSR1) == 1); // its mask is as it was, but for one signal
+    int open = 0;
+    for (int s = SIGRTMIN; s <= SIGRTMAX; s++) open += sigismember(&mask, s) == 0;
+    CHECK_EQ(open, 1);
+    return arg;
+}
+
+static void masked_and_allocates(void) {
+    pthread_t thread;
+    init();
+    if (!CHECK(pthread_create(&thread, NULL, allocate_masked, NULL) == 0)) return;
+    wait_for(&ready);
+    for (int ended = 0, tries = 0; ended < 3 && tries < 1000; tries++) ended += gomem_gc();
+    CHECK(gomem_gc());
+    atomic_store(&stop, true);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+TEST(masks_everything_and_allocates) {
+    NEEDS_FORK;
+    in_each_collector(masked_and_allocates);
+}
+
+// ---- a parked thread holds what the late one waits for ----
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static atomic_int turns;
+
+static void *hold_the_mutex(void *arg) {
+    CHECK(gomem_thread_attach());
+    while (!atomic_load(&stop)) {
+        pthread_mutex_lock(&mutex);
+        for (int i = 0; i < 2000; i++) sched_yield(); // long beside the window of a stop
+        pthread_mutex_unlock(&mutex);
+        sched_yield();
+    }
+    return arg;
+}
+
+static void *want_it_masked(void *arg) {
+    CHECK(gomem_thread_attach());
+    while (!atomic_load(&stop)) {
+        mask_all(SIG_BLOCK);
+        pthread_mutex_lock(&mutex);
+        pthread_mutex_unlock(&mutex);
+        mask_all(SIG_UNBLOCK);
+        atomic_fetch_add(&turns, 1);
+    }
+    return arg;
+}
+
+static void late_for_a_parked_one(void) {
+    pthread_t holder, late;
+    init();
+    CHECK(GOMEM_NEW(long) != NULL);
+    if (!CHECK(pthread_create(&holder, NULL, hold_the_mutex, NULL) == 0)) return;
+    if (!CHECK(pthread_create(&late, NULL, want_it_masked, NULL) == 0)) return;
+    for (int i = 0; i < 20; i++) (void)gomem_gc();
+    int before = atomic_load(&turns);
+    while (atomic_load(&turns) < before + 3) make_garbage(64 << 10); // all of them go on
+    atomic_store(&stop, true);
+    CHECK(pthread_join(holder, NULL) == 0 && pthread_join(late, NULL) == 0);
+    CHECK(gomem_gc());
+}
+TEST(waits_for_a_parked_thread) {
+    NEEDS_FORK;
+    in_each_collector(late_for_a_parked_one);
+}
+
+// ---- the handler ----
+
+static void reset_all(void) {
+    for (int s = 1; s <= SIGRTMAX; s++)
+        if (s != SIGKILL && s != SIGSTOP) signal(s, SIG_DFL); // fails for libc's own
+}
+
+static void *compute(void *arg) {
+    struct node *volatile list = make_list(1000);
+    atomic_store(&ready, true);
+    wait_for(&release);
+    CHECK(list_is_whole(list, 1000));
+    return arg;
+}
+
+static void handler_reset(void) {
+    pthread_t thread;
+    init();
+    CHECK(GOMEM_NEW(long) != NULL);
+    if (!CHECK(pthread_create(&thread, NULL, compute, NULL) == 0)) return;
+    wait_for(&ready);
+    for (int i = 0; i < 3; i++) {
+        reset_all();
+        CHECK(gomem_gc());
+    }
+    atomic_store(&release, true);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
+static void handler_reset_in_a_child(void) {
+    init();
+    struct node *volatile list = make_list(1000);
+    CHECK(gomem_gc());
+    CHILD_GOOD(handler_reset);
+    CHECK(list_is_whole(list, 1000));
+}
+TEST(all_signals_are_reset) {
+    NEEDS_FORK;
+    in_each_collector(handler_reset);
+    in_each_collector(handler_reset_in_a_child);
+}
+
+// A library of the program takes the signal for itself: it keeps it, and cycles go on with another.
+static atomic_int heard;
+
+static void hear(int signal) { atomic_fetch_add(&heard, signal != 0); }
+
+static int stop_signal(void) { // the one real-time signal that is handled
+    for (int s = SIGRTMAX; s >= SIGRTMIN; s--) {
+        struct sigaction now;
+        if (sigaction(s, NULL, &now) == 0 && now.sa_handler != SIG_DFL) return s;
+    }
+    return 0;
+}
+
+static void handler_taken(void) {
+    pthread_t thread;
+    init();
+    CHECK(GOMEM_NEW(long) != NULL);
+    if (!CHECK(pthread_create(&thread, NULL, compute, NULL) == 0)) return;
+    wait_for(&ready);
+    int taken = stop_signal();
+    CHECK(taken != 0 && signal(taken, hear) != SIG_ERR);
+    for (int i = 0; i < 3; i++) CHECK(gomem_gc());
+    CHECK_EQ(atomic_load(&heard), 0);
+    CHECK(raise(taken) == 0);
+    CHECK_EQ(atomic_load(&heard), 1);
+    atomic_store(&release, true);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+TEST(the_signal_is_taken) {
+    NEEDS_FORK;
+    in_each_collector(handler_taken);
+}
+
+// ---- cancellation and bare ends ----
+
+static atomic_bool inside;
+
+static void *first_use_cancelled(void *arg) {
+    CHECK(pthread_cancel(pthread_self()) == 0); // deferred: it acts at the next cancellation point
+    atomic_store(&inside, true);
+    struct node *volatile list = make_list(1000);
+    static char root[1 << 20];
+    CHECK(gomem_add_root(root, sizeof root));
+    CHECK(gomem_gc() && list_is_whole(list, 1000));
+    gomem_memstats m = {.size = sizeof m};
+    gomem_read_memstats(&m);
+    CHECK(gomem_why(list, 2));
+    CHECK(gomem_free_os_memory() + 1 > 0);
+    atomic_store(&inside, false);
+    pthread_testcancel();
+    return arg;
+}
+
+static void cancelled_at_first_use(void) {
+    pthread_t thread;
+    void *result = NULL;
+    init();
+    if (!CHECK(pthread_create(&thread, NULL, first_use_cancelled, NULL) == 0)) return;
+    CHECK(pthread_join(thread, &result) == 0);
+    CHECK(result == PTHREAD_CANCELED && !atomic_load(&inside));
+    run_thread(collect_and_check);
+}
+TEST(no_cancellation_point_inside) {
+    NEEDS_FORK;
+    in_each_collector(cancelled_at_first_use);
+    setenv("GOMEM_DEBUG", "gctrace=1", 1);
+    in_each_collector(cancelled_at_first_use);
+    unsetenv("GOMEM_DEBUG");
+}
+
+static void *end_barely(void *arg) {
+    CHECK(GOMEM_NEW(long) != NULL);
+    syscall(SYS_exit, 0); // no destructor of libc's runs
+    return arg;
+}
+
+static void ends_barely(void) {
+    init();
+    CHECK(GOMEM_NEW(long) != NULL);
+    run_thread(end_barely);
+    CHECK(gomem_gc());
+    run_thread(collect_and_check);
+    CHECK(gomem_verify());
+}
+TEST(ends_by_a_bare_system_call) {
+    NEEDS_FORK;
+    in_each_collector(ends_barely);
+}
+
+TEST_MAIN
