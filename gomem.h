@@ -138,6 +138,14 @@
  *   vfork, posix_spawn and system keep the calling thread from answering a stop: surround long ones
  *   with gomem_blocking_begin and gomem_blocking_end.
  *
+ * UNDER OTHER TOOLS
+ *   With -fsanitize=address nothing is inlined, each object has 16 bytes behind it that are
+ *   nobody's, and what was freed, by hand or by a collection, stays poisoned: manual objects until
+ *   16 MiB of others were freed, collected ones until their slot is used again. Reports say
+ *   heap-buffer-overflow and heap-use-after-free; gomem_usable_size is the size that was asked for,
+ *   and gomem_realloc moves. All files of a program are compiled with it, or none. Valgrind sees
+ *   the same from GOMEM_CHECK=1 on, but in memory that the collector scans.
+ *
  * WHAT IT DOES NOT DO
  *   It does not move objects, collect memory that malloc returned, find pointers hidden from it,
  *   run in signal handlers, or support other systems than Linux (x86-64, arm64; 32-bit: manual).
@@ -266,7 +274,7 @@
 #define GOMEM_STACK_RESERVE 65536
 #endif
 
-// AddressSanitizer watches this file: what is idle in pools and arenas is poisoned.
+// AddressSanitizer watches this file: what is nobody's is poisoned, and every call goes slow.
 #if defined(__SANITIZE_ADDRESS__)
 #define GOMEM_I_POISONED 1
 #elif defined(__has_feature)
@@ -278,13 +286,17 @@
 #define GOMEM_I_POISONED 0
 #endif
 
-// The tag makes files of one link that disagree on version, check level or parts fail to link.
-#define GOMEM_I_PASTE(a, b, c, d, e, f, g, h) \
-    gomem_i_tls_v##a##_##b##_c##c##_k##d##_r##e##_p##f##_a##g##_e##h
-#define GOMEM_I_TAG(a, b, c, d, e, f, g, h) GOMEM_I_PASTE(a, b, c, d, e, f, g, h)
+// Nothing is inlined where each object has to be looked at.
+#define GOMEM_I_SLOW (GOMEM_I_CHECK || GOMEM_I_POISONED)
+
+// The tag makes files of one link that disagree on version, check level, parts or the use of
+// AddressSanitizer fail to link.
+#define GOMEM_I_PASTE(a, b, c, d, e, f, g, h, i) \
+    gomem_i_tls_v##a##_##b##_c##c##_k##d##_r##e##_p##f##_a##g##_e##h##_s##i
+#define GOMEM_I_TAG(a, b, c, d, e, f, g, h, i) GOMEM_I_PASTE(a, b, c, d, e, f, g, h, i)
 #define GOMEM_I_TLS                                                                         \
     GOMEM_I_TAG(GOMEM_VERSION_MAJOR, GOMEM_VERSION_MINOR, GOMEM_I_CHECK, GOMEM_I_COLLECTOR, \
-                GOMEM_I_REPORT, GOMEM_I_POOL, GOMEM_I_ARENA, GOMEM_I_ESCAPE)
+                GOMEM_I_REPORT, GOMEM_I_POOL, GOMEM_I_ARENA, GOMEM_I_ESCAPE, GOMEM_I_POISONED)
 
 #if defined(GOMEM_STATIC)
 #define GOMEM_I_LINKAGE static __attribute__((unused))
@@ -407,13 +419,14 @@ GOMEM_DEF void gomem_free(void *p);
 
 // Keeps p's kind (NULL: manual); the grown part is zeroed for collected kinds; on failure NULL,
 // ENOMEM and p stays valid. Size 0 gives a unique pointer. In place where the class or the free
-// pages behind the object allow it.
+// pages behind the object allow it, and AddressSanitizer and valgrind do not look.
 GOMEM_DEF void *gomem_realloc(void *p, size_t size) GOMEM_I_SIZED(2);
 
 // As gomem_free; size is a hint that saves nothing here and costs nothing when wrong.
 GOMEM_DEF void gomem_free_sized(void *p, size_t size);
 
-// Bytes usable at p, the start of an object (0 for NULL and for pointers that are not ours).
+// Bytes usable at p, the start of an object (0 for NULL and for pointers that are not ours): those
+// of its slot, or, where AddressSanitizer or valgrind looks, those that were asked for (1 for 0).
 GOMEM_DEF size_t gomem_usable_size(const void *p);
 
 // Start of the object p points into, NULL if none. A freed slot that is still cached counts. May be
@@ -948,7 +961,7 @@ GOMEM_I_INLINE void ***gomem_i_top(gomem_i_cache *t, unsigned c) {
 // empty magazine is the test of the value.
 GOMEM_I_INLINE void *gomem_i_take(size_t size, size_t align) {
     unsigned c = gomem_i_class(size, align);
-    if (GOMEM_I_CHECK || GOMEM_I_UNLIKELY(!c)) return gomem_i_malloc_slow(size, align);
+    if (GOMEM_I_SLOW || GOMEM_I_UNLIKELY(!c)) return gomem_i_malloc_slow(size, align);
     void ***at = gomem_i_top(GOMEM_I_TLS, c);
     void **top = *at;
     void *p = __atomic_load_n(top, __ATOMIC_RELAXED);
@@ -969,7 +982,7 @@ GOMEM_I_INLINE void gomem_i_give(void *p, size_t size, size_t align) {
     unsigned c = gomem_i_class(size, align);
     gomem_i_cache *t = GOMEM_I_TLS;
     uintptr_t offset = (uintptr_t)p - t->base;
-    if (!GOMEM_I_CHECK && GOMEM_I_LIKELY(c && offset < t->size)) {
+    if (!GOMEM_I_SLOW && GOMEM_I_LIKELY(c && offset < t->size)) {
         uint32_t desc = __atomic_load_n(&t->desc[offset >> 13], __ATOMIC_RELAXED);
         void **top = t->top[c];
         if (GOMEM_I_LIKELY((desc & 0xfffu) == (1u | c << 4) && ((uintptr_t)(top + 1) & 511u) &&
@@ -1009,7 +1022,7 @@ GOMEM_I_INLINE void ***gomem_i_pool_at(const uint32_t *place) {
 
 // Pops the magazine of a place; NULL: it is empty. Place 0 always is, and is always full.
 GOMEM_I_INLINE void *gomem_i_pool_pop(const uint32_t *place) {
-    if (GOMEM_I_CHECK || GOMEM_I_POISONED) return NULL;
+    if (GOMEM_I_SLOW) return NULL;
     void ***at = gomem_i_pool_at(place), **top = *at;
     void *p = __atomic_load_n(top, __ATOMIC_RELAXED);
     if (GOMEM_I_UNLIKELY(!p)) return NULL;
@@ -1020,7 +1033,7 @@ GOMEM_I_INLINE void *gomem_i_pool_pop(const uint32_t *place) {
 
 // Pushes; false: it is full, or p is NULL.
 GOMEM_I_INLINE bool gomem_i_pool_push(const uint32_t *place, void *p) {
-    if (GOMEM_I_CHECK || GOMEM_I_POISONED) return false;
+    if (GOMEM_I_SLOW) return false;
     void ***at = gomem_i_pool_at(place), **top = *at;
     if (GOMEM_I_UNLIKELY(!((uintptr_t)(top + 1) & 511u) || !p)) return false;
     __atomic_store_n(top + 1, p, __ATOMIC_RELAXED);
@@ -1032,7 +1045,7 @@ GOMEM_I_INLINE bool gomem_i_pool_push(const uint32_t *place, void *p) {
 // As many as the magazine has, n at most.
 GOMEM_I_INLINE size_t gomem_i_pool_pop_n(const uint32_t *place, gomem_i_word *out, size_t n) {
     size_t done = 0;
-    if (GOMEM_I_CHECK || GOMEM_I_POISONED) return 0;
+    if (GOMEM_I_SLOW) return 0;
     void ***at = gomem_i_pool_at(place), **top = *at;
     void *a, *b, *c, *d; // four at a time: else what aligns the loop decides how long one takes
     while (n - done >= 4 && (a = __atomic_load_n(top - done, __ATOMIC_RELAXED)) != NULL &&
@@ -1052,7 +1065,7 @@ GOMEM_I_INLINE size_t gomem_i_pool_pop_n(const uint32_t *place, gomem_i_word *ou
 // As many as fit, n at most.
 GOMEM_I_INLINE size_t gomem_i_pool_push_n(const uint32_t *place, gomem_i_word *in, size_t n) {
     size_t done = 0;
-    if (GOMEM_I_CHECK || GOMEM_I_POISONED) return 0;
+    if (GOMEM_I_SLOW) return 0;
     void ***at = gomem_i_pool_at(place), **top = *at;
     size_t room = ((0 - (uintptr_t)(top + 1)) & 511u) / sizeof(void *);
     __asm__("" : "+r"(in)); // else gcc warns of in[3] where n is 3
@@ -1139,8 +1152,7 @@ GOMEM_I_INLINE void gomem_i_pool_put_n(gomem_i_pool *p, void *in, size_t n) {
 // next address waits for nothing. Size 0, less 1, is too large for any block.
 __attribute__((malloc, alloc_size(2), warn_unused_result)) GOMEM_I_INLINE void *gomem_arena_alloc(
     gomem_arena *a, size_t size) {
-    if (GOMEM_I_CHECK || GOMEM_I_POISONED || GOMEM_I_UNLIKELY(!a))
-        return gomem_i_arena_slow(a, size);
+    if (GOMEM_I_SLOW || GOMEM_I_UNLIKELY(!a)) return gomem_i_arena_slow(a, size);
     char *p = a->cursor;
     if (GOMEM_I_UNLIKELY(size - 1 >= (size_t)(a->end - p))) return gomem_i_arena_slow(a, size);
     a->cursor = p + ((size + 15) & ~(size_t)15);
@@ -1202,7 +1214,7 @@ GOMEM_I_INLINE unsigned gomem_i_class_new(size_t size, size_t align) {
 
 GOMEM_I_INLINE void *gomem_i_new(size_t size, size_t align, unsigned flags) {
     unsigned c = gomem_i_class_new(size, align);
-    if (GOMEM_I_LIKELY(c)) {
+    if (!GOMEM_I_SLOW && GOMEM_I_LIKELY(c)) {
         gomem_i_cache *t = GOMEM_I_TLS;
         void *p = gomem_i_bump(flags ? &t->noscan[c] : &t->scan[c], gomem_i_class_size[c]);
         if (GOMEM_I_LIKELY(p)) return p;
@@ -1258,7 +1270,7 @@ GOMEM_I_INLINE void *gomem_i_new_typed(gomem_type *type, size_t size, size_t ali
     unsigned c = gomem_i_class_new(size, align);
     uint32_t index = __atomic_load_n(&type->index, __ATOMIC_RELAXED);
     gomem_i_cache *t = GOMEM_I_TLS;
-    if (GOMEM_I_LIKELY(c && index < t->typed_count)) {
+    if (!GOMEM_I_SLOW && GOMEM_I_LIKELY(c && index < t->typed_count)) {
         void *p = gomem_i_bump(&t->typed[index], gomem_i_class_size[c]);
         if (GOMEM_I_LIKELY(p)) return p;
     }
@@ -1938,7 +1950,10 @@ GM_PRIVATE void gm_base_log(const char *line) {
 #if !defined(GOMEM_LOG)
 #define GOMEM_LOG(line) gm_base_log(line)
 #endif
-#if !defined(GOMEM_PANIC)
+#if defined(GOMEM_PANIC)
+#define GM_OWN_PANIC 0
+#else
+#define GM_OWN_PANIC      1
 #define GOMEM_PANIC(line) (gm_base_log(line), abort())
 #endif
 
@@ -2383,11 +2398,11 @@ GM_INLINE void gm_os_pause(void) {
 #endif
 }
 
-// A request to valgrind, which knows this sequence of instructions; nothing happens without it.
-GM_PRIVATE void gm_os_tell_valgrind(uintptr_t request, uintptr_t a, uintptr_t b) {
-    uintptr_t args[6] = {request, a, b, 0, 0, 0};
+// A request to valgrind, which knows this sequence of instructions; without it the result is 0, and
+// nothing happens.
+GM_PRIVATE uintptr_t gm_os_ask_valgrind(uintptr_t request, uintptr_t a, uintptr_t b) {
+    uintptr_t args[6] = {request, a, b, 0, 0, 0}, result = 0;
 #if defined(__x86_64__)
-    uintptr_t result = 0;
     __asm__ volatile("rolq $3, %%rdi; rolq $13, %%rdi\n\trolq $61, %%rdi; rolq $51, %%rdi\n\t"
                      "xchgq %%rbx, %%rbx"
                      : "+d"(result)
@@ -2395,6 +2410,59 @@ GM_PRIVATE void gm_os_tell_valgrind(uintptr_t request, uintptr_t a, uintptr_t b)
                      : "cc", "memory");
 #endif
     (void)args;
+    return result;
+}
+
+enum {
+    GM_VALGRIND_RUNS = 0x1001,
+    GM_MEMCHECK_NOACCESS = 0x4d430000,
+    GM_MEMCHECK_UNDEFINED,
+    GM_MEMCHECK_DEFINED
+};
+
+extern void __asan_poison_memory_region(const volatile void *, size_t) __attribute__((weak));
+extern void __asan_unpoison_memory_region(const volatile void *, size_t) __attribute__((weak));
+extern int __asan_address_is_poisoned(const volatile void *) __attribute__((weak));
+extern void __asan_get_shadow_mapping(size_t *scale, size_t *offset) __attribute__((weak));
+extern void __asan_report_error(void *pc, void *bp, void *sp, void *address, int write, size_t size)
+    __attribute__((weak));
+
+// What AddressSanitizer's report says of memory that is not to be touched.
+enum gm_shade { GM_SHADE_IDLE = 0xf7, GM_SHADE_BEYOND = 0xfa, GM_SHADE_FREED = 0xfd };
+
+// Poisons, and writes the reason into the shadow: a byte for 8, and for "use-after-poison" alone
+// there is a call.
+GM_NO_SANITIZE GM_PRIVATE void gm_os_shade(uintptr_t from, size_t size, enum gm_shade shade) {
+    size_t scale = 0, offset = 0;
+    __asan_poison_memory_region((void *)from, size);
+    __asan_get_shadow_mapping(&scale, &offset);
+    if (scale != 3) return;
+    uintptr_t at = ((from + 7) >> 3) + offset, end = ((from + size) >> 3) + offset;
+    for (; at < end && at % 8; at++) *(volatile uint8_t *)at = (uint8_t)shade;
+    for (; at + 8 <= end; at += 8) *(volatile uint64_t *)at = 0x0101010101010101u * (uint64_t)shade;
+    for (; at < end; at++) *(volatile uint8_t *)at = (uint8_t)shade;
+}
+
+// The bytes are nobody's. AddressSanitizer says so if they are touched; so does valgrind from check
+// level 1 on, but for memory that markers read.
+GM_PRIVATE void gm_os_forbid(uintptr_t from, size_t size, bool scanned, enum gm_shade shade) {
+    if (!size) return;
+    if (GM_ASAN) gm_os_shade(from, size, shade);
+    else if (GOMEM_I_CHECK && !scanned) (void)gm_os_ask_valgrind(GM_MEMCHECK_NOACCESS, from, size);
+}
+
+// The bytes are a user's, or about to be written by us.
+GM_PRIVATE void gm_os_allow(uintptr_t from, size_t size) {
+    if (!size) return;
+    if (GM_ASAN) __asan_unpoison_memory_region((void *)from, size);
+    else if (GOMEM_I_CHECK) (void)gm_os_ask_valgrind(GM_MEMCHECK_DEFINED, from, size);
+}
+
+// Zeroes memory that is nobody's yet.
+GM_PRIVATE void gm_os_zero(uintptr_t from, size_t size, bool scanned) {
+    gm_os_allow(from, size);
+    memset((void *)from, 0, size);
+    gm_os_forbid(from, size, scanned, GM_SHADE_BEYOND);
 }
 
 GM_PRIVATE unsigned gm_os_processors(void) {
@@ -3314,6 +3382,7 @@ GM_PRIVATE bool gm_pages_map_locked(struct gm_pages *p, struct gm_zone *zone, si
         !gm_pages_map_part(p, p->color_area, GM_COLOR_BYTES, from, to) ||
         !gm_os_protect(gm_pages_address(p, from), gm_pages_address(p, to), PROT_READ | PROT_WRITE))
         return false;
+    gm_os_forbid(gm_pages_address(p, from), k * GM_CHUNK, !zone->down, GM_SHADE_BEYOND);
     for (size_t i = 0; i < k; i++) {
         struct gm_chunk *c = &zone->chunk[zone->mapped + i];
         c->first = c->last = GM_CHUNK_PAGES;
@@ -3752,6 +3821,8 @@ GM_INLINE size_t gm_heap_touched(const struct gm_span *s) {
 // The span's pages go back to the page heap. Nobody may know it any more.
 GM_PRIVATE void gm_heap_put(struct gm_heap *h, struct gm_span *s) {
     size_t page = s->page, n = s->pages, touched = gm_heap_touched(s);
+    gm_os_forbid(gm_span_start(&h->pages, s), n * GM_PAGE, GM_IN(GM_SET_SCANNED, s->kind),
+                 GM_SHADE_FREED);
     if (s->kind == GM_MANUAL) (void)gm_sub_rlx(&h->manual, n); // a statistic
     gm_store_rlx(&s->queued, 0u); // a child may have dropped the queue that it was in
     gm_pages_undescribe(&h->pages, page, n);
@@ -4619,14 +4690,22 @@ GM_PRIVATE const char *gm_special_verify_stopped(const struct gm_special *sp,
  * INVARIANTS  G1  what is reported is proven from descriptors and bitmaps; the memory is not
  *                 touched
  *             G2  callbacks of the user run outside library sections
+ *             G3  in a watched heap every byte of the mapped heap is forbidden but those that a
+ *                 user asked for, and has not given back; the library itself touches other bytes in
+ *                 functions that are not instrumented, or allows them first
  * WHY         One line says what, the pointer, its object, and what to do; a user who reads it
  *             should not need a second one.
+ *             AddressSanitizer and valgrind see accesses, which we do not. So a heap that one of
+ *             them watches has a margin of 16 bytes behind each object, and holds freed manual
+ *             objects back for 16 MiB of later ones: what lies before an object is the margin of
+ *             its neighbour. The margin knows how many bytes were asked for.
  */
 struct gm_guard {
     void (*warn)(const char *line, void *user);  // NULL: GOMEM_LOG. atomic: rel/acq
     void (*panic)(const char *line, void *user); // NULL: GOMEM_PANIC. atomic: rel/acq
     void *user;                                  // atomic: rlx, before them
     bool poison;                                 // fill freed memory
+    bool watched;                                // valgrind runs this process (check level 1)
 };
 enum { GM_POISON = 0xdb };
 
@@ -4705,6 +4784,17 @@ GM_PRIVATE void gm_guard_describe(struct gm_text *t, const struct gm_pages *p, u
     gm_text_put(t, ")");
 }
 
+// AddressSanitizer's report says where the line's pointer is misused; it ends the process, as the
+// panic would. Where the user has a panic of his own, that is called instead.
+GM_COLD GM_PRIVATE void gm_guard_show(const struct gm_guard *g, const char *line,
+                                      uintptr_t pointer) {
+    void *frame = __builtin_frame_address(0);
+    if (!GM_ASAN || !GM_OWN_PANIC || gm_load_rlx(&g->panic)) return; // only its presence matters
+    if (!pointer || !__asan_address_is_poisoned((void *)pointer)) return;
+    GOMEM_LOG(line);
+    __asan_report_error(__builtin_return_address(0), frame, frame, (void *)pointer, 0, 1);
+}
+
 // Of a pool or an arena with a name, NULL: none.
 GM_COLD GM_PRIVATE void gm_guard_misuse_of(const struct gm_guard *g, const struct gm_pages *p,
                                            enum gm_message message, const void *pointer,
@@ -4718,6 +4808,7 @@ GM_COLD GM_PRIVATE void gm_guard_misuse_of(const struct gm_guard *g, const struc
         gm_text_put(&t, "\"");
     }
     gm_guard_finish(&t, message);
+    gm_guard_show(g, t.data, (uintptr_t)pointer);
     gm_guard_panic(g, t.data);
 }
 GM_COLD GM_PRIVATE void gm_guard_misuse(const struct gm_guard *g, const struct gm_pages *p,
@@ -4725,23 +4816,74 @@ GM_COLD GM_PRIVATE void gm_guard_misuse(const struct gm_guard *g, const struct g
     gm_guard_misuse_of(g, p, message, pointer, NULL);
 }
 
-// ---- what other tools are told ----
+// ---- what AddressSanitizer and valgrind are told ----
 
-extern void __asan_poison_memory_region(const volatile void *, size_t) __attribute__((weak));
-extern void __asan_unpoison_memory_region(const volatile void *, size_t) __attribute__((weak));
-
-enum { GM_MEMCHECK_NOACCESS = 0x4d430000, GM_MEMCHECK_UNDEFINED, GM_MEMCHECK_DEFINED };
-
-// The bytes are nobody's, or a user's. Valgrind also watches the markers, which read all of what is
-// scanned.
+// The bytes are nobody's, or a user's: of pools and arenas.
 GM_PRIVATE void gm_guard_forbid(const void *from, size_t size, bool scanned) {
-    if (GM_ASAN) __asan_poison_memory_region(from, size);
-    else if (GOMEM_I_CHECK && !scanned)
-        gm_os_tell_valgrind(GM_MEMCHECK_NOACCESS, (uintptr_t)from, size);
+    gm_os_forbid((uintptr_t)from, size, scanned, GM_SHADE_IDLE);
 }
 GM_PRIVATE void gm_guard_allow(const void *from, size_t size) {
-    if (GM_ASAN) __asan_unpoison_memory_region(from, size);
-    else if (GOMEM_I_CHECK) gm_os_tell_valgrind(GM_MEMCHECK_DEFINED, (uintptr_t)from, size);
+    gm_os_allow((uintptr_t)from, size);
+}
+
+enum { GM_MARGIN = 16 }; // bytes at the end of a watched slot: {next in a list, bytes asked for}
+#define GM_MARGIN_FREED UINTPTR_MAX // in place of the bytes: a manual object that was freed
+
+// Do objects have margins? Under AddressSanitizer; under valgrind from check level 1 on.
+GM_ALWAYS bool gm_guard_watched(const struct gm_guard *g) {
+    return GM_ASAN || (GOMEM_I_CHECK && g->watched);
+}
+
+// Where word 0 or 1 of an object's margin lies.
+GM_INLINE uintptr_t gm_guard_at(const struct gm_span *s, uintptr_t object, unsigned word) {
+    return object + gm_span_slot_size(s) - GM_MARGIN + word * 8u;
+}
+
+// Reads and writes a word of a margin, which is forbidden ground (G3).
+GM_NO_SANITIZE GM_PRIVATE uintptr_t gm_guard_read(const struct gm_span *s, uintptr_t object,
+                                                  unsigned word) {
+    uintptr_t at = gm_guard_at(s, object, word);
+    if (!GM_ASAN) gm_os_allow(at, GM_WORD);
+    uintptr_t value = *(const volatile uintptr_t *)at;
+    if (!GM_ASAN) gm_os_forbid(at, GM_WORD, GM_IN(GM_SET_SCANNED, s->kind), GM_SHADE_BEYOND);
+    return value;
+}
+GM_NO_SANITIZE GM_PRIVATE void gm_guard_write(const struct gm_span *s, uintptr_t object,
+                                              unsigned word, uintptr_t value) {
+    uintptr_t at = gm_guard_at(s, object, word);
+    if (!GM_ASAN) gm_os_allow(at, GM_WORD);
+    *(volatile uintptr_t *)at = value;
+    if (!GM_ASAN) gm_os_forbid(at, GM_WORD, GM_IN(GM_SET_SCANNED, s->kind), GM_SHADE_BEYOND);
+}
+
+// An object of a watched heap becomes the user's: `size` bytes of it (1 for 0), and not one more.
+GM_PRIVATE void gm_guard_hand_out(const struct gm_span *s, uintptr_t object, size_t size) {
+    size += !size;
+    gm_os_allow(object, size);
+    gm_os_forbid(object + size, gm_span_slot_size(s) - size, GM_IN(GM_SET_SCANNED, s->kind),
+                 GM_SHADE_BEYOND);
+    gm_guard_write(s, object, 1, size);
+}
+
+// It was freed, or swept.
+GM_PRIVATE void gm_guard_take_back(const struct gm_span *s, uintptr_t object) {
+    gm_os_forbid(object, gm_span_slot_size(s), GM_IN(GM_SET_SCANNED, s->kind), GM_SHADE_FREED);
+}
+
+// Is it a manual object that was freed? Of a watched heap.
+GM_PRIVATE bool gm_guard_freed(const struct gm_guard *g, const struct gm_span *s,
+                               uintptr_t object) {
+    return gm_guard_watched(g) && s->kind == GM_MANUAL && s->use == GM_USE_OBJECT &&
+           gm_guard_read(s, object, 1) == GM_MARGIN_FREED;
+}
+
+// Bytes that the user of an object may touch.
+GM_PRIVATE size_t gm_guard_size(const struct gm_guard *g, const struct gm_span *s,
+                                uintptr_t object) {
+    size_t slot = gm_span_slot_size(s);
+    if (GOMEM_I_LIKELY(!gm_guard_watched(g))) return slot;
+    size_t size = gm_guard_read(s, object, 1);
+    return size <= slot - GM_MARGIN ? size : 0;
 }
 
 #if GOMEM_I_COLLECTOR
@@ -4838,7 +4980,7 @@ GM_PRIVATE void gm_pacer_set(struct gm_pacer *p, size_t live, size_t roots) {
  * >>mark   shade, scan, drain, termination                                         floor 4
  * ==========================================================================================
  * OWNS        struct gm_mark (queue of spans, root jobs, who works), struct gomem_marker per worker
- * CALLS       base os sizes pages span types
+ * CALLS       base os sizes pages span types guard
  * ORDER       queue: a span's colors are changed before it is pushed (acqrel), read after it is
  *             popped. state: a worker's counters are written before it says that it is idle
  *             (acqrel)
@@ -4890,10 +5032,11 @@ struct gm_job {      // a range of roots
 };
 
 struct gm_mark {
-    struct gm_pages *pages; // const while marking
-    struct gm_types *types; // const
-    uintptr_t mask;         // and-ed to each word
-    uint64_t queue;         // {tag 32, page + 1 32}. atomic: acqrel
+    struct gm_pages *pages;       // const while marking
+    struct gm_types *types;       // const
+    const struct gm_guard *guard; // const
+    uintptr_t mask;               // and-ed to each word
+    uint64_t queue;               // {tag 32, page + 1 32}. atomic: acqrel
     uint64_t state;    // {phase 32, idle 16, workers 16}, or {phase, GM_MARK_DONE}. atomic: acqrel
     uint64_t bytes;    // marked by workers that rest. atomic: rlx
     uint64_t deadline; // ns at which the markers halt, 0: never. const in a phase
@@ -5186,7 +5329,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_typed(struct gomem_marker *m, const struc
                                              uintptr_t start, size_t size) {
     const struct gm_type_record *t = gm_types_shape(m->mark->types, s->shape)->type;
     gm_fence_acq(); // pairs with gm_cache_hold: a procedure may not see what was there before
-    if (t->mark) t->mark((const void *)start, size, m);
+    if (t->mark) t->mark((const void *)start, gm_guard_size(m->mark->guard, s, start), m);
     else gm_mark_fields(m, t, start, size, start, start + size);
 }
 
@@ -6177,12 +6320,14 @@ GM_PRIVATE bool gm_sweep_claim(const struct gm_sweep *w, struct gm_span *s) {
     return done;
 }
 
-GM_NO_SANITIZE GM_PRIVATE void gm_sweep_fill(const struct gm_pages *p, const struct gm_span *s,
-                                             unsigned group, uint64_t dead) {
-    for (; dead; dead &= dead - 1) {
-        uintptr_t object = gm_span_object(p, s, group, gm_base_ctz(dead));
+// Slots that are nobody's any more are filled, or watched.
+GM_PRIVATE void gm_sweep_fill(const struct gm_pages *p, const struct gm_guard *g,
+                              const struct gm_span *s, unsigned group, uint64_t gone) {
+    for (; gone; gone &= gone - 1) {
+        uintptr_t object = gm_span_object(p, s, group, gm_base_ctz(gone));
         gm_base_tsan_renew(object, gm_span_slot_size(s));
-        memset((void *)object, GM_POISON, gm_span_slot_size(s));
+        if (gm_guard_watched(g)) gm_guard_take_back(s, object);
+        else memset((void *)object, GM_POISON, gm_span_slot_size(s));
     }
 }
 
@@ -6202,7 +6347,8 @@ GM_PRIVATE uint32_t gm_sweep_bits(const struct gm_sweep *w, const struct gm_page
         if (GM_BUG(2)) keep = mark & (mark - 1), dead = 0;
         live += gm_base_popcount(keep);
         died += gm_base_popcount(dead);
-        if (GOMEM_I_UNLIKELY(g->poison)) gm_sweep_fill(p, s, i, dead);
+        if (gm_guard_watched(g)) gm_sweep_fill(p, g, s, i, alloc & ~keep);
+        else if (GOMEM_I_UNLIKELY(g->poison)) gm_sweep_fill(p, g, s, i, dead);
         gm_store_rlx(&c[i].alloc, keep);
         gm_store_rlx(&c[i].mark, (uint64_t)0);
     }
@@ -6353,9 +6499,18 @@ enum {
     GM_DEPOT_CLASS = 512 * 1024,
     GM_DEPOT_TOTAL = 4 * 1024 * 1024,
     GM_THREAD_LIMIT = 1024 * 1024,
+    GM_KEPT_MOST = 16 * 1024 * 1024,
     GM_RUN_BYTES = 4096,
     GM_CHARGE = 32 * 1024,
     GM_COUNT = 64 * 1024
+};
+
+// Of a watched heap: manual objects that were freed, and are not handed out yet. The list goes
+// through their margins, the oldest first.
+struct gm_kept {
+    struct gm_lock lock;   // of all below
+    uintptr_t first, last; // objects, 0: none
+    size_t bytes;          // of their slots
 };
 
 // What every thread's cache works on.
@@ -6365,6 +6520,7 @@ struct gm_engine {
     struct gm_central central[GM_KINDS][GOMEM_CLASSES + 1]; // [kind][class]; class 0: large
     struct gm_meta meta;                                    // lock: meta
     struct gm_guard guard;                                  // const once ready
+    struct gm_kept kept;                                    // lock: its own
     struct gm_stats stats; // shared counters, and those of the collector. atomic: rlx
     void *bad;             // an object whose second free was found out, NULL: none. atomic: rel/acq
     uint32_t wrong;        // what was wrong with it. atomic: rlx
@@ -6628,6 +6784,36 @@ GM_PRIVATE void gm_cache_return(struct gm_engine *e, unsigned class, void **obje
     }
 }
 
+// Keeps an object of s back that was freed.
+GM_PRIVATE void gm_cache_keep(struct gm_engine *e, const struct gm_span *s, uintptr_t object) {
+    struct gm_kept *k = &e->kept;
+    gm_guard_take_back(s, object);
+    gm_guard_write(s, object, 0, 0);
+    gm_sync_lock(&k->lock);
+    if (k->last && !GM_BUG(162))
+        gm_guard_write(gm_span_find(&e->heap.pages, k->last), k->last, 0, object);
+    else k->first = object;
+    k->last = object;
+    k->bytes += gm_span_slot_size(s);
+    gm_sync_unlock(&k->lock);
+}
+
+// The object that was kept back longest, now the caller's, while there are more than `most` bytes;
+// NULL: there are not.
+GM_PRIVATE void *gm_cache_longest_kept(struct gm_engine *e, size_t most) {
+    struct gm_kept *k = &e->kept;
+    gm_sync_lock(&k->lock);
+    uintptr_t object = k->bytes > most ? k->first : 0;
+    if (object) {
+        const struct gm_span *s = gm_span_find(&e->heap.pages, object);
+        k->first = gm_guard_read(s, object, 0);
+        if (!k->first) k->last = 0;
+        k->bytes -= gm_span_slot_size(s);
+    }
+    gm_sync_unlock(&k->lock);
+    return (void *)object;
+}
+
 // Gives a magazine with objects away: to the depot while it has room, else to the spans.
 GM_PRIVATE void gm_cache_give_magazine(struct gm_cache *t, unsigned class, void **top, bool depot) {
     struct gm_engine *e = t->engine;
@@ -6753,6 +6939,33 @@ GM_PRIVATE bool gm_cache_make_room(struct gm_cache *t, unsigned class) {
     return true;
 }
 
+// A manual object that may be handed out again: to the page heap, or to the thread's magazine.
+GM_PRIVATE void gm_cache_put(struct gm_cache *t, struct gm_span *s, void *p) {
+    struct gm_engine *e = t->engine;
+    if (!s->class) {
+        gm_heap_put(&e->heap, s);
+        gm_heap_trim(&e->heap);
+        return;
+    }
+    void **top = t->hot.top[s->class];
+    if (!((uintptr_t)(top + 1) & 511)) {
+        if (!gm_cache_make_room(t, s->class)) {
+            gm_cache_return(e, s->class, &p, 1);
+            return;
+        }
+        top = t->hot.top[s->class];
+    }
+    gm_store_rlx(top + 1, p); // R8
+    gm_cache_set_top(t, s->class, top + 1);
+}
+
+// Of a watched heap: objects that were kept back can be handed out again, but for `most` bytes.
+GM_PRIVATE void gm_cache_unkeep(struct gm_cache *t, size_t most) {
+    if (!gm_guard_watched(&t->engine->guard)) return;
+    for (void *p; (p = gm_cache_longest_kept(t->engine, most)) != NULL;)
+        gm_cache_put(t, gm_span_find(&t->engine->heap.pages, (uintptr_t)p), p);
+}
+
 // Gives all magazines of a class away.
 GM_PRIVATE void gm_cache_flush_class(struct gm_cache *t, unsigned class, bool depot) {
     void **loaded = t->hot.top[class], **other = t->other[class];
@@ -6863,7 +7076,8 @@ GM_PRIVATE bool gm_cache_take_run(struct gm_cache *t, gomem_i_run *run, struct g
     uint32_t from = gm_span_index(p, s, start);
     uint32_t used = GM_MIN(from + n, s->fresh); // N2
     gm_base_tsan_renew(start, end - start);
-    if (used > from && !GM_BUG(4)) memset((void *)start, 0, (size_t)(used - from) * size);
+    if (used > from && !GM_BUG(4))
+        gm_os_zero(start, (size_t)(used - from) * size, GM_IN(GM_SET_SCANNED, s->kind));
     if (from + n > s->fresh && !GM_BUG(16)) s->fresh = from + n;
     gm_cache_hold(t->engine, s, start, end);
     gm_stats_own(&t->stats.mallocs[s->class], n);
@@ -7860,6 +8074,7 @@ GM_PRIVATE void gm_world_read_environment(struct gm_runtime *rt) {
         if (*debug) debug++;
     }
     rt->engine.guard.poison = s->poison;
+    if (GOMEM_I_CHECK) rt->engine.guard.watched = gm_os_ask_valgrind(GM_VALGRIND_RUNS, 0, 0) != 0;
 }
 
 // ---- records ----
@@ -8048,6 +8263,7 @@ GM_PRIVATE bool gm_world_init_collector(struct gm_runtime *rt) {
     e->sweep.generation = 4;
     e->mark.pages = &e->heap.pages;
     e->mark.types = &e->types;
+    e->mark.guard = &e->guard;
     e->mark.source = &e->writes;
     e->mark.written = gm_writes_job;
     e->mark.mask = o->pointer_mask ? o->pointer_mask : UINTPTR_MAX;
@@ -8235,7 +8451,7 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     w->lock.rank = GM_RANK_WORLD;
     w->gone_lock.rank = GM_RANK_GONE;
     e->heap.lock.rank = GM_RANK_HEAP;
-    e->depot.lock.rank = GM_RANK_META;
+    e->depot.lock.rank = e->kept.lock.rank = GM_RANK_META;
     if (!w->keyed && GOMEM_PTHREAD_KEY_CREATE(&w->key, gm_world_key_destructor)) return false;
     w->keyed = true;
     size_t reserve = gm_world_reserve_size(&w->settings.options);
@@ -9311,10 +9527,16 @@ GM_NO_SANITIZE GM_PRIVATE void gm_paths_look_into(struct gm_runtime *rt, struct 
         uintptr_t object = gm_paths_dying(rt, gm_base_word(&word[i]), &s);
         if (!object) continue;
         if (holder->class && !GM_BUG(78) && gm_paths_cached(rt, holder->class, start)) return;
+        if (gm_guard_freed(&rt->engine.guard, holder, start)) return;
         lost->found++;
         if (lost->places == GM_LOST_TOLD) continue;
-        lost->place[lost->places++] = (struct gm_lost_place){start,  i * GM_WORD,          size,
-                                                             object, gm_span_slot_size(s), s->kind};
+        const struct gm_guard *g = &rt->engine.guard;
+        lost->place[lost->places++] = (struct gm_lost_place){start,
+                                                             i * GM_WORD,
+                                                             gm_guard_size(g, holder, start),
+                                                             object,
+                                                             gm_guard_size(g, s, object),
+                                                             s->kind};
     }
 }
 
@@ -9655,6 +9877,7 @@ GM_PRIVATE void gm_paths_scan(struct gm_search *q, uint32_t number) {
     if (t->mark) {
         struct gm_visitor v = {
             {.mark = &q->rt->engine.mark, .visit = gm_paths_visit}, q, object, number};
+        size = gm_guard_size(&q->rt->engine.guard, s, object);
         if (!GM_BUG(82)) t->mark((const void *)object, size, &v.marker);
     } else {
         gm_paths_fields(q, t, object, size, number);
@@ -11349,6 +11572,7 @@ GM_COLD GM_PRIVATE bool gm_alloc_exhausted(struct gm_runtime *rt, size_t size, u
         if (me) {
             gm_gc_emergency(rt, me);
             gm_sync_enter(&me->cache.hot);
+            gm_cache_unkeep(&me->cache, 0);
             gm_cache_flush_manual(&me->cache, false);
             gm_cache_drain_depot(&me->cache);
             gm_sync_leave(&me->cache.hot);
@@ -11374,6 +11598,19 @@ GM_INLINE void *gm_alloc_done(void *p, int saved) {
     return p;
 }
 
+// What a watched heap adds to a size. Whether it is watched is known once it is ready.
+GM_ALWAYS size_t gm_alloc_margin(struct gm_runtime *rt, size_t size) {
+    if (!GM_ASAN && (!GOMEM_I_CHECK || !gm_world_ready(rt, false))) return 0;
+    return gm_guard_watched(&rt->engine.guard) ? GM_MARGIN + !size : 0;
+}
+
+// Returns p, a new object or NULL, of which `size` bytes are the user's.
+GM_ALWAYS void *gm_alloc_watch(struct gm_runtime *rt, void *p, size_t size) {
+    if (p && gm_guard_watched(&rt->engine.guard))
+        gm_guard_hand_out(gm_span_find(&rt->engine.heap.pages, (uintptr_t)p), (uintptr_t)p, size);
+    return p;
+}
+
 // ---- manual ----
 
 GM_PRIVATE void *gm_alloc_manual_small(struct gm_cache *t, unsigned class) {
@@ -11388,7 +11625,8 @@ GM_PRIVATE void *gm_alloc_manual_small(struct gm_cache *t, unsigned class) {
         struct gm_span *s = gm_span_find(pages, (uintptr_t)p);
         uint32_t index = gm_span_index(pages, s, (uintptr_t)p);
         (void)gm_and_rlx(&gm_span_cached(pages, s->page)[index / 64], ~((uint64_t)1 << index % 64));
-        if (GOMEM_I_CHECK >= 2) memset(p, 0xcd, gm_sizes_table[class].size);
+        if (GOMEM_I_CHECK >= 2 && !gm_guard_watched(&t->engine->guard))
+            memset(p, 0xcd, gm_sizes_table[class].size);
     }
     return p;
 }
@@ -11408,17 +11646,18 @@ GM_PRIVATE void *gm_alloc_manual_large(struct gm_cache *t, size_t size, size_t a
 // Any manual allocation; align is a power of two.
 GOMEM_DEF void *gomem_i_malloc_slow(size_t size, size_t align) {
     struct gm_runtime *rt = &gm_runtime;
-    if (size > (size_t)PTRDIFF_MAX - 16) return gomem_i_overflow();
-    unsigned class = gm_sizes_class(size, align), tries = 0;
+    if (size > (size_t)PTRDIFF_MAX - 2 * GM_MARGIN) return gomem_i_overflow();
+    size_t slot = size + gm_alloc_margin(rt, size);
+    unsigned class = gm_sizes_class(slot, align), tries = 0;
     int saved = errno;
     void *p;
     do {
         struct gm_cache *t = gm_alloc_enter(rt);
         if (!t) return NULL;
-        p = class ? gm_alloc_manual_small(t, class) : gm_alloc_manual_large(t, size, align);
+        p = class ? gm_alloc_manual_small(t, class) : gm_alloc_manual_large(t, slot, align);
         gm_alloc_leave(rt, t);
     } while (GOMEM_I_UNLIKELY(!p) && gm_alloc_exhausted(rt, size, &tries));
-    return gm_alloc_done(p, saved);
+    return gm_alloc_done(gm_alloc_watch(rt, p, size), saved);
 }
 
 GOMEM_DEF void *gomem_malloc(size_t size) { return gomem_i_take(size, 16); }
@@ -11459,33 +11698,36 @@ GOMEM_DEF char *gomem_strdup(const char *s) { return gomem_strndup(s, strlen(s))
 
 // Each gives an object back and says what was wrong; GM_MESSAGE_COUNT: nothing.
 
+GM_PRIVATE void gm_alloc_count_large(struct gm_cache *t, const struct gm_span *s) {
+    gm_stats_own(&t->stats.manual_frees[0], 1);
+    gm_stats_own(&t->stats.large_free, s->size);
+}
+
 GM_PRIVATE enum gm_message gm_alloc_give_manual(struct gm_cache *t, struct gm_span *s,
                                                 uint32_t index, void *p) {
     struct gm_engine *e = t->engine;
     struct gm_pages *pages = &e->heap.pages;
     uint64_t bit = (uint64_t)1 << index % 64;
-    if (!s->class) {
-        gm_stats_own(&t->stats.manual_frees[0], 1);
-        gm_stats_own(&t->stats.large_free, s->size);
-        gm_heap_put(&e->heap, s);
-        gm_heap_trim(&e->heap);
-        return GM_MESSAGE_COUNT;
+    bool watched = gm_guard_watched(&e->guard);
+    if (gm_guard_freed(&e->guard, s, (uintptr_t)p)) return GM_MSG_DOUBLE_FREE;
+    if (s->class) {
+        if (!(gm_load_rlx(&gm_span_bits(pages, s->page)[index / 64]) & bit))
+            return GM_MSG_DOUBLE_FREE;
+        if (GOMEM_I_CHECK && gm_or_rlx(&gm_span_cached(pages, s->page)[index / 64], bit) & bit)
+            return GM_MSG_DOUBLE_FREE;
+        if (!GOMEM_I_CHECK && gm_cache_lately(t, s->class, p)) return GM_MSG_DOUBLE_FREE;
+        if (!watched && (e->guard.poison || GOMEM_I_CHECK >= 2))
+            memset(p, GM_POISON, gm_sizes_table[s->class].size);
+    } else {
+        gm_alloc_count_large(t, s);
     }
-    if (!(gm_load_rlx(&gm_span_bits(pages, s->page)[index / 64]) & bit)) return GM_MSG_DOUBLE_FREE;
-    if (GOMEM_I_CHECK && gm_or_rlx(&gm_span_cached(pages, s->page)[index / 64], bit) & bit)
-        return GM_MSG_DOUBLE_FREE;
-    if (!GOMEM_I_CHECK && gm_cache_lately(t, s->class, p)) return GM_MSG_DOUBLE_FREE;
-    if (e->guard.poison || GOMEM_I_CHECK >= 2) memset(p, GM_POISON, gm_sizes_table[s->class].size);
-    void **top = t->hot.top[s->class];
-    if (!((uintptr_t)(top + 1) & 511)) {
-        if (!gm_cache_make_room(t, s->class)) {
-            gm_cache_return(e, s->class, &p, 1);
-            return GM_MESSAGE_COUNT;
-        }
-        top = t->hot.top[s->class];
+    if (watched) {
+        gm_guard_write(s, (uintptr_t)p, 1, GM_MARGIN_FREED);
+        gm_cache_keep(e, s, (uintptr_t)p);
+        gm_cache_unkeep(t, GM_KEPT_MOST);
+    } else {
+        gm_cache_put(t, s, p);
     }
-    gm_store_rlx(top + 1, p); // R8
-    gm_cache_set_top(t, s->class, top + 1);
     return GM_MESSAGE_COUNT;
 }
 
@@ -11493,6 +11735,13 @@ GM_PRIVATE enum gm_message gm_alloc_give_manual(struct gm_cache *t, struct gm_sp
 GM_PRIVATE struct gm_central *gm_alloc_central(struct gm_engine *e, const struct gm_span *s) {
     return s->kind == GM_TYPED ? &gm_types_shape(&e->types, s->shape)->central
                                : &e->central[s->kind][s->class];
+}
+
+// A collected object is about to be free. A marker may be in its mark procedure, or call it yet:
+// then the sweeper hides it.
+GM_PRIVATE void gm_alloc_hide(struct gm_engine *e, const struct gm_span *s, uintptr_t object) {
+    if (!gm_guard_watched(&e->guard) || (s->kind == GM_TYPED && gm_cache_marking(e))) return;
+    gm_guard_take_back(s, object);
 }
 
 // A large collected object: gone at once where it is listed, else when who sweeps it places it.
@@ -11503,6 +11752,7 @@ GM_PRIVATE enum gm_message gm_alloc_give_large(struct gm_cache *t, struct gm_spa
     gm_sync_lock(&c->lock);
     bool twice = gm_or_rlx(&gm_span_colors(&e->heap.pages, s->page)->freed, 1u) &
                  1; // under the lock
+    if (!twice) gm_alloc_hide(e, s, gm_span_start(&e->heap.pages, s));
     bool listed = !twice && s->bucket && gm_sweep_swept(&e->sweep, s) &&
                   !gm_cache_marking(e); // R5: else sweeping finds it freed
     if (listed) gm_central_remove_locked(c, &e->heap.pages, gm_sweep_full(&e->sweep, true), s);
@@ -11522,7 +11772,9 @@ GM_PRIVATE enum gm_message gm_alloc_give_collected(struct gm_cache *t, struct gm
     if (!gm_sweep_live(&e->sweep, &e->heap.pages, s, (uintptr_t)p)) return GM_MSG_DOUBLE_FREE; // R6
     if (!s->class) return gm_alloc_give_large(t, s);
     unsigned class = s->class; // once its bit is set, the slot and its span may be somebody else's
-    if (e->guard.poison) memset(p, GM_POISON, gm_sizes_table[class].size);
+    if (e->guard.poison && !gm_guard_watched(&e->guard))
+        memset(p, GM_POISON, gm_sizes_table[class].size);
+    gm_alloc_hide(e, s, (uintptr_t)p);
     if (gm_or_rlx(&gm_span_color(&e->heap.pages, (uintptr_t)p)->freed, bit) & bit)
         return GM_MSG_DOUBLE_FREE; // one of two wins; refill reads it later
     gm_stats_own(&t->stats.frees[class], 1);
@@ -11544,7 +11796,8 @@ GM_PRIVATE enum gm_message gm_alloc_give_root(struct gm_cache *t, struct gm_span
                  (s->kind != GM_ROOT || !gm_cache_marking(e) || GM_BUG(44)); // R5
     if (there) {
         gm_central_remove_locked(c, &e->heap.pages, s->used < s->count ? 0 : 2, s);
-        if (s->class && !GM_BUG(200)) memset(p, 0, gm_sizes_table[s->class].size);
+        if (s->class && !GM_BUG(200)) gm_os_zero((uintptr_t)p, gm_sizes_table[s->class].size, true);
+        if (gm_guard_watched(&e->guard)) gm_guard_take_back(s, (uintptr_t)p);
         gm_store_rlx(&color->alloc, gm_load_rlx(&color->alloc) & ~bit);
         s->used--;
         if (!empty) gm_central_add_locked(c, &e->heap.pages, 0, s);
@@ -11625,7 +11878,7 @@ GM_NOINLINE GM_PRIVATE void gm_alloc_free_slow(void *p) {
 GOMEM_DEF void gomem_free(void *p) {
     gomem_i_cache *t = GOMEM_I_TLS;
     uintptr_t offset = (uintptr_t)p - t->base;
-    if (!GOMEM_I_CHECK && GOMEM_I_LIKELY(offset < t->size)) {
+    if (!GOMEM_I_SLOW && GOMEM_I_LIKELY(offset < t->size)) {
         uint32_t desc = gm_load_rlx(&t->desc[offset >> GM_PAGE_SHIFT]), class = desc >> 4 & 255;
         uint64_t within = ((uint64_t)(desc >> 12) << GM_PAGE_SHIFT) + offset % GM_PAGE;
         const struct gm_class *k = &gm_sizes_table[class];
@@ -11695,7 +11948,7 @@ GM_PRIVATE void *gm_alloc_large(struct gm_cache *t, struct gm_central *c, size_t
     *dirty = s->clean ? 0 : (size_t)s->pages * GM_PAGE;
     gm_base_tsan_renew(gm_span_start(&e->heap.pages, s), (size_t)s->pages * GM_PAGE);
     if (*dirty && c->shape) { // a mark procedure may not see what was there before
-        memset((void *)gm_span_start(&e->heap.pages, s), 0, *dirty);
+        gm_os_zero(gm_span_start(&e->heap.pages, s), *dirty, true);
         *dirty = 0;
     }
     gm_heap_publish(&e->heap, s);
@@ -11720,7 +11973,8 @@ GM_PRIVATE void *gm_alloc_root(struct gm_cache *t, struct gm_central *c) {
     struct gm_span *s = gm_central_pop_locked(c, p, 0);
     if (!s) {
         s = gm_heap_take(&e->heap, c->kind, c->class, 0, 0);
-        if (s && !s->clean) memset((void *)gm_span_start(p, s), 0, (size_t)s->pages * GM_PAGE);
+        if (s && !s->clean)
+            gm_os_zero(gm_span_start(p, s), (size_t)s->pages * GM_PAGE, s->kind == GM_ROOT);
         if (s) s->fresh = s->count;
         if (s) gm_heap_publish(&e->heap, s);
     }
@@ -11744,7 +11998,7 @@ GM_PRIVATE void *gm_alloc_root(struct gm_cache *t, struct gm_central *c) {
 // Zeroes a large object outside the section, in pieces, so that stops need not wait: it is listed
 // and held by this stack. Stale words in it can only keep garbage for one cycle.
 GM_PRIVATE void *gm_alloc_zero(void *p, size_t dirty) {
-    if (p && dirty) memset(p, 0, dirty);
+    if (p && dirty) gm_os_zero((uintptr_t)p, dirty, true); // what is watched is handed out later
     return p;
 }
 
@@ -11763,40 +12017,41 @@ GOMEM_DEF void *gomem_i_new_slow(size_t size, size_t align, unsigned flags) {
     unsigned kind = flags & GOMEM_UNCOLLECTABLE ? (flags & GOMEM_NOSCAN ? GM_ROOT_PLAIN : GM_ROOT)
                     : flags & GOMEM_NOSCAN      ? GM_NOSCAN
                                                 : GM_SCAN;
-    if (size > (size_t)PTRDIFF_MAX - 16) return gomem_i_overflow();
+    if (size > (size_t)PTRDIFF_MAX - 2 * GM_MARGIN) return gomem_i_overflow();
     int saved = errno;
     if (!gm_alloc_collected(rt)) return NULL;
-    unsigned class = gm_sizes_class(GM_MAX(size, (size_t)16), align), tries = 0;
-    size_t dirty = 0;
+    size_t slot = size + gm_alloc_margin(rt, size), dirty = 0;
+    unsigned class = gm_sizes_class(GM_MAX(slot, (size_t)16), align), tries = 0;
     void *p;
     do {
         struct gm_cache *t = gm_alloc_enter(rt);
         if (!t) return NULL;
-        p = gm_alloc_kind(t, kind, class, size, align, &dirty);
+        p = gm_alloc_kind(t, kind, class, slot, align, &dirty);
         gm_alloc_leave(rt, t);
     } while (GOMEM_I_UNLIKELY(!p) && gm_alloc_exhausted(rt, size, &tries));
-    return gm_alloc_zero(gm_alloc_done(p, saved), flags & GOMEM_UNINIT ? 0 : dirty);
+    p = gm_alloc_zero(gm_alloc_done(p, saved), flags & GOMEM_UNINIT ? 0 : dirty);
+    return gm_alloc_watch(rt, p, size);
 }
 
 GOMEM_DEF void *gomem_i_new_typed_slow(gomem_type *type, size_t size) {
     struct gm_runtime *rt = &gm_runtime;
-    if (size > (size_t)PTRDIFF_MAX - 16) return gomem_i_overflow();
+    if (size > (size_t)PTRDIFF_MAX - 2 * GM_MARGIN) return gomem_i_overflow();
     int saved = errno;
     if (!gm_alloc_collected(rt)) return NULL;
-    unsigned class = gm_sizes_class(GM_MAX(size, (size_t)16), type->align), tries = 0;
-    size_t dirty = 0;
+    size_t slot = size + gm_alloc_margin(rt, size), dirty = 0;
+    unsigned class = gm_sizes_class(GM_MAX(slot, (size_t)16), type->align), tries = 0;
     void *p = NULL;
     do {
         struct gm_cache *t = gm_alloc_enter(rt);
         if (!t) return NULL;
         uint32_t number = gm_types_intern(&rt->engine.types, type, class);
         struct gm_central *c = number ? &gm_types_shape(&rt->engine.types, number)->central : NULL;
-        if (c && !class) p = gm_alloc_large(t, c, size, type->align, &dirty);
+        if (c && !class) p = gm_alloc_large(t, c, slot, type->align, &dirty);
         else if (c && gm_cache_typed_room(t, number))
             p = gm_alloc_run(t, &t->hot.typed[number], &t->typed[number], c);
         gm_alloc_leave(rt, t);
     } while (GOMEM_I_UNLIKELY(!p) && gm_alloc_exhausted(rt, size, &tries));
-    return gm_alloc_zero(gm_alloc_done(p, saved), dirty);
+    return gm_alloc_watch(rt, gm_alloc_zero(gm_alloc_done(p, saved), dirty), size);
 }
 
 GOMEM_DEF void *gomem_new(size_t size) { return gomem_i_new(size, 16, 0); }
@@ -11949,8 +12204,12 @@ GOMEM_DEF void *gomem_base(const void *p) {
 GOMEM_DEF size_t gomem_usable_size(const void *p) {
     const struct gm_runtime *rt = &gm_runtime;
     if (!p || gm_load_acq(&rt->world.life) != GM_LIFE_READY) return 0; // pairs with init
-    const struct gm_span *s = gm_alloc_span(&rt->engine.heap.pages, p);
-    return s ? gm_span_slot_size(s) : 0;
+    const struct gm_pages *pages = &rt->engine.heap.pages;
+    const struct gm_span *s = gm_alloc_span(pages, p);
+    if (!s) return 0;
+    uint32_t index = gm_span_index(pages, s, (uintptr_t)p);
+    return index < s->count ? gm_guard_size(&rt->engine.guard, s, gm_span_slot(pages, s, index))
+                            : gm_span_slot_size(s);
 }
 
 #if GOMEM_I_COLLECTOR
@@ -12048,6 +12307,8 @@ GM_PRIVATE bool gm_alloc_resize_large(struct gm_runtime *rt, struct gm_span *s, 
 
 // True: p can stay where it is.
 GM_PRIVATE bool gm_alloc_in_place(struct gm_runtime *rt, struct gm_span *s, char *p, size_t size) {
+    if (gm_guard_watched(&rt->engine.guard)) // old pointers are found out, and the end is exact
+        return size == gm_guard_size(&rt->engine.guard, s, (uintptr_t)p);
     if (!s->class) return size > GOMEM_MAX_SMALL && gm_alloc_resize_large(rt, s, size);
     size_t usable = gm_sizes_table[s->class].size;
     if (size > usable || (size < usable / 2 && usable > 64)) return false;
@@ -12059,15 +12320,19 @@ GM_PRIVATE bool gm_alloc_in_place(struct gm_runtime *rt, struct gm_span *s, char
 GM_ALWAYS struct gm_span *gm_alloc_span_of(struct gm_runtime *rt, void *p) {
     struct gm_pages *pages = &rt->engine.heap.pages;
     struct gm_span *s = gm_alloc_span(pages, p);
+    enum gm_message wrong = GM_MESSAGE_COUNT;
     if (s && s->kind == GM_MANUAL && s->class) {
         uint32_t index = gm_span_index(pages, s, (uintptr_t)p);
-        if (GOMEM_I_LIKELY(gm_cache_wrong(pages, s, index, (uintptr_t)p) == GM_MESSAGE_COUNT))
-            return s;
-    } else if (s && gomem_base(p) == p) {
-        return s;
+        wrong = gm_cache_wrong(pages, s, index, (uintptr_t)p);
+    } else if (!s) {
+        wrong = gm_alloc_stranger(pages, (uintptr_t)p);
+    } else if (gomem_base(p) != p) {
+        wrong = gomem_base(p) ? GM_MSG_INTERIOR : GM_MSG_DOUBLE_FREE;
     }
-    enum gm_message wrong = s ? (gomem_base(p) ? GM_MSG_INTERIOR : GM_MSG_DOUBLE_FREE)
-                              : gm_alloc_stranger(pages, (uintptr_t)p);
+    if (GOMEM_I_LIKELY(wrong == GM_MESSAGE_COUNT) &&
+        !gm_guard_freed(&rt->engine.guard, s, (uintptr_t)p))
+        return s;
+    if (wrong == GM_MESSAGE_COUNT) wrong = GM_MSG_DOUBLE_FREE;
     gm_guard_misuse(&rt->engine.guard, pages, wrong, p); // L2
     errno = EINVAL;
     return NULL;
@@ -12084,7 +12349,7 @@ GOMEM_DEF void *gomem_realloc(void *p, size_t size) {
     if (gm_alloc_in_place(rt, s, p, size)) return gm_alloc_done(p, saved);
     void *to = gm_alloc_like(rt, s, size);
     if (!to) return NULL;
-    size_t old = s->class ? gm_sizes_table[s->class].size : s->size;
+    size_t old = gm_guard_size(&rt->engine.guard, s, (uintptr_t)p);
     gm_alloc_move(rt, s, to, p, GM_MIN(old, size));
     gm_alloc_copied(rt, to, size);
     gm_alloc_move_records(rt, s, p, to);
@@ -12239,6 +12504,7 @@ GOMEM_DEF void gomem_shutdown(void) {
     gm_os_release(e->heap.pages.reservation, e->heap.pages.reserved);
     memset(&e->heap, 0, sizeof e->heap);
     memset(&e->depot, 0, sizeof e->depot);
+    memset(&e->kept, 0, sizeof e->kept);
     memset(&e->stats, 0, sizeof e->stats);
     gm_alloc_forget_collected(rt);
     gm_sync_unlock(&w->init_lock);
@@ -12554,7 +12820,8 @@ GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, vo
         gm_sync_leave(&me->cache.hot);
         for (unsigned i = 0; i < n; i++) {
             called++;
-            if (!fn(objects[i], size, user)) return called;
+            size_t own = gm_guard_watched(&rt->engine.guard) ? gomem_usable_size(objects[i]) : size;
+            if (!fn(objects[i], own, user)) return called;
         }
     }
     return called;
@@ -12595,6 +12862,7 @@ GM_PRIVATE struct gm_span *gm_alloc_block(struct gm_runtime *rt, size_t size, si
                     : gm_alloc_manual_large(t, size, align);
         s = p ? gm_span_find(&rt->engine.heap.pages, (uintptr_t)p) : NULL;
         if (s) s->use = (uint8_t)use;
+        if (s) gm_os_allow((uintptr_t)p, size);
         gm_alloc_leave(rt, t);
     } while (!p && gm_alloc_exhausted(rt, size, &tries));
     return s;
@@ -12612,7 +12880,12 @@ GM_PRIVATE void gm_alloc_give_block(struct gm_runtime *rt, struct gm_span *s) {
     s->shape = s->cursor = 0;
     s->used = s->fresh = 1;
     s->use = GM_USE_OBJECT;
-    (void)gm_alloc_give_slot(t, s, 0, start);
+    if (s->kind == GM_MANUAL) { // at once: what is in it was watched by its room
+        gm_alloc_count_large(t, s);
+        gm_cache_put(t, s, start);
+    } else {
+        (void)gm_alloc_give_slot(t, s, 0, start);
+    }
     gm_alloc_leave(rt, t);
 }
 #endif
@@ -15153,6 +15426,7 @@ GM_PRIVATE size_t gm_report_trim(struct gm_runtime *rt, size_t keep) {
     size_t before = gm_load_rlx(&rt->engine.heap.given); // what the flush gives back counts too
     (void)gm_add_rlx(&rt->engine.trims, 1u);             // others obey at their next slow path
     gm_sync_enter(&me->cache.hot);
+    gm_cache_unkeep(&me->cache, 0);
     gm_cache_flush_manual(&me->cache, false);
     gm_cache_drain_depot(&me->cache);
     (void)gm_heap_give_back(&rt->engine.heap, keep, 1, SIZE_MAX);

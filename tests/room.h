@@ -66,6 +66,7 @@ TEST_I_UNUSED static bool room_engine(struct gm_engine *e, size_t n) {
     e->types.meta = &e->meta;
     e->sweep.generation = 4;
     e->mark.pages = &e->heap.pages;
+    e->mark.guard = &e->guard;
     e->mark.types = &e->types;
     e->mark.source = &e->writes;
     e->mark.written = gm_writes_job;

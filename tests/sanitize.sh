@@ -2,13 +2,13 @@
 # The tests under AddressSanitizer with UndefinedBehaviorSanitizer (clang and gcc), ThreadSanitizer
 # (clang) and valgrind. What is absent is skipped with a word.
 #
-#     tests/sanitize.sh [clang-address gcc-address clang-thread valgrind]
+#     tests/sanitize.sh [clang-address gcc-address twins clang-thread valgrind]
 cd "$(dirname "$0")/.." || exit 2
 log=build/sanitize
 mkdir -p $log
 skipped=0
 programs=
-wanted=${*:-clang-address gcc-address clang-thread valgrind}
+wanted=${*:-clang-address gcc-address twins clang-thread valgrind}
 
 # Objects of libc's malloc that only gomem's memory points at are not leaks, so no leak check.
 export UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
@@ -85,6 +85,7 @@ for kind in $wanted; do
     clang-address) add $kind clang address,undefined 1 ;;
     gcc-address) add $kind gcc address,undefined 3 ;;
     clang-thread) add $kind clang thread 0 ;;
+    twins) programs="$programs tests/twins/run.sh" ;;
     valgrind) add_valgrind ;;
     *) echo "unknown: $kind" && exit 2 ;;
     esac

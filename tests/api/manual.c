@@ -1,6 +1,6 @@
 // The manual heap: gomem_malloc, gomem_calloc, sized frees, frees on another thread.
 #include "gomem.h"
-#include "test.h"
+#include "child.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -135,6 +135,26 @@ TEST(typed_and_untyped_mix) {
         memset(objects[i], 0xaa, gomem_usable_size(objects[i]));
     }
     for (size_t i = 0; i < 200; i++) gomem_free(objects[i]);
+}
+
+// AddressSanitizer and valgrind see what is not an object's, and what was freed.
+TEST(poisoned) {
+    static const size_t sizes[] = {1, 8, 13, 24, 100, 1000, 5000, 40000};
+    if (!child_is_watched()) return;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        size_t size = sizes[i];
+        char *a = gomem_malloc(size), *b = gomem_new_noscan(size);
+        REQUIRE(a && b && gomem_usable_size(a) == size && gomem_usable_size(b) == size);
+        CHECK(!child_caught(a) && !child_caught(a + size - 1) && child_caught(a + size));
+        CHECK(!child_caught(b) && !child_caught(b + size - 1) && child_caught(b + size));
+        CHECK(child_caught(a - 1) && child_caught(b - 1));
+        char *moved = gomem_realloc(test_opaque(a), size + 1);
+        REQUIRE(moved != NULL);
+        CHECK(child_caught(a) && !child_caught(moved + size) && child_caught(moved + size + 1));
+        gomem_free(moved);
+        gomem_free(b);
+        CHECK(child_caught(moved) && child_caught(b) && child_caught(b + size / 2));
+    }
 }
 
 // Freed memory is used again: a loop does not grow.

@@ -239,6 +239,37 @@ static struct gm_span *collected(unsigned kind, unsigned class) {
     return s;
 }
 
+// A watched heap gives an object back when 16 MiB of others were freed after it, the oldest first.
+TEST(freed_objects_are_kept_back) {
+    enum { N = 3000 };
+    static void *p[N];
+    unsigned class = gm_sizes_class(8192, 16);
+    REQUIRE(begin(32));
+    engine.guard.watched = true;
+    if (!gm_guard_watched(&engine.guard)) return; // check level 0
+    for (int i = 0; i < N; i++) {
+        p[i] = take(&cache, class);
+        struct gm_span *s = gm_span_find(pages(), (uintptr_t)p[i]);
+        gm_guard_hand_out(s, (uintptr_t)p[i], 1000);
+        CHECK_EQ(gm_guard_size(&engine.guard, s, (uintptr_t)p[i]), 1000);
+        CHECK(!gm_guard_freed(&engine.guard, s, (uintptr_t)p[i]));
+        gm_guard_write(s, (uintptr_t)p[i], 1, GM_MARGIN_FREED);
+        CHECK(gm_guard_freed(&engine.guard, s, (uintptr_t)p[i]));
+    }
+    for (int i = 0; i < N; i++)
+        gm_cache_keep(&engine, gm_span_find(pages(), (uintptr_t)p[i]), (uintptr_t)p[i]);
+    CHECK_EQ(engine.kept.bytes, N * 8192);
+    int next = 0;
+    for (void *old; (old = gm_cache_longest_kept(&engine, GM_KEPT_MOST)) != NULL; next++)
+        CHECK(next < N && old == p[next]);
+    CHECK_EQ(next, N - GM_KEPT_MOST / 8192);
+    CHECK_EQ(engine.kept.bytes, GM_KEPT_MOST);
+    gm_cache_unkeep(&cache, 0);
+    CHECK(!engine.kept.first && !engine.kept.last && !engine.kept.bytes);
+    gm_cache_keep(&engine, gm_span_find(pages(), (uintptr_t)p[7]), (uintptr_t)p[7]);
+    CHECK(gm_cache_longest_kept(&engine, 0) == p[7] && !gm_cache_longest_kept(&engine, 0));
+}
+
 // Runs of random bitmaps, against a walk slot by slot.
 TEST(find_run) {
     static bool taken[1024], freed[1024];
