@@ -2721,12 +2721,19 @@ GM_NO_SANITIZE GM_PRIVATE intptr_t gm_os_find_table(pthread_key_t key) {
     for (size_t i = 0; i < GM_KEYS_RECORD / GM_WORD && !found; i++) {
         uintptr_t table = gm_base_word(&record[i]);
         if (before[i] || table % GM_WORD || table < 65536) continue; // it was NULL
-        const uintptr_t *entry = (const uintptr_t *)table + key % GM_KEYS_IN_TABLE * 2;
-        if (entry[1] == (uintptr_t)before) found = (intptr_t)(i * GM_WORD) + GM_KEYS_FROM;
+        uintptr_t value = 0, at = table + (key % GM_KEYS_IN_TABLE * 2 + 1) * GM_WORD;
+        bool there = gm_os_read_foreign(&value, at, sizeof value) == sizeof value; // any word
+        if (there && value == (uintptr_t)before) found = (intptr_t)(i * GM_WORD) + GM_KEYS_FROM;
     }
     (void)pthread_setspecific(key, NULL);
     return found;
 }
+
+#if defined(__GLIBC__)
+enum { GM_KEYS_KNOWN = 1 };
+#else
+enum { GM_KEYS_KNOWN = 0 }; // musl's table lies in scanned memory, and its record is shorter
+#endif
 
 // The offset from any thread pointer of the pointers to tables, [0] included; 0: this libc has none
 // that are found twice at the right distance. Makes keys up to number 95, and deletes them.
@@ -2735,6 +2742,7 @@ GM_PRIVATE intptr_t gm_os_learn_keys(void) {
     intptr_t offset = 0, first = 0;
     size_t n = 0, table = 0;
     sigset_t old;
+    if (!GM_KEYS_KNOWN) return 0;
     gm_os_block_signals(&old); // nobody else changes the record
     while (!offset && n < 3 * GM_KEYS_IN_TABLE && !pthread_key_create(&key[n], NULL)) {
         size_t now = key[n++] / GM_KEYS_IN_TABLE;
