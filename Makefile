@@ -36,7 +36,8 @@ stress   = $(filter-out $(litmus),$(patsubst tests/%.c,$(D)/%,$(wildcard tests/s
 rooms    = $(patsubst tests/%.c,$(D)/%,$(wildcard tests/rooms/*.c))
 KINDS   ?= api rooms stress litmus
 programs = $(foreach kind,$(KINDS),$($(kind)))
-scripts  = $(wildcard tests/bad/run.sh tests/compile/run.sh tests/examples/*.sh tests/preload/run.sh)
+scripts  = $(wildcard tests/bad/run.sh tests/compile/run.sh tests/examples/*.sh tests/preload/run.sh \
+             tests/process/*.sh)
 examples = $(patsubst examples/%.c,build/examples/%,$(wildcard examples/*.c))
 headers  = $(wildcard tests/*.h)
 texts    = $(wildcard gomem.h README.md tests/*/*.c examples/*.c)
