@@ -186,11 +186,36 @@
  *            report    memstats, verify, stats at exit
  *            override  malloc and its family
  */
+// What cannot work ends here, with one message: the missing file stops the compiler.
+#if !defined(__linux__)
+#error "gomem.h supports Linux only"
+#include "gomem.h-supports-Linux-only"
+#elif defined(__cplusplus) && (defined(GOMEM_IMPLEMENTATION) || defined(GOMEM_STATIC))
+#error "gomem.h: define GOMEM_IMPLEMENTATION in a .c file; C++ files include the declarations only"
+#include "gomem.h-needs-a-C-file-for-its-implementation"
+#elif defined(__cplusplus) ? __cplusplus < 201103L : __STDC_VERSION__ + 0 < 201112L
+#error "gomem.h needs C11 or C++11 or later"
+#include "gomem.h-needs-C11-or-C++11"
+#endif
+
 #if (defined(GOMEM_IMPLEMENTATION) || defined(GOMEM_STATIC)) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE 1
 #if defined(_FEATURES_H) // a system header came first: let the following ones see the whole system
+#if defined(_BITS_PTHREADTYPES_COMMON_H) && !defined(__USE_UNIX98) && !defined(__USE_XOPEN2K)
+#define GOMEM_I_NO_RWLOCK // glibc's types were read in strict mode, which has not all of them
+#endif
 #undef _FEATURES_H
 #include <features.h>
+#if !defined(SA_RESTART) // read again what lacks the names that are needed
+#undef _SIGNAL_H
+#endif
+#if !defined(CLOCK_MONOTONIC) && defined(__GLIBC__) // musl's cannot be read twice
+#undef _TIME_H
+#undef _BITS_TIME_H
+#endif
+#if !defined(LM_ID_BASE) && defined(__GLIBC__)
+#undef _DLFCN_H
+#endif
 #endif
 #endif
 
@@ -206,17 +231,6 @@
 
 #if defined(GOMEM_STATIC) && !defined(GOMEM_IMPLEMENTATION)
 #define GOMEM_IMPLEMENTATION
-#endif
-
-#if defined(__cplusplus)
-#if defined(GOMEM_IMPLEMENTATION)
-#error "gomem.h: define GOMEM_IMPLEMENTATION in a .c file; C++ files include the declarations only"
-#endif
-#if __cplusplus < 201103L
-#error "gomem.h needs C++11 or later"
-#endif
-#elif !defined(__STDC_VERSION__) || __STDC_VERSION__ < 201112L
-#error "gomem.h needs C11 or later"
 #endif
 
 #include <stdbool.h>
@@ -1693,6 +1707,26 @@ GOMEM_I_INLINE bool gomem_i_whether(bool done) { return done; }
 #include <fcntl.h>
 #include <limits.h>
 #include <link.h>
+#if defined(GOMEM_I_NO_RWLOCK) // as glibc has them: <pthread.h> names them
+typedef union {
+    struct __pthread_rwlock_arch_t __data;
+    char __size[__SIZEOF_PTHREAD_RWLOCK_T];
+    long int __align;
+} pthread_rwlock_t;
+typedef union {
+    char __size[__SIZEOF_PTHREAD_RWLOCKATTR_T];
+    long int __align;
+} pthread_rwlockattr_t;
+typedef volatile int pthread_spinlock_t;
+typedef union {
+    char __size[__SIZEOF_PTHREAD_BARRIER_T];
+    long int __align;
+} pthread_barrier_t;
+typedef union {
+    char __size[__SIZEOF_PTHREAD_BARRIERATTR_T];
+    int __align;
+} pthread_barrierattr_t;
+#endif
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -1702,11 +1736,12 @@ GOMEM_I_INLINE bool gomem_i_whether(bool done) { return done; }
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-#if !defined(SA_RESTART) || !defined(MAP_PRIVATE) || !defined(CLOCK_MONOTONIC)
+#if !defined(MAP_PRIVATE)
 #error "gomem.h: in strict -std=c11 include it before system headers, or compile with -D_GNU_SOURCE"
 #endif
 
@@ -1997,8 +2032,24 @@ enum {
     GM_FUTEX_WAIT = 128,         // private
     GM_FUTEX_WAKE = 129,
     GM_MEMBARRIER_EXPEDITED = 8,
-    GM_MEMBARRIER_REGISTER = 16
+    GM_MEMBARRIER_REGISTER = 16,
+    GM_AT_EMPTY_PATH = 0x1000,
+    GM_AT_NO_SYNC = 0x4000,
+    GM_STATX_INO = 0x100,
+    GM_F_DUPFD_CLOEXEC = 1030
 };
+#if !defined(O_CLOEXEC)
+#define O_CLOEXEC 02000000
+#endif
+#if !defined(PTHREAD_STACK_MIN)
+#define PTHREAD_STACK_MIN 16384
+#endif
+#if !defined(SA_RESTART)
+#define SA_RESTART 0x10000000
+#endif
+#if !defined(SA_ONSTACK)
+#define SA_ONSTACK 0x08000000
+#endif
 enum { GM_WORD = sizeof(void *) };
 
 extern void *gm_libc_mremap(void *, size_t, size_t, int, ...) __asm__("mremap");
@@ -2072,8 +2123,17 @@ GM_PRIVATE int gm_os_next_create(pthread_t *thread, const pthread_attr_t *attr, 
 #if !defined(GOMEM_GETENV)
 #define GOMEM_GETENV(name) gm_libc_getenv(name)
 #endif
+#if !defined(CLOCK_MONOTONIC) // musl's <time.h> was read in strict mode
+#define CLOCK_REALTIME  0
+#define CLOCK_MONOTONIC 1
+extern int gm_libc_clock(int, struct timespec *) __asm__("clock_gettime");
+typedef int gm_clock;
+#else
+#define gm_libc_clock clock_gettime
+typedef clockid_t gm_clock;
+#endif
 #if !defined(GOMEM_CLOCK)
-#define GOMEM_CLOCK(clock, time) clock_gettime((clock), (time))
+#define GOMEM_CLOCK(clock, time) gm_libc_clock((clock), (time))
 #endif
 // clang-format on
 
@@ -2122,6 +2182,13 @@ GM_PRIVATE bool gm_os_move(void *from, void *to, size_t size) {
     return GOMEM_MREMAP(from, size, size, GM_MREMAP_MOVE_KEEP, to) == to;
 }
 
+GM_PRIVATE uint64_t gm_os_clock(gm_clock clock) {
+    struct timespec ts = {0};
+    (void)GOMEM_CLOCK(clock, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+GM_PRIVATE uint64_t gm_os_now(void) { return gm_os_clock(CLOCK_MONOTONIC); }
+
 // ---- what the kernel knows of writes ----
 
 // By userfaultfd's asynchronous write protection and the pagemap. Definitions of Linux 6.7, which
@@ -2160,64 +2227,131 @@ enum {
 _Static_assert(sizeof(struct gm_uffd_range) == 32 && sizeof(struct gm_pagemap_scan) == 96,
                "the numbers of the calls hold the sizes");
 
-// Files are read by bare system calls: open, read and close of libc are cancellation points, and a
-// thread that is cancelled in here would leave with our locks.
-GM_PRIVATE int gm_os_open(const char *path) {
-    return (int)GOMEM_SYSCALL(SYS_openat, (long)AT_FDCWD, path, (long)(O_RDONLY | O_CLOEXEC), 0L);
+// ---- descriptors ----
+
+// The program may close any number and take it for a file of its own (closefrom in a daemon, dup2
+// over a range): a number proves nothing. So each of ours carries what tells its file from every
+// other one, and is asked for it before each use. Between the question and the use another thread
+// can still take the number; keeping none between cycles would not end that, and closing the one
+// that tracks costs a walk over all page tables. The calls are bare system calls: those of libc are
+// cancellation points, and a thread that is cancelled in here would leave with our locks.
+struct gm_file {
+    int fd;                 // -1: none. atomic: rlx
+    uint64_t device, inode; // as of when it was opened. atomic: rlx
+    long position; // random, set by us: nobody else's open file has it; 0: the inode is unique
+};
+
+// Device and inode behind a number: {0, 0} for none. Asks no server of a network or user file
+// system: that might be a thread that stands in a stop.
+GM_PRIVATE struct gm_file gm_os_identify(int fd) {
+    uint64_t word[32] = {0}; // struct statx: the inode is word 4, the device word 17
+    long done = GOMEM_SYSCALL(SYS_statx, (long)fd, "", (long)(GM_AT_EMPTY_PATH | GM_AT_NO_SYNC),
+                              (long)GM_STATX_INO, word);
+    struct stat old;
+    if (!done) return (struct gm_file){fd, word[17], word[4], 0};
+    if (fstat(fd, &old)) return (struct gm_file){fd, 0, 0, 0}; // closed
+    return (struct gm_file){fd, old.st_dev, old.st_ino, 0};    // statx is refused
 }
-GM_PRIVATE long gm_os_read(int fd, void *to, size_t size) {
-    return GOMEM_SYSCALL(SYS_read, (long)fd, to, size);
+
+GM_PRIVATE long gm_os_seek(int fd, long position, int whence) {
+    return GOMEM_SYSCALL(SYS_lseek, (long)fd, position, (long)whence);
 }
-GM_PRIVATE void gm_os_close(int fd) { (void)GOMEM_SYSCALL(SYS_close, (long)fd); }
+
+// Is the number still the file that was opened? Two system calls at most, 0.3 us each.
+GM_PRIVATE bool gm_os_is_own(const struct gm_file *f) {
+    int fd = gm_load_rlx(&f->fd); // gc may close it meanwhile: then the question fails
+    if (fd < 0) return false;
+    if (GM_BUG(150)) return true;
+    struct gm_file now = gm_os_identify(fd);
+    if (!now.inode || now.inode != gm_load_rlx(&f->inode)) return false; // rlx: as fd
+    if (now.device != gm_load_rlx(&f->device)) return false;             // rlx: as fd
+    return !f->position || GM_BUG(151) || gm_os_seek(fd, 0, SEEK_CUR) == f->position;
+}
+
+// Closes what is ours; a number that is not is only forgotten.
+GM_PRIVATE void gm_os_close(struct gm_file *f) {
+    if (GM_BUG(152) || gm_os_is_own(f)) (void)GOMEM_SYSCALL(SYS_close, (long)f->fd);
+    gm_store_rlx(&f->fd, -1); // rlx: as in gm_os_is_own
+}
+
+// Takes over a number that was just opened; -1: false. `shared`: others may open the same inode, so
+// the position marks ours.
+GM_PRIVATE bool gm_os_own(struct gm_file *f, int fd, bool shared) {
+    struct gm_file file = fd < 0 ? (struct gm_file){-1, 0, 0, 0} : gm_os_identify(fd);
+    uint64_t random = (gm_os_now() ^ (uintptr_t)f << 20 ^ file.inode) * 0x9e3779b97f4a7c15u;
+    if (shared) file.position = (long)(random >> (64 - 8 * sizeof(long) + 2)) | 1;
+    if (shared)
+        (void)gm_os_seek(fd, file.position, SEEK_SET); // failing: it is not told from others
+    gm_store_rlx(&f->device, file.device);             // rlx: as in gm_os_is_own
+    gm_store_rlx(&f->inode, file.inode);
+    f->position = file.position;
+    gm_store_rlx(&f->fd, file.fd);
+    return gm_os_is_own(f);
+}
+
+GM_PRIVATE bool gm_os_open(struct gm_file *f, const char *path, bool shared) {
+    int fd = (int)GOMEM_SYSCALL(SYS_openat, (long)AT_FDCWD, path, (long)(O_RDONLY | O_CLOEXEC));
+    return gm_os_own(f, fd, shared);
+}
+
+// Reads on from where *at stands, and moves it. -1: an error, or it is no longer ours.
+GM_PRIVATE long gm_os_read(const struct gm_file *f, char *to, size_t size) {
+    return gm_os_is_own(f) ? GOMEM_SYSCALL(SYS_read, (long)f->fd, to, size) : -1;
+}
 
 // Out of the way of programs that close or count small descriptors; below 64, since for more the
 // kernel makes a larger table and waits for all processors (some 9 ms once there are threads).
-GM_PRIVATE int gm_os_move_high(int fd) {
-    if (fd < 0) return fd;
-    int high = fcntl(fd, F_DUPFD_CLOEXEC, 56);
-    if (high < 0) return fd;
-    gm_os_close(fd);
-    return high;
+GM_PRIVATE void gm_os_move_high(struct gm_file *f) {
+    struct gm_file high = *f;
+    if (!gm_os_is_own(f)) return;
+    high.fd = (int)GOMEM_SYSCALL(SYS_fcntl, (long)f->fd, (long)GM_F_DUPFD_CLOEXEC, 56L);
+    if (!gm_os_is_own(&high)) return;
+    gm_os_close(f);
+    gm_store_rlx(&f->fd, high.fd); // rlx: as in gm_os_is_own
 }
 
-// A descriptor that tracks writes to what is registered with it; -1: the kernel has none for us.
-GM_PRIVATE int gm_os_track_open(void) {
+GM_PRIVATE int gm_os_tracker(void) {
+    return (int)GOMEM_SYSCALL(SYS_userfaultfd, (long)(O_CLOEXEC | O_NONBLOCK | GM_UFFD_USER_MODE));
+}
+
+// Opens a descriptor that tracks writes to what is registered with it. False: the kernel has none
+// for us.
+GM_PRIVATE bool gm_os_track_open(struct gm_file *f) {
     struct gm_uffd_api api = {GM_UFFD_API, GM_UFFD_FEATURES, 0};
-    int fd = (int)GOMEM_SYSCALL(SYS_userfaultfd,
-                                (long)(O_CLOEXEC | O_NONBLOCK | GM_UFFD_USER_MODE));
-    if (fd >= 0 && GOMEM_IOCTL(fd, GM_IOCTL_API, &api) != 0) {
-        gm_os_close(fd);
-        return -1;
-    }
-    return gm_os_move_high(fd);
+    if (!gm_os_own(f, gm_os_tracker(), false)) return false;
+    if (gm_os_is_own(f) && GOMEM_IOCTL(f->fd, GM_IOCTL_API, &api) == 0) gm_os_move_high(f);
+    else gm_os_close(f);
+    return f->fd >= 0;
 }
 
-GM_PRIVATE int gm_os_pagemap_open(void) {
-    return gm_os_move_high(gm_os_open("/proc/thread-self/pagemap"));
+GM_PRIVATE bool gm_os_pagemap_open(struct gm_file *f) {
+    if (gm_os_open(f, "/proc/thread-self/pagemap", true)) gm_os_move_high(f);
+    return f->fd >= 0;
 }
 
-GM_PRIVATE bool gm_os_track(int fd, uintptr_t from, uintptr_t to) {
+GM_PRIVATE bool gm_os_track(const struct gm_file *f, uintptr_t from, uintptr_t to) {
     struct gm_uffd_range range = {from, to - from, GM_UFFD_MODE_WP, 0};
-    return GOMEM_IOCTL(fd, GM_IOCTL_REGISTER, &range) == 0;
+    return gm_os_is_own(f) && GOMEM_IOCTL(f->fd, GM_IOCTL_REGISTER, &range) == 0;
 }
 
 // The pages may be written without a fault again; they count as written.
-GM_PRIVATE bool gm_os_track_clear(int fd, uintptr_t from, uintptr_t to) {
+GM_PRIVATE bool gm_os_track_clear(const struct gm_file *f, uintptr_t from, uintptr_t to) {
     struct gm_uffd_range range = {from, to - from, 0, 0};
-    return GOMEM_IOCTL(fd, GM_IOCTL_PROTECT, &range) == 0;
+    return gm_os_is_own(f) && GOMEM_IOCTL(gm_load_rlx(&f->fd), GM_IOCTL_PROTECT, &range) == 0;
 }
 
 // Pages of [*from, to) that were written since they were last armed, as up to n ranges, and arms
 // these again if asked to; moves *from to where it got. No list: arms only. -1: tracking is lost.
-GM_PRIVATE long gm_os_track_scan(int pagemap, uintptr_t *from, uintptr_t to, bool rearm,
-                                 struct gm_written *list, size_t n) {
+GM_PRIVATE long gm_os_track_scan(const struct gm_file *pagemap, uintptr_t *from, uintptr_t to,
+                                 bool rearm, struct gm_written *list, size_t n) {
     struct gm_pagemap_scan scan = {sizeof scan, GM_SCAN_CHECK | (rearm ? GM_SCAN_REARM : 0),
                                    *from,       to,
                                    0,           (uintptr_t)list,
                                    n,           0,
                                    0,           GM_PAGE_WRITTEN,
                                    0,           GM_PAGE_WRITTEN};
-    long found = GOMEM_IOCTL(pagemap, GM_IOCTL_SCAN, &scan);
+    if (!gm_os_is_own(pagemap)) return -1;
+    long found = GOMEM_IOCTL(pagemap->fd, GM_IOCTL_SCAN, &scan);
     *from = (uintptr_t)scan.walk_end;
     return found;
 }
@@ -2238,25 +2372,23 @@ GM_PRIVATE uintptr_t gm_os_mapped_from(uintptr_t from, uintptr_t to, size_t page
     return to - low * page;
 }
 
-// A descriptor for gm_os_populated, for as long as the world stands: no other thread may close it
-// and give its number to a file of the program. -1: refused.
-GM_PRIVATE int gm_os_borrow_pagemap(void) {
+// A descriptor for gm_os_populated, for as long as the world stands. False: refused.
+GM_PRIVATE bool gm_os_borrow_pagemap(struct gm_file *f) {
     int saved = errno;
-    int fd = (int)GOMEM_SYSCALL(SYS_openat, (long)AT_FDCWD, "/proc/thread-self/pagemap",
-                                (long)(O_RDONLY | O_CLOEXEC), 0L);
+    bool done = gm_os_open(f, "/proc/thread-self/pagemap", true);
     errno = saved;
-    return fd;
+    return done;
 }
-GM_PRIVATE void gm_os_return_pagemap(int fd) {
+GM_PRIVATE void gm_os_return_pagemap(struct gm_file *f) {
     int saved = errno;
-    if (fd >= 0) (void)GOMEM_SYSCALL(SYS_close, (long)fd);
+    gm_os_close(f);
     errno = saved;
 }
 
 // Pages of [*from, to) that hold something, also what was swapped out, as up to n ranges; moves
 // *from to where it got. -1: the kernel does not say (before Linux 6.7).
-GM_PRIVATE long gm_os_populated(int pagemap, uintptr_t *from, uintptr_t to, struct gm_written *list,
-                                size_t n) {
+GM_PRIVATE long gm_os_populated(const struct gm_file *pagemap, uintptr_t *from, uintptr_t to,
+                                struct gm_written *list, size_t n) {
     struct gm_pagemap_scan scan = {sizeof scan,
                                    0,
                                    *from,
@@ -2270,7 +2402,7 @@ GM_PRIVATE long gm_os_populated(int pagemap, uintptr_t *from, uintptr_t to, stru
                                    GM_PAGE_PRESENT | GM_PAGE_SWAPPED,
                                    GM_PAGE_PRESENT};
     int saved = errno;
-    long found = GOMEM_IOCTL(pagemap, GM_IOCTL_SCAN, &scan);
+    long found = gm_os_is_own(pagemap) ? GOMEM_IOCTL(pagemap->fd, GM_IOCTL_SCAN, &scan) : -1;
     *from = (uintptr_t)scan.walk_end;
     errno = saved;
     return found;
@@ -2283,9 +2415,9 @@ GM_PRIVATE bool gm_os_is_private(uintptr_t from, uintptr_t to) {
     uintptr_t number[2] = {0, 0}; // start and end of a line's mapping
     unsigned field = 0, column = 0;
     bool own = true;
-    int fd = gm_os_open("/proc/thread-self/maps");
-    if (fd < 0) return false;
-    for (long n; own && from < to && (n = gm_os_read(fd, text, sizeof text)) > 0;)
+    struct gm_file maps;
+    if (!gm_os_open(&maps, "/proc/thread-self/maps", false)) return false;
+    for (long n; own && from < to && (n = gm_os_read(&maps, text, sizeof text)) > 0;)
         for (long i = 0; i < n; i++) { // "start-end rwxp …"
             unsigned char c = (unsigned char)text[i];
             column++;
@@ -2297,16 +2429,9 @@ GM_PRIVATE bool gm_os_is_private(uintptr_t from, uintptr_t to) {
             else if (field == 2 && column == 4 && from >= number[0] && from < number[1])
                 from = number[1], own &= c == 'p';
         }
-    gm_os_close(fd);
+    gm_os_close(&maps);
     return own && from >= to;
 }
-
-GM_PRIVATE uint64_t gm_os_clock(clockid_t clock) {
-    struct timespec ts = {0};
-    (void)GOMEM_CLOCK(clock, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-GM_PRIVATE uint64_t gm_os_now(void) { return gm_os_clock(CLOCK_MONOTONIC); }
 
 // Waits while *word is value, at most ns (0: for ever). Wakes spuriously.
 GM_PRIVATE void gm_os_wait(const uint32_t *word, uint32_t value, uint64_t ns) {
@@ -2371,11 +2496,12 @@ GM_PRIVATE bool gm_os_read_task(uint32_t id, int signal, struct gm_task *task) {
     gm_text_put(&path, "/proc/self/task/");
     gm_text_number(&path, id);
     gm_text_put(&path, "/status");
-    int fd = gm_os_open(path.data);
-    if (fd < 0) return false;
-    while (size + 1 < sizeof text && (n = gm_os_read(fd, text + size, sizeof text - 1 - size)) > 0)
+    struct gm_file file;
+    if (!gm_os_open(&file, path.data, false)) return false;
+    while (size + 1 < sizeof text &&
+           (n = gm_os_read(&file, text + size, sizeof text - 1 - size)) > 0)
         size += (size_t)n;
-    gm_os_close(fd);
+    gm_os_close(&file);
     text[size] = 0;
     const char *name = gm_os_find_field(text, "Name:\t"),
                *state = gm_os_find_field(text, "State:\t"),
@@ -5829,6 +5955,8 @@ GM_PRIVATE void gm_mark_work(struct gomem_marker *m) {
  *             W4  collecting in the finish stop does not arm, so giving up loses nothing
  *             W5  the descriptors are used only by the process that opened them: a child that
  *                 collects through its parent's would take the parent's written pages away
+ *             W6  a number is used, and closed, only while it is the file that was opened: the
+ *                 program may have closed it and have a file of its own there
  * WHY         The collector asks two things of any source: arm, and what was written. The kernel's
  *             needs no barrier in the program: writing to an armed page costs 0.8 us once, arming
  *             or looking through 1 GiB 0.45 ms. A call covers 16 MiB at most, and outside of stops
@@ -5854,7 +5982,8 @@ enum {
 
 struct gm_writes {
     int collector;           // GOMEM_GC_TRACKED, _BARRIER or _STW. const once ready; read rlx
-    int uffd, pagemap;       // -1: none. lock: gc
+    struct gm_file uffd;     // tracks. lock: gc; used without it: fd is atomic
+    struct gm_file pagemap;  // says what was written. lock: gc
     uint32_t process;        // that opened them (W5). lock: gc
     uint32_t failed;         // tracking was lost in this cycle (W3). lock: gc
     uintptr_t registered;    // end of what is registered. lock: gc
@@ -5875,21 +6004,18 @@ GM_PRIVATE const char *gm_writes_name(int collector) {
 
 GM_PRIVATE void gm_writes_close(struct gm_writes *w) {
     gm_store_rlx(&w->armed, (uintptr_t)0); // advice: from here on nobody clears ahead
-    if (w->uffd >= 0) gm_os_close(w->uffd);
-    if (w->pagemap >= 0) gm_os_close(w->pagemap);
-    w->uffd = w->pagemap = -1;
+    gm_os_close(&w->uffd);
+    gm_os_close(&w->pagemap);
     w->registered = 0;
 }
 
 // Opens the descriptors of this process. False: the kernel refuses.
 GM_PRIVATE bool gm_writes_open(struct gm_writes *w) {
     uint32_t process = (uint32_t)getpid();
-    if (w->uffd >= 0 && w->process == process) return true;
+    if (w->process == process && gm_os_is_own(&w->uffd) && gm_os_is_own(&w->pagemap)) return true;
     gm_writes_close(w); // W5
-    w->uffd = gm_os_track_open();
-    w->pagemap = w->uffd < 0 ? -1 : gm_os_pagemap_open();
     w->process = process;
-    if (w->pagemap >= 0) return true;
+    if (gm_os_track_open(&w->uffd) && gm_os_pagemap_open(&w->pagemap)) return true;
     gm_writes_close(w);
     return false;
 }
@@ -5901,7 +6027,7 @@ GM_PRIVATE uint32_t gm_writes_probe(const struct gm_writes *w, uintptr_t from, s
     uintptr_t at = from, to = from + n * page;
     uint32_t bits = 0;
     while (at < to) {
-        long found = gm_os_track_scan(w->pagemap, &at, to, rearm, list, 2);
+        long found = gm_os_track_scan(&w->pagemap, &at, to, rearm, list, 2);
         if (found < 0) return UINT32_MAX;
         for (long i = 0; i < found; i++)
             for (uint64_t a = list[i].start; a < list[i].end; a += page)
@@ -5915,7 +6041,7 @@ GM_PRIVATE uint32_t gm_writes_probe(const struct gm_writes *w, uintptr_t from, s
 GM_PRIVATE bool gm_writes_test_pages(const struct gm_writes *w, char *p, size_t page) {
     uintptr_t at = (uintptr_t)p, from = at;
     p[0] = p[page] = 1;
-    if (!gm_os_track(w->uffd, at, at + 16 * page)) return false;
+    if (!gm_os_track(&w->uffd, at, at + 16 * page)) return false;
     if ((gm_writes_probe(w, at, page, 16, true) & 3) != 3) return false; // not armed: written
     if (gm_writes_probe(w, at, page, 16, true)) return false;            // armed: clean, holes too
     if (*(volatile char *)&p[2 * page] || gm_writes_probe(w, at, page, 16, true))
@@ -5923,28 +6049,31 @@ GM_PRIVATE bool gm_writes_test_pages(const struct gm_writes *w, char *p, size_t 
     p[0] = p[2 * page] = p[4 * page] = p[6 * page] = p[8 * page] = 1; // more than a list holds
     if (gm_writes_probe(w, at, page, 16, false) != 0x155) return false;
     if (gm_writes_probe(w, at, page, 16, true) != 0x155) return false; // looking did not arm
-    if (!gm_os_track_clear(w->uffd, at + page, at + 2 * page)) return false;
+    if (!gm_os_track_clear(&w->uffd, at + page, at + 2 * page)) return false;
     if (gm_writes_probe(w, at, page, 16, true) != 2) return false; // cleared: written
     if (!gm_os_discard(p + 4 * page, page)) return false;
     if (!(gm_writes_probe(w, at, page, 16, true) & 16)) return false; // discarded: written
     from = at;
     p[5 * page] = 1;
-    if (gm_os_track_scan(w->pagemap, &from, at + 16 * page, true, NULL, 0) < 0) return false;
+    if (gm_os_track_scan(&w->pagemap, &from, at + 16 * page, true, NULL, 0) < 0) return false;
     return gm_writes_probe(w, at, page, 16, true) == 0; // arming without a list
 }
 
 // The data of a program is a private mapping of a file.
 GM_PRIVATE bool gm_writes_test_file(const struct gm_writes *w, size_t page) {
+    struct gm_file file;
     int fd = (int)GOMEM_SYSCALL(SYS_memfd_create, "gomem", 1L); // MFD_CLOEXEC
-    char *p = fd < 0 || ftruncate(fd, (long)(4 * page))
-                  ? MAP_FAILED
-                  : GOMEM_MMAP(NULL, 4 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    bool made = gm_os_own(&file, fd, false) && gm_os_is_own(&file) &&
+                !GOMEM_SYSCALL(SYS_ftruncate, (long)file.fd, (long)(4 * page));
+    char *p = made && gm_os_is_own(&file)
+                  ? GOMEM_MMAP(NULL, 4 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE, file.fd, 0)
+                  : MAP_FAILED;
     uintptr_t at = (uintptr_t)p;
     bool done = p != MAP_FAILED;
     if (done) {
         p[0] = 1;
         (void)*(volatile char *)&p[page]; // the file's page
-        done = gm_os_track(w->uffd, at, at + 4 * page) &&
+        done = gm_os_track(&w->uffd, at, at + 4 * page) &&
                gm_writes_probe(w, at, page, 4, true) != UINT32_MAX &&
                !gm_writes_probe(w, at, page, 4, true); // armed: clean, whatever is there
         p[0] = p[page] = p[2 * page] = 1;
@@ -5952,22 +6081,30 @@ GM_PRIVATE bool gm_writes_test_file(const struct gm_writes *w, size_t page) {
                !gm_writes_probe(w, at, page, 4, true);
         (void)GOMEM_MUNMAP(p, 4 * page);
     }
-    if (fd >= 0) gm_os_close(fd);
+    gm_os_close(&file);
+    return done;
+}
+
+// Is each descriptor that tracks told from every other one?
+GM_PRIVATE bool gm_writes_test_identity(const struct gm_writes *w) {
+    struct gm_file other;
+    if (!gm_os_own(&other, gm_os_tracker(), false)) return false;
+    bool done = other.inode != w->uffd.inode;
+    gm_os_close(&other);
     return done;
 }
 
 // The same with the descriptor closed: an error, not silence. *file: also in mappings of files?
 GM_PRIVATE bool gm_writes_test(size_t page, bool *file) {
-    struct gm_writes own = {.uffd = -1, .pagemap = -1};
+    struct gm_writes own = {.uffd = {.fd = -1}, .pagemap = {.fd = -1}};
     if (!gm_writes_open(&own)) return false;
     char *p = gm_os_reserve(16 * page, 0);
-    bool done = p &&
+    bool done = p && gm_writes_test_identity(&own) &&
                 gm_os_protect((uintptr_t)p, (uintptr_t)p + 16 * page, PROT_READ | PROT_WRITE) &&
                 gm_writes_test_pages(&own, p, page);
     *file = done && gm_writes_test_file(&own, page);
     if (done) {
-        gm_os_close(own.uffd);
-        own.uffd = -1;
+        gm_os_close(&own.uffd);
         done = gm_writes_probe(&own, (uintptr_t)p, page, 16, true) == UINT32_MAX;
     }
     gm_writes_close(&own);
@@ -5981,7 +6118,7 @@ GM_PRIVATE bool gm_writes_choose(struct gm_writes *w, struct gm_meta *meta,
                                  const struct gm_pages *p, int wanted) {
     bool ask = wanted == GOMEM_GC_AUTO || wanted == GOMEM_GC_TRACKED, can = false;
     if (w->ready) return true;
-    w->uffd = w->pagemap = -1;
+    w->uffd.fd = w->pagemap.fd = -1;
     w->registered = w->armed = 0;
     if (ask && !w->list) w->list = gm_pages_meta(meta, GM_WRITES_LIST * sizeof(struct gm_written));
     if (ask && !w->open) w->open = gm_pages_meta(meta, p->size / GM_WRITES_OPEN / 8);
@@ -6013,11 +6150,11 @@ GM_PRIVATE void gm_writes_arm_root(struct gm_writes *w, struct gm_meta *meta, si
         w->root = list;
         w->room = room;
     }
-    if (gm_os_track_scan(w->pagemap, &at, to, true, NULL, 0) < 0) { // not, or no longer, ours
+    if (gm_os_track_scan(&w->pagemap, &at, to, true, NULL, 0) < 0) { // not, or no longer, ours
         at = from;
         if (!own && !GM_BUG(88) && !gm_os_is_private(from, to)) return;
-        if (!gm_os_track(w->uffd, from, to) ||
-            gm_os_track_scan(w->pagemap, &at, to, true, NULL, 0) < 0)
+        if (!gm_os_track(&w->uffd, from, to) ||
+            gm_os_track_scan(&w->pagemap, &at, to, true, NULL, 0) < 0)
             return;
     }
     w->root[w->roots++] = (struct gm_written){from, to, 0};
@@ -6049,7 +6186,7 @@ GM_PRIVATE size_t gm_writes_read_root(const struct gm_writes *w, struct gomem_ma
     struct gm_written list[GM_WRITES_ROOT_LIST];
     size_t bytes = 0;
     for (uintptr_t at = from; at < to;) {
-        long n = gm_os_track_scan(w->pagemap, &at, to, false, list, GM_WRITES_ROOT_LIST);
+        long n = gm_os_track_scan(&w->pagemap, &at, to, false, list, GM_WRITES_ROOT_LIST);
         if (n < 0 && !GM_BUG(87)) {
             gm_mark_foreign(m, from, to - from, 0);
             bytes = to - from;
@@ -6077,7 +6214,7 @@ GM_PRIVATE size_t gm_writes_collect_roots(struct gm_writes *w, struct gm_mark *m
         long n = 1;
         bool fits = true;
         while (at < to && n > 0 && fits) {
-            n = gm_os_track_scan(w->pagemap, &at, to, true, list, GM_WRITES_LIST);
+            n = gm_os_track_scan(&w->pagemap, &at, to, true, list, GM_WRITES_LIST);
             for (long k = 0; k < n && fits; k++) {
                 fits = gm_mark_add_job(mark, (uintptr_t)list[k].start, (uintptr_t)list[k].end,
                                        GM_JOB_FOREIGN);
@@ -6112,7 +6249,7 @@ GM_PRIVATE bool gm_writes_register(struct gm_writes *w, const struct gm_pages *p
     to = GM_MIN(to, p->base + p->size -
                         (uintptr_t)gm_load_rlx(&p->zone[1].mapped) * GM_CHUNK); // a snapshot
     if (end <= w->registered) return true;
-    if (!gm_os_track(w->uffd, p->base, to)) return false;
+    if (!gm_os_track(&w->uffd, p->base, to)) return false;
     w->registered = to;
     return true;
 }
@@ -6167,7 +6304,7 @@ GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages *p,
         gm_writes_nap(calls++);
         if (pause) pause(arg);
         gm_writes_close_bits(w, p, at, to);
-        if (gm_os_track_scan(w->pagemap, &from, to, true, NULL, 0) < 0) {
+        if (gm_os_track_scan(&w->pagemap, &from, to, true, NULL, 0) < 0) {
             gm_writes_close(w);
             return false;
         }
@@ -6190,7 +6327,7 @@ GM_PRIVATE size_t gm_writes_collect_unit(struct gm_writes *w, struct gm_mark *ma
     size_t pages = 0;
     if (rearm) gm_writes_close_bits(w, mark->pages, from, to);
     for (uintptr_t at = from; at < to;) {
-        long n = gm_os_track_scan(w->pagemap, &at, to, rearm && !GM_BUG(94), list, GM_WRITES_LIST);
+        long n = gm_os_track_scan(&w->pagemap, &at, to, rearm && !GM_BUG(94), list, GM_WRITES_LIST);
         if (n < 0) {
             if (!GM_BUG(56)) gm_writes_fail(w, mark, from, to);
             return pages + (to - from) / mark->pages->os_page;
@@ -6201,7 +6338,7 @@ GM_PRIVATE size_t gm_writes_collect_unit(struct gm_writes *w, struct gm_mark *ma
         }
         if (!n) break;
     }
-    if (GM_BUG(94) && rearm) (void)gm_os_track_scan(w->pagemap, &from, to, true, NULL, 0);
+    if (GM_BUG(94) && rearm) (void)gm_os_track_scan(&w->pagemap, &from, to, true, NULL, 0);
     return pages;
 }
 
@@ -6280,7 +6417,7 @@ GM_PRIVATE void gm_writes_clear_ahead(struct gm_writes *w, const struct gm_pages
         if ((gm_load_rlx(word) & mine) == mine) continue;
         if (marking && !gm_writes_mostly_free(p, from)) continue;
         uintptr_t end = GM_MIN(from + step, armed);
-        if (gm_os_track_clear(w->uffd, from, end)) (void)gm_or_rlx(word, mine); // advice
+        if (gm_os_track_clear(&w->uffd, from, end)) (void)gm_or_rlx(word, mine); // advice
     }
 }
 #endif // GOMEM_I_COLLECTOR
@@ -7465,7 +7602,7 @@ struct gm_roots {                     // room roots
     struct gm_stacks stacks;          // of coroutines. lock: roots
     intptr_t keys;                    // gm_os_learn_keys. atomic: rlx
     bool keys_known;                  // it was asked. atomic: rlx
-    int pagemap;                      // while roots are listed: descriptor + 1; 0: not asked for
+    struct gm_file pagemap;           // open while roots are listed, in a stop
     struct gm_areas globals;          // writable segments as of the last look. lock: gc
     struct gm_areas modules;          // {id, bytes} of thread-local storage. lock: gc
     uint64_t objects;                 // hash of the loader's list as of then. lock: gc
@@ -9020,10 +9157,9 @@ GM_PRIVATE bool gm_roots_add_touched(struct gm_runtime *rt, uintptr_t start, uin
     struct gm_roots *r = &rt->roots;
     bool done = true;
     bool known = end - start > GM_WRITES_ROOT;
-    if (known && !r->pagemap) r->pagemap = gm_os_borrow_pagemap() + 1;
-    known &= r->pagemap > 0;
+    if (known && !gm_os_is_own(&r->pagemap)) known = gm_os_borrow_pagemap(&r->pagemap);
     while (known && done && at < to) {
-        long n = gm_os_populated(r->pagemap - 1, &at, to, list, 32);
+        long n = gm_os_populated(&r->pagemap, &at, to, list, 32);
         known = n >= 0;
         for (long i = 0; i < n; i++) {
             uintptr_t from = GM_MAX((uintptr_t)list[i].start, start);
@@ -9232,8 +9368,7 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
     }
     for (struct gm_start *s = rt->world.starts; s && done && !GM_BUG(12); s = s->next)
         done = gm_roots_job(rt, (uintptr_t)&s->arg, (uintptr_t)&s->arg + GM_WORD, GM_JOB_BOTH);
-    gm_os_return_pagemap(r->pagemap - 1);
-    r->pagemap = 0;
+    gm_os_return_pagemap(&r->pagemap);
     return done;
 }
 

@@ -67,9 +67,42 @@ fi
 
 good "system headers first, gnu11" "$CC -std=gnu11 -pthread -I. -w $here/after_system.c \
     -o $out/after && $out/after"
-bad "system headers first, c11" "GNU_SOURCE" "$c $here/after_system.c -o $out/after"
+good "system headers first, c11" "$c $here/after_system.c -o $out/after && $out/after"
 good "system headers first, c11 with -D_GNU_SOURCE" "$c -D_GNU_SOURCE $here/after_system.c \
     -o $out/after && $out/after"
+
+# Whatever system header comes first, in strict modes too: no warning. (musl: where it is installed.)
+late() {
+    for header in errno limits locale signal stdlib threads time fcntl link pthread sched unistd dlfcn \
+        semaphore sys/mman sys/resource sys/socket sys/types; do
+        printf '#include <%s.h>\n#define GOMEM_IMPLEMENTATION\n#include "gomem.h"\n' $header >$out/late.c
+        $1 -std=$2 -pthread -I. -fsyntax-only -Wall -Wextra -Wpedantic -Werror $out/late.c || return 1
+    done
+}
+for compiler in "$CC" musl-gcc; do
+    name="any system header first, c11, $compiler"
+    if ! command -v "${compiler%% *}" >/dev/null 2>&1; then skip "$name" "it is not installed"
+    elif late "$compiler" c11 >$out/log 2>&1; then pass "$name"
+    else fail "$name" "$(head -n 1 $out/late.c)"; fi
+done
+
+# What cannot work says so, and nothing else: the line, and the file that stops the compiler.
+stops() {
+    name=$1 words=$2
+    shift 2
+    printf '#include "gomem.h"\n#include <nowhere.h>\nint *f(void) { return GOMEM_NEW(int); }\n' >$out/stops.c
+    if sh -c "$* -I. -c $out/stops.c -o $out/stops.o" >$out/log 2>&1; then fail "$name" "it compiles"
+    elif [ "$(grep -c 'error[: ]' $out/log)" -gt 3 ]; then fail "$name" "more than one message"
+    elif grep -q "error.*$words" $out/log; then pass "$name"
+    else fail "$name" "the output does not hold: $words"; fi
+}
+stops "another system than Linux" "supports Linux only" "$CC -U__linux__ -std=c11 -DGOMEM_IMPLEMENTATION"
+stops "C99" "needs C11" "$CC -std=c99"
+if has_cxx; then
+    stops "implementation in C++" "in a .c file" "$CXX -x c++ -DGOMEM_IMPLEMENTATION"
+    stops "private heap in C++" "in a .c file" "$CXX -x c++ -DGOMEM_STATIC"
+    stops "C++98" "needs C11" "$CXX -x c++ -std=c++98"
+else skip "errors in C++" "no C++ compiler"; fi
 
 # Files of one link that disagree: the tag in the TLS pointer's name differs.
 for option in CHECK=1 NO_COLLECTOR NO_REPORT NO_ARENA; do

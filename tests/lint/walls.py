@@ -312,7 +312,7 @@ def check_declarations(src):
     end = src.implementation_line()
     for first, _, text in src.directives:
         m = re.match(r'\s*#\s*include\s*[<"](.*?)[>"]', text)
-        if m and first < end and m.group(1) not in HEADERS and not under_implementation(src, first):
+        if m and first < end and m.group(1) not in HEADERS and not m.group(1).startswith('gomem.h-') and not under_implementation(src, first):
             yield first, f"the declaration part includes <{m.group(1)}>"
     for line, name in definitions(src):
         if line < end and not name.startswith(("gomem_", "GOMEM_")) and name != "_GNU_SOURCE":

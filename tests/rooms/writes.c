@@ -45,7 +45,7 @@ static bool begin(int wanted) {
     gm_writes_close(writes);
     if (!room_engine(&engine, 8)) return false;
     static struct gm_job jobs[16];
-    engine.writes.uffd = engine.writes.pagemap = -1;
+    engine.writes.uffd.fd = engine.writes.pagemap.fd = -1;
     engine.mark.jobs = jobs;
     engine.mark.room = 16;
     return gm_writes_choose(writes, &engine.meta, &engine.heap.pages, wanted);
@@ -184,10 +184,45 @@ TEST(what_fails_counts_as_written) { // W3, W5
     CHECK_EQ(grey_slots(s), s->count);
     (void)queued_spans();
     CHECK(gm_writes_arm(writes, &engine.heap.pages, NULL, NULL)); // opened again
-    (void)close(writes->uffd);                                    // by the program: closefrom
+    (void)close(writes->uffd.fd);                                 // by the program: closefrom
     CHECK(collect_stopped() != 0);
     CHECK_EQ(grey_slots(s), s->count);
-    writes->uffd = -1;
+}
+
+// The program closes one of the descriptors and opens the same kind of file, which gets its number:
+// everything counts as written, and what the program opened stays as it is.
+static void lose(struct gm_file *file, int other) {
+    struct gm_span *s = black_span(GM_SCAN, gm_sizes_class(64, 16), 0);
+    REQUIRE(other >= 0 && gm_writes_arm(writes, &engine.heap.pages, NULL, NULL));
+    int number = file->fd;
+    REQUIRE(dup2(other, number) == number);
+    CHECK(!gm_os_is_own(file));
+    if (file == &writes->pagemap) {
+        CHECK(gm_writes_collect(writes, &engine.mark) != 0);
+        CHECK_EQ(grey_slots(s), s->count);
+    } else {
+        CHECK(!gm_os_track_clear(file, engine.heap.pages.base, engine.heap.pages.base + GM_PAGE));
+    }
+    (void)queued_spans();
+    gm_writes_close(writes);
+    CHECK(fcntl(number, F_GETFD) >= 0); // the program's
+    CHECK(gm_writes_arm(writes, &engine.heap.pages, NULL, NULL));
+    CHECK(writes->uffd.fd != number && writes->pagemap.fd != number);
+    CHECK_EQ(gm_writes_collect(writes, &engine.mark), 0);
+    (void)close(number);
+    (void)close(other);
+}
+
+TEST(the_number_of_the_pagemap_is_taken) { // W6
+    NEED_KERNEL();
+    lose(&writes->pagemap, open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+    lose(&writes->pagemap, open("/proc/self/maps", O_RDONLY | O_CLOEXEC));
+}
+
+TEST(the_number_that_tracks_is_taken) { // W6
+    NEED_KERNEL();
+    lose(&writes->uffd, (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | GM_UFFD_USER_MODE));
+    lose(&writes->uffd, open("/dev/null", O_RDONLY | O_CLOEXEC));
 }
 
 // Where the program keeps its own words: one object is reached from each page.
