@@ -96,6 +96,9 @@ TEST_I_UNUSED static uintptr_t alive_sum(uintptr_t index, uintptr_t hidden) {
 
 TEST_I_UNUSED static void *alive_new_plain(void) { return GOMEM_NEW(struct alive_node); }
 
+// As an array, which is kept by one past its end too.
+TEST_I_UNUSED static void *alive_new_array(void) { return gomem_new(sizeof(struct alive_node)); }
+
 ALIVE_NOINLINE static bool alive_fill_below(struct alive_set *set, void *(*make)(void),
                                             bool chained) {
     struct alive_node *next = NULL;
@@ -154,7 +157,7 @@ ALIVE_NOINLINE static void alive_check_slot(volatile uintptr_t *slot, intptr_t o
     static struct alive_set set;
     int died = 0;
     for (int round = 0; round < ALIVE_ROUNDS && test_failed() == 0; round++) {
-        if (!alive_chain(&set)) return;
+        if (!alive_fill(&set, offset ? alive_new_array : alive_new_plain, true)) return;
         alive_put(slot, set.hidden[0], offset);
         alive_gc();
         CHECK_EQ(alive_count(&set), ALIVE_N);

@@ -186,8 +186,8 @@ TEST(kinds) {
     check_lines(&child, all_kinds, 4);
     says(&child, "a 208-byte noscan object; offset 16 of the 64-byte");
     says(&child, "a 32-byte typed object; offset 16 of the 5376-byte");
-    says(&child, "a 300000-byte scanned object; offset 16 of the 200000-byte");
-    says(&child, "a 300000-byte noscan object; offset 16 of the 32-byte");
+    says(&child, "a 300016-byte scanned object; offset 16 of the 200000-byte");
+    says(&child, "a 300016-byte noscan object; offset 16 of the 32-byte");
 }
 
 static size_t warned;

@@ -36,7 +36,7 @@ static void check_hold(void (*hold)(void), intptr_t offset, bool keeps) {
     int died = 0;
     for (int round = 0; round < ALIVE_ROUNDS && test_failed() == 0; round++) {
         pthread_t thread;
-        if (!alive_chain(&set)) return;
+        if (!alive_fill(&set, offset ? alive_new_array : alive_new_plain, true)) return;
         held = ~(~set.hidden[0] + (uintptr_t)offset);
         atomic_store(&ready, 0);
         atomic_store(&go, 0);
@@ -640,6 +640,136 @@ TEST(handler_above_a_coroutine) {
     NEEDS_CONTEXTS;
     check_hold(hold_on_interrupted_coroutine, 0, true);
     check_hold(hold_under_interrupted_coroutine, 0, true);
+}
+
+// One past the end of an array keeps it, whichever door it came through and whatever lies behind.
+enum { WORDS = 8, ARRAYS = 60 };
+typedef struct row {
+    uintptr_t word[WORDS];
+} row;
+typedef struct wide {
+    uintptr_t word[16];
+} wide;
+typedef struct tail {
+    size_t n;
+    uintptr_t word[];
+} tail;
+GOMEM_TYPE(row_type, row, word);
+GOMEM_TYPE_FLEX(tail_type, tail, word);
+
+static void *by_new(size_t *bytes) { return gomem_new(*bytes); }
+static void *by_new_noscan(size_t *bytes) { return gomem_new_noscan(*bytes); }
+static void *by_make(size_t *bytes) { return GOMEM_MAKE(char, *bytes); }
+static void *by_make_constant(size_t *bytes) { return GOMEM_MAKE(uintptr_t, *bytes > 0 ? 8 : 8); }
+static void *by_make_one(size_t *bytes) { return GOMEM_MAKE(row, *bytes / sizeof(row)); }
+static void *by_make_noscan(size_t *bytes) { return GOMEM_MAKE_NOSCAN(char, *bytes); }
+static void *by_make_typed(size_t *bytes) {
+    return GOMEM_MAKE_TYPED(row, &row_type, *bytes / sizeof(row));
+}
+static void *by_flex(size_t *bytes) {
+    return GOMEM_NEW_FLEX(tail, word, *bytes / sizeof(uintptr_t) - 1);
+}
+static void *by_flex_typed(size_t *bytes) {
+    return GOMEM_NEW_FLEX_TYPED(tail, &tail_type, word, *bytes / sizeof(uintptr_t) - 1);
+}
+static void *by_new_with(size_t *bytes) { return gomem_new_with(*bytes, 0, GOMEM_NOSCAN); }
+static void *by_alignment(size_t *bytes) { return gomem_new_with(*bytes, *bytes, 0); }
+static void *by_growing(size_t *bytes) { return gomem_realloc(gomem_new(3), *bytes); }
+static void *by_shrinking(size_t *bytes) { return gomem_realloc(gomem_new(1000), *bytes); }
+static void *by_resize(size_t *bytes) {
+    return GOMEM_RESIZE(row, GOMEM_MAKE_TYPED(row, &row_type, 9), *bytes / sizeof(row));
+}
+static void *by_large(size_t *bytes) {
+    *bytes = 65536;
+    return gomem_new_noscan(*bytes);
+}
+static void *by_growing_large(size_t *bytes) {
+    *bytes = 65536;
+    return gomem_realloc(gomem_new_noscan(40000), *bytes);
+}
+static void *by_one_wide(size_t *bytes) {
+    *bytes = sizeof(wide);
+    return GOMEM_NEW(wide);
+}
+static void *by_hint(size_t *bytes) { return GOMEM_HINT(char, *bytes, true); }
+static void *by_escape(size_t *bytes) {
+    char local[64] = "";
+    return GOMEM_ESCAPE(local, *bytes);
+}
+
+ALIVE_NOINLINE static void fill_arrays(void *(*make)(size_t *), uintptr_t *hidden, size_t *bytes) {
+    ALIVE_DEEP;
+    for (int i = 0; i < ARRAYS; i++) {
+        *bytes = sizeof(row);
+        hidden[i] = alive_hide(make(bytes));
+    }
+    gap[0] = 1;
+}
+
+ALIVE_NOINLINE static int arrays_alive(const uintptr_t *hidden, int from, int step) {
+    ALIVE_DEEP;
+    int n = 0;
+    for (int i = from; i < ARRAYS; i += step)
+        n += gomem_base(alive_show(hidden[i])) == alive_show(hidden[i]);
+    gap[0] = 1;
+    return n;
+}
+
+ALIVE_NOINLINE static void check_past(void *(*make)(size_t *), const char *name) {
+    static uintptr_t hidden[ARRAYS];
+    volatile uintptr_t ends[ARRAYS / 3];
+    size_t bytes = 0;
+    gomem_gc_hold();
+    fill_arrays(make, hidden, &bytes);
+    for (int i = 0; i < ARRAYS / 3; i++) ends[i] = ~hidden[3 * i] + bytes; // the others die
+    gomem_gc_unhold();
+    for (int round = 0; round < 2; round++) {
+        alive_gc();
+        if (!CHECK_EQ(arrays_alive(hidden, 0, 3), ARRAYS / 3)) printf(" %s", name);
+    }
+    if (!CHECK(arrays_alive(hidden, 1, 3) < ARRAYS / 6)) printf(" %s", name);
+    for (int i = 0; i < ARRAYS / 3; i++) CHECK_EQ(ends[i], ~hidden[3 * i] + bytes);
+}
+
+TEST(one_past_the_end_of_arrays) {
+#define PAST(door) check_past(door, #door)
+    PAST(by_new);
+    PAST(by_new_noscan);
+    PAST(by_make);
+    PAST(by_make_constant);
+    PAST(by_make_one);
+    PAST(by_make_noscan);
+    PAST(by_make_typed);
+    PAST(by_flex);
+    PAST(by_flex_typed);
+    PAST(by_new_with);
+    PAST(by_alignment);
+    PAST(by_growing);
+    PAST(by_shrinking);
+    PAST(by_resize);
+    PAST(by_large);
+    PAST(by_growing_large);
+    PAST(by_one_wide);
+    PAST(by_hint);
+    PAST(by_escape);
+}
+
+// The start of an object on the stack keeps that one, not its lower neighbour.
+ALIVE_NOINLINE static void fill_pairs(uintptr_t *hidden) {
+    ALIVE_DEEP;
+    for (int i = 0; i < ARRAYS; i++) hidden[i] = alive_hide(GOMEM_NEW(struct alive_node));
+    gap[0] = 1;
+}
+
+TEST(lower_neighbours_die) {
+    static uintptr_t hidden[ARRAYS];
+    volatile uintptr_t starts[ARRAYS / 2];
+    fill_pairs(hidden);
+    for (int i = 0; i < ARRAYS / 2; i++) starts[i] = ~hidden[2 * i + 1];
+    alive_gc();
+    CHECK_EQ(arrays_alive(hidden, 1, 2), ARRAYS / 2);
+    CHECK(arrays_alive(hidden, 0, 2) < ARRAYS / 8);
+    for (int i = 0; i < ARRAYS / 2; i++) CHECK_EQ(starts[i], ~hidden[2 * i + 1]);
 }
 
 // Values of pthread_setspecific, also beyond the first 32 keys.

@@ -518,7 +518,7 @@ TEST(nothing_shrinks_while_marking) {
     CHECK(gm_pages_desc(p, s->page) && gm_pages_desc(p, t->page)); // they may be in the queue
     char *smaller = gomem_realloc(large, 70000);
     CHECK(smaller && smaller != large);
-    CHECK(gm_span_find(p, (uintptr_t)large)->size == 200000); // freed by hand, swept later
+    CHECK(gm_span_find(p, (uintptr_t)large)->size >= 200000); // freed by hand, swept later
     mark();
     finish();
     CHECK(!gm_pages_desc(p, t->page));
