@@ -104,7 +104,7 @@
  *   GOMEM_NO_ARENA          leaves out arenas
  *   GOMEM_NO_ESCAPE         leaves out escape hints, as GOMEM_NO_COLLECTOR does
  *   GOMEM_STACK_MAX         most bytes of a stack hint on the stack (4096)
- *   GOMEM_STACK_RESERVE     bytes of a thread's stack that hints leave free (65536)
+ *   GOMEM_STACK_RESERVE     bytes of a thread's stack that hints leave free at least (65536)
  *   GOMEM_NO_REPORT         leaves out gctrace and gomem_why
  *   GOMEM_ASSERT(c) GOMEM_LOG(line) GOMEM_PANIC(line) and the system calls GOMEM_MMAP GOMEM_MUNMAP
  *   GOMEM_MREMAP GOMEM_MPROTECT GOMEM_MADVISE GOMEM_SYSCALL GOMEM_SIGACTION GOMEM_PTHREAD_CREATE
@@ -283,7 +283,8 @@
 #define GOMEM_I_ESCAPE 1
 #endif
 
-// Of stack hints: the most bytes that go to the stack, and what of a thread's stack stays free.
+// Of stack hints: the most bytes that go to the stack, and what of a thread's stack stays free at
+// least (hints take a quarter of the stack at most).
 #if !defined(GOMEM_STACK_MAX)
 #define GOMEM_STACK_MAX 4096
 #endif
@@ -857,14 +858,18 @@ GOMEM_DEF void gomem_i_scope_end(gomem_arena_scope *scope);
 
 // Stack or heap, as Go's compiler decides, decided by you. What GOMEM_STACK returns does not
 // outlive the function that asked: it lies on its stack, up to GOMEM_STACK_MAX bytes (4096) and
-// while more than GOMEM_STACK_RESERVE (64 KiB) of the thread's known stack is left; else in the
-// collected heap.
-// No free either way, and no crash in a loop. Zeroed both. On a stack that gomem does not know
-// (gomem_add_stack) it is the heap. GOMEM_DEBUG=escape=1 tells at exit, by call site, how often and
-// how many bytes went where, and why. At check level 1 a collection names heap objects that point
-// into the stack of a function that has returned, with the call site.
+// within the first quarter of the thread's known stack, 1 MiB at most; else in the collected heap.
+// So hints never take more than that quarter, in loops and recursions too: three quarters, and
+// GOMEM_STACK_RESERVE bytes (64 KiB) at least, stay for the frames of functions.
+// No free either way. Zeroed both. On a stack that gomem does not know (gomem_add_stack) it is the
+// heap. Since it may allocate, it is not for signal handlers. It costs an alloca and a memset on
+// the stack, and from the heap as much as GOMEM_MAKE: just above 4 KiB some five times malloc and
+// free. A pointer that is used after its function has returned dangles: nothing checks that at
+// level 0, and at check level 1 a collection names heap objects that point into the stack of a
+// function that has returned, with the call site. GOMEM_DEBUG=escape=1 tells at exit, by call site,
+// how often and how many bytes went where, and why.
 
-enum { GOMEM_I_STACK_ROOM = 4096 }; // bytes above the reserve that hints need not ask for
+enum { GOMEM_I_STACK_ROOM = 4096 }; // bytes above the floor that hints need not ask for
 
 typedef struct gomem_i_hint { // what a hint decided
     void *heap;               // the memory, unless `stack`; NULL: ENOMEM
@@ -1276,8 +1281,8 @@ GOMEM_I_INLINE uintptr_t gomem_i_stack_pointer(void) {
     return sp;
 }
 
-// The first half: may it go to the stack? While that has room above the floor, below which 4096
-// bytes more than the reserve are left. Else the slow half looks more closely.
+// The first half: may it go to the stack? While the stack pointer is above stack_floor, below which
+// hints may still take 4096 bytes. Else the slow half looks more closely.
 GOMEM_I_INLINE bool gomem_i_hint_fits(uintmax_t n, size_t size, size_t align) {
     const gomem_i_cache *t = GOMEM_I_TLS;
     if (GOMEM_I_UNLIKELY(n > GOMEM_STACK_MAX / (size ? size : 1))) return false;
@@ -7566,7 +7571,8 @@ struct gm_site {      // a call of GOMEM_STACK or GOMEM_HINT, with escape=1
     const char *file; //
     int line;         //
     uint64_t stack, stack_bytes, heap, heap_bytes;
-    uint64_t why[4]; // by enum gm_reason_of_hint
+    uint64_t why[4]; // of those in the heap, by enum gm_reason_of_hint
+    uint64_t failed; // neither: no memory, or n x size overflows
 };
 struct gm_escapes {        // room escape
     struct gm_lock lock;   // of the sites
@@ -8342,9 +8348,13 @@ GM_PRIVATE void gm_world_forget_frames(struct gm_thread *t) {
     t->hint_lo = t->hint_hi = 0;
     if (t->frames) memset(t->frames, 0, sizeof *t->frames);
 }
+GM_INLINE void gm_world_init_escapes(struct gm_runtime *rt) {
+    rt->escapes.lock.rank = GM_RANK_ESCAPES;
+}
 #else
 // there are none
 GM_INLINE void gm_world_forget_frames(struct gm_thread *t) { (void)t; }
+GM_INLINE void gm_world_init_escapes(struct gm_runtime *rt) { (void)rt; }
 #endif
 
 // Gives a thread's caches back. In a section.
@@ -8549,12 +8559,14 @@ GM_PRIVATE void gm_world_age_pools(struct gm_runtime *rt, unsigned generations) 
     void (*age)(unsigned generations) = gm_load_acq(&rt->pools.age); // pairs with gm_pool_new
     if (age) age(generations);
 }
+GM_INLINE void gm_world_init_pools(struct gm_runtime *rt) { rt->pools.lock.rank = GM_RANK_POOLS; }
 #else
 // there are none
 GM_INLINE void gm_world_flush_pools(struct gm_runtime *rt, struct gm_thread *t) {
     (void)rt, (void)t;
 }
 GM_INLINE void gm_world_age_pools(struct gm_runtime *rt, unsigned n) { (void)rt, (void)n; }
+GM_INLINE void gm_world_init_pools(struct gm_runtime *rt) { (void)rt; }
 #endif
 
 // The child takes over what the threads that it does not have held.
@@ -8635,6 +8647,8 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     w->gone_lock.rank = GM_RANK_GONE;
     e->heap.lock.rank = GM_RANK_HEAP;
     e->depot.lock.rank = e->kept.lock.rank = GM_RANK_META;
+    gm_world_init_pools(rt);
+    gm_world_init_escapes(rt);
     if (!w->keyed && GOMEM_PTHREAD_KEY_CREATE(&w->key, gm_world_key_destructor)) return false;
     w->keyed = true;
     size_t reserve = gm_world_reserve_size(&w->settings.options);
@@ -14088,7 +14102,6 @@ GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt, const gomem_poo
     if (!gm_pool_valid(o)) return NULL;
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return NULL;
-    pools->lock.rank = GM_RANK_POOLS;
     gm_sync_lock(&pools->lock);
     uint32_t epoch = gm_load_rlx(&pools->epoch) + 1; // changes while nobody uses pools
     bool there = name && gm_load_rlx(&name->epoch) == epoch;
@@ -15167,16 +15180,28 @@ GM_INLINE void gm_arena_trim_scratch(struct gomem_arena *scratch) { (void)scratc
  * CALLS       base sync pages world roots alloc
  * LOCKS       ESCAPES, then META; ROOTS
  * INVARIANTS  D1  stack_floor and stack_span of a cache are what its thread's normal stack has
- *                 above the reserve and GOMEM_I_STACK_ROOM, or 0: then, as while the report is on
- *                 or at check level 1, hints go slow
+ *                 above gm_escape_floor and GOMEM_I_STACK_ROOM, or 0: then, as while the report is
+ *                 on or at check level 1, hints go slow
  *             D2  a frame's record is gone before its memory is another hint's
- * WHY         The inlined half tests size and stack pointer, so a hint in a loop goes to the heap
- *             before the stack ends; it does not trust the frame's address, which stands still
- *             while alloca goes on. The two halves stand in one expression, with alloca between
- *             them, and leave nothing in the cache: hints may nest, and a thread that has ended may
- *             use them.
+ * WHY         Hints may take a part of the stack only, counted from its start: a hint that could
+ *             take what is left would leave a recursion, or the next function with a large frame,
+ *             nothing, where GOMEM_MAKE leaves it the whole stack.
+ *             The inlined half tests size and stack pointer; it does not trust the frame's address,
+ *             which stands still while alloca goes on. The two halves stand in one expression, with
+ *             alloca between them, and leave nothing in the cache: hints may nest, and a thread
+ *             that has ended may use them.
  */
 enum gm_reason_of_hint { GM_HINT_LARGE, GM_HINT_LITTLE_LEFT, GM_HINT_STRANGE_STACK, GM_HINT_TOLD };
+enum { GM_HINT_SHARE = 4 };           // of a stack hints take one part in so many
+#define GM_HINT_MOST ((size_t)GM_MIB) // and so many bytes of a large one
+
+// Hints on the stack [lo, hi) lie above it.
+GM_PRIVATE uintptr_t gm_escape_floor(uintptr_t lo, uintptr_t hi) {
+    size_t size = hi - lo, most = GM_MIN(size / GM_HINT_SHARE, GM_HINT_MOST);
+    if (GM_BUG(143)) most = size;
+    size_t rest = GM_MAX(size - most, (size_t)GOMEM_STACK_RESERVE);
+    return lo + GM_MIN(rest, size);
+}
 
 // The thread's normal stack becomes known to its hints.
 GM_PRIVATE void gm_escape_learn(struct gm_runtime *rt, struct gm_thread *me) {
@@ -15185,7 +15210,7 @@ GM_PRIVATE void gm_escape_learn(struct gm_runtime *rt, struct gm_thread *me) {
     if (!gm_world_ask_bounds(pthread_self(), &lo, &hi)) return;
     me->hint_lo = lo;
     me->hint_hi = hi;
-    uintptr_t floor = lo + GOMEM_STACK_RESERVE + GOMEM_I_STACK_ROOM;
+    uintptr_t floor = gm_escape_floor(lo, hi) + GOMEM_I_STACK_ROOM;
     if (GOMEM_I_CHECK || rt->world.settings.escape || hi <= floor) return; // D1
     me->cache.hot.stack_floor = floor;
     me->cache.hot.stack_span = hi - floor;
@@ -15230,17 +15255,21 @@ GM_PRIVATE struct gm_site *gm_escape_site_locked(struct gm_runtime *rt, const ch
     return s;
 }
 
-// Counts a hint: on the stack, or in the heap for a reason. Only while the report is on.
+enum gm_outcome_of_hint { GM_HINT_FAILED, GM_HINT_ON_STACK, GM_HINT_IN_HEAP };
+
+// Counts a hint; `why` is the reason of one in the heap. Only while the report is on.
 GM_PRIVATE void gm_escape_count(struct gm_runtime *rt, struct gm_thread *me, const char *file,
-                                int line, size_t bytes, bool stack, unsigned why) {
+                                int line, size_t bytes, enum gm_outcome_of_hint where,
+                                unsigned why) {
     if (!me || !rt->world.settings.escape) return;
     gm_sync_enter(&me->cache.hot);
-    rt->escapes.lock.rank = GM_RANK_ESCAPES;
     gm_sync_lock(&rt->escapes.lock);
     struct gm_site *s = gm_escape_site_locked(rt, file, line);
     if (!s) {
         rt->escapes.missed++;
-    } else if (stack) {
+    } else if (where == GM_HINT_FAILED) {
+        s->failed++;
+    } else if (where == GM_HINT_ON_STACK) {
         s->stack++;
         s->stack_bytes += bytes;
     } else {
@@ -15257,11 +15286,25 @@ GM_PRIVATE void gm_escape_put_count(struct gm_text *t, uint64_t n, const char *w
     gm_text_put(t, word);
 }
 
-// "parse.c:40: does not escape: 12 times, 576 bytes; moved to heap: 3 times, 19200 bytes (too
-// large)"
-GM_PRIVATE void gm_escape_tell_site(const struct gm_site *s) {
+// Why a site's hints are in the heap: " (too large)", " (too large 2 x, told to 1 x)".
+GM_PRIVATE void gm_escape_put_reasons(struct gm_text *t, const struct gm_site *s) {
     static const char *const reasons[] = {"too large", "little stack left", "unknown stack",
                                           "told to"};
+    const char *before = " (";
+    for (unsigned i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
+        if (!s->why[i]) continue;
+        gm_text_put(t, before);
+        gm_text_put(t, reasons[i]);
+        if (s->why[i] != s->heap) gm_text_put(t, " ");
+        if (s->why[i] != s->heap) gm_escape_put_count(t, s->why[i], " x");
+        before = ", ";
+    }
+    gm_text_put(t, ")");
+}
+
+// "parse.c:40: does not escape: 12 times, 576 bytes; moved to heap: 3 times, 19200 bytes (too
+// large); no memory: 1 times"
+GM_PRIVATE void gm_escape_tell_site(const struct gm_site *s) {
     struct gm_text t = {0, {0}};
     gm_text_put(&t, "gomem: ");
     gm_text_put(&t, s->file);
@@ -15275,16 +15318,12 @@ GM_PRIVATE void gm_escape_tell_site(const struct gm_site *s) {
     if (s->heap) {
         gm_text_put(&t, s->stack ? "; moved to heap: " : " moved to heap: ");
         gm_escape_put_count(&t, s->heap, " times, ");
-        gm_escape_put_count(&t, s->heap_bytes, " bytes (");
-        bool first = true;
-        for (unsigned i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
-            if (!s->why[i]) continue;
-            if (!first) gm_text_put(&t, ", ");
-            gm_text_put(&t, reasons[i]);
-            if (s->why[i] != s->heap) gm_escape_put_count(&t, s->why[i], " x");
-            first = false;
-        }
-        gm_text_put(&t, ")");
+        gm_escape_put_count(&t, s->heap_bytes, " bytes");
+        gm_escape_put_reasons(&t, s);
+    }
+    if (s->failed) {
+        gm_text_put(&t, s->stack || s->heap ? "; no memory: " : " no memory: ");
+        gm_escape_put_count(&t, s->failed, " times");
     }
     gm_base_log(t.data);
 }
@@ -15316,34 +15355,40 @@ __attribute__((destructor)) GM_PRIVATE void gm_escape_at_exit(void) {
 GOMEM_DEF gomem_i_hint gomem_i_hint_slow(uintmax_t n, size_t size, size_t align, uintptr_t sp,
                                          const char *file, int line) {
     struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_attach(rt);
     gomem_i_hint hint = {NULL, false};
     if (!gomem_i_fits(n, size)) {
-        errno = ENOMEM;
+        gm_escape_count(rt, me, file, line, 0, GM_HINT_FAILED, 0);
+        hint.heap = gomem_i_overflow();
         return hint;
     }
     size_t bytes = (size_t)n * size, slack = align > 16 ? align : 0;
-    struct gm_thread *me = gm_world_attach(rt);
     uintptr_t lo = 0, hi = 0;
     unsigned why = GM_HINT_TOLD;
     if (bytes > GOMEM_STACK_MAX) why = GM_HINT_LARGE;
     else if (!me || me->cache.hot.depth || !gm_escape_stack(rt, me, sp, &lo, &hi))
         why = GM_HINT_STRANGE_STACK;
-    else if (sp - lo <= GOMEM_STACK_RESERVE + bytes + slack && !GM_BUG(113))
+    else if (sp <= gm_escape_floor(lo, hi) + bytes + slack && !GM_BUG(113))
         why = GM_HINT_LITTLE_LEFT;
     hint.stack = why == GM_HINT_TOLD;
-    gm_escape_count(rt, me, file, line, bytes, hint.stack, why);
     if (!hint.stack) hint.heap = gomem_i_new(gomem_i_array(bytes), align, 0);
+    enum gm_outcome_of_hint where = hint.stack  ? GM_HINT_ON_STACK
+                                    : hint.heap ? GM_HINT_IN_HEAP
+                                                : GM_HINT_FAILED;
+    gm_escape_count(rt, me, file, line, bytes, where, why);
     return hint;
 }
 
 GOMEM_DEF void *gomem_i_hint_heap_slow(uintmax_t n, size_t size, size_t align, const char *file,
                                        int line) {
     struct gm_runtime *rt = &gm_runtime;
-    if (!gomem_i_fits(n, size)) return gomem_i_overflow();
     struct gm_thread *me = gm_world_attach(rt);
     if (me && !me->cache.hot.depth) gm_escape_learn(rt, me);
-    gm_escape_count(rt, me, file, line, (size_t)n * size, false, GM_HINT_TOLD);
-    return gomem_i_new(gomem_i_array((size_t)n * size), align, 0);
+    bool fits = gomem_i_fits(n, size);
+    void *p = fits ? gomem_i_new(gomem_i_array((size_t)n * size), align, 0) : gomem_i_overflow();
+    gm_escape_count(rt, me, file, line, fits ? (size_t)n * size : 0,
+                    p ? GM_HINT_IN_HEAP : GM_HINT_FAILED, GM_HINT_TOLD);
+    return p;
 }
 
 // Check level 1: notes where a hint's memory lies. What lay there before has returned. (D2)

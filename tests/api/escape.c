@@ -84,6 +84,52 @@ TEST(hint_in_a_loop) {
     CHECK_EQ(heap, 0);
 }
 
+// What hints take, in a loop and in a recursion, is a quarter of the stack at most: its frames and those
+// of functions that are called then have the rest. On a thread, whose stack is known to a byte.
+static uintptr_t lowest;
+static int recur(int depth) {
+    char *p = GOMEM_STACK(char, 400);
+    if (!p) return -1;
+    if (!in_heap(p) && (uintptr_t)p < lowest) lowest = (uintptr_t)p;
+    p[0] = 1;
+    return depth ? recur(depth - 1) + p[0] : 0;
+}
+static void take_in_loop(int rounds) {
+    for (int i = 0; i < rounds; i++) {
+        char *p = GOMEM_STACK(char, i % 4096 + 1);
+        if (p && !in_heap(p) && (uintptr_t)p < lowest) lowest = (uintptr_t)p;
+    }
+}
+
+static void *take_a_quarter(void *arg) {
+    pthread_attr_t attr;
+    void *lo = NULL;
+    size_t size = 0;
+    if (!CHECK(pthread_getattr_np(pthread_self(), &attr) == 0)) return arg;
+    CHECK(pthread_attr_getstack(&attr, &lo, &size) == 0);
+    pthread_attr_destroy(&attr);
+    lowest = UINTPTR_MAX;
+    take_in_loop(10000);
+    CHECK(lowest >= (uintptr_t)lo + size - size / 4 && lowest < (uintptr_t)lo + size);
+    lowest = UINTPTR_MAX;
+    CHECK_EQ(recur(3000), 3000); // 1.2 MB by hints alone
+    CHECK(lowest >= (uintptr_t)lo + size - size / 4 && lowest < (uintptr_t)lo + size);
+    return arg;
+}
+
+TEST(a_quarter_of_the_stack) {
+    pthread_attr_t attr;
+    pthread_t t;
+#if defined(TEST_TSAN) || defined(TEST_ASAN)
+    SKIP("stacks of a sanitizer are of another kind");
+#endif
+    pthread_attr_init(&attr);
+    REQUIRE(pthread_attr_setstacksize(&attr, 2 * MB) == 0);
+    REQUIRE(pthread_create(&t, &attr, take_a_quarter, NULL) == 0);
+    pthread_join(t, NULL);
+    pthread_attr_destroy(&attr);
+}
+
 TEST(aligned) {
     for (volatile int n = 1; n < 4; n++) {
         wide *w = GOMEM_STACK(wide, n);
@@ -247,6 +293,9 @@ TEST(report_of_a_child) {
         CHECK(p != NULL);
     }
     CHECK(GOMEM_HINT(long, 4, 1) && GOMEM_HINT(long, 2, 0));
+    volatile size_t most = SIZE_MAX / 2, large = (size_t)PTRDIFF_MAX / 2;
+    for (volatile int i = 0; i < 6; i++) // all that can become of one
+        (void)GOMEM_HINT(char, i == 0 ? 64 : i == 1 ? most : i == 2 ? large : 6000, i == 5);
 }
 
 TEST(report) {
@@ -278,6 +327,8 @@ TEST(report) {
     const char *told = strstr(text, ": moved to heap: 1 times, 32 bytes (told to)");
     const char *both = strstr(text, ": does not escape: 1 times, 16 bytes; moved to heap: 1 times, "
                                     "32 bytes (told to)"); // one line, one site
+    CHECK(strstr(text, ": does not escape: 1 times, 64 bytes; moved to heap: 3 times, 18000 bytes "
+                       "(too large 2 x, told to 1 x); no memory: 2 times\n"));
     CHECK(most != NULL && strstr(text, "escape.c:") != NULL);
     CHECK(told != NULL || both != NULL);
     if (most && both) CHECK(most < both); // most bytes first

@@ -21,14 +21,14 @@ TEST(floor) {
     gm_escape_learn(&gm_runtime, t);
     uintptr_t lo = t->hint_lo, hi = t->hint_hi, here = (uintptr_t)__builtin_frame_address(0);
     CHECK(lo < here && here < hi);
-    CHECK_EQ(t->cache.hot.stack_floor, lo + GOMEM_STACK_RESERVE + GOMEM_I_STACK_ROOM);
+    CHECK_EQ(t->cache.hot.stack_floor, gm_escape_floor(lo, hi) + GOMEM_I_STACK_ROOM);
     CHECK_EQ(t->cache.hot.stack_floor + t->cache.hot.stack_span, hi);
     CHECK(gomem_i_hint_fits(GOMEM_STACK_MAX, 1, 1));
     CHECK(!gomem_i_hint_fits(GOMEM_STACK_MAX + 1, 1, 1));
     CHECK(!gomem_i_hint_fits(UINTMAX_MAX, 8, 8));
     CHECK(gomem_i_hint_fits(10, 0, 1));
     for (size_t bytes = 1; bytes <= GOMEM_STACK_MAX; bytes *= 2) { // to a byte
-        uintptr_t edge = lo + GOMEM_STACK_RESERVE + bytes;
+        uintptr_t edge = gm_escape_floor(lo, hi) + bytes;
         CHECK(!slow_fits(bytes, edge));
         CHECK(slow_fits(bytes, edge + 1));
         CHECK(edge < t->cache.hot.stack_floor + 1);
@@ -37,6 +37,19 @@ TEST(floor) {
     CHECK(slow_fits(16, hi - 1));
     CHECK(!slow_fits(16, hi)); // on no stack that is known
     CHECK(!slow_fits(16, lo - 1));
+}
+
+// A quarter, less of a small stack, and 1 MiB of a large one.
+TEST(share) {
+    uintptr_t lo = 1 << 20;
+    CHECK_EQ(gm_escape_floor(lo, lo + 8 * GM_MIB), lo + 7 * GM_MIB);
+    CHECK_EQ(gm_escape_floor(lo, lo + 2 * GM_MIB), lo + 1536 * GM_KIB);
+    CHECK_EQ(gm_escape_floor(lo, UINTPTR_MAX), UINTPTR_MAX - GM_MIB);
+    CHECK_EQ(gm_escape_floor(lo, lo + 256 * GM_KIB), lo + 192 * GM_KIB);
+    CHECK_EQ(gm_escape_floor(lo, lo + 80 * GM_KIB), lo + 64 * GM_KIB);
+    CHECK_EQ(gm_escape_floor(lo, lo + 64 * GM_KIB), lo + 64 * GM_KIB);
+    CHECK_EQ(gm_escape_floor(lo, lo + 16 * GM_KIB), lo + 16 * GM_KIB);
+    CHECK_EQ(gm_escape_floor(lo, lo), lo);
 }
 
 // A stack that is not long enough has no fast hints, and is asked about by the slow half.
@@ -65,8 +78,8 @@ TEST(sites) {
     gm_runtime.world.settings.escape = true;
     for (int round = 0; round < 2; round++)
         for (int line = 1; line <= 300; line++)
-            gm_escape_count(&gm_runtime, t, line % 2 ? "a.c" : "b.c", line, 10, line % 3 != 0,
-                            GM_HINT_LARGE);
+            gm_escape_count(&gm_runtime, t, line % 2 ? "a.c" : "b.c", line, 10,
+                            line % 3 ? GM_HINT_ON_STACK : GM_HINT_IN_HEAP, GM_HINT_LARGE);
     gm_runtime.world.settings.escape = false;
     CHECK_EQ(e->count, 300);
     CHECK(e->room >= 300);
