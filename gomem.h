@@ -7681,8 +7681,9 @@ struct gm_gc {                                           // room gc
     uint64_t patience;        // ns: of the runner with a stop. lock: gc
     uint32_t holds;           // gomem_gc_hold. atomic: rlx
     uint32_t asked;           // gomem_gc_start. atomic: acq/rel
-    uint32_t closing;         // few written pages are left: who allocates helps. atomic: rlx
-    bool background;          // its thread runs. lock: gc; read rlx
+    uint32_t closing; // few written pages are left: who allocates helps, the longer the more finish
+                      // stops were given up: 1 + so many; 0: not yet. atomic: rlx
+    bool background;  // its thread runs. lock: gc; read rlx
     bool (*collect)(struct gm_runtime *rt, struct gm_thread *me, int reason); // hook: runs a cycle
     pthread_t threads[GM_WORKERS], background_thread;
     uint32_t thread_count; // of threads[]
@@ -10384,7 +10385,9 @@ GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) 
  *             on. Past the goal it marks along for 2 to 20 us a run, the longer the further (20 at
  *             once: a server's turns of 2 ms took 9), and 60 past 1.1 of it. Where few written
  *             pages are left it does for 20, else rounds beside a program at full speed rest at
- *             thousands of pages (2^24 nodes: stops of a cycle p99 8.8 -> 1.3 ms). The stopping
+ *             thousands of pages (2^24 nodes: stops of a cycle p99 8.8 -> 1.3 ms), and twice as long
+ *             after each finish stop that was given up, or the last one reads what random writes
+ *             to a large table left (64 MB: 139 -> 16 ms, on a busy machine). The stopping
  *             collector, and an emergency, run on the thread that found it. Stopped threads leave
  *             their processors to the marking threads. Sweeping is not part of any stop. Two rounds
  *             of words decide it:
@@ -11210,6 +11213,12 @@ GM_PRIVATE bool gm_gc_start_stop(struct gm_runtime *rt, struct gm_thread *me, st
     return true;
 }
 
+// How often the wait of who allocates is doubled: once for each finish stop that was given up, since
+// there the program wrote pages faster than they were read.
+GM_PRIVATE uint32_t gm_gc_patience(const struct gm_cycle *c) {
+    return GM_BUG(215) ? 0 : GM_MIN(c->tries, (unsigned)GM_TRIES);
+}
+
 // Reads pages that were written while marking, until few are left that were. False: give up.
 GM_PRIVATE bool gm_gc_rounds(struct gm_runtime *rt, struct gm_cycle *c, unsigned most) {
     struct gm_engine *e = &rt->engine;
@@ -11223,7 +11232,8 @@ GM_PRIVATE bool gm_gc_rounds(struct gm_runtime *rt, struct gm_cycle *c, unsigned
         gm_gc_mark_beside(rt, c->workers);
         if (c->pages <= GM_ROUND_PAGES || c->pages > before / 8 * 7)
             break; // it does not get better
-        if (c->pages <= GM_CLOSING_PAGES) gm_store_rlx(&rt->gc.closing, 1u); // advice
+        if (c->pages <= GM_CLOSING_PAGES || c->tries)
+            gm_store_rlx(&rt->gc.closing, 1 + gm_gc_patience(c)); // advice
         before = c->pages;
     }
     return true;
@@ -11648,17 +11658,18 @@ GM_COLD GM_PRIVATE void gm_gc_pace(struct gm_runtime *rt, struct gm_thread *me) 
         return;
     }
     gm_gc_ask(rt, GM_ASKED_BY_TRIGGER);
-    bool closing = gm_load_rlx(&rt->gc.closing); // advice
+    uint32_t closing = gm_load_rlx(&rt->gc.closing); // advice
     if ((live < goal && !closing) || goal == SIZE_MAX) return;
     size_t over = live > goal ? live - goal : 0, most = goal / 10 + GM_MIB;
     bool hard = over > most;
     uint64_t ns = hard ? GM_ASSIST_HARD_NS : (uint64_t)GM_ASSIST_NS * over / most;
-    ns = GM_MAX(ns, (uint64_t)(closing ? GM_ASSIST_NS : GM_ASSIST_LEAST_NS));
+    ns = GM_MAX(ns, closing ? (uint64_t)GM_ASSIST_NS << (closing - 1) : GM_ASSIST_LEAST_NS);
     uint64_t until = gm_os_now() + ns;
     bool helped = gm_load_rlx(&e->mark.on) && gm_gc_assist(rt, me, until); // a hint
     if (!helped && hard) gm_gc_wait(rt, me, ns);
     else
-        while (!helped && gm_load_rlx(&rt->gc.closing) && gm_os_now() < until) (void)sched_yield();
+        while ((!helped || closing > 1) && gm_load_rlx(&rt->gc.closing) && gm_os_now() < until)
+            (void)sched_yield();
 }
 
 // Has the heap grown to the trigger? In no section.

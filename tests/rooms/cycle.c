@@ -220,6 +220,25 @@ static void elements(int collector) {
 TEST(large_typed_tracked) { elements(GOMEM_GC_TRACKED); }
 TEST(large_typed_barrier) { elements(GOMEM_GC_BARRIER); }
 
+// Pages are written as fast as they are read: who allocates waits longer after each finish stop
+// that was given up.
+TEST(rounds_slow_allocation_down) {
+    enum { BYTES = 4 * 1024 * 1024 };
+    if (!begin(GOMEM_GC_TRACKED)) SKIP("this kernel does not track writes");
+    char *array = gomem_new(BYTES);
+    REQUIRE(array != NULL && start());
+    for (unsigned tries = 0; tries < 8; tries++) {
+        mark();
+        memset(array, 0, BYTES);
+        cycle.tries = tries;
+        CHECK(gm_gc_rounds(rt, &cycle, 1));
+        CHECK_EQ(rt->gc.closing, 1 + (tries < GM_TRIES ? tries : GM_TRIES));
+    }
+    cycle.tries = 0;
+    finish();
+    rt->gc.closing = 0;
+}
+
 // ---- large roots: only what was written is read again ----
 
 enum { LARGE = 1024 * 1024 / sizeof(void *) };
