@@ -2401,6 +2401,21 @@ GM_PRIVATE uintptr_t gm_os_mapped_from(uintptr_t from, uintptr_t to, size_t page
     return to - low * page;
 }
 
+// The highest address up to which all pages from `from` on are mapped, `to` at the highest.
+GM_PRIVATE uintptr_t gm_os_mapped_to(uintptr_t from, uintptr_t to, size_t page) {
+    enum { ASYNC = 1 }; // as in gm_os_mapped_from
+    size_t low = 0, high = (to - from) / page;
+    int saved = errno;
+    while (low < high) {
+        size_t n = low + (high - low + 1) / 2;
+        bool hole = GOMEM_SYSCALL(SYS_msync, from, n * page, (long)ASYNC) != 0 && errno == ENOMEM;
+        if (hole) high = n - 1;
+        else low = n;
+    }
+    errno = saved;
+    return from + low * page;
+}
+
 // A descriptor for gm_os_populated, for as long as the world stands. False: refused.
 GM_PRIVATE bool gm_os_borrow_pagemap(struct gm_file *f) {
     int saved = errno;
@@ -6013,13 +6028,15 @@ GM_PRIVATE void gm_mark_work(struct gomem_marker *m) {
  */
 enum {
     GM_WRITES_UNIT = 16 * 1024 * 1024,
-    GM_WRITES_NAP = 10000,            // ns between calls
-    GM_WRITES_LIST = 512,             // ranges a call reports
-    GM_WRITES_OPEN = 128 * 1024,      // bytes that are cleared ahead while marking
-    GM_WRITES_OPEN_FAR = 1024 * 1024, // and else
-    GM_WRITES_ROOT = 64 * 1024,       // a root is tracked from this size on
-    GM_WRITES_ROOT_UNIT = 256 * 1024, // of it in a job
-    GM_WRITES_ROOT_LIST = 16          // ranges that a call reports of it
+    GM_WRITES_NAP = 10000,             // ns between calls
+    GM_WRITES_LIST = 512,              // ranges a call reports
+    GM_WRITES_OPEN = 128 * 1024,       // bytes that are cleared ahead while marking
+    GM_WRITES_OPEN_FAR = 1024 * 1024,  // and else
+    GM_WRITES_ROOT = 64 * 1024,        // a root is tracked from this size on
+    GM_WRITES_ROOT_UNIT = 1024 * 1024, // of it in a job
+    GM_WRITES_ROOT_LIST = 16,          // ranges that a call reports of it
+    GM_ROOT_BOTH = GM_JOB_BOTH,        // a root that is a stack
+    GM_ROOT_READ = 1024                // of a stack: the start stop has listed it
 };
 #define GM_WRITES_LEAST ((size_t)64 << 30) // bytes of heap to register at least
 
@@ -6035,7 +6052,7 @@ struct gm_writes {
     void *list;              // for GM_WRITES_LIST ranges, private and touched. lock: gc
     bool ready;              // the choice is made. lock: gc; read acq
     bool can_roots;          // private mappings of files can be tracked, too. lock: gc
-    struct gm_written *root; // {start, end}: roots that this cycle has armed. lock: gc
+    struct gm_written *root; // {start, end, GM_ROOT_…}: roots that this cycle has armed. lock: gc
     size_t roots, room;      // of them
 };
 
@@ -6177,22 +6194,28 @@ GM_PRIVATE bool gm_writes_choose(struct gm_writes *w, struct gm_meta *meta,
 
 GM_PRIVATE void gm_writes_forget_roots(struct gm_writes *w) { w->roots = 0; }
 
+// Room for one root more, of whole pages; false: it is too small, or cannot be tracked.
+GM_PRIVATE bool gm_writes_root_room(struct gm_writes *w, struct gm_meta *meta, uintptr_t from,
+                                    uintptr_t to) {
+    if (w->collector != GOMEM_GC_TRACKED || !w->can_roots) return false;
+    if (from >= to || to - from < GM_WRITES_ROOT) return false;
+    if (w->roots < w->room) return true;
+    size_t room = GM_MAX(w->room * 2, (size_t)64);
+    struct gm_written *list = gm_pages_meta_grow(meta, w->root, w->room * sizeof *list,
+                                                 room * sizeof *list);
+    if (!list) return false;
+    w->root = list;
+    w->room = room;
+    return true;
+}
+
 // Arms a large root: from here on it is enough to read its pages that were written. Failing that,
 // it is read whole in the finish stop. `own`: it is known to be private. Memory that another
 // mapping may write cannot be tracked by this one.
 GM_PRIVATE void gm_writes_arm_root(struct gm_writes *w, struct gm_meta *meta, size_t page,
                                    uintptr_t start, uintptr_t end, bool own) {
     uintptr_t from = gm_base_round_up(start, page), to = end - end % page, at = from;
-    if (w->collector != GOMEM_GC_TRACKED || !w->can_roots) return;
-    if (from >= to || to - from < GM_WRITES_ROOT) return;
-    if (w->roots == w->room) {
-        size_t room = GM_MAX(w->room * 2, (size_t)64);
-        struct gm_written *list = gm_pages_meta_grow(meta, w->root, w->room * sizeof *list,
-                                                     room * sizeof *list);
-        if (!list) return;
-        w->root = list;
-        w->room = room;
-    }
+    if (!gm_writes_root_room(w, meta, from, to)) return;
     if (gm_os_track_scan(&w->pagemap, &at, to, true, NULL, 0) < 0) { // not, or no longer, ours
         at = from;
         if (!own && !GM_BUG(88) && !gm_os_is_private(from, to)) return;
@@ -6215,33 +6238,82 @@ GM_PRIVATE bool gm_writes_armed_root(const struct gm_writes *w, size_t page, uin
 }
 
 // Lists the armed part of a root as jobs, in a stop. False: no room.
-GM_PRIVATE bool gm_writes_list_root(struct gm_mark *mark, uintptr_t from, uintptr_t to) {
+GM_PRIVATE bool gm_writes_list_root(struct gm_mark *mark, uintptr_t from, uintptr_t to,
+                                    unsigned flags) {
     bool done = true;
     for (; done && from < to; from += GM_MIN(to - from, (uintptr_t)GM_WRITES_ROOT_UNIT))
         done = gm_mark_add_written(mark, from, GM_MIN(to, from + GM_WRITES_ROOT_UNIT),
-                                   GM_JOB_FOREIGN);
+                                   flags | GM_JOB_FOREIGN);
     return done;
+}
+
+// Arms the part of a thread's stack from `start` on, where the thread stood a cycle ago. It is
+// registered with all of [lo, hi), which must be whole mappings: a stack in two mappings would look
+// shorter to libc. Where it is not registered yet, and is private: false, so that the caller finds
+// lo and hi out; 0, 0: do not.
+GM_PRIVATE bool gm_writes_arm_stack(struct gm_writes *w, struct gm_meta *meta, size_t page,
+                                    uintptr_t start, uintptr_t end, uintptr_t lo, uintptr_t hi) {
+    uintptr_t from = gm_base_round_up(start, page), to = end - end % page, at = from;
+    if (!gm_writes_root_room(w, meta, from, to)) return true;
+    if (lo < hi && (!gm_os_is_private(lo, hi) || !gm_os_track(&w->uffd, lo, hi))) return true;
+    if (gm_os_track_scan(&w->pagemap, &at, to, true, NULL, 0) < 0) return false;
+    w->root[w->roots++] = (struct gm_written){from, to, GM_ROOT_BOTH};
+    return true;
+}
+
+// The armed stack that ends at `end`; NULL: none.
+GM_PRIVATE struct gm_written *gm_writes_find_stack(const struct gm_writes *w, size_t page,
+                                                   uintptr_t end) {
+    if (w->roots && w->process != (uint32_t)getpid()) return NULL; // W5
+    for (size_t i = 0; i < w->roots; i++)
+        if (w->root[i].categories & GM_ROOT_BOTH && w->root[i].end == end - end % page)
+            return &w->root[i];
+    return NULL;
+}
+
+// The start stop lists a stack from `from` on: what lies below is not read, and so not tracked.
+GM_PRIVATE void gm_writes_read_stack(const struct gm_writes *w, size_t page, uintptr_t from,
+                                     uintptr_t end) {
+    struct gm_written *root = gm_writes_find_stack(w, page, end);
+    if (!root) return;
+    root->start = GM_MAX(root->start, (uint64_t)gm_base_round_up(from, page));
+    root->categories |= GM_ROOT_READ;
+}
+
+// The part of a stack from `from` on that this cycle has armed, and read since: [*at, *to); false:
+// none.
+GM_PRIVATE bool gm_writes_armed_stack(const struct gm_writes *w, size_t page, uintptr_t from,
+                                      uintptr_t end, uintptr_t *at, uintptr_t *to) {
+    const struct gm_written *root = gm_writes_find_stack(w, page, end);
+    if (!root || !(root->categories & GM_ROOT_READ)) return false;
+    *at = GM_MAX((uintptr_t)root->start, gm_base_round_up(from, page));
+    *to = (uintptr_t)root->end;
+    return *at < *to;
 }
 
 // Reads the written pages of a root's range; where tracking was lost, all of them.
 GM_PRIVATE size_t gm_writes_read_root(const struct gm_writes *w, struct gomem_marker *m,
-                                      uintptr_t from, uintptr_t to) {
+                                      uintptr_t from, uintptr_t to, unsigned flags) {
     struct gm_written list[GM_WRITES_ROOT_LIST];
     size_t bytes = 0;
     for (uintptr_t at = from; at < to;) {
         long n = gm_os_track_scan(&w->pagemap, &at, to, false, list, GM_WRITES_ROOT_LIST);
         if (n < 0 && !GM_BUG(87)) {
-            gm_mark_foreign(m, from, to - from, 0);
+            gm_mark_foreign(m, from, to - from, flags);
             bytes = to - from;
         }
         for (long i = 0; i < n; i++) {
             size_t size = (size_t)(list[i].end - list[i].start);
-            gm_mark_foreign(m, (uintptr_t)list[i].start, size, 0);
+            gm_mark_foreign(m, (uintptr_t)list[i].start, size, flags);
             bytes += size;
         }
         if (n <= 0) break;
     }
     return bytes / m->mark->pages->os_page;
+}
+
+GM_INLINE unsigned gm_writes_root_flags(const struct gm_written *root) {
+    return GM_BUG(216) ? 0 : (unsigned)root->categories & GM_ROOT_BOTH;
 }
 
 // Between rounds, while the markers rest: written pages of roots become jobs, and are armed again.
@@ -6260,7 +6332,7 @@ GM_PRIVATE size_t gm_writes_collect_roots(struct gm_writes *w, struct gm_mark *m
             n = gm_os_track_scan(&w->pagemap, &at, to, true, list, GM_WRITES_LIST);
             for (long k = 0; k < n && fits; k++) {
                 fits = gm_mark_add_job(mark, (uintptr_t)list[k].start, (uintptr_t)list[k].end,
-                                       GM_JOB_FOREIGN);
+                                       GM_JOB_FOREIGN | gm_writes_root_flags(&w->root[i]));
                 bytes += (size_t)(list[k].end - list[k].start);
             }
         }
@@ -6419,20 +6491,24 @@ GM_PRIVATE void gm_writes_list_stopped(struct gm_writes *w, struct gm_mark *mark
         if (!gm_mark_add_written(mark, at, to, 0)) gm_writes_fail(w, mark, at, to);
 }
 
-// ns that looking through heap and roots in a stop takes, with n processors. (0.45 us per MB)
-GM_PRIVATE uint64_t gm_writes_cost(const struct gm_writes *w, const struct gm_pages *p,
+// ns that looking through heap and roots in a stop takes, with n processors: 0.45 us per MiB of
+// what is tracked, and 200 us per MiB of the listed roots that are read whole, stacks above all.
+GM_PRIVATE uint64_t gm_writes_cost(const struct gm_writes *w, const struct gm_mark *mark,
                                    unsigned n) {
-    if (w->collector != GOMEM_GC_TRACKED) return 0;
-    uint64_t bytes = gm_writes_end(p) - p->base;
+    uint64_t bytes = 0, whole = 0;
+    for (size_t i = 0; i < mark->njobs; i++)
+        if (!(mark->jobs[i].flags & GM_JOB_WRITTEN)) whole += mark->jobs[i].size;
+    if (w->collector == GOMEM_GC_TRACKED) bytes = gm_writes_end(mark->pages) - mark->pages->base;
     for (size_t i = 0; i < w->roots; i++) bytes += w->root[i].end - w->root[i].start;
-    return bytes / GM_MIB * 450 / n;
+    return (bytes / GM_MIB * 450 + whole / 5) / n;
 }
 
 // Hook of mark: one of these jobs.
 GM_PRIVATE size_t gm_writes_job(struct gomem_marker *m, const struct gm_job *job) {
     struct gm_writes *w = m->mark->source;
     uintptr_t end = job->start + job->size;
-    if (job->flags & GM_JOB_FOREIGN) return gm_writes_read_root(w, m, job->start, end);
+    if (job->flags & GM_JOB_FOREIGN)
+        return gm_writes_read_root(w, m, job->start, end, job->flags & GM_JOB_BOTH);
     return gm_writes_collect_unit(w, m->mark, (void *)m->buffer, job->start, end, GM_BUG(53));
 }
 
@@ -7640,20 +7716,29 @@ struct gm_stacks {
     size_t count, room;     //
 };
 
-struct gm_roots {                     // room roots
-    struct gm_lock lock;              // of ranges and stacks
-    struct gm_areas ranges;           // gomem_add_root. lock: roots
-    struct gm_stacks stacks;          // of coroutines. lock: roots
-    intptr_t keys;                    // gm_os_learn_keys. atomic: rlx
-    bool keys_known;                  // it was asked. atomic: rlx
-    struct gm_file pagemap;           // open while roots are listed, in a stop
-    struct gm_areas globals;          // writable segments as of the last look. lock: gc
-    struct gm_areas modules;          // {id, bytes} of thread-local storage. lock: gc
-    uint64_t objects;                 // hash of the loader's list as of then. lock: gc
-    uint64_t changes;                 // of the loader's list, as of then. lock: gc
-    bool incomplete;                  // no memory for one of them
-    bool running;                     // what is listed is read while threads run. lock: gc
-    size_t stack_bytes, global_bytes; // of the last cycle
+enum { GM_DEEP = 256 * 1024, GM_DEEP_MOST = 32 }; // bytes; stacks that are tracked
+#define GM_FIRST_STACK ((uint64_t)16 << 30)       // bytes below its top that main's may reach
+struct gm_deep {                                  // a stack that is worth tracking
+    uintptr_t from, hi;                           // where its thread stood; its end
+    uintptr_t lo;                                 // its beginning
+    bool first;                                   // the main thread's
+};
+struct gm_roots {                      // room roots
+    struct gm_lock lock;               // of ranges and stacks
+    struct gm_areas ranges;            // gomem_add_root. lock: roots
+    struct gm_stacks stacks;           // of coroutines. lock: roots
+    intptr_t keys;                     // gm_os_learn_keys. atomic: rlx
+    bool keys_known;                   // it was asked. atomic: rlx
+    struct gm_file pagemap;            // open while roots are listed, in a stop
+    struct gm_deep deep[GM_DEEP_MOST]; // deep stacks, as of when roots were listed last. lock: gc
+    unsigned deep_count;               // of them
+    struct gm_areas globals;           // writable segments as of the last look. lock: gc
+    struct gm_areas modules;           // {id, bytes} of thread-local storage. lock: gc
+    uint64_t objects;                  // hash of the loader's list as of then. lock: gc
+    uint64_t changes;                  // of the loader's list, as of then. lock: gc
+    bool incomplete;                   // no memory for one of them
+    bool running;                      // what is listed is read while threads run. lock: gc
+    size_t stack_bytes, global_bytes;  // of the last cycle
 };
 
 enum { GM_WORKERS = 16, GM_ASSISTS = 16 };
@@ -8809,6 +8894,10 @@ GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
  *                 it, from where the program says while nothing has been written below, else whole
  *             O6  main's stack is what can be read without a gap below its known top, asked anew in
  *                 each stop: limits are raised, and /proc may be missing
+ *             O7  of a deep stack only pages are tracked that the start stop has listed, after they
+ *                 were armed. What a thread goes deeper to is read whole in the finish stop. A word
+ *                 that it left behind there, coming back, is no variable of it any more until it
+ *                 is written again
  * WHY         A thread that was interrupted is scanned from the handler's frame: the kernel has
  *             saved all registers, vectors among them, on the stack above it. Thread-local storage
  *             is found through the thread's own vector of modules, so blocks of libraries opened
@@ -8820,6 +8909,11 @@ GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
  *             kernel says in one call (one failing read per 4 KB took 10 ms for 8 MB, 6 s for 8
  *             GB). A program that forgets to call gomem_stack_parked before one switch of many
  *             would lose objects; comparing 4 KiB per parked stack costs 0.3 us in a stop.
+ *             Reading a stack takes up to 1 us per KB, in each try of a finish stop. From 256 KiB on
+ *             its part above where the thread stood a cycle ago is tracked as other large roots are
+ *             (128 MB deep, on a busy machine: stops of 20.7 ms and 7.8 a cycle, then 3.1 and 2.1).
+ *             The main thread's is registered as the whole mapping it is: libc takes the mapping
+ *             that holds the top for the stack, so half of it would be a shorter stack.
  */
 GM_PRIVATE bool gm_roots_add_area(struct gm_meta *meta, struct gm_areas *a, uintptr_t start,
                                   uintptr_t end, uintptr_t extra) {
@@ -9098,10 +9192,35 @@ GM_NO_SANITIZE GM_PRIVATE bool gm_roots_add_fake(struct gm_runtime *rt, const st
     return done;
 }
 
+// The next cycle tracks this stack: its thread stands at `from`, deep.
+GM_PRIVATE void gm_roots_note_deep(struct gm_roots *r, const struct gm_thread *t, uintptr_t from) {
+    if (t->stack_hi - from < GM_DEEP || r->deep_count == GM_DEEP_MOST) return;
+    bool first = t->id == (uint32_t)getpid(); // the main thread
+    r->deep[r->deep_count++] = (struct gm_deep){from, t->stack_hi, t->stack_lo, first};
+}
+
+// A thread's normal stack: whole, or, of what this cycle has armed and read, what was written since
+// (O7). Edges that are no whole page are read.
+GM_PRIVATE bool gm_roots_add_normal(struct gm_runtime *rt, const struct gm_thread *t,
+                                    uintptr_t from, uintptr_t end) {
+    const struct gm_writes *w = &rt->engine.writes;
+    size_t page = rt->engine.heap.pages.os_page;
+    uintptr_t at, to;
+    gm_roots_note_deep(&rt->roots, t, from);
+    if (rt->roots.running) gm_writes_read_stack(w, page, from, end);
+    if (rt->roots.running || !gm_writes_armed_stack(w, page, from, end, &at, &to))
+        return gm_roots_job(rt, from, end, GM_JOB_BOTH);
+    return (GM_BUG(217) || gm_roots_job(rt, from, at, GM_JOB_BOTH)) &&
+           gm_writes_list_root(&rt->engine.mark, at, to, GM_BUG(216) ? 0 : GM_JOB_BOTH) &&
+           gm_roots_job(rt, to, end, GM_JOB_BOTH);
+}
+
 GM_PRIVATE bool gm_roots_add_stack_part(struct gm_runtime *rt, const struct gm_thread *t,
                                         uintptr_t from, uintptr_t end) {
     rt->roots.stack_bytes += end - from;
-    return gm_roots_job(rt, from, end, GM_JOB_BOTH) && gm_roots_add_fake(rt, t, from, end); // O1
+    return (end == t->stack_hi ? gm_roots_add_normal(rt, t, from, end)
+                               : gm_roots_job(rt, from, end, GM_JOB_BOTH)) && // O1
+           gm_roots_add_fake(rt, t, from, end);
 }
 
 // ---- stacks of coroutines ----
@@ -9367,7 +9486,24 @@ GM_PRIVATE bool gm_roots_add_range(struct gm_runtime *rt, uintptr_t start, uintp
         !gm_writes_armed_root(&rt->engine.writes, mark->pages->os_page, start, end, &from, &to))
         return gm_mark_add_job(mark, start, end, GM_JOB_FOREIGN);
     return gm_mark_add_job(mark, start, from, GM_JOB_FOREIGN) &&
-           gm_writes_list_root(mark, from, to) && gm_mark_add_job(mark, to, end, GM_JOB_FOREIGN);
+           gm_writes_list_root(mark, from, to, 0) && gm_mark_add_job(mark, to, end, GM_JOB_FOREIGN);
+}
+
+// Arms the stacks that were deep as roots were listed last. Their threads run, and may have ended:
+// then what lies there is anybody's, private, and a write to it costs a fault. The mapping of the
+// main thread's stack goes on above what libc calls its end.
+GM_PRIVATE void gm_roots_arm_stacks(struct gm_runtime *rt) {
+    struct gm_engine *e = &rt->engine;
+    size_t page = e->heap.pages.os_page;
+    for (unsigned i = 0; i < rt->roots.deep_count; i++) {
+        const struct gm_deep *d = &rt->roots.deep[i];
+        if (gm_writes_arm_stack(&e->writes, &e->meta, page, d->from, d->hi, 0, 0)) continue;
+        uintptr_t lo = gm_base_round_up(d->lo, page), hi = gm_base_round_up(d->hi, page);
+        if (d->first) lo = gm_base_round_up(hi - GM_MIN(hi, (uintptr_t)GM_FIRST_STACK), page);
+        lo = gm_os_mapped_from(lo, d->from - d->from % page, page);
+        if (d->first) hi = gm_os_mapped_to(hi, hi + 16 * GM_MIB, page);
+        (void)gm_writes_arm_stack(&e->writes, &e->meta, page, d->from, d->hi, lo, hi);
+    }
 }
 
 // Before the start stop: from here on what is written of large roots is known.
@@ -9376,6 +9512,7 @@ GM_PRIVATE void gm_roots_arm(struct gm_runtime *rt) {
     struct gm_engine *e = &rt->engine;
     size_t page = e->heap.pages.os_page;
     gm_roots_look(rt);
+    gm_roots_arm_stacks(rt);
     for (size_t i = 0; i < r->globals.count; i++)
         gm_writes_arm_root(&e->writes, &e->meta, page, r->globals.list[i].start,
                            r->globals.list[i].end, true);
@@ -9395,6 +9532,7 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
     struct gm_roots *r = &rt->roots;
     bool done = true;
     rt->engine.mark.njobs = 0;
+    r->deep_count = 0;
     r->stack_bytes = r->global_bytes = 0;
     for (size_t i = 0; i < r->stacks.count; i++) r->stacks.list[i]->runs = false;
     for (struct gm_thread *t = rt->world.all; t && done; t = t->next) {
@@ -11264,7 +11402,7 @@ GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct
     }
     bool patient = c->tries < GM_TRIES && !gm_gc_quits(rt);
     unsigned n = rt->gc.thread_count + 1;
-    uint64_t cost = gm_writes_cost(&e->writes, &e->heap.pages, n);
+    uint64_t cost = gm_writes_cost(&e->writes, &e->mark, n);
     // from now on: who tries again gathers and lists as long
     uint64_t deadline = patient ? gm_os_now() + gm_gc_budget(c->tries) + cost : 0;
     c->tries++;

@@ -291,6 +291,85 @@ TEST(large_ranges) {
     munmap(own, BYTES);
 }
 
+// ---- deep stacks: only what was written is read again ----
+
+enum { LEVELS = 1200, LEVEL = 1024 };       // more than GM_DEEP
+static struct node *volatile *slot[LEVELS]; // in the frames of the deep thread
+static int depth_wanted, depth;             // atomic
+
+static void deep_wait(int wanted) {
+    __atomic_store_n(&depth_wanted, wanted, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&depth, __ATOMIC_SEQ_CST) != wanted) sched_yield();
+}
+
+// Stands as deep as is wanted.
+static __attribute__((noinline)) void deep_go(int level) {
+    struct node *volatile frame[LEVEL / sizeof(struct node *)] = {NULL};
+    slot[level] = &frame[5];
+    for (int wanted; (wanted = __atomic_load_n(&depth_wanted, __ATOMIC_SEQ_CST)) >= level;) {
+        if (wanted > level) deep_go(level + 1);
+        else {
+            __atomic_store_n(&depth, level, __ATOMIC_SEQ_CST);
+            sched_yield();
+        }
+    }
+    GOMEM_KEEP_ALIVE(&frame);
+}
+
+static void *deep_main(void *arg) {
+    CHECK(gomem_thread_attach());
+    deep_go(1);
+    return arg;
+}
+
+static __attribute__((noinline)) void put_into_frame(int level, uintptr_t hidden, int past) {
+    *slot[level] = show(hidden) + past;
+}
+
+static bool tracked_stack(void) {
+    bool found = false;
+    for (size_t i = 0; i < engine->writes.roots; i++)
+        found |= engine->writes.root[i].categories == (GM_ROOT_BOTH | GM_ROOT_READ);
+    return found;
+}
+
+// Into frames of another thread, in each phase: nobody else leads to these objects.
+TEST(deep_stacks) {
+    if (!begin(GOMEM_GC_TRACKED)) SKIP("this kernel does not track writes");
+    if (!engine->writes.can_roots) SKIP("this kernel does not track roots");
+    pthread_t thread;
+    uintptr_t w[6];
+    depth_wanted = 1;
+    REQUIRE(gomem_thread_create(&thread, NULL, deep_main, NULL) == 0);
+    for (int round = 0; round < 3; round++) {
+        deep_wait(LEVELS / 2);
+        gomem_gc();                     // it is seen to be deep
+        if (round == 1) deep_wait(100); // it comes back while the cycle goes on
+        for (int i = 0; i < 6; i++) w[i] = new_hidden();
+        put_into_frame(50, w[0], 0);
+        REQUIRE(start());
+        CHECK(GM_ASAN || round == 1 || tracked_stack());
+        mark();
+        put_into_frame(40, w[1], 0);
+        clear_stack();
+        rounds();
+        put_into_frame(41, w[2], 0); // on a page that was armed again
+        put_into_frame(60, w[3], 1); // one past its end
+        clear_stack();
+        rounds();
+        deep_wait(LEVELS - 1 - round); // to where nothing is tracked
+        put_into_frame(LEVELS - 10, w[4], 0);
+        put_into_frame(30, w[5], 1);
+        finish();
+        for (int i = 0; i < 6; i++) CHECK(whole(w[i]));
+        deep_wait(1);
+        gomem_gc();
+    }
+    deep_wait(1);
+    __atomic_store_n(&depth_wanted, 0, __ATOMIC_SEQ_CST);
+    pthread_join(thread, NULL);
+}
+
 // The program writes it through another mapping: that cannot be seen in this one.
 TEST(large_range_that_is_mapped_twice) {
     enum { BYTES = LARGE * sizeof(void *) };

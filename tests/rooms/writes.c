@@ -262,7 +262,7 @@ static uint64_t marked_by_root(void) {
     engine.mark.njobs = engine.mark.next_job = 0;
     if (!gm_writes_armed_root(writes, page, start + 8, end - 8, &from, &to)) return ~marks;
     CHECK(from == start + page && to == end - page); // edges are read whole
-    CHECK(gm_writes_list_root(&engine.mark, from, to));
+    CHECK(gm_writes_list_root(&engine.mark, from, to, 0));
     while (gm_mark_next_job(&marker)) {}
     for (unsigned i = 0; i < 64; i++) {
         struct gm_color *c = gm_span_color(&engine.heap.pages,
