@@ -8909,11 +8909,11 @@ GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
  *             kernel says in one call (one failing read per 4 KB took 10 ms for 8 MB, 6 s for 8
  *             GB). A program that forgets to call gomem_stack_parked before one switch of many
  *             would lose objects; comparing 4 KiB per parked stack costs 0.3 us in a stop.
- *             Reading a stack takes up to 1 us per KB, in each try of a finish stop. From 256 KiB on
- *             its part above where the thread stood a cycle ago is tracked as other large roots are
- *             (128 MB deep, on a busy machine: stops of 20.7 ms and 7.8 a cycle, then 3.1 and 2.1).
- *             The main thread's is registered as the whole mapping it is: libc takes the mapping
- *             that holds the top for the stack, so half of it would be a shorter stack.
+ *             Reading a stack takes up to 1 us per KB, in each try of a finish stop. From 256 KiB
+ *             on its part above where the thread stood a cycle ago is tracked as other large roots
+ *             are (128 MB deep, on a busy machine: stops of 20.7 ms and 7.8 a cycle, then 3.1 and
+ *             2.1). The main thread's is registered as the whole mapping it is: libc takes the
+ *             mapping that holds the top for the stack, so half of it would be a shorter stack.
  */
 GM_PRIVATE bool gm_roots_add_area(struct gm_meta *meta, struct gm_areas *a, uintptr_t start,
                                   uintptr_t end, uintptr_t extra) {
@@ -10523,9 +10523,9 @@ GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) 
  *             on. Past the goal it marks along for 2 to 20 us a run, the longer the further (20 at
  *             once: a server's turns of 2 ms took 9), and 60 past 1.1 of it. Where few written
  *             pages are left it does for 20, else rounds beside a program at full speed rest at
- *             thousands of pages (2^24 nodes: stops of a cycle p99 8.8 -> 1.3 ms), and twice as long
- *             after each finish stop that was given up, or the last one reads what random writes
- *             to a large table left (64 MB: 139 -> 16 ms, on a busy machine). The stopping
+ *             thousands of pages (2^24 nodes: stops of a cycle p99 8.8 -> 1.3 ms), and twice as
+ *             long after each finish stop that was given up, or the last one reads what random
+ *             writes to a large table left (64 MB: 139 -> 16 ms, on a busy machine). The stopping
  *             collector, and an emergency, run on the thread that found it. Stopped threads leave
  *             their processors to the marking threads. Sweeping is not part of any stop. Two rounds
  *             of words decide it:
@@ -11351,8 +11351,8 @@ GM_PRIVATE bool gm_gc_start_stop(struct gm_runtime *rt, struct gm_thread *me, st
     return true;
 }
 
-// How often the wait of who allocates is doubled: once for each finish stop that was given up, since
-// there the program wrote pages faster than they were read.
+// How often the wait of who allocates is doubled: once for each finish stop that was given up,
+// since there the program wrote pages faster than they were read.
 GM_PRIVATE uint32_t gm_gc_patience(const struct gm_cycle *c) {
     return GM_BUG(215) ? 0 : GM_MIN(c->tries, (unsigned)GM_TRIES);
 }

@@ -316,14 +316,32 @@ static __attribute__((noinline)) void deep_go(int level) {
     GOMEM_KEEP_ALIVE(&frame);
 }
 
+// An object whose end is no object's beginning.
+struct wide {
+    struct node node;
+    char body[40960 - sizeof(struct node)];
+};
+static __attribute__((noinline)) uintptr_t new_wide_hidden(void) {
+    for (int i = 0; i < 100; i++) {
+        struct wide *n = GOMEM_NEW(struct wide), *behind = GOMEM_NEW(struct wide);
+        if (!CHECK(n != NULL && behind != NULL)) break;
+        n->node.check = hide(n) * 3;
+        gomem_free(behind);
+        if (!gomem_base(n + 1)) return hide(n);
+    }
+    CHECK(false);
+    return hide(NULL);
+}
+
 static void *deep_main(void *arg) {
     CHECK(gomem_thread_attach());
     deep_go(1);
     return arg;
 }
 
-static __attribute__((noinline)) void put_into_frame(int level, uintptr_t hidden, int past) {
-    *slot[level] = show(hidden) + past;
+static __attribute__((noinline)) void put_into_frame(int level, uintptr_t hidden, bool past) {
+    struct wide *w = (struct wide *)(void *)show(hidden);
+    *slot[level] = (struct node *)(void *)(w + past);
 }
 
 static bool tracked_stack(void) {
@@ -345,21 +363,21 @@ TEST(deep_stacks) {
         deep_wait(LEVELS / 2);
         gomem_gc();                     // it is seen to be deep
         if (round == 1) deep_wait(100); // it comes back while the cycle goes on
-        for (int i = 0; i < 6; i++) w[i] = new_hidden();
-        put_into_frame(50, w[0], 0);
+        for (int i = 0; i < 6; i++) w[i] = i == 3 || i == 5 ? new_wide_hidden() : new_hidden();
+        put_into_frame(50, w[0], false);
         REQUIRE(start());
         CHECK(GM_ASAN || round == 1 || tracked_stack());
         mark();
-        put_into_frame(40, w[1], 0);
+        put_into_frame(40, w[1], false);
         clear_stack();
         rounds();
-        put_into_frame(41, w[2], 0); // on a page that was armed again
-        put_into_frame(60, w[3], 1); // one past its end
+        put_into_frame(41, w[2], false); // on a page that was armed again
+        put_into_frame(60, w[3], true);  // one past its end
         clear_stack();
         rounds();
         deep_wait(LEVELS - 1 - round); // to where nothing is tracked
-        put_into_frame(LEVELS - 10, w[4], 0);
-        put_into_frame(30, w[5], 1);
+        put_into_frame(LEVELS - 10, w[4], false);
+        put_into_frame(30, w[5], true);
         finish();
         for (int i = 0; i < 6; i++) CHECK(whole(w[i]));
         deep_wait(1);
