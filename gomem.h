@@ -97,6 +97,10 @@
  *   GOMEM_DEF               decoration of public functions; default: hidden visibility
  *   GOMEM_CHECK             0 cheap checks (default), 1 asserts and immediate double-free checks,
  *                           2 lock ranks and fill patterns, 3 verification at every cycle
+ *   GOMEM_THREADS           pthread_create, _join, _exit, _detach, _sigmask, sigprocmask, sigaction
+ *                           become macros: threads attach before they run, arguments and results
+ *                           are kept alive, the stop signal stays out of masks. Define it in each
+ *                           file that uses threads, before it includes this header
  *   GOMEM_TLS_DYNAMIC       for plugins opened with dlopen: no initial-exec thread-local storage
  *   GOMEM_MALLOC_OVERRIDE   the implementation also defines malloc, free and the rest of the family
  *   GOMEM_NO_COLLECTOR      leaves out the collected heap and the collector
@@ -413,8 +417,21 @@ GOMEM_DEF bool gomem_init(const gomem_options *options);
 GOMEM_DEF void gomem_shutdown(void);
 
 // pthread_create(pthread_t *thread, const pthread_attr_t *attr, fn, arg), and the new thread is
-// attached before fn runs; arg is kept alive until then. Returns pthread_create's error number.
+// attached before fn runs. Until then arg keeps its object alive; what fn returns is kept alive
+// until the thread is joined. Returns pthread_create's error number. Any thread; about 20 us.
+// A plain pthread_create leaves arg in memory of libc alone, where the collector does not look: hold
+// the object elsewhere until the new thread has allocated or attached, and what such a thread
+// returns until it is joined. std::thread of C++ is a plain pthread_create.
 GOMEM_DEF int gomem_thread_create(void *thread, const void *attr, void *(*fn)(void *), void *arg);
+
+// pthread_join(*(pthread_t *)thread, result); from then on the caller holds the result. A thread may
+// be joined by pthread_join as well: then its result is kept until its pthread_t is used again.
+// Returns pthread_join's error number.
+GOMEM_DEF int gomem_thread_join(const void *thread, void **result);
+
+// pthread_exit(result), which keeps the result's object alive until the thread is joined. With a
+// plain pthread_exit nothing does.
+GOMEM_DEF void gomem_thread_exit(void *result) __attribute__((noreturn));
 
 // Makes the calling thread known to the collector. Implied by its first allocation; needed as the
 // first statement of a thread that is only given collected pointers. False: ENOMEM. About 20 us.
@@ -428,6 +445,13 @@ GOMEM_DEF void gomem_thread_detach(void);
 // GOMEM_NEW there is misuse. About 20 ns.
 GOMEM_DEF void gomem_blocking_begin(void);
 GOMEM_DEF void gomem_blocking_end(void);
+
+// Of GOMEM_THREADS: the functions behind pthread_detach, pthread_sigmask and sigprocmask (errno in
+// place of the error number), and sigaction; as those, but the stop signal is never masked, and its
+// handler cannot be replaced (EINVAL).
+GOMEM_DEF int gomem_i_thread_detached(const void *thread);
+GOMEM_DEF int gomem_i_sigmask(int how, const void *set, void *old);
+GOMEM_DEF int gomem_i_sigaction(int number, const void *action, void *old);
 
 /* ---- memory of either heap ------------------------------------------------------------------ */
 
@@ -1732,6 +1756,13 @@ GOMEM_I_INLINE bool gomem_i_whether(bool done) { return done; }
 #if defined(GOMEM_IMPLEMENTATION) && !defined(GOMEM_IMPLEMENTATION_DONE)
 #define GOMEM_IMPLEMENTATION_DONE
 
+#undef pthread_create // of GOMEM_THREADS, where this file was included before
+#undef pthread_join
+#undef pthread_exit
+#undef pthread_detach
+#undef pthread_sigmask
+#undef sigprocmask
+#undef sigaction
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -2750,6 +2781,21 @@ GM_PRIVATE uintptr_t gm_os_thread_top(uintptr_t tp, size_t page) {
     return top;
 }
 
+// pthread_sigmask, by the bare system call: the override defines the function. Signals that libc
+// keeps for itself stay out of the mask, as it wants them. Returns an error number.
+GM_PRIVATE int gm_os_set_mask(int how, const sigset_t *set, sigset_t *old) {
+    sigset_t mask;
+    int saved = errno;
+    if (set) mask = *set;
+    for (int s = 32; set && how != SIG_UNBLOCK && s < SIGRTMIN; s++)
+        ((unsigned char *)&mask)[(s - 1) / 8] &= (unsigned char)~(1u << (s - 1) % 8);
+    if (old) memset(old, 0, sizeof *old);
+    long done = GOMEM_SYSCALL(SYS_rt_sigprocmask, (long)how, set ? &mask : NULL, old, 8L);
+    int error = done < 0 ? errno : 0;
+    errno = saved;
+    return error;
+}
+
 // Starts a thread of the library: all signals blocked, small stack, detached from nobody.
 GM_PRIVATE bool gm_os_start_thread(pthread_t *thread, void *(*fn)(void *), void *arg) {
     sigset_t all, old;
@@ -2757,9 +2803,9 @@ GM_PRIVATE bool gm_os_start_thread(pthread_t *thread, void *(*fn)(void *), void 
     sigfillset(&all);
     if (pthread_attr_init(&attr)) return false;
     (void)pthread_attr_setstacksize(&attr, (size_t)GM_MAX((long)PTHREAD_STACK_MIN, 256L * 1024));
-    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
+    (void)gm_os_set_mask(SIG_SETMASK, &all, &old);
     bool done = GOMEM_PTHREAD_CREATE(thread, &attr, fn, arg) == 0;
-    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    (void)gm_os_set_mask(SIG_SETMASK, &old, NULL);
     (void)pthread_attr_destroy(&attr);
     return done;
 }
@@ -2857,11 +2903,11 @@ GM_ALWAYS uintptr_t gm_os_thread_pointer(void) {
 GM_PRIVATE void gm_os_block_signals(sigset_t *old) {
     sigset_t all;
     sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, old);
+    (void)gm_os_set_mask(SIG_SETMASK, &all, old);
 }
 
 GM_PRIVATE void gm_os_restore_signals(const sigset_t *old) {
-    (void)pthread_sigmask(SIG_SETMASK, old, NULL);
+    (void)gm_os_set_mask(SIG_SETMASK, old, NULL);
 }
 
 // Values of pthread_setspecific: those of the first 32 keys lie in libc's record of the thread,
@@ -2971,7 +3017,7 @@ GM_PRIVATE void gm_os_unblock(int signal) {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, signal);
-    (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    (void)gm_os_set_mask(SIG_UNBLOCK, &set, NULL);
 }
 
 /* ==========================================================================================
@@ -7618,6 +7664,7 @@ struct gm_thread {
     bool in_handler;               // parked in the handler
     bool parking;                  // is in gm_world_park: signals return. owner: thread
     bool told;                     // it was named as late. lock: world
+    struct gm_start *start;        // gomem_thread_create's, NULL: none. owner: thread
     uint32_t late;                 // a stop waits for it in vain. atomic: rlx
     bool own;                      // the background thread: works for who stops. atomic: rlx
     uint8_t rounds;                // of key destructors seen
@@ -7658,10 +7705,14 @@ struct gm_escapes {        // room escape
 };
 #endif
 
-struct gm_start { // a thread that was created and has not attached yet; its argument is a root
-    struct gm_start *next; // lock: world
+enum { GM_START_WAITS, GM_START_RUNS, GM_START_ENDED };
+struct gm_start {          // a thread that gomem_thread_create made. lock: world
+    struct gm_start *next; //
     void *(*fn)(void *);   //
-    void *arg;             //
+    void *root;            // its argument until it has attached, its result once it has ended
+    pthread_t thread;      // once it runs
+    uint8_t state;         // GM_START_…
+    bool detached;         // nobody joins it
 };
 
 struct gm_settings {
@@ -7687,7 +7738,7 @@ struct gm_world {
     uint32_t numbers;         // given so far. lock: world
     struct gm_thread *all;    // every record. atomic: acq/rel
     struct gm_thread *gone;   // the shared record. lock: gone
-    struct gm_start *starts;  // lock: world
+    struct gm_start *starts;  // until they are joined. lock: world
     uint32_t forks;           // 0, GM_FORKS_HEARD, or who registers: pid << 2. atomic: acq/rel
     uintptr_t forker;         // &errno of the thread between our fork handlers, 0. atomic: rlx
     uintptr_t starting;       // &errno of who registers. atomic: rlx
@@ -8701,12 +8752,30 @@ GM_PRIVATE void gm_world_leave(struct gm_runtime *rt, struct gm_thread *t, gomem
     gm_world_unlock(w, &w->lock);
 }
 
+// A thread that gomem_thread_create made needs its record no more. The lock is held: around META,
+// too, since a child may not inherit it.
+GM_PRIVATE void gm_world_forget_start_locked(struct gm_runtime *rt, struct gm_start *start) {
+    struct gm_start **at = &rt->world.starts;
+    while (*at && *at != start) at = &(*at)->next;
+    if (!*at) return; // a child has none of its parent's
+    *at = start->next;
+    gm_pages_meta_free(&rt->engine.meta, start, sizeof *start);
+}
+
+GM_PRIVATE void gm_world_forget_start(struct gm_runtime *rt, struct gm_start *start) {
+    gm_world_lock(&rt->world, &rt->world.lock);
+    gm_world_forget_start_locked(rt, start);
+    gm_world_unlock(&rt->world, &rt->world.lock);
+}
+
 // Key destructor. Others may allocate after it: it comes back as often as libc allows.
 GM_PRIVATE void gm_world_key_destructor(void *arg) {
     struct gm_thread *t = arg;
     if (t != gm_world_self() || gm_load_acq(&gm_runtime.world.life) != GM_LIFE_READY)
         return; // pairs with init
     if (++t->rounds < 3 && pthread_setspecific(gm_runtime.world.key, t) == 0) return;
+    // It was cancelled, or has called pthread_exit: its result is not known.
+    if (t->start) gm_world_forget_start(&gm_runtime, t->start);
     gm_world_leave(&gm_runtime, t, GM_WORLD_GONE);
 }
 
@@ -8833,6 +8902,7 @@ GM_PRIVATE struct gm_thread *gm_world_attach(struct gm_runtime *rt) {
         gm_store_rlx(&t->own, false);
         gm_store_rlx(&t->late, 0u); // of the thread that had the record before
         t->told = false;
+        t->start = NULL;
         t->cache.hot.ranks = 0;
         gm_store_seq(&t->state, (uint32_t)GM_THREAD_ATTACHING); // not stopped yet
         gm_store_rlx(&w->threads, w->threads + 1);
@@ -9559,7 +9629,7 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
         done = gm_roots_job(rt, start, end, 0);
     }
     for (struct gm_start *s = rt->world.starts; s && done && !GM_BUG(12); s = s->next)
-        done = gm_roots_job(rt, (uintptr_t)&s->arg, (uintptr_t)&s->arg + GM_WORD, GM_JOB_BOTH);
+        done = gm_roots_job(rt, (uintptr_t)&s->root, (uintptr_t)&s->root + GM_WORD, GM_JOB_BOTH);
     gm_os_return_pagemap(&r->pagemap);
     return done;
 }
@@ -10055,7 +10125,7 @@ GM_PRIVATE const char *const gm_paths_sources[GM_SOURCES] = {"an uncollectable o
                                                              "a global of ",
                                                              "the registered range at ",
                                                              "the registered stack at ",
-                                                             "the argument of a new thread",
+                                                             "what a thread is given or returns",
                                                              "memory of a thread"};
 
 enum { GM_PATH_ENDS = 32 }; // steps that are told at either end of a path
@@ -10327,7 +10397,7 @@ GM_PRIVATE void gm_paths_name(const struct gm_search *q, struct gm_path *path) {
     if (gm_paths_in(&rt->roots.globals, word, &path->area)) return;
     path->source = GM_SOURCE_ARGUMENT;
     for (const struct gm_start *s = rt->world.starts; s; s = s->next)
-        if (word == (uintptr_t)&s->arg) return;
+        if (word == (uintptr_t)&s->root) return;
     path->source = GM_SOURCE_OTHER;
 }
 
@@ -12898,41 +12968,151 @@ GOMEM_DEF void gomem_blocking_end(void) {
     else gm_world_end_block(&rt->world, t);
 }
 
-GM_PRIVATE void gm_alloc_forget_start(struct gm_runtime *rt, struct gm_start *start) {
-    gm_world_lock(&rt->world, &rt->world.lock); // around META too: a child may not inherit it
-    struct gm_start **at = &rt->world.starts;
-    while (*at && *at != start) at = &(*at)->next;
-    if (*at) *at = start->next;
-    gm_pages_meta_free(&rt->engine.meta, start, sizeof *start);
+// ---- threads that are created here ----
+
+// The record of a thread in a state; NULL: none. The lock is held.
+GM_PRIVATE struct gm_start *gm_alloc_find_start_locked(struct gm_runtime *rt, pthread_t thread,
+                                                       unsigned state) {
+    struct gm_start *s = rt->world.starts;
+    while (s && (s->state != state || !pthread_equal(s->thread, thread))) s = s->next;
+    return s;
+}
+
+// A result that nobody will fetch from here on is let go.
+GM_PRIVATE void gm_alloc_forget_result(struct gm_runtime *rt, pthread_t thread) {
+    gm_world_lock(&rt->world, &rt->world.lock);
+    struct gm_start *old = gm_alloc_find_start_locked(rt, thread, GM_START_ENDED);
+    if (old) gm_world_forget_start_locked(rt, old);
+    gm_world_unlock(&rt->world, &rt->world.lock);
+}
+
+GM_PRIVATE bool gm_alloc_is_detached(void) {
+    pthread_attr_t attr;
+    int state = PTHREAD_CREATE_JOINABLE;
+    if (gm_libc_getattr(pthread_self(), &attr)) return false;
+    (void)pthread_attr_getdetachstate(&attr, &state);
+    (void)pthread_attr_destroy(&attr);
+    return state == PTHREAD_CREATE_DETACHED;
+}
+
+// The thread ends: its result is a root until it is joined. What is no pointer into the heap needs
+// no root.
+GM_PRIVATE void gm_alloc_end_thread(struct gm_runtime *rt, struct gm_start *start, void *result) {
+    const struct gm_pages *p = &rt->engine.heap.pages;
+    struct gm_thread *t = gm_world_self();
+    bool kept = (uintptr_t)result - p->base < p->size && !gm_alloc_is_detached() && !GM_BUG(126);
+    if (t) t->start = NULL;
+    gm_world_lock(&rt->world, &rt->world.lock);
+    if (kept && !start->detached) {
+        start->root = result;
+        start->state = GM_START_ENDED;
+    } else {
+        gm_world_forget_start_locked(rt, start);
+    }
+    gm_world_unlock(&rt->world, &rt->world.lock);
+}
+
+// The thread runs, and its argument is on its stack.
+GM_PRIVATE void gm_alloc_begin_thread(struct gm_runtime *rt, struct gm_start *start) {
+    struct gm_thread *t = gm_world_self();
+    if (t) t->start = start;
+    gm_alloc_forget_result(rt, pthread_self()); // of the thread that had this pthread_t before
+    gm_world_lock(&rt->world, &rt->world.lock);
+    start->root = NULL;
+    start->thread = pthread_self();
+    start->state = GM_START_RUNS;
     gm_world_unlock(&rt->world, &rt->world.lock);
 }
 
 GM_PRIVATE void *gm_alloc_thread_main(void *arg) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_start *start = arg;
-    void *(*fn)(void *) = start->fn;
-    (void)gm_world_attach(rt);         // failing: as a thread that is not attached
-    void *volatile given = start->arg; // on our stack before it leaves the list of roots
-    gm_alloc_forget_start(rt, start);
-    return fn(given);
+    (void)gm_world_attach(rt);          // failing: as a thread that is not attached
+    void *volatile given = start->root; // on our stack before it leaves the list of roots
+    gm_alloc_begin_thread(rt, start);
+    void *volatile result = start->fn(given);
+    gm_alloc_end_thread(rt, start, result);
+    return result;
+}
+
+GM_PRIVATE struct gm_start *gm_alloc_new_start(struct gm_runtime *rt, void *(*fn)(void *),
+                                               void *root, unsigned state) {
+    gm_world_lock(&rt->world, &rt->world.lock);
+    struct gm_start *start = gm_pages_meta(&rt->engine.meta, sizeof *start);
+    if (start) {
+        start->next = rt->world.starts;
+        start->fn = fn;
+        start->root = root;
+        start->thread = pthread_self();
+        start->state = (uint8_t)state;
+        rt->world.starts = start;
+    }
+    gm_world_unlock(&rt->world, &rt->world.lock);
+    return start;
 }
 
 GOMEM_DEF int gomem_thread_create(void *thread, const void *attr, void *(*fn)(void *), void *arg) {
     struct gm_runtime *rt = &gm_runtime;
     if (!gm_world_ready(rt, false)) return errno;
-    gm_world_lock(&rt->world, &rt->world.lock);
-    struct gm_start *start = gm_pages_meta(&rt->engine.meta, sizeof *start);
-    if (start) {
-        *start = (struct gm_start){rt->world.starts, fn, arg};
-        rt->world.starts = start;
-    }
-    gm_world_unlock(&rt->world, &rt->world.lock);
+    struct gm_start *start = gm_alloc_new_start(rt, fn, arg, GM_START_WAITS);
     if (!start) return EAGAIN;
     int error = GOMEM_PTHREAD_CREATE((pthread_t *)thread, (const pthread_attr_t *)attr,
                                      gm_alloc_thread_main, start);
-    if (!error) return 0;
-    gm_alloc_forget_start(rt, start);
+    if (error) gm_world_forget_start(rt, start);
     return error;
+}
+
+GOMEM_DEF int gomem_thread_join(const void *thread, void **result) {
+    void *volatile value = NULL;
+    void *place = NULL;
+    pthread_t id = *(const pthread_t *)thread;
+    int error = pthread_join(id, &place);
+    if (error) return error;
+    value = place; // on our stack before it leaves the list of roots
+    if (result) *result = value;
+    if (!GM_BUG(127)) gm_alloc_forget_result(&gm_runtime, id);
+    return 0;
+}
+
+GOMEM_DEF void gomem_thread_exit(void *result) {
+    struct gm_runtime *rt = &gm_runtime;
+    const struct gm_pages *p = &rt->engine.heap.pages;
+    struct gm_thread *t = gm_world_self();
+    struct gm_start *start = t ? t->start : NULL;
+    if (!start && (uintptr_t)result - p->base < p->size)
+        start = gm_alloc_new_start(rt, NULL, result, GM_START_RUNS);
+    if (start) gm_alloc_end_thread(rt, start, result);
+    pthread_exit(result);
+}
+
+GOMEM_DEF int gomem_i_thread_detached(const void *thread) {
+    struct gm_runtime *rt = &gm_runtime;
+    pthread_t id = *(const pthread_t *)thread;
+    gm_world_lock(&rt->world, &rt->world.lock);
+    struct gm_start *runs = gm_alloc_find_start_locked(rt, id, GM_START_RUNS);
+    if (runs) runs->detached = true;
+    gm_world_unlock(&rt->world, &rt->world.lock);
+    gm_alloc_forget_result(rt, id);
+    return pthread_detach(id);
+}
+
+// The mask may hold all signals but ours. (V7)
+GOMEM_DEF int gomem_i_sigmask(int how, const void *set, void *old) {
+    sigset_t mask;
+    if (set) memcpy(&mask, set, sizeof mask);
+    if (set && how != SIG_UNBLOCK && !GM_BUG(128))
+        gm_os_keep_unblocked(&mask, gm_load_rlx(&gm_runtime.world.signal)); // it changes in stops
+    int error = gm_os_set_mask(how, set ? &mask : NULL, old);
+    if (error) errno = error;
+    return error;
+}
+
+GOMEM_DEF int gomem_i_sigaction(int number, const void *action, void *old) {
+    if (action && number == gm_load_rlx(&gm_runtime.world.signal)) { // as above
+        errno = EINVAL;
+        return -1;
+    }
+    return GOMEM_SIGACTION(number, action, old);
 }
 
 #if GOMEM_I_COLLECTOR
@@ -15951,6 +16131,16 @@ GM_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void
     return gomem_thread_create(thread, attr, fn, arg);
 }
 
+// Masks hold every signal that the program wants but the stop signal. (V7)
+GM_EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *old) {
+    int saved = errno, error = gomem_i_sigmask(how, set, old);
+    errno = saved;
+    return error;
+}
+GM_EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old) {
+    return gomem_i_sigmask(how, set, old) ? -1 : 0;
+}
+
 // The names by which programs reach past another malloc. (J2)
 #define GM_OTHER_NAME(type, own, name, parameters, call)     \
     extern type own parameters __asm__(name) GM_EXPORT_WEAK; \
@@ -16078,6 +16268,29 @@ int gm_override_atfork(void (*prepare)(void), void (*parent)(void), void (*child
 #endif // GOMEM_MALLOC_OVERRIDE
 
 #endif // GOMEM_IMPLEMENTATION
+
+#if defined(GOMEM_THREADS) && !defined(GOMEM_I_THREADS_DEFINED)
+#define GOMEM_I_THREADS_DEFINED
+#include <pthread.h>
+#include <signal.h>
+GOMEM_I_INLINE int gomem_i_create(pthread_t *thread, const pthread_attr_t *attr,
+                                  void *(*fn)(void *), void *arg) {
+    return gomem_thread_create(thread, attr, fn, arg);
+}
+GOMEM_I_INLINE int gomem_i_join(pthread_t thread, void **result) {
+    return gomem_thread_join(&thread, result);
+}
+GOMEM_I_INLINE int gomem_i_detach(pthread_t thread) { return gomem_i_thread_detached(&thread); }
+#endif
+#if defined(GOMEM_THREADS)
+#define pthread_create(thread, attr, fn, arg) gomem_i_create((thread), (attr), (fn), (arg))
+#define pthread_join(thread, result)          gomem_i_join((thread), (result))
+#define pthread_exit(result)                  gomem_thread_exit(result)
+#define pthread_detach(thread)                gomem_i_detach(thread)
+#define pthread_sigmask(how, set, old)        gomem_i_sigmask((how), (set), (old))
+#define sigprocmask(how, set, old)            (gomem_i_sigmask((how), (set), (old)) ? -1 : 0)
+#define sigaction(number, action, old)        gomem_i_sigaction((number), (action), (old))
+#endif
 
 /*
  * This software is available under two licences: choose the one that you prefer.

@@ -246,7 +246,7 @@ TEST(everything_of_a_thread) {
         own, &own[2], standers[0].tls, standers[1].tls, &standers[1].tls[2],
         &me->registers.word[0], &blocks->registers.word[23], (void *)blocks->registers.sp,
         (void *)spins->registers.sp, (void *)(spins->at.sp - GM_RED_ZONE), // the handler's frame
-        &start.arg, coroutine + 4096, coroutine + 8184};
+        &start.root, coroutine + 4096, coroutine + 8184};
     // clang-format on
     for (size_t i = 0; i < sizeof both / sizeof both[0]; i++) {
         const struct gm_job *job = job_of(both[i]);

@@ -1,0 +1,228 @@
+// Threads by their usual names: what they are given and what they return is kept alive, and their
+// masks do not hold the stop signal.
+#define _GNU_SOURCE
+#define GOMEM_THREADS
+#include "child.h"
+#include "gomem.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <sys/syscall.h>
+
+struct message {
+    uintptr_t magic;
+    size_t number;
+    void *more[6];
+};
+
+static struct message *make(size_t number) {
+    struct message *m = GOMEM_NEW(struct message);
+    if (!CHECK(m != NULL)) exit(1);
+    m->magic = ~(uintptr_t)m;
+    m->number = number;
+    return m;
+}
+static bool is_whole(const struct message *m, size_t number) {
+    return gomem_base(m) == m && m->magic == ~(uintptr_t)m && m->number == number;
+}
+
+static void collect_and_reuse(void) {
+    for (int i = 0; i < 2; i++) CHECK(gomem_gc());
+    for (int i = 0; i < 2000; i++) (void)GOMEM_NEW(struct message);
+}
+static __attribute__((noinline)) void clear_stack(void) {
+    volatile char below[8192];
+    for (size_t i = 0; i < sizeof below; i++) below[i] = 0;
+}
+
+// ---- arguments ----
+
+static pthread_barrier_t together;
+
+static void *take(void *arg) {
+    pthread_barrier_wait(&together); // it has allocated nothing, and has attached by being created
+    struct message *m = arg;
+    CHECK(is_whole(m, m->number));
+    return NULL;
+}
+
+static __attribute__((noinline)) bool give(pthread_t *thread, size_t number) {
+    return CHECK(pthread_create(thread, NULL, take, make(number)) == 0);
+}
+
+TEST(arguments_are_roots) {
+    enum { N = 8 };
+    for (int round = 0; round < 20; round++) {
+        pthread_t threads[N];
+        REQUIRE(pthread_barrier_init(&together, NULL, N + 1) == 0);
+        for (size_t i = 0; i < N; i++) REQUIRE(give(&threads[i], i));
+        clear_stack();
+        collect_and_reuse();
+        pthread_barrier_wait(&together);
+        for (size_t i = 0; i < N; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+        pthread_barrier_destroy(&together);
+    }
+}
+
+// ---- results ----
+
+static atomic_int ids[8]; // of the threads that answer, by number
+
+static struct message *make_answer(void *arg) {
+    atomic_store(&ids[(size_t)arg], (int)syscall(SYS_gettid));
+    return make((size_t)arg);
+}
+static void *answer(void *arg) { return make_answer(arg); }
+static __attribute__((noinline)) void leave(void *arg) { pthread_exit(make_answer(arg)); }
+static void *answer_deep(void *arg) {
+    leave(arg);
+    return NULL;
+}
+
+static void wait_for_end(size_t number) {
+    while (!atomic_load(&ids[number])) sched_yield();
+    while (syscall(SYS_tgkill, getpid(), atomic_load(&ids[number]), 0) == 0) sched_yield();
+    atomic_store(&ids[number], 0);
+}
+
+static void results(void *(*fn)(void *), bool ours) {
+    enum { N = 4 };
+    for (int round = 0; round < 10; round++) {
+        pthread_t threads[N];
+        for (size_t i = 0; i < N; i++)
+            REQUIRE(pthread_create(&threads[i], NULL, fn, (void *)(i + 1)) == 0);
+        for (size_t i = 0; i < N; i++) wait_for_end(i + 1);
+        clear_stack();
+        collect_and_reuse();
+        for (size_t i = 0; i < N; i++) {
+            void *result = NULL;
+            CHECK((ours ? pthread_join(threads[i], &result)
+                        : (pthread_join)(threads[i], &result)) == 0);
+            CHECK(is_whole(result, i + 1));
+        }
+    }
+}
+TEST(results_are_roots_until_joined) { results(answer, true); }
+TEST(results_of_pthread_exit) { results(answer_deep, true); }
+TEST(results_that_are_joined_plainly) { results(answer, false); }
+
+static gomem_weak fate;
+
+static void *answer_watched(void *arg) {
+    struct message *m = make_answer(arg);
+    fate = gomem_weak_make(m);
+    return m;
+}
+static bool dies(void) {
+    for (int i = 0; i < 20 && gomem_weak_get(fate); i++) {
+        clear_stack();
+        CHECK(gomem_gc());
+    }
+    return gomem_weak_get(fate) == NULL;
+}
+static __attribute__((noinline)) void join_and_check(pthread_t thread) {
+    void *result = NULL;
+    CHECK(pthread_join(thread, &result) == 0 && is_whole(result, 7));
+}
+
+TEST(results_go_when_they_are_joined) {
+    pthread_t thread;
+    REQUIRE(pthread_create(&thread, NULL, answer_watched, (void *)7) == 0);
+    wait_for_end(7);
+    CHECK(gomem_gc() && gomem_weak_get(fate) != NULL);
+    join_and_check(thread);
+    CHECK(dies());
+}
+
+static void detached(int how) {
+    pthread_t thread;
+    pthread_attr_t attr;
+    REQUIRE(pthread_attr_init(&attr) == 0);
+    if (how == 0) REQUIRE(pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED) == 0);
+    fate = (gomem_weak){0};
+    REQUIRE(pthread_create(&thread, &attr, answer_watched, (void *)7) == 0);
+    if (how == 1) CHECK(pthread_detach(thread) == 0);
+    wait_for_end(7);
+    if (how == 2) CHECK(pthread_detach(thread) == 0);
+    pthread_attr_destroy(&attr);
+    CHECK(dies());
+}
+TEST(results_of_detached_threads_are_not_kept) {
+    for (int how = 0; how < 3; how++) detached(how);
+}
+
+static void *wait_to_be_cancelled(void *arg) {
+    struct message *volatile m = make(1);
+    for (;;) {
+        pthread_testcancel();
+        sched_yield();
+    }
+    CHECK(m != NULL);
+    return arg;
+}
+TEST(cancelled_threads) {
+    for (int i = 0; i < 20; i++) {
+        pthread_t thread;
+        void *result = NULL;
+        REQUIRE(pthread_create(&thread, NULL, wait_to_be_cancelled, NULL) == 0);
+        CHECK(pthread_cancel(thread) == 0);
+        CHECK(gomem_gc());
+        CHECK(pthread_join(thread, &result) == 0 && result == PTHREAD_CANCELED);
+    }
+}
+
+// ---- masks and handlers ----
+
+static int missing(const sigset_t *mask) { // the real-time signal that is not in the mask; 0: none
+    for (int s = SIGRTMIN; s <= SIGRTMAX; s++)
+        if (sigismember(mask, s) == 0) return s;
+    return 0;
+}
+
+static atomic_bool masked, done;
+
+static void *mask_and_compute(void *arg) {
+    sigset_t all, mask;
+    sigfillset(&all);
+    struct message *volatile m = make(3);
+    CHECK(pthread_sigmask(SIG_BLOCK, &all, NULL) == 0);
+    CHECK(pthread_sigmask(SIG_SETMASK, NULL, &mask) == 0);
+    CHECK(missing(&mask) != 0 && sigismember(&mask, SIGTERM) == 1);
+    CHECK(sigprocmask(SIG_SETMASK, &all, NULL) == 0);
+    CHECK(sigprocmask(SIG_SETMASK, NULL, &mask) == 0);
+    CHECK(missing(&mask) != 0 && sigismember(&mask, SIGTERM) == 1);
+    CHECK(sigprocmask(77, &all, NULL) == -1 && errno == EINVAL);
+    CHECK(pthread_sigmask(77, &all, NULL) == EINVAL);
+    atomic_store(&masked, true);
+    while (!atomic_load(&done)) continue;
+    CHECK(is_whole(m, 3));
+    return arg;
+}
+
+TEST(masks_do_not_hold_the_stop_signal) {
+    pthread_t thread;
+    (void)make(0);
+    REQUIRE(pthread_create(&thread, NULL, mask_and_compute, NULL) == 0);
+    while (!atomic_load(&masked)) sched_yield();
+    for (int i = 0; i < 5; i++) CHECK(gomem_gc());
+    atomic_store(&done, true);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
+TEST(the_handler_stays) {
+    struct sigaction plain, now;
+    memset(&plain, 0, sizeof plain);
+    plain.sa_handler = SIG_DFL;
+    (void)make(0);
+    int refused = 0;
+    for (int s = SIGRTMIN; s <= SIGRTMAX; s++) refused += sigaction(s, &plain, NULL) != 0;
+    CHECK_EQ(refused, 1);
+    int handled = 0;
+    for (int s = SIGRTMIN; s <= SIGRTMAX; s++)
+        handled += sigaction(s, NULL, &now) == 0 && now.sa_handler != SIG_DFL;
+    CHECK_EQ(handled, 1);
+    CHECK(gomem_gc());
+}
+
+TEST_MAIN
