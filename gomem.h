@@ -419,13 +419,13 @@ GOMEM_DEF void gomem_shutdown(void);
 // pthread_create(pthread_t *thread, const pthread_attr_t *attr, fn, arg), and the new thread is
 // attached before fn runs. Until then arg keeps its object alive; what fn returns is kept alive
 // until the thread is joined. Returns pthread_create's error number. Any thread; about 20 us.
-// A plain pthread_create leaves arg in memory of libc alone, where the collector does not look: hold
-// the object elsewhere until the new thread has allocated or attached, and what such a thread
+// A plain pthread_create leaves arg in memory of libc alone, where the collector does not look:
+// hold the object elsewhere until the new thread has allocated or attached, and what such a thread
 // returns until it is joined. std::thread of C++ is a plain pthread_create.
 GOMEM_DEF int gomem_thread_create(void *thread, const void *attr, void *(*fn)(void *), void *arg);
 
-// pthread_join(*(pthread_t *)thread, result); from then on the caller holds the result. A thread may
-// be joined by pthread_join as well: then its result is kept until its pthread_t is used again.
+// pthread_join(*(pthread_t *)thread, result); from then on the caller holds the result. A thread
+// may be joined by pthread_join as well: then its result is kept until its pthread_t is used again.
 // Returns pthread_join's error number.
 GOMEM_DEF int gomem_thread_join(const void *thread, void **result);
 
