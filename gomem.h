@@ -120,7 +120,7 @@
  *   GOMEM_MEMLIMIT=512MiB   memory in all that collections keep to, as far as what lives allows
  *   GOMEM_DEBUG=key=value,… gctrace=1 one line per collection · collector=tracked|barrier|stw ·
  *                           verify=1 verify after each · stats=1 memstats at exit · poison=1 fill
- *                           freed memory · lost=1 name places in manual memory that point at what
+ *                           freed memory · lost=1 name words that are not scanned and point at what
  *                           is freed · escape=1 where stack hints went, by call site, at exit
  *
  * THREE COLLECTORS (options.collector; default: tracked where the kernel can, else stw)
@@ -442,7 +442,8 @@ GOMEM_DEF void gomem_thread_detach(void);
 
 // Between begin and end the thread touches no collected memory (around poll, read, cond_wait): it
 // is scanned where it stands and never signalled. Nests. Manual memory may be used inside;
-// GOMEM_NEW there is misuse. About 20 ns.
+// GOMEM_NEW and its family, and gomem_realloc of a collected object, are misuse there: check level 1
+// names each, level 0 those that do not take the inlined path. About 20 ns.
 GOMEM_DEF void gomem_blocking_begin(void);
 GOMEM_DEF void gomem_blocking_end(void);
 
@@ -1961,6 +1962,14 @@ GM_INLINE bool gm_base_power_of_two(size_t x) { return x && !(x & (x - 1)); }
       "was it released too often? gomem_rc_new makes counted objects")                             \
     X(LOST, "lost: only manual memory holds a collected object, which is freed now",               \
       "hold it from a root as well, or make the holder uncollectable")                             \
+    X(LOST_NOSCAN, "lost: only noscan memory holds a collected object, which is freed now",        \
+      "allocate the holder without NOSCAN")                                                        \
+    X(LOST_TYPED, "lost: only a word that its type does not name holds a collected object",        \
+      "name the field in GOMEM_TYPE, or mark it in the procedure")                                 \
+    X(LOST_POOL, "lost: only a pool holds a collected object, which is freed now",                 \
+      "make the pool with GOMEM_SCAN, or GOMEM_POOL_SCAN")                                         \
+    X(LOST_ARENA, "lost: only an arena holds a collected object, which is freed now",              \
+      "make the arena with GOMEM_SCAN")                                                            \
     X(NO_TRACKING, "collector=tracked: this kernel cannot tell what was written",                  \
       "it needs Linux 6.7 and userfaultfd; stw is used")                                           \
     X(ENVIRONMENT, "environment", "the setting is ignored")
@@ -4958,88 +4967,6 @@ GM_PRIVATE void gm_guard_finish(struct gm_text *t, enum gm_message message) {
 GM_PRIVATE const char *const gm_guard_kinds[GM_KINDS] = {
     "free", "manual", "noscan", "scanned", "typed", "uncollectable", "uncollectable noscan"};
 
-// ": 0x… is 8 bytes into a 64-byte manual object at 0x… (class 6, slot 3 of 256)"
-GM_PRIVATE void gm_guard_describe(struct gm_text *t, const struct gm_pages *p, uintptr_t word) {
-    gm_text_put(t, ": ");
-    gm_text_pointer(t, word);
-    const struct gm_span *s = gm_span_find(p, word);
-    if (!s) {
-        gm_text_put(t, word - p->base < p->size ? " is in a free page of the heap"
-                                                : " is not in the heap");
-        return;
-    }
-    if (s->kind >= GM_KINDS || s->class > GOMEM_CLASSES) {
-        gm_text_put(t, " is in a span whose record is damaged");
-        return;
-    }
-    if (s->use != GM_USE_OBJECT) {
-        gm_text_put(t, " is ");
-        gm_text_number(t, word - gm_span_start(p, s));
-        gm_text_put(t, s->use == GM_USE_POOL ? " bytes into a slab of a pool at "
-                                             : " bytes into a block of an arena at ");
-        gm_text_pointer(t, gm_span_start(p, s));
-        return;
-    }
-    uint32_t index = gm_span_index(p, s, word);
-    uintptr_t slot = gm_span_slot(p, s, index);
-    gm_text_put(t, " is ");
-    if (index >= s->count) {
-        gm_text_put(t, "in the tail of a span of ");
-    } else if (word != slot) {
-        gm_text_number(t, word - slot);
-        gm_text_put(t, " bytes into ");
-    }
-    gm_text_put(t, "a ");
-    gm_text_number(t, s->class ? gm_sizes_table[s->class].size : s->size);
-    gm_text_put(t, "-byte ");
-    gm_text_put(t, gm_guard_kinds[s->kind]);
-    gm_text_put(t, " object at ");
-    gm_text_pointer(t, slot);
-    if (!s->class) {
-        gm_text_put(t, " (large)");
-        return;
-    }
-    gm_text_put(t, " (class ");
-    gm_text_number(t, s->class);
-    gm_text_put(t, ", slot ");
-    gm_text_number(t, index);
-    gm_text_put(t, " of ");
-    gm_text_number(t, s->count);
-    gm_text_put(t, ")");
-}
-
-// AddressSanitizer's report says where the line's pointer is misused; it ends the process, as the
-// panic would. Where the user has a panic of his own, that is called instead.
-GM_COLD GM_PRIVATE void gm_guard_show(const struct gm_guard *g, const char *line,
-                                      uintptr_t pointer) {
-    void *frame = __builtin_frame_address(0);
-    if (!GM_ASAN || !GM_OWN_PANIC || gm_load_rlx(&g->panic)) return; // only its presence matters
-    if (!pointer || !__asan_address_is_poisoned((void *)pointer)) return;
-    GOMEM_LOG(line);
-    __asan_report_error(__builtin_return_address(0), frame, frame, (void *)pointer, 0, 1);
-}
-
-// Of a pool or an arena with a name, NULL: none.
-GM_COLD GM_PRIVATE void gm_guard_misuse_of(const struct gm_guard *g, const struct gm_pages *p,
-                                           enum gm_message message, const void *pointer,
-                                           const char *name) {
-    struct gm_text t = {0, {0}};
-    gm_guard_start(&t, message);
-    if (pointer) gm_guard_describe(&t, p, (uintptr_t)pointer);
-    if (name) {
-        gm_text_put(&t, ", called with \"");
-        gm_text_put(&t, name);
-        gm_text_put(&t, "\"");
-    }
-    gm_guard_finish(&t, message);
-    gm_guard_show(g, t.data, (uintptr_t)pointer);
-    gm_guard_panic(g, t.data);
-}
-GM_COLD GM_PRIVATE void gm_guard_misuse(const struct gm_guard *g, const struct gm_pages *p,
-                                        enum gm_message message, const void *pointer) {
-    gm_guard_misuse_of(g, p, message, pointer, NULL);
-}
-
 // ---- what AddressSanitizer and valgrind are told ----
 
 // The bytes are nobody's, or a user's: of pools and arenas.
@@ -5104,10 +5031,95 @@ GM_PRIVATE bool gm_guard_freed(const struct gm_guard *g, const struct gm_span *s
 // Bytes that the user of an object may touch.
 GM_PRIVATE size_t gm_guard_size(const struct gm_guard *g, const struct gm_span *s,
                                 uintptr_t object) {
-    size_t slot = gm_span_slot_size(s);
-    if (GOMEM_I_LIKELY(!gm_guard_watched(g))) return slot;
+    if (GOMEM_I_LIKELY(!gm_guard_watched(g)) || s->use != GM_USE_OBJECT)
+        return gm_span_slot_size(s);
     size_t size = gm_guard_read(s, object, 1);
-    return size <= slot - GM_MARGIN ? size : 0;
+    return size <= gm_span_slot_size(s) - GM_MARGIN ? size : 0;
+}
+
+// ---- misuse ----
+
+// ": 0x… is 8 bytes into a 64-byte manual object at 0x… (class 6, slot 3 of 256)"
+GM_PRIVATE void gm_guard_describe(struct gm_text *t, const struct gm_pages *p, uintptr_t word) {
+    gm_text_put(t, ": ");
+    gm_text_pointer(t, word);
+    const struct gm_span *s = gm_span_find(p, word);
+    if (!s) {
+        gm_text_put(t, word - p->base < p->size ? " is in a free page of the heap"
+                                                : " is not in the heap");
+        return;
+    }
+    if (s->kind >= GM_KINDS || s->class > GOMEM_CLASSES) {
+        gm_text_put(t, " is in a span whose record is damaged");
+        return;
+    }
+    if (s->use != GM_USE_OBJECT) {
+        gm_text_put(t, " is ");
+        gm_text_number(t, word - gm_span_start(p, s));
+        gm_text_put(t, s->use == GM_USE_POOL ? " bytes into a slab of a pool at "
+                                             : " bytes into a block of an arena at ");
+        gm_text_pointer(t, gm_span_start(p, s));
+        return;
+    }
+    uint32_t index = gm_span_index(p, s, word);
+    uintptr_t slot = gm_span_slot(p, s, index);
+    gm_text_put(t, " is ");
+    if (index >= s->count) {
+        gm_text_put(t, "in the tail of a span of ");
+    } else if (word != slot) {
+        gm_text_number(t, word - slot);
+        gm_text_put(t, " bytes into ");
+    }
+    gm_text_put(t, "a ");
+    size_t size = GM_ASAN && index < s->count ? gm_guard_read(s, slot, 1) : 0; // what was asked for
+    gm_text_number(t, size && size < gm_span_slot_size(s) ? size : gm_span_slot_size(s));
+    gm_text_put(t, "-byte ");
+    gm_text_put(t, gm_guard_kinds[s->kind]);
+    gm_text_put(t, " object at ");
+    gm_text_pointer(t, slot);
+    if (!s->class) {
+        gm_text_put(t, " (large)");
+        return;
+    }
+    gm_text_put(t, " (class ");
+    gm_text_number(t, s->class);
+    gm_text_put(t, ", slot ");
+    gm_text_number(t, index);
+    gm_text_put(t, " of ");
+    gm_text_number(t, s->count);
+    gm_text_put(t, ")");
+}
+
+// AddressSanitizer's report says where the line's pointer is misused; it ends the process, as the
+// panic would. Where the user has a panic of his own, that is called instead.
+GM_COLD GM_PRIVATE void gm_guard_show(const struct gm_guard *g, const char *line,
+                                      uintptr_t pointer) {
+    void *frame = __builtin_frame_address(0);
+    if (!GM_ASAN || !GM_OWN_PANIC || gm_load_rlx(&g->panic)) return; // only its presence matters
+    if (!pointer || !__asan_address_is_poisoned((void *)pointer)) return;
+    GOMEM_LOG(line);
+    __asan_report_error(__builtin_return_address(0), frame, frame, (void *)pointer, 0, 1);
+}
+
+// Of a pool or an arena with a name, NULL: none.
+GM_COLD GM_PRIVATE void gm_guard_misuse_of(const struct gm_guard *g, const struct gm_pages *p,
+                                           enum gm_message message, const void *pointer,
+                                           const char *name) {
+    struct gm_text t = {0, {0}};
+    gm_guard_start(&t, message);
+    if (pointer) gm_guard_describe(&t, p, (uintptr_t)pointer);
+    if (name) {
+        gm_text_put(&t, ", called with \"");
+        gm_text_put(&t, name);
+        gm_text_put(&t, "\"");
+    }
+    gm_guard_finish(&t, message);
+    gm_guard_show(g, t.data, (uintptr_t)pointer);
+    gm_guard_panic(g, t.data);
+}
+GM_COLD GM_PRIVATE void gm_guard_misuse(const struct gm_guard *g, const struct gm_pages *p,
+                                        enum gm_message message, const void *pointer) {
+    gm_guard_misuse_of(g, p, message, pointer, NULL);
 }
 
 #if GOMEM_I_COLLECTOR
@@ -9848,13 +9860,15 @@ GM_PRIVATE void gm_fate_reset(struct gm_runtime *rt) {
  * WHY         Breadth first, so the path is a shortest one; each object that is reached remembers
  *             the word that pointed at it, and only the path is told. The collector's own mark bits
  *             are in use at the end of a cycle (the oracle) and while spans wait to be swept, so a
- *             search brings its own. What is lost is looked for the other way round: all words of
- *             manual memory, against marks that are complete.
+ *             search brings its own. What is lost is looked for the other way round: all words that
+ *             no marker reads, against marks that are complete.
  */
 enum { GM_LOST_TOLD = 10 };
 
-struct gm_lost_place {        // a word of manual memory that points at an object about to die
-    uintptr_t holder, offset; // manual object, and the word's offset in it
+struct gm_lost_place {        // a word that is not scanned, and points at an object about to die
+    uintptr_t holder, offset; // whose word it is, and the word's offset in it
+    uint8_t holder_kind;      // of the holder
+    uint8_t use;              // GM_USE_…, of the holder's span
     size_t holder_size;       // bytes
     uintptr_t object;         // what it points at
     size_t object_size;       // bytes
@@ -9925,6 +9939,7 @@ GM_PRIVATE uintptr_t gm_paths_dying(const struct gm_runtime *rt, uintptr_t word,
 
 GM_NO_SANITIZE GM_PRIVATE void gm_paths_look_into(struct gm_runtime *rt, struct gm_lost *lost,
                                                   const struct gm_span *holder, uintptr_t start) {
+    const struct gm_guard *g = &rt->engine.guard;
     size_t size = gm_span_slot_size(holder);
     const uintptr_t *word = (const uintptr_t *)start;
     for (size_t i = 0; i < size / GM_WORD; i++) {
@@ -9932,47 +9947,69 @@ GM_NO_SANITIZE GM_PRIVATE void gm_paths_look_into(struct gm_runtime *rt, struct 
         uintptr_t object = gm_paths_dying(rt, gm_base_word(&word[i]), &s);
         if (!object) continue;
         if (holder->class && !GM_BUG(78) && gm_paths_cached(rt, holder->class, start)) return;
-        if (gm_guard_freed(&rt->engine.guard, holder, start)) return;
+        if (gm_guard_freed(g, holder, start)) return;
         lost->found++;
         if (lost->places == GM_LOST_TOLD) continue;
-        const struct gm_guard *g = &rt->engine.guard;
-        lost->place[lost->places++] = (struct gm_lost_place){start,
-                                                             i * GM_WORD,
-                                                             gm_guard_size(g, holder, start),
-                                                             object,
-                                                             gm_guard_size(g, s, object),
-                                                             s->kind};
+        lost->place[lost->places++] = (struct gm_lost_place){
+            .holder = start,
+            .offset = i * GM_WORD,
+            .holder_kind = holder->kind,
+            .use = holder->use,
+            .holder_size = gm_guard_size(g, holder, start),
+            .object = object,
+            .object_size = gm_guard_size(g, s, object),
+            .kind = s->kind,
+        };
     }
 }
 
-struct gm_paths_walk {     // what gm_paths_manual needs
+struct gm_paths_walk {     // what gm_paths_unscanned needs
     struct gm_runtime *rt; // const
     struct gm_lost *lost;  // owner: the cycle
 };
 
-GM_PRIVATE bool gm_paths_manual(struct gm_span *s, void *arg) {
+GM_PRIVATE bool gm_paths_unscanned(struct gm_span *s, void *arg) {
     const struct gm_paths_walk *walk = arg;
     const struct gm_pages *p = &walk->rt->engine.heap.pages;
-    if (s->kind != GM_MANUAL) return true;
-    if (!s->class && !GM_BUG(79)) gm_paths_look_into(walk->rt, walk->lost, s, gm_span_start(p, s));
-    for (unsigned i = 0; s->class && i < gm_span_words(s); i++)
+    const struct gm_color *c = gm_span_colors(p, s->page);
+    if (s->kind == GM_SCAN || s->kind == GM_ROOT) return true;
+    if (s->kind == GM_MANUAL && !s->class && !GM_BUG(79))
+        gm_paths_look_into(walk->rt, walk->lost, s, gm_span_start(p, s));
+    for (unsigned i = 0; s->kind == GM_MANUAL && s->class && i < gm_span_words(s); i++)
         for (uint64_t bits = gm_load_rlx(&gm_span_bits(p, s->page)[i]); bits; bits &= bits - 1)
             gm_paths_look_into(walk->rt, walk->lost, s,
                                gm_span_slot(p, s, i * 64 + gm_base_ctz(bits)));
+    for (unsigned i = 0; s->kind != GM_MANUAL && i < gm_span_groups(s); i++) {
+        uint64_t bits = s->kind == GM_ROOT_PLAIN ? gm_load_rlx(&c[i].alloc)
+                                                 : gm_load_rlx(&c[i].mark);
+        for (; bits && !GM_BUG(164); bits &= bits - 1)
+            gm_paths_look_into(walk->rt, walk->lost, s, gm_span_object(p, s, i, gm_base_ctz(bits)));
+    }
     return true;
 }
 
-// Notes places in manual memory that point at what this cycle frees. Marks are complete, nothing is
+// Notes places that no marker reads, and that point at what this cycle frees: manual memory, blocks
+// of pools and arenas, noscan objects that live, words of typed ones that their type leaves out
+// (what it names is marked). Marks are complete, nothing is
 // swept yet, and nobody changes the heap.
 GM_PRIVATE void gm_paths_lost_stopped(struct gm_runtime *rt, struct gm_lost *lost) {
     struct gm_paths_walk walk = {rt, lost};
     lost->found = lost->places = 0;
-    if (rt->world.settings.lost) gm_heap_walk(&rt->engine.heap, gm_paths_manual, &walk);
+    if (rt->world.settings.lost) gm_heap_walk(&rt->engine.heap, gm_paths_unscanned, &walk);
+}
+
+GM_PRIVATE enum gm_message gm_paths_lost_message(const struct gm_lost_place *l) {
+    if (l->use == GM_USE_POOL) return GM_MSG_LOST_POOL;
+    if (l->use == GM_USE_ARENA) return GM_MSG_LOST_ARENA;
+    return l->holder_kind == GM_TYPED    ? GM_MSG_LOST_TYPED
+           : l->holder_kind == GM_MANUAL ? GM_MSG_LOST
+                                         : GM_MSG_LOST_NOSCAN;
 }
 
 GM_COLD GM_PRIVATE void gm_paths_tell_place(struct gm_runtime *rt, const struct gm_lost_place *l) {
+    enum gm_message message = gm_paths_lost_message(l);
     struct gm_text t = {0, {0}};
-    gm_guard_start(&t, GM_MSG_LOST);
+    gm_guard_start(&t, message);
     gm_text_put(&t, ": ");
     gm_text_pointer(&t, l->object);
     gm_text_put(&t, " is a ");
@@ -9983,10 +10020,14 @@ GM_COLD GM_PRIVATE void gm_paths_tell_place(struct gm_runtime *rt, const struct 
     gm_text_number(&t, l->offset);
     gm_text_put(&t, " of the ");
     gm_text_number(&t, l->holder_size);
-    gm_text_put(&t, "-byte manual object at ");
+    gm_text_put(&t, "-byte ");
+    gm_text_put(&t, l->use == GM_USE_POOL    ? "slab of a pool"
+                    : l->use == GM_USE_ARENA ? "block of an arena"
+                                             : gm_guard_kinds[l->holder_kind]);
+    gm_text_put(&t, l->use == GM_USE_OBJECT ? " object at " : " at ");
     gm_text_pointer(&t, l->holder);
     gm_text_put(&t, " points at it");
-    gm_guard_finish(&t, GM_MSG_LOST);
+    gm_guard_finish(&t, message);
     gm_guard_warn(&rt->engine.guard, t.data);
 }
 
@@ -9994,12 +10035,13 @@ GM_COLD GM_PRIVATE void gm_paths_tell_place(struct gm_runtime *rt, const struct 
 GM_PRIVATE void gm_paths_lost_tell(struct gm_runtime *rt, const struct gm_lost *lost) {
     for (size_t i = 0; i < lost->places; i++) gm_paths_tell_place(rt, &lost->place[i]);
     if (lost->found == lost->places) return;
+    enum gm_message message = gm_paths_lost_message(&lost->place[0]);
     struct gm_text t = {0, {0}};
-    gm_guard_start(&t, GM_MSG_LOST);
+    gm_guard_start(&t, message);
     gm_text_put(&t, ": ");
     gm_text_number(&t, lost->found - lost->places);
     gm_text_put(&t, " more places in this collection");
-    gm_guard_finish(&t, GM_MSG_LOST);
+    gm_guard_finish(&t, message);
     gm_guard_warn(&rt->engine.guard, t.data);
 }
 
@@ -12317,6 +12359,16 @@ GOMEM_DEF void gomem_free_sized(void *p, size_t size) {
     gomem_free(p);
 }
 
+// Is the calling thread in a blocking region, where it may not touch collected memory? Then that is
+// said: of p, or of what was to be allocated.
+GM_PRIVATE bool gm_alloc_blocked(struct gm_runtime *rt, const void *p) {
+    const struct gm_thread *me = gm_world_self();
+    if (GOMEM_I_LIKELY(!me || !me->cache.hot.blocked) || GM_BUG(163)) return false;
+    gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_BLOCKING, p);
+    errno = EINVAL;
+    return true;
+}
+
 #if GOMEM_I_COLLECTOR
 // ---- collected ----
 
@@ -12328,11 +12380,7 @@ GM_PRIVATE bool gm_alloc_collected(struct gm_runtime *rt) {
     if (GOMEM_I_UNLIKELY(!gm_load_acq(&rt->engine.collected)) && // pairs with gm_world_collect
         !gm_gc_open(rt))
         return false; // pairs with gm_world_collect
-    if (GOMEM_I_UNLIKELY(me->cache.hot.blocked)) {
-        gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_BLOCKING, NULL);
-        errno = EINVAL;
-        return false;
-    }
+    if (gm_alloc_blocked(rt, NULL)) return false;
     if (GOMEM_I_LIKELY(!me->cache.hot.depth)) gm_gc_poll(rt, me);
     return true;
 }
@@ -12777,7 +12825,7 @@ GOMEM_DEF void *gomem_realloc(void *p, size_t size) {
     if (!gm_world_ready(rt, false)) return NULL;
     if (size > (size_t)PTRDIFF_MAX - 16) return gomem_i_overflow();
     struct gm_span *s = gm_alloc_span_of(rt, p);
-    if (!s) return NULL;
+    if (!s || (GM_IN(GM_SET_COLLECTED, s->kind) && gm_alloc_blocked(rt, p))) return NULL;
     int saved = errno;
     size_t room = gm_alloc_room(s, size);
     if (gm_alloc_in_place(rt, s, p, size, room)) return gm_alloc_done(p, saved);

@@ -74,6 +74,97 @@ TEST(names_object_and_place) {
     says(&child, text);
 }
 
+// ---- holders that are not scanned ----
+
+struct half { // its type names one of two pointers
+    void *named, *forgotten, *others[6];
+};
+GOMEM_TYPE(half_type, struct half, named);
+
+enum way { NOSCAN, NOSCAN_LARGE, ROOT_PLAIN, TYPED, POOL, ARENA };
+static void *volatile reachable[8];
+static gomem_arena arena;
+
+static void *take(enum way way) {
+    static gomem_pool *pool;
+    switch (way) {
+    case NOSCAN: return gomem_new_noscan(HOLDER);
+    case NOSCAN_LARGE: return gomem_new_noscan(100000);
+    case ROOT_PLAIN: return gomem_new_with(HOLDER, 0, GOMEM_UNCOLLECTABLE | GOMEM_NOSCAN);
+    case TYPED: return GOMEM_NEW_TYPED(struct half, &half_type);
+    case POOL:
+        if (!pool) pool = gomem_pool_new(&(gomem_pool_options){.size = HOLDER});
+        return gomem_pool_get(pool);
+    default: return gomem_arena_alloc(&arena, HOLDER);
+    }
+}
+
+ALIVE_NOINLINE static void hold_in(enum way way, uintptr_t hidden) {
+    ALIVE_DEEP;
+    volatile uintptr_t *words = take(way);
+    if (!CHECK(words != NULL)) return;
+    reachable[way] = (void *)(uintptr_t)words;
+    alive_put(&words[PLACE], hidden, 0);
+    gap[0] = 1;
+}
+
+static enum way way_now;
+static void one_way(void) {
+    set_lost();
+    CHECK(alive_scatter(&set));
+    hold_in(way_now, set.hidden[0]);
+    alive_gc();
+}
+
+TEST(says_what_kind_of_memory_holds_it) {
+    static const struct {
+        enum way way;
+        const char *only, *holder;
+    } ways[] = {
+        {NOSCAN, "only noscan memory holds", " offset 16 of the 64-byte noscan object at 0x"},
+        {NOSCAN_LARGE, "only noscan memory holds",
+         " offset 16 of the 100000-byte noscan object at"},
+        {ROOT_PLAIN, "only noscan memory holds", "64-byte uncollectable noscan object at 0x"},
+        {TYPED, "only a word that its type does not name",
+         " offset 16 of the 64-byte typed object"},
+        {POOL, "only a pool holds", "-byte slab of a pool at 0x"},
+        {ARENA, "only an arena holds", "-byte block of an arena at 0x"},
+    };
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        struct child child;
+        way_now = ways[i].way;
+        check_lines(&child, one_way, 1);
+        says(&child, "gomem: lost: ");
+        says(&child, ways[i].only);
+        says(&child, ways[i].holder);
+    }
+}
+
+// A holder that dies with its object is no place, nor is a word that the type names.
+ALIVE_NOINLINE static void hold_rightly(void) {
+    ALIVE_DEEP;
+    struct half *half = GOMEM_NEW_TYPED(struct half, &half_type);
+    void *volatile *dying = gomem_new_noscan(HOLDER);
+    if (!CHECK(half && dying)) return;
+    reachable[0] = half;
+    alive_put((volatile uintptr_t *)&half->named, set.hidden[0], 0);
+    alive_put((volatile uintptr_t *)&dying[PLACE], set.hidden[1], 0);
+    gap[0] = 1;
+}
+
+static void right(void) {
+    set_lost();
+    CHECK(alive_scatter(&set));
+    for (int i = 0; i < 100; i++) CHECK(gomem_new_noscan(HOLDER) != NULL); // slots below
+    hold_rightly();
+    alive_gc();
+}
+
+TEST(holders_that_are_right_or_die) {
+    struct child child;
+    check_lines(&child, right, 0);
+}
+
 static void off(void) {
     setenv("GOMEM_DEBUG", "lost=0", 1);
     CHECK(alive_scatter(&set));

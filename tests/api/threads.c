@@ -276,6 +276,58 @@ TEST(blocking_region_is_not_signalled) {
     close(pipe_ends[1]);
 }
 
+static int told;
+static void hear(const char *line, void *user) {
+    (void)user;
+    told += strstr(line, "blocking region") != NULL;
+}
+
+struct leaf {
+    struct leaf *next;
+    long key;
+};
+struct text {
+    struct leaf *owner;
+    char tail[];
+};
+GOMEM_TYPE(leaf_type, struct leaf, next);
+GOMEM_TYPE_NOPTR(text_type, struct text);
+
+// Whatever would give collected memory, also from a run that the thread has, is told.
+TEST(collected_memory_in_a_blocking_region) {
+    gomem_options options = {.panic = hear};
+    REQUIRE(gomem_init(&options));
+    if (GOMEM_CHECK < 1) return;
+    struct leaf *p = GOMEM_NEW(struct leaf), *q = GOMEM_MAKE_NOSCAN(struct leaf, 10);
+    REQUIRE(p && q && GOMEM_NEW_TYPED(struct leaf, &leaf_type));
+    void *manual = gomem_malloc(10);
+    gomem_blocking_begin();
+    told = 0;
+    CHECK(!GOMEM_NEW(struct leaf) && told == 1);
+    CHECK(!GOMEM_NEW_NOSCAN(struct leaf) && told == 2);
+    CHECK(!GOMEM_MAKE(struct leaf, 3) && told == 3);
+    CHECK(!GOMEM_MAKE(struct leaf, 300000) && told == 4);
+    CHECK(!GOMEM_NEW_TYPED(struct leaf, &leaf_type) && told == 5);
+    CHECK(!GOMEM_MAKE_TYPED(struct leaf, &leaf_type, 3) && told == 6);
+    CHECK(!GOMEM_NEW_FLEX(struct text, tail, 9) && told == 7);
+    CHECK(!GOMEM_NEW_FLEX_TYPED(struct text, &text_type, tail, 9) && told == 8);
+    CHECK(!gomem_new(100) && !gomem_new_noscan(100) && told == 10);
+    CHECK(!gomem_new_string("text", SIZE_MAX) && told == 11);
+    CHECK(!gomem_new_with(16, 64, GOMEM_UNCOLLECTABLE) && told == 12);
+    CHECK(!gomem_rc_new(20, NULL) && told == 13);
+    void *volatile none = gomem_realloc(test_opaque(p), 1000);
+    CHECK(!none && told == 14);
+    none = gomem_realloc(test_opaque(q), 159);
+    CHECK(!none && told == 15);
+    manual = gomem_realloc(manual, 1000);
+    CHECK(manual != NULL && told == 15);
+    gomem_free(manual);
+    gomem_blocking_end();
+    CHECK(GOMEM_NEW(struct leaf) && told == 15);
+    p = gomem_realloc(p, 1000);
+    CHECK(p && told == 15);
+}
+
 // In and out of regions while others collect; manual memory may be used inside.
 static atomic_bool stop;
 
