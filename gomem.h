@@ -442,8 +442,8 @@ GOMEM_DEF void gomem_thread_detach(void);
 
 // Between begin and end the thread touches no collected memory (around poll, read, cond_wait): it
 // is scanned where it stands and never signalled. Nests. Manual memory may be used inside;
-// GOMEM_NEW and its family, and gomem_realloc of a collected object, are misuse there: check level 1
-// names each, level 0 those that do not take the inlined path. About 20 ns.
+// GOMEM_NEW and its family, and gomem_realloc of a collected object, are misuse there: check level
+// 1 names each, level 0 those that do not take the inlined path. About 20 ns.
 GOMEM_DEF void gomem_blocking_begin(void);
 GOMEM_DEF void gomem_blocking_end(void);
 
@@ -4919,7 +4919,7 @@ GM_PRIVATE const char *gm_special_verify_stopped(const struct gm_special *sp,
  * >>guard   proof of misuse                                                        floor 3
  * ==========================================================================================
  * OWNS        struct gm_guard: where lines go, poison
- * CALLS       base os sizes pages span
+ * CALLS       base os pages span
  * INVARIANTS  G1  what is reported is proven from descriptors and bitmaps; the memory is not
  *                 touched
  *             G2  callbacks of the user run outside library sections
