@@ -413,7 +413,9 @@ typedef struct gomem_options {                      /* {0} is the default for ev
 GOMEM_DEF bool gomem_init(const gomem_options *options);
 
 // Gives everything back. No other thread may use gomem meanwhile; every pointer is void afterwards:
-// freeing one does nothing, allocating returns NULL with ESHUTDOWN until the next gomem_init.
+// freeing one does nothing, allocating returns NULL with ESHUTDOWN until the next gomem_init. No
+// thread, signal handler or thread-local key of the library is left: a plugin may be unloaded, and
+// threads that used it may end later.
 GOMEM_DEF void gomem_shutdown(void);
 
 // pthread_create(pthread_t *thread, const pthread_attr_t *attr, fn, arg), and the new thread is
@@ -2495,7 +2497,7 @@ GM_PRIVATE long gm_os_populated(const struct gm_file *pagemap, uintptr_t *from, 
 // Is all of [from, to) mapped, and nobody else's: no memory that another mapping or process may
 // write? As /proc/thread-self/maps says.
 GM_PRIVATE bool gm_os_is_private(uintptr_t from, uintptr_t to) {
-    char text[4096];
+    char text[1024];              // it stands on a stack of the program
     uintptr_t number[2] = {0, 0}; // start and end of a line's mapping
     unsigned field = 0, column = 0;
     bool own = true;
@@ -2985,14 +2987,18 @@ GM_PRIVATE intptr_t gm_os_learn_keys(void) {
 
 typedef void gm_handler(int signal, siginfo_t *info, void *context);
 
+GM_PRIVATE void gm_os_action(struct sigaction *action, gm_handler *handler) {
+    memset(action, 0, sizeof *action);
+    action->sa_sigaction = handler;
+    action->sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
+    sigfillset(&action->sa_mask);
+}
+
 // ThreadSanitizer runs handlers at calls that it intercepts. Installing this one past it was tried:
 // a thread that stood inside its runtime held a lock there that the collector then waited for.
 GM_PRIVATE bool gm_os_handle(int signal, gm_handler *handler) {
     struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_sigaction = handler;
-    action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
-    sigfillset(&action.sa_mask);
+    gm_os_action(&action, handler);
     return GOMEM_SIGACTION(signal, &action, NULL) == 0;
 }
 
@@ -3008,13 +3014,32 @@ GM_PRIVATE enum gm_handled gm_os_handled(int signal, gm_handler *handler) {
                                                                   : GM_HANDLED_ELSEWHERE;
 }
 
-// A real-time signal that nobody handles, from the top down; 0: none.
-GM_PRIVATE int gm_os_free_signal(void) {
+// Installs the handler for a real-time signal that nobody handles, from the top down; 0: none is
+// left. The old action that the kernel returns elects one among those who install at once, such as
+// two copies of this file in one process: only one sees the default. The others put back what they
+// found and go on.
+GM_PRIVATE int gm_os_claim_signal(gm_handler *handler) {
+    struct sigaction action, old;
+    gm_os_action(&action, handler);
     for (int s = SIGRTMAX - 1; s > SIGRTMIN; s--) {
-        struct sigaction old;
-        if (GOMEM_SIGACTION(s, NULL, &old) == 0 && old.sa_handler == SIG_DFL) return s;
+        if (GOMEM_SIGACTION(s, NULL, &old) || old.sa_handler != SIG_DFL) continue;
+        if (GOMEM_SIGACTION(s, &action, &old)) continue;
+        if (old.sa_handler == SIG_DFL || GM_BUG(154)) return s;
+        (void)GOMEM_SIGACTION(s, &old, NULL);
     }
     return 0;
+}
+
+// The handler goes. Ignoring the signal first discards what is still pending for any thread, which
+// the default action would let end the process.
+GM_PRIVATE void gm_os_unhandle(int signal, gm_handler *handler) {
+    struct sigaction action;
+    if (gm_os_handled(signal, handler) != GM_HANDLED) return; // the program's
+    memset(&action, 0, sizeof action);
+    action.sa_handler = SIG_IGN;
+    (void)GOMEM_SIGACTION(signal, &action, NULL);
+    action.sa_handler = SIG_DFL;
+    (void)GOMEM_SIGACTION(signal, &action, NULL);
 }
 
 // Takes the signal out of a mask that is about to become the thread's.
@@ -7745,6 +7770,7 @@ struct gm_world {
     uint32_t epoch;           // of the last stop. lock: world
     uint32_t acks;            // futex: bumped when a thread parks. atomic
     uint32_t waiting;         // threads that wait for a stop to end. atomic: rlx
+    uint32_t handling;        // threads that stand in the handler. atomic: acq/rel
     uint64_t stopped, opened; // ns: begin and end of the last stop. lock: world; read rlx
     uint32_t threads;         // records in use. lock: world; read rlx
     uint32_t numbers;         // given so far. lock: world
@@ -8090,11 +8116,13 @@ GM_NO_SANITIZE GM_PRIVATE void gm_world_handler(int signal, siginfo_t *info, voi
         return;
     if (gm_load_seq(&t->state) != GM_THREAD_RUNNING) return; // V2
     int saved = errno;
+    (void)gm_add_rlx(&w->handling, 1u); // counts only
     t->in_handler = true;
     t->at = gm_os_interrupted(context);
     gm_os_spill(&t->registers);
     gm_world_stand(w, t, attention);
     errno = saved;
+    (void)gm_sub_acqrel(&w->handling, 1u); // pairs with gm_world_unhandle: nothing follows it
 }
 
 // ---- stopping the others ----
@@ -8231,10 +8259,21 @@ GM_PRIVATE void gm_world_keep_handler(struct gm_world *w) {
     enum gm_handled handled = gm_os_handled(w->signal, gm_world_handler);
     if (handled == GM_HANDLED || GM_BUG(121)) return;
     int other = handled == GM_HANDLED_ELSEWHERE && !w->settings.options.stop_signal
-                    ? gm_os_free_signal()
+                    ? gm_os_claim_signal(gm_world_handler)
                     : 0;
-    if (other && gm_os_handle(other, gm_world_handler)) gm_store_rlx(&w->signal, other); // V7
+    if (other) gm_store_rlx(&w->signal, other); // V7
     else (void)gm_os_handle(w->signal, gm_world_handler);
+}
+
+// The library may be unloaded after this: no thread stands in the handler, none will, and the end
+// of a thread calls nothing of ours. No stop runs.
+GM_PRIVATE void gm_world_unhandle(struct gm_world *w) {
+    if (w->signal && !GM_BUG(155)) gm_os_unhandle(w->signal, gm_world_handler);
+    w->signal = 0;
+    // pairs with gm_world_handler; they were woken when the last stop ended
+    while (gm_load_acq(&w->handling)) gm_os_wait(&gm_sync_quiet, 0, 100000);
+    if (w->keyed && !GM_BUG(156)) (void)pthread_key_delete(w->key);
+    w->keyed = false;
 }
 
 // The calling thread takes the stop signal from here on. (V7)
@@ -8417,11 +8456,17 @@ GM_PRIVATE void gm_world_read_environment(struct gm_runtime *rt) {
 
 // ---- records ----
 
+// Nobody's record: its thread has left, or has ended after a shutdown without a word.
+GM_PRIVATE bool gm_world_unused(const struct gm_thread *t) {
+    uint32_t state = gm_load_rlx(&t->state); // changes under the lock
+    return state == GM_THREAD_NONE || (state == GM_THREAD_STALE && !gm_os_signal_thread(t->id, 0));
+}
+
 // A record for a new thread: an old one, or made. NULL: no memory.
 GM_PRIVATE struct gm_thread *gm_world_record_locked(struct gm_runtime *rt) {
     struct gm_world *w = &rt->world;
     struct gm_thread *t = w->all;
-    while (t && gm_load_rlx(&t->state) != GM_THREAD_NONE) t = t->next; // changes under the lock
+    while (t && !gm_world_unused(t)) t = t->next;
     if (t) return t;
     t = gm_pages_meta(&rt->engine.meta, sizeof *t);
     if (!t) return NULL;
@@ -8725,6 +8770,7 @@ GM_PRIVATE void gm_world_fork_child(void) {
     if (me) me->id = gm_os_thread_id();
     gm_store_rlx(&rt->world.forks, (uint32_t)GM_FORKS_HEARD); // V6: it ran
     gm_store_rlx(&rt->world.waiting, 0u);
+    gm_store_rlx(&rt->world.handling, 0u); // threads that this child does not have
     gm_world_forget_cycle(rt); // before anything is given back: nothing shrinks while one marks
     for (struct gm_thread *t = rt->world.all; t; t = t->next) {
         uint32_t state = gm_load_rlx(&t->state); // the child has one thread
@@ -8939,9 +8985,9 @@ GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
     if (gm_load_acq(&rt->engine.collected)) return true; // pairs with the store below
     gm_world_lock(w, &w->lock);
     if (!w->signal) {
-        int signal = w->settings.options.stop_signal ? w->settings.options.stop_signal
-                                                     : gm_os_free_signal();
-        if (signal && gm_os_handle(signal, gm_world_handler)) w->signal = signal;
+        int wanted = w->settings.options.stop_signal;
+        if (!wanted) w->signal = gm_os_claim_signal(gm_world_handler);
+        else if (gm_os_handle(wanted, gm_world_handler)) w->signal = wanted;
     }
     bool done = w->signal != 0;
     if (done) {
@@ -11727,9 +11773,20 @@ GM_PRIVATE void gm_gc_start_background(struct gm_runtime *rt) {
 enum { GM_CLEAR_CYCLE = 16 * 1024, GM_CLEAR_ASSIST = 2 * 1024 };
 enum { GM_BACK_OFF_NS = 8000000 }; // after a cycle that cannot go on; doubled seven times
 
+// How much of the stack below this frame may be overwritten, `want` bytes at most: all that is left
+// of the normal stack but a page; of another one, whose end is not known, what the work before has
+// surely used.
+GM_PRIVATE size_t gm_gc_stack_left(const struct gm_thread *me, size_t want) {
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0), least = me->stack_lo + 4096;
+    size_t used = GM_MIN(want, (size_t)GM_CLEAR_ASSIST);
+    if (here - me->stack_lo >= me->stack_hi - me->stack_lo || here < least + used) return used;
+    return GM_MIN(want, (size_t)(here - least));
+}
+
 // Overwrites the stack below the caller, where marking has left addresses of objects: frames that
 // come to lie there later would seem to hold them, and one may keep a list of millions.
-GM_NOINLINE GM_PRIVATE void gm_gc_clear_stack(size_t size) {
+GM_NOINLINE GM_PRIVATE void gm_gc_clear_stack(const struct gm_thread *me, size_t size) {
+    if (!GM_BUG(153)) size = gm_gc_stack_left(me, size);
     char *below = __builtin_alloca(size);
     if (GM_ASAN) return; // its locals lie elsewhere
     memset(below, 0, size);
@@ -11785,7 +11842,7 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_run_and_unlock(struct gm_runtime *rt, struct g
     gm_os_spill(
         &me->registers); // its stack is scanned from here: frames below are the collector's own
     bool done = gm_gc_run(rt, me, reason);
-    gm_gc_clear_stack(GM_CLEAR_CYCLE);
+    gm_gc_clear_stack(me, GM_CLEAR_CYCLE);
     if (me->cache.hot.blocked) me->registers = saved, me->in_handler = in_handler;
     gm_gc_back_off(rt, done);
     gm_gc_start_background(rt); // after a fork
@@ -11870,7 +11927,7 @@ GM_PRIVATE bool gm_gc_assist(struct gm_runtime *rt, struct gm_thread *me, uint64
     gm_sync_leave(&me->cache.hot);
     bool joined = ready && gm_mark_join(&rt->engine.mark, m);
     if (joined) gm_mark_assist(m, until);
-    if (joined) gm_gc_clear_stack(GM_CLEAR_ASSIST);
+    if (joined) gm_gc_clear_stack(me, GM_CLEAR_ASSIST);
     (void)gm_and_acqrel(&gc->assisting, ~(1u << i)); // pairs with the cas above: its buffers
     return joined;
 }
@@ -12910,6 +12967,7 @@ GM_PRIVATE void gm_alloc_forget_collected(struct gm_runtime *rt) {
     rt->roots.ranges.count = 0;
     gm_roots_forget_coroutines(rt);
     rt->engine.live = 0;
+    gm_store_rlx(&rt->engine.collected, false); // nobody uses gomem: the next life chooses a signal
     gm_fate_reset(rt);
 }
 
@@ -12989,6 +13047,7 @@ GOMEM_DEF void gomem_shutdown(void) {
     memset(&e->kept, 0, sizeof e->kept);
     memset(&e->stats, 0, sizeof e->stats);
     gm_alloc_forget_collected(rt);
+    gm_world_unhandle(w);
     gm_sync_unlock(&w->init_lock);
 }
 
@@ -15931,14 +15990,27 @@ GM_PRIVATE void gm_report_read(struct gm_runtime *rt, gomem_memstats *m) {
     m->debug_gc = rt->world.settings.gctrace;
 }
 
-GOMEM_DEF void gomem_read_memstats(gomem_memstats *m) {
+// Fills all of *m, which is as large as this version's.
+GM_PRIVATE void gm_report_fill(gomem_memstats *m) {
+    uint64_t size = m->size;
+    memset(m, 0, sizeof *m);
+    if (gm_world_ready(&gm_runtime, false)) gm_report_read(&gm_runtime, m);
+    m->size = size;
+    m->version = 1;
+}
+
+// The caller was compiled with fewer fields.
+GM_COLD GM_PRIVATE void gm_report_fill_part(gomem_memstats *m) {
     gomem_memstats all;
-    size_t size = (size_t)GM_MIN(m->size, (uint64_t)sizeof all);
-    memset(&all, 0, sizeof all);
-    if (gm_world_ready(&gm_runtime, false)) gm_report_read(&gm_runtime, &all);
-    all.size = m->size;
-    all.version = 1;
+    size_t size = (size_t)m->size;
+    all.size = size;
+    gm_report_fill(&all);
     memcpy(m, &all, size);
+}
+
+GOMEM_DEF void gomem_read_memstats(gomem_memstats *m) {
+    if (m->size >= sizeof *m) gm_report_fill(m); // 7 KB less of the caller's stack
+    else gm_report_fill_part(m);
 }
 
 GOMEM_DEF size_t gomem_heap_size(void) {

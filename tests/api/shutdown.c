@@ -226,6 +226,48 @@ static void roots_are_forgotten(void) {
     alive_check_slot(&words[0], 0);
 }
 
+static int handled_signals(void) {
+    int n = 0;
+    for (int s = SIGRTMIN; s <= SIGRTMAX; s++) {
+        struct sigaction now;
+        n += sigaction(s, NULL, &now) == 0 && now.sa_handler != SIG_DFL;
+    }
+    return n;
+}
+
+static void *ends_much_later(void *arg) {
+    CHECK(use(1000));
+    pthread_barrier_wait(arg);
+    pthread_barrier_wait(arg);
+    return NULL;
+}
+
+// What is left in the process: no handler, no key, and records of threads that have ended since are
+// used again. So the library may be unloaded.
+static void nothing_is_installed(void) {
+    pthread_key_t before, after;
+    int handlers = handled_signals();
+    REQUIRE(pthread_key_create(&before, NULL) == 0 && pthread_key_delete(before) == 0);
+    for (int i = 0; i < 20; i++) {
+        pthread_t thread;
+        pthread_barrier_t barrier;
+        pthread_barrier_init(&barrier, NULL, 2);
+        REQUIRE(pthread_create(&thread, NULL, ends_much_later, &barrier) == 0);
+        pthread_barrier_wait(&barrier);
+        CHECK(use(1000));
+        gomem_gc();
+        CHECK_EQ(handled_signals(), handlers + 1);
+        gomem_shutdown();
+        CHECK_EQ(handled_signals(), handlers);
+        REQUIRE(pthread_key_create(&after, NULL) == 0 && pthread_key_delete(after) == 0);
+        CHECK_EQ(after, before);
+        pthread_barrier_wait(&barrier);
+        pthread_join(thread, NULL);
+        pthread_barrier_destroy(&barrier);
+        CHECK(gomem_init(NULL));
+    }
+}
+
 #define CHILD_TEST(fn) \
     TEST(shutdown_##fn) { CHILD_GOOD(fn); }
 
@@ -238,5 +280,6 @@ CHILD_TEST(without_or_twice)
 CHILD_TEST(threads_go_on)
 CHILD_TEST(threads_end_later)
 CHILD_TEST(roots_are_forgotten)
+CHILD_TEST(nothing_is_installed)
 
 TEST_MAIN

@@ -508,4 +508,38 @@ TEST(exit_while_threads_work) {
     for (int i = 0; i < 5; i++) CHILD_GOOD(exit_in_the_middle);
 }
 
+// Threads with the smallest stacks that there are allocate, are stopped, and run cycles.
+static void *on_little_stack(void *arg) {
+    struct alive_node *list = NULL;
+    for (int i = 0; i < 200000; i++) {
+        struct alive_node *node = GOMEM_NEW(struct alive_node);
+        if (!node) return NULL;
+        node->index = (uintptr_t)i;
+        node->next = i % 1000 ? list : NULL;
+        list = node;
+        if (i % 50000 == 0) gomem_gc();
+    }
+    for (int i = 199999; list; list = list->next) CHECK_EQ(list->index, i--);
+    return arg;
+}
+
+TEST(smallest_stacks) {
+    pthread_attr_t attr;
+    pthread_t thread[4];
+    void *result = NULL;
+    size_t least = (size_t)sysconf(_SC_THREAD_STACK_MIN);
+    REQUIRE(pthread_attr_init(&attr) == 0);
+#if defined(TEST_ASAN) || defined(TEST_TSAN)
+    least *= 8;
+#endif
+    REQUIRE(pthread_attr_setstacksize(&attr, least) == 0);
+    for (int i = 0; i < 4; i++)
+        REQUIRE(pthread_create(&thread[i], &attr, on_little_stack, thread) == 0);
+    for (int i = 0; i < 4; i++) {
+        REQUIRE(pthread_join(thread[i], &result) == 0);
+        CHECK(result == thread);
+    }
+    pthread_attr_destroy(&attr);
+}
+
 TEST_MAIN

@@ -86,6 +86,14 @@ for compiler in "$CC" musl-gcc; do
     else fail "$name" "$(head -n 1 $out/late.c)"; fi
 done
 
+# A plugin goes after gomem_shutdown, and a thread that used it ends later; without, it is linked to stay.
+gnu="$CC -std=gnu11 -pthread -I. -O0 -w"
+good "plugin: build" "$gnu -shared -fPIC $here/plugin.c -o $out/plugin.so && \
+    $gnu -shared -fPIC -Wl,-z,nodelete $here/plugin.c -o $out/stays.so && \
+    $gnu $here/plugin_host.c -o $out/host -ldl"
+good "plugin: loaded and unloaded" "$out/host $out/plugin.so"
+good "plugin: without shutdown, nodelete" "$out/host $out/stays.so x"
+
 # What cannot work says so, and nothing else: the line, and the file that stops the compiler.
 stops() {
     name=$1 words=$2

@@ -4,6 +4,19 @@ static int refused; // errno of process_vm_readv and tgkill, 0: they are allowed
     (refused && ((number) == SYS_process_vm_readv || (number) == SYS_tgkill) \
          ? (errno = refused, -1L)                                            \
          : gm_libc_syscall((number), ##__VA_ARGS__))
+#include <signal.h>
+#include <stddef.h>
+static int rival; // a handler that somebody installs between a look and what follows
+static void rival_handler(int signal) { (void)signal; }
+static int os_action(int signal, const struct sigaction *action, struct sigaction *old) {
+    struct sigaction theirs = {.sa_handler = rival_handler};
+    if (action && rival) {
+        rival--;
+        sigaction(signal, &theirs, NULL);
+    }
+    return sigaction(signal, action, old);
+}
+#define GOMEM_SIGACTION(signal, action, old) os_action((signal), (action), (old))
 #include "room.h"
 
 #include <sched.h>
@@ -219,12 +232,10 @@ TEST(interrupted_code) {
     stack_t stack = {.ss_sp = alternate, .ss_size = sizeof alternate}, before;
     REQUIRE(gm_os_stack(&lo, &hi));
     REQUIRE(sigaltstack(&stack, &before) == 0);
-    int signal = gm_os_free_signal();
+    int signal = gm_os_claim_signal(look);
     REQUIRE(signal > SIGRTMIN && signal < SIGRTMAX);
     sigaction(signal, NULL, &old);
-    CHECK(old.sa_handler == SIG_DFL);
-    REQUIRE(gm_os_handle(signal, look));
-    CHECK(gm_os_free_signal() != signal);
+    CHECK(old.sa_sigaction == look);
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, signal);
@@ -241,6 +252,43 @@ TEST(interrupted_code) {
     none.sa_handler = SIG_DFL;
     sigaction(signal, &none, NULL);
     sigaltstack(&before, NULL);
+}
+
+// Of two that want the same signal at once one gets it, and the other another one.
+TEST(signals_are_claimed_once) {
+    int first = gm_os_claim_signal(look), second = gm_os_claim_signal(look);
+    CHECK(first > second && second > SIGRTMIN);
+    gm_os_unhandle(first, look);
+    CHECK_EQ(gm_os_claim_signal(look), first);
+    gm_os_unhandle(first, look);
+    rival = 1;
+    int other = gm_os_claim_signal(look);
+    CHECK(other > 0 && other < second);
+    struct sigaction now;
+    sigaction(first, NULL, &now);
+    CHECK(now.sa_handler == rival_handler); // the rival's is back
+    gm_os_unhandle(first, look);
+    sigaction(first, NULL, &now);
+    CHECK(now.sa_handler == rival_handler); // not ours to take away
+    signal(first, SIG_DFL);
+    gm_os_unhandle(second, look);
+    gm_os_unhandle(other, look);
+}
+
+// A signal that is still pending when the handler goes ends nothing.
+TEST(pending_when_the_handler_goes) {
+    sigset_t set, old;
+    int signal = gm_os_claim_signal(look);
+    REQUIRE(signal > 0);
+    sigemptyset(&set);
+    sigaddset(&set, signal);
+    pthread_sigmask(SIG_BLOCK, &set, &old);
+    CHECK(gm_os_signal_thread(gm_os_thread_id(), signal));
+    gm_os_unhandle(signal, look);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    struct sigaction now;
+    sigaction(signal, NULL, &now);
+    CHECK(now.sa_handler == SIG_DFL);
 }
 
 TEST_MAIN
