@@ -97,10 +97,11 @@
  *   GOMEM_DEF               decoration of public functions; default: hidden visibility
  *   GOMEM_CHECK             0 cheap checks (default), 1 asserts and immediate double-free checks,
  *                           2 lock ranks and fill patterns, 3 verification at every cycle
- *   GOMEM_THREADS           pthread_create, _join, _exit, _detach, _sigmask, sigprocmask, sigaction
- *                           become macros: threads attach before they run, arguments and results
- *                           are kept alive, the stop signal stays out of masks. Define it in each
- *                           file that uses threads, before it includes this header
+ *   GOMEM_THREADS           pthread_create, _join, _exit, _detach, _sigmask, sigprocmask,
+ *                           sigaction, sigwait and its family, and sigsuspend become macros:
+ *                           threads attach before they run, arguments and results are kept alive,
+ *                           the stop signal stays out of masks. Define it in each file that uses
+ *                           threads or signals, before it includes this header
  *   GOMEM_TLS_DYNAMIC       for plugins opened with dlopen: no initial-exec thread-local storage
  *   GOMEM_MALLOC_OVERRIDE   the implementation also defines malloc, free and the rest of the family
  *   GOMEM_NO_COLLECTOR      leaves out the collected heap and the collector
@@ -450,9 +451,12 @@ GOMEM_DEF void gomem_blocking_begin(void);
 GOMEM_DEF void gomem_blocking_end(void);
 
 // Of GOMEM_THREADS: the functions behind pthread_detach, pthread_sigmask and sigprocmask (errno in
-// place of the error number), and sigaction; as those, but the stop signal is never masked, and its
-// handler cannot be replaced (EINVAL).
+// place of the error number), sigsuspend, sigtimedwait (sigwaitinfo without a time), and sigaction.
+// As those, but the stop signal is never masked or waited for, a thread that waits for signals
+// counts as stopped, and the handler of the stop signal cannot be replaced (EINVAL).
 GOMEM_DEF int gomem_i_thread_detached(const void *thread);
+GOMEM_DEF int gomem_i_sigsuspend(const void *mask);
+GOMEM_DEF int gomem_i_sigtimedwait(const void *set, void *info, const void *time);
 GOMEM_DEF int gomem_i_sigmask(int how, const void *set, void *old);
 GOMEM_DEF int gomem_i_sigaction(int number, const void *action, void *old);
 
@@ -1765,6 +1769,10 @@ GOMEM_I_INLINE bool gomem_i_whether(bool done) { return done; }
 #undef pthread_detach
 #undef pthread_sigmask
 #undef sigprocmask
+#undef sigsuspend
+#undef sigwait
+#undef sigwaitinfo
+#undef sigtimedwait
 #undef sigaction
 #include <errno.h>
 #include <fcntl.h>
@@ -13214,6 +13222,26 @@ GOMEM_DEF int gomem_i_sigmask(int how, const void *set, void *old) {
     return error;
 }
 
+// Waiting with a mask: stops are answered meanwhile, and end the wait with EINTR.
+GOMEM_DEF int gomem_i_sigsuspend(const void *mask) {
+    sigset_t own;
+    memcpy(&own, mask, sizeof own);
+    gm_os_keep_unblocked(&own, gm_load_rlx(&gm_runtime.world.signal)); // as above
+    return sigsuspend(&own);
+}
+
+// A thread that waits for signals takes any of them out of the kernel's hands, ours too: it is not
+// signalled meanwhile.
+GOMEM_DEF int gomem_i_sigtimedwait(const void *set, void *info, const void *time) {
+    sigset_t own;
+    memcpy(&own, set, sizeof own);
+    gm_os_keep_unblocked(&own, gm_load_rlx(&gm_runtime.world.signal)); // as above
+    gomem_blocking_begin();
+    int number = sigtimedwait(&own, info, time);
+    gomem_blocking_end();
+    return number;
+}
+
 GOMEM_DEF int gomem_i_sigaction(int number, const void *action, void *old) {
     if (action && number == gm_load_rlx(&gm_runtime.world.signal)) { // as above
         errno = EINVAL;
@@ -16401,15 +16429,25 @@ GOMEM_I_INLINE int gomem_i_join(pthread_t thread, void **result) {
     return gomem_thread_join(&thread, result);
 }
 GOMEM_I_INLINE int gomem_i_detach(pthread_t thread) { return gomem_i_thread_detached(&thread); }
+GOMEM_I_INLINE int gomem_i_sigwait(const void *set, int *number) {
+    int got = gomem_i_sigtimedwait(set, NULL, NULL);
+    while (got < 0) got = gomem_i_sigtimedwait(set, NULL, NULL); // EINTR: sigwait goes on
+    *number = got;
+    return 0;
+}
 #endif
 #if defined(GOMEM_THREADS)
-#define pthread_create(thread, attr, fn, arg) gomem_i_create((thread), (attr), (fn), (arg))
-#define pthread_join(thread, result)          gomem_i_join((thread), (result))
-#define pthread_exit(result)                  gomem_thread_exit(result)
-#define pthread_detach(thread)                gomem_i_detach(thread)
-#define pthread_sigmask(how, set, old)        gomem_i_sigmask((how), (set), (old))
-#define sigprocmask(how, set, old)            (gomem_i_sigmask((how), (set), (old)) ? -1 : 0)
-#define sigaction(number, action, old)        gomem_i_sigaction((number), (action), (old))
+#define pthread_create(...)  gomem_i_create(__VA_ARGS__)
+#define pthread_join(...)    gomem_i_join(__VA_ARGS__)
+#define pthread_exit(...)    gomem_thread_exit(__VA_ARGS__)
+#define pthread_detach(...)  gomem_i_detach(__VA_ARGS__)
+#define pthread_sigmask(...) gomem_i_sigmask(__VA_ARGS__)
+#define sigprocmask(...)     (gomem_i_sigmask(__VA_ARGS__) ? -1 : 0)
+#define sigaction(...)       gomem_i_sigaction(__VA_ARGS__)
+#define sigsuspend(...)      gomem_i_sigsuspend(__VA_ARGS__)
+#define sigwait(...)         gomem_i_sigwait(__VA_ARGS__)
+#define sigwaitinfo(...)     gomem_i_sigtimedwait(__VA_ARGS__, NULL)
+#define sigtimedwait(...)    gomem_i_sigtimedwait(__VA_ARGS__)
 #endif
 
 /*

@@ -216,6 +216,66 @@ TEST(masks_do_not_hold_the_stop_signal) {
     CHECK(pthread_join(thread, NULL) == 0);
 }
 
+// The thread of a daemon that takes all signals: it waits with everything masked.
+static atomic_bool waits;
+
+static void *wait_for_signals(void *arg) {
+    sigset_t all;
+    struct message *volatile m = make(4);
+    int number = 0, how = (int)(uintptr_t)arg;
+    sigfillset(&all);
+    CHECK(pthread_sigmask(SIG_BLOCK, &all, NULL) == 0);
+    atomic_store(&waits, true);
+    if (how == 0) CHECK(sigwait(&all, &number) == 0);
+    else if (how == 1) number = sigwaitinfo(&all, NULL);
+    else
+        while (number <= 0) number = sigtimedwait(&all, NULL, &(struct timespec){1000, 0});
+    CHECK_EQ(number, SIGUSR2);
+    CHECK(is_whole(m, 4));
+    return NULL;
+}
+TEST(waits_for_signals) {
+    for (uintptr_t how = 0; how < 3; how++) {
+        pthread_t thread;
+        atomic_store(&waits, false);
+        REQUIRE(pthread_create(&thread, NULL, wait_for_signals, (void *)how) == 0);
+        while (!atomic_load(&waits)) sched_yield();
+        for (int i = 0; i < 5; i++) CHECK(gomem_gc());
+        collect_and_reuse();
+        CHECK(pthread_kill(thread, SIGUSR2) == 0);
+        CHECK(pthread_join(thread, NULL) == 0);
+    }
+}
+
+static atomic_bool woken;
+static void wake(int number) { atomic_store(&woken, number == SIGUSR1); }
+
+static void *suspend(void *arg) {
+    sigset_t mask;
+    struct message *volatile m = make(5);
+    sigfillset(&mask);
+    CHECK(pthread_sigmask(SIG_BLOCK, &mask, NULL) == 0);
+    sigdelset(&mask, SIGUSR1);
+    atomic_store(&waits, true);
+    while (!atomic_load(&woken)) CHECK(sigsuspend(&mask) == -1 && errno == EINTR);
+    CHECK(is_whole(m, 5));
+    return arg;
+}
+TEST(suspends_until_a_signal) {
+    pthread_t thread;
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = wake;
+    REQUIRE(sigaction(SIGUSR1, &action, NULL) == 0);
+    atomic_store(&waits, false);
+    REQUIRE(pthread_create(&thread, NULL, suspend, NULL) == 0);
+    while (!atomic_load(&waits)) sched_yield();
+    for (int i = 0; i < 5; i++) CHECK(gomem_gc());
+    collect_and_reuse();
+    CHECK(pthread_kill(thread, SIGUSR1) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
 TEST(the_handler_stays) {
     struct sigaction plain, now;
     memset(&plain, 0, sizeof plain);
