@@ -2251,6 +2251,19 @@ GM_PRIVATE bool gm_os_discard(void *p, size_t size) {
     return GOMEM_MADVISE(p, size, MADV_DONTNEED) == 0;
 }
 
+// Bytes of a range of at most 1024 pages that have memory at the moment, or all where the kernel
+// does not tell: a guess, since pages come and go.
+GM_PRIVATE size_t gm_os_resident(void *p, size_t size, size_t page) {
+    unsigned char here[1024];
+    size_t n = 0;
+    int saved = errno;
+    bool told = GOMEM_SYSCALL(SYS_mincore, p, size, here) == 0;
+    errno = saved;
+    if (!told) return size;
+    for (size_t i = 0; i < size / page; i++) n += here[i] & 1;
+    return n * page;
+}
+
 // Faults the pages in, in one call; failing costs only speed.
 GM_PRIVATE void gm_os_populate(void *p, size_t size) {
     (void)GOMEM_MADVISE(p, size, GM_MADV_POPULATE_WRITE);
@@ -2267,6 +2280,8 @@ GM_PRIVATE uint64_t gm_os_clock(gm_clock clock) {
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 GM_PRIVATE uint64_t gm_os_now(void) { return gm_os_clock(CLOCK_MONOTONIC); }
+// To some milliseconds, at a quarter of the price.
+GM_PRIVATE uint64_t gm_os_now_coarse(void) { return gm_os_clock(CLOCK_MONOTONIC_COARSE); }
 
 // ---- what the kernel knows of writes ----
 
@@ -3322,8 +3337,9 @@ GM_PRIVATE unsigned gm_sizes_class(size_t size, size_t align) {
 enum {
     GM_CHUNK_PAGES = 512, // 4 MiB: the unit of commit and of summaries
     GM_CHUNK_WORDS = GM_CHUNK_PAGES / 64,
-    GM_ZONE_SCAN = 0, // grows up: kinds that may hold collected pointers
-    GM_ZONE_PLAIN = 1 // grows down: manual, noscan
+    GM_PICK_CHUNKS = 16, // given back at once
+    GM_ZONE_SCAN = 0,    // grows up: kinds that may hold collected pointers
+    GM_ZONE_PLAIN = 1    // grows down: manual, noscan
 };
 #define GM_CHUNK ((size_t)GM_CHUNK_PAGES * GM_PAGE)
 
@@ -3712,56 +3728,96 @@ GM_PRIVATE bool gm_pages_extend_locked(struct gm_pages *p, size_t page, size_t n
     return true;
 }
 
+// Of n pages in use from `page` on: how many of the first ones, at most a chunk's, were alike when
+// they were taken; *touched: they may hold something.
+GM_PRIVATE size_t gm_pages_alike_locked(const struct gm_pages *p, size_t page, size_t n,
+                                        bool *touched) {
+    const struct gm_zone *zone = &p->zone[page >= (size_t)p->zone[0].mapped * GM_CHUNK_PAGES];
+    size_t k = 0;
+    for (; k < GM_MIN(n, (size_t)GM_CHUNK_PAGES); k++) {
+        size_t z = gm_pages_place(p, zone, page + k, 1);
+        bool here = zone->chunk[z / GM_CHUNK_PAGES].touched[z % GM_CHUNK_PAGES / 64] >> (z % 64) &
+                    1;
+        if (!k) *touched = here;
+        else if (here != *touched) break;
+    }
+    return k;
+}
+
 // ---- giving back ----
 
 struct gm_idle {
-    size_t page;    // first, in address order
+    size_t page;    // first, in address order, or of a chunk
     size_t n;       // pages; 0: nothing found
     size_t touched; // of them that have memory
 };
 
-// Takes a run of free and touched pages out, so that it can be discarded without the lock: at least
-// `least` pages, at most 1 MiB or a chunk that is free as a whole, from the far end, cut to whole
-// pages of the system.
-GM_PRIVATE struct gm_idle gm_pages_pick_locked(struct gm_pages *p, size_t least) {
-    size_t unit = GM_MAX(p->os_page / GM_PAGE, (size_t)1), cap = GM_MIB / GM_PAGE;
+// How many chunks, from chunk i downwards, are free as a whole and hold memory; at most `most`.
+GM_PRIVATE size_t gm_pages_free_chunks_locked(const struct gm_zone *zone, size_t i, size_t most) {
+    size_t n = 0;
+    while (n < most && n <= i && zone->chunk[i - n].first == GM_CHUNK_PAGES &&
+           zone->chunk[i - n].idle)
+        n++;
+    return n;
+}
+
+// The next run of free pages of a chunk, from page `at` on, that begins and ends with touched ones;
+// those between may be clean. n 0: none.
+GM_PRIVATE struct gm_idle gm_pages_idle_run(const struct gm_chunk *c, size_t at) {
+    struct gm_idle run = {at, 0, 0};
+    for (; at < GM_CHUNK_PAGES; at++) {
+        uint64_t used = c->used[at / 64] >> at % 64 & 1,
+                 touched = c->touched[at / 64] >> at % 64 & 1;
+        if (used && run.n) break;
+        if (used || !touched) continue;
+        if (!run.n) run.page = at;
+        run.n = at + 1 - run.page;
+        run.touched++;
+    }
+    return run;
+}
+
+// Takes a run of free pages out, so that it can be discarded without the lock: with at least
+// `least` touched ones, at most a chunk, or of chunks that are free as a whole those that `most`
+// pages hold; from the far end, cut to whole pages of the system.
+GM_PRIVATE struct gm_idle gm_pages_pick_locked(struct gm_pages *p, size_t least, size_t most) {
+    size_t unit = GM_MAX(p->os_page / GM_PAGE, (size_t)1);
     for (unsigned which = 0; which < 2; which++) {
         struct gm_zone *zone = &p->zone[which];
         for (size_t i = zone->mapped; i-- > 0;) {
             struct gm_chunk *c = &zone->chunk[i];
             if (c->idle < least) continue;
-            if (c->first == GM_CHUNK_PAGES) {
-                size_t z = i * GM_CHUNK_PAGES, touched = c->idle;
-                gm_pages_mark_locked(p, zone, z, GM_CHUNK_PAGES, true, false);
-                size_t page = gm_pages_place(p, zone, z, GM_CHUNK_PAGES);
-                return (struct gm_idle){page, GM_CHUNK_PAGES, touched};
+            size_t k = gm_pages_free_chunks_locked(
+                zone, i, GM_MAX(GM_MIN(most / GM_CHUNK_PAGES, GM_PICK_CHUNKS), (size_t)1));
+            if (k) {
+                size_t z = (i + 1 - k) * GM_CHUNK_PAGES, touched = 0;
+                for (size_t m = 0; m < k; m++) touched += zone->chunk[i - m].idle;
+                gm_pages_mark_locked(p, zone, z, k * GM_CHUNK_PAGES, true, false);
+                size_t page = gm_pages_place(p, zone, z, k * GM_CHUNK_PAGES);
+                return (struct gm_idle){page, k * GM_CHUNK_PAGES, touched};
             }
-            for (size_t at = 0; at < GM_CHUNK_PAGES;) {
-                size_t n = 0;
-                while (at + n < GM_CHUNK_PAGES && n < cap &&
-                       (~c->used[(at + n) / 64] & c->touched[(at + n) / 64]) >> ((at + n) % 64) & 1)
-                    n++;
-                size_t lead = (unit - at % unit) % unit,
-                       whole = n > lead ? (n - lead) & ~(unit - 1) : 0;
-                if (whole >= least) {
-                    size_t z = i * GM_CHUNK_PAGES + at + lead;
-                    gm_pages_mark_locked(p, zone, z, whole, true, false);
-                    return (struct gm_idle){gm_pages_place(p, zone, z, whole), whole, whole};
-                }
-                at += n + 1;
+            struct gm_idle run = gm_pages_idle_run(c, 0);
+            for (; run.n; run = gm_pages_idle_run(c, run.page + run.n)) {
+                size_t lead = (unit - run.page % unit) % unit;
+                size_t whole = run.n > lead ? (run.n - lead) & ~(unit - 1) : 0;
+                if (!whole || run.touched < least) continue;
+                size_t z = i * GM_CHUNK_PAGES + run.page + lead, touched = c->idle;
+                gm_pages_mark_locked(p, zone, z, whole, true, false);
+                touched -= c->idle; // what was cut off may have been touched
+                return (struct gm_idle){gm_pages_place(p, zone, z, whole), whole, touched};
             }
         }
     }
     return (struct gm_idle){0, 0, 0};
 }
 
-// The metadata of a chunk that was picked as a whole holds nothing that anybody will ask for.
-GM_PRIVATE void gm_pages_discard_meta(const struct gm_pages *p, size_t page) {
+// The metadata of chunks that were picked as a whole holds nothing that anybody will ask for.
+GM_PRIVATE void gm_pages_discard_meta(const struct gm_pages *p, size_t page, size_t n) {
     static const size_t bytes[] = {GM_SPAN_BYTES, GM_MANUAL_BYTES, GM_COLOR_BYTES};
     char *const area[] = {p->span_area, p->manual_area, p->color_area};
     for (unsigned i = 0; i < 3; i++)
         if (bytes[i] * GM_CHUNK_PAGES % p->os_page == 0)
-            (void)gm_os_discard(area[i] + page * bytes[i], bytes[i] * GM_CHUNK_PAGES);
+            (void)gm_os_discard(area[i] + page * bytes[i], bytes[i] * n);
 }
 
 // The picked pages come back, clean if they were discarded.
@@ -4000,12 +4056,18 @@ GM_PRIVATE void gm_span_clear_colors(const struct gm_pages *p, const struct gm_s
  * CALLS       base os sync sizes pages span
  * LOCKS       HEAP, around the page heap only; never while the system is called to give back
  * INVARIANTS  H1  a page given back is out of the page heap (used) while the system discards it
- *             H2  idle pages over a tenth of the used ones + 32 MiB are given back by the thread
- *                 that frees; once there is a collector, its background thread goes on to the heap
- *                 goal
+ *             H2  idle pages over a tenth of the used ones + 32 MiB + what was used again lately
+ *                 are given back by the thread that frees; once there is a collector, its
+ *                 background thread goes on to the heap goal
+ *             H3  used again lately: the most by which the pages in use rose again after a fall, up
+ *                 to where they had been, in this second and the one before
  * WHY         Bits of a span are cleared and its descriptors written outside the lock: nobody else
- *             knows the pages yet. Give-back is cut to 1 MiB a call, so that another thread's mmap
+ *             knows the pages yet. Give-back is cut to 16 MiB a call, so that another thread's mmap
  *             does not wait long for the kernel's lock.
+ *             A program that frees and takes 64 MiB again and again pays 22 ms a time for pages
+ *             that come and go. Keeping all that was freed for a second would let one that frees a
+ *             gigabyte hold it. What is taken again tells them apart: the first fall is given
+ *             back, the second is kept while it goes on.
  */
 struct gm_heap {
     struct gm_pages pages; //
@@ -4013,14 +4075,49 @@ struct gm_heap {
     size_t retry;          // idle pages at which to look again after nothing was found. atomic: rlx
     size_t given;          // bytes given back so far. atomic: rlx
     size_t manual;         // pages of manual spans. atomic: rlx
+    size_t high[2];        // most pages in use in this second, and in the one before. lock: heap
+    size_t low;            // fewest since they were that many. lock: heap
+    size_t again[2];       // H3, in pages. lock: heap; read rlx
+    uint64_t turned;       // ns: when this second began, 0: not yet. lock: heap; read rlx
     bool mixed;            // scanned kinds lie in zone 1 too. lock: heap; read rlx
 };
 
 enum {
     GM_GIVE_LEAST = 64 * 1024 / GM_PAGE,
     GM_GIVE_STEP = GM_MIB / GM_PAGE,
-    GM_IDLE_PAGES = 32 * 1024 * 1024 / GM_PAGE
+    GM_GIVE_CALL = 16 * GM_MIB / GM_PAGE,
+    GM_GIVE_SLACK = 4 * GM_MIB / GM_PAGE, // over what may stay: fewer, larger calls
+    GM_IDLE_PAGES = 28 * GM_MIB / GM_PAGE,
+    GM_TURN_NS = 1000000000,
+    GM_ASK_LEAST = GM_MIB // bytes of which the kernel is asked what is there
 };
+
+// Pages in use have risen. (H3)
+GM_PRIVATE void gm_heap_risen_locked(struct gm_heap *h) {
+    size_t used = h->pages.used, before = GM_MAX(h->high[0], h->high[1]);
+    size_t again = GM_MIN(used, before);
+    if (again > h->low + h->again[0]) gm_store_rlx(&h->again[0], again - h->low);
+    if (used >= before) h->low = used;
+    if (used > h->high[0]) h->high[0] = used;
+}
+
+// Pages in use have fallen. (H3)
+GM_PRIVATE void gm_heap_fallen_locked(struct gm_heap *h) { h->low = GM_MIN(h->low, h->pages.used); }
+
+// Another second has begun. (H3)
+GM_PRIVATE void gm_heap_turn(struct gm_heap *h, uint64_t now) {
+    gm_sync_lock(&h->lock);
+    uint64_t passed = now - h->turned;
+    if (passed >= GM_TURN_NS && !GM_BUG(206)) {
+        bool late = h->turned && passed >= 2 * (uint64_t)GM_TURN_NS;
+        gm_store_rlx(&h->again[1], late ? 0 : h->again[0]);
+        if (h->turned) gm_store_rlx(&h->again[0], (size_t)0);
+        h->high[1] = late ? 0 : h->high[0];
+        h->high[0] = h->low = h->pages.used;
+        gm_store_rlx(&h->turned, now);
+    }
+    gm_sync_unlock(&h->lock);
+}
 
 // Pages of a zone for n, starting at a multiple of align bytes; SIZE_MAX: no room.
 GM_PRIVATE size_t gm_heap_pages_locked(struct gm_heap *h, unsigned zone, size_t n, size_t align,
@@ -4052,6 +4149,7 @@ GM_PRIVATE struct gm_span *gm_heap_take(struct gm_heap *h, unsigned kind, unsign
         page = gm_heap_pages_locked(h, !zone, n, align, &clean);
         if (zone == GM_ZONE_SCAN && page != SIZE_MAX) gm_store_rlx(&h->mixed, true); // a snapshot
     }
+    gm_heap_risen_locked(h);
     gm_sync_unlock(&h->lock);
     if (page == SIZE_MAX) return NULL;
     if (kind == GM_MANUAL) (void)gm_add_rlx(&h->manual, n); // a statistic
@@ -4096,6 +4194,7 @@ GM_PRIVATE void gm_heap_put(struct gm_heap *h, struct gm_span *s) {
     gm_sync_lock(&h->lock);
     if (touched) gm_pages_put_locked(&h->pages, page, touched, true);
     if (n > touched) gm_pages_put_locked(&h->pages, page + touched, n - touched, false);
+    gm_heap_fallen_locked(h);
     gm_sync_unlock(&h->lock);
 }
 
@@ -4109,6 +4208,8 @@ GM_PRIVATE bool gm_heap_resize(struct gm_heap *h, struct gm_span *s, size_t size
     gm_sync_lock(&h->lock);
     if (n < old) gm_pages_put_locked(p, s->page + n, old - n, true);
     if (n > old) done = gm_pages_extend_locked(p, s->page, old, n - old, clean);
+    if (n < old) gm_heap_fallen_locked(h);
+    else if (done) gm_heap_risen_locked(h);
     gm_sync_unlock(&h->lock);
     if (!done) return false;
     if (s->kind == GM_MANUAL) (void)gm_add_rlx(&h->manual, n - old); // a statistic
@@ -4124,24 +4225,26 @@ GM_PRIVATE bool gm_heap_resize(struct gm_heap *h, struct gm_span *s, size_t size
     return true;
 }
 
-// Discards what was picked, at most 1 MiB a call. False: some of it kept its contents.
+// Discards what was picked, at most 16 MiB a call. False: some of it kept its contents.
 GM_PRIVATE bool gm_heap_discard(struct gm_heap *h, struct gm_idle idle) {
     bool done = true;
-    for (size_t at = 0; at < idle.n; at += GM_MIB / GM_PAGE) {
-        size_t n = GM_MIN(idle.n - at, GM_MIB / GM_PAGE);
+    for (size_t at = 0; at < idle.n; at += GM_GIVE_CALL) {
+        size_t n = GM_MIN(idle.n - at, (size_t)GM_GIVE_CALL);
         done &= gm_os_discard((void *)gm_pages_address(&h->pages, idle.page + at), n * GM_PAGE);
     }
-    if (done && idle.n == GM_CHUNK_PAGES) gm_pages_discard_meta(&h->pages, idle.page);
+    if (done && idle.n >= GM_CHUNK_PAGES) gm_pages_discard_meta(&h->pages, idle.page, idle.n);
     return done;
 }
 
-// Gives idle pages back until at most `keep` are left; returns the bytes. (H1)
+// Gives idle pages back until at most `keep` are left, or `most` bytes; returns the bytes. (H1)
 GM_PRIVATE size_t gm_heap_give_back(struct gm_heap *h, size_t keep, size_t least, size_t most) {
     size_t bytes = 0;
     while (bytes < most) {
         struct gm_idle idle = {0, 0, 0};
         gm_sync_lock(&h->lock);
-        if (h->pages.idle > keep) idle = gm_pages_pick_locked(&h->pages, least);
+        if (h->pages.idle > keep)
+            idle = gm_pages_pick_locked(&h->pages, least,
+                                        GM_MIN(most / GM_PAGE, h->pages.idle - keep));
         if (!idle.n) gm_store_rlx(&h->retry, h->pages.idle + GM_GIVE_STEP); // a heuristic
         gm_sync_unlock(&h->lock);
         if (!idle.n) break;
@@ -4161,16 +4264,36 @@ GM_INLINE size_t gm_heap_keep(const struct gm_heap *h) {
     return gm_load_rlx(&h->pages.used) / 10 + GM_IDLE_PAGES;
 }
 
-// Called by the thread that freed pages.
-GM_INLINE void gm_heap_trim(struct gm_heap *h) {
-    size_t idle = gm_load_rlx(&h->pages.idle); // a heuristic: an old value only trims later
+// More is idle than may stay, unless it is used again. (H2, H3)
+GM_NOINLINE GM_PRIVATE void gm_heap_trim_slow(struct gm_heap *h, size_t idle) {
+    uint64_t now = gm_os_now_coarse();
+    if (now - gm_load_rlx(&h->turned) >= GM_TURN_NS) gm_heap_turn(h, now); // looks again
+    size_t again = GM_MAX(gm_load_rlx(&h->again[0]), gm_load_rlx(&h->again[1]));
+    size_t keep = gm_heap_keep(h) + (GM_BUG(207) ? 0 : again);
+    if (idle <= keep + GM_GIVE_SLACK) return;
     size_t retry = gm_load_rlx(&h->retry);
-    if (GOMEM_I_LIKELY(idle <= gm_heap_keep(h))) return;
     if (idle < retry) { // it fell since: what is idle now may be other pages
         if (idle + 2 * GM_GIVE_STEP < retry) gm_store_rlx(&h->retry, idle + GM_GIVE_STEP);
         return;
     }
-    (void)gm_heap_give_back(h, gm_heap_keep(h), GM_GIVE_LEAST, SIZE_MAX);
+    (void)gm_heap_give_back(h, keep, GM_GIVE_LEAST, SIZE_MAX);
+}
+
+// Called by the thread that freed pages.
+GM_INLINE void gm_heap_trim(struct gm_heap *h) {
+    size_t idle = gm_load_rlx(&h->pages.idle); // a heuristic: an old value only trims later
+    if (GOMEM_I_UNLIKELY(idle > gm_heap_keep(h) + GM_GIVE_SLACK)) gm_heap_trim_slow(h, idle);
+}
+
+// Zeroes bytes of pages in use in which something may be left, at most a chunk's. Where few of the
+// pages have memory all of them are dropped instead.
+GM_PRIVATE void gm_heap_clear(const struct gm_heap *h, uintptr_t at, size_t bytes, bool drop) {
+    size_t unit = h->pages.os_page;
+    bool whole = !((at | bytes) & (unit - 1));
+    if (drop && whole && bytes >= GM_ASK_LEAST &&
+        gm_os_resident((void *)at, bytes, unit) < bytes / 2 && gm_os_discard((void *)at, bytes))
+        return;
+    memset((void *)at, 0, bytes);
 }
 
 // Calls visit for each span in use, in address order, until it returns false. Spans must not come
@@ -6820,6 +6943,9 @@ GM_PRIVATE bool gm_sweep_live(const struct gm_sweep *w, const struct gm_pages *p
  *                 one pops NULL, and a full one's next slot begins a new 512. Below the NULL of a
  *                 magazine of manual objects lie three more: free compares with four slots
  *             K2  a thread's magazines hold 1 MiB at most, the depot 4 MiB and 512 KiB a class
+ *             K3  where spans are mostly empty, what caches hold keeps few of them in use: a
+ *                 thread's magazines and the depot have room for objects of 8 MiB of spans each, or
+ *                 of an eighth of all spans, one object a span
  * WHY         free pushes to the caller's magazine, whoever allocated: no owner test, no remote
  *             path. What overflows changes hands whole, one compare-and-swap for up to 60 objects;
  *             {index, tag} over magazines that are never unmapped, since 16 tag bits would wrap
@@ -6828,6 +6954,9 @@ GM_PRIVATE bool gm_sweep_live(const struct gm_sweep *w, const struct gm_pages *p
  *             the order in which they were freed: with 32 KiB a class while there is one thread,
  *             more of them came by way of the spans, in the order of addresses: bench/json and
  *             bench/lines ran 3 % faster, but batches of 1000 took 1.8 times as long.
+ *             5 MB of small objects in caches kept 230 MB of spans in use after 1 GB was freed in
+ *             random order (K3). A bound that always holds would empty the caches of programs whose
+ *             spans are full, where a cached object costs nothing but its own bytes.
  *
  *             a magazine of 5 with 3 objects, at 512:  | - … - | NULL | a | b | c | - | - |
  *                                                                             ^ top
@@ -6845,6 +6974,7 @@ struct gm_depot {
     uint64_t empty;                    // magazines without objects, of any class. atomic: acqrel
     uint32_t bytes[GOMEM_CLASSES + 1]; // in full[class]. atomic: rlx
     uint32_t total;                    // atomic: rlx
+    size_t pins;                       // bytes of spans, one for each object (K3). atomic: rlx
     struct gm_lock lock;               // of the two below
     uint32_t made, mapped;             // magazines used, and mapped
 };
@@ -6855,6 +6985,8 @@ enum {
     GM_DEPOT_TOTAL = 4 * 1024 * 1024,
     GM_THREAD_LIMIT = 1024 * 1024,
     GM_KEPT_MOST = 16 * 1024 * 1024,
+    GM_SPARSE = 16 * 1024 * 1024,
+    GM_PINS = 8 * 1024 * 1024,
     GM_RUN_BYTES = 4096,
     GM_CHARGE = 32 * 1024,
     GM_COUNT = 64 * 1024
@@ -6880,6 +7012,8 @@ struct gm_engine {
     void *bad;             // an object whose second free was found out, NULL: none. atomic: rel/acq
     uint32_t wrong;        // what was wrong with it. atomic: rlx
     uint32_t trims; // asked for so far: each thread trims itself at its next slow path. atomic: rlx
+    size_t small;   // bytes of manual spans with slots. atomic: rlx
+    size_t taken;   // bytes of their slots that are used or cached. atomic: rlx
 #if GOMEM_I_COLLECTOR
     struct gm_types types;     // lock: types; shapes read acq
     struct gm_special special; // lock: special
@@ -6910,6 +7044,7 @@ struct gm_cache {                    // owner: thread, in sections
     uint32_t number;                 // of the thread, for span.owner. const
     uint32_t trims;                  // engine.trims as obeyed
     size_t held;                     // bytes that its magazines can hold (K2)
+    size_t pins;                     // bytes of spans, one for each object they can hold (K3)
     size_t charged;                  // bytes of runs not yet added to engine.live
     size_t counted;                  // bytes not yet added to engine.stats.allocated
     void **other[GOMEM_CLASSES + 1]; // the previous magazine's top, NULL: none
@@ -7011,19 +7146,20 @@ GM_PRIVATE void **gm_cache_open(const struct gm_pages *p, uint32_t index, unsign
     return slots + bottom;
 }
 
-// Doubles the class's magazines while the thread's limit allows (K2).
-GM_PRIVATE unsigned gm_cache_grow(struct gm_cache *t, unsigned class) {
-    unsigned size = gm_sizes_table[class].size, most = gm_sizes_magazine(class),
-             old = t->cap[class];
-    unsigned cap = old ? old * 2 : size >= 512 ? 1 : 512 / size;
-    if (cap > most) cap = most;
-    if (old && t->held + (size_t)(cap - old) * size * 2 > GM_THREAD_LIMIT) return old;
-    t->held += (size_t)(cap - old) * size * 2;
-    t->cap[class] = (uint8_t)cap;
-    return cap;
+// ---- manual objects: spans to magazines and back ----
+
+// Bytes of the spans that n objects of a class keep in use if each is alone in its own.
+GM_INLINE size_t gm_cache_pinned(unsigned class, unsigned n) {
+    return (size_t)n * gm_sizes_table[class].pages * GM_PAGE;
 }
 
-// ---- manual objects: spans to magazines and back ----
+// What magazines of a thread, and the depot, may pin: anything, unless most of the spans' slots are
+// free. (K3)
+GM_PRIVATE size_t gm_cache_most_pins(const struct gm_engine *e) {
+    size_t small = gm_load_rlx(&e->small), taken = gm_load_rlx(&e->taken); // statistics
+    if (GOMEM_I_LIKELY(small <= taken + taken / 2 + GM_SPARSE) || GM_BUG(203)) return SIZE_MAX;
+    return GM_MAX(small / 8, (size_t)GM_PINS);
+}
 
 // Takes up to n free slots of s, lowest first; out is filled from its end, so that it pops in
 // address order.
@@ -7074,6 +7210,7 @@ GM_PRIVATE unsigned gm_cache_fill(struct gm_engine *e, unsigned class, void **ou
             if (done) break; // what there is will do
             s = gm_heap_take(&e->heap, GM_MANUAL, class, 0, 0);
             if (!s) break;
+            (void)gm_add_rlx(&e->small, gm_cache_pinned(class, 1)); // a statistic
             s->bucket = GM_UNLISTED;
             gm_heap_publish(&e->heap, s);
         }
@@ -7081,6 +7218,7 @@ GM_PRIVATE unsigned gm_cache_fill(struct gm_engine *e, unsigned class, void **ou
         gm_cache_relist_locked(c, p, s);
     }
     gm_sync_unlock(&c->lock);
+    (void)gm_add_rlx(&e->taken, (size_t)done * gm_sizes_table[class].size); // a statistic
     return done;
 }
 
@@ -7093,6 +7231,30 @@ GM_ALWAYS enum gm_message gm_cache_wrong(const struct gm_pages *p, const struct 
     return GM_MESSAGE_COUNT;
 }
 
+// Returns the first of n objects, as far as they lie in s, to s; says how many. *wrong, *bad: what
+// was wrong with the last one that did not belong there.
+GM_PRIVATE unsigned gm_cache_return_to_locked(const struct gm_pages *p, struct gm_span *s,
+                                              void **objects, unsigned n, enum gm_message *wrong,
+                                              void **bad) {
+    uintptr_t start = gm_span_start(p, s), size = (uintptr_t)s->pages * GM_PAGE;
+    uint64_t *bits = gm_span_bits(p, s->page);
+    unsigned i = 0;
+    for (; i < n && (uintptr_t)objects[i] - start < size; i++) {
+        uint32_t index = gm_span_index(p, s, (uintptr_t)objects[i]);
+        enum gm_message w = gm_cache_wrong(p, s, index, (uintptr_t)objects[i]);
+        if (GOMEM_I_UNLIKELY(w != GM_MESSAGE_COUNT)) {
+            *wrong = w;
+            *bad = objects[i];
+            continue;
+        }
+        gm_store_rlx(&bits[index / 64], bits[index / 64] & ~((uint64_t)1 << index % 64));
+        if (GOMEM_I_CHECK)
+            (void)gm_and_rlx(&gm_span_cached(p, s->page)[index / 64], ~((uint64_t)1 << index % 64));
+        s->used--;
+    }
+    return i;
+}
+
 // Returns n objects of a class to their spans: neighbours come in a row, so the span is looked up
 // once for many. Empty spans go back to the page heap, but for one where it is the last.
 GM_PRIVATE void gm_cache_return(struct gm_engine *e, unsigned class, void **objects, unsigned n) {
@@ -7100,6 +7262,7 @@ GM_PRIVATE void gm_cache_return(struct gm_engine *e, unsigned class, void **obje
     struct gm_pages *p = &e->heap.pages;
     enum gm_message wrong = GM_MESSAGE_COUNT;
     void *bad = NULL;
+    unsigned back = 0, gone = 0;
     gm_sync_lock(&c->lock);
     for (unsigned i = 0; i < n;) {
         struct gm_span *s = gm_span_find(p, (uintptr_t)objects[i]);
@@ -7109,29 +7272,19 @@ GM_PRIVATE void gm_cache_return(struct gm_engine *e, unsigned class, void **obje
             bad = objects[i++];
             continue;
         }
-        uintptr_t start = gm_span_start(p, s), size = (uintptr_t)s->pages * GM_PAGE;
-        uint64_t *bits = gm_span_bits(p, s->page);
-        for (; i < n && (uintptr_t)objects[i] - start < size; i++) {
-            uint32_t index = gm_span_index(p, s, (uintptr_t)objects[i]);
-            enum gm_message w = gm_cache_wrong(p, s, index, (uintptr_t)objects[i]);
-            if (GOMEM_I_UNLIKELY(w != GM_MESSAGE_COUNT)) {
-                wrong = w;
-                bad = objects[i];
-                continue;
-            }
-            gm_store_rlx(&bits[index / 64], bits[index / 64] & ~((uint64_t)1 << index % 64));
-            if (GOMEM_I_CHECK)
-                (void)gm_and_rlx(&gm_span_cached(p, s->page)[index / 64],
-                                 ~((uint64_t)1 << index % 64));
-            s->used--;
-        }
+        uint32_t used = s->used;
+        i += gm_cache_return_to_locked(p, s, objects + i, n - i, &wrong, &bad);
+        back += used - s->used;
         gm_cache_relist_locked(c, p, s);
         if (!s->used && (s->prev || s->next || c->list[0] | c->list[1] | c->list[2])) {
             gm_central_remove_locked(c, p, s->bucket, s);
             gm_heap_put(&e->heap, s);
+            gone++;
         }
     }
     gm_sync_unlock(&c->lock);
+    (void)gm_sub_rlx(&e->taken, (size_t)back * gm_sizes_table[class].size); // statistics
+    if (gone) (void)gm_sub_rlx(&e->small, gm_cache_pinned(class, gone));
     gm_heap_trim(&e->heap);
     if (GOMEM_I_UNLIKELY(bad)) { // said after the section
         gm_store_rlx(&e->wrong, (uint32_t)wrong);
@@ -7169,28 +7322,6 @@ GM_PRIVATE void *gm_cache_longest_kept(struct gm_engine *e, size_t most) {
     return (void *)object;
 }
 
-// Gives a magazine with objects away: to the depot while it has room, else to the spans.
-GM_PRIVATE void gm_cache_give_magazine(struct gm_cache *t, unsigned class, void **top, bool depot) {
-    struct gm_engine *e = t->engine;
-    struct gm_pages *p = &e->heap.pages;
-    uint32_t index = gm_cache_index(p, top);
-    struct gm_magazine *m = gm_cache_head(p, index);
-    unsigned n = gm_cache_count(p, top);
-    uint32_t bytes = n * gm_sizes_table[class].size;
-    if (n) gm_stats_own(&t->stats.manual_frees[class], n);
-    if (n && depot && gm_load_rlx(&e->depot.bytes[class]) + bytes <= GM_DEPOT_CLASS &&
-        gm_load_rlx(&e->depot.total) + bytes <=
-            GM_DEPOT_TOTAL) { // K2: bounds, exact to a few magazines
-        m->top = (uint8_t)gm_cache_slot(top);
-        (void)gm_add_rlx(&e->depot.bytes[class], bytes);
-        (void)gm_add_rlx(&e->depot.total, bytes);
-        gm_cache_push_magazine(p, &e->depot.full[class], index);
-        return;
-    }
-    if (n) gm_cache_return(e, class, top - n + 1, n);
-    gm_cache_push_magazine(p, &e->depot.empty, index);
-}
-
 // A magazine with objects from the depot: its top, NULL: none.
 GM_PRIVATE void **gm_cache_from_depot(struct gm_engine *e, unsigned class) {
     struct gm_pages *p = &e->heap.pages;
@@ -7200,12 +7331,139 @@ GM_PRIVATE void **gm_cache_from_depot(struct gm_engine *e, unsigned class) {
     uint32_t bytes = (uint32_t)(m->top - m->bottom) * gm_sizes_table[class].size;
     (void)gm_sub_rlx(&e->depot.bytes[class], bytes);
     (void)gm_sub_rlx(&e->depot.total, bytes);
+    (void)gm_sub_rlx(&e->depot.pins, gm_cache_pinned(class, (unsigned)(m->top - m->bottom)));
     return gm_cache_slots(p, index - 1) + m->top;
+}
+
+// Empties the depot into the spans.
+GM_PRIVATE void gm_cache_drain_depot(struct gm_engine *e) {
+    struct gm_pages *p = &e->heap.pages;
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++)
+        for (void **top; (top = gm_cache_from_depot(e, c)) != NULL;) {
+            unsigned n = gm_cache_count(p, top);
+            gm_cache_return(e, c, top - n + 1, n);
+            gm_cache_push_magazine(p, &e->depot.empty, gm_cache_index(p, top));
+        }
+}
+
+// Has the depot room for n objects of a class? Bounds that are exact to a few magazines. (K2, K3)
+GM_PRIVATE bool gm_cache_depot_room(struct gm_engine *e, unsigned class, unsigned n) {
+    uint32_t bytes = n * gm_sizes_table[class].size;
+    size_t pins = gm_load_rlx(&e->depot.pins) + gm_cache_pinned(class, n);
+    if (pins > GM_PINS && pins > gm_cache_most_pins(e)) gm_cache_drain_depot(e);
+    return gm_load_rlx(&e->depot.bytes[class]) + bytes <= GM_DEPOT_CLASS &&
+           gm_load_rlx(&e->depot.total) + bytes <= GM_DEPOT_TOTAL;
+}
+
+// Gives a magazine with objects away: to the depot while it has room, else to the spans.
+GM_PRIVATE void gm_cache_give_magazine(struct gm_cache *t, unsigned class, void **top, bool depot) {
+    struct gm_engine *e = t->engine;
+    struct gm_pages *p = &e->heap.pages;
+    uint32_t index = gm_cache_index(p, top);
+    struct gm_magazine *m = gm_cache_head(p, index);
+    unsigned n = gm_cache_count(p, top);
+    if (n) gm_stats_own(&t->stats.manual_frees[class], n);
+    if (n && depot && gm_cache_depot_room(e, class, n)) {
+        m->top = (uint8_t)gm_cache_slot(top);
+        (void)gm_add_rlx(&e->depot.bytes[class], n * gm_sizes_table[class].size);
+        (void)gm_add_rlx(&e->depot.total, n * gm_sizes_table[class].size);
+        (void)gm_add_rlx(&e->depot.pins, gm_cache_pinned(class, n));
+        gm_cache_push_magazine(p, &e->depot.full[class], index);
+        return;
+    }
+    if (n) gm_cache_return(e, class, top - n + 1, n);
+    gm_cache_push_magazine(p, &e->depot.empty, index);
 }
 
 GM_INLINE void gm_cache_set_top(struct gm_cache *t, unsigned class, void **top) { // R8
     gm_signal_fence();
     gm_store_rlx(&t->hot.top[class], top);
+}
+
+// Gives all magazines of a class away.
+GM_PRIVATE void gm_cache_flush_class(struct gm_cache *t, unsigned class, bool depot) {
+    void **loaded = t->hot.top[class], **other = t->other[class];
+    gm_cache_set_top(t, class, GM_CACHE_NOTHING);
+    t->other[class] = NULL;
+    if (loaded != GM_CACHE_NOTHING) gm_cache_give_magazine(t, class, loaded, depot);
+    if (other) gm_cache_give_magazine(t, class, other, depot);
+    t->held -= (size_t)t->cap[class] * gm_sizes_table[class].size * 2;
+    t->pins -= gm_cache_pinned(class, t->cap[class] * 2u);
+    t->cap[class] = 0;
+}
+
+GM_PRIVATE void gm_cache_flush_manual(struct gm_cache *t, bool depot) {
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++)
+        if (t->cap[c] || t->hot.top[c] != GM_CACHE_NOTHING) gm_cache_flush_class(t, c, depot);
+    gm_cache_hand_in(t);
+}
+
+// Lets both magazines of a class hold `cap` objects, more than before. False: that is too much for
+// one thread (K2, K3).
+GM_PRIVATE bool gm_cache_widen(struct gm_cache *t, unsigned class, unsigned cap, bool must) {
+    unsigned more = (cap - t->cap[class]) * 2;
+    size_t held = t->held + (size_t)more * gm_sizes_table[class].size;
+    size_t pins = t->pins + gm_cache_pinned(class, more);
+    if (!must && (held > GM_THREAD_LIMIT || pins > gm_cache_most_pins(t->engine))) return false;
+    t->held = held;
+    t->pins = pins;
+    t->cap[class] = (uint8_t)cap;
+    return true;
+}
+
+// Halves the magazines of the class that may hold most, or pin most; what they held goes to the
+// depot or to the spans. False: all have room for one object only.
+GM_PRIVATE bool gm_cache_narrow(struct gm_cache *t, bool pins, bool depot) {
+    unsigned class = 0;
+    size_t most = 0;
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
+        size_t n = pins ? gm_cache_pinned(c, t->cap[c]) : t->cap[c] * gm_sizes_table[c].size;
+        if (t->cap[c] > 1 && n > most) most = n, class = c;
+    }
+    if (!class) return false;
+    unsigned cap = t->cap[class] / 2;
+    gm_cache_flush_class(t, class, depot);
+    return gm_cache_widen(t, class, cap, true);
+}
+
+// Doubles the class's magazines while the thread's limits allow. The first ones of a class must
+// have room for an object: those of other classes make room (K2).
+GM_PRIVATE unsigned gm_cache_grow(struct gm_cache *t, unsigned class) {
+    unsigned size = gm_sizes_table[class].size, old = t->cap[class];
+    unsigned cap = GM_MIN(old ? old * 2 : size >= 512 ? 1 : 512 / size, gm_sizes_magazine(class));
+    if (old == cap || gm_cache_widen(t, class, cap, false)) return cap;
+    if (old) return old;
+    while (t->held + size * 2 > GM_THREAD_LIMIT && !GM_BUG(204) && gm_cache_narrow(t, false, true))
+        continue;
+    (void)gm_cache_widen(t, class, 1, true);
+    return 1;
+}
+
+// In spans that are mostly empty the magazines give up what pins too much. (K3)
+GM_PRIVATE void gm_cache_unpin(struct gm_cache *t) {
+    size_t most = gm_cache_most_pins(t->engine);
+    while (GOMEM_I_UNLIKELY(t->pins > most) && gm_cache_narrow(t, true, false)) continue;
+}
+
+// A magazine from the depot becomes the loaded one. It was another thread's, so it may be larger
+// than this thread's may get: then the older objects go back to their spans. (K2)
+GM_PRIVATE void gm_cache_adopt(struct gm_cache *t, unsigned class, void **top) {
+    struct gm_pages *p = &t->engine->heap.pages;
+    uint32_t index = gm_cache_index(p, top);
+    unsigned n = gm_cache_count(p, top),
+             cap = t->cap[class] ? t->cap[class] : gm_cache_grow(t, class);
+    unsigned room = GM_MAGAZINE_LAST - gm_cache_head(p, index)->bottom;
+    if (room > cap && !gm_cache_widen(t, class, room, GM_BUG(205))) {
+        unsigned most = GM_MIN(n, cap);
+        if (n > most) gm_cache_return(t->engine, class, top - n + 1, n - most);
+        void **slots = gm_cache_slots(p, index), **bottom = slots + GM_MAGAZINE_LAST - cap;
+        memmove(bottom + 1, top - most + 1, most * sizeof *top);
+        top = gm_cache_open(p, index, cap) + most;
+        n = most;
+    }
+    gm_stats_own(&t->stats.manual_mallocs[class], n);
+    gm_cache_count_bytes(t, (size_t)n * gm_sizes_table[class].size);
+    gm_cache_set_top(t, class, top);
 }
 
 // Pops from the loaded magazine; NULL: it is empty.
@@ -7228,12 +7486,9 @@ GM_PRIVATE bool gm_cache_refill_manual(struct gm_cache *t, unsigned class) {
     }
     void **full = gm_cache_from_depot(e, class);
     if (full) {
-        gm_stats_own(&t->stats.manual_mallocs[class], gm_cache_count(p, full));
-        gm_cache_count_bytes(t, (size_t)gm_cache_count(p, full) * gm_sizes_table[class].size);
         if (loaded != GM_CACHE_NOTHING)
             gm_cache_push_magazine(p, &e->depot.empty, gm_cache_index(p, loaded));
-        if (!t->cap[class]) (void)gm_cache_grow(t, class);
-        gm_cache_set_top(t, class, full);
+        gm_cache_adopt(t, class, full);
         return true;
     }
     unsigned cap = gm_cache_grow(t, class);
@@ -7319,34 +7574,6 @@ GM_PRIVATE void gm_cache_unkeep(struct gm_cache *t, size_t most) {
     if (!gm_guard_watched(&t->engine->guard)) return;
     for (void *p; (p = gm_cache_longest_kept(t->engine, most)) != NULL;)
         gm_cache_put(t, gm_span_find(&t->engine->heap.pages, (uintptr_t)p), p);
-}
-
-// Gives all magazines of a class away.
-GM_PRIVATE void gm_cache_flush_class(struct gm_cache *t, unsigned class, bool depot) {
-    void **loaded = t->hot.top[class], **other = t->other[class];
-    gm_cache_set_top(t, class, GM_CACHE_NOTHING);
-    t->other[class] = NULL;
-    if (loaded != GM_CACHE_NOTHING) gm_cache_give_magazine(t, class, loaded, depot);
-    if (other) gm_cache_give_magazine(t, class, other, depot);
-    t->held -= (size_t)t->cap[class] * gm_sizes_table[class].size * 2;
-    t->cap[class] = 0;
-}
-
-GM_PRIVATE void gm_cache_flush_manual(struct gm_cache *t, bool depot) {
-    for (unsigned c = 1; c <= GOMEM_CLASSES; c++)
-        if (t->cap[c] || t->hot.top[c] != GM_CACHE_NOTHING) gm_cache_flush_class(t, c, depot);
-    gm_cache_hand_in(t);
-}
-
-// Empties the depot into the spans.
-GM_PRIVATE void gm_cache_drain_depot(struct gm_cache *t) {
-    struct gm_pages *p = &t->engine->heap.pages;
-    for (unsigned c = 1; c <= GOMEM_CLASSES; c++)
-        for (void **top; (top = gm_cache_from_depot(t->engine, c)) != NULL;) {
-            unsigned n = gm_cache_count(p, top);
-            gm_cache_return(t->engine, c, top - n + 1, n);
-            gm_cache_push_magazine(p, &t->engine->depot.empty, gm_cache_index(p, top));
-        }
 }
 
 #if GOMEM_I_COLLECTOR
@@ -7627,7 +7854,7 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
         t->cap[c] = 0;
     }
     t->engine = e;
-    t->held = t->charged = t->counted = 0;
+    t->held = t->pins = t->charged = t->counted = 0;
     t->hot.base = t->hot.size = 0;
     t->hot.ranks = 0;
     t->hot.desc = e->heap.pages.desc;
@@ -12040,6 +12267,7 @@ GM_INLINE void gm_gc_drop_marks_stopped(struct gm_runtime *rt) { (void)rt; }
  */
 GM_PRIVATE void gm_alloc_trim(struct gm_cache *t) {
     uint32_t trims = gm_load_rlx(&t->engine->trims); // obeyed at one of the next slow paths
+    if (GOMEM_I_UNLIKELY(t->pins > GM_PINS)) gm_cache_unpin(t);
     if (GOMEM_I_LIKELY(t->trims == trims) || GM_BUG(23)) return;
     t->trims = trims;
     gm_cache_flush_manual(t, false);
@@ -12097,7 +12325,7 @@ GM_COLD GM_PRIVATE bool gm_alloc_exhausted(struct gm_runtime *rt, size_t size, u
             gm_sync_enter(&me->cache.hot);
             gm_cache_unkeep(&me->cache, 0);
             gm_cache_flush_manual(&me->cache, false);
-            gm_cache_drain_depot(&me->cache);
+            gm_cache_drain_depot(&rt->engine);
             gm_sync_leave(&me->cache.hot);
         }
         (void)gm_add_rlx(&rt->engine.trims, 1u); // others obey when they come by
@@ -12183,6 +12411,32 @@ GOMEM_DEF void *gomem_i_malloc_slow(size_t size, size_t align) {
     return gm_alloc_done(gm_alloc_watch(rt, p, size), saved);
 }
 
+// Zeroes the first `bytes` of a new large object of which some pages were used before: these alone,
+// piece by piece, outside of sections, so that stops need not wait. `drop`: pages may lose their
+// memory.
+GM_PRIVATE void *gm_alloc_zero_pages(struct gm_runtime *rt, void *p, size_t bytes, bool drop) {
+    struct gm_heap *h = &rt->engine.heap;
+    size_t first = ((uintptr_t)p - h->pages.base) / GM_PAGE;
+    int saved = errno;
+    for (size_t at = 0, n = 0; at < bytes; at += n) {
+        bool touched = true;
+        struct gm_cache *t = gm_alloc_enter(rt); // NULL: no memory for the record of a thread
+        n = bytes - at;
+        if (t) {
+            size_t pages = (n + GM_PAGE - 1) / GM_PAGE;
+            gm_sync_lock(&h->lock);
+            pages = gm_pages_alike_locked(&h->pages, first + at / GM_PAGE, pages, &touched);
+            gm_sync_unlock(&h->lock);
+            gm_alloc_leave(rt, t);
+            n = GM_MIN(n, pages * GM_PAGE);
+        }
+        if (touched && (!at || !GM_BUG(208)))
+            gm_heap_clear(h, (uintptr_t)p + at, n, drop && t != NULL);
+    }
+    errno = saved; // L1
+    return p;
+}
+
 GOMEM_DEF void *gomem_malloc(size_t size) { return gomem_i_take(size, 16); }
 
 GOMEM_DEF void *gomem_calloc(size_t n, size_t size) {
@@ -12192,7 +12446,8 @@ GOMEM_DEF void *gomem_calloc(size_t n, size_t size) {
     if (!p) return NULL;
     if (bytes <= GOMEM_MAX_SMALL) return memset(p, 0, bytes);
     const struct gm_span *s = gm_span_find(&gm_runtime.engine.heap.pages, (uintptr_t)p);
-    return s->clean || GM_BUG(24) ? p : memset(p, 0, bytes);
+    if (s->clean || GM_BUG(24)) return p;
+    return gm_alloc_zero_pages(&gm_runtime, p, bytes, true);
 }
 
 GOMEM_DEF void *gomem_aligned_alloc(size_t align, size_t size) {
@@ -12524,11 +12779,17 @@ GM_PRIVATE void *gm_alloc_root(struct gm_cache *t, struct gm_central *c) {
     return (void *)object;
 }
 
-// Zeroes a large object outside the section, in pieces, so that stops need not wait: it is listed
-// and held by this stack. Stale words in it can only keep garbage for one cycle.
+// Zeroes a large object outside the section: it is listed and held by this stack. Stale words in it
+// can only keep garbage for one cycle.
 GM_PRIVATE void *gm_alloc_zero(void *p, size_t dirty) {
-    if (p && dirty) gm_os_zero((uintptr_t)p, dirty, true); // what is watched is handed out later
-    return p;
+    struct gm_runtime *rt = &gm_runtime;
+    if (!p || !dirty) return p;
+    if (gm_guard_watched(&rt->engine.guard)) { // it is handed out later
+        gm_os_zero((uintptr_t)p, dirty, true);
+        return p;
+    }
+    const struct gm_span *s = gm_span_find(&rt->engine.heap.pages, (uintptr_t)p);
+    return gm_alloc_zero_pages(rt, p, dirty, !GM_IN(GM_SET_SCANNED, s->kind));
 }
 
 // Takes an object of kind and class in a section.
@@ -13053,6 +13314,7 @@ GOMEM_DEF void gomem_shutdown(void) {
     memset(&e->heap, 0, sizeof e->heap);
     memset(&e->depot, 0, sizeof e->depot);
     memset(&e->kept, 0, sizeof e->kept);
+    e->small = e->taken = 0;
     memset(&e->stats, 0, sizeof e->stats);
     gm_alloc_forget_collected(rt);
     gm_world_unhandle(w);
@@ -16151,7 +16413,7 @@ GM_PRIVATE size_t gm_report_trim(struct gm_runtime *rt, size_t keep) {
     gm_sync_enter(&me->cache.hot);
     gm_cache_unkeep(&me->cache, 0);
     gm_cache_flush_manual(&me->cache, false);
-    gm_cache_drain_depot(&me->cache);
+    gm_cache_drain_depot(&rt->engine);
     (void)gm_heap_give_back(&rt->engine.heap, keep, 1, SIZE_MAX);
     gm_alloc_leave(rt, &me->cache); // says what the flush found
     return gm_load_rlx(&rt->engine.heap.given) - before;

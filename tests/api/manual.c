@@ -1,9 +1,12 @@
 // The manual heap: gomem_malloc, gomem_calloc, sized frees, frees on another thread.
+#define _GNU_SOURCE
 #include "gomem.h"
 #include "child.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 TEST(calloc_is_zero) {
     static const size_t sizes[] = {1, 8, 24, 100, 1000, 1024, 5000, 32768, 40000, 1000000};
@@ -15,6 +18,74 @@ TEST(calloc_is_zero) {
             memset(p, 0xff, gomem_usable_size(p));
             gomem_free(p);
         }
+    }
+}
+
+// Bytes of memory that a range has.
+static size_t resident(void *p, size_t size) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), n = 0;
+    uintptr_t from = (uintptr_t)p & ~(uintptr_t)(page - 1);
+    size_t pages = ((uintptr_t)p + size - from + page - 1) / page;
+    unsigned char *here = calloc(pages, 1);
+    if (CHECK(here != NULL) && CHECK(mincore((void *)from, pages * page, here) == 0))
+        for (size_t i = 0; i < pages; i++) n += here[i] & 1;
+    free(here);
+    return n * page;
+}
+
+static bool zero(const unsigned char *p, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (p[i]) return false;
+    return true;
+}
+
+// A sparse table where a little of the memory was used before: only that is written.
+TEST(calloc_clears_what_was_used) {
+    enum { TABLE = 256 * 1024 * 1024 };
+    for (size_t size = 1000; size < 5000000; size = size * 2 + 7) {
+        unsigned char *small = gomem_malloc(size);
+        REQUIRE(small != NULL);
+        memset(small, 0xee, size);
+        gomem_free(small);
+        unsigned char *table = gomem_calloc(1, TABLE);
+        REQUIRE(table != NULL);
+        CHECK(resident(table, TABLE) <= 8 * 1024 * 1024);
+        for (size_t i = 0; i < TABLE; i += 4096 * 1000) {
+            CHECK_EQ(table[i], 0);
+            table[i] = 1;
+        }
+        gomem_free(table);
+        table = gomem_calloc(TABLE / 8, 8); // and again, after some of its pages were written
+        REQUIRE(table != NULL);
+        CHECK(resident(table, TABLE) <= 8 * 1024 * 1024);
+        for (size_t i = 0; i < TABLE; i += 4096 * 1000) CHECK_EQ(table[i], 0);
+        gomem_free(table);
+    }
+}
+
+// Whatever part of a large block was written, by whatever kind, the next one of zeroed kinds is zero.
+TEST(large_blocks_are_zero_again) {
+    static const size_t parts[] = {1, 2, 3, 16, 500};
+    size_t size = 33000;
+    for (int i = 0; i < 120; i++, size = size < 20000000 ? size + size / 3 : 33000) {
+        unsigned char *p = i % 2 ? gomem_malloc(size) : gomem_new_with(size, 0, GOMEM_NOSCAN);
+        REQUIRE(p != NULL);
+        size_t step = size / parts[i % 5] + 1; // all, a half, a third, a few pages, scattered
+        for (size_t at = 0; at < size; at += step)
+            memset(p + at, 0xee, i % 3 ? size - at < 4096 ? size - at : 4096 : size - at);
+        gomem_free(p);
+        size_t next = size - size / 7 * (size_t)(i % 4);
+        errno = 77;
+        switch (i % 4) {
+        case 0: p = gomem_calloc(next, 1); break;
+        case 1: p = gomem_new_with(next, 0, GOMEM_UNCOLLECTABLE | GOMEM_NOSCAN); break;
+        case 2: p = gomem_new_noscan(next); break;
+        default: p = gomem_new(next); break;
+        }
+        REQUIRE(p != NULL);
+        CHECK_EQ(errno, 77);
+        CHECK(zero(p, next));
+        gomem_free(p);
     }
 }
 

@@ -159,7 +159,7 @@ TEST(give_back) {
     CHECK_EQ(some + gm_heap_give_back(&heap, 0, 1, SIZE_MAX), idle);
     CHECK_EQ(heap.pages.idle, 0);
     CHECK_EQ(heap.given, idle);
-    CHECK(largest_advice <= GM_MIB);
+    CHECK(largest_advice <= 16 * GM_MIB);
     s = take(GM_MANUAL, 0, 20 * GM_MIB, 0);
     REQUIRE(s && s->clean);
     CHECK(!start_of(s)[0] && !start_of(s)[20 * GM_MIB - 1]);
@@ -196,6 +196,72 @@ TEST(trim) {
     size_t given = heap.given;
     gm_heap_trim(&heap);
     CHECK_EQ(heap.given, given);
+    room_end_pages(&heap.pages);
+}
+
+// H3: what is taken again after it was freed stays, while that goes on; then it is given back.
+TEST(used_again_is_kept) {
+    REQUIRE(room_heap(&heap, 64));
+    size_t given = 0;
+    for (int round = 0; round < 20; round++) {
+        struct gm_span *s = take(GM_MANUAL, 0, 90 * GM_MIB, 0);
+        REQUIRE(s != NULL);
+        gm_heap_put(&heap, s);
+        gm_heap_trim(&heap);
+        if (round == 0) CHECK(heap.pages.idle <= GM_IDLE_PAGES); // nobody knew yet
+        if (round == 1) given = heap.given;
+        if (round > 1) CHECK_EQ(heap.given, given);
+        if (round % 3 == 2) heap.turned -= GM_TURN_NS; // a second passes
+        ROOM_PAGES_HOLD(&heap.pages);
+    }
+    CHECK(heap.pages.idle >= 90 * GM_MIB / GM_PAGE);
+    for (int second = 0; second < 3; second++) { // something else is freed meanwhile
+        heap.turned -= GM_TURN_NS;
+        struct gm_span *s = take(GM_MANUAL, 1, 0, 0);
+        REQUIRE(s != NULL);
+        gm_heap_put(&heap, s);
+        gm_heap_trim(&heap);
+    }
+    CHECK(heap.pages.idle <= GM_IDLE_PAGES + GM_GIVE_SLACK);
+    room_end_pages(&heap.pages);
+}
+
+// What is small beside what was freed keeps no more than itself.
+TEST(little_is_used_again) {
+    REQUIRE(room_heap(&heap, 64));
+    struct gm_span *large = take(GM_MANUAL, 0, 200 * GM_MIB, 0);
+    REQUIRE(large != NULL);
+    gm_heap_put(&heap, large);
+    for (int i = 0; i < 100; i++) {
+        struct gm_span *s = take(GM_MANUAL, 0, 2 * GM_MIB, 0);
+        REQUIRE(s != NULL);
+        gm_heap_put(&heap, s);
+        gm_heap_trim(&heap);
+        CHECK(heap.pages.idle <= GM_IDLE_PAGES + GM_GIVE_SLACK + 2 * GM_MIB / GM_PAGE);
+    }
+    room_end_pages(&heap.pages);
+}
+
+// Spans that are freed one by one, in random order: islands between what has been given back go, too.
+TEST(islands_are_given_back) {
+    enum { N = 20000 };
+    static struct gm_span *spans[N];
+    REQUIRE(room_heap(&heap, 128));
+    for (int i = 0; i < N; i++) {
+        spans[i] = take(GM_MANUAL, 1 + (unsigned)room_below(20), 0, 0);
+        REQUIRE(spans[i] != NULL);
+        spans[i]->fresh = spans[i]->count; // as if it were used
+    }
+    for (int i = N - 1; i >= 0; i--) {
+        size_t k = room_below((size_t)i + 1);
+        struct gm_span *s = spans[k];
+        spans[k] = spans[i];
+        gm_heap_put(&heap, s);
+        gm_heap_trim(&heap);
+    }
+    CHECK_EQ(heap.pages.used, 0);
+    CHECK(heap.pages.idle <= GM_IDLE_PAGES + GM_GIVE_SLACK + GM_GIVE_STEP);
+    ROOM_PAGES_HOLD(&heap.pages);
     room_end_pages(&heap.pages);
 }
 

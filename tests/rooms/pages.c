@@ -93,12 +93,18 @@ static void extend(size_t at, size_t more) {
 }
 
 static void give_back(size_t least) {
-    struct gm_idle idle = gm_pages_pick_locked(&pages, least);
+    size_t touched = 0, before = pages.idle;
+    struct gm_idle idle = gm_pages_pick_locked(&pages, least, room_below(5) * GM_CHUNK_PAGES);
     if (!idle.n) return;
-    CHECK(idle.n >= least);
+    CHECK(idle.touched >= least && idle.n >= idle.touched);
+    CHECK_EQ(before - pages.idle, idle.touched);
     bool done = room_below(4) != 0; // the system may refuse
     unsigned zone = idle.page >= (size_t)pages.zone[0].mapped * GM_CHUNK_PAGES;
-    for (size_t i = idle.page; i < idle.page + idle.n; i++) CHECK(!used[zone][place(zone, i, 1)]);
+    for (size_t i = idle.page; i < idle.page + idle.n; i++) {
+        CHECK(!used[zone][place(zone, i, 1)]);
+        touched += dirty[zone][place(zone, i, 1)];
+    }
+    CHECK_EQ(touched, idle.touched);
     if (done) done = gm_os_discard(word(idle.page), idle.n * GM_PAGE);
     gm_pages_unpick_locked(&pages, idle, done);
     for (size_t i = idle.page; i < idle.page + idle.n; i++) dirty[zone][place(zone, i, 1)] = !done;
