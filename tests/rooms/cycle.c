@@ -316,21 +316,28 @@ static __attribute__((noinline)) void deep_go(int level) {
     GOMEM_KEEP_ALIVE(&frame);
 }
 
-// An object whose end is no object's beginning.
-struct wide {
+// Two objects whose ends are no object's beginning: those behind them have died. Nobody holds them.
+struct lone { // of a class that nothing else here is of, and without a byte to spare
     struct node node;
-    char body[40960 - sizeof(struct node)];
+    void *more[8];
 };
-static __attribute__((noinline)) uintptr_t new_wide_hidden(void) {
-    for (int i = 0; i < 100; i++) {
-        struct wide *n = GOMEM_NEW(struct wide), *behind = GOMEM_NEW(struct wide);
-        if (!CHECK(n != NULL && behind != NULL)) break;
-        n->node.check = hide(n) * 3;
-        gomem_free(behind);
-        if (!gomem_base(n + 1)) return hide(n);
+static __attribute__((noinline)) void new_lone(uintptr_t hidden[2]) {
+    enum { N = 400 };
+    struct lone **held = gomem_new_with(N * sizeof *held, 0, GOMEM_UNCOLLECTABLE);
+    REQUIRE(held != NULL);
+    for (int i = 0; i < N; i++) GOMEM_STORE(&held[i], GOMEM_NEW(struct lone));
+    for (int i = 1; i < N; i += 2) GOMEM_STORE(&held[i], NULL);
+    clear_stack();
+    gomem_gc();
+    int found = 0;
+    for (int i = 0; i < N && found < 2; i += 2) {
+        if (gomem_base(held[i] + 1)) continue;
+        held[i]->node.check = hide(held[i]) * 3;
+        hidden[found++] = hide(held[i]);
     }
-    CHECK(false);
-    return hide(NULL);
+    CHECK_EQ(found, 2);
+    gomem_free(held);
+    clear_stack();
 }
 
 static void *deep_main(void *arg) {
@@ -340,8 +347,8 @@ static void *deep_main(void *arg) {
 }
 
 static __attribute__((noinline)) void put_into_frame(int level, uintptr_t hidden, bool past) {
-    struct wide *w = (struct wide *)(void *)show(hidden);
-    *slot[level] = (struct node *)(void *)(w + past);
+    struct lone *lone = (struct lone *)(void *)show(hidden);
+    *slot[level] = (struct node *)(void *)(lone + past);
 }
 
 static bool tracked_stack(void) {
@@ -363,7 +370,8 @@ TEST(deep_stacks) {
         deep_wait(LEVELS / 2);
         gomem_gc();                     // it is seen to be deep
         if (round == 1) deep_wait(100); // it comes back while the cycle goes on
-        for (int i = 0; i < 6; i++) w[i] = i == 3 || i == 5 ? new_wide_hidden() : new_hidden();
+        new_lone(&w[4]);
+        for (int i = 0; i < 4; i++) w[i] = new_hidden();
         put_into_frame(50, w[0], false);
         REQUIRE(start());
         CHECK(GM_ASAN || round == 1 || tracked_stack());
@@ -372,11 +380,11 @@ TEST(deep_stacks) {
         clear_stack();
         rounds();
         put_into_frame(41, w[2], false); // on a page that was armed again
-        put_into_frame(60, w[3], true);  // one past its end
+        put_into_frame(60, w[4], true);  // one past its end
         clear_stack();
         rounds();
         deep_wait(LEVELS - 1 - round); // to where nothing is tracked
-        put_into_frame(LEVELS - 10, w[4], false);
+        put_into_frame(LEVELS - 10, w[3], false);
         put_into_frame(30, w[5], true);
         finish();
         for (int i = 0; i < 6; i++) CHECK(whole(w[i]));
