@@ -590,8 +590,9 @@ GOMEM_DEF void gomem_mark(gomem_marker *m, const void *p);
 
 // Runs a full cycle, which has ended when this returns (as runtime.GC). False with errno: EAGAIN, a
 // thread does not stop, or a stack is not known: each stop of the cycle is tried for a second, and
-// the next cycle goes on with what was marked; EBUSY, cycles are held, or a callback of the
-// collector asks; ENOMEM. Any thread, no signal handler.
+// the next cycle goes on with what was marked; or, in a callback of dl_iterate_phdr, another thread
+// runs a cycle that needs the loader's lock, which the callback holds; EBUSY, cycles are held, or a
+// callback of the collector asks; ENOMEM. Any thread, no signal handler.
 GOMEM_DEF bool gomem_gc(void);
 GOMEM_DEF bool gomem_gc_start(void); // asks for a cycle, returns at once; false: held or off
 
@@ -8062,7 +8063,8 @@ struct gm_roots {                      // room roots
     uint64_t changes;                  // of the loader's list, as of then. lock: gc
     bool incomplete;                   // no memory for one of them
     bool running;                      // what is listed is read while threads run. lock: gc
-    size_t stack_bytes, global_bytes;  // of the last cycle
+    uint32_t looks; // at the loader's list, twice; odd: one goes on. atomic: acq/rel
+    size_t stack_bytes, global_bytes; // of the last cycle
 };
 
 enum { GM_WORKERS = 16, GM_ASSISTS = 16 };
@@ -9423,12 +9425,15 @@ GM_PRIVATE int gm_roots_changes_locked(struct gm_loaded *object, size_t size, vo
 GM_PRIVATE void gm_roots_look(struct gm_runtime *rt) {
     struct gm_roots *r = &rt->roots;
     uint64_t now = 0;
+    gm_store_rel(&r->looks, r->looks + 1); // pairs with gm_gc_waits_for_loader
     (void)gm_libc_iterate(gm_roots_changes_locked, &now);
-    if (now && now == r->changes && r->objects && !r->incomplete) return;
-    r->objects = GM_BUG(83) ? gm_roots_loader_hash() : 0;
-    r->globals.count = r->modules.count = 0;
-    r->incomplete = false;
-    (void)gm_libc_iterate(gm_roots_each_object, rt);
+    if (!now || now != r->changes || !r->objects || r->incomplete) {
+        r->objects = GM_BUG(83) ? gm_roots_loader_hash() : 0;
+        r->globals.count = r->modules.count = 0;
+        r->incomplete = false;
+        (void)gm_libc_iterate(gm_roots_each_object, rt);
+    }
+    gm_store_rel(&r->looks, r->looks + 1); // as above
 }
 
 // ---- threads ----
@@ -10905,6 +10910,9 @@ GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) 
  *                 parent marks on: fork changes none of it, and a page that is armed, or written,
  *                 stays so for the parent. The child drops the cycle: it marks no more, and its
  *                 next stop clears all that the markers wrote, whatever it was
+ *             E6  who runs a cycle waits for the loader's lock with GC held. So nobody waits for GC
+ *                 for ever: a thread that calls us in a callback of dl_iterate_phdr has the other
+ *                 lock, and gets no cycle if the runner sleeps in its look at the list
  *             C1  arming ends before the start stop: what is written from there on is known
  *             C2  markers set the mark before they read the object, and rest before the written
  *                 pages are asked for: a page that was read before its last write is read again
@@ -12006,6 +12014,7 @@ GM_PRIVATE void gm_gc_start_background(struct gm_runtime *rt) {
 // ---- asking for cycles ----
 
 enum { GM_CLEAR_CYCLE = 16 * 1024, GM_CLEAR_ASSIST = 2 * 1024 };
+enum { GM_LOOK_NS = 10000000 }; // a look at the loader's list that takes longer waits for its lock
 enum { GM_BACK_OFF_NS = 8000000 }; // after a cycle that cannot go on; doubled seven times
 
 // How much of the stack below this frame may be overwritten, `want` bytes at most: all that is left
@@ -12028,14 +12037,37 @@ GM_NOINLINE GM_PRIVATE void gm_gc_clear_stack(const struct gm_thread *me, size_t
     __asm__ volatile("" : : "r"(below) : "memory");
 }
 
+// Does the thread that runs the cycle wait for the loader's lock? It has been at the same look for
+// as long as `since` says, and sleeps.
+GM_PRIVATE bool gm_gc_waits_for_loader(struct gm_runtime *rt, uint32_t *look, uint64_t *since) {
+    uint32_t now = gm_load_acq(&rt->roots.looks);                 // pairs with gm_roots_look
+    const struct gm_thread *runner = gm_load_rlx(&rt->gc.runner); // records are never unmapped
+    if (now % 2 == 0 || now != *look) *look = now, *since = gm_os_now();
+    if (now % 2 == 0 || !runner || gm_os_now() - *since < GM_LOOK_NS) return false;
+    return !GM_BUG(218) && !gm_world_is_runnable(&rt->world, gm_load_rlx(&runner->id));
+}
+
+// Waits for the lock of the cycle (E6).
+GM_PRIVATE bool gm_gc_wait_for_lock(struct gm_runtime *rt) {
+    struct gm_gc *gc = &rt->gc;
+    uint32_t look = 0;
+    uint64_t since = 0;
+    for (;;) {
+        uint32_t ended = gm_load_acq(&gc->ended); // pairs with gm_gc_run_and_unlock
+        if (gm_sync_try(&gc->lock)) return true;
+        if (gm_gc_waits_for_loader(rt, &look, &since)) return false;
+        gm_os_wait(&gc->ended, ended, 1000000);
+    }
+}
+
 // Gets the lock of the cycle: where the caller only follows the trigger, if it is free. False:
-// another thread runs a cycle, or has just tried in vain while this one waited.
+// another thread runs a cycle, or has just tried in vain while this one waited, or may wait for
+// what the caller holds.
 GM_PRIVATE bool gm_gc_take(struct gm_runtime *rt, int reason) {
     struct gm_gc *gc = &rt->gc;
     uint32_t failed = gm_load_rlx(&gc->failed); // a counter: what failed before is not ours
     bool patient = reason == GM_REASON_FORCED || reason == GM_REASON_EMERGENCY;
-    if (!patient && !gm_sync_try(&gc->lock)) return false;
-    if (patient) gm_sync_lock(&gc->lock);
+    if (!(patient ? gm_gc_wait_for_lock(rt) : gm_sync_try(&gc->lock))) return false;
     if (gm_load_rlx(&gc->failed) != failed) { // changes under the lock
         gm_sync_unlock(&gc->lock);
         return false;

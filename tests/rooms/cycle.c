@@ -854,4 +854,44 @@ static void forks(int collector) {
 TEST(forks_tracked) { forks(GOMEM_GC_TRACKED); }
 TEST(forks_barrier) { forks(GOMEM_GC_BARRIER); }
 
+// ---- the loader's lock ----
+
+static int collecting; // atomic
+static void *collect_on(void *arg) {
+    CHECK(gomem_thread_attach());
+    while (__atomic_load_n(&collecting, __ATOMIC_SEQ_CST)) {
+        (void)gomem_gc();
+        sched_yield();
+    }
+    return arg;
+}
+
+// The other thread runs a cycle and needs the lock that this callback is called with.
+static int collect_in_callback(struct dl_phdr_info *object, size_t size, void *refused) {
+    (void)object, (void)size;
+    for (int i = 0, same = 0; i < 20000 && same < 200; i++) {
+        uint32_t looks = gm_load_acq(&rt->roots.looks);
+        struct timespec nap = {0, 100000};
+        nanosleep(&nap, NULL);
+        same = looks % 2 && looks == gm_load_acq(&rt->roots.looks) ? same + 1 : 0;
+        if (same == 200) *(bool *)refused = !gomem_gc() && errno == EAGAIN;
+    }
+    return 1;
+}
+
+TEST(collected_in_a_callback_of_the_loader) {
+    bool refused = false;
+    pthread_t thread;
+    REQUIRE(begin(GOMEM_GC_STW));
+    collecting = 1;
+    REQUIRE(gomem_thread_create(&thread, NULL, collect_on, NULL) == 0);
+    (void)dl_iterate_phdr(collect_in_callback, &refused);
+    __atomic_store_n(&collecting, 0, __ATOMIC_SEQ_CST);
+    pthread_join(thread, NULL);
+#if defined(__GLIBC__) // others hold no lock there
+    CHECK(refused);
+#endif
+    CHECK(gomem_gc());
+}
+
 TEST_MAIN
