@@ -145,6 +145,9 @@
  *   Do not leave a signal handler by siglongjmp when it may have interrupted this library.
  *   vfork, posix_spawn and system keep the calling thread from answering a stop: surround long ones
  *   with gomem_blocking_begin and gomem_blocking_end.
+ *   While a thread masks the stop signal and does not allocate, no cycle can end: the others go on,
+ *   the heap grows, and after a second one line names the thread. GOMEM_THREADS keeps masks free
+ *   of the signal.
  *
  * UNDER OTHER TOOLS
  *   With -fsanitize=address nothing is inlined, each object has 16 bytes behind it that are
