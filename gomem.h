@@ -1971,7 +1971,7 @@ GM_INLINE bool gm_base_power_of_two(size_t x) { return x && !(x & (x - 1)); }
     X(STALE_MARK, "a mark of an arena that is void",                                               \
       "restore marks latest first, and before reset")                                              \
     X(STRANGER, "a thread that gomem does not know",                                               \
-      "attach threads that hold collected pointers")                                               \
+      "gomem_thread_attach in threads that hold collected pointers")                               \
     X(NOT_COUNTED, "retain or release of what is not counted",                                     \
       "was it released too often? gomem_rc_new makes counted objects")                             \
     X(LOST, "lost: only manual memory holds a collected object, which is freed now",               \
@@ -2519,6 +2519,27 @@ GM_PRIVATE long gm_os_populated(const struct gm_file *pagemap, uintptr_t *from, 
     *from = (uintptr_t)scan.walk_end;
     errno = saved;
     return found;
+}
+
+// Calls fn for each thread of this process. False: the system does not tell.
+GM_PRIVATE bool gm_os_each_task(void (*fn)(uint32_t id, void *arg), void *arg) {
+    char entries[1024]; // {inode 8, offset 8, size 2, type 1, name} each
+    struct gm_file tasks;
+    long n = -1;
+    if (!gm_os_open(&tasks, "/proc/self/task", false)) return false;
+    while (gm_os_is_own(&tasks) &&
+           (n = GOMEM_SYSCALL(SYS_getdents64, (long)tasks.fd, entries, sizeof entries)) > 0)
+        for (long at = 0; at < n;) {
+            uint16_t size = 0;
+            uint32_t id = 0;
+            memcpy(&size, entries + at + 16, sizeof size);
+            for (const char *c = entries + at + 19; *c >= '0' && *c <= '9'; c++)
+                id = id * 10 + (uint32_t)(*c - '0');
+            if (id) fn(id, arg);
+            at += size;
+        }
+    gm_os_close(&tasks);
+    return n == 0;
 }
 
 // Is all of [from, to) mapped, and nobody else's: no memory that another mapping or process may
@@ -5470,6 +5491,7 @@ struct gomem_marker {     // owner: worker
     struct gm_mark *mark; //
     char *buffer;         // GM_READ bytes for foreign ranges
     uint32_t phase;       // of mark.state that it has joined
+    uint32_t id;          // of the worker's thread, 0: another's. atomic: rlx
     uint64_t until;       // ns at which it leaves, 0: when there is no work
     bool alone;           // nobody else sets bits: they need no atomics
     bool steady;          // does not halt
@@ -8072,6 +8094,14 @@ struct gm_roots {                      // room roots
 
 enum { GM_WORKERS = 16, GM_ASSISTS = 16 };
 enum { GM_ASKED = 1, GM_ASKED_BY_TRIGGER = 2 };
+enum { GM_STRANGERS = 16 };
+struct gm_stranger { // a thread that has no record. lock: gc
+    uint32_t id;     // of the kernel, 0: none
+    uint32_t seen;   // the look that saw it last
+    uint64_t since;  // ns of the first one
+    bool told;       // it was named
+};
+
 struct gm_gc {                                           // room gc
     struct gm_lock lock;                                 // one cycle at a time
     struct gm_lock turn;                                 // who works on the cycle, or forks (E5)
@@ -8100,8 +8130,10 @@ struct gm_gc {                                           // room gc
     bool background;  // its thread runs. lock: gc; read rlx
     bool (*collect)(struct gm_runtime *rt, struct gm_thread *me, int reason); // hook: runs a cycle
     pthread_t threads[GM_WORKERS], background_thread;
-    uint32_t thread_count; // of threads[]
-    uint64_t last;         // ns of the last cycle's end, monotonic. atomic: rlx
+    uint32_t thread_count;                     // of threads[]
+    uint64_t last;                             // ns of the last cycle's end, monotonic. atomic: rlx
+    struct gm_stranger stranger[GM_STRANGERS]; // check level 1. lock: gc
+    uint32_t looks;                            // for strangers so far. lock: gc
 };
 
 struct gm_fate {      // room fate
@@ -11006,6 +11038,7 @@ GM_PRIVATE void *gm_gc_worker(void *arg) {
     struct gm_gc *gc = &gm_runtime.gc;
     struct gomem_marker *m = arg;
     uint32_t seen = 0;
+    gm_store_rlx(&m->id, gm_os_thread_id()); // gm_gc_knows asks: late, it is taken for a stranger
     for (;;) {
         uint32_t work = gm_load_acq(&gc->work);  // pairs with gm_gc_mark_stopped: markers are ready
         if (gm_load_acq(&gc->quit)) return NULL; // pairs with gm_gc_shutdown
@@ -11914,12 +11947,71 @@ GM_PRIVATE void gm_gc_begin(struct gm_runtime *rt, struct gm_cycle *c, int reaso
     c->before = gm_load_rlx(&e->live);
 }
 
+// ---- strangers ----
+
+// Is a thread known to the collector, or its own?
+GM_PRIVATE bool gm_gc_knows(const struct gm_runtime *rt, uint32_t id) {
+    // pairs with gm_world_record_locked: records are complete
+    for (const struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next)
+        if (gm_load_rlx(&t->id) == id && gm_load_rlx(&t->state) != GM_THREAD_NONE)
+            return true; // an old record can only hide a stranger
+    for (unsigned i = 0; i < GM_WORKERS; i++)
+        if (gm_load_rlx(&rt->gc.marker[i].id) == id) return true; // written once
+    return false;
+}
+
+GM_COLD GM_PRIVATE void gm_gc_tell_stranger(const struct gm_runtime *rt, uint32_t id) {
+    struct gm_text t = {0, {0}};
+    struct gm_task task;
+    if (!gm_os_read_task(id, 1, &task)) return; // it has ended
+    gm_guard_start(&t, GM_MSG_STRANGER);
+    gm_text_put(&t, ": ");
+    gm_text_number(&t, id);
+    gm_text_put(&t, " (");
+    gm_text_put(&t, task.name);
+    gm_text_put(&t, "); its stack is not scanned");
+    gm_guard_finish(&t, GM_MSG_STRANGER);
+    gm_guard_warn(&rt->engine.guard, t.data);
+}
+
+enum { GM_STRANGER_NS = 2000000 }; // a new thread may be about to attach
+
+// A thread is met. A stranger is named once, when it is seen in two looks in a row.
+GM_PRIVATE void gm_gc_meet(uint32_t id, void *arg) {
+    struct gm_runtime *rt = arg;
+    struct gm_gc *gc = &rt->gc;
+    struct gm_stranger *free = NULL;
+    if (gm_gc_knows(rt, id)) return;
+    for (unsigned i = 0; i < GM_STRANGERS; i++) {
+        struct gm_stranger *s = &gc->stranger[i];
+        if (!s->id || s->seen + 1 < gc->looks) {
+            free = s;
+        } else if (s->id == id) {
+            s->seen = gc->looks;
+            if (s->told || gm_os_now() - s->since < GM_STRANGER_NS || GM_BUG(165)) return;
+            s->told = true;
+            gm_gc_tell_stranger(rt, id);
+            return;
+        }
+    }
+    if (free) *free = (struct gm_stranger){id, gc->looks, gm_os_now(), false};
+}
+
+// At check level 1 a cycle looks for threads that it could not scan. ThreadSanitizer has one.
+GM_PRIVATE void gm_gc_look_for_strangers(struct gm_runtime *rt) {
+    if (!GOMEM_I_CHECK || GM_TSAN) return;
+    if (gm_load_rlx(&rt->world.starts)) return; // a thread of gomem_thread_create is on its way
+    rt->gc.looks++;
+    (void)gm_os_each_task(gm_gc_meet, rt);
+}
+
 // The cycle has ended: it is counted and told.
 GM_PRIVATE void gm_gc_end(struct gm_runtime *rt, const struct gm_cycle *c, int reason) {
     struct gm_engine *e = &rt->engine;
     gm_gc_count(rt, c, reason);
     gm_paths_lost_tell(rt, &c->lost);
     gm_paths_frames_tell(rt, &c->dead);
+    gm_gc_look_for_strangers(rt);
     if (c->broken) gm_gc_report_broken(rt, c->broken, c->where);
     if (c->broken || !c->matches)
         gm_guard_misuse(&e->guard, &e->heap.pages, GM_MSG_CORRUPT, (const void *)c->where);
