@@ -2314,9 +2314,10 @@ enum {
     GM_UFFD_MODE_WP = 2,
     GM_PAGE_WRITTEN = 2,
     GM_PAGE_PRESENT = 8,
-    GM_PAGE_SWAPPED = 16,
-    GM_SCAN_REARM = 1, // PM_SCAN_WP_MATCHING
-    GM_SCAN_CHECK = 2  // PM_SCAN_CHECK_WPASYNC: an error, not "no pages", where tracking was lost
+    GM_PAGE_SWAPPED = 16, // also a page that was armed before it was there
+    GM_PAGE_ZERO = 32,    // the page of zeroes that all reads of new memory share
+    GM_SCAN_REARM = 1,    // PM_SCAN_WP_MATCHING
+    GM_SCAN_CHECK = 2 // PM_SCAN_CHECK_WPASYNC: an error, not "no pages", where tracking was lost
 };
 #define GM_IOCTL_API      0xc018aa3fu // _IOWR(0xaa, 0x3f, 24 bytes)
 #define GM_IOCTL_REGISTER 0xc020aa00u // _IOWR(0xaa, 0x00, 32 bytes)
@@ -2450,6 +2451,26 @@ GM_PRIVATE long gm_os_track_scan(const struct gm_file *pagemap, uintptr_t *from,
                                    0,           GM_PAGE_WRITTEN};
     if (!gm_os_is_own(pagemap)) return -1;
     long found = GOMEM_IOCTL(pagemap->fd, GM_IOCTL_SCAN, &scan);
+    *from = (uintptr_t)scan.walk_end;
+    return found;
+}
+
+// The same of private memory without a file, and only pages that hold anything: those that were
+// never written, or were discarded, are neither listed nor armed. Takes twice as long.
+enum gm_there {
+    GM_THERE_ALL,     // written or not; the memory need not be tracked
+    GM_THERE_WRITTEN, //
+    GM_THERE_REARM    // and armed again
+};
+GM_PRIVATE long gm_os_track_scan_there(const struct gm_file *pagemap, uintptr_t *from, uintptr_t to,
+                                       enum gm_there which, struct gm_written *list, size_t n) {
+    unsigned flags = which == GM_THERE_REARM ? GM_SCAN_CHECK | GM_SCAN_REARM : GM_SCAN_CHECK;
+    unsigned mask = GM_PAGE_ZERO | GM_PAGE_WRITTEN;
+    if (which == GM_THERE_ALL) flags = 0, mask = GM_PAGE_ZERO;
+    const uint64_t there = GM_PAGE_PRESENT | GM_PAGE_SWAPPED;
+    struct gm_pagemap_scan scan = {sizeof scan, flags, *from,        to,   0,     (uintptr_t)list,
+                                   n,           0,     GM_PAGE_ZERO, mask, there, there};
+    long found = gm_os_is_own(pagemap) ? GOMEM_IOCTL(pagemap->fd, GM_IOCTL_SCAN, &scan) : -1;
     *from = (uintptr_t)scan.walk_end;
     return found;
 }
@@ -3936,7 +3957,7 @@ struct gm_span {
     uint8_t use;          // GM_USE_…: whose memory it is. owner
     uint8_t kind, class;  // const
     uint8_t bucket;       // manual: its list in central. lock: central
-    uint8_t clean;        // its pages were known to be zero when taken. const
+    uint8_t clean;        // its pages were known to be zero when taken. atomic: rlx
     uint32_t generation;  // sweep: see there. atomic: acq/rel
     uint32_t queued;      // in the mark queue. atomic: acqrel
     uint32_t queue_next;  // page + 1 of the next span in the mark queue. atomic: rlx
@@ -5470,6 +5491,8 @@ struct gm_mark {
     // Hook of writes: what was written of a job's range becomes grey, or, in a root, is read;
     // returns how many pages. const
     size_t (*written)(struct gomem_marker *m, const struct gm_job *job);
+    // Hook of writes: lists in m->buffer what of a range is not zero for sure; -1: all of it. const
+    long (*there)(struct gomem_marker *m, uintptr_t from, uintptr_t to);
 };
 #define GM_MARK_DONE UINT32_MAX
 
@@ -5819,17 +5842,30 @@ GM_PRIVATE void gm_mark_drain(struct gomem_marker *m) {
     else gm_mark_drain_shared(m);
 }
 
-// Scans one piece of a large object, and what it leads to.
+// Scans [from, to) of a large object that has no mark procedure. t: its type, NULL: all words.
+GM_NO_SANITIZE GM_PRIVATE void gm_mark_part(struct gomem_marker *m, const struct gm_span *s,
+                                            const struct gm_type_record *t, uintptr_t from,
+                                            uintptr_t to) {
+    if (from >= to) return;
+    if (t) gm_mark_fields(m, t, gm_span_start(m->mark->pages, s), gm_load_rlx(&s->size), from, to);
+    else gm_mark_words(m, from, to - from, m->alone);
+}
+
+// Scans one piece of a large object, and what it leads to. `there`: so many ranges in the marker's
+// buffer hold something, in address order; -1: not known.
 GM_NO_SANITIZE GM_PRIVATE void gm_mark_piece(struct gomem_marker *m, const struct gm_span *s,
-                                             size_t piece) {
+                                             size_t piece, long there) {
     const struct gm_type_record *t = gm_mark_type_of(m->mark, s);
     uintptr_t start = gm_span_start(m->mark->pages, s), from = start + piece * GM_PIECE;
     size_t size = gm_load_rlx(&s->size), at = piece * GM_PIECE;
     if (t && t->mark) gm_mark_typed(m, s, start, size);
     else if (at < size) {
-        size_t n = GM_MIN(size - at, (size_t)GM_PIECE);
-        if (t) gm_mark_fields(m, t, start, size, from, from + n);
-        else gm_mark_words(m, from, n, m->alone);
+        const struct gm_written *list = (const void *)m->buffer;
+        uintptr_t end = from + GM_MIN(size - at, (size_t)GM_PIECE);
+        if (there < 0) gm_mark_part(m, s, t, from, end);
+        for (long i = 0; i < there; i++)
+            gm_mark_part(m, s, t, GM_MAX(from, (uintptr_t)list[i].start),
+                         GM_MIN(end, (uintptr_t)list[i].end));
     }
     gm_mark_drain(m);
 }
@@ -5838,13 +5874,18 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_piece(struct gomem_marker *m, const struc
 // grey again (M2). The first is scanned whatever the clock says: who comes gets on.
 GM_PRIVATE bool gm_mark_claimed(struct gomem_marker *m, struct gm_span *s, struct gm_color *c,
                                 size_t group, uint64_t mine) {
+    uintptr_t start = gm_span_start(m->mark->pages, s) + group * 64 * GM_PIECE;
+    long there = -1;
+    if (m->mark->there && gm_load_rlx(&s->clean))
+        there = m->mark->there(m, start + gm_base_ctz(mine) * GM_PIECE,
+                               start + (64 - (size_t)__builtin_clzll(mine)) * GM_PIECE);
     for (bool first = true; mine; mine &= mine - 1, first = false) {
         if (!first && !m->alone && gm_mark_halted(m) && !GM_BUG(214)) {
             (void)gm_or_rlx(&c[group].grey, mine); // the queue's swap orders it
             gm_mark_enqueue(m->mark, s);
             return false;
         }
-        gm_mark_piece(m, s, group * 64 + gm_base_ctz(mine));
+        gm_mark_piece(m, s, group * 64 + gm_base_ctz(mine), there);
     }
     return true;
 }
@@ -5950,6 +5991,7 @@ GM_PRIVATE bool gm_mark_regrey_large(const struct gm_mark *mark, const struct gm
     if (!(gm_load_rlx(s->kind == GM_ROOT ? &c->alloc : &c->mark) & 1)) return false;
     uintptr_t start = gm_span_start(mark->pages, s);
     if (from >= start + gm_load_rlx(&s->size)) return false;
+    if (GM_BUG(174) && gm_load_rlx(&s->clean)) return false;
     size_t first = (from - start) / GM_PIECE, pieces = gm_mark_pieces(mark, s);
     size_t last = (GM_MIN(to, start + gm_load_rlx(&s->size)) - 1 - start) / GM_PIECE;
     if (pieces == 1) first = last = 0; // it may be larger
@@ -6255,6 +6297,10 @@ GM_PRIVATE void gm_mark_work(struct gomem_marker *m) {
  *                 collects through its parent's would take the parent's written pages away
  *             W6  a number is used, and closed, only while it is the file that was opened: the
  *                 program may have closed it and have a file of its own there
+ *             W7  a page of the heap that is not there, or is the page of zeroes, holds no pointer: it
+ *                 is not read, and not armed. Once it is written it is there, and counts as written
+ *                 like any that is not armed. Where a look finds it missing, every write comes
+ *                 after the look, so C2 holds as if zeroes had been read
  * WHY         The collector asks two things of any source: arm, and what was written. The kernel's
  *             needs no barrier in the program: writing to an armed page costs 0.8 us once, arming
  *             or looking through 1 GiB 0.45 ms. A call covers 16 MiB at most, and outside of stops
@@ -6352,11 +6398,35 @@ GM_PRIVATE bool gm_writes_test_pages(const struct gm_writes *w, char *p, size_t 
     if (!gm_os_track_clear(&w->uffd, at + page, at + 2 * page)) return false;
     if (gm_writes_probe(w, at, page, 16, true) != 2) return false; // cleared: written
     if (!gm_os_discard(p + 4 * page, page)) return false;
-    if (!(gm_writes_probe(w, at, page, 16, true) & 16)) return false; // discarded: written
+    if (gm_writes_probe(w, at, page, 16, true) != 16) return false; // discarded: written
     from = at;
     p[5 * page] = 1;
     if (gm_os_track_scan(&w->pagemap, &from, at + 16 * page, true, NULL, 0) < 0) return false;
     return gm_writes_probe(w, at, page, 16, true) == 0; // arming without a list
+}
+
+// What is listed of memory that was not written yet: nothing, and once it is, that (W7).
+GM_PRIVATE bool gm_writes_test_there(const struct gm_writes *w, volatile char *p, size_t page) {
+    static const unsigned char wanted[4] = {0, 0, 3, 2}; // pages as bits
+    if (!gm_os_track(&w->uffd, (uintptr_t)p, (uintptr_t)p + 2 * page)) return false;
+    for (unsigned i = 0; i < 8; i++) {
+        struct gm_written list[4];
+        uintptr_t at = (uintptr_t)p;
+        if (i == 2) (void)p[0]; // the page of zeroes
+        if (i == 4) p[0] = p[page] = 1;
+        if (i == 6 && !gm_os_discard((void *)(uintptr_t)p, page)) return false;
+        // odd: all that is there, even: what was written, and that is armed
+        long n = gm_os_track_scan_there(&w->pagemap, &at, at + 2 * page,
+                                        i & 1 ? GM_THERE_ALL : GM_THERE_REARM, list, 4);
+        unsigned bits = 0;
+        for (long k = 0; k < n; k++)
+            for (uint64_t a = list[k].start; a < list[k].end; a += page)
+                bits |= 1u << (a - (uintptr_t)p) / page;
+        if (n < 0 || bits != (i == 6 ? 0 : wanted[i / 2])) return false;
+    }
+    uintptr_t at = (uintptr_t)p;
+    p[0] = 1; // discarded, then written: again as new
+    return gm_writes_probe(w, at, page, 2, true) == 1;
 }
 
 // The data of a program is a private mapping of a file.
@@ -6398,17 +6468,18 @@ GM_PRIVATE bool gm_writes_test_identity(const struct gm_writes *w) {
 GM_PRIVATE bool gm_writes_test(size_t page, bool *file) {
     struct gm_writes own = {.uffd = {.fd = -1}, .pagemap = {.fd = -1}};
     if (!gm_writes_open(&own)) return false;
-    char *p = gm_os_reserve(16 * page, 0);
+    char *p = gm_os_reserve(18 * page, 0);
     bool done = p && gm_writes_test_identity(&own) &&
-                gm_os_protect((uintptr_t)p, (uintptr_t)p + 16 * page, PROT_READ | PROT_WRITE) &&
-                gm_writes_test_pages(&own, p, page);
+                gm_os_protect((uintptr_t)p, (uintptr_t)p + 18 * page, PROT_READ | PROT_WRITE) &&
+                gm_writes_test_pages(&own, p, page) &&
+                gm_writes_test_there(&own, p + 16 * page, page);
     *file = done && gm_writes_test_file(&own, page);
     if (done) {
         gm_os_close(&own.uffd);
         done = gm_writes_probe(&own, (uintptr_t)p, page, 16, true) == UINT32_MAX;
     }
     gm_writes_close(&own);
-    gm_os_release(p, 16 * page);
+    gm_os_release(p, 18 * page);
     return done;
 }
 
@@ -6659,7 +6730,10 @@ GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages *p,
         gm_writes_nap(calls++);
         if (pause) pause(arg);
         gm_writes_close_bits(w, p, at, to);
-        if (gm_os_track_scan(&w->pagemap, &from, to, true, NULL, 0) < 0) {
+        for (long n = 1; from < to && n;) { // what is not there is zero, and stays as it is (W7)
+            n = gm_os_track_scan_there(&w->pagemap, &from, to, GM_THERE_REARM, w->list,
+                                       GM_WRITES_LIST);
+            if (n >= 0) continue;
             gm_writes_close(w);
             return false;
         }
@@ -6675,6 +6749,29 @@ GM_PRIVATE void gm_writes_fail(struct gm_writes *w, struct gm_mark *mark, uintpt
     gm_mark_regrey(mark, from, to);
 }
 
+// Objects on the written pages of a range become grey, but in a stop what seems to be written is
+// often new memory that was not armed: more than one page is looked at again (W7). Returns the pages.
+GM_PRIVATE size_t gm_writes_regrey(const struct gm_writes *w, struct gm_mark *mark, uintptr_t from,
+                                   uintptr_t to) {
+    struct gm_written list[GM_WRITES_ROOT_LIST];
+    size_t bytes = 0;
+    if (to - from <= mark->pages->os_page) {
+        gm_mark_regrey(mark, from, to);
+        return 1;
+    }
+    for (long n = 1; from < to && n;) {
+        uintptr_t at = from;
+        n = gm_os_track_scan_there(&w->pagemap, &from, to, GM_THERE_WRITTEN, list,
+                                   GM_WRITES_ROOT_LIST);
+        if (n < 0) list[0] = (struct gm_written){at, to, 0}, from = to, n = 1;
+        for (long i = 0; i < n; i++) {
+            gm_mark_regrey(mark, (uintptr_t)list[i].start, (uintptr_t)list[i].end);
+            bytes += (size_t)(list[i].end - list[i].start);
+        }
+    }
+    return bytes / mark->pages->os_page;
+}
+
 // Objects on the pages of [from, to) that were written become grey; returns how many pages.
 GM_PRIVATE size_t gm_writes_collect_unit(struct gm_writes *w, struct gm_mark *mark,
                                          struct gm_written *list, uintptr_t from, uintptr_t to,
@@ -6682,14 +6779,19 @@ GM_PRIVATE size_t gm_writes_collect_unit(struct gm_writes *w, struct gm_mark *ma
     size_t pages = 0;
     if (rearm) gm_writes_close_bits(w, mark->pages, from, to);
     for (uintptr_t at = from; at < to;) {
-        long n = gm_os_track_scan(&w->pagemap, &at, to, rearm && !GM_BUG(94), list, GM_WRITES_LIST);
+        long n = rearm && !GM_BUG(94)
+                     ? gm_os_track_scan_there(&w->pagemap, &at, to, GM_THERE_REARM, list,
+                                              GM_WRITES_LIST)
+                     : gm_os_track_scan(&w->pagemap, &at, to, false, list, GM_WRITES_LIST);
         if (n < 0) {
             if (!GM_BUG(56)) gm_writes_fail(w, mark, from, to);
             return pages + (to - from) / mark->pages->os_page;
         }
         for (long i = 0; i < n; i++) {
-            gm_mark_regrey(mark, (uintptr_t)list[i].start, (uintptr_t)list[i].end);
-            pages += (size_t)(list[i].end - list[i].start) / mark->pages->os_page;
+            uintptr_t start = (uintptr_t)list[i].start, end = (uintptr_t)list[i].end;
+            if (rearm) gm_mark_regrey(mark, start, end);
+            pages += rearm ? (end - start) / mark->pages->os_page
+                           : gm_writes_regrey(w, mark, start, end);
         }
         if (!n) break;
     }
@@ -6750,6 +6852,15 @@ GM_PRIVATE size_t gm_writes_job(struct gomem_marker *m, const struct gm_job *job
     if (job->flags & GM_JOB_FOREIGN)
         return gm_writes_read_root(w, m, job->start, end, job->flags & GM_JOB_BOTH);
     return gm_writes_collect_unit(w, m->mark, (void *)m->buffer, job->start, end, GM_BUG(53));
+}
+
+// Hook of mark: what of a large object's pieces is there (W7).
+GM_PRIVATE long gm_writes_there(struct gomem_marker *m, uintptr_t from, uintptr_t to) {
+    const struct gm_writes *w = m->mark->source;
+    if (gm_load_rlx(&w->pagemap.fd) < 0 || w->process != (uint32_t)getpid()) return -1; // W5
+    long n = gm_os_track_scan_there(&w->pagemap, &from, to, GM_THERE_ALL, (void *)m->buffer,
+                                    GM_READ / sizeof(struct gm_written));
+    return from >= to ? n : -1;
 }
 
 // Are most pages from an address on free? Then they will be taken soon, and hold nothing marked.
@@ -8925,6 +9036,7 @@ GM_PRIVATE bool gm_world_init_collector(struct gm_runtime *rt) {
     e->mark.guard = &e->guard;
     e->mark.source = &e->writes;
     e->mark.written = gm_writes_job;
+    e->mark.there = gm_writes_there;
     e->mark.mask = o->pointer_mask ? o->pointer_mask : UINTPTR_MAX;
     e->mark.state = GM_MARK_DONE;
     gm_pacer_set(&e->pacer, 0, 0);
@@ -13227,7 +13339,7 @@ GM_PRIVATE bool gm_alloc_resize_large(struct gm_runtime *rt, struct gm_span *s, 
     }
     if (done && now < old) gm_stats_own(&t->stats.large_free, old - now);
     if (done) gm_alloc_count_live(&rt->engine, s, now - old);
-    if (done && s->pages > pages && !clean) s->clean = 0;
+    if (done && s->pages > pages && !clean) gm_store_rlx(&s->clean, (uint8_t)0); // advice
     gm_alloc_leave(rt, t);
     if (!done || s->kind == GM_MANUAL) return done;
     char *start = (char *)gm_span_start(&rt->engine.heap.pages, s);

@@ -766,6 +766,28 @@ TEST(over_budget) { // the stop ends, nothing is lost, and the sixth try finishe
     CHECK_EQ(n, CHAIN);
 }
 
+// W7: pages of a large object that are not there when it is marked, and are written later.
+TEST(a_new_large_object_is_written_late) {
+    if (!begin(GOMEM_GC_TRACKED)) SKIP("this kernel does not track writes");
+    enum { WORDS = 1024 * 1024 / sizeof(void *) };
+    uintptr_t w[4];
+    for (int i = 0; i < 4; i++) w[i] = new_hidden();
+    struct node **large = gomem_new(WORDS * sizeof *large);
+    REQUIRE(large != NULL);
+    GOMEM_STORE(&top[0], (struct node *)(void *)large);
+    large[WORDS / 8] = show(w[0]);
+    CHECK(((struct node *volatile *)large)[WORDS / 2] == NULL); // the page of zeroes
+    REQUIRE(start());
+    mark();
+    large[WORDS / 4] = show(w[1]);
+    rounds();
+    large[WORDS / 2] = show(w[2]);
+    rounds();
+    large[WORDS - 1] = show(w[3]);
+    finish();
+    for (int i = 0; i < 4; i++) CHECK(whole(w[i]));
+}
+
 // E4: a cycle that cannot go on keeps its marks. The next run of it goes on from there, and nothing
 // is lost that was written in between.
 TEST(goes_on) {
