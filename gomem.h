@@ -607,8 +607,9 @@ GOMEM_DEF void gomem_gc_unhold(void);
 GOMEM_DEF int gomem_set_gc_percent(int percent); // returns the old one; GOMEM_GC_OFF: off
 
 // Bytes of memory in all, manual and metadata included, that collections and giving back keep to,
-// as Go's SetMemoryLimit; soft: a limit below what lives costs half of the time at most and is
-// exceeded. 0: none. Returns the old one. Any thread.
+// as Go's SetMemoryLimit. A limit into which twice the live heap fits is kept, also by large objects,
+// which wait for a cycle. Below that it is soft: so that collection takes about half of the time, not
+// all of it, the heap may grow by as much as lives at most. 0: none. Returns the old one. Any thread.
 GOMEM_DEF size_t gomem_set_memory_limit(size_t bytes);
 
 // Does up to max_us microseconds of a cycle's work on this thread (sweeping, then marking beside
@@ -4120,7 +4121,7 @@ struct gm_heap {
     struct gm_lock lock;   // of the zones
     size_t retry;          // idle pages at which to look again after nothing was found. atomic: rlx
     size_t given;          // bytes given back so far. atomic: rlx
-    size_t manual;         // pages of manual spans. atomic: rlx
+    size_t kept;           // pages of spans that no cycle frees. atomic: rlx
     size_t high[2];        // most pages in use in this second, and in the one before. lock: heap
     size_t low;            // fewest since they were that many. lock: heap
     size_t again[2];       // H3, in pages. lock: heap; read rlx
@@ -4198,7 +4199,7 @@ GM_PRIVATE struct gm_span *gm_heap_take(struct gm_heap *h, unsigned kind, unsign
     gm_heap_risen_locked(h);
     gm_sync_unlock(&h->lock);
     if (page == SIZE_MAX) return NULL;
-    if (kind == GM_MANUAL) (void)gm_add_rlx(&h->manual, n); // a statistic
+    if (!GM_IN(GM_SET_COLLECTED, kind)) (void)gm_add_rlx(&h->kept, n); // a statistic
     struct gm_span *s = gm_span_at(p, page);
     uint32_t queued = s->queued; // type-stable: a span that was freed is never in the queue
     gm_assert(!queued);
@@ -4233,7 +4234,7 @@ GM_PRIVATE void gm_heap_put(struct gm_heap *h, struct gm_span *s) {
     size_t page = s->page, n = s->pages, touched = gm_heap_touched(s);
     gm_os_forbid(gm_span_start(&h->pages, s), n * GM_PAGE, GM_IN(GM_SET_SCANNED, s->kind),
                  GM_SHADE_FREED);
-    if (s->kind == GM_MANUAL) (void)gm_sub_rlx(&h->manual, n); // a statistic
+    if (!GM_IN(GM_SET_COLLECTED, s->kind)) (void)gm_sub_rlx(&h->kept, n); // a statistic
     gm_store_rlx(&s->queued, 0u); // a child may have dropped the queue that it was in
     gm_pages_undescribe(&h->pages, page, n);
     if (!GM_BUG(36)) gm_span_clear_colors(&h->pages, s);
@@ -4258,7 +4259,7 @@ GM_PRIVATE bool gm_heap_resize(struct gm_heap *h, struct gm_span *s, size_t size
     else if (done) gm_heap_risen_locked(h);
     gm_sync_unlock(&h->lock);
     if (!done) return false;
-    if (s->kind == GM_MANUAL) (void)gm_add_rlx(&h->manual, n - old); // a statistic
+    if (!GM_IN(GM_SET_COLLECTED, s->kind)) (void)gm_add_rlx(&h->kept, n - old); // a statistic
     gm_store_rlx(&s->pages, (uint32_t)n); // a marker may look: what is new is on written pages
     gm_store_rlx(&s->size, size);
     if (s->kind != GM_MANUAL) { // bits of the pieces that are new, or gone (N4)
@@ -5336,8 +5337,14 @@ GM_COLD GM_PRIVATE void gm_guard_misuse(const struct gm_guard *g, const struct g
  *                 far below as was allocated from the trigger to the end of the last cycles, more
  *                 where the heap grows, between 0.25 and 0.95 of the way from what lives
  *             A3  with a memory limit the goal is what the limit leaves beside all other memory,
- *                 but the heap may grow for as long as the last cycle worked: a limit below what
- *                 lives makes collection take half of the time, not all of it
+ *                 but the heap may grow for as long as the last cycle worked, and by what lives at
+ *                 most: a limit below what lives makes collection take half of the time, not all
+ *                 of it, and one that twice the live heap fits into is kept
+ *             A4  a cycle that is late is paid by the byte: a thread that takes 4 KiB past the goal
+ *                 marks along for 2 to 20 us, past the hard goal (1.1 of it) for 60, and twice that
+ *                 for each further quarter of the way between the two. Large objects pay 2 us from
+ *                 the trigger on, and are three tenths of the way at most to A2: they can wait, and
+ *                 what is allocated in a cycle mostly outlives it
  * WHY         Go's formula: the cost of marking what lives, roots included, is paid from growth
  *             that is proportional to it, so collection takes a fixed share of the time whatever
  *             the heap's size.
@@ -5348,12 +5355,14 @@ struct gm_pacer {
     size_t roots;         // bytes of stacks and globals that it scanned. atomic: rlx
     size_t goal, trigger; // bytes of heap. atomic: rlx
     size_t runway;        // allocated in a cycle, smoothed; 0: it stops the world. atomic: rlx
+    size_t heavy;         // of large objects, in the last one. atomic: rlx
     size_t limit;         // bytes of memory in all, 0: none. atomic: rlx
     size_t other;         // bytes of it that are not the collected heap's. atomic: rlx
     size_t least;         // growth that the last cycle's work allows (A3). atomic: rlx
     size_t held;          // gomem_gc_hold holds up to here: the limit's goal. atomic: rlx
 };
 #define GM_PACER_LEAST (4 * GM_MIB)
+enum { GM_DEBT_UNIT = 4096, GM_DEBT_LEAST = 2000, GM_DEBT = 20000, GM_DEBT_HARD = 60000 }; // ns
 
 GM_PRIVATE size_t gm_pacer_goal(size_t live, size_t roots, int percent) {
     if (percent < 0) return SIZE_MAX;
@@ -5367,7 +5376,28 @@ GM_PRIVATE size_t gm_pacer_goal(size_t live, size_t roots, int percent) {
 GM_PRIVATE size_t gm_pacer_limit_goal(const struct gm_pacer *p, size_t live) {
     size_t limit = gm_load_rlx(&p->limit), other = gm_load_rlx(&p->other) + limit / 32;
     if (!limit) return SIZE_MAX;
-    return GM_MAX(limit > other ? limit - other : 0, live + gm_load_rlx(&p->least)); // A3
+    size_t least = GM_MIN(gm_load_rlx(&p->least), GM_MAX(live, (size_t)GM_PACER_LEAST));
+    if (GM_BUG(178)) least = gm_load_rlx(&p->least);
+    return GM_MAX(limit > other ? limit - other : 0, live + least); // A3
+}
+
+// Where the program has to wait for the cycle.
+GM_PRIVATE size_t gm_pacer_hard(size_t goal) {
+    size_t slack = goal / 10 + GM_MIB;
+    return goal < SIZE_MAX - slack ? goal + slack : SIZE_MAX;
+}
+
+// ns of marking that a thread owes which takes `bytes`, now counted in `live`, while a cycle runs:
+// the least rate for all of them, a higher one for those past the goal. (A4)
+GM_PRIVATE uint64_t gm_pacer_debt(size_t goal, size_t live, size_t bytes) {
+    uint64_t slack = gm_pacer_hard(goal) - goal, over = live > goal ? live - goal : 0;
+    uint64_t units = GM_MAX(bytes / GM_DEBT_UNIT, (size_t)1), rate = GM_DEBT * (over / 1024);
+    uint64_t past = GM_MIN((over + GM_DEBT_UNIT - 1) / GM_DEBT_UNIT, units);
+    if (GM_BUG(176)) units = past = 1;
+    if (over <= slack) rate /= slack / 1024;
+    else rate = (uint64_t)GM_DEBT_HARD << GM_MIN((over - slack) / (slack / 4), (uint64_t)6);
+    rate = GM_MAX(rate, (uint64_t)GM_DEBT_LEAST);
+    return GM_DEBT_LEAST * (units - past) + rate * past;
 }
 
 // How much may be allocated before the next cycle, so that collection takes half of the time at
@@ -5385,12 +5415,14 @@ GM_PRIVATE size_t gm_pacer_trigger(size_t live, size_t goal, size_t runway) {
 }
 
 // A concurrent cycle has ended that marked `live` bytes; `allocated` bytes were allocated since it
-// was due. A heap that has grown is taken to grow on, and its next cycle to last longer by as much.
-GM_PRIVATE void gm_pacer_learn(struct gm_pacer *p, size_t allocated, size_t live) {
+// was due, and `heavy` for large objects. A heap that has grown is taken to grow on, and its next
+// cycle to last longer by as much.
+GM_PRIVATE void gm_pacer_learn(struct gm_pacer *p, size_t allocated, size_t heavy, size_t live) {
     size_t before = gm_load_rlx(&p->live), old = gm_load_rlx(&p->runway);
     double grown = live > before && before ? (double)live / (double)before : 1;
     size_t now = (size_t)((double)allocated * 1.25 * GM_MIN(grown, 2.0)) + GM_KIB;
     gm_store_rlx(&p->runway, now >= old ? now : old - (old - now) / 4); // up at once, down slowly
+    gm_store_rlx(&p->heavy, heavy);
 }
 
 // A process has dropped a cycle that was due: the next one comes after a quarter of the growth that
@@ -5411,7 +5443,9 @@ GM_PRIVATE void gm_pacer_set(struct gm_pacer *p, size_t live, size_t roots) {
     gm_store_rlx(&p->live, live); // heuristics: a refill that reads an old value is one refill late
     gm_store_rlx(&p->roots, roots);
     gm_store_rlx(&p->goal, goal);
-    gm_store_rlx(&p->trigger, gm_pacer_trigger(live, goal, gm_load_rlx(&p->runway)));
+    size_t runway = gm_load_rlx(&p->runway), way = goal > live ? goal - live : 0;
+    runway += runway ? GM_MIN(gm_load_rlx(&p->heavy), way / 10 * 3) : 0; // A4
+    gm_store_rlx(&p->trigger, gm_pacer_trigger(live, goal, runway));
 }
 
 /* ==========================================================================================
@@ -7183,6 +7217,7 @@ struct gm_cache {                    // owner: thread, in sections
     size_t held;                     // bytes that its magazines can hold (K2)
     size_t pins;                     // bytes of spans, one for each object they can hold (K3)
     size_t charged;                  // bytes of runs not yet added to engine.live
+    size_t ahead;                    // of a large object to come that engine.live counts already
     size_t counted;                  // bytes not yet added to engine.stats.allocated
     void **other[GOMEM_CLASSES + 1]; // the previous magazine's top, NULL: none
     uint8_t cap[GOMEM_CLASSES + 1];  // objects in the class's next magazine, 0: not used yet
@@ -7991,7 +8026,7 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
         t->cap[c] = 0;
     }
     t->engine = e;
-    t->held = t->pins = t->charged = t->counted = 0;
+    t->held = t->pins = t->charged = t->ahead = t->counted = 0;
     t->hot.base = t->hot.size = 0;
     t->hot.ranks = 0;
     t->hot.desc = e->heap.pages.desc;
@@ -8223,6 +8258,7 @@ struct gm_gc {                                           // room gc
     uint32_t work;            // futex: bumped when marking starts. atomic: acq/rel
     uint32_t kick;            // futex of the background thread. atomic: acq/rel
     uint32_t quit;            // atomic: acq/rel
+    size_t heavy;             // bytes of large objects so far. atomic: rlx
     uint32_t forks;           // that wait for their turn. atomic: rlx
     uint32_t passed;          // futex: forks that have got it. atomic: acq/rel
     bool dropped;             // marks are left of a cycle of the parent (E5). lock: turn
@@ -11060,6 +11096,12 @@ GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) 
  *             E6  who runs a cycle waits for the loader's lock with GC held. So nobody waits for GC
  *                 for ever: a thread that calls us in a callback of dl_iterate_phdr has the other
  *                 lock, and gets no cycle if the runner sleeps in its look at the list
+ *             E7  a large object that would carry the heap past the hard goal (the goal, where the
+ *                 thread itself collects) waits until a cycle has ended that began after it was
+ *                 asked for, unless too little was allocated since the last one. One of an eighth
+ *                 of what lives waits for any cycle that runs, which would mark it, and with it the
+ *                 one that it takes the place of. The bytes of one that fits are counted before it
+ *                 is taken, so that several threads do not all fit
  *             C1  arming ends before the start stop: what is written from there on is known
  *             C2  markers set the mark before they read the object, and rest before the written
  *                 pages are asked for: a page that was read before its last write is read again
@@ -11068,15 +11110,14 @@ GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) 
  *             C4  from the start stop to the flip nothing shrinks (R5): no slot, span or page that
  *                 the cycle may have marked gets another meaning
  * WHY         Who finds the heap over its trigger asks the background thread for a cycle and goes
- *             on. Past the goal it marks along for 2 to 20 us a run, the longer the further (20 at
- *             once: a server's turns of 2 ms took 9), and 60 past 1.1 of it. Where few written
- *             pages are left it does for 20, else rounds beside a program at full speed rest at
- *             thousands of pages (2^24 nodes: stops of a cycle p99 8.8 -> 1.3 ms), and twice as
- *             long after each finish stop that was given up, or the last one reads what random
- *             writes to a large table left (64 MB: 139 -> 16 ms, on a busy machine). The stopping
- *             collector, and an emergency, run on the thread that found it. Stopped threads leave
- *             their processors to the marking threads. Sweeping is not part of any stop. Two rounds
- *             of words decide it:
+ *             on. Past the goal it marks along, the longer the further (A4; 20 us a run at once: a
+ *             server's turns of 2 ms took 9). Where few written pages are left it does for 20, else
+ *             rounds beside a program at full speed rest at thousands of pages (2^24 nodes: stops
+ *             of a cycle p99 8.8 -> 1.3 ms), and twice as long after each finish stop that was
+ *             given up, or the last one reads what random writes to a large table left (64 MB: 139
+ *             -> 16 ms, on a busy machine). The stopping collector, and an emergency, run on the
+ *             thread that found it. Stopped threads leave their processors to the marking threads.
+ *             Sweeping is not part of any stop. Two rounds of words decide it:
  *
  *               program      x.f = q        writes the page of x      p = NULL
  *               marker       marks x, then reads x.f                  rests
@@ -11107,6 +11148,7 @@ struct gm_cycle {           // what one cycle did
     uint64_t gathered;      // ns: the longest time until all stood
     size_t asked;           // bytes of heap as it became due: what it took is counted from there
     size_t goal;            // of the heap, as it began
+    size_t heavy;           // gc.heavy as it began
     size_t before;          // bytes of heap as it began
     size_t after, heap;     // bytes that it marked, of heap as it ended
     unsigned workers;       // that marked
@@ -11122,14 +11164,21 @@ struct gm_cycle {           // what one cycle did
 
 // ---- walking centrals ----
 
+// The i-th central of a collected class or shape, the large ones first; NULL: there are no more.
+GM_PRIVATE struct gm_central *gm_gc_central(struct gm_runtime *rt, uint32_t i) {
+    struct gm_engine *e = &rt->engine;
+    uint32_t n = 2 * (GOMEM_CLASSES + 1);
+    if (i < n) return &e->central[i % 2 ? GM_NOSCAN : GM_SCAN][i / 2];
+    if (i - n + 1 >= gm_types_count(&e->types)) return NULL;
+    return &gm_types_shape(&e->types, i - n + 1)->central;
+}
+
 // Calls fn for the central of each collected class and shape until it returns false.
 GM_PRIVATE void gm_gc_each_central(struct gm_runtime *rt,
                                    bool (*fn)(struct gm_runtime *rt, struct gm_central *c)) {
-    for (unsigned c = 0; c <= GOMEM_CLASSES; c++)
-        if (!fn(rt, &rt->engine.central[GM_SCAN][c]) || !fn(rt, &rt->engine.central[GM_NOSCAN][c]))
-            return;
-    for (uint32_t i = 1, n = gm_types_count(&rt->engine.types); i < n; i++)
-        if (!fn(rt, &gm_types_shape(&rt->engine.types, i)->central)) return;
+    struct gm_central *c;
+    for (uint32_t i = 0; (c = gm_gc_central(rt, i)) != NULL; i++)
+        if (!fn(rt, c)) return;
 }
 
 // Sweeps one central to its end, in sections, so that stops and forks do not wait.
@@ -11506,12 +11555,13 @@ GM_PRIVATE void gm_gc_quiet_stopped(struct gm_runtime *rt) {
 // The marked become the live ones: one counter turns all spans into "not yet swept".
 GM_PRIVATE void gm_gc_flip_stopped(struct gm_runtime *rt, size_t live) {
     struct gm_engine *e = &rt->engine;
-    for (struct gm_thread *t = rt->world.all; t; t = t->next) t->cache.charged = 0;
+    for (struct gm_thread *t = rt->world.all; t; t = t->next)
+        t->cache.charged = 0, t->cache.ahead = GM_BUG(179) ? t->cache.ahead : 0;
     gm_gc_quiet_stopped(rt);
     if (!GM_BUG(9)) gm_store_rlx(&e->sweep.generation, e->sweep.generation + 2); // in a stop
     gm_store_rlx(&e->live, live);
     size_t page = GM_SPAN_BYTES + GM_COLOR_BYTES + sizeof(uint32_t);
-    gm_store_rlx(&e->pacer.other, gm_load_rlx(&e->heap.manual) * GM_PAGE + // heuristics
+    gm_store_rlx(&e->pacer.other, gm_load_rlx(&e->heap.kept) * GM_PAGE + // heuristics
                                       gm_load_rlx(&e->heap.pages.used) * page);
     gm_pacer_set(&e->pacer, live, rt->roots.stack_bytes + rt->roots.global_bytes);
 }
@@ -12013,7 +12063,8 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
         c->last = gm_os_now() - c->stop;
         c->after = (size_t)gm_load_rlx(&e->mark.bytes);
         c->heap = now;
-        gm_pacer_learn(&e->pacer, more, c->after);
+        size_t heavy = GM_MIN(gm_load_rlx(&gc->heavy) - c->heavy, more);
+        gm_pacer_learn(&e->pacer, more - heavy, heavy, c->after);
         if (GOMEM_I_CHECK >= 3) c->matches = gm_gc_oracle_stopped(rt);
         if (gm_load_rlx(&e->special.used)) gm_gc_final(rt, c);
     }
@@ -12052,6 +12103,7 @@ GM_PRIVATE void gm_gc_begin(struct gm_runtime *rt, struct gm_cycle *c, int reaso
     c->matches = true;
     c->workers = 1;
     c->goal = gm_load_rlx(&e->pacer.goal);
+    c->heavy = gm_load_rlx(&rt->gc.heavy);
     c->asked = gm_load_rlx(&e->live);
     if (reason == GM_REASON_TRIGGER) c->asked = GM_MIN(c->asked, gm_load_rlx(&e->pacer.trigger));
     gm_gc_event(rt, GOMEM_EVENT_BEGIN, c->begin);
@@ -12384,8 +12436,6 @@ GM_COLD GM_PRIVATE bool gm_gc_open(struct gm_runtime *rt) {
     return done;
 }
 
-enum { GM_ASSIST_LEAST_NS = 2000, GM_ASSIST_NS = 20000, GM_ASSIST_HARD_NS = 60000 }; // per run
-
 // Marks until a time beside the collector's threads; false: they do not mark now, or too many do.
 GM_PRIVATE bool gm_gc_assist(struct gm_runtime *rt, struct gm_thread *me, uint64_t until) {
     struct gm_gc *gc = &rt->gc;
@@ -12422,9 +12472,15 @@ GM_PRIVATE void gm_gc_ask(struct gm_runtime *rt, uint32_t how) {
     gm_gc_wake_background(rt);
 }
 
+// Cycles run on the thread that finds that one is due.
+GM_PRIVATE bool gm_gc_runs_here(const struct gm_runtime *rt) {
+    return gm_load_rlx(&rt->engine.writes.collector) == GOMEM_GC_STW || gm_gc_is_small(rt) ||
+           !gm_load_rlx(&rt->gc.background); // chosen once
+}
+
 // The heap has grown to the trigger: a stopping cycle runs on this thread; a concurrent one is
-// asked for, and helped along when the heap outgrows its goal.
-GM_COLD GM_PRIVATE void gm_gc_pace(struct gm_runtime *rt, struct gm_thread *me) {
+// asked for, and helped along when the heap outgrows its goal. (A4)
+GM_COLD GM_PRIVATE void gm_gc_pace(struct gm_runtime *rt, struct gm_thread *me, size_t bytes) {
     struct gm_engine *e = &rt->engine;
     size_t live = gm_load_rlx(&e->live), goal = gm_load_rlx(&e->pacer.goal); // heuristics
     uint64_t next = gm_load_rlx(&rt->gc.not_before);                         // as above
@@ -12432,19 +12488,20 @@ GM_COLD GM_PRIVATE void gm_gc_pace(struct gm_runtime *rt, struct gm_thread *me) 
         gm_store_rlx(&e->pacer.trigger, live + GM_MIB);
         return;
     }
-    if (gm_world_forks(&rt->world)) return;                                        // V8
-    if (gm_load_rlx(&e->writes.collector) == GOMEM_GC_STW || gm_gc_is_small(rt) || // chosen once
-        !gm_load_rlx(&rt->gc.background)) {
-        (void)gm_gc_collect(rt, me, GM_REASON_TRIGGER);
+    if (gm_world_forks(&rt->world)) return; // V8
+    if (gm_gc_runs_here(rt)) {
+        if (live - me->cache.ahead >=
+            gm_load_rlx(&e->pacer.trigger)) // what is to come is no reason
+            (void)gm_gc_collect(rt, me, GM_REASON_TRIGGER);
         return;
     }
     gm_gc_ask(rt, GM_ASKED_BY_TRIGGER);
     uint32_t closing = gm_load_rlx(&rt->gc.closing); // advice
-    if ((live < goal && !closing) || goal == SIZE_MAX) return;
-    size_t over = live > goal ? live - goal : 0, most = goal / 10 + GM_MIB;
-    bool hard = over > most;
-    uint64_t ns = hard ? GM_ASSIST_HARD_NS : (uint64_t)GM_ASSIST_NS * over / most;
-    ns = GM_MAX(ns, closing ? (uint64_t)GM_ASSIST_NS << (closing - 1) : GM_ASSIST_LEAST_NS);
+    bool small = bytes <= GOMEM_MAX_SMALL;
+    if ((live < goal && !closing && small) || goal == SIZE_MAX) return;
+    bool hard = live > gm_pacer_hard(goal);
+    uint64_t ns = GM_MAX(gm_pacer_debt(goal, live, bytes),
+                         closing ? (uint64_t)GM_DEBT << (closing - 1) : (uint64_t)0);
     uint64_t until = gm_os_now() + ns;
     bool helped = gm_load_rlx(&e->mark.on) && gm_gc_assist(rt, me, until); // a hint
     if (!helped && hard) gm_gc_wait(rt, me, ns);
@@ -12453,13 +12510,106 @@ GM_COLD GM_PRIVATE void gm_gc_pace(struct gm_runtime *rt, struct gm_thread *me) 
             (void)sched_yield();
 }
 
-// Has the heap grown to the trigger? In no section.
-GM_INLINE void gm_gc_poll(struct gm_runtime *rt, struct gm_thread *me) {
+// ---- large objects ----
+
+// Counts `bytes` as allocated if the heap then holds `most` at most. The thread's next large object
+// is one of them.
+GM_PRIVATE bool gm_gc_prepay(struct gm_runtime *rt, struct gm_thread *me, size_t bytes,
+                             size_t most) {
+    size_t live = gm_load_rlx(&rt->engine.live);
+    do
+        if (live > most || bytes > most - live) return false;
+    while (!gm_cas_acqrel(&rt->engine.live, &live,
+                          live + (GM_BUG(177) ? 0 : bytes))); // pairs with itself: one fits
+    me->cache.ahead += bytes;
+    (void)gm_add_rlx(&rt->gc.heavy, bytes); // a statistic
+    return true;
+}
+
+// Is a cycle worth waiting for? It can free little more than was allocated since the last; there is
+// none while cycles cannot go on, nor for a thread that forks (V8).
+GM_PRIVATE bool gm_gc_may_help(const struct gm_runtime *rt, size_t bytes) {
+    size_t live = gm_load_rlx(&rt->engine.live), old = gm_load_rlx(&rt->engine.pacer.live);
+    uint64_t next = gm_load_rlx(&rt->gc.not_before); // heuristics
+    if (live <= old || live - old < bytes / 8) return false;
+    return !(next && gm_os_now() < next) && !gm_world_forks(&rt->world);
+}
+
+// A step towards the end of a cycle: of a whole one, or of a millisecond.
+GM_PRIVATE void gm_gc_hurry(struct gm_runtime *rt, struct gm_thread *me) {
+    const uint64_t ns = 1000000;
+    if (gm_gc_runs_here(rt)) {
+        uint32_t ended = gm_load_acq(&rt->gc.ended); // pairs with gm_gc_collect
+        (void)gm_gc_collect(rt, me, GM_REASON_TRIGGER);
+        if (gm_load_rlx(&rt->gc.ended) == ended) gm_gc_wait(rt, me, ns); // another thread's runs
+        return;
+    }
+    gm_gc_ask(rt, GM_ASKED);
+    bool helped = gm_load_rlx(&rt->engine.mark.on) && gm_gc_assist(rt, me, gm_os_now() + ns);
+    if (!helped) gm_gc_wait(rt, me, ns);
+}
+
+// Before the heap grows by `bytes`, as many are swept of what the last cycle left.
+GM_PRIVATE void gm_gc_reclaim(struct gm_runtime *rt, struct gm_thread *me, size_t bytes) {
     struct gm_engine *e = &rt->engine;
+    size_t used = gm_load_rlx(&e->heap.pages.used), want = bytes / GM_PAGE; // statistics
+    struct gm_central *c;
+    for (uint32_t i = 0; (c = gm_gc_central(rt, i)) != NULL; i++)
+        for (unsigned done = 8; done == 8;) {
+            gm_sync_enter(&me->cache.hot);
+            done = gm_sweep_some(&e->sweep, &e->heap, &e->guard, &e->stats.shared, c, 8);
+            gm_sync_leave(&me->cache.hot);
+            if (used > want && gm_load_rlx(&e->heap.pages.used) <= used - want) return;
+        }
+}
+
+// With a memory limit, idle pages go before the heap grows past it by `bytes`.
+GM_PRIVATE void gm_gc_make_room(struct gm_runtime *rt, struct gm_thread *me, size_t bytes) {
+    struct gm_heap *h = &rt->engine.heap;
+    size_t limit = gm_load_rlx(&rt->engine.pacer.limit), given = 1;          // a setting
+    size_t used = (gm_load_rlx(&h->pages.used) * GM_PAGE + bytes) / 16 * 17; // metadata is memory
+    size_t keep = limit > used ? (limit - used) / GM_PAGE : 0;
+    while (limit && given && gm_load_rlx(&h->pages.idle) > keep) {
+        gm_sync_enter(&me->cache.hot);
+        given = gm_heap_give_back(h, keep, 1, GM_MIB);
+        gm_sync_leave(&me->cache.hot);
+    }
+}
+
+// What the heap may hold with a large object in it that need not wait (E7).
+GM_PRIVATE size_t gm_gc_most(const struct gm_runtime *rt, size_t bytes) {
+    const struct gm_pacer *p = &rt->engine.pacer; // heuristics, all of them
+    size_t goal = gm_load_rlx(&p->goal), held = gm_load_rlx(&p->held);
+    if (gm_load_rlx(&rt->gc.holds)) return GM_MAX(goal, held);
+    if (goal == SIZE_MAX || gm_gc_runs_here(rt)) return goal;
+    bool late = gm_load_rlx(&rt->gc.runner) && bytes >= GM_MAX(gm_load_rlx(&p->live) / 8, GM_MIB);
+    return late ? 0 : gm_pacer_hard(goal);
+}
+
+// A large object is about to be taken: waits for a cycle if it must and that may help, and for a
+// second one if the first had begun before (E7).
+GM_COLD GM_PRIVATE void gm_gc_admit(struct gm_runtime *rt, struct gm_thread *me, size_t bytes) {
+    uint32_t first = gm_load_acq(&rt->gc.ended); // pairs with gm_gc_collect
+    uint32_t cycles = 1 + (gm_load_rlx(&rt->gc.runner) != NULL);
+    bytes -= GM_MIN(bytes, me->cache.ahead); // of one that found no memory
+    if (bytes > rt->engine.heap.pages.size) return;
+    for (bool wait = !GM_BUG(175);
+         !gm_gc_prepay(rt, me, bytes, wait ? gm_gc_most(rt, bytes) : SIZE_MAX);) {
+        wait = gm_load_acq(&rt->gc.ended) - first < cycles && gm_gc_may_help(rt, bytes);
+        if (wait) gm_gc_hurry(rt, me);
+    }
+    gm_gc_reclaim(rt, me, bytes);
+    gm_gc_make_room(rt, me, bytes);
+}
+
+// `bytes` are about to be taken: has the heap grown to the trigger? In no section.
+GM_INLINE void gm_gc_poll(struct gm_runtime *rt, struct gm_thread *me, size_t bytes) {
+    struct gm_engine *e = &rt->engine;
+    if (GOMEM_I_UNLIKELY(bytes > GOMEM_MAX_SMALL)) gm_gc_admit(rt, me, bytes);
     if (GOMEM_I_LIKELY(gm_load_rlx(&e->live) < gm_load_rlx(&e->pacer.trigger)))
         return; // heuristics
     if (gm_load_rlx(&rt->gc.holds) && gm_load_rlx(&e->live) < gm_load_rlx(&e->pacer.held)) return;
-    gm_gc_pace(rt, me);
+    gm_gc_pace(rt, me, bytes);
 }
 
 // Ends the library's threads. The caller is the only one that uses gomem.
@@ -12931,17 +13081,23 @@ GM_PRIVATE bool gm_alloc_blocked(struct gm_runtime *rt, const void *p) {
 #if GOMEM_I_COLLECTOR
 // ---- collected ----
 
-// The calling thread may use the collected heap: it is attached, outside blocking regions, and the
-// heap is not over its trigger. False: errno says why.
-GM_PRIVATE bool gm_alloc_collected(struct gm_runtime *rt) {
+// The calling thread may use the collected heap and take `bytes` of it: it is attached, outside
+// blocking regions, and the collector is paid. False: errno says why.
+GM_PRIVATE bool gm_alloc_collected(struct gm_runtime *rt, size_t bytes) {
     struct gm_thread *me = gm_world_attach(rt);
     if (!me) return GOMEM_I_TLS == GM_WORLD_GONE && gm_world_ready(rt, false) && gm_gc_open(rt);
     if (GOMEM_I_UNLIKELY(!gm_load_acq(&rt->engine.collected)) && // pairs with gm_world_collect
         !gm_gc_open(rt))
         return false; // pairs with gm_world_collect
     if (gm_alloc_blocked(rt, NULL)) return false;
-    if (GOMEM_I_LIKELY(!me->cache.hot.depth)) gm_gc_poll(rt, me);
+    if (GOMEM_I_LIKELY(!me->cache.hot.depth)) gm_gc_poll(rt, me, bytes);
     return true;
+}
+
+// Bytes that an object, or the run that it comes from, takes from the heap.
+GM_INLINE size_t gm_alloc_share(unsigned class, size_t size) {
+    if (class) return GM_MAX((size_t)gm_sizes_table[class].size, (size_t)GM_RUN_BYTES);
+    return GM_MAX(gm_base_round_up(size, 16), (size_t)GOMEM_MAX_SMALL + 1); // large by alignment
 }
 
 GM_PRIVATE void *gm_alloc_run(struct gm_cache *t, gomem_i_run *run, struct gm_span **owned,
@@ -12950,6 +13106,13 @@ GM_PRIVATE void *gm_alloc_run(struct gm_cache *t, gomem_i_run *run, struct gm_sp
     void *p = gomem_i_bump(run, size);
     if (!p && gm_cache_refill_run(t, run, owned, c)) p = gomem_i_bump(run, size);
     return p;
+}
+
+// A collected object, or what one grows by, is there; some of it may have been counted before.
+GM_PRIVATE void gm_alloc_charge(struct gm_cache *t, size_t bytes) {
+    size_t ahead = GM_MIN(t->ahead, bytes);
+    (void)gm_add_rlx(&t->engine->live, bytes - ahead); // a heuristic counter
+    t->ahead -= ahead;
 }
 
 // A large object of a collected or uncollectable kind, listed; the caller zeroes what *dirty says.
@@ -12982,8 +13145,7 @@ GM_PRIVATE void *gm_alloc_large(struct gm_cache *t, struct gm_central *c, size_t
     gm_stats_own(&t->stats.mallocs[0], 1);
     gm_stats_own(&t->stats.large_alloc, s->size);
     gm_cache_count_bytes(t, s->size);
-    if (GM_IN(GM_SET_COLLECTED, c->kind))
-        (void)gm_add_rlx(&e->live, s->size); // a heuristic counter
+    if (GM_IN(GM_SET_COLLECTED, c->kind)) gm_alloc_charge(t, s->size);
     return (void *)gm_span_start(&e->heap.pages, s);
 }
 
@@ -13048,9 +13210,10 @@ GOMEM_DEF void *gomem_i_new_slow(size_t size, size_t align, unsigned flags) {
                                                 : GM_SCAN;
     if (size > (size_t)PTRDIFF_MAX - 2 * GM_MARGIN) return gomem_i_overflow();
     int saved = errno;
-    if (!gm_alloc_collected(rt)) return NULL;
     size_t slot = size + gm_alloc_margin(rt, size), dirty = 0;
     unsigned class = gm_sizes_class(GM_MAX(slot, (size_t)16), align), tries = 0;
+    bool kept = flags & GOMEM_UNCOLLECTABLE; // no part of the heap that has a goal
+    if (!gm_alloc_collected(rt, kept ? 0 : gm_alloc_share(class, slot))) return NULL;
     void *p;
     do {
         struct gm_cache *t = gm_alloc_enter(rt);
@@ -13066,9 +13229,9 @@ GOMEM_DEF void *gomem_i_new_typed_slow(gomem_type *type, size_t size) {
     struct gm_runtime *rt = &gm_runtime;
     if (size > (size_t)PTRDIFF_MAX - 2 * GM_MARGIN) return gomem_i_overflow();
     int saved = errno;
-    if (!gm_alloc_collected(rt)) return NULL;
     size_t slot = size + gm_alloc_margin(rt, size), dirty = 0;
     unsigned class = gm_sizes_class(GM_MAX(slot, (size_t)16), type->align), tries = 0;
+    if (!gm_alloc_collected(rt, gm_alloc_share(class, slot))) return NULL;
     void *p = NULL;
     do {
         struct gm_cache *t = gm_alloc_enter(rt);
@@ -13283,9 +13446,19 @@ GM_PRIVATE void gm_alloc_move_records(struct gm_runtime *rt, const struct gm_spa
     gm_alloc_leave(rt, t);
 }
 
-// The bytes of collected objects change by `more`, which wraps down too.
-GM_PRIVATE void gm_alloc_count_live(struct gm_engine *e, const struct gm_span *s, size_t more) {
-    if (GM_IN(GM_SET_COLLECTED, s->kind)) (void)gm_add_rlx(&e->live, more); // heuristics
+// A collected object is about to grow by `more`.
+GM_PRIVATE void gm_alloc_pay(struct gm_runtime *rt, const struct gm_span *s, size_t more) {
+    struct gm_thread *me = gm_world_attach(rt);
+    if (!GM_IN(GM_SET_COLLECTED, s->kind) || !me || me->cache.hot.depth || me->cache.hot.blocked)
+        return;
+    gm_gc_poll(rt, me, more);
+}
+
+// The bytes of a collected object change by `more`, which wraps down too.
+GM_PRIVATE void gm_alloc_count_live(struct gm_cache *t, const struct gm_span *s, size_t more) {
+    if (!GM_IN(GM_SET_COLLECTED, s->kind)) return;
+    if (more <= PTRDIFF_MAX) gm_alloc_charge(t, more);
+    else (void)gm_add_rlx(&t->engine->live, more); // heuristics
 }
 #else
 // all objects are manual
@@ -13302,8 +13475,11 @@ GM_PRIVATE void *gm_alloc_like(struct gm_runtime *rt, const struct gm_span *s, s
     return gomem_malloc(size);
 }
 GM_INLINE bool gm_alloc_marking(const struct gm_engine *e) { return (void)e, false; }
-GM_INLINE void gm_alloc_count_live(struct gm_engine *e, const struct gm_span *s, size_t more) {
-    (void)e, (void)s, (void)more;
+GM_INLINE void gm_alloc_pay(struct gm_runtime *rt, const struct gm_span *s, size_t more) {
+    (void)rt, (void)s, (void)more;
+}
+GM_INLINE void gm_alloc_count_live(struct gm_cache *t, const struct gm_span *s, size_t more) {
+    (void)t, (void)s, (void)more;
 }
 #endif // GOMEM_I_COLLECTOR
 
@@ -13324,9 +13500,10 @@ GM_PRIVATE void gm_alloc_move(struct gm_runtime *rt, const struct gm_span *s, vo
 // there.
 GM_PRIVATE bool gm_alloc_resize_large(struct gm_runtime *rt, struct gm_span *s, size_t size,
                                       size_t room) {
-    struct gm_cache *t = gm_alloc_enter(rt);
     size_t old = s->size, pages = s->pages, now = gm_base_round_up(room, 16);
     bool clean = false, done = false;
+    if (now > old) gm_alloc_pay(rt, s, now - old);
+    struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return false;
     if (s->kind != GM_MANUAL && now < old && gm_alloc_marking(&rt->engine)) {
         gm_alloc_leave(rt, t); // R5
@@ -13338,7 +13515,7 @@ GM_PRIVATE bool gm_alloc_resize_large(struct gm_runtime *rt, struct gm_span *s, 
         gm_cache_count_bytes(t, now - old);
     }
     if (done && now < old) gm_stats_own(&t->stats.large_free, old - now);
-    if (done) gm_alloc_count_live(&rt->engine, s, now - old);
+    if (done) gm_alloc_count_live(t, s, now - old);
     if (done && s->pages > pages && !clean) gm_store_rlx(&s->clean, (uint8_t)0); // advice
     gm_alloc_leave(rt, t);
     if (!done || s->kind == GM_MANUAL) return done;
@@ -13780,10 +13957,8 @@ GOMEM_DEF bool gomem_gc_start(void) {
 // Sweeps spans of collected kinds until a time; true: nothing is left to sweep.
 GM_PRIVATE bool gm_alloc_sweep_until(struct gm_runtime *rt, struct gm_thread *me, uint64_t until) {
     struct gm_engine *e = &rt->engine;
-    uint32_t shapes = gm_types_count(&e->types), n = 2 * (GOMEM_CLASSES + 1);
-    for (uint32_t i = 0; i < n + shapes - 1; i++) {
-        struct gm_central *c = i < n ? &e->central[i % 2 ? GM_SCAN : GM_NOSCAN][i / 2]
-                                     : &gm_types_shape(&e->types, i - n + 1)->central;
+    struct gm_central *c;
+    for (uint32_t i = 0; (c = gm_gc_central(rt, i)) != NULL; i++) {
         for (unsigned done = 4; done == 4;) {
             gm_sync_enter(&me->cache.hot);
             done = gm_sweep_some(&e->sweep, &e->heap, &e->guard, &e->stats.shared, c, 4);
@@ -14016,7 +14191,7 @@ GM_PRIVATE void *gm_alloc_scanned_pages(struct gm_cache *t, size_t size, size_t 
     size_t dirty = 0;
     return gm_alloc_large(t, &t->engine->central[GM_ROOT][0], size, align, &dirty);
 }
-GM_INLINE bool gm_alloc_block_ready(struct gm_runtime *rt) { return gm_alloc_collected(rt); }
+GM_INLINE bool gm_alloc_block_ready(struct gm_runtime *rt) { return gm_alloc_collected(rt, 0); }
 #else
 // nothing is scanned
 GM_INLINE void *gm_alloc_scanned_pages(struct gm_cache *t, size_t size, size_t align) {

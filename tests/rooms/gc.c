@@ -372,19 +372,48 @@ TEST(polling) { // the trigger, the switch, holds
     engine->writes.collector = GOMEM_GC_STW; // a stopping cycle runs here
     gomem_gc_unhold();
     gm_store_rlx(&engine->live, trigger - 1);
-    gm_gc_poll(rt, gm_world_self());
+    gm_gc_poll(rt, gm_world_self(), 16);
     CHECK_EQ(engine->stats.cycles, cycles);
     gm_store_rlx(&engine->live, trigger);
-    gm_gc_poll(rt, gm_world_self());
+    gm_gc_poll(rt, gm_world_self(), 16);
     CHECK_EQ(engine->stats.cycles, cycles + 1);
     CHECK(engine->live <= live + 2 * GM_MIB); // as marked
     gomem_gc_hold();
     gm_store_rlx(&engine->live, SIZE_MAX / 2);
-    gm_gc_poll(rt, gm_world_self());
+    gm_gc_poll(rt, gm_world_self(), 16);
     gomem_gc();
     CHECK_EQ(engine->stats.cycles, cycles + 1);
     gm_store_rlx(&engine->live, live);
     engine->writes.collector = collector;
+}
+
+// E7: what one large object has taken up is not there for the next.
+TEST(large_objects_are_counted_first) {
+    REQUIRE(GOMEM_NEW(int) != NULL);
+    uint32_t holds = rt->gc.holds; // of other tests
+    rt->gc.holds = 0;
+    gomem_gc();
+    struct gm_thread *self = gm_world_self();
+    volatile size_t more = 3 * GM_MIB + 64 * GM_KIB;
+    size_t live = engine->live, most = live + 4 * GM_MIB;
+    CHECK(!gm_gc_prepay(rt, self, 5 * GM_MIB, most));
+    CHECK(gm_gc_prepay(rt, self, 3 * GM_MIB, most));
+    CHECK(!gm_gc_prepay(rt, self, 3 * GM_MIB, most));
+    CHECK_EQ(engine->live, live + 3 * GM_MIB);
+    char *p = gomem_new_noscan(3 * GM_MIB); // it is this one
+    REQUIRE(p != NULL);
+    CHECK(engine->live >= live + 3 * GM_MIB && engine->live < live + 3 * GM_MIB + GM_PAGE);
+    CHECK_EQ(self->cache.ahead, 0);
+    CHECK(gm_gc_prepay(rt, self, GM_MIB / 2, most));
+    gomem_gc(); // counts what is there
+    CHECK_EQ(self->cache.ahead, 0);
+    live = engine->live;
+    char *q = gomem_realloc(p, more); // grows where it is, or moves
+    REQUIRE(q != NULL);
+    CHECK(engine->live >= live + 64 * GM_KIB && engine->live < live + 4 * GM_MIB);
+    CHECK_EQ(self->cache.ahead, 0);
+    GOMEM_KEEP_ALIVE(q);
+    rt->gc.holds = holds;
 }
 
 static uint32_t has_forked;

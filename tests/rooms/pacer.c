@@ -72,16 +72,16 @@ TEST(triggers) { // A2
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         CHECK_EQ(gm_pacer_trigger(cases[i].live, cases[i].goal, cases[i].runway), cases[i].trigger);
     struct gm_pacer p = {.percent = 100};
-    gm_pacer_learn(&p, MB(8), MB(100)); // nothing to compare it with
+    gm_pacer_learn(&p, MB(8), 0, MB(100)); // nothing to compare it with
     CHECK_EQ(p.runway, MB(10) + GM_KIB);
     p.live = MB(100);
-    gm_pacer_learn(&p, 0, MB(100)); // down slowly
+    gm_pacer_learn(&p, 0, 0, MB(100)); // down slowly
     CHECK(p.runway > MB(7) && p.runway < MB(8));
-    gm_pacer_learn(&p, MB(80), MB(50)); // up at once
+    gm_pacer_learn(&p, MB(80), 0, MB(50)); // up at once
     CHECK_EQ(p.runway, MB(100) + GM_KIB);
-    gm_pacer_learn(&p, MB(80), MB(150)); // the heap grows
+    gm_pacer_learn(&p, MB(80), 0, MB(150)); // the heap grows
     CHECK_EQ(p.runway, MB(150) + GM_KIB);
-    gm_pacer_learn(&p, MB(80), MB(900)); // but not so for ever
+    gm_pacer_learn(&p, MB(80), 0, MB(900)); // but not so for ever
     CHECK_EQ(p.runway, MB(200) + GM_KIB);
 }
 
@@ -95,7 +95,9 @@ TEST(memory_limits) { // A3
         {MB(320), MB(400), MB(1), MB(10), MB(11)},   // what else there is exceeds it
         {MB(320), MB(100), MB(1), MB(300), MB(301)}, // what lives does
         {MB(320), MB(100), MB(40), MB(300), MB(340)}, // half of the time at most
-        {MB(32), 0, MB(40), MB(1), MB(41)},
+        {MB(32), 0, MB(40), MB(1), MB(31)},           // by what lives, or 4 MiB, at most
+        {MB(320), 0, MB(500), MB(150), MB(310)},      // so twice what lives is kept
+        {MB(320), 0, MB(500), MB(200), MB(400)},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct gm_pacer p = {.percent = GOMEM_GC_OFF};
@@ -114,6 +116,44 @@ TEST(memory_limits) { // A3
     CHECK_EQ(gm_pacer_growth(0, 500, 1000), MB(1));
     CHECK_EQ(gm_pacer_growth(MB(1), 0, 1000), MB(1));
     CHECK_EQ(gm_pacer_growth(SIZE_MAX / 2, 1, UINT64_MAX), SIZE_MAX / 4);
+}
+
+TEST(debts) { // A4
+    static const struct {
+        size_t over, bytes;
+        uint64_t ns;
+    } cases[] = {
+        {0, 4096, 2000},             // a run, from the goal on
+        {MB(1), 4096, 2000},         //
+        {MB(6), 4096, 10909},        // 11 MB lie between goal and hard goal
+        {MB(11), 4096, 20000},       //
+        {MB(11) + 1, 4096, 60000},   // past it
+        {MB(14), 4096, 120000},      // a quarter further
+        {MB(500), 4096, 3840000},    // not for ever
+        {MB(11), 32768, 8 * 20000},  // by the byte
+        {MB(11), 16, 20000},         // but for a run at least
+        {0, MB(1), 256 * 2000},      // a large object pays on its way there,
+        {MB(1), MB(2), 512 * 2000},  //
+        {MB(8), MB(2), 512 * 14545}, // and more beyond
+        {MB(10), MB(20), 2560 * 2000 + 2560 * 18181},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        CHECK_EQ(gm_pacer_debt(MB(100), MB(100) + cases[i].over, cases[i].bytes), cases[i].ns);
+    CHECK_EQ(gm_pacer_hard(MB(100)), MB(111));
+    CHECK_EQ(gm_pacer_hard(SIZE_MAX), SIZE_MAX);
+}
+
+TEST(large_objects_and_triggers) { // A4
+    struct gm_pacer p = {.percent = 100};
+    gm_pacer_learn(&p, 0, MB(10), MB(100));
+    gm_pacer_set(&p, MB(100), 0);
+    CHECK_EQ(p.trigger, MB(190) - GM_KIB);
+    gm_pacer_learn(&p, 0, MB(90), MB(100));
+    gm_pacer_set(&p, MB(100), 0);
+    CHECK(p.trigger > MB(169) && p.trigger <= MB(171)); // three tenths of the way
+    p.runway = 0;
+    gm_pacer_set(&p, MB(100), 0);
+    CHECK_EQ(p.trigger, p.goal); // a stopping collector
 }
 
 TEST(percent_of_the_process) {
