@@ -607,9 +607,10 @@ GOMEM_DEF void gomem_gc_unhold(void);
 GOMEM_DEF int gomem_set_gc_percent(int percent); // returns the old one; GOMEM_GC_OFF: off
 
 // Bytes of memory in all, manual and metadata included, that collections and giving back keep to,
-// as Go's SetMemoryLimit. A limit into which twice the live heap fits is kept, also by large objects,
-// which wait for a cycle. Below that it is soft: so that collection takes about half of the time, not
-// all of it, the heap may grow by as much as lives at most. 0: none. Returns the old one. Any thread.
+// as Go's SetMemoryLimit. A limit into which twice the live heap fits is kept, also by large
+// objects, which wait for a cycle. Below that it is soft: so that collection takes about half of
+// the time, not all of it, the heap may grow by as much as lives at most. 0: none. Returns the old
+// one. Any thread.
 GOMEM_DEF size_t gomem_set_memory_limit(size_t bytes);
 
 // Does up to max_us microseconds of a cycle's work on this thread (sweeping, then marking beside
@@ -6331,10 +6332,10 @@ GM_PRIVATE void gm_mark_work(struct gomem_marker *m) {
  *                 collects through its parent's would take the parent's written pages away
  *             W6  a number is used, and closed, only while it is the file that was opened: the
  *                 program may have closed it and have a file of its own there
- *             W7  a page of the heap that is not there, or is the page of zeroes, holds no pointer: it
- *                 is not read, and not armed. Once it is written it is there, and counts as written
- *                 like any that is not armed. Where a look finds it missing, every write comes
- *                 after the look, so C2 holds as if zeroes had been read
+ *             W7  a page of the heap that is not there, or is the page of zeroes, holds no pointer:
+ *                 it is not read, and not armed. Once it is written it is there, and counts as
+ *                 written like any that is not armed. Where a look finds it missing, every write
+ *                 comes after the look, so C2 holds as if zeroes had been read
  * WHY         The collector asks two things of any source: arm, and what was written. The kernel's
  *             needs no barrier in the program: writing to an armed page costs 0.8 us once, arming
  *             or looking through 1 GiB 0.45 ms. A call covers 16 MiB at most, and outside of stops
@@ -6784,7 +6785,8 @@ GM_PRIVATE void gm_writes_fail(struct gm_writes *w, struct gm_mark *mark, uintpt
 }
 
 // Objects on the written pages of a range become grey, but in a stop what seems to be written is
-// often new memory that was not armed: more than one page is looked at again (W7). Returns the pages.
+// often new memory that was not armed: more than one page is looked at again (W7). Returns the
+// number of pages.
 GM_PRIVATE size_t gm_writes_regrey(const struct gm_writes *w, struct gm_mark *mark, uintptr_t from,
                                    uintptr_t to) {
     struct gm_written list[GM_WRITES_ROOT_LIST];
@@ -12519,8 +12521,8 @@ GM_PRIVATE bool gm_gc_prepay(struct gm_runtime *rt, struct gm_thread *me, size_t
     size_t live = gm_load_rlx(&rt->engine.live);
     do
         if (live > most || bytes > most - live) return false;
-    while (!gm_cas_acqrel(&rt->engine.live, &live,
-                          live + (GM_BUG(177) ? 0 : bytes))); // pairs with itself: one fits
+    // pairs with itself: of two that would not both fit, one does
+    while (!gm_cas_acqrel(&rt->engine.live, &live, live + (GM_BUG(177) ? 0 : bytes)));
     me->cache.ahead += bytes;
     (void)gm_add_rlx(&rt->gc.heavy, bytes); // a statistic
     return true;
@@ -12595,6 +12597,7 @@ GM_COLD GM_PRIVATE void gm_gc_admit(struct gm_runtime *rt, struct gm_thread *me,
     if (bytes > rt->engine.heap.pages.size) return;
     for (bool wait = !GM_BUG(175);
          !gm_gc_prepay(rt, me, bytes, wait ? gm_gc_most(rt, bytes) : SIZE_MAX);) {
+        // pairs with gm_gc_collect: what the cycle found is seen
         wait = gm_load_acq(&rt->gc.ended) - first < cycles && gm_gc_may_help(rt, bytes);
         if (wait) gm_gc_hurry(rt, me);
     }
