@@ -2113,6 +2113,7 @@ GM_COLD GM_PRIVATE void gm_base_broken(const char *what, int line) {
 #endif
 enum {
     GM_MADV_POPULATE_WRITE = 23, // Linux 5.14
+    GM_MAP_NOREPLACE = 0x100000, // Linux 4.17
     GM_MREMAP_MOVE_KEEP = 7,     // MAYMOVE | FIXED | DONTUNMAP, Linux 5.7
     GM_FUTEX_WAIT = 128,         // private
     GM_FUTEX_WAKE = 129,
@@ -2244,6 +2245,17 @@ GM_PRIVATE uintptr_t gm_os_far_away(void) {
     return (uintptr_t)(((uint64_t)1 << 44) + ((here >> 38) << 20));
 }
 
+// Maps fresh memory where nothing is. False: there is something, or no memory, or a kernel before
+// 4.17.
+GM_PRIVATE bool gm_os_map(uintptr_t from, uintptr_t to, int prot) {
+    if (from >= to) return true;
+    void *p = GOMEM_MMAP((void *)from, to - from, prot,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | GM_MAP_NOREPLACE, -1, 0);
+    if (p == (void *)from) return true;
+    if (p != MAP_FAILED) (void)GOMEM_MUNMAP(p, to - from);
+    return false;
+}
+
 GM_PRIVATE void gm_os_release(void *p, size_t size) {
     if (p && size) (void)GOMEM_MUNMAP(p, size); // failing only keeps address space
 }
@@ -2268,6 +2280,17 @@ GM_PRIVATE size_t gm_os_resident(void *p, size_t size, size_t page) {
     if (!told) return size;
     for (size_t i = 0; i < size / page; i++) n += here[i] & 1;
     return n * page;
+}
+
+// Makes [from, to) usable; parts may be mapped already, page by page.
+GM_PRIVATE bool gm_os_commit(uintptr_t from, uintptr_t to, size_t page) {
+    if (gm_os_map(from, to, PROT_READ | PROT_WRITE)) return true;
+    if (errno != EEXIST) return false;
+    for (; from < to; from += page)
+        if (!gm_os_protect(from, from + page, PROT_READ | PROT_WRITE) &&
+            !gm_os_map(from, from + page, PROT_READ | PROT_WRITE))
+            return false;
+    return true;
 }
 
 // Faults the pages in, in one call; failing costs only speed.
@@ -3369,6 +3392,8 @@ GM_PRIVATE unsigned gm_sizes_class(size_t size, size_t align) {
  *             P3  descriptors of all pages can be read at any time; 0 is free
  *             P4  metadata never lies among objects and is never unmapped while running
  *             P5  hint: no chunk below it has a free page
+ *             P7  a sparse heap maps a chunk and the records of its pages when a zone takes it, and
+ *                 unmaps them when it leaves the zone; descriptors and chunks stay mapped (P3)
  *             P6  page 0 is never given out: the base of the heap, which lies about in registers
  *                 and stacks of the library, is nobody's object (it kept a list of 128 MB alive)
  * WHY         One reservation makes "is it ours" one subtraction and one compare, and page numbers
@@ -3420,8 +3445,12 @@ struct gm_pages {
     struct gm_zone zone[2]; // lock: heap
     size_t used;            // pages in use. lock: heap; read rlx
     size_t idle;            // free and touched pages. lock: heap; read rlx
-    void *reservation;      // everything: metadata, then the heap
-    size_t reserved;        // bytes
+    bool sparse;            // address space is taken with the chunks. const while running
+    uint32_t unmapped;      // sparse: how often zone 0 gave some back. lock: heap; read rlx
+    void (*grown)(void *writes, uintptr_t from, uintptr_t to); // sparse: zone 0 grew. lock: heap
+    void *writes;                                              // for it
+    void *reservation; // everything: metadata, then the heap
+    size_t reserved;   // bytes
 };
 
 // Records that outlive a shutdown, since other threads and the program's types lead to them.
@@ -3453,16 +3482,8 @@ GM_PRIVATE struct gm_layout gm_pages_layout(size_t n) {
     return l;
 }
 
-// Reserves a heap of `size` bytes and its metadata, or half of that, and so on.
-GM_PRIVATE bool gm_pages_init(struct gm_pages *p, size_t size) {
-    struct gm_layout l;
-    for (;; size /= 2) {
-        if (size < 2 * GM_CHUNK) return false;
-        l = gm_pages_layout(size / GM_PAGE);
-        p->reserved = l.total + size + GM_CHUNK;
-        p->reservation = gm_os_reserve(p->reserved, gm_os_far_away());
-        if (p->reservation) break;
-    }
+// Lays the parts out, from the reservation on.
+GM_PRIVATE void gm_pages_place_parts(struct gm_pages *p, size_t size, struct gm_layout l) {
     p->os_page = gm_os_page_size();
     p->size = size;
     p->count = size / GM_PAGE;
@@ -3477,9 +3498,38 @@ GM_PRIVATE bool gm_pages_init(struct gm_pages *p, size_t size) {
     p->magazine_area = at += l.chunk;
     p->magazine_heads = at += l.magazine;
     p->magazines = l.magazines;
+}
+
+// Reserves a heap of `size` bytes and its metadata, or half of that, and so on.
+GM_PRIVATE bool gm_pages_init(struct gm_pages *p, size_t size) {
+    struct gm_layout l;
+    for (;; size /= 2) {
+        if (size < 2 * GM_CHUNK) return false;
+        l = gm_pages_layout(size / GM_PAGE);
+        p->reserved = l.total + size + GM_CHUNK;
+        p->reservation = gm_os_reserve(p->reserved, gm_os_far_away());
+        if (p->reservation) break;
+    }
+    gm_pages_place_parts(p, size, l);
     if (gm_os_protect((uintptr_t)p->desc, (uintptr_t)p->span_area, PROT_READ)) return true; // P3
     gm_os_release(p->reservation, p->reserved);
     return false;
+}
+
+// The same where address space is limited: only descriptors and chunks are mapped at once, all else
+// when it is used (P7). False: the kernel cannot, or something is there.
+GM_PRIVATE bool gm_pages_init_sparse(struct gm_pages *p, size_t size) {
+    struct gm_layout l = gm_pages_layout(size / GM_PAGE);
+    uintptr_t at = gm_os_far_away();
+    if (!at || GM_BUG(157)) return false;
+    p->reservation = (void *)at;
+    p->reserved = l.total + size + GM_CHUNK;
+    gm_pages_place_parts(p, size, l);
+    uintptr_t chunks = (uintptr_t)p->zone[0].chunk;
+    p->sparse = gm_os_map((uintptr_t)p->desc, (uintptr_t)p->span_area, PROT_READ) &&
+                gm_os_map(chunks, (uintptr_t)p->magazine_area, PROT_READ | PROT_WRITE);
+    if (!p->sparse) gm_os_release(p->reservation, (size_t)((char *)p->magazine_area - (char *)at));
+    return p->sparse;
 }
 
 // ---- metadata ----
@@ -3495,7 +3545,7 @@ GM_PRIVATE unsigned gm_pages_meta_class(size_t size) {
 GM_PRIVATE bool gm_pages_meta_init(struct gm_meta *m, size_t heap) {
     if (m->at) return true;
     m->lock.rank = GM_RANK_META;
-    for (size_t size = GM_MIN(GM_MAX(heap / 16, 4 * GM_MIB), 1024 * GM_MIB); size >= 2 * GM_MIB;
+    for (size_t size = GM_MIN(GM_MAX(heap / 48, 4 * GM_MIB), 1024 * GM_MIB); size >= 2 * GM_MIB;
          size /= 2) {
         m->at = m->ready = gm_os_reserve(size, 0);
         if (!m->at) continue;
@@ -3675,7 +3725,20 @@ GM_PRIVATE bool gm_pages_map_part(const struct gm_pages *p, char *area, size_t b
                                   size_t to) {
     uintptr_t lo = ((uintptr_t)area + from * bytes) & ~(uintptr_t)(p->os_page - 1);
     uintptr_t hi = gm_base_round_up((uintptr_t)area + to * bytes, p->os_page);
-    return gm_os_protect(lo, hi, PROT_READ | PROT_WRITE);
+    bool there = !p->sparse || area < p->span_area || area == (char *)p->zone[0].chunk ||
+                 area == (char *)p->zone[1].chunk;
+    return there ? gm_os_protect(lo, hi, PROT_READ | PROT_WRITE) : gm_os_commit(lo, hi, p->os_page);
+}
+
+// Gives the address space of n pages and of their records back. (P7)
+GM_PRIVATE void gm_pages_unmap(const struct gm_pages *p, size_t page, size_t n) {
+    static const size_t bytes[] = {GM_SPAN_BYTES, GM_MANUAL_BYTES, GM_COLOR_BYTES, GM_PAGE};
+    char *const area[] = {p->span_area, p->manual_area, p->color_area, (char *)p->base};
+    for (unsigned i = 0; i < 4; i++) {
+        uintptr_t lo = gm_base_round_up((uintptr_t)area[i] + page * bytes[i], p->os_page);
+        uintptr_t hi = ((uintptr_t)area[i] + (page + n) * bytes[i]) & ~(uintptr_t)(p->os_page - 1);
+        if (lo < hi) gm_os_release((void *)lo, hi - lo);
+    }
 }
 
 // The free chunks at a zone's end leave it, so that the other zone can have them: discarded, that
@@ -3691,8 +3754,23 @@ GM_PRIVATE void gm_pages_retreat_locked(struct gm_pages *p, struct gm_zone *zone
         gm_store_rlx(&p->idle, p->idle - c->idle); // a statistic for who reads without the lock
         memset(c, 0, sizeof *c);
         gm_store_rlx(&zone->mapped, zone->mapped - 1);
+        if (!p->sparse) continue;
+        if (!zone->down) gm_store_rlx(&p->unmapped, p->unmapped + 1); // gc asks in a later cycle
+        gm_pages_unmap(p, gm_pages_place(p, zone, z, GM_CHUNK_PAGES), GM_CHUNK_PAGES);
     }
     if (zone->hint > zone->mapped) zone->hint = zone->mapped;
+}
+
+// Makes n pages and their records usable. False: no memory, and nothing is left of it.
+GM_PRIVATE bool gm_pages_commit(const struct gm_pages *p, size_t page, size_t n) {
+    if (gm_pages_map_part(p, (char *)p->desc, sizeof *p->desc, page, page + n) &&
+        gm_pages_map_part(p, p->span_area, GM_SPAN_BYTES, page, page + n) &&
+        gm_pages_map_part(p, p->manual_area, GM_MANUAL_BYTES, page, page + n) &&
+        gm_pages_map_part(p, p->color_area, GM_COLOR_BYTES, page, page + n) &&
+        gm_pages_map_part(p, (char *)p->base, GM_PAGE, page, page + n))
+        return true;
+    if (p->sparse) gm_pages_unmap(p, page, n);
+    return false;
 }
 
 // Maps k more chunks at the zone's end.
@@ -3705,13 +3783,15 @@ GM_PRIVATE bool gm_pages_map_locked(struct gm_pages *p, struct gm_zone *zone, si
                                  k * GM_CHUNK_PAGES);
     size_t to = from + k * GM_CHUNK_PAGES;
     if (!gm_pages_map_part(p, (char *)zone->chunk, sizeof(struct gm_chunk), zone->mapped,
-                           zone->mapped + k) ||
-        !gm_pages_map_part(p, (char *)p->desc, sizeof *p->desc, from, to) ||
-        !gm_pages_map_part(p, p->span_area, GM_SPAN_BYTES, from, to) ||
-        !gm_pages_map_part(p, p->manual_area, GM_MANUAL_BYTES, from, to) ||
-        !gm_pages_map_part(p, p->color_area, GM_COLOR_BYTES, from, to) ||
-        !gm_os_protect(gm_pages_address(p, from), gm_pages_address(p, to), PROT_READ | PROT_WRITE))
+                           zone->mapped + k))
         return false;
+    if (!gm_pages_commit(p, from, to - from)) {
+        if (!p->sparse) return false;
+        gm_pages_retreat_locked(p, &p->zone[!zone->down]); // it has address space to spare
+        if (!gm_pages_commit(p, from, to - from)) return false;
+    }
+    if (p->grown && p->sparse && !zone->down)
+        p->grown(p->writes, gm_pages_address(p, from), gm_pages_address(p, to));
     gm_os_forbid(gm_pages_address(p, from), k * GM_CHUNK, !zone->down, GM_SHADE_BEYOND);
     for (size_t i = 0; i < k; i++) {
         struct gm_chunk *c = &zone->chunk[zone->mapped + i];
@@ -6367,7 +6447,8 @@ struct gm_writes {
     struct gm_file pagemap;  // says what was written. lock: gc
     uint32_t process;        // that opened them (W5). lock: gc
     uint32_t failed;         // tracking was lost in this cycle (W3). lock: gc
-    uintptr_t registered;    // end of what is registered. lock: gc
+    uintptr_t registered;    // end of what is registered. atomic: rlx
+    uint32_t unmapped;       // of the pages, as of then: a sparse heap. lock: gc
     uintptr_t armed;         // end of what the cycle armed. atomic: rlx
     uint64_t *open;          // a bit per 128 KiB: cleared since it was armed. atomic: rlx
     void *list;              // for GM_WRITES_LIST ranges, private and touched. lock: gc
@@ -6387,7 +6468,7 @@ GM_PRIVATE void gm_writes_close(struct gm_writes *w) {
     gm_store_rlx(&w->armed, (uintptr_t)0); // advice: from here on nobody clears ahead
     gm_os_close(&w->uffd);
     gm_os_close(&w->pagemap);
-    w->registered = 0;
+    gm_store_rlx(&w->registered, (uintptr_t)0); // rlx: as in gm_writes_register
 }
 
 // Opens the descriptors of this process. False: the kernel refuses.
@@ -6525,7 +6606,8 @@ GM_PRIVATE bool gm_writes_choose(struct gm_writes *w, struct gm_meta *meta,
     bool ask = wanted == GOMEM_GC_AUTO || wanted == GOMEM_GC_TRACKED, can = false;
     if (w->ready) return true;
     w->uffd.fd = w->pagemap.fd = -1;
-    w->registered = w->armed = 0;
+    gm_store_rlx(&w->registered, (uintptr_t)0); // nobody reads yet
+    w->armed = 0;
     if (ask && !w->list) w->list = gm_pages_meta(meta, GM_WRITES_LIST * sizeof(struct gm_written));
     if (ask && !w->open) w->open = gm_pages_meta(meta, p->size / GM_WRITES_OPEN / 8);
     if (ask && w->list && w->open)
@@ -6709,10 +6791,20 @@ GM_PRIVATE bool gm_writes_register(struct gm_writes *w, const struct gm_pages *p
     uintptr_t end = gm_writes_end(p), to = end + GM_MIN(GM_WRITES_LEAST, p->size / 4);
     to = GM_MIN(to, p->base + p->size -
                         (uintptr_t)gm_load_rlx(&p->zone[1].mapped) * GM_CHUNK); // a snapshot
-    if (end <= w->registered) return true;
+    uint32_t unmapped = gm_load_rlx(&p->unmapped); // a change between here and there is seen later
+    if (p->sparse) to = end;
+    if (end <= gm_load_rlx(&w->registered) && w->unmapped == unmapped) return true;
     if (!gm_os_track(&w->uffd, p->base, to)) return false;
-    w->registered = to;
+    gm_store_rlx(&w->registered, to); // gm_writes_grown reads: too low a value costs one cycle
+    w->unmapped = unmapped;
     return true;
+}
+
+// Hook of pages: the scanned zone of a sparse heap has grown. Heap's lock is held.
+GM_PRIVATE void gm_writes_grown(void *writes, uintptr_t from, uintptr_t to) {
+    struct gm_writes *w = writes;
+    if (gm_load_rlx(&w->registered) != from || !gm_os_track(&w->uffd, from, to)) return; // W2
+    gm_store_rlx(&w->registered, to); // rlx: as in gm_writes_register
 }
 
 GM_PRIVATE void gm_writes_close_bits(struct gm_writes *w, const struct gm_pages *p, uintptr_t from,
@@ -6838,7 +6930,9 @@ GM_PRIVATE size_t gm_writes_collect_unit(struct gm_writes *w, struct gm_mark *ma
 // Is all that scanned kinds lie in tracked, by this process? Else everything counts as written.
 GM_PRIVATE bool gm_writes_whole(struct gm_writes *w, struct gm_mark *mark) {
     uintptr_t end = gm_writes_end(mark->pages);
-    if (end <= w->registered && (w->process == (uint32_t)getpid() || GM_BUG(57))) return true;
+    bool all = end <= gm_load_rlx(&w->registered) && // rlx: as in gm_writes_register
+               w->unmapped == gm_load_rlx(&mark->pages->unmapped);
+    if (all && (w->process == (uint32_t)getpid() || GM_BUG(57))) return true;
     gm_writes_fail(w, mark, mark->pages->base, end);
     return false;
 }
@@ -9058,6 +9152,7 @@ GM_PRIVATE void gm_world_forget_workers(struct gm_runtime *rt) {
     rt->gc.thread_count = 0;
     rt->gc.assisting = 0;
     gm_store_rlx(&rt->engine.writes.armed, (uintptr_t)0); // its descriptors are the parent's (W5)
+    gm_store_rlx(&rt->engine.writes.registered, (uintptr_t)0); // as armed
     if (!GM_BUG(72)) rt->fate.thread = 0;
     rt->world.starts = NULL;
 }
@@ -9072,7 +9167,8 @@ GM_PRIVATE bool gm_world_init_collector(struct gm_runtime *rt) {
     e->mark.pages = &e->heap.pages;
     e->mark.types = &e->types;
     e->mark.guard = &e->guard;
-    e->mark.source = &e->writes;
+    e->mark.source = e->heap.pages.writes = &e->writes;
+    e->heap.pages.grown = gm_writes_grown;
     e->mark.written = gm_writes_job;
     e->mark.there = gm_writes_there;
     e->mark.mask = o->pointer_mask ? o->pointer_mask : UINTPTR_MAX;
@@ -9261,17 +9357,30 @@ GM_PRIVATE void gm_world_key_destructor(void *arg) {
 
 // ---- init, attach ----
 
-GM_PRIVATE size_t gm_world_reserve_size(const gomem_options *o) {
+// Bytes of address space that the process may have; SIZE_MAX: it is not limited.
+GM_PRIVATE size_t gm_world_space(void) {
     struct rlimit limit;
+    bool known = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    return known ? (size_t)GM_MIN((uint64_t)limit.rlim_cur, (uint64_t)SIZE_MAX - 1) : SIZE_MAX;
+}
+
+GM_PRIVATE size_t gm_world_reserve_size(const gomem_options *o) {
     size_t want = sizeof(void *) == 8 ? (size_t)1 << (GM_TSAN ? 36 : 40) : (size_t)1 << 30;
     if (o->reserve) {
         want = 2 * GM_CHUNK;
         while (want < o->reserve && want < SIZE_MAX / 4) want *= 2;
     }
-    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-        while (want > 4 * GM_CHUNK && want > limit.rlim_cur / 2)
-            want /= 2; // leave half to the program
-    return want;
+    size_t most = gm_world_space();
+    return most >= want ? want : GM_MAX(gm_base_round_up(most, GM_CHUNK), 4 * GM_CHUNK);
+}
+
+// The heap's address space: where it is limited it is taken as it is used, so that the program's
+// threads and mappings find theirs; where that cannot be, half of it.
+GM_PRIVATE bool gm_world_reserve(struct gm_pages *p, size_t size) {
+    size_t most = gm_world_space();
+    if (most == SIZE_MAX) return gm_pages_init(p, size);
+    return gm_pages_init_sparse(p, size) ||
+           gm_pages_init(p, GM_MIN(size, most / 2) & ~(GM_CHUNK - 1));
 }
 
 GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
@@ -9289,7 +9398,7 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     size_t reserve = gm_world_reserve_size(&w->settings.options);
     if (!gm_pages_meta_init(&e->meta, reserve)) return false;
     if (!gm_world_init_collector(rt)) return false;
-    if (!gm_pages_init(&e->heap.pages, reserve)) return false;
+    if (!gm_world_reserve(&e->heap.pages, reserve)) return false;
     for (unsigned k = 0; k < GM_KINDS; k++)
         for (unsigned c = 0; c <= GOMEM_CLASSES; c++) gm_central_init(&e->central[k][c], k, c, 0);
     e->stats.start_ns = gm_os_now();
