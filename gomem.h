@@ -71,7 +71,8 @@
  *                    gomem_set_gc_percent gomem_set_memory_limit
  *                    gomem_free_os_memory gomem_add_root gomem_remove_root gomem_add_stack
  *                    gomem_remove_stack gomem_stack_parked gomem_stack_saved_at gomem_each
- *                    GOMEM_KEEP_ALIVE
+ *                    gomem_add_root_fn gomem_remove_root_fn gomem_mark_range gomem_stack_new
+ *                    gomem_stack_base gomem_stack_size gomem_stack_free GOMEM_KEEP_ALIVE
  *   when it dies     gomem_set_finalizer gomem_add_cleanup gomem_cancel_cleanup gomem_weak_make
  *                    gomem_weak_get gomem_run_finalizers gomem_rc_new gomem_rc_retain
  *                    gomem_rc_release
@@ -586,8 +587,10 @@ GOMEM_DEF void *gomem_new_with(size_t size, size_t align, unsigned flags) GOMEM_
 // A noscan copy of n bytes with a NUL behind it; n SIZE_MAX: to the NUL.
 GOMEM_DEF char *gomem_new_string(const char *s, size_t n) __attribute__((warn_unused_result));
 
-// In a mark procedure: p, which may point anywhere, keeps its object alive.
+// In a mark procedure or a function of roots: p, which may point anywhere, keeps its object alive;
+// so does what any aligned word of [lo, hi) points to.
 GOMEM_DEF void gomem_mark(gomem_marker *m, const void *p);
+GOMEM_DEF void gomem_mark_range(gomem_marker *m, const void *lo, const void *hi);
 
 /* ---- collector ------------------------------------------------------------------------------ */
 
@@ -622,6 +625,15 @@ GOMEM_DEF bool gomem_gc_work(unsigned max_us);
 GOMEM_DEF bool gomem_add_root(const void *start, size_t size);
 GOMEM_DEF bool gomem_remove_root(const void *start);
 
+// fn(m, arg) is called whenever roots are read. It names what is reachable from memory that the
+// collector does not know, such as an interpreter's stack or a table in malloc's memory. It runs in
+// stops, on the thread that runs the cycle: in both stops of a concurrent cycle and in each further
+// try of the last, so its time is part of the pause. Threads may stand in the middle of anything,
+// with any lock held: it calls gomem_mark and gomem_mark_range, and nothing else. A pair that is
+// added twice is called twice. False: ENOMEM, or EINVAL (not there to remove). Any thread.
+GOMEM_DEF bool gomem_add_root_fn(void (*fn)(gomem_marker *m, void *arg), void *arg);
+GOMEM_DEF bool gomem_remove_root_fn(void (*fn)(gomem_marker *m, void *arg), void *arg);
+
 // Stacks of coroutines, [lo, hi), each a root until it is removed. One that a thread runs on is
 // scanned from its stack pointer up, others whole, as far as they were ever touched, unless the
 // library knows where they stand. Whatever else a switch saves (ucontext_t, jmp_buf, which hold
@@ -640,6 +652,21 @@ GOMEM_DEF void gomem_stack_parked(const void *lo, const void *sp);
 // here while it does not run (a field that the switch writes; uc_mcontext.gregs[REG_RSP]). Read
 // whenever roots are, until the stack is removed. NULL: no longer.
 GOMEM_DEF void gomem_stack_saved_at(const void *lo, const void *slot);
+
+// A stack for a coroutine, collected with it: `size` bytes, rounded up to pages and to 32 KiB at
+// least, from gomem_stack_base up, zeroed, above a guard page. The handle is a collected object.
+// Words of the stack count while something leads to the handle, or a thread runs on the stack: a
+// coroutine that only its own stack points to dies, and its memory goes back after the cycle.
+// gomem_stack_parked and gomem_stack_saved_at take its base, with the same effect (an object that
+// holds the slot is kept). Not for gomem_add_stack. NULL: ENOMEM. Any thread; 10 us, and about 1 us
+// in each finish stop while it lives. Each counts as 16 KiB of heap.
+typedef struct gomem_stack gomem_stack;
+GOMEM_DEF gomem_stack *gomem_stack_new(size_t size) __attribute__((warn_unused_result));
+GOMEM_DEF void *gomem_stack_base(const gomem_stack *s); // NULL after gomem_stack_free
+GOMEM_DEF size_t gomem_stack_size(const gomem_stack *s);
+
+// Gives the memory back at once. No thread may run on it. NULL, and twice, do nothing.
+GOMEM_DEF void gomem_stack_free(gomem_stack *s);
 
 // Calls fn for each live object of t (NULL: of all collected kinds) with the world running; objects
 // born meanwhile may be missed; fn false ends it. Returns how many it called.
@@ -5576,6 +5603,9 @@ struct gm_stack {
     uintptr_t floor;        // memory from here on is known to be there. lock: roots
     const uintptr_t *saved; // the program keeps its stack pointer here, NULL: nowhere. atomic: rlx
     bool runs;              // a thread stands on it, which is where it is scanned. stw
+    bool black;             // its handle was marked when roots were listed. stw
+    uintptr_t handle;       // the gomem_stack, 0: registered, a root. const while it is listed
+    struct gm_stack *next;  // of those whose memory goes. lock: roots
 };
 
 struct gm_job {      // a range of roots
@@ -6256,6 +6286,23 @@ GM_PRIVATE void gm_mark_coroutine(struct gomem_marker *m, struct gm_stack *s) {
         }
     }
     if (from < s->end) gm_mark_foreign(m, from, s->end - from, GM_JOB_BOTH);
+}
+
+// The stack of a handle that is being marked: in a stop as above, else as far as it can be known,
+// and again in the finish stop.
+GM_NO_SANITIZE GM_PRIVATE void gm_mark_handle(struct gomem_marker *m, struct gm_stack *s,
+                                              bool stopped) {
+    uintptr_t from = gm_mark_live_part(s), words[64];
+    const uintptr_t *saved = gm_load_rlx(&s->saved); // early, or in a stop
+    if (saved && m->visit) m->visit(m, (uintptr_t)saved);
+    else if (saved) gm_mark_shade(m, (uintptr_t)saved, m->alone);
+    if (m->visit) {
+        for (; from < s->end; from += sizeof words) {
+            size_t n = gm_os_read_foreign(words, from, GM_MIN(s->end - from, sizeof words));
+            for (size_t i = 0; i < n / GM_WORD; i++) m->visit(m, words[i]);
+        }
+    } else if (stopped) gm_mark_coroutine(m, s);
+    else if (!s->runs) gm_mark_foreign(m, from, s->end - from, GM_JOB_BOTH);
 }
 
 // Reads a range of roots.
@@ -8315,10 +8362,22 @@ struct gm_deep {                                  // a stack that is worth track
     uintptr_t lo;                                 // its beginning
     bool first;                                   // the main thread's
 };
+struct gm_root_fn {                                // of gomem_add_root_fn
+    void (*fn)(struct gomem_marker *m, void *arg); // calls gomem_mark
+    void *arg;                                     //
+};
+
+struct gm_root_fns {
+    struct gm_root_fn *list; //
+    size_t count, room;      //
+};
+
 struct gm_roots {                      // room roots
     struct gm_lock lock;               // of ranges and stacks
     struct gm_areas ranges;            // gomem_add_root. lock: roots
     struct gm_stacks stacks;           // of coroutines. lock: roots
+    struct gm_stack *dead;             // whose memory goes when no cycle marks. lock: roots
+    struct gm_root_fns fns;            // gomem_add_root_fn. lock: roots
     intptr_t keys;                     // gm_os_learn_keys. atomic: rlx
     bool keys_known;                   // it was asked. atomic: rlx
     struct gm_file pagemap;            // open while roots are listed, in a stop
@@ -9540,7 +9599,7 @@ GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
  * >>roots   where marking starts                                                   floor 4
  * ==========================================================================================
  * OWNS        struct gm_roots: registered ranges and stacks, the program's writable segments
- * CALLS       base os sync pages special guard mark writes world
+ * CALLS       base os sync pages span special guard mark writes world
  * LOCKS       ROOTS, then META
  * INVARIANTS  O1  words of stacks, registers and thread-local storage that point at nothing are
  *                 looked up as w - 1: one past the end of an object that has no byte to spare
@@ -9557,6 +9616,9 @@ GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
  *                 were armed. What a thread goes deeper to is read whole in the finish stop. A word
  *                 that it left behind there, coming back, is no variable of it any more until it
  *                 is written again
+ *             O8  the stack of a handle is scanned when its handle is marked, and again in the
+ *                 finish stop, whatever the mark procedure found before; a thread that stands on it
+ *                 keeps the handle. It goes at the end of the cycle that left its handle white
  * WHY         A thread that was interrupted is scanned from the handler's frame: the kernel has
  *             saved all registers, vectors among them, on the stack above it. Thread-local storage
  *             is found through the thread's own vector of modules, so blocks of libraries opened
@@ -9909,6 +9971,7 @@ GM_PRIVATE bool gm_roots_add_coroutine(struct gm_meta *meta, struct gm_stacks *s
                                        uintptr_t end) {
     size_t at = gm_roots_stacks_below(s, start);
     struct gm_stack *stack = at && s->list[at - 1]->start == start ? s->list[at - 1] : NULL;
+    if (stack && stack->handle) return true;
     if (stack) { // again: it may be another's now
         *stack = (struct gm_stack){.start = start, .end = end, .floor = end};
         return true;
@@ -9933,28 +9996,129 @@ GM_PRIVATE bool gm_roots_add_coroutine(struct gm_meta *meta, struct gm_stacks *s
 GM_PRIVATE bool gm_roots_remove_coroutine(struct gm_meta *meta, struct gm_stacks *s,
                                           uintptr_t start) {
     size_t at = gm_roots_stacks_below(s, start);
-    if (!at-- || s->list[at]->start != start) return false;
+    if (!at-- || s->list[at]->start != start || s->list[at]->handle) return false;
     gm_pages_meta_free(meta, s->list[at], sizeof **s->list);
     memmove(s->list + at, s->list + at + 1, (--s->count - at) * sizeof *s->list);
     return true;
 }
 
-GM_PRIVATE void gm_roots_forget_coroutines(struct gm_runtime *rt) {
+// Bytes of a guard page below the stack of a handle.
+GM_INLINE size_t gm_roots_guard(const struct gm_runtime *rt) {
+    return rt->engine.heap.pages.os_page;
+}
+
+// Takes a handle's stack out of the list; its memory goes when no cycle marks: a marker may read.
+GM_PRIVATE void gm_roots_bury_locked(struct gm_runtime *rt, struct gm_stack *stack) {
     struct gm_stacks *s = &rt->roots.stacks;
-    while (s->count)
-        (void)gm_roots_remove_coroutine(&rt->engine.meta, s, s->list[s->count - 1]->start);
+    size_t at = gm_roots_stacks_below(s, stack->start) - 1;
+    memmove(s->list + at, s->list + at + 1, (--s->count - at) * sizeof *s->list);
+    stack->next = rt->roots.dead;
+    rt->roots.dead = stack;
+}
+
+// Is a handle marked, and not `freed` by gomem_free?
+GM_PRIVATE bool gm_roots_is_black(const struct gm_runtime *rt, uintptr_t handle, bool freed) {
+    const struct gm_color *c = gm_span_color(&rt->engine.heap.pages, handle);
+    uint64_t bits = gm_load_rlx(&c->mark) & ~(freed ? gm_load_rlx(&c->freed) : 0); // in a stop
+    return bits & gm_span_bit(&rt->engine.heap.pages, handle);
+}
+
+// The marks are complete: stacks whose handle is white, or was freed, go. Returns how many stay.
+GM_PRIVATE size_t gm_roots_bury_stopped(struct gm_runtime *rt) {
+    struct gm_stacks *s = &rt->roots.stacks;
+    size_t kept = 0, handles = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        struct gm_stack *stack = s->list[i];
+        if (!stack->handle || gm_roots_is_black(rt, stack->handle, true)) {
+            handles += stack->handle != 0;
+            s->list[kept++] = stack;
+            continue;
+        }
+        stack->next = rt->roots.dead;
+        rt->roots.dead = stack;
+    }
+    s->count = kept;
+    return handles;
+}
+
+// Gives memory of buried stacks back, unless a cycle marks. In no section and no stop.
+GM_PRIVATE void gm_roots_give_back(struct gm_runtime *rt, struct gm_thread *me) {
+    size_t guard = gm_roots_guard(rt);
+    for (struct gm_stack *s = NULL, *next;; s = next) {
+        if (s) gm_os_release((void *)(s->start - guard), s->end - s->start + guard);
+        gm_sync_enter(&me->cache.hot);
+        gm_sync_lock(&rt->roots.lock);
+        if (s) gm_pages_meta_free(&rt->engine.meta, s, sizeof *s);
+        next = gm_load_rlx(&rt->engine.mark.on) ? NULL : rt->roots.dead; // in a section
+        if (next) rt->roots.dead = next->next;
+        gm_sync_unlock(&rt->roots.lock);
+        gm_sync_leave(&me->cache.hot);
+        if (!next) return;
+    }
+}
+
+// At shutdown: all of them are void.
+GM_PRIVATE void gm_roots_forget_coroutines(struct gm_runtime *rt) {
+    struct gm_roots *r = &rt->roots;
+    size_t guard = gm_roots_guard(rt);
+    while (r->stacks.count) {
+        struct gm_stack *s = r->stacks.list[r->stacks.count - 1];
+        if (s->handle) gm_roots_bury_locked(rt, s);
+        else (void)gm_roots_remove_coroutine(&rt->engine.meta, &r->stacks, s->start);
+    }
+    while (r->dead) {
+        struct gm_stack *s = r->dead;
+        r->dead = s->next;
+        gm_os_release((void *)(s->start - guard), s->end - s->start + guard);
+        gm_pages_meta_free(&rt->engine.meta, s, sizeof *s);
+    }
+}
+
+// ---- functions of the program that know roots ----
+
+// False: no memory.
+GM_PRIVATE bool gm_roots_add_fn(struct gm_meta *meta, struct gm_root_fns *f, struct gm_root_fn fn) {
+    if (f->count == f->room) {
+        size_t room = GM_MAX(f->room * 2, (size_t)16);
+        struct gm_root_fn *list = gm_pages_meta_grow(meta, f->list, f->room * sizeof *list,
+                                                     room * sizeof *list);
+        if (!list) return false;
+        f->list = list;
+        f->room = room;
+    }
+    f->list[f->count++] = fn;
+    return true;
+}
+
+// False: it is not there.
+GM_PRIVATE bool gm_roots_remove_fn(struct gm_root_fns *f, struct gm_root_fn fn) {
+    for (size_t i = 0; i < f->count; i++) {
+        if (f->list[i].fn != fn.fn || f->list[i].arg != fn.arg) continue;
+        f->list[i] = f->list[--f->count];
+        return true;
+    }
+    return false;
+}
+
+// In a stop. What they name m hears of, or becomes grey.
+GM_PRIVATE void gm_roots_ask_stopped(struct gm_runtime *rt, struct gomem_marker *m) {
+    for (size_t i = 0; i < rt->roots.fns.count; i++)
+        rt->roots.fns.list[i].fn(m, rt->roots.fns.list[i].arg);
 }
 
 enum {
-    GM_SWITCH = 512,        // bytes of the frames that switch stacks, at most
-    GM_PARKED_CHECK = 4096, // bytes below that show whether it has run again
-    GM_PARKED_FRAMES = 256  // bytes that the library's own frame takes while it writes there
+    GM_STACK_COST = 16 * 1024,  // bytes that the stack of a handle counts as
+    GM_STACK_LEAST = 32 * 1024, // a signal's frame takes up to 4 KiB of it
+    GM_SWITCH = 512,            // bytes of the frames that switch stacks, at most
+    GM_PARKED_CHECK = 4096,     // bytes below that show whether it has run again
+    GM_PARKED_FRAMES = 256      // bytes that the library's own frame takes while it writes there
 };
 
 // The lowest address from `low` on whose memory is there: a guard page may lie inside of the stack.
 GM_PRIVATE uintptr_t gm_roots_floor(struct gm_stack *s, uintptr_t low, uintptr_t below) {
     uintptr_t word = 0, page = below - 1 - (below - 1) % gm_os_page_size();
     if (low >= s->floor || low >= below) return low;
+    if (!gm_os_can_read()) return below; // and nothing will be known
     if (gm_os_read_foreign(&word, below - GM_WORD, GM_WORD) != GM_WORD) return below;
     if (page > low && gm_os_read_foreign(&word, low, GM_WORD) != GM_WORD) low = page;
     s->floor = GM_MIN(s->floor, low);
@@ -10017,11 +10181,12 @@ GM_PRIVATE bool gm_roots_add_left(struct gm_runtime *rt, const struct gm_thread 
     return gm_roots_add_touched(rt, low > t->stack_lo + page ? low : t->stack_lo, t->stack_hi);
 }
 
-// A thread may stand on s, somewhere: it counts as running, all of it.
-GM_PRIVATE bool gm_roots_add_running(struct gm_runtime *rt, struct gm_stack *s) {
+// A thread stands on s: its record is void, and its handle lives.
+GM_PRIVATE bool gm_roots_run(struct gm_runtime *rt, struct gm_stack *s) {
+    uintptr_t at = (uintptr_t)&s->handle;
     gm_store_rlx(&s->parked, (uintptr_t)0); // in a stop
     s->runs = true;
-    return gm_roots_add_touched(rt, s->start, s->end);
+    return !s->handle || GM_BUG(187) || gm_mark_add_job(&rt->engine.mark, at, at + GM_WORD, 0);
 }
 
 // What code on an alternate stack has interrupted is mentioned there: a handler was called by the
@@ -10037,7 +10202,8 @@ GM_NO_SANITIZE GM_PRIVATE bool gm_roots_add_interrupted(struct gm_runtime *rt,
         uintptr_t w = *(const uintptr_t *)from;
         struct gm_stack *s = GM_BUG(180) ? NULL : gm_roots_stack_of(&rt->roots, w);
         left |= s != NULL;
-        if (s && !s->runs) done = gm_roots_add_running(rt, s);
+        if (s && !s->runs) // somewhere: all of it
+            done = gm_roots_run(rt, s) && gm_roots_add_touched(rt, s->start, s->end);
         if (!s && w >= t->stack_lo && w < lowest) lowest = w;
     }
     lowest = lowest - t->stack_lo > GM_RED_ZONE ? lowest - GM_RED_ZONE : t->stack_lo;
@@ -10051,7 +10217,7 @@ GM_PRIVATE bool gm_roots_add_coroutines(struct gm_runtime *rt) {
     bool done = true;
     for (size_t i = 0; i < stacks->count && done && !GM_BUG(30); i++) {
         struct gm_stack *s = stacks->list[i];
-        if (s->runs) continue;
+        if (s->runs || (s->handle && !s->black)) continue;       // O8
         if (!gm_load_rlx(&s->saved) && !gm_load_rlx(&s->parked)) // in a stop, both
             done = gm_roots_add_touched(rt, s->start, s->end);
         else if (rt->roots.running) // early: the record may go while it is read
@@ -10081,9 +10247,8 @@ GM_PRIVATE bool gm_roots_add_standing(struct gm_runtime *rt, const struct gm_thr
                gm_roots_add_interrupted(rt, t, sp, alt_lo + alt_size);
     struct gm_stack *stack = gm_roots_stack_of(&rt->roots, sp);
     if (!stack) return false;
-    gm_store_rlx(&stack->parked, (uintptr_t)0); // in a stop
-    stack->runs = true;
-    return gm_roots_add_stack_part(rt, t, GM_MAX(sp - zone, stack->start), stack->end) &&
+    return gm_roots_run(rt, stack) &&
+           gm_roots_add_stack_part(rt, t, GM_MAX(sp - zone, stack->start), stack->end) &&
            gm_roots_add_left(rt, t);
 }
 
@@ -10196,7 +10361,12 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
     rt->engine.mark.njobs = 0;
     r->deep_count = 0;
     r->stack_bytes = r->global_bytes = 0;
-    for (size_t i = 0; i < r->stacks.count; i++) r->stacks.list[i]->runs = false;
+    for (size_t i = 0; i < r->stacks.count; i++) {
+        struct gm_stack *s = r->stacks.list[i];
+        s->runs = false;
+        s->black = s->handle && gm_load_rlx(&rt->engine.mark.on) && !GM_BUG(189) && // in a stop
+                   gm_roots_is_black(rt, s->handle, false);
+    }
     for (struct gm_thread *t = rt->world.all; t && done; t = t->next) {
         uint32_t state = gm_load_seq(&t->state); // V1
         if (gm_world_absent(state)) continue;
@@ -10737,6 +10907,7 @@ enum gm_source { // where a path begins
     GM_SOURCE_RANGE,
     GM_SOURCE_PARKED,
     GM_SOURCE_ARGUMENT,
+    GM_SOURCE_NAMED,
     GM_SOURCE_OTHER,
     GM_SOURCES
 };
@@ -10748,6 +10919,7 @@ GM_PRIVATE const char *const gm_paths_sources[GM_SOURCES] = {"an uncollectable o
                                                              "the registered range at ",
                                                              "the registered stack at ",
                                                              "what a thread is given or returns",
+                                                             "a function of gomem_add_root_fn",
                                                              "memory of a thread"};
 
 enum { GM_PATH_ENDS = 32 }; // steps that are told at either end of a path
@@ -10959,6 +11131,14 @@ GM_PRIVATE void gm_paths_roots(struct gm_search *q, bool own, unsigned past) {
     }
 }
 
+enum { GM_NAMED_AT = 1 }; // in place of the address of a word that a function of roots has named
+
+// A function of roots names a word.
+GM_PRIVATE void gm_paths_named(struct gomem_marker *m, uintptr_t word) {
+    const struct gm_visitor *v = (const struct gm_visitor *)(const void *)m;
+    gm_paths_reach(v->search, word, GM_NAMED_AT, GM_ROOTED);
+}
+
 // ---- what a root is called ----
 
 GM_PRIVATE bool gm_paths_in(const struct gm_areas *a, uintptr_t address, uintptr_t *start) {
@@ -11001,6 +11181,8 @@ GM_PRIVATE void gm_paths_name(const struct gm_search *q, struct gm_path *path) {
     uintptr_t word = path->word;
     path->source = GM_SOURCE_OBJECT;
     if (!word) return;
+    path->source = GM_SOURCE_NAMED;
+    if (word == GM_NAMED_AT) return;
     path->source = GM_SOURCE_RANGE;
     if (gm_paths_in(&rt->roots.ranges, word, &path->area)) return;
     path->source = GM_SOURCE_PARKED;
@@ -11055,6 +11237,8 @@ GM_NOINLINE GM_PRIVATE void gm_paths_find_stopped(struct gm_runtime *rt, const s
     }
     size_t at = 0;
     gm_heap_walk(&rt->engine.heap, gm_paths_uncollectable, &q);
+    struct gm_visitor v = {{.mark = &rt->engine.mark, .visit = gm_paths_named}, &q, 0, 0};
+    gm_roots_ask_stopped(rt, &v.marker);
     for (unsigned pass = 0; pass < 4 && !q.found && !q.full; pass++) { // Q2
         gm_paths_roots(&q, pass / 2, pass % 2);
         path->past = pass % 2;
@@ -11095,7 +11279,9 @@ GM_PRIVATE int gm_paths_each_object(struct gm_loaded *object, size_t size, void 
 GM_PRIVATE void gm_paths_tell_root(struct gm_text *t, const struct gm_path *path) {
     gm_text_put(t, "gomem: why: kept by ");
     gm_text_put(t, gm_paths_sources[path->source]);
-    if (path->source == GM_SOURCE_OBJECT || path->source == GM_SOURCE_ARGUMENT) return;
+    if (path->source == GM_SOURCE_OBJECT || path->source == GM_SOURCE_ARGUMENT ||
+        path->source == GM_SOURCE_NAMED)
+        return;
     if (path->source == GM_SOURCE_RANGE || path->source == GM_SOURCE_PARKED)
         gm_text_pointer(t, path->area);
     else if (path->source == GM_SOURCE_GLOBAL) {
@@ -11410,6 +11596,16 @@ GM_PRIVATE void gm_gc_queue_roots(struct gm_runtime *rt) {
     }
 }
 
+// What functions of the program name becomes grey. The markers rest.
+GM_PRIVATE void gm_gc_ask_roots_stopped(struct gm_runtime *rt) {
+    struct gomem_marker *m = &rt->gc.marker[0];
+    if (!rt->roots.fns.count) return;
+    gm_mark_begin(m, &rt->engine.mark, false);
+    gm_roots_ask_stopped(rt, m);
+    gm_mark_make_room(m, &m->view, true);
+    gm_mark_report(m);
+}
+
 // Where marking begins: all is swept, uncollectable objects are grey.
 GM_PRIVATE void gm_gc_color_stopped(struct gm_runtime *rt) {
     struct gm_mark *mark = &rt->engine.mark;
@@ -11418,6 +11614,7 @@ GM_PRIVATE void gm_gc_color_stopped(struct gm_runtime *rt) {
     gm_store_rlx(&mark->bytes, (uint64_t)0); // no marker counts
     gm_store_rlx(&mark->next_job, 0u);
     gm_gc_queue_roots(rt);
+    gm_gc_ask_roots_stopped(rt);
 }
 
 // Marks with n markers until nothing is grey, or until the deadline (0: none). False: not done.
@@ -11999,6 +12196,7 @@ GM_PRIVATE void gm_gc_end_stopped(struct gm_runtime *rt, struct gm_cycle *c) {
     gm_store_rlx(&p->least, growth); // heuristics
     gm_paths_lost_stopped(rt, &c->lost);
     gm_paths_frames_stopped(rt, &c->dead);
+    c->after += gm_roots_bury_stopped(rt) * GM_STACK_COST; // O8
     gm_gc_flip_stopped(rt, c->after);
     if (GOMEM_I_CHECK >= 3 || rt->world.settings.verify)
         c->broken = gm_gc_verify_stopped(rt, true, &c->where);
@@ -12111,6 +12309,7 @@ GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct
         return false;
     }
     bool patient = c->tries < GM_TRIES && !gm_gc_quits(rt);
+    if (!GM_BUG(188)) gm_gc_ask_roots_stopped(rt);
     unsigned n = rt->gc.thread_count + 1;
     uint64_t cost = gm_writes_cost(&e->writes, &e->mark, n);
     // from now on: who tries again gathers and lists as long
@@ -12479,6 +12678,7 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_run_and_unlock(struct gm_runtime *rt, struct g
     gm_os_spill(
         &me->registers); // its stack is scanned from here: frames below are the collector's own
     bool done = gm_gc_run(rt, me, reason);
+    gm_roots_give_back(rt, me);
     gm_gc_clear_stack(me, GM_CLEAR_CYCLE);
     if (me->cache.hot.blocked) me->registers = saved, me->in_handler = in_handler;
     gm_gc_back_off(rt, done);
@@ -13398,6 +13598,15 @@ GOMEM_DEF void gomem_mark(gomem_marker *m, const void *p) {
     else gm_mark_shade(m, (uintptr_t)p, m->alone);
 }
 
+GM_NO_SANITIZE GOMEM_DEF void gomem_mark_range(gomem_marker *m, const void *lo, const void *hi) {
+    uintptr_t start = gm_base_round_up((uintptr_t)lo, GM_WORD);
+    const uintptr_t *word = (const uintptr_t *)start;
+    size_t n = (uintptr_t)hi > start ? ((uintptr_t)hi - start) / GM_WORD : 0;
+    if (!m->visit) gm_mark_range(m, start, n * GM_WORD, GM_JOB_BOTH);
+    else
+        for (size_t i = 0; i < n; i++) m->visit(m, gm_base_word(&word[i]));
+}
+
 GOMEM_DEF void gomem_i_shade(uintptr_t old, uintptr_t value) {
     struct gm_thread *me = gm_world_self();
     struct gm_mark *mark = &gm_runtime.engine.mark;
@@ -13761,7 +13970,7 @@ GM_PRIVATE void gm_alloc_forget_writes(struct gm_engine *e) {
 // After a shutdown: no collected object, no root is left.
 GM_PRIVATE void gm_alloc_forget_collected(struct gm_runtime *rt) {
     gm_types_reset(&rt->engine.types);
-    rt->roots.ranges.count = 0;
+    rt->roots.ranges.count = rt->roots.fns.count = 0;
     gm_roots_forget_coroutines(rt);
     rt->engine.live = 0;
     gm_store_rlx(&rt->engine.collected, false); // nobody uses gomem: the next life chooses a signal
@@ -14195,6 +14404,109 @@ GM_NOINLINE GOMEM_DEF void gomem_stack_parked(const void *lo, const void *sp) {
     else if (known) gm_store_rlx(&stack->parked, (uintptr_t)0); // in a section
     gm_sync_unlock(&rt->roots.lock);
     gm_sync_leave(&me->cache.hot);
+}
+
+struct gomem_stack {        // a handle, typed: gm_alloc_mark_stack
+    struct gm_stack *stack; // NULL: not yet, or freed by hand. atomic: rlx
+};
+
+// Mark procedure of handles.
+GM_PRIVATE void gm_alloc_mark_stack(const void *obj, size_t size, gomem_marker *m) {
+    const gomem_stack *handle = obj;
+    struct gm_stack *s = gm_load_rlx(&handle->stack); // its memory stays while a cycle marks
+    uint32_t attention = gm_load_rlx(&gm_runtime.world.attention);
+    (void)size;
+    if (s) gm_mark_handle(m, s, attention && attention != GM_GATE);
+}
+
+// Maps a stack of `size` bytes above a guard page. NULL: no memory.
+GM_PRIVATE void *gm_alloc_map_stack(struct gm_runtime *rt, size_t size) {
+    size_t guard = gm_roots_guard(rt);
+    unsigned tries = 0;
+    do {
+        char *p = gm_os_reserve(size + guard, 0);
+        if (p && gm_os_protect((uintptr_t)p + guard, (uintptr_t)p + guard + size,
+                               PROT_READ | PROT_WRITE))
+            return p + guard;
+        if (p) gm_os_release(p, size + guard);
+    } while (gm_alloc_exhausted(rt, size, &tries));
+    return NULL;
+}
+
+GOMEM_DEF gomem_stack *gomem_stack_new(size_t size) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_attach(rt);
+    gomem_type type = {.name = "gomem_stack",
+                       .size = sizeof(gomem_stack),
+                       .align = GM_WORD,
+                       .mark = gm_alloc_mark_stack};
+    if (size > (size_t)PTRDIFF_MAX / 2) return gomem_i_overflow();
+    gomem_stack *handle = me ? gomem_i_new_typed_slow(&type, sizeof *handle) : NULL;
+    if (!handle) return NULL;
+    size = gm_base_round_up(GM_MAX(size, (size_t)GM_STACK_LEAST), gm_roots_guard(rt));
+    uintptr_t start = (uintptr_t)gm_alloc_map_stack(rt, size);
+    if (!start) return NULL;
+    struct gm_roots *r = &rt->roots;
+    gm_sync_enter(&me->cache.hot);
+    gm_sync_lock(&r->lock);
+    bool done = gm_roots_add_coroutine(&rt->engine.meta, &r->stacks, start, start + size);
+    struct gm_stack *s = done ? gm_roots_stack_of(r, start) : NULL;
+    if (s) s->handle = (uintptr_t)handle;
+    gm_store_rlx(&handle->stack, s);
+    gm_sync_unlock(&r->lock);
+    gm_sync_leave(&me->cache.hot);
+    if (!s) {
+        gm_os_release((void *)(start - gm_roots_guard(rt)), size + gm_roots_guard(rt));
+        return gomem_i_overflow();
+    }
+    (void)gm_add_rlx(&rt->engine.live, (size_t)GM_STACK_COST); // a heuristic counter
+    return handle;
+}
+
+GOMEM_DEF void *gomem_stack_base(const gomem_stack *handle) {
+    const struct gm_stack *s = gm_load_rlx(&handle->stack); // const until it is freed
+    return s ? (void *)s->start : NULL;
+}
+
+GOMEM_DEF size_t gomem_stack_size(const gomem_stack *handle) {
+    const struct gm_stack *s = gm_load_rlx(&handle->stack); // const until it is freed
+    return s ? s->end - s->start : 0;
+}
+
+GOMEM_DEF void gomem_stack_free(gomem_stack *handle) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = handle ? gm_world_attach(rt) : NULL;
+    if (!me) return;
+    gm_sync_enter(&me->cache.hot);
+    gm_sync_lock(&rt->roots.lock);
+    struct gm_stack *s = gm_load_rlx(&handle->stack); // under the lock
+    gm_store_rlx(&handle->stack, (struct gm_stack *)NULL);
+    if (s) gm_roots_bury_locked(rt, s);
+    gm_sync_unlock(&rt->roots.lock);
+    gm_sync_leave(&me->cache.hot);
+    gm_roots_give_back(rt, me);
+}
+
+// Adds or removes a function of roots in a section, under the lock of roots.
+GM_PRIVATE bool gm_alloc_root_fn(struct gm_root_fn fn, bool add) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_attach(rt);
+    if (!me) return false;
+    gm_sync_enter(&me->cache.hot);
+    gm_sync_lock(&rt->roots.lock);
+    bool done = add ? gm_roots_add_fn(&rt->engine.meta, &rt->roots.fns, fn)
+                    : gm_roots_remove_fn(&rt->roots.fns, fn);
+    gm_sync_unlock(&rt->roots.lock);
+    gm_sync_leave(&me->cache.hot);
+    if (!done) errno = add ? ENOMEM : EINVAL;
+    return done;
+}
+
+GOMEM_DEF bool gomem_add_root_fn(void (*fn)(gomem_marker *m, void *arg), void *arg) {
+    return gm_alloc_root_fn((struct gm_root_fn){fn, arg}, true);
+}
+GOMEM_DEF bool gomem_remove_root_fn(void (*fn)(gomem_marker *m, void *arg), void *arg) {
+    return gm_alloc_root_fn((struct gm_root_fn){fn, arg}, false);
 }
 
 GOMEM_DEF void gomem_stack_saved_at(const void *lo, const void *slot) {

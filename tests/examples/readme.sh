@@ -40,5 +40,5 @@ for source in "$tmp"/[0-9]*.c; do
     same "$title: prints what stands behind it" "$program.txt" "$tmp/actual"
 done
 check 'the README has programs' test $programs -ge 13
-check 'the cookbook has ten' test $outputs -eq 10
+check 'the cookbook has eleven' test $outputs -eq 11
 finish
