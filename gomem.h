@@ -404,6 +404,7 @@ typedef struct gomem_options {                      /* {0} is the default for ev
     int       force_period_ms;                      /* 0: 120000, as Go; -1: never               */
     uintptr_t pointer_mask;                         /* and-ed to every scanned word, 0: none     */
     bool      finalizers_by_hand;                   /* never on a thread of the library          */
+    bool      unordered;                            /* finalizers of what dies together: at once */
     bool (*oom)(size_t size, void *user);           /* true: try again; false: NULL is returned  */
     void (*warn)(const char *line, void *user);     /* default: standard error                   */
     void (*panic)(const char *line, void *user);    /* proven misuse; default: the line + abort  */
@@ -685,8 +686,11 @@ typedef struct gomem_cleanup { uint64_t id; } gomem_cleanup;
 // Calls fn(obj, arg) once, after obj, the start of a collected object, was found unreachable. Both,
 // and all they lead to, are kept until it has returned. fn may make obj reachable again: then it
 // is an object like any other. fn NULL removes it; one per object. arg is a root until then: if it
-// leads to obj, obj never dies. Who leads to another one with a finalizer goes first, the other in
-// a later collection; of a cycle one goes per collection, in no promised order. Freeing by hand
+// leads to obj, obj never dies. If A leads to B and both have finalizers, A's runs first, and B's in
+// a later collection that finds B unreachable still: fn may use what its object leads to, and a
+// list of n objects takes n collections. Of a cycle one runs per collection, in no promised order.
+// With options.unordered, or with cleanups, all that dies together takes one collection: then fn
+// must not rely on what its object leads to, which may be finalized already. Freeing by hand
 // forgets it; so does shutdown, which waits for the one that runs. It runs on a thread of the
 // library, with all signals blocked, or in gomem_run_finalizers, under no lock: it may allocate,
 // collect, set finalizers, or never return. False: EINVAL (no start of a collected object), EEXIST
@@ -10410,13 +10414,18 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
  *                 meanwhile: it cannot reach what is unreached, and what it makes is born reached
  *             B2  who runs before whom: an object that another one with a callback leads to waits
  *                 for a later cycle, whole. One that only leads back to itself is ready: so cycles
- *                 are collected, one callback of a cycle per collection, in no promised order
+ *                 are collected, one callback of a cycle per collection, in no promised order.
+ *                 With options.unordered all that is unreached is ready at once, and is kept, with
+ *                 all that it leads to, until its callback has returned (B3)
  *             B3  a callback that is ready and one that runs keep their object and argument
  *             B4  callbacks run at depth 0 and with no lock: they may do anything
  *             B5  every collected pointer that is put into a record passes gm_fate_keep
  * WHY         Go's order, but Go never frees a cycle with a finalizer in it, and in C the pointer
  *             back to the owner is everyday: so each candidate is traced by itself, and finding
  *             itself unreached is what makes it ready. All that is only paid for what dies.
+ *             A list of n takes n cycles: that an object was not made reachable by its finalizer,
+ *             only another cycle can tell. Running a list at once, in order, would finalize what
+ *             a revived object leads to, so whoever wants that asks for it.
  */
 // Between the end of marking and the flip, on the thread of the cycle: it is not stopped there, so
 // locks may be held without a section.
@@ -10482,7 +10491,8 @@ GM_PRIVATE size_t gm_fate_decide(struct gm_runtime *rt, bool alone) {
     gm_mark_begin(m, &rt->engine.mark, alone);
     m->steady = true; // a deadline was the finish stop's
     if (GM_BUG(71)) gm_special_settle(sp, p, &v.other, false), v.other.first = 0;
-    gm_fate_sort(sp, m, &v.final, &run, &wait);
+    if (gm_load_rlx(&rt->world.settings.options.unordered) && !GM_BUG(219)) run = v.final; // B2
+    else gm_fate_sort(sp, m, &v.final, &run, &wait);
     for (uint32_t n = run.first; n && !GM_BUG(64); n = gm_special_call(sp, n - 1)->link)
         gm_mark_shade(m, gm_special_object(gm_special_record(sp, n - 1)), m->alone);
     gm_fate_drain(m);
@@ -13941,6 +13951,7 @@ GM_PRIVATE void gm_alloc_options_set(struct gm_runtime *rt, const gomem_options 
     if (o->pointer_mask) now->pointer_mask = o->pointer_mask;
     if (o->force_period_ms) gm_store_rlx(&now->force_period_ms, o->force_period_ms);
     if (o->finalizers_by_hand) gm_store_rlx(&now->finalizers_by_hand, true); // asked at each turn
+    if (o->unordered) gm_store_rlx(&now->unordered, true);                   // asked by each cycle
     if (o->user) {
         gm_store_rlx(&now->user, o->user);
         gm_store_rlx(&g->user, o->user);

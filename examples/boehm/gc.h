@@ -14,7 +14,8 @@
  *                   callbacks for warnings, exhausted memory and events, GC_call_with_alloc_lock.
  * ANOTHER WAY       Finalizers run on a thread of gomem, or in GC_gcollect and GC_invoke_finalizers,
  *                   not in allocations. All three kinds of registering keep gomem's order: an object
- *                   goes before what it leads to, and of a cycle one object goes per collection.
+ *                   goes before what it leads to, and of a cycle one object goes per collection;
+ *                   gomem_init with options.unordered before GC_INIT makes all three unordered.
  *                   Disappearing links are cleared by GC_gcollect before it returns, else just
  *                   before the finalizer; until then what they lead to stays as it is.
  *                   GC_FREE clears links and forgets the finalizer; GC_REALLOC takes both along.

@@ -253,6 +253,57 @@ TEST(rings_are_collected) {
     CHECK(count_whole(8) <= 1);
 }
 
+// With options.unordered what dies together is finalized together; all of it is whole meanwhile, and
+// what a finalizer revives lives on.
+static void whole_chain(void *obj, void *arg) {
+    struct node *node = obj;
+    int n = 0;
+    for (; node != NULL && n < N; node = node->next, n++)
+        CHECK(gomem_base(node) == node && node->body[1] == ~node->index);
+    finalize(obj, arg);
+}
+
+ALIVE_NOINLINE static void make_long_chain(bool ring, void (*first)(void *, void *)) {
+    ALIVE_DEEP;
+    struct node *head = make(0), *last = head;
+    CHECK(gomem_set_finalizer(head, first, boxed(0)));
+    for (uintptr_t i = 1; i < N; i++) {
+        last->next = make(i);
+        last = last->next;
+        CHECK(gomem_set_finalizer(last, whole_chain, boxed(i)));
+    }
+    if (ring) last->next = head;
+    gap[0] = 1;
+}
+
+static void finalized_at_once(bool ring, void (*first)(void *, void *)) {
+    gomem_options options = {.finalizers_by_hand = true, .unordered = true};
+    CHECK(gomem_init(&options));
+    clear();
+    make_long_chain(ring, first);
+    alive_gc();
+    CHECK_EQ(gomem_run_finalizers(-1), N);
+    for (int i = 0; i < N; i++) CHECK_EQ(ran[i], 1);
+    alive_gc();
+    if (revived[0]) CHECK_EQ(count_whole(N), N);
+    revived[0] = NULL;
+    alive_gc();
+    CHECK(count_whole(N) <= N / 10);
+    CHECK_EQ(gomem_run_finalizers(-1), 0);
+    CHECK(gomem_verify());
+}
+
+static void chain_at_once(void) { finalized_at_once(false, whole_chain); }
+static void ring_at_once(void) { finalized_at_once(true, whole_chain); }
+static void revived_at_once(void) { finalized_at_once(false, revive); }
+
+TEST(unordered) {
+    NEEDS_FORK; // the option stays
+    CHILD_GOOD(chain_at_once);
+    CHILD_GOOD(ring_at_once);
+    CHILD_GOOD(revived_at_once);
+}
+
 ALIVE_NOINLINE static void make_self(void) {
     ALIVE_DEEP;
     for (uintptr_t i = 0; i < N; i++) {
