@@ -686,8 +686,8 @@ typedef struct gomem_cleanup { uint64_t id; } gomem_cleanup;
 // Calls fn(obj, arg) once, after obj, the start of a collected object, was found unreachable. Both,
 // and all they lead to, are kept until it has returned. fn may make obj reachable again: then it
 // is an object like any other. fn NULL removes it; one per object. arg is a root until then: if it
-// leads to obj, obj never dies. If A leads to B and both have finalizers, A's runs first, and B's in
-// a later collection that finds B unreachable still: fn may use what its object leads to, and a
+// leads to obj, obj never dies. If A leads to B and both have finalizers, A's runs first, and B's
+// in a later collection that finds B unreachable still: fn may use what its object leads to, and a
 // list of n objects takes n collections. Of a cycle one runs per collection, in no promised order.
 // With options.unordered, or with cleanups, all that dies together takes one collection: then fn
 // must not rely on what its object leads to, which may be finalized already. Freeing by hand
