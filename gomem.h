@@ -749,9 +749,15 @@ GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size);
 
 // Objects of one size that are used again. Any thread gets and puts; what one has put another may
 // get. An object keeps its contents while it is idle; a fresh one is zero, then made. What is idle
-// from one collection past the next (a victim generation, as in Go's sync.Pool; 10 s where no cycle
-// runs) gives its memory back. get and put are inlined: a pop and a push in a magazine of the
-// thread, about 1 ns; what overflows goes to a depot without a lock, whole magazines at a time.
+// from one collection past the next (a victim generation, as in Go's sync.Pool) gives its memory
+// back, and where no cycle runs, after some ten seconds: the background thread sees to that if the
+// collected heap has been used; else the gets and puts of any pool that go past the thread's own
+// magazine, so a program that makes none, as while it sleeps, keeps what is idle until it calls
+// gomem_free_os_memory. Objects of a pool with a drop hook wait for such a call of their pool. Each
+// thread keeps one magazine of a pool it has used: 63 objects or 128 KiB at most.
+// get and put are inlined: a pop and a push in a magazine of the thread, about 1 ns together, and 3
+// to 4 ns from the 256th pool of a program on; what overflows goes to a depot without a lock, whole
+// magazines at a time.
 // Not scanned, so that it keeps no collected object alive, unless GOMEM_SCAN: then all of the
 // pool's memory is a root, idle objects too. Objects are not for gomem_free.
 
@@ -775,7 +781,8 @@ typedef struct gomem_pool_stats {
     uint64_t idle, high_water;                      /* objects now; most that there ever were    */
 } gomem_pool_stats;
 typedef struct gomem_i_pool {                       /* a pool declared by name; made at first use */
-    uint32_t get, put;                              /* its place in every thread's cache, 0: slow */
+    uint32_t get, put;                              /* its place in every thread's cache, 0: none */
+    uint32_t far_get, far_put;                      /* without a place: its number, 0: slow      */
     uint32_t flags, epoch;
     gomem_pool *pool;
     const char *name;
@@ -796,7 +803,8 @@ GOMEM_DEF gomem_pool *gomem_pool_new(const gomem_pool_options *options);
 GOMEM_DEF void gomem_pool_destroy(gomem_pool *p);
 
 // Takes care that n objects can be got without asking the system; they stay until it is called with
-// less. Returns how many can be.
+// less. Returns how many can be: n, or fewer, with ENOMEM, when there is no memory for n, or more
+// is asked for than the machine has. Then nothing is kept that was not before.
 GOMEM_DEF size_t gomem_pool_reserve(gomem_pool *p, size_t n);
 
 // hits, misses and exchanges are what went through the depot: what never left a thread's magazine
@@ -959,7 +967,8 @@ GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t a
 
 // clang-format off
 typedef struct gomem_i_run { uintptr_t cursor, end; } gomem_i_run; /* free slots [cursor, end)   */
-enum { GOMEM_I_PLACES = 64 };                       /* pools with fast paths; [0] is of none     */
+enum { GOMEM_I_PLACES = 256 };                      /* of pools; [0] is of none                  */
+typedef struct gomem_i_hand { void **top; } gomem_i_hand; /* magazine of a pool without a place  */
 typedef struct gomem_i_cache {                      /* what a thread's fast paths touch          */
     void **top[GOMEM_CLASSES + 1];                  /* loaded magazine: its topmost object       */
     uintptr_t base, size;                           /* the heap's range; size 0: always go slow  */
@@ -973,6 +982,8 @@ typedef struct gomem_i_cache {                      /* what a thread's fast path
     gomem_i_run *typed;                             /* runs by shape index; [0] is always empty  */
 #if GOMEM_I_POOL
     void **pool[GOMEM_I_PLACES];                    /* loaded magazines of pools, as top         */
+    gomem_i_hand **hands;                           /* what it holds of pools, by their number   */
+    uint32_t hands_room;                            /* entries of hands                          */
 #endif
 #if GOMEM_I_ESCAPE
     uintptr_t stack_floor, stack_span;              /* where hints may go to; 0: always slow     */
@@ -1110,33 +1121,61 @@ GOMEM_I_INLINE void ***gomem_i_pool_at(const uint32_t *place) {
     return at;
 }
 
-// Pops the magazine of a place; NULL: it is empty. Place 0 always is, and is always full.
-GOMEM_I_INLINE void *gomem_i_pool_pop(const uint32_t *place) {
-    if (GOMEM_I_SLOW) return NULL;
-    void ***at = gomem_i_pool_at(place), **top = *at;
-    void *p = __atomic_load_n(top, __ATOMIC_RELAXED);
+// The same of a pool that got no place, in the thread's hand of it; NULL: the thread has none. The
+// pool's number stands two words behind that of the place.
+GOMEM_I_INLINE void ***gomem_i_pool_far_at(const uint32_t *place) {
+    gomem_i_cache *t = GOMEM_I_TLS;
+    uint32_t number = __atomic_load_n(place + 2, __ATOMIC_RELAXED);
+    bool known = number < t->hands_room && t->hands[number];
+    return known ? &t->hands[number]->top : NULL;
+}
+
+// Pops a magazine; NULL: it is empty. That of place 0 always is, and is always full.
+GOMEM_I_INLINE void *gomem_i_pool_pop_at(void ***at) {
+    void **top = *at, *p = __atomic_load_n(top, __ATOMIC_RELAXED);
     if (GOMEM_I_UNLIKELY(!p)) return NULL;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     __atomic_store_n(at, top - 1, __ATOMIC_RELAXED);
     return p;
 }
+GOMEM_I_INLINE void *gomem_i_pool_pop(const uint32_t *place) {
+    if (GOMEM_I_CHECK || GOMEM_I_POISONED) return NULL;
+    void *p = gomem_i_pool_pop_at(gomem_i_pool_at(place));
+    if (GOMEM_I_LIKELY(p != NULL)) return p;
+    void ***at = gomem_i_pool_far_at(place);
+    return at ? gomem_i_pool_pop_at(at) : NULL;
+}
 
 // Pushes; false: it is full, or p is NULL.
-GOMEM_I_INLINE bool gomem_i_pool_push(const uint32_t *place, void *p) {
-    if (GOMEM_I_SLOW) return false;
-    void ***at = gomem_i_pool_at(place), **top = *at;
+GOMEM_I_INLINE bool gomem_i_pool_push_at(void ***at, void *p) {
+    void **top = *at;
     if (GOMEM_I_UNLIKELY(!((uintptr_t)(top + 1) & 511u) || !p)) return false;
     __atomic_store_n(top + 1, p, __ATOMIC_RELAXED);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     __atomic_store_n(at, top + 1, __ATOMIC_RELAXED);
     return true;
 }
+GOMEM_I_INLINE bool gomem_i_pool_push(const uint32_t *place, void *p) {
+    if (GOMEM_I_CHECK || GOMEM_I_POISONED) return false;
+    if (GOMEM_I_LIKELY(gomem_i_pool_push_at(gomem_i_pool_at(place), p))) return true;
+    __asm__("" : "+r"(p)); // else gcc keeps its test for here, in the first half
+    void ***at = gomem_i_pool_far_at(place);
+    return at && gomem_i_pool_push_at(at, p);
+}
+
+// Where many go in or out: a place, or else a hand. NULL: there is none.
+GOMEM_I_INLINE void ***gomem_i_pool_any_at(const uint32_t *place) {
+    bool near = GOMEM_I_LIKELY(__atomic_load_n(place, __ATOMIC_RELAXED) != 0);
+    return near ? gomem_i_pool_at(place) : gomem_i_pool_far_at(place);
+}
 
 // As many as the magazine has, n at most.
 GOMEM_I_INLINE size_t gomem_i_pool_pop_n(const uint32_t *place, gomem_i_word *out, size_t n) {
     size_t done = 0;
-    if (GOMEM_I_SLOW) return 0;
-    void ***at = gomem_i_pool_at(place), **top = *at;
+    if (GOMEM_I_CHECK || GOMEM_I_POISONED) return 0;
+    void ***at = gomem_i_pool_any_at(place), **top = NULL;
+    if (GOMEM_I_UNLIKELY(!at)) return 0;
+    top = *at;
     void *a, *b, *c, *d; // four at a time: else what aligns the loop decides how long one takes
     while (n - done >= 4 && (a = __atomic_load_n(top - done, __ATOMIC_RELAXED)) != NULL &&
            (b = __atomic_load_n(top - done - 1, __ATOMIC_RELAXED)) != NULL &&
@@ -1156,7 +1195,9 @@ GOMEM_I_INLINE size_t gomem_i_pool_pop_n(const uint32_t *place, gomem_i_word *ou
 GOMEM_I_INLINE size_t gomem_i_pool_push_n(const uint32_t *place, gomem_i_word *in, size_t n) {
     size_t done = 0;
     if (GOMEM_I_SLOW) return 0;
-    void ***at = gomem_i_pool_at(place), **top = *at;
+    void ***at = gomem_i_pool_any_at(place), **top = NULL;
+    if (GOMEM_I_UNLIKELY(!at)) return 0;
+    top = *at;
     size_t room = ((0 - (uintptr_t)(top + 1)) & 511u) / sizeof(void *);
     __asm__("" : "+r"(in)); // else gcc warns of in[3] where n is 3
     if (n > room) n = room;
@@ -1470,7 +1511,7 @@ GOMEM_I_INLINE void gomem_i_keep_alive(const volatile void *p) {
 // of the program, for a header and for one .c file. GOMEM_POOL_OF(name): its gomem_pool *, for
 // stats, reserve and destroy (after which the next get makes a new one); NULL: ENOMEM.
 #define GOMEM_I_POOL_INIT(name, T, flags) \
-    { 0, 0, (flags), 0, 0, #name, sizeof(T), GOMEM_I_ALIGNOF(T) }
+    { 0, 0, 0, 0, (flags), 0, 0, #name, sizeof(T), GOMEM_I_ALIGNOF(T) }
 #define GOMEM_I_POOL_CALLS(name, T)                                                         \
     GOMEM_I_INLINE T *name##_get(void) { return (T *)gomem_i_pool_get(&name##_pool); }      \
     GOMEM_I_INLINE void name##_put(T *obj) { gomem_i_pool_put(&name##_pool, (void *)obj); } \
@@ -1846,6 +1887,7 @@ typedef union {
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -2642,6 +2684,17 @@ GM_PRIVATE bool gm_os_is_private(uintptr_t from, uintptr_t to) {
         }
     gm_os_close(&maps);
     return own && from >= to;
+}
+
+// The same to some milliseconds, at a fifth of the cost.
+GM_PRIVATE uint64_t gm_os_now_about(void) { return gm_os_clock(CLOCK_MONOTONIC_COARSE); }
+
+// Bytes of memory and swap that the machine has; SIZE_MAX: unknown.
+GM_PRIVATE size_t gm_os_machine_memory(void) {
+    struct sysinfo info;
+    if (sysinfo(&info)) return SIZE_MAX;
+    uint64_t units = (uint64_t)info.totalram + info.totalswap;
+    return units < SIZE_MAX / info.mem_unit ? (size_t)(units * info.mem_unit) : SIZE_MAX;
 }
 
 // Waits while *word is value, at most ns (0: for ever). Wakes spuriously.
@@ -7345,15 +7398,16 @@ struct gm_engine {
 };
 
 struct gm_hand {            // what a thread holds of a pool
+    gomem_i_hand hot;       // first: the loaded magazine if the pool has no place. atomic: rlx, R8
     struct gm_hand *next;   // of the pool's. lock: pool
     struct gm_cache *cache; // whose; NULL: of all. const
-    void **top;             // the loaded magazine where the pool has no place. atomic: rlx, R8
     uint32_t previous;      // a magazine with objects: index + 1, 0: none. atomic: acqrel (B2)
     uint32_t spare;         // one without: index + 1, 0: none. owner
     uint32_t turn;          // of the pool when it was last used. atomic: rlx
     uint8_t cap;            // objects in the next magazine. owner
     uint8_t bottom;         // slot of the loaded magazine's NULL. atomic: rlx
     uint8_t kept;           // objects in previous. atomic: rlx
+    uint8_t calls;          // quick ones, to look at the clock now and then. owner
 };
 
 struct gm_cache {                    // owner: thread, in sections
@@ -7368,11 +7422,7 @@ struct gm_cache {                    // owner: thread, in sections
     size_t counted;                  // bytes not yet added to engine.stats.allocated
     void **other[GOMEM_CLASSES + 1]; // the previous magazine's top, NULL: none
     uint8_t cap[GOMEM_CLASSES + 1];  // objects in the class's next magazine, 0: not used yet
-#if GOMEM_I_POOL
-    struct gm_hand **hands; // by number of the pool, of room pool. lock: pools; read by owner
-    uint32_t hands_room;    // entries of it
-#endif
-    struct gm_shard stats; //
+    struct gm_shard stats;           //
 #if GOMEM_I_COLLECTOR
     struct gm_span *scan[GOMEM_CLASSES + 1]; // spans that the runs are taken from (R4)
     struct gm_span *noscan[GOMEM_CLASSES + 1];
@@ -8157,8 +8207,8 @@ GM_INLINE void gm_cache_reset_runs(struct gm_cache *t) { (void)t; }
 // Forgets what it held of pools: all of them are gone.
 GM_PRIVATE void gm_cache_reset_hands(struct gm_cache *t) {
     for (unsigned i = 0; i < GOMEM_I_PLACES; i++) t->hot.pool[i] = GM_CACHE_NOTHING;
-    t->hands = NULL;
-    t->hands_room = 0;
+    t->hot.hands = NULL;
+    t->hot.hands_room = 0;
 }
 #else
 // there are none
@@ -8459,6 +8509,9 @@ struct gm_pools {                 // room pool
     uint32_t epoch;               // shutdowns so far: pools of earlier ones are void. atomic: rlx
     const void *place[GOMEM_I_PLACES]; // whose it is, NULL: free. lock: pools
     bool named[GOMEM_I_PLACES];        // a named pool's: kept for ever
+    uint64_t due;                      // ns when the clock is looked at next. atomic: rlx/acqrel
+    uint32_t more;                     // the last look has left work. atomic: rlx
+    uint64_t (*look)(unsigned steps);  // hook: ages by the clock. atomic: rel/acq
     void (*end)(struct gm_cache *t);   // hook: a thread ends. atomic: rel/acq
     void (*age)(
         unsigned generations); // hook: a cycle has ended, or memory is short. atomic: rel/acq
@@ -8492,12 +8545,13 @@ _Static_assert(GOMEM_CLASSES + 1 == 86, "GM_86 makes one entry per class");
 
 // Everything is empty, full and not ours: "not attached" needs no test of its own. Never written.
 #if GOMEM_I_POOL
-#define GM_64(x) GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x)
-_Static_assert(GOMEM_I_PLACES == 64, "GM_64 makes one entry per place");
-#define GM_WORLD_EMPTY                                                       \
-    {                                                                        \
-        .top = {GM_86(GM_CACHE_NOTHING)}, .pool = {GM_64(GM_CACHE_NOTHING)}, \
-        .attention = &gm_sync_quiet                                          \
+#define GM_64(x)  GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x)
+#define GM_256(x) GM_64(x), GM_64(x), GM_64(x), GM_64(x)
+_Static_assert(GOMEM_I_PLACES == 256, "GM_256 makes one entry per place");
+#define GM_WORLD_EMPTY                                                        \
+    {                                                                         \
+        .top = {GM_86(GM_CACHE_NOTHING)}, .pool = {GM_256(GM_CACHE_NOTHING)}, \
+        .attention = &gm_sync_quiet                                           \
     }
 #else
 #define GM_WORLD_EMPTY \
@@ -9327,12 +9381,17 @@ GM_PRIVATE void gm_world_fork_parent(void) {
 GM_PRIVATE void gm_world_flush_pools(struct gm_runtime *rt, struct gm_thread *t) {
     // pairs with gm_pool_new
     void (*end)(struct gm_cache * t) = gm_load_acq(&rt->pools.end);
-    if (end && t->cache.hands) end(&t->cache);
+    if (end && t->cache.hot.hands) end(&t->cache);
 }
 // Pools let go of what they have not needed for so many generations.
 GM_PRIVATE void gm_world_age_pools(struct gm_runtime *rt, unsigned generations) {
     void (*age)(unsigned generations) = gm_load_acq(&rt->pools.age); // pairs with gm_pool_new
     if (age) age(generations);
+}
+// Pools age by the clock, for a thread of the library: ns until it should come again, 0: no need.
+GM_PRIVATE uint64_t gm_world_look_at_pools(struct gm_runtime *rt) {
+    uint64_t (*look)(unsigned steps) = gm_load_acq(&rt->pools.look); // pairs with gm_pool_new
+    return look && !GM_BUG(144) ? look(UINT_MAX) : 0;
 }
 GM_INLINE void gm_world_init_pools(struct gm_runtime *rt) { rt->pools.lock.rank = GM_RANK_POOLS; }
 #else
@@ -9341,6 +9400,7 @@ GM_INLINE void gm_world_flush_pools(struct gm_runtime *rt, struct gm_thread *t) 
     (void)rt, (void)t;
 }
 GM_INLINE void gm_world_age_pools(struct gm_runtime *rt, unsigned n) { (void)rt, (void)n; }
+GM_INLINE uint64_t gm_world_look_at_pools(struct gm_runtime *rt) { return (void)rt, 0; }
 GM_INLINE void gm_world_init_pools(struct gm_runtime *rt) { (void)rt; }
 #endif
 
@@ -12572,7 +12632,9 @@ GM_PRIVATE void *gm_gc_background(void *arg) {
         if (gm_gc_due(rt, gm_os_now(), &reason)) (void)rt->gc.collect(rt, me, reason);
         gm_gc_each_central(rt, gm_gc_sweep_central);
         uint64_t nap = (uint64_t)(period > 0 ? period : 120000) * 1000000u;
+        uint64_t look = gm_world_look_at_pools(rt); // before what it lets go is given back
         if (gm_gc_scavenge(rt, me, &sleep)) nap = sleep;
+        if (look) nap = GM_MIN(nap, look);
         uint64_t now = gm_os_now(), next = gm_load_rlx(&rt->gc.not_before); // heuristics
         if (next > now) nap = GM_MIN(nap, next - now);
         else if (gm_load_rlx(&rt->gc.asked) || gm_load_rlx(&rt->gc.phase)) // another had the lock
@@ -14864,6 +14926,8 @@ GOMEM_DEF void gomem_rc_release(void *obj) {
  *                 who comes next, and the turn goes on only when all of it is gone
  *             B6  between a thread's two magazines halves are moved, not wholes: 31 objects more or
  *                 less make no other move
+ *             B7  pools that no cycle ages turn by the clock: one thread at a time looks, a bounded
+ *                 number of steps if it is a user's, and looks again as long as there is more
  * WHY         A pool has what malloc's classes have, magazines and a depot, but keeps what its
  *             objects hold, so they come from slabs of its own: blocks cut into slots of any size.
  *             A thief takes a whole magazine where Go's takes one object. The cycle only turns the
@@ -14880,12 +14944,16 @@ enum {
     GM_POOL_HALF = 32,
     GM_POOL_DEAD = 64 // records that wait before one is used again
 };
-#define GM_POOL_PERIOD ((uint64_t)10 * 1000000000u)
+// Two or three turns by the clock, until idle objects are dropped, take ten seconds.
+#define GM_POOL_LOOK   ((uint64_t)3000 * 1000000u) // ns from look to look
+#define GM_POOL_PERIOD ((uint64_t)2500 * 1000000u) // ns since its last turn that make a pool due
+enum { GM_POOL_STEPS = 64, GM_POOL_CALLS = 32 };   // of a user's look; quick calls between looks
 
 struct gomem_pool {
-    uint32_t get, put;       // places that the inlined paths take: first. 0: slow. const
-    uint32_t place;          // 0: none. const
-    uint32_t number;         // in the tables of hands. const
+    uint32_t get, put;         // places that the inlined paths take: first. 0: none. const
+    uint32_t far_get, far_put; // the number, where there is no place: next. 0: slow. const
+    uint32_t place;            // 0: none. const
+    uint32_t number;           // in the tables of hands. const
     uint32_t epoch;          // 0: destroyed; else pools.epoch + 1 when it was made. atomic: acq/rel
     uint32_t most;           // objects in a magazine. const
     bool scanned;            // const
@@ -15048,7 +15116,7 @@ GM_PRIVATE void gm_pool_give_slabs(struct gm_runtime *rt, uint32_t list) {
 // ---- magazines ----
 
 GM_INLINE void ***gm_pool_top(const struct gomem_pool *p, struct gm_hand *h) {
-    return p->place && h->cache ? &h->cache->hot.pool[p->place] : &h->top;
+    return p->place && h->cache ? &h->cache->hot.pool[p->place] : &h->hot.top;
 }
 GM_INLINE void gm_pool_set_top(const struct gomem_pool *p, struct gm_hand *h, void **top) { // R8
     gm_signal_fence();
@@ -15107,16 +15175,22 @@ GM_PRIVATE void gm_pool_store(struct gm_engine *e, struct gomem_pool *p, uint32_
 
 // ---- hands ----
 
+// A thread's hand of pool `number`; NULL: it has none.
+GM_INLINE struct gm_hand *gm_pool_hand_of(const struct gm_cache *t, uint32_t number) {
+    gomem_i_hand *hot = number < t->hot.hands_room ? t->hot.hands[number] : NULL;
+    return (struct gm_hand *)(void *)hot;
+}
+
 // Room for the hand of pool `number`. Other threads write into the table under the lock.
 GM_PRIVATE bool gm_pool_room_locked(struct gm_engine *e, struct gm_cache *t, uint32_t number) {
-    if (number < t->hands_room) return true;
-    uint32_t room = GM_MAX(t->hands_room * 2, 16u);
+    uint32_t had = t->hot.hands_room, room = GM_MAX(had * 2, 16u);
+    if (number < had) return true;
     while (room <= number) room *= 2;
-    struct gm_hand **hands = gm_pages_meta_grow(&e->meta, t->hands, t->hands_room * sizeof *hands,
-                                                room * sizeof *hands);
+    gomem_i_hand **hands = gm_pages_meta_grow(&e->meta, t->hot.hands, had * sizeof *hands,
+                                              room * sizeof *hands);
     if (!hands) return false;
-    t->hands = hands;
-    t->hands_room = room;
+    t->hot.hands = hands;
+    t->hot.hands_room = room;
     return true;
 }
 
@@ -15138,9 +15212,9 @@ GM_PRIVATE void gm_pool_end_thread(struct gm_cache *t) {
     struct gm_pools *pools = &gm_runtime.pools;
     gm_sync_lock(&pools->lock);
     for (struct gomem_pool *p = pools->list; p; p = p->next) {
-        struct gm_hand *h = p->number < t->hands_room ? t->hands[p->number] : NULL;
+        struct gm_hand *h = gm_pool_hand_of(t, p->number);
         if (!h) continue;
-        t->hands[p->number] = NULL;
+        t->hot.hands[p->number] = NULL;
         gm_pool_drop_hand(t->engine, p, h);
     }
     gm_sync_unlock(&pools->lock);
@@ -15150,7 +15224,7 @@ GM_PRIVATE struct gm_hand *gm_pool_new_hand(struct gm_engine *e, struct gm_cache
     struct gm_hand *h = gm_pages_meta(&e->meta, sizeof *h);
     if (!h) return NULL;
     h->cache = t;
-    h->top = GM_CACHE_NOTHING;
+    h->hot.top = GM_CACHE_NOTHING;
     return h;
 }
 
@@ -15161,12 +15235,12 @@ GM_PRIVATE struct gm_hand *gm_pool_hand(struct gm_runtime *rt, struct gm_cache *
         gm_sync_lock(&p->hand_lock);
         return p->shared;
     }
-    struct gm_hand *h = p->number < t->hands_room ? t->hands[p->number] : NULL;
+    struct gm_hand *h = gm_pool_hand_of(t, p->number);
     if (GOMEM_I_LIKELY(h != NULL)) return h;
     gm_sync_lock(&rt->pools.lock);
     if (gm_pool_room_locked(&rt->engine, t, p->number)) h = gm_pool_new_hand(&rt->engine, t);
     if (h) {
-        t->hands[p->number] = h;
+        t->hot.hands[p->number] = &h->hot;
         gm_sync_lock(&p->lock);
         h->next = p->hands;
         p->hands = h;
@@ -15424,22 +15498,28 @@ GM_PRIVATE bool gm_pool_bury(struct gm_runtime *rt, struct gomem_pool *p) {
     return magazine != 0;
 }
 
+// Whether a look at `now` has to do with a pool; 0: a cycle has ended, or memory is short.
+GM_INLINE bool gm_pool_due(struct gomem_pool *p, uint64_t now) {
+    if (!now || now - gm_load_rlx(&p->aged) > GM_POOL_PERIOD) return true; // a heuristic
+    return !p->o.drop && (uint32_t)gm_load_rlx(gm_pool_list(p, 2));        // a snapshot
+}
+
 // A step of ageing all pools: turns the next one, or drops one of its magazines where that calls
 // nobody. `number` is the pool's, `done` what happened to it. False: that was the last one.
-GM_PRIVATE bool gm_pool_age_step(struct gm_runtime *rt, uint32_t *number, bool *turned) {
+GM_PRIVATE bool gm_pool_age_step(struct gm_runtime *rt, uint64_t now, uint32_t *number,
+                                 bool *turned) {
     struct gm_pools *pools = &rt->pools;
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return false;
     uint32_t empty = 0;
     gm_sync_lock(&pools->lock);
     struct gomem_pool *p = pools->list;
-    while (p && p->number < *number) p = p->next;
+    while (p && (p->number < *number || !gm_pool_due(p, now))) p = p->next;
     bool there = p != NULL;
     if (p && (p->number != *number || !*turned)) {
         *number = p->number;
         *turned = true;
-        gm_pool_turn(&rt->engine, p, p->number < t->hands_room ? t->hands[p->number] : NULL,
-                     gm_os_now());
+        gm_pool_turn(&rt->engine, p, gm_pool_hand_of(t, p->number), now ? now : gm_os_now());
     } else if (p) {
         uint32_t magazine = p->o.drop ? 0 : gm_pool_pop_list(p, 2);
         if (magazine) empty = gm_pool_unpack(&rt->engine, p, magazine);
@@ -15456,8 +15536,23 @@ GM_PRIVATE void gm_pool_age(unsigned generations) {
     for (unsigned g = 0; g < generations; g++) {
         uint32_t number = 0;
         bool turned = false;
-        while (gm_pool_age_step(&gm_runtime, &number, &turned)) {}
+        while (gm_pool_age_step(&gm_runtime, 0, &number, &turned)) {}
     }
+}
+
+// Hook of world, and what a slow call ends with: pools age by the clock, in so many steps at most.
+// Returns ns until the next look. (B7)
+GM_PRIVATE uint64_t gm_pool_look(unsigned steps) {
+    struct gm_pools *pools = &gm_runtime.pools;
+    uint64_t now = gm_os_now_about(), due = gm_load_rlx(&pools->due); // the cas decides
+    // pairs with itself: one of those that find it due looks
+    if (now < due || !gm_cas_acqrel(&pools->due, &due, now + GM_POOL_LOOK)) return GM_POOL_LOOK;
+    uint32_t number = 0;
+    bool turned = false, more = true;
+    while (more && steps--) more = gm_pool_age_step(&gm_runtime, now, &number, &turned);
+    gm_store_rlx(&pools->more, (uint32_t)more); // a heuristic, as what follows
+    if (more) gm_store_rlx(&pools->due, now);
+    return GM_POOL_LOOK;
 }
 
 // ---- get and put ----
@@ -15467,12 +15562,12 @@ GM_PRIVATE void gm_pool_age(unsigned generations) {
 // In a section with the calling thread's hand, where nothing else is to be seen to; NULL: there is.
 GM_INLINE struct gm_hand *gm_pool_quick(const struct gm_runtime *rt, const struct gomem_pool *p) {
     struct gm_thread *me = gm_world_self();
-    if (GOMEM_I_CHECK || GM_ASAN || !me || me->cache.hot.depth || !p->get) return NULL;
+    if (GOMEM_I_CHECK || GM_ASAN || !me || me->cache.hot.depth) return NULL;
     // pairs with gomem_pool_destroy, if the user's threads do
     if (gm_load_acq(&p->epoch) != gm_load_rlx(&rt->pools.epoch) + 1) return NULL;
-    if (p->number >= me->cache.hands_room || !me->cache.hot.base) return NULL;
-    struct gm_hand *h = me->cache.hands[p->number];
-    if (h) gm_sync_enter(&me->cache.hot);
+    struct gm_hand *h = me->cache.hot.base ? gm_pool_hand_of(&me->cache, p->number) : NULL;
+    if (!h || !(++h->calls % GM_POOL_CALLS) || gm_load_rlx(&rt->pools.more)) return NULL; // B7
+    gm_sync_enter(&me->cache.hot);
     return h;
 }
 
@@ -15486,7 +15581,7 @@ GM_PRIVATE void *gm_pool_get_quick(struct gm_runtime *rt, struct gomem_pool *p) 
 }
 
 GM_PRIVATE bool gm_pool_put_quick(struct gm_runtime *rt, struct gomem_pool *p, void *object) {
-    struct gm_hand *h = p->put ? gm_pool_quick(rt, p) : NULL;
+    struct gm_hand *h = p->o.reset ? NULL : gm_pool_quick(rt, p);
     if (!h) return false;
     void **top = gm_load_rlx(gm_pool_top(p, h));
     bool done = ((uintptr_t)(top + 1) & 511) != 0 || gm_pool_own_room(p, h); // K1
@@ -15532,6 +15627,7 @@ GOMEM_DEF void *gomem_i_pool_get_slow(gomem_pool *p) {
         }
     } while (!object && gm_pool_grow(rt, p));
     (void)gm_pool_bury(rt, p);
+    if (!GM_BUG(145)) (void)gm_pool_look(GM_POOL_STEPS);
     if (!object) return NULL;
     gm_guard_forbid(object, p->stride, p->scanned);
     gm_guard_allow(object, p->o.size);
@@ -15590,6 +15686,7 @@ GOMEM_DEF void gomem_i_pool_put_slow(gomem_pool *p, void *obj) {
         gm_guard_misuse_of(&rt->engine.guard, &rt->engine.heap.pages, wrong, obj, p->o.name);
     if (!pushed) gm_pool_drop(rt, p, obj);
     if (t) (void)gm_pool_bury(rt, p);
+    if (!GM_BUG(145)) (void)gm_pool_look(GM_POOL_STEPS);
     errno = saved;
 }
 
@@ -15690,6 +15787,8 @@ GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt, const gomem_poo
                              : gm_pool_place_locked(pools, name ? (void *)name : (void *)p, name);
         p->get = p->place;
         p->put = o->reset ? 0 : p->place;
+        p->far_get = p->place || p->shared ? 0 : p->number;
+        p->far_put = o->reset ? 0 : p->far_get;
         struct gomem_pool **at = &pools->list;
         while (*at && (*at)->number < p->number) at = &(*at)->next;
         p->next = *at;
@@ -15697,12 +15796,15 @@ GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt, const gomem_poo
         gm_store_rel(&p->epoch, epoch);                // pairs with gm_pool_enter
         gm_store_rel(&pools->end, gm_pool_end_thread); // pairs with gm_world_flush_pools
         gm_store_rel(&pools->age, gm_pool_age);        // pairs with gm_world_age_pools
+        gm_store_rel(&pools->look, gm_pool_look);      // pairs with gm_world_look_at_pools
     }
     if (p && !there && name) {
         gm_store_rlx(&name->pool, p);
         gm_store_rel(&name->epoch, epoch); // pairs with gomem_i_pool_of
         gm_store_rlx(&name->get, p->get);  // places say nothing: caches do
         gm_store_rlx(&name->put, p->put);
+        gm_store_rlx(&name->far_get, p->far_get);
+        gm_store_rlx(&name->far_put, p->far_put);
     }
     gm_sync_unlock(&pools->lock);
     gm_alloc_leave(rt, t);
@@ -15749,7 +15851,7 @@ GOMEM_DEF void gomem_i_pool_put_named(gomem_i_pool *name, void *obj) {
 GM_PRIVATE void gm_pool_end_hands_locked(struct gm_engine *e, struct gomem_pool *p) {
     while (p->hands) {
         struct gm_hand *h = p->hands;
-        if (!GM_BUG(110)) h->cache->hands[p->number] = NULL;
+        if (!GM_BUG(110)) h->cache->hot.hands[p->number] = NULL;
         gm_pool_drop_hand(e, p, h);
     }
     if (!p->shared) return;
@@ -15772,11 +15874,13 @@ GOMEM_DEF void gomem_pool_destroy(gomem_pool *p) {
     if (p->name) {
         gm_store_rlx(&p->name->get, 0u);
         gm_store_rlx(&p->name->put, 0u);
+        gm_store_rlx(&p->name->far_get, 0u);
+        gm_store_rlx(&p->name->far_put, 0u);
         gm_store_rel(&p->name->epoch, 0u); // pairs with gomem_i_pool_of
     } else {
         pools->place[p->place] = NULL; // B3: no cache has anything there
     }
-    p->get = p->put = 0;
+    p->get = p->put = p->far_get = p->far_put = 0;
     gm_sync_unlock(&pools->lock);
     gm_alloc_leave(rt, t);
     for (unsigned g = 0; g < GM_POOL_TURNS; g++) { // nobody else knows it any more
@@ -15794,22 +15898,55 @@ GOMEM_DEF void gomem_pool_destroy(gomem_pool *p) {
     errno = saved;
 }
 
+// Slabs without objects that need not stay become a list, as in gm_pool_return_locked.
+GM_PRIVATE uint32_t gm_pool_trim_locked(struct gomem_pool *p) {
+    uint32_t empty = 0;
+    for (uint32_t at = p->room; at && p->slots - p->count >= p->keep;) {
+        struct gm_span *s = gm_span_at(gm_pool_pages(), at - 1);
+        at = s->shape;
+        if (s->used) continue;
+        gm_pool_unlink_locked(&p->room, s);
+        p->slots -= p->count;
+        s->shape = empty;
+        empty = s->page + 1;
+    }
+    return empty;
+}
+
+// How many objects can be got. `keep` of them stay from here on, unless it is SIZE_MAX; the number
+// before comes back in it. False with errno: the pool was destroyed.
+GM_PRIVATE bool gm_pool_keep(struct gm_runtime *rt, struct gomem_pool *p, size_t *keep,
+                             size_t *have) {
+    struct gm_cache *t = gm_pool_enter(rt, p);
+    if (!t) return false;
+    gm_sync_lock(&p->lock);
+    size_t before = p->keep, most = *keep;
+    if (most != SIZE_MAX) p->keep = most;
+    uint32_t empty = p->keep < before && !p->o.capacity ? gm_pool_trim_locked(p) : 0;
+    *have = p->slots - p->taken + gm_load_rlx(&p->idle); // as of now
+    if (p->o.capacity && p->slots >= p->o.capacity) *have = p->o.capacity;
+    *keep = before;
+    gm_sync_unlock(&p->lock);
+    gm_alloc_leave(rt, t);
+    gm_pool_give_slabs(rt, empty);
+    return true;
+}
+
 GOMEM_DEF size_t gomem_pool_reserve(gomem_pool *p, size_t n) {
     struct gm_runtime *rt = &gm_runtime;
     int saved = errno;
-    size_t have = 0;
     if (p->o.capacity) n = p->o.capacity;
-    do {
-        struct gm_cache *t = gm_pool_enter(rt, p);
-        if (!t) return 0;
-        gm_sync_lock(&p->lock);
-        p->keep = n;
-        have = p->slots - p->taken + gm_load_rlx(&p->idle); // as of now
-        if (p->o.capacity && p->slots >= n) have = n;
-        gm_sync_unlock(&p->lock);
-        gm_alloc_leave(rt, t);
-    } while (have < n && gm_pool_grow(rt, p));
-    if (have >= n) errno = saved;
+    size_t have = 0, most = GM_MIN(gm_pool_pages()->size, gm_os_machine_memory());
+    bool fits = n <= most / p->stride || GM_BUG(146);
+    size_t before = fits ? n : SIZE_MAX, again = SIZE_MAX;
+    if (!gm_pool_keep(rt, p, &before, &have)) return 0;
+    while (fits && have < n && gm_pool_grow(rt, p))
+        if (!gm_pool_keep(rt, p, &again, &have)) return 0;
+    if (have < n) { // it stays as it was
+        if (fits && !gm_pool_keep(rt, p, &before, &have)) return 0;
+        saved = ENOMEM;
+    }
+    errno = saved;
     return GM_MIN(have, n);
 }
 

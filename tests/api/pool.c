@@ -396,6 +396,29 @@ TEST(reserve) {
     gomem_pool_destroy(p);
 }
 
+// More than there can ever be: at once, and nothing is kept.
+TEST(reserve_too_much) {
+    volatile int negative = -1;
+    const size_t counts[] = {(size_t)1 << 30, (size_t)1 << 40, SIZE_MAX / 1000, (size_t)negative};
+    gomem_pool *p = gomem_pool_new(&(gomem_pool_options){.size = 10000});
+    REQUIRE(p != NULL);
+    gomem_memstats m = {.size = sizeof m};
+    gomem_read_memstats(&m);
+    uint64_t before = m.heap_sys + m.mspan_sys;
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        errno = 0;
+        CHECK_EQ(gomem_pool_reserve(p, counts[i]), 0);
+        CHECK_EQ(errno, ENOMEM);
+        errno = 0;
+        CHECK(gomem_pool_new(&(gomem_pool_options){.size = 10000, .capacity = counts[i]}) == NULL);
+        CHECK_EQ(errno, ENOMEM);
+    }
+    gomem_read_memstats(&m);
+    CHECK_EQ(m.heap_sys + m.mspan_sys, before);
+    CHECK_EQ(gomem_pool_reserve(p, 10), 10);
+    gomem_pool_destroy(p);
+}
+
 // ---- scanned ----
 
 static gomem_weak weak_of(const holder *h) { return gomem_weak_make(h->held); }
@@ -686,6 +709,33 @@ TEST(shutdown) {
     CHECK(points_get() == p && shared_get() == q);
     gomem_pool *d = gomem_pool_new(&(gomem_pool_options){.size = 10});
     CHECK(d && gomem_pool_get(d));
+}
+
+// A heap that ends before the reservation does: what was taken for it goes back, what was there stays.
+TEST(reserve_to_the_end) {
+    gomem_options options = {.reserve = 64 * MB};
+    gomem_shutdown();
+    REQUIRE(gomem_init(&options));
+    gomem_pool *p = gomem_pool_new(&(gomem_pool_options){.size = 1000});
+    char *large = gomem_malloc(40 * MB);
+    REQUIRE(p && large);
+    CHECK_EQ(gomem_pool_reserve(p, 1000), 1000);
+    gomem_memstats m = {.size = sizeof m};
+    gomem_read_memstats(&m);
+    uint64_t before = m.heap_inuse;
+    errno = 0;
+    size_t have = gomem_pool_reserve(p, 50000);
+    CHECK(have >= 1000 && have < 50000 && errno == ENOMEM);
+    gomem_read_memstats(&m);
+    CHECK(m.heap_inuse <= before + 256 * KB);
+    gomem_free(large);
+    errno = 0;
+    CHECK_EQ(gomem_pool_reserve(p, 30000), 30000);
+    CHECK_EQ(errno, 0);
+    CHECK_EQ(gomem_pool_reserve(p, 0), 0);
+    gomem_read_memstats(&m);
+    CHECK(m.heap_inuse <= before); // all of it is free now
+    CHECK(gomem_verify());
 }
 
 TEST_MAIN

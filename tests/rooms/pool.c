@@ -1,5 +1,20 @@
 // Room pool: each object is in use, in a magazine, or free in its slab (B1), however it was got and put;
 // what a pool's size makes of slabs and magazines; the three lists of the depot (B5).
+#define _GNU_SOURCE
+#include <stdint.h>
+#include <time.h>
+#include <unistd.h>
+
+// The clock goes when a test says so.
+static uint64_t skipped; // ns. atomic: relaxed
+static int tell_time(clockid_t clock, struct timespec *ts) {
+    int result = clock_gettime(clock, ts);
+    uint64_t ns = (uint64_t)ts->tv_nsec + __atomic_load_n(&skipped, __ATOMIC_RELAXED);
+    ts->tv_sec += (time_t)(ns / 1000000000u);
+    ts->tv_nsec = (long)(ns % 1000000000u);
+    return result;
+}
+#define GOMEM_CLOCK(clock, time) tell_time((clock), (time))
 #include "room.h"
 
 enum { MOST = 3000 };
@@ -143,6 +158,134 @@ TEST(three_turns) {
     CHECK_EQ(gomem_pool_read_stats(pool).idle, 0);
     CHECK(sound());
     gomem_pool_destroy(pool);
+}
+
+// ---- by the clock ----
+
+static void skip(uint64_t ns) { (void)__atomic_fetch_add(&skipped, ns, __ATOMIC_RELAXED); }
+
+// A pool with idle objects in the depot; sound() looks at it.
+static size_t fill(const gomem_pool_options *o) {
+    pool = gomem_pool_new(o);
+    if (!CHECK(pool != NULL)) exit(1);
+    for (count = 0; count < MOST;) get();
+    while (count) put();
+    return (size_t)gomem_pool_read_stats(pool).idle;
+}
+
+// Calls of a pool that go past the thread's own magazine.
+static void use(struct gomem_pool *other) {
+    void *all[200];
+    for (int i = 0; i < GM_POOL_CALLS; i++) {
+        if (!CHECK_EQ(gomem_pool_get_n(other, all, 200), 200)) return;
+        gomem_pool_put_n(other, all, 200);
+    }
+}
+
+// A look of the library turns it, as often as it takes, and one that comes too early does not.
+TEST(turned_by_the_clock) {
+    size_t idle = fill(&(gomem_pool_options){.size = 64});
+    for (int i = 0; i < 10; i++) CHECK_EQ(gm_world_look_at_pools(&gm_runtime), GM_POOL_LOOK);
+    CHECK_EQ(gomem_pool_read_stats(pool).idle, idle);
+    for (int i = 0; i < 4; i++) {
+        skip(GM_POOL_LOOK + 10000000);
+        CHECK_EQ(gm_world_look_at_pools(&gm_runtime), GM_POOL_LOOK);
+    }
+    CHECK_EQ(gomem_pool_read_stats(pool).idle, 0);
+    CHECK(sound());
+    gomem_pool_destroy(pool);
+}
+
+// So do the calls of any other pool, a part at a time; where nobody calls, nothing happens.
+TEST(turned_by_another_pool) {
+    struct gomem_pool *other = gomem_pool_new(&(gomem_pool_options){.size = 100});
+    REQUIRE(other != NULL);
+    use(other);
+    size_t idle = fill(&(gomem_pool_options){.size = 5000}); // magazines of few
+    for (int i = 0; i < 4; i++) {
+        skip(GM_POOL_LOOK + 10000000);
+        use(other);
+    }
+    for (int i = 0; i < 10; i++) use(other);
+    size_t left = (size_t)gomem_pool_read_stats(pool).idle;
+    CHECK(left <= pool->most && left < idle / 10); // the loaded magazine
+    CHECK(sound());
+    gomem_pool_destroy(pool);
+    gomem_pool_destroy(other);
+}
+
+// Objects with a drop hook wait for a call of their pool.
+TEST(dropped_by_a_call) {
+    struct gomem_pool *other = gomem_pool_new(&(gomem_pool_options){.size = 100});
+    size_t idle = fill(&(gomem_pool_options){.size = 64, .drop = drop});
+    for (int i = 0; i < 4; i++) {
+        skip(GM_POOL_LOOK + 10000000);
+        use(other);
+        (void)gm_world_look_at_pools(&gm_runtime);
+    }
+    CHECK_EQ(gomem_pool_read_stats(pool).idle, idle);
+    for (size_t i = 0; i < MOST; i++) CHECK(gm_pool_bury(&gm_runtime, pool) || i > 10);
+    CHECK(gomem_pool_read_stats(pool).idle < idle / 2);
+    gomem_pool_destroy(pool);
+    gomem_pool_destroy(other);
+}
+
+#if GOMEM_I_COLLECTOR
+// The background thread looks by itself. It is waited for, a minute at most.
+TEST(turned_in_the_background) {
+    gomem_gc();
+    size_t idle = fill(&(gomem_pool_options){.size = 64});
+    uint64_t cycles = gm_runtime.gc.ended;
+    size_t left = idle;
+    for (int i = 0; i < 6000 && left > 2 * pool->most; i++) {
+        skip(GM_POOL_LOOK / 50); // as if time ran
+        if (i % 100 == 0) gm_gc_wake_background(&gm_runtime);
+        usleep(10000);
+        left = (size_t)gomem_pool_read_stats(pool).idle;
+    }
+    CHECK(left <= 2 * pool->most);
+    CHECK_EQ(gm_runtime.gc.ended, cycles); // no collection did it
+    gomem_pool_destroy(pool);
+}
+#endif
+
+// ---- many pools ----
+
+// Those that come too late for a place have a hand that the inlined paths find.
+TEST(without_a_place) {
+    enum { POOLS = GOMEM_I_PLACES + 50 };
+    static struct gomem_pool *all[POOLS];
+    for (size_t i = 0; i < POOLS; i++) {
+        all[i] = gomem_pool_new(&(gomem_pool_options){.size = 64});
+        REQUIRE(all[i] != NULL);
+        CHECK(!all[i]->far_get == (all[i]->get != 0));
+        void *o = gomem_pool_get(all[i]), *q = gomem_pool_get(all[i]);
+        REQUIRE(o && q && gomem_pool_get(all[i])); // the third leaves room in the magazine
+        gomem_pool_put(all[i], o);
+        if (GOMEM_I_CHECK || GM_ASAN) continue;
+        CHECK(gomem_i_pool_push(&all[i]->put, q)); // without a call
+        CHECK(gomem_i_pool_pop(&all[i]->get) == q);
+        CHECK(gomem_i_pool_pop(&all[i]->get) == o);
+        void *bulk[2] = {o, q};
+        CHECK_EQ(gomem_i_pool_push_n(&all[i]->put, (gomem_i_word *)(void *)bulk, 2), 2);
+        CHECK_EQ(gomem_i_pool_pop_n(&all[i]->get, (gomem_i_word *)(void *)bulk, 2), 2);
+    }
+    CHECK(all[POOLS - 1]->far_get != 0);
+    pool = gomem_pool_new(&(gomem_pool_options){.size = 64, .reset = drop});
+    REQUIRE(pool != NULL && pool->far_get && !pool->far_put && !pool->put); // each put is told
+    count = 0;
+    for (int i = 0; i < 300; i++) get();
+    while (count) put();
+    CHECK(sound());
+    gomem_pool_destroy(pool);
+    void *late = gomem_pool_get(all[POOLS - 1]);
+    gomem_pool_put(all[POOLS - 1], late);
+    for (size_t i = 0; i < POOLS; i++) {
+        uint32_t number = all[i]->number;
+        gomem_pool_destroy(all[i]);
+        CHECK(gm_pool_hand_of(&gm_world_self()->cache, number) == NULL);
+    }
+    CHECK(gomem_verify());
 }
 
 TEST_MAIN
