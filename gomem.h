@@ -7347,7 +7347,7 @@ struct gm_depot {
     uint32_t total;                    // atomic: rlx
     size_t pins;                       // bytes of spans, one for each object (K3). atomic: rlx
     struct gm_lock lock;               // of the two below
-    uint32_t made, mapped;             // magazines used, and mapped
+    uint32_t made, mapped;             // magazines used, and mapped; the latter read rlx
 };
 
 enum {
@@ -7499,7 +7499,7 @@ GM_PRIVATE uint32_t gm_cache_new_magazine(struct gm_engine *e) {
         size_t from = e->depot.mapped, to = from + 1024;
         if (to <= p->magazines && gm_pages_map_part(p, p->magazine_area, 512, from, to) &&
             gm_pages_map_part(p, p->magazine_heads, GM_HEAD_BYTES, from, to))
-            e->depot.mapped = (uint32_t)to;
+            gm_store_rlx(&e->depot.mapped, (uint32_t)to); // memstats reads it
     }
     index = e->depot.made < e->depot.mapped ? ++e->depot.made : 0;
     gm_sync_unlock(&e->depot.lock);
@@ -9103,7 +9103,8 @@ GM_PRIVATE struct gm_thread *gm_world_record_locked(struct gm_runtime *rt) {
     t = gm_pages_meta(&rt->engine.meta, sizeof *t);
     if (!t) return NULL;
     t->next = w->all;
-    t->cache.number = ++w->numbers;
+    gm_store_rlx(&w->numbers, w->numbers + 1); // memstats reads it
+    t->cache.number = w->numbers;
     t->cache.hot.attention = &w->attention;
     t->cache.hot.stop_wait = gm_world_stop_wait;
     gm_cache_reset(&t->cache, &rt->engine);
@@ -17206,10 +17207,10 @@ GM_PRIVATE void gm_report_heap(gomem_memstats *m, struct gm_runtime *rt) {
     m->heap_released = mapped - used - idle;
     m->mspan_sys = mapped / GM_PAGE * GM_SPAN_BYTES;
     m->mspan_inuse = used / GM_PAGE * GM_SPAN_BYTES;
-    m->mcache_sys = (uint64_t)rt->world.numbers * sizeof(struct gm_thread);
+    m->mcache_sys = (uint64_t)gm_load_rlx(&rt->world.numbers) * sizeof(struct gm_thread);
     m->mcache_inuse = (uint64_t)gm_load_rlx(&rt->world.threads) * sizeof(struct gm_thread);
     m->gc_sys = mapped / GM_PAGE * (GM_MANUAL_BYTES + GM_COLOR_BYTES + sizeof(uint32_t));
-    m->other_sys = (uint64_t)rt->engine.depot.mapped * (512 + GM_HEAD_BYTES);
+    m->other_sys = (uint64_t)gm_load_rlx(&rt->engine.depot.mapped) * (512 + GM_HEAD_BYTES);
     m->sys = m->heap_sys + m->stack_sys + m->mspan_sys + m->mcache_sys + m->gc_sys + m->other_sys;
 }
 

@@ -121,9 +121,18 @@ static void thread_that_has_ended(void) {
 }
 
 TEST(first_use) { CHILD_GOOD(first_use_is_in_a_handler); }
-TEST(with_threads) { CHILD_GOOD(used_before); }
-TEST(unknown_thread) { CHILD_GOOD(thread_without_a_record); }
-TEST(ended_thread) { CHILD_GOOD(thread_that_has_ended); }
+TEST(with_threads) {
+    NEEDS_FORK;
+    CHILD_GOOD(used_before);
+}
+TEST(unknown_thread) {
+    NEEDS_FORK;
+    CHILD_GOOD(thread_without_a_record);
+}
+TEST(ended_thread) {
+    NEEDS_FORK;
+    CHILD_GOOD(thread_that_has_ended);
+}
 
 // The collected heap is opened, grows over its trigger, and is asked to collect: without a cycle.
 static void *volatile list;
@@ -151,7 +160,10 @@ static void collected_heap(void) {
     CHECK(gomem_verify());
 }
 
-TEST(collected) { CHILD_GOOD(collected_heap); }
+TEST(collected) {
+    NEEDS_FORK;
+    CHILD_GOOD(collected_heap);
+}
 
 static void *nothing(void *arg) { return arg; }
 
@@ -169,7 +181,10 @@ static void threads_in_handlers(void) {
     for (int i = 0; i < 10; i++) CHECK(fork_once());
 }
 
-TEST(thread_started_in_a_handler) { CHILD_GOOD(threads_in_handlers); }
+TEST(thread_started_in_a_handler) {
+    NEEDS_FORK;
+    CHILD_GOOD(threads_in_handlers);
+}
 
 // The handlers that most libraries have: they take a lock whose holders allocate. Registered before
 // the first use of gomem: its gate must not be closed yet while they wait.
@@ -199,6 +214,9 @@ static void handlers_lock(void) {
     for (int i = 0; i < 2; i++) pthread_join(thread[i], NULL);
 }
 
-TEST(handlers_that_lock) { CHILD_GOOD(handlers_lock); }
+TEST(handlers_that_lock) {
+    NEEDS_FORK;
+    CHILD_GOOD(handlers_lock);
+}
 
 TEST_MAIN
