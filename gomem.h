@@ -91,7 +91,8 @@
  *   life cycle       gomem_init gomem_shutdown gomem_thread_create gomem_thread_attach
  *                    gomem_thread_detach gomem_blocking_begin gomem_blocking_end
  *   seeing it        gomem_read_memstats gomem_heap_size gomem_heap_free gomem_total_alloc
- *                    gomem_num_gc gomem_verify gomem_why GOMEM_DEBUG=gctrace=1
+ *                    gomem_num_gc gomem_reason_text gomem_verify gomem_why
+ *                    GOMEM_DEBUG=gctrace=1
  *
  * OPTIONS (macros, the same in every file that includes the header)
  *   GOMEM_STATIC            everything static in this file, implementation included: a private heap
@@ -379,6 +380,21 @@ enum { /* for gomem_options.collector */
     GOMEM_GC_STW = 3      /* all of the marking in one stop */
 };
 enum { GOMEM_EVENT_BEGIN = 1, GOMEM_EVENT_STOPPED, GOMEM_EVENT_RESUMED, GOMEM_EVENT_END };
+enum { /* gomem_memstats.collector_reason and .last_veto; gomem_reason_text: a sentence of each */
+    GOMEM_REASON_NONE = 0,
+    /* why writes are not tracked, so that AUTO is stw */
+    GOMEM_REASON_KERNEL,      /* older than Linux 6.7, or built without it                    */
+    GOMEM_REASON_USERFAULTFD, /* the system call is refused: Docker's default profile         */
+    GOMEM_REASON_IOCTL,       /* the ioctl of either descriptor is refused                    */
+    GOMEM_REASON_PROC,        /* /proc/thread-self/pagemap is not there                       */
+    GOMEM_REASON_SETUID,      /* it is root's, since the process changed its user before      */
+    GOMEM_REASON_DESCRIPTORS, /* none is left                                                 */
+    GOMEM_REASON_MEMORY,      /* none is left; also of a cycle that was given up              */
+    /* why a cycle was given up */
+    GOMEM_REASON_STACK,       /* a thread ran on a stack that nobody registered               */
+    GOMEM_REASON_LOADER,      /* shared objects came and went all the time                    */
+    GOMEM_REASON_THREAD       /* a thread did not stop                                        */
+};
 // clang-format on
 
 /* ==========================================================================================
@@ -526,8 +542,14 @@ typedef struct gomem_memstats {                     /* Go's MemStats by field; b
     uint64_t pause_p50_ns, pause_p99_ns, pause_p999_ns, pause_max_ns; /* of the last 256 stops   */
     uint64_t gather_p50_ns, gather_p99_ns, gather_p999_ns, gather_max_ns; /* until all stood     */
     uint64_t stops_withdrawn;                       /* a thread did not stand within 1 ms        */
+    uint64_t collector_reason;                      /* GOMEM_REASON_: why not tracked; 0: it is, */
+                                                    /* or another one was asked for by name      */
+    uint64_t cycles_vetoed, last_veto;              /* given up, roots not known; GOMEM_REASON_  */
 } gomem_memstats;
 // clang-format on
+
+// A sentence about one of GOMEM_REASON_…: what is wrong, and what to do. Never NULL. Any thread.
+GOMEM_DEF const char *gomem_reason_text(uint64_t reason);
 
 // Fills m up to the size that the caller set. Collected kinds are exact as of the last refill of
 // each thread; manual memory counts what crosses a magazine exchange, and alloc includes what
@@ -2030,7 +2052,10 @@ GM_INLINE bool gm_base_power_of_two(size_t x) { return x && !(x & (x - 1)); }
     X(UNBALANCED, "end without begin", "call gomem_blocking_begin or gomem_gc_hold first")         \
     X(CORRUPT, "corrupted heap", "some code wrote outside its objects: try AddressSanitizer")      \
     X(THREAD, "nothing can be collected: a thread does not stop", "the heap grows until it does")  \
-    X(STRANGE_STACK, "a stack pointer in no known stack", "call gomem_add_stack for coroutines")   \
+    X(STRANGE_STACK, "a stack that nobody registered",                                             \
+      "what lies on it is read while a thread runs on it, and not else: call gomem_add_stack")     \
+    X(NO_CYCLE, "collections are given up, and the heap grows",                                    \
+      "they are tried again, more seldom")                                                         \
     X(POOL, "free of an object of a pool", "give it back with gomem_pool_put")                     \
     X(NOT_OF_POOL, "put of what is no object of the pool", "put what the pool's get returned")     \
     X(PUT_TWICE, "an object of a pool is put twice", "put an object once for each get")            \
@@ -2059,8 +2084,9 @@ GM_INLINE bool gm_base_power_of_two(size_t x) { return x && !(x & (x - 1)); }
       "make the pool with GOMEM_SCAN, or GOMEM_POOL_SCAN")                                         \
     X(LOST_ARENA, "lost: only an arena holds a collected object, which is freed now",              \
       "make the arena with GOMEM_SCAN")                                                            \
-    X(NO_TRACKING, "collector=tracked: this kernel cannot tell what was written",                  \
-      "it needs Linux 6.7 and userfaultfd; stw is used")                                           \
+    X(NO_TRACKING, "writes cannot be tracked", "stw is used: all of the marking is one stop")      \
+    X(SLOW_STOP, "the program stood still",                                                        \
+      "stw is used until then; GOMEM_GC_BARRIER needs no tracking, but GOMEM_STORE everywhere")    \
     X(ENVIRONMENT, "environment", "the setting is ignored")
 enum gm_message {
 #define GM_MESSAGE_NAME(name, what, advice) GM_MSG_##name,
@@ -2072,6 +2098,27 @@ GM_PRIVATE const char *const gm_base_messages[GM_MESSAGE_COUNT][2] = {
     GM_MESSAGES(GM_MESSAGE_TEXT)
 #undef GM_MESSAGE_TEXT
 };
+
+// By GOMEM_REASON_…
+GM_PRIVATE const char *const gm_base_reasons[] = {
+    "nothing is wrong",
+    "this kernel does not track writes: it needs Linux 6.7 with userfaultfd",
+    "the system call userfaultfd is refused: allow it in the sandbox (Docker: seccomp profile)",
+    "the ioctls of userfaultfd or of the pagemap are refused: allow them in the sandbox's profile",
+    "/proc/thread-self/pagemap cannot be opened: mount /proc where the program runs",
+    "/proc/thread-self/pagemap is root's: use the collected heap once before setuid",
+    "no file descriptor is left: raise the limit (ulimit -n)",
+    "no memory is left for the collector's own tables: raise the limit (ulimit -v, cgroup)",
+    "a thread runs on a stack that is not known: call gomem_add_stack for it",
+    "shared objects are opened and closed all the time: open them once",
+    "a thread does not stop: it must not block the stop signal",
+};
+_Static_assert(sizeof gm_base_reasons / sizeof gm_base_reasons[0] == GOMEM_REASON_THREAD + 1,
+               "a sentence for each");
+
+GM_PRIVATE const char *gm_base_reason(uint64_t reason) {
+    return reason <= GOMEM_REASON_THREAD ? gm_base_reasons[reason] : "unknown";
+}
 
 // A line being made; what does not fit is cut.
 struct gm_text {
@@ -2511,6 +2558,24 @@ GM_PRIVATE int gm_os_tracker(void) {
     return (int)GOMEM_SYSCALL(SYS_userfaultfd, (long)(O_CLOEXEC | O_NONBLOCK | GM_UFFD_USER_MODE));
 }
 
+// What tracking needs, a call at a time, to find out which is refused; errno says why. Descriptors
+// live for microseconds here.
+GM_PRIVATE void gm_os_ask_close(int fd) {
+    if (fd >= 0) (void)GOMEM_SYSCALL(SYS_close, (long)fd);
+}
+GM_PRIVATE bool gm_os_ask_api(int fd) {
+    struct gm_uffd_api api = {GM_UFFD_API, GM_UFFD_FEATURES, 0};
+    return GOMEM_IOCTL(fd, GM_IOCTL_API, &api) == 0;
+}
+GM_PRIVATE int gm_os_ask_pagemap(void) {
+    return (int)GOMEM_SYSCALL(SYS_openat, (long)AT_FDCWD, "/proc/thread-self/pagemap",
+                              (long)(O_RDONLY | O_CLOEXEC), 0L);
+}
+GM_PRIVATE bool gm_os_ask_scan(int fd) { // of no pages
+    struct gm_pagemap_scan scan = {.size = sizeof scan, .mask = GM_PAGE_WRITTEN};
+    return GOMEM_IOCTL(fd, GM_IOCTL_SCAN, &scan) >= 0;
+}
+
 // Opens a descriptor that tracks writes to what is registered with it. False: the kernel has none
 // for us.
 GM_PRIVATE bool gm_os_track_open(struct gm_file *f) {
@@ -2932,24 +2997,38 @@ GM_PRIVATE size_t gm_os_read_foreign(void *to, uintptr_t from, size_t size) {
     return n > 0 ? (size_t)n : 0;
 }
 
-// The lowest address, `to` at the lowest, from which on all pages up to `from` can be read; all
-// three are page-aligned. 0.1 us a page.
-GM_PRIVATE uintptr_t gm_os_readable_down(uintptr_t from, uintptr_t to, size_t page) {
+// How many of n pages can be read without a gap, one every `step` bytes (negative: downwards) from
+// `first` on. 0.1 us a page.
+GM_PRIVATE size_t gm_os_count_readable(uintptr_t first, size_t n, long step) {
     enum { BATCH = 64 };
     struct gm_piece there[BATCH];
     char bytes[BATCH];
-    long got = BATCH, n = BATCH;
     int saved = errno;
-    while (from > to && got == n) {
-        for (n = 0; n < BATCH && from - (size_t)n * page > to; n++)
-            there[n] = (struct gm_piece){from - (size_t)(n + 1) * page, 1};
-        struct gm_piece here = {(uintptr_t)bytes, (size_t)n};
-        got = gm_os_read_pieces(&here, there, (size_t)n);
-        if (got < 0 && errno != EFAULT) got = gm_os_is_there(from - page), n = 1;
-        if (got > 0) from -= (size_t)got * page;
+    size_t done = 0;
+    long got = 0, want = 0;
+    while (done < n && got == want) {
+        want = (long)GM_MIN(n - done, (size_t)BATCH);
+        for (long i = 0; i < want; i++)
+            there[i] = (struct gm_piece){first + (uintptr_t)(((long)done + i) * step), 1};
+        struct gm_piece here = {(uintptr_t)bytes, (size_t)want};
+        got = gm_os_read_pieces(&here, there, (size_t)want);
+        if (got < 0 && errno != EFAULT) got = gm_os_is_there(there[0].base), want = 1;
+        if (got > 0) done += (size_t)got;
     }
     errno = saved;
-    return from;
+    return done;
+}
+
+// The lowest address, `to` at the lowest, from which on all pages up to `from` can be read; all
+// three are page-aligned.
+GM_PRIVATE uintptr_t gm_os_readable_down(uintptr_t from, uintptr_t to, size_t page) {
+    if (from <= to) return from;
+    return from - page * gm_os_count_readable(from - page, (from - to) / page, -(long)page);
+}
+
+// The end of what can be read from a page-aligned address on, `size` bytes at most.
+GM_PRIVATE uintptr_t gm_os_readable_up(uintptr_t from, size_t size, size_t page) {
+    return from + page * gm_os_count_readable(from, size / page, (long)page);
 }
 
 // The upper end of the stack that the kernel gave the process: the name of its file lies there. 0:
@@ -3381,6 +3460,7 @@ struct gm_stats {
     uint64_t gather_ns[GM_PAUSES]; // the same: until all threads stood. lock: gc
     uint64_t stops;                // so far. lock: gc
     uint64_t withdrawn;            // stops that did not gather all threads in time. lock: world
+    uint64_t vetoed, veto;         // cycles that were given up; why. lock: gc; read rlx
     uint64_t pause_end[GM_PAUSES]; // ns since 1970. lock: gc
     uint64_t pause_total;          // ns. lock: gc
     uint64_t cycles, forced;       // lock: gc; read rlx
@@ -6557,6 +6637,7 @@ struct gm_writes {
     uint64_t *open;          // a bit per 128 KiB: cleared since it was armed. atomic: rlx
     void *list;              // for GM_WRITES_LIST ranges, private and touched. lock: gc
     bool ready;              // the choice is made. lock: gc; read acq
+    uint32_t reason;         // GOMEM_REASON_…: why it cannot track. lock: gc; read rlx
     bool can_roots;          // private mappings of files can be tracked, too. lock: gc
     struct gm_written *root; // {start, end, GM_ROOT_…}: roots that this cycle has armed. lock: gc
     size_t roots, room;      // of them
@@ -6703,6 +6784,29 @@ GM_PRIVATE bool gm_writes_test(size_t page, bool *file) {
     return done;
 }
 
+// Why can this process not track? Asks each call once more, alone.
+GM_COLD GM_PRIVATE unsigned gm_writes_diagnose(void) {
+    unsigned reason = GOMEM_REASON_NONE;
+    int uffd = gm_os_tracker(), pagemap = -1;
+    if (uffd < 0)
+        reason = errno == EMFILE || errno == ENFILE ? GOMEM_REASON_DESCRIPTORS
+                 : errno == EINVAL                  ? GOMEM_REASON_KERNEL
+                                                    : GOMEM_REASON_USERFAULTFD;
+    else if (!gm_os_ask_api(uffd))
+        reason = errno == EINVAL ? GOMEM_REASON_KERNEL : GOMEM_REASON_IOCTL;
+    if (!reason) pagemap = gm_os_ask_pagemap();
+    if (!reason && pagemap < 0)
+        reason = errno == EMFILE || errno == ENFILE ? GOMEM_REASON_DESCRIPTORS
+                 : errno == EACCES                  ? GOMEM_REASON_SETUID
+                                                    : GOMEM_REASON_PROC;
+    else if (!reason && !gm_os_ask_scan(pagemap))
+        reason = errno == EPERM || errno == ENOSYS || errno == EACCES ? GOMEM_REASON_IOCTL
+                                                                      : GOMEM_REASON_KERNEL;
+    gm_os_ask_close(uffd);
+    gm_os_ask_close(pagemap);
+    return reason ? reason : GOMEM_REASON_KERNEL;
+}
+
 // Chooses the source, once: what was asked for, or what the kernel can. False: it cannot do what
 // was asked for by name.
 GM_PRIVATE bool gm_writes_choose(struct gm_writes *w, struct gm_meta *meta,
@@ -6714,9 +6818,12 @@ GM_PRIVATE bool gm_writes_choose(struct gm_writes *w, struct gm_meta *meta,
     w->armed = 0;
     if (ask && !w->list) w->list = gm_pages_meta(meta, GM_WRITES_LIST * sizeof(struct gm_written));
     if (ask && !w->open) w->open = gm_pages_meta(meta, p->size / GM_WRITES_OPEN / 8);
-    if (ask && w->list && w->open)
-        can = gm_writes_test(p->os_page, &w->can_roots) && gm_writes_open(w);
+    bool room = w->list && w->open;
+    if (ask && room) can = gm_writes_test(p->os_page, &w->can_roots) && gm_writes_open(w);
     int collector = can ? GOMEM_GC_TRACKED : ask ? GOMEM_GC_STW : wanted;
+    unsigned reason = GOMEM_REASON_NONE;
+    if (ask && !can) reason = room ? gm_writes_diagnose() : (unsigned)GOMEM_REASON_MEMORY;
+    gm_store_rlx(&w->reason, reason);       // statistics
     gm_store_rlx(&w->collector, collector); // gm_world_collect lets the others come
     gm_store_rel(&w->ready, true);          // pairs with gomem_init and memstats
     return can || wanted != GOMEM_GC_TRACKED;
@@ -6952,6 +7059,7 @@ GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages *p,
     w->failed = 0;
     if (!gm_writes_open(w) || !gm_writes_register(w, p)) {
         gm_writes_close(w);
+        gm_store_rlx(&w->reason, gm_writes_diagnose()); // statistics
         return false;
     }
     uintptr_t end = gm_writes_end(p);
@@ -6969,7 +7077,8 @@ GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages *p,
             return false;
         }
     }
-    gm_store_rlx(&w->armed, end); // advice
+    gm_store_rlx(&w->armed, end);                          // advice
+    gm_store_rlx(&w->reason, (uint32_t)GOMEM_REASON_NONE); // statistics
     return true;
 }
 
@@ -8443,7 +8552,11 @@ struct gm_roots {                      // room roots
     uint64_t changes;                  // of the loader's list, as of then. lock: gc
     bool incomplete;                   // no memory for one of them
     bool running;                      // what is listed is read while threads run. lock: gc
-    uint32_t looks; // at the loader's list, twice; odd: one goes on. atomic: acq/rel
+    uint32_t looks;        // at the loader's list, twice; odd: one goes on. atomic: acq/rel
+    bool strange;          // the latest list met a stack that is not known. lock: gc
+    uint32_t strangers;    // so many lists in a row did. lock: gc
+    uint32_t stranger;     // whose: thread id. lock: gc
+    uintptr_t stranger_sp; // where it stood. lock: gc
     size_t stack_bytes, global_bytes; // of the last cycle
 };
 
@@ -8490,6 +8603,9 @@ struct gm_gc {                                           // room gc
     uint64_t last;                             // ns of the last cycle's end, monotonic. atomic: rlx
     struct gm_stranger stranger[GM_STRANGERS]; // check level 1. lock: gc
     uint32_t looks;                            // for strangers so far. lock: gc
+    uint32_t traced_reason; // why writes are not tracked, as gctrace told it. lock: gc
+    bool told_reason;       // a slow stop was told. lock: gc
+    uint32_t told_vetoes;   // a bit per GOMEM_REASON_…. lock: gc
 };
 
 struct gm_fate {      // room fate
@@ -9664,13 +9780,14 @@ GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
  * >>roots   where marking starts                                                   floor 4
  * ==========================================================================================
  * OWNS        struct gm_roots: registered ranges and stacks, the program's writable segments
- * CALLS       base os sync pages span special guard mark writes world
+ * CALLS       base os sync pages span special mark writes world
  * LOCKS       ROOTS, then META
  * INVARIANTS  O1  words of stacks, registers and thread-local storage that point at nothing are
  *                 looked up as w - 1: one past the end of an object that has no byte to spare
- *             O2  a stack pointer in no known stack vetoes the cycle
+ *             O2  a stack pointer in no known stack vetoes the stop; when it has done so several
+ *                 times in a row, what lies above it is read as a stack
  *             O3  the loader's list is the same in the stop as when segments were listed, or the
- *                 stop is given up
+ *                 stop is given up, and at last begun with the loader's lock held
  *             O4  memory that is not ours alone to keep mapped is read through the kernel; where it
  *                 refuses, in stops
  *             O5  a coroutine's stack is scanned from its stack pointer up while a thread stands on
@@ -9781,9 +9898,11 @@ enum { GM_LINKS_STAY = 0 };
 // One object of the loader's list. glibc says when the list is being changed. Not every musl does,
 // and a dlopen that fails there frees records while they are still linked: so they are read through
 // the kernel, and a record that has gone ends the list.
-GM_PRIVATE bool gm_roots_read_link(const struct link_map *m, struct link_map *copy) {
+GM_NO_SANITIZE GM_PRIVATE bool gm_roots_read_link(const struct link_map *m, struct link_map *copy) {
     if (!GM_LINKS_STAY) return gm_os_read_foreign(copy, (uintptr_t)m, sizeof *copy) == sizeof *copy;
-    *copy = *m;
+    copy->l_addr = m->l_addr;
+    copy->l_ld = m->l_ld;
+    copy->l_next = m->l_next;
     return true;
 }
 
@@ -9834,6 +9953,14 @@ GM_PRIVATE int gm_roots_each_object(struct gm_loaded *object, size_t size, void 
     return 0;
 }
 
+GM_PRIVATE void gm_roots_list_objects(struct gm_runtime *rt) {
+    struct gm_roots *r = &rt->roots;
+    r->objects = GM_BUG(83) ? gm_roots_loader_hash() : 0;
+    r->globals.count = r->modules.count = 0;
+    r->incomplete = false;
+    (void)gm_libc_iterate(gm_roots_each_object, rt);
+}
+
 // Called by the loader with its lock held; ends the iteration.
 GM_PRIVATE int gm_roots_changes_locked(struct gm_loaded *object, size_t size, void *changes) {
     *(uint64_t *)changes = gm_roots_changes(object, size);
@@ -9848,12 +9975,7 @@ GM_PRIVATE void gm_roots_look(struct gm_runtime *rt) {
     uint64_t now = 0;
     gm_store_rel(&r->looks, r->looks + 1); // pairs with gm_gc_waits_for_loader
     (void)gm_libc_iterate(gm_roots_changes_locked, &now);
-    if (!now || now != r->changes || !r->objects || r->incomplete) {
-        r->objects = GM_BUG(83) ? gm_roots_loader_hash() : 0;
-        r->globals.count = r->modules.count = 0;
-        r->incomplete = false;
-        (void)gm_libc_iterate(gm_roots_each_object, rt);
-    }
+    if (!now || now != r->changes || !r->objects || r->incomplete) gm_roots_list_objects(rt);
     gm_store_rel(&r->looks, r->looks + 1); // as above
 }
 
@@ -10300,6 +10422,27 @@ GM_PRIVATE bool gm_roots_on_normal(const struct gm_runtime *rt, const struct gm_
            (GM_BUG(182) || !gm_roots_stack_of(&rt->roots, sp));
 }
 
+enum { GM_STRANGE_LISTS = 6 }; // in a row that a strange stack vetoes
+
+// A stack that nobody registered, as those of programs that run all of main on one: from its stack
+// pointer to the end of the object or the memory that it lies in, and all of the normal one. At
+// first it vetoes: the thread may leave it soon. (O2)
+GM_PRIVATE bool gm_roots_add_strange(struct gm_runtime *rt, const struct gm_thread *t,
+                                     uintptr_t sp) {
+    const struct gm_pages *p = &rt->engine.heap.pages;
+    uintptr_t at = sp - sp % p->os_page, end = 0;
+    rt->roots.strange = true;
+    rt->roots.stranger = t->id;
+    rt->roots.stranger_sp = sp;
+    if (rt->roots.strangers < GM_STRANGE_LISTS && !GM_BUG(196)) return false;
+    const struct gm_span *s = gm_span_find(p, sp);
+    if (s) end = gm_span_start(p, s) + (uintptr_t)s->pages * GM_PAGE;
+    else end = gm_os_readable_up(at, (size_t)1 << 36, p->os_page);
+    if (end <= sp || GM_BUG(197)) return false; // it cannot be read at all
+    at = GM_MAX(at, sp - GM_RED_ZONE);
+    return gm_roots_add_touched(rt, at - at % GM_WORD, end) && gm_roots_add_left(rt, t);
+}
+
 // Where code stands whose stack pointer is sp, on the normal stack, a registered one, or an
 // alternate one {alt_lo, alt_size}. False: nowhere that is known (O2).
 GM_PRIVATE bool gm_roots_add_standing(struct gm_runtime *rt, const struct gm_thread *t,
@@ -10311,7 +10454,7 @@ GM_PRIVATE bool gm_roots_add_standing(struct gm_runtime *rt, const struct gm_thr
         return gm_roots_add_stack_part(rt, t, sp, alt_lo + alt_size) &&
                gm_roots_add_interrupted(rt, t, sp, alt_lo + alt_size);
     struct gm_stack *stack = gm_roots_stack_of(&rt->roots, sp);
-    if (!stack) return false;
+    if (!stack) return gm_roots_add_strange(rt, t, sp);
     return gm_roots_run(rt, stack) &&
            gm_roots_add_stack_part(rt, t, GM_MAX(sp - zone, stack->start), stack->end) &&
            gm_roots_add_left(rt, t);
@@ -10426,6 +10569,7 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
     rt->engine.mark.njobs = 0;
     r->deep_count = 0;
     r->stack_bytes = r->global_bytes = 0;
+    r->strange = false;
     for (size_t i = 0; i < r->stacks.count; i++) {
         struct gm_stack *s = r->stacks.list[i];
         s->runs = false;
@@ -10436,14 +10580,8 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
         uint32_t state = gm_load_seq(&t->state); // V1
         if (gm_world_absent(state)) continue;
         done = gm_roots_add_thread(rt, t);
-        if (done || rt->engine.mark.full) continue;
-        struct gm_text line = {0, {0}};
-        gm_guard_start(&line, GM_MSG_STRANGE_STACK);
-        gm_text_put(&line, ": thread ");
-        gm_text_number(&line, t->id);
-        gm_guard_finish(&line, GM_MSG_STRANGE_STACK);
-        gm_base_log(line.data);
     }
+    r->strangers = r->strange ? r->strangers + 1 : 0;
     for (size_t i = 0; i < r->globals.count && done; i++) {
         done = gm_roots_add_range(rt, r->globals.list[i].start, r->globals.list[i].end);
         r->global_bytes += r->globals.list[i].end - r->globals.list[i].start;
@@ -11895,8 +12033,6 @@ GM_PRIVATE bool gm_gc_prepare(struct gm_runtime *rt) {
     return true;
 }
 
-enum { GM_STOP_TRIES = 12 };
-
 // Stops the world; the cycle knows since when the program stands, and since when all of it.
 GM_PRIVATE bool gm_gc_stop_world(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c) {
     if (!gm_world_stop(rt, me, rt->gc.patience)) return false;
@@ -11906,19 +12042,68 @@ GM_PRIVATE bool gm_gc_stop_world(struct gm_runtime *rt, struct gm_thread *me, st
     return true;
 }
 
-// Stops the world with all roots listed; false: they cannot be known now (E3).
-GM_PRIVATE bool gm_gc_stop(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *cycle) {
-    for (unsigned tries = 0; tries < GM_STOP_TRIES; tries++) {
-        if (!gm_gc_prepare(rt)) return false;
+// What a stop with the loader's lock held is about.
+struct gm_locked_stop {
+    struct gm_runtime *rt;  //
+    struct gm_thread *me;   // runs the cycle
+    struct gm_cycle *cycle; //
+    bool stopped;           // the world stands
+};
+
+// Called by the loader with its lock held; ends the iteration. No object comes or goes before the
+// world stands.
+GM_PRIVATE int gm_gc_stop_locked(struct gm_loaded *object, size_t size, void *arg) {
+    struct gm_locked_stop *stop = arg;
+    struct gm_roots *r = &stop->rt->roots;
+    (void)object, (void)size;
+    gm_store_rel(&r->looks, r->looks + 1); // as in gm_gc_try_stop: the lock is there
+    gm_roots_list_objects(stop->rt);
+    stop->stopped = gm_gc_stop_world(stop->rt, stop->me, stop->cycle);
+    return 1;
+}
+
+enum { GM_STOP_TRIES = 12, GM_STOP_FREELY = 8, GM_STOP_NAP = 100000 }; // ns, doubled
+
+// One try to stop the world with all roots listed. GOMEM_REASON_NONE: it stands. (E3)
+GM_PRIVATE unsigned gm_gc_try_stop(struct gm_runtime *rt, struct gm_thread *me,
+                                   struct gm_cycle *cycle, bool locked) {
+    struct gm_locked_stop stop = {rt, me, cycle, false};
+    if (!gm_gc_prepare(rt)) return GOMEM_REASON_MEMORY;
+    if (locked) {
+        gm_store_rel(&rt->roots.looks, rt->roots.looks + 1); // pairs with gm_gc_waits_for_loader
+        (void)gm_libc_iterate(gm_gc_stop_locked, &stop);
+    } else {
         gm_roots_look(rt);
-        if (!gm_gc_stop_world(rt, me, cycle)) return false;
-        uint64_t objects = gm_roots_loader_hash();
-        if (!rt->roots.incomplete && objects && objects == rt->roots.objects &&
-            gm_roots_list_stopped(rt))
-            return true; // O3
-        gm_world_start(rt);
-        (void)sched_yield();
+        stop.stopped = gm_gc_stop_world(rt, me, cycle);
     }
+    if (!stop.stopped) return GOMEM_REASON_THREAD;
+    uint64_t objects = gm_roots_loader_hash(); // O3
+    unsigned reason = GOMEM_REASON_NONE;
+    if (!locked && (!objects || objects != rt->roots.objects)) reason = GOMEM_REASON_LOADER;
+    else if (rt->roots.incomplete) reason = GOMEM_REASON_MEMORY;
+    else if (!gm_roots_list_stopped(rt))
+        reason = rt->engine.mark.full ? GOMEM_REASON_MEMORY : GOMEM_REASON_STACK;
+    if (reason) gm_world_start(rt);
+    return reason;
+}
+
+// Stops the world with all roots listed; false: they cannot be known now (E3). What keeps them from
+// being known may pass by itself; when it does not, the last tries do without.
+GM_PRIVATE bool gm_gc_stop(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *cycle) {
+    struct gm_stats *s = &rt->engine.stats;
+    unsigned reason = GOMEM_REASON_NONE;
+    for (unsigned tries = 0; tries < GM_STOP_TRIES; tries++) {
+        // musl holds no lock there
+        bool locked = GM_LINKS_STAY && reason == GOMEM_REASON_LOADER && tries >= GM_STOP_FREELY;
+        reason = gm_gc_try_stop(rt, me, cycle, locked && !GM_BUG(195));
+        if (!reason) return true;
+        gm_store_rlx(&s->veto, (uint64_t)reason); // a statistic
+        if (reason == GOMEM_REASON_THREAD) break;
+        if (reason == GOMEM_REASON_STACK)
+            gm_os_wait(&gm_sync_quiet, 0, (uint64_t)GM_STOP_NAP << GM_MIN(tries, 5u));
+        else (void)sched_yield();
+    }
+    gm_store_rlx(&s->vetoed, s->vetoed + 1); // a statistic
     return false;
 }
 
@@ -11966,6 +12151,68 @@ GM_PRIVATE void gm_gc_event(struct gm_runtime *rt, int what, uint64_t ns) {
     const gomem_options *o = &rt->world.settings.options;
     void (*event)(int, uint64_t, void *) = gm_load_acq(&o->event); // pairs with gomem_init
     if (event) event(what, ns, gm_load_rlx(&o->user));
+}
+
+// Starts a line about the reason for which writes are not tracked.
+GM_PRIVATE void gm_gc_put_reason(struct gm_text *t, const struct gm_runtime *rt,
+                                 enum gm_message message) {
+    gm_guard_start(t, message);
+    gm_text_put(t, ": ");
+    gm_text_put(t, gm_base_reason(gm_load_rlx(&rt->engine.writes.reason)));
+}
+
+#if !defined(GM_SLOW_STOP)
+#define GM_SLOW_STOP \
+    (uint64_t)10000000 // ns of a stop that is told once if tracking would have made it short
+#endif
+
+// Says once of each reason that cycles are given up for it, or what they do in spite of it. A
+// thread that does not stop is named elsewhere.
+GM_PRIVATE void gm_gc_tell_veto(struct gm_runtime *rt, bool done) {
+    uint64_t reason = gm_load_rlx(&rt->engine.stats.veto); // changes under gc's lock
+    bool strange = done && rt->roots.strangers >= GM_STRANGE_LISTS;
+    if (done ? !strange : reason == GOMEM_REASON_THREAD || rt->gc.stuck < 2) return;
+    if (rt->gc.told_vetoes >> reason & 1) return;
+    rt->gc.told_vetoes |= 1u << reason;
+    enum gm_message message = strange ? GM_MSG_STRANGE_STACK : GM_MSG_NO_CYCLE;
+    struct gm_text t = {0, {0}};
+    gm_guard_start(&t, message);
+    gm_text_put(&t, ": ");
+    if (strange) {
+        gm_text_put(&t, "thread ");
+        gm_text_number(&t, rt->roots.stranger);
+        gm_text_put(&t, " runs at ");
+        gm_text_pointer(&t, rt->roots.stranger_sp);
+    } else {
+        gm_text_put(&t, gm_base_reason(reason));
+    }
+    gm_guard_finish(&t, message);
+    gm_guard_warn(&rt->engine.guard, t.data);
+}
+
+// Where writes should be tracked and cannot be: with gctrace it is said before the first line of
+// each process that it is so; else once, at every check level, as soon as a program notices: a heap
+// that is not small was marked in a stop that took long.
+GM_PRIVATE void gm_gc_tell_reason(struct gm_runtime *rt, const struct gm_cycle *c) {
+    uint32_t reason = gm_load_rlx(&rt->engine.writes.reason); // changes under gc's lock
+    struct gm_text t = {0, {0}};
+    if (rt->world.settings.gctrace && reason != rt->gc.traced_reason) {
+        rt->gc.traced_reason = reason;
+        gm_gc_put_reason(&t, rt, GM_MSG_NO_TRACKING);
+        gm_guard_finish(&t, GM_MSG_NO_TRACKING);
+        if (reason) GOMEM_LOG(t.data);
+        t = (struct gm_text){0, {0}};
+    }
+    bool slow = c->paused >= GM_SLOW_STOP && c->before >= 2 * GM_MIB;
+    if (!reason || !slow || rt->gc.told_reason) return;
+    rt->gc.told_reason = true;
+    gm_guard_start(&t, GM_MSG_SLOW_STOP);
+    gm_text_put(&t, " for ");
+    gm_text_milli(&t, c->paused / 1000);
+    gm_text_put(&t, " ms while it was marked, since writes cannot be tracked: ");
+    gm_text_put(&t, gm_base_reason(reason));
+    gm_guard_finish(&t, GM_MSG_SLOW_STOP);
+    gm_guard_warn(&rt->engine.guard, t.data);
 }
 
 // Ends a stop of the cycle.
@@ -12318,7 +12565,7 @@ GM_PRIVATE bool gm_gc_start_stop(struct gm_runtime *rt, struct gm_thread *me, st
     gm_gc_color_stopped(rt);
     gm_store_rlx(&rt->gc.phase, (uint32_t)GM_PHASE_MARK); // in a stop
     gm_store_rlx(&rt->engine.mark.on, 1u);                // in a stop
-    gm_store_rlx(&gomem_i_barrier, (uint32_t)barrier);
+    if (barrier) gm_store_rlx(&gomem_i_barrier, 1u);
     if (barrier || !reads) gm_mark_begin(&rt->gc.marker[0], &rt->engine.mark, false);
     if (!reads) gm_mark_all_roots(&rt->gc.marker[0]);
     // what a thread is about to store is on its stack
@@ -12560,6 +12807,8 @@ GM_PRIVATE void gm_gc_end(struct gm_runtime *rt, const struct gm_cycle *c, int r
     if (c->broken) gm_gc_report_broken(rt, c->broken, c->where);
     if (c->broken || !c->matches)
         gm_guard_misuse(&e->guard, &e->heap.pages, GM_MSG_CORRUPT, (const void *)c->where);
+    gm_gc_tell_veto(rt, true);
+    gm_gc_tell_reason(rt, c);
     if (rt->world.settings.gctrace) gm_gc_trace(rt, c, reason, c->goal);
     gm_gc_event(rt, GOMEM_EVENT_END, gm_os_now());
 }
@@ -12575,9 +12824,10 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_run(struct gm_runtime *rt, struct gm_thread *m
     else if (reason == GM_REASON_EMERGENCY) c->tries = GM_TRIES; // the next finish stop is the last
     bool stopped = anew && (e->writes.collector == GOMEM_GC_STW || reason == GM_REASON_EMERGENCY ||
                             gm_gc_is_small(rt));
-    if (!(stopped ? gm_gc_run_stopped(rt, me, c) : gm_gc_run_concurrent(rt, me, c))) return false;
-    gm_gc_end(rt, c, reason);
-    return true;
+    bool done = stopped ? gm_gc_run_stopped(rt, me, c) : gm_gc_run_concurrent(rt, me, c);
+    if (done) gm_gc_end(rt, c, reason);
+    else gm_gc_tell_veto(rt, false);
+    return done;
 }
 
 GM_PRIVATE void gm_gc_wake_background(struct gm_runtime *rt) {
@@ -12807,9 +13057,10 @@ GM_COLD GM_PRIVATE bool gm_gc_open(struct gm_runtime *rt) {
     if (!gm_writes_choose(&rt->engine.writes, &rt->engine.meta, &rt->engine.heap.pages,
                           gm_load_rlx(&rt->world.settings.options.collector))) { // a setting
         struct gm_text line = {0, {0}};
-        gm_guard_start(&line, GM_MSG_NO_TRACKING);
+        gm_gc_put_reason(&line, rt, GM_MSG_NO_TRACKING);
         gm_guard_finish(&line, GM_MSG_NO_TRACKING);
         gm_guard_warn(&rt->engine.guard, line.data);
+        rt->gc.told_reason = true;
     }
     if (!rt->gc.collect) rt->gc.collect = gm_gc_collect; // before its only reader starts
     rt->gc.patience = GM_PATIENCE_NS;
@@ -17227,6 +17478,9 @@ GM_PRIVATE void gm_report_collector(gomem_memstats *m, const struct gm_runtime *
     m->collector = (uint64_t)(gm_load_acq(&w->ready)
                                   ? w->collector
                                   : gm_load_rlx(&rt->world.settings.options.collector));
+    m->collector_reason = gm_load_rlx(&w->reason); // statistics, as all of these
+    m->cycles_vetoed = gm_load_rlx(&s->vetoed);
+    m->last_veto = gm_load_rlx(&s->veto);
     m->rounds = gm_load_rlx(&s->rounds);
     m->dirty_pages = gm_load_rlx(&s->dirty);
 }
@@ -17289,6 +17543,8 @@ GOMEM_DEF void gomem_read_memstats(gomem_memstats *m) {
     if (m->size >= sizeof *m) gm_report_fill(m); // 7 KB less of the caller's stack
     else gm_report_fill_part(m);
 }
+
+GOMEM_DEF const char *gomem_reason_text(uint64_t reason) { return gm_base_reason(reason); }
 
 GOMEM_DEF size_t gomem_heap_size(void) {
     const struct gm_pages *p = &gm_runtime.engine.heap.pages;

@@ -6,11 +6,14 @@
 
 #include <pthread.h>
 
+#include <dlfcn.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <ucontext.h>
 
 static gomem_memstats stats(void) {
     gomem_memstats m = {.size = sizeof m};
@@ -56,7 +59,7 @@ static void raise_the_limit(void) {
 
 static void check_child(const struct child *child) {
     CHECK_EQ(child->status, 0);
-    if (child->status || child->text[0]) printf("\n%s", child->text);
+    if (child->status) printf("\n%s", child->text);
 }
 
 // Nothing is said, and nothing is lost.
@@ -89,9 +92,11 @@ static int refuse(const int *calls, unsigned n, int error) {
     return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
 }
 
-static const int sandboxed[] = {SYS_process_vm_readv, SYS_sched_getaffinity,
-                                SYS_membarrier,       SYS_memfd_create,
-                                SYS_mremap,           SYS_tgkill};
+static const int sandboxed[] = {
+#if !defined(TEST_ASAN) && !defined(TEST_TSAN) // they ask for it themselves
+    SYS_sched_getaffinity,
+#endif
+    SYS_process_vm_readv,  SYS_membarrier, SYS_memfd_create, SYS_mremap, SYS_tgkill};
 static int error_of_calls;
 
 static void *other_thread(void *arg) {
@@ -118,6 +123,117 @@ TEST(system_calls_are_refused) {
         if (WIFEXITED(child.status) && WEXITSTATUS(child.status) == 77) SKIP("no seccomp");
         check_child(&child);
     }
+}
+
+// ---- why it does not track ----
+
+static const int tracking[] = {SYS_userfaultfd};
+
+static void without_tracking(void) {
+    if (refuse(tracking, 1, error_of_calls)) exit(77);
+    CHECK(deep(100, NULL));
+    gomem_memstats m = stats();
+    CHECK_EQ(m.collector, GOMEM_GC_STW);
+    if (m.collector_reason == GOMEM_REASON_KERNEL) exit(77); // it would not track anyway
+    CHECK_EQ(m.collector_reason, GOMEM_REASON_USERFAULTFD);
+    CHECK(strstr(gomem_reason_text(m.collector_reason), "userfaultfd") != NULL);
+}
+
+TEST(reason_of_the_collector) {
+    static struct child child;
+    for (int i = 0; i < 2; i++) {
+        error_of_calls = i ? ENOSYS : EPERM;
+        child_run(&child, without_tracking);
+        if (WIFEXITED(child.status) && WEXITSTATUS(child.status) == 77) SKIP("no seccomp");
+        check_child(&child);
+    }
+}
+
+static void trace_without_tracking(void) {
+    setenv("GOMEM_DEBUG", "gctrace=1", 1);
+    without_tracking();
+}
+
+TEST(gctrace_names_the_reason_first) {
+    static struct child child;
+    error_of_calls = EPERM;
+    child_run(&child, trace_without_tracking);
+    if (WIFEXITED(child.status) && WEXITSTATUS(child.status) == 77) SKIP("no seccomp");
+    CHECK_EQ(child.status, 0);
+    child.text[strcspn(child.text, "\n")] = 0;
+    CHECK(strstr(child.text, "userfaultfd") && strstr(child.text, "stw"));
+}
+
+TEST(every_reason_has_a_sentence) {
+    for (uint64_t i = 0; i <= GOMEM_REASON_THREAD; i++) {
+        CHECK(strlen(gomem_reason_text(i)) > 10);
+        CHECK(i == 0 || strcmp(gomem_reason_text(i), gomem_reason_text(i - 1)) != 0);
+    }
+    CHECK(gomem_reason_text(1000) != NULL);
+}
+
+// ---- what keeps a cycle from ending ----
+
+static ucontext_t outside, inside;
+static bool whole;
+
+static void on_a_strange_stack(void) { whole = deep(20, NULL) && deep(20, NULL); }
+
+// All of the program on a stack of its own: cycles end, it is said once what they do.
+static void run_on_a_strange_stack(void) {
+    size_t size = 256 * 1024;
+    char *stack = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(stack != MAP_FAILED && getcontext(&inside) == 0);
+    inside.uc_stack.ss_sp = stack;
+    inside.uc_stack.ss_size = size;
+    inside.uc_link = &outside;
+    makecontext(&inside, on_a_strange_stack, 0);
+    CHECK(swapcontext(&outside, &inside) == 0 && whole);
+    CHECK_EQ(stats().last_veto, GOMEM_REASON_STACK);
+    CHECK_EQ(stats().cycles_vetoed, 0);
+}
+
+TEST(stack_that_nobody_registered) {
+    static struct child child;
+    child_run(&child, run_on_a_strange_stack);
+    CHECK_EQ(child.status, 0);
+    if (child.status) printf("\n%s", child.text);
+    CHECK(strstr(child.text, "gomem_add_stack"));
+    const char *first = strstr(child.text, "gomem:"); // a sanitizer may say something, too
+    CHECK(first && !strstr(first + 1, "gomem:"));
+}
+
+static bool end_of_plugins;
+
+static void *open_and_close(void *arg) {
+    while (!__atomic_load_n(&end_of_plugins, __ATOMIC_RELAXED)) {
+        void *library = dlopen(arg, RTLD_NOW);
+        if (library) dlclose(library);
+    }
+    return NULL;
+}
+
+// Libraries that come and go all the time.
+static void run_beside_plugins(void) {
+    static char name[] = "libresolv.so.2";
+    pthread_t thread;
+    void *library = dlopen(name, RTLD_NOW);
+    if (!library) exit(77);
+    dlclose(library);
+    CHECK(GOMEM_NEW(struct link) != NULL);
+    CHECK(pthread_create(&thread, NULL, open_and_close, name) == 0);
+    for (int i = 0; i < 100; i++) CHECK(gomem_gc());
+    __atomic_store_n(&end_of_plugins, true, __ATOMIC_RELAXED);
+    pthread_join(thread, NULL);
+    CHECK(stats().num_gc >= 100);
+    CHECK_EQ(stats().cycles_vetoed, 0);
+}
+
+TEST(libraries_come_and_go) {
+    static struct child child;
+    child_run(&child, run_beside_plugins);
+    if (WIFEXITED(child.status) && WEXITSTATUS(child.status) == 77) SKIP("no library to open");
+    check_child(&child);
 }
 
 TEST_MAIN

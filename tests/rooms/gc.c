@@ -3,6 +3,8 @@
 
 static char logged[700];
 #define GOMEM_LOG(line) ((void)snprintf(logged, sizeof logged, "%s", (line)))
+static unsigned long long slow_stop = 10000000; // ns
+#define GM_SLOW_STOP slow_stop
 #include "room.h"
 
 #include "child.h"
@@ -445,6 +447,40 @@ TEST(a_fork_waits_for_its_turn) {
     CHECK(gm_load_rlx(&rt->gc.passed) == passed + 1 && !gm_load_rlx(&rt->gc.forks));
     gomem_gc();
     CHECK(gomem_verify());
+}
+
+// A stop that tracking would have made short is told once, by whoever listens to warnings.
+TEST(slow_stops_are_told) {
+    struct gm_cycle c;
+    memset(&c, 0, sizeof c);
+    REQUIRE(begin());
+    gm_sync_lock(&rt->gc.lock);
+    uint32_t reason = engine->writes.reason;
+    c.paused = 700;
+    c.before = 3 * GM_MIB;
+    said[0] = 0;
+    rt->gc.told_reason = false;
+    slow_stop = 1000;
+    engine->writes.reason = GOMEM_REASON_SETUID;
+    gm_gc_tell_reason(rt, &c);
+    CHECK(!said[0]); // not slow
+    slow_stop = 500;
+    c.before = GM_MIB;
+    gm_gc_tell_reason(rt, &c);
+    CHECK(!said[0]); // a small heap
+    c.before = 3 * GM_MIB;
+    engine->writes.reason = GOMEM_REASON_NONE;
+    gm_gc_tell_reason(rt, &c);
+    CHECK(!said[0]); // it was asked for
+    engine->writes.reason = GOMEM_REASON_SETUID;
+    gm_gc_tell_reason(rt, &c);
+    CHECK(strstr(said, "0 ms") && strstr(said, "setuid") && strstr(said, "barrier"));
+    said[0] = 0;
+    gm_gc_tell_reason(rt, &c);
+    CHECK(!said[0]); // once
+    engine->writes.reason = reason;
+    slow_stop = 10000000;
+    gm_sync_unlock(&rt->gc.lock);
 }
 
 TEST_MAIN

@@ -179,6 +179,26 @@ TEST(namespaces_of_the_loader) {
     CHECK(gm_roots_loader_hash() == before);
 }
 
+// However long libraries come and go, the world is stopped at last: with the loader's lock held. (O3)
+TEST(loader_that_is_never_done) {
+    if (!loader() || !GM_LINKS_STAY) SKIP("this loader shows no list");
+    static struct gm_cycle cycle;
+    REQUIRE(begin());
+    struct gm_thread *me = gm_world_self();
+    me->in_handler = false;
+    gm_os_spill(&me->registers);
+    rt->gc.patience = 1000000000;
+    loader()->r_state = RT_ADD;
+    rt->roots.objects = 0; // look again
+    bool stopped = gm_gc_stop(rt, me, &cycle);
+    loader()->r_state = RT_CONSISTENT;
+    CHECK(stopped && rt->roots.globals.count > 0 && job_of(&initialised));
+    if (stopped) gm_world_start(rt);
+    CHECK_EQ(rt->engine.stats.veto, GOMEM_REASON_LOADER);
+    rt->roots.objects = 0; // look again
+    end();
+}
+
 static bool in_tls_block(const struct gm_thread *t, const void *p) {
     struct gm_vector vector;
     gm_roots_read_vector(&vector, t, 1); // the others one by one
