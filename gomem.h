@@ -120,7 +120,11 @@
  *
  * ENVIRONMENT (read once; never when setuid)
  *   GOMEM_GOGC=100|off      how far the heap may grow between collections, in percent of what lives
- *   GOMEM_MEMLIMIT=512MiB   memory in all that collections keep to, as far as what lives allows
+ *   GOMEM_MEMLIMIT=512MiB   memory in all that collections keep to, as far as what lives allows;
+ *                           auto: 90 % of what the control group (version 2 or 1) may have
+ *   GOMEM_HARDLIMIT=1GiB    above it allocation gives NULL after an emergency collection; auto
+ *   GOMEM_RESERVE=1GiB      address space of the heap, as options.reserve: for emulators such as
+ *                           qemu-user, which pay for what is reserved
  *   GOMEM_DEBUG=key=value,… gctrace=1 one line per collection · collector=tracked|barrier|stw ·
  *                           verify=1 verify after each · stats=1 memstats at exit · poison=1 fill
  *                           freed memory · lost=1 name words that are not scanned and point at what
@@ -413,6 +417,7 @@ GOMEM_DEF const char *gomem_version(void);
 typedef struct gomem_options {                      /* {0} is the default for every field        */
     int       gc_percent;                           /* 0: 100 or GOMEM_GOGC; GOMEM_GC_OFF: off   */
     size_t    memory_limit;                         /* bytes; 0: none, or GOMEM_MEMLIMIT         */
+    size_t    hard_limit;                           /* bytes: NULL above; 0: GOMEM_HARDLIMIT     */
     int       collector;                            /* GOMEM_GC_AUTO, _TRACKED, _BARRIER, _STW   */
     int       mark_workers;                         /* 0: from the number of processors          */
     size_t    reserve;                              /* address space in bytes, 0: chosen         */
@@ -2815,6 +2820,71 @@ GM_PRIVATE const char *gm_os_find_field(const char *text, const char *key) {
     return text ? text + n : NULL;
 }
 
+// The number in a file; UINT64_MAX: none, "max", or no such file.
+GM_PRIVATE uint64_t gm_os_read_number(const char *path) {
+    char text[32];
+    struct gm_file file;
+    uint64_t x = 0;
+    long n = gm_os_open(&file, path, false) ? gm_os_read(&file, text, sizeof text) : 0, i = 0;
+    gm_os_close(&file);
+    for (; i < n && text[i] >= '0' && text[i] <= '9' && x < UINT64_MAX / 16; i++)
+        x = x * 10 + (uint64_t)(text[i] - '0');
+    return i ? x : UINT64_MAX;
+}
+
+// The least limit of the group `path` (up to n bytes) and of the groups that it is in.
+GM_PRIVATE uint64_t gm_os_limit_above(const char *root, const char *path, size_t n,
+                                      const char *file) {
+    uint64_t least = UINT64_MAX;
+    for (;;) {
+        struct gm_text name = {0, {0}};
+        gm_text_put(&name, root);
+        if (name.size + n + strlen(file) + 1 < sizeof name.data) {
+            memcpy(name.data + name.size, path, n);
+            name.size += n;
+            gm_text_put(&name, file);
+            least = GM_MIN(least, gm_os_read_number(name.data));
+        }
+        if (!n || GM_BUG(159)) return least;
+        while (n && path[--n] != '/') continue;
+    }
+}
+
+// The memory that the control groups of the process allow, version 2 or 1: what the nearest limit
+// says; UINT64_MAX: there is none. `list` is the process's /proc/…/cgroup, lines of
+// "number:controllers:path".
+GM_PRIVATE uint64_t gm_os_group_limit(const char *list, const char *root) {
+    char text[2048];
+    struct gm_file file;
+    struct gm_text old = {0, {0}};
+    size_t size = 0;
+    uint64_t least = UINT64_MAX;
+    if (!gm_os_open(&file, list, false)) return least;
+    for (long n; size + 1 < sizeof text &&
+                 (n = gm_os_read(&file, text + size, sizeof text - 1 - size)) > 0;)
+        size += (size_t)n;
+    gm_os_close(&file);
+    text[size] = 0;
+    gm_text_put(&old, root);
+    gm_text_put(&old, "/memory");
+    for (const char *line = text; *line;) {
+        size_t n = strcspn(line, "\n"), first = strcspn(line, ":") + 1;
+        const char *controllers = line + GM_MIN(first, n);
+        const char *path = controllers + strcspn(controllers, ":\n");
+        bool unified = *controllers == ':', memory = !strncmp(controllers, "memory:", 7);
+        if (*path == ':') path++;
+        size_t length = (size_t)(line + n - path);
+        if (length && path[length - 1] == '/') length--;
+        uint64_t most = unified ? gm_os_limit_above(root, path, length, "/memory.max")
+                        : memory
+                            ? gm_os_limit_above(old.data, path, length, "/memory.limit_in_bytes")
+                            : UINT64_MAX;
+        least = GM_MIN(least, most);
+        line += n + (line[n] == '\n');
+    }
+    return least;
+}
+
 // False: /proc is not there, or the thread is gone.
 GM_PRIVATE bool gm_os_read_task(uint32_t id, int signal, struct gm_task *task) {
     struct gm_text path = {0, {0}};
@@ -3556,10 +3626,12 @@ GM_PRIVATE unsigned gm_sizes_class(size_t size, size_t align) {
  *             P3  descriptors of all pages can be read at any time; 0 is free
  *             P4  metadata never lies among objects and is never unmapped while running
  *             P5  hint: no chunk below it has a free page
- *             P7  a sparse heap maps a chunk and the records of its pages when a zone takes it, and
- *                 unmaps them when it leaves the zone; descriptors and chunks stay mapped (P3)
  *             P6  page 0 is never given out: the base of the heap, which lies about in registers
  *                 and stacks of the library, is nobody's object (it kept a list of 128 MB alive)
+ *             P7  a sparse heap maps a chunk and the records of its pages when a zone takes it, and
+ *                 unmaps them when it leaves the zone; descriptors and chunks stay mapped (P3)
+ *             P8  with a hard limit, pages in use, free ones that hold memory, and the records of
+ *                 both stay below it
  * WHY         One reservation makes "is it ours" one subtraction and one compare, and page numbers
  *             small. Kinds that may hold pointers grow up from the bottom, all others down from the
  *             top, so the range that a collector must look at is one interval. The bitmap of a
@@ -3609,6 +3681,7 @@ struct gm_pages {
     struct gm_zone zone[2]; // lock: heap
     size_t used;            // pages in use. lock: heap; read rlx
     size_t idle;            // free and touched pages. lock: heap; read rlx
+    size_t hard;            // bytes of pages, records and idle pages at most, 0: any. lock: heap
     bool sparse;            // address space is taken with the chunks. const while running
     uint32_t unmapped;      // sparse: how often zone 0 gave some back. lock: heap; read rlx
     void (*grown)(void *writes, uintptr_t from, uintptr_t to); // sparse: zone 0 grew. lock: heap
@@ -3970,70 +4043,8 @@ GM_PRIVATE bool gm_pages_map_locked(struct gm_pages *p, struct gm_zone *zone, si
     return true;
 }
 
-// n pages of the zone: the number of the first in address order, SIZE_MAX when there is no memory.
-// *clean: they are known to be zero.
-GM_PRIVATE size_t gm_pages_take_locked(struct gm_pages *p, unsigned which, size_t n, bool *clean) {
-    struct gm_zone *zone = &p->zone[which];
-    size_t tail = 0, z = gm_pages_find_locked(zone, n, &tail);
-    if (z == SIZE_MAX) {
-        size_t none = !which && !zone->mapped; // P6
-        size_t need = (n + none - tail + GM_CHUNK_PAGES - 1) / GM_CHUNK_PAGES;
-        size_t ahead = GM_MIN(GM_MAX(need, (size_t)zone->mapped / 4),
-                              need + 16); // fewer, larger calls
-        if (!gm_pages_map_locked(p, zone, ahead) && !gm_pages_map_locked(p, zone, need))
-            return SIZE_MAX;
-        z = gm_pages_find_locked(zone, n, &tail);
-    }
-    *clean = gm_pages_clean_locked(zone, z, n);
-    gm_pages_mark_locked(p, zone, z, n, true, false);
-    gm_store_rlx(&p->used, p->used + n);
-    return gm_pages_place(p, zone, z, n);
-}
-
 GM_INLINE struct gm_zone *gm_pages_zone(struct gm_pages *p, size_t page) {
     return &p->zone[page >= (size_t)p->zone[0].mapped * GM_CHUNK_PAGES];
-}
-
-// Gives n used pages back to the page heap; touched: they may hold something else than zeros.
-GM_PRIVATE void gm_pages_put_locked(struct gm_pages *p, size_t page, size_t n, bool touched) {
-    struct gm_zone *zone = gm_pages_zone(p, page);
-    size_t z = gm_pages_place(p, zone, page, n);
-    if (z / GM_CHUNK_PAGES < zone->hint && !GM_BUG(33)) // P5
-        zone->hint = (uint32_t)(z / GM_CHUNK_PAGES);
-    gm_pages_mark_locked(p, zone, z, n, false, touched);
-    gm_store_rlx(&p->used, p->used - n);
-}
-
-// Takes the `more` pages behind the span [page, page + n) if they are free.
-GM_PRIVATE bool gm_pages_extend_locked(struct gm_pages *p, size_t page, size_t n, size_t more,
-                                       bool *clean) {
-    struct gm_zone *zone = gm_pages_zone(p, page);
-    size_t z = gm_pages_place(p, zone, page + n, more);
-    size_t end = (size_t)zone->mapped * GM_CHUNK_PAGES;
-    if (zone->down ? page + n + more > p->count : z + more > end) return false;
-    for (size_t i = z; i < z + more; i++)
-        if (zone->chunk[i / GM_CHUNK_PAGES].used[i % GM_CHUNK_PAGES / 64] >> (i % 64) & 1)
-            return false;
-    *clean = gm_pages_clean_locked(zone, z, more);
-    gm_pages_mark_locked(p, zone, z, more, true, false);
-    gm_store_rlx(&p->used, p->used + more);
-    return true;
-}
-
-// Of n pages in use from `page` on: how many of the first ones, at most a chunk's, were alike when
-// they were taken; *touched: they may hold something.
-GM_PRIVATE size_t gm_pages_alike_locked(const struct gm_pages *p, size_t page, size_t n,
-                                        bool *touched) {
-    const struct gm_zone *zone = &p->zone[page >= (size_t)p->zone[0].mapped * GM_CHUNK_PAGES];
-    size_t k = 0;
-    for (; k < GM_MIN(n, (size_t)GM_CHUNK_PAGES); k++) {
-        size_t z = gm_pages_place(p, zone, page + k, 1);
-        bool here = zone->chunk[z / GM_CHUNK_PAGES].touched[z % GM_CHUNK_PAGES / 64] >> (z % 64) &
-                    1;
-        if (!k) *touched = here;
-        else if (here != *touched) break;
-    }
-    return k;
 }
 
 // ---- giving back ----
@@ -4118,6 +4129,89 @@ GM_PRIVATE void gm_pages_unpick_locked(struct gm_pages *p, struct gm_idle idle, 
     size_t z = gm_pages_place(p, zone, idle.page, idle.n);
     if (z / GM_CHUNK_PAGES < zone->hint) zone->hint = (uint32_t)(z / GM_CHUNK_PAGES); // P5
     gm_pages_mark_locked(p, zone, z, idle.n, false, !discarded);
+}
+
+// ---- taking ----
+
+// May n more pages be used? Pages that are free but hold memory are given back for that. (P8)
+GM_PRIVATE bool gm_pages_allowed_locked(struct gm_pages *p, size_t n) {
+    enum { EACH = (int)GM_PAGE + 4 + GM_SPAN_BYTES + GM_MANUAL_BYTES + GM_COLOR_BYTES };
+    if (!p->hard || GM_BUG(158)) return true;
+    size_t most = p->hard / EACH;
+    if (n > most || p->used > most - n) return false;
+    while (p->used + n + p->idle > most) {
+        struct gm_idle idle = gm_pages_pick_locked(p, 1, GM_MIB / GM_PAGE);
+        uintptr_t at = gm_pages_address(p, idle.page);
+        if (!idle.n) return true;
+        bool done = gm_os_discard((void *)at, idle.n * GM_PAGE);
+        gm_pages_unpick_locked(p, idle, done);
+        if (!done) return false;
+    }
+    return true;
+}
+
+// n pages of the zone: the number of the first in address order, SIZE_MAX when there is no memory.
+// *clean: they are known to be zero.
+GM_PRIVATE size_t gm_pages_take_locked(struct gm_pages *p, unsigned which, size_t n, bool *clean) {
+    struct gm_zone *zone = &p->zone[which];
+    if (!gm_pages_allowed_locked(p, n)) return SIZE_MAX;
+    size_t tail = 0, z = gm_pages_find_locked(zone, n, &tail);
+    if (z == SIZE_MAX) {
+        size_t none = !which && !zone->mapped; // P6
+        size_t need = (n + none - tail + GM_CHUNK_PAGES - 1) / GM_CHUNK_PAGES;
+        size_t ahead = GM_MIN(GM_MAX(need, (size_t)zone->mapped / 4),
+                              need + 16); // fewer, larger calls
+        if (!gm_pages_map_locked(p, zone, ahead) && !gm_pages_map_locked(p, zone, need))
+            return SIZE_MAX;
+        z = gm_pages_find_locked(zone, n, &tail);
+    }
+    *clean = gm_pages_clean_locked(zone, z, n);
+    gm_pages_mark_locked(p, zone, z, n, true, false);
+    gm_store_rlx(&p->used, p->used + n);
+    return gm_pages_place(p, zone, z, n);
+}
+
+// Gives n used pages back to the page heap; touched: they may hold something else than zeros.
+GM_PRIVATE void gm_pages_put_locked(struct gm_pages *p, size_t page, size_t n, bool touched) {
+    struct gm_zone *zone = gm_pages_zone(p, page);
+    size_t z = gm_pages_place(p, zone, page, n);
+    if (z / GM_CHUNK_PAGES < zone->hint && !GM_BUG(33)) // P5
+        zone->hint = (uint32_t)(z / GM_CHUNK_PAGES);
+    gm_pages_mark_locked(p, zone, z, n, false, touched);
+    gm_store_rlx(&p->used, p->used - n);
+}
+
+// Takes the `more` pages behind the span [page, page + n) if they are free.
+GM_PRIVATE bool gm_pages_extend_locked(struct gm_pages *p, size_t page, size_t n, size_t more,
+                                       bool *clean) {
+    struct gm_zone *zone = gm_pages_zone(p, page);
+    size_t z = gm_pages_place(p, zone, page + n, more);
+    size_t end = (size_t)zone->mapped * GM_CHUNK_PAGES;
+    if (zone->down ? page + n + more > p->count : z + more > end) return false;
+    if (!gm_pages_allowed_locked(p, more)) return false;
+    for (size_t i = z; i < z + more; i++)
+        if (zone->chunk[i / GM_CHUNK_PAGES].used[i % GM_CHUNK_PAGES / 64] >> (i % 64) & 1)
+            return false;
+    *clean = gm_pages_clean_locked(zone, z, more);
+    gm_pages_mark_locked(p, zone, z, more, true, false);
+    gm_store_rlx(&p->used, p->used + more);
+    return true;
+}
+
+// Of n pages in use from `page` on: how many of the first ones, at most a chunk's, were alike when
+// they were taken; *touched: they may hold something.
+GM_PRIVATE size_t gm_pages_alike_locked(const struct gm_pages *p, size_t page, size_t n,
+                                        bool *touched) {
+    const struct gm_zone *zone = &p->zone[page >= (size_t)p->zone[0].mapped * GM_CHUNK_PAGES];
+    size_t k = 0;
+    for (; k < GM_MIN(n, (size_t)GM_CHUNK_PAGES); k++) {
+        size_t z = gm_pages_place(p, zone, page + k, 1);
+        bool here = zone->chunk[z / GM_CHUNK_PAGES].touched[z % GM_CHUNK_PAGES / 64] >> (z % 64) &
+                    1;
+        if (!k) *touched = here;
+        else if (here != *touched) break;
+    }
+    return k;
 }
 
 // P1, P5 and the summaries; returns what is broken, or NULL.
@@ -9165,18 +9259,32 @@ GM_PRIVATE size_t gm_world_bytes(const char *s) {
     return 0;
 }
 
+// A variable that holds bytes, `off`, or, if it can, `auto`: 90 % of what the control group may
+// have. Options that the program has set win.
+GM_PRIVATE void gm_world_read_size(struct gm_runtime *rt, const char *name, bool group,
+                                   size_t *size) {
+    const char *value = GOMEM_GETENV(name);
+    if (!value || !*value || *size || !strcmp(value, "off")) return;
+    if (group && !strcmp(value, "auto")) {
+        uint64_t most = gm_os_group_limit("/proc/thread-self/cgroup", "/sys/fs/cgroup");
+        if (most < (uint64_t)PTRDIFF_MAX) *size = (size_t)(most - most / 10);
+        return;
+    }
+    *size = gm_world_bytes(value);
+    if (*size) return;
+    gm_world_bad_setting(rt, name, value, strlen(value),
+                         group ? "a number of bytes with B, KiB, MiB, GiB or TiB behind, auto, off"
+                               : "a number of bytes with B, KiB, MiB, GiB or TiB behind, off");
+}
+
 GM_PRIVATE void gm_world_read_environment(struct gm_runtime *rt) {
     struct gm_settings *s = &rt->world.settings;
     if (s->read) return;
     s->read = true;
     const char *gogc = GOMEM_GETENV("GOMEM_GOGC"), *debug = GOMEM_GETENV("GOMEM_DEBUG");
-    const char *limit = GOMEM_GETENV("GOMEM_MEMLIMIT");
-    if (limit && *limit && !s->options.memory_limit) {
-        s->options.memory_limit = gm_world_bytes(limit);
-        if (!s->options.memory_limit && strcmp(limit, "off") != 0)
-            gm_world_bad_setting(rt, "GOMEM_MEMLIMIT", limit, strlen(limit),
-                                 "a number of bytes with B, KiB, MiB, GiB or TiB behind, off");
-    }
+    gm_world_read_size(rt, "GOMEM_MEMLIMIT", true, &s->options.memory_limit);
+    gm_world_read_size(rt, "GOMEM_HARDLIMIT", true, &s->options.hard_limit);
+    gm_world_read_size(rt, "GOMEM_RESERVE", false, &s->options.reserve);
     if (gogc && *gogc && !s->options.gc_percent) {
         int n = strcmp(gogc, "off") ? gm_world_decimal(gogc) : GOMEM_GC_OFF;
         if (n > 0 || n == GOMEM_GC_OFF) {
@@ -9395,7 +9503,7 @@ GM_PRIVATE bool gm_world_init_collector(struct gm_runtime *rt) {
     struct gm_engine *e = &rt->engine;
     const gomem_options *o = &rt->world.settings.options;
     e->pacer.percent = o->gc_percent ? o->gc_percent : 100;
-    e->pacer.limit = o->memory_limit;
+    e->pacer.limit = o->memory_limit ? o->memory_limit : o->hard_limit - o->hard_limit / 8;
     e->pacer.least = GM_MIB;
     e->sweep.generation = 4;
     e->mark.pages = &e->heap.pages;
@@ -9639,6 +9747,7 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     if (!gm_pages_meta_init(&e->meta, reserve)) return false;
     if (!gm_world_init_collector(rt)) return false;
     if (!gm_world_reserve(&e->heap.pages, reserve)) return false;
+    e->heap.pages.hard = w->settings.options.hard_limit;
     for (unsigned k = 0; k < GM_KINDS; k++)
         for (unsigned c = 0; c <= GOMEM_CLASSES; c++) gm_central_init(&e->central[k][c], k, c, 0);
     e->stats.start_ns = gm_os_now();
@@ -14248,6 +14357,7 @@ GM_PRIVATE bool gm_alloc_options_valid(const gomem_options *o) {
 // Fields that a running heap cannot change: false if one differs.
 GM_PRIVATE bool gm_alloc_options_agree(const gomem_options *o, const gomem_options *now) {
     return (!o->reserve || o->reserve == now->reserve) &&
+           (!o->hard_limit || o->hard_limit == now->hard_limit) &&
            (!o->stop_signal || o->stop_signal == now->stop_signal) &&
            (!o->pointer_mask || o->pointer_mask == now->pointer_mask);
 }
@@ -14260,7 +14370,8 @@ GM_PRIVATE void gm_alloc_options_set(struct gm_runtime *rt, const gomem_options 
     if (o->memory_limit) now->memory_limit = o->memory_limit;
     if (o->collector) gm_store_rlx(&now->collector, o->collector); // settings
     if (o->mark_workers) gm_store_rlx(&now->mark_workers, o->mark_workers);
-    if (o->reserve) now->reserve = o->reserve; // a running heap's agree, these three
+    if (o->hard_limit) now->hard_limit = o->hard_limit;
+    if (o->reserve) now->reserve = o->reserve; // a running heap's agree, these four
     if (o->stop_signal) now->stop_signal = o->stop_signal;
     if (o->pointer_mask) now->pointer_mask = o->pointer_mask;
     if (o->force_period_ms) gm_store_rlx(&now->force_period_ms, o->force_period_ms);

@@ -20,6 +20,7 @@ static int os_action(int signal, const struct sigaction *action, struct sigactio
 #include "room.h"
 
 #include <sched.h>
+#include <sys/stat.h>
 #include <signal.h>
 
 static size_t page;
@@ -289,6 +290,54 @@ TEST(pending_when_the_handler_goes) {
     struct sigaction now;
     sigaction(signal, NULL, &now);
     CHECK(now.sa_handler == SIG_DFL);
+}
+
+static char folder[] = "/tmp/gomem-groups-XXXXXX";
+
+static void put(const char *name, const char *text) {
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    for (char *at = path + sizeof folder; (at = strchr(at, '/')) != NULL; *at++ = '/')
+        *at = 0, (void)mkdir(path, 0700);
+    FILE *file = fopen(path, "w");
+    REQUIRE(file != NULL);
+    fputs(text, file);
+    fclose(file);
+}
+
+static uint64_t group_limit(const char *list) {
+    char path[256];
+    put("cgroup", list);
+    snprintf(path, sizeof path, "%s/cgroup", folder);
+    return gm_os_group_limit(path, folder);
+}
+
+// The nearest limit counts: of the group or of one above it, in version 2 or 1.
+TEST(limits_of_control_groups) {
+    REQUIRE(mkdtemp(folder) != NULL);
+    CHECK_EQ(gm_os_group_limit("/nowhere/cgroup", folder), UINT64_MAX);
+    CHECK_EQ(group_limit("0::/\n"), UINT64_MAX);
+    put("memory.max", "max\n");
+    put("a/memory.max", "300000000\n");
+    put("a/b/memory.max", "max\n");
+    put("a/b/c/memory.max", "500000000\n");
+    CHECK_EQ(group_limit("0::/a/b/c\n"), 300000000);
+    put("a/b/c/memory.max", "200000000\n");
+    CHECK_EQ(group_limit("0::/a/b/c\n"), 200000000);
+    CHECK_EQ(group_limit("0::/a/b\n"), 300000000);
+    CHECK_EQ(group_limit("0::/elsewhere/b\n"), UINT64_MAX);
+    put("memory.max", "123456789\n"); // a container sees its own group as the root
+    CHECK_EQ(group_limit("0::/elsewhere/b\n"), 123456789);
+    CHECK_EQ(group_limit("0::/\n"), 123456789);
+    put("memory/memory.limit_in_bytes", "9223372036854771712\n");
+    put("memory/x/memory.limit_in_bytes", "77000000\n");
+    CHECK_EQ(group_limit("3:cpu,cpuacct:/x\n2:memory:/x/y\n1:name=systemd:/x\n"), 77000000);
+    CHECK_EQ(group_limit("2:memory:/\n"), 9223372036854771712u);
+    CHECK_EQ(group_limit("2:memory:/x\n0::/a\n"), 77000000);
+    CHECK_EQ(group_limit("nonsense\n:::\n\n0::"), 123456789);
+    char command[300];
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    CHECK_EQ(system(command), 0);
 }
 
 TEST_MAIN
