@@ -713,16 +713,16 @@ typedef struct gomem_cleanup { uint64_t id; } gomem_cleanup;
 // Calls fn(obj, arg) once, after obj, the start of a collected object, was found unreachable. Both,
 // and all they lead to, are kept until it has returned. fn may make obj reachable again: then it
 // is an object like any other. fn NULL removes it; one per object. arg is a root until then: if it
-// leads to obj, obj never dies. If A leads to B and both have finalizers, A's runs first, and B's
-// in a later collection that finds B unreachable still: fn may use what its object leads to, and a
-// list of n objects takes n collections. Of a cycle one runs per collection, in no promised order.
-// With options.unordered, or with cleanups, all that dies together takes one collection: then fn
-// must not rely on what its object leads to, which may be finalized already. Freeing by hand
-// forgets it; so does shutdown, which waits for the one that runs. It runs on a thread of the
-// library, with all signals blocked, or in gomem_run_finalizers, under no lock: it may allocate,
-// collect, set finalizers, or never return. False: EINVAL (no start of a collected object), EEXIST
-// (has one), ENOMEM. Any thread; 150 ns and 50 bytes. (runtime.SetFinalizer; that cycles are
-// collected is ours.)
+// leads to obj, obj never dies (check level 1 names an arg that points into obj). If A leads to B
+// and both have finalizers, A's runs first, and B's in a later collection that finds B unreachable
+// still: fn may use what its object leads to, and a list of n objects takes n collections. Of a
+// cycle one runs per collection, in no promised order. With options.unordered, or with cleanups,
+// all that dies together takes one collection: then fn must not rely on what its object leads to,
+// which may be finalized already. Freeing by hand forgets it; so does shutdown, which waits for the
+// one that runs. It runs on a thread of the library, with all signals blocked, or in
+// gomem_run_finalizers, under no lock: it may allocate, collect, set finalizers, or never return.
+// False: EINVAL (no start of a collected object), EEXIST (has one), ENOMEM. Any thread; 150 ns and
+// 50 bytes. (runtime.SetFinalizer; that cycles are collected is ours.)
 GOMEM_DEF bool gomem_set_finalizer(void *obj, void (*fn)(void *obj, void *arg), void *arg);
 
 // Calls fn(arg) after obj has gone, also when it was freed by hand: for what belongs to it and is
@@ -1035,6 +1035,7 @@ static uint32_t gomem_i_barrier;
 GOMEM_DEF void gomem_i_shade(uintptr_t old, uintptr_t value);
 GOMEM_DEF void *gomem_i_new_slow(size_t size, size_t align, unsigned flags);
 GOMEM_DEF void *gomem_i_new_typed_slow(gomem_type *t, size_t size);
+GOMEM_DEF bool gomem_i_type_fits(const gomem_type *t, size_t size); // check level 1; false: said
 #endif
 
 // Size to class: 8-byte steps up to 1024, 128-byte steps above.
@@ -1443,6 +1444,8 @@ GOMEM_I_INLINE void *gomem_i_hint_heap(uintmax_t n, size_t size, size_t align, c
 #endif
 
 GOMEM_I_INLINE void *gomem_i_new_typed(gomem_type *type, size_t size, size_t align) {
+    if (GOMEM_I_CHECK && !gomem_i_type_fits(type, size)) return NULL;
+    size = gomem_i_one(size);
     unsigned c = gomem_i_class_new(size, align);
     uint32_t index = __atomic_load_n(&type->index, __ATOMIC_RELAXED);
     gomem_i_cache *t = GOMEM_I_TLS;
@@ -1454,6 +1457,7 @@ GOMEM_I_INLINE void *gomem_i_new_typed(gomem_type *type, size_t size, size_t ali
 }
 
 GOMEM_I_INLINE void *gomem_i_make_typed(gomem_type *type, uintmax_t n, size_t size) {
+    if (GOMEM_I_CHECK && !gomem_i_type_fits(type, size)) return NULL;
     return gomem_i_fits(n, size) ? gomem_i_new_typed_slow(type, gomem_i_array_n(n, size))
                                  : gomem_i_overflow();
 }
@@ -1621,8 +1625,7 @@ template <class T> GOMEM_I_INLINE T *gomem_i_escape_typed(T *p, uintmax_t n) {
 #define GOMEM_NEW(T) ((T *)gomem_i_new(gomem_i_one(sizeof(T)), GOMEM_I_ALIGNOF(T), 0u))
 #define GOMEM_NEW_NOSCAN(T) \
     ((T *)gomem_i_new(gomem_i_one(sizeof(T)), GOMEM_I_ALIGNOF(T), GOMEM_NOSCAN))
-#define GOMEM_NEW_TYPED(T, type) \
-    ((T *)gomem_i_new_typed((type), gomem_i_one(sizeof(T)), GOMEM_I_ALIGNOF(T)))
+#define GOMEM_NEW_TYPED(T, type) ((T *)gomem_i_new_typed((type), sizeof(T), GOMEM_I_ALIGNOF(T)))
 // clang-format off
 #define GOMEM_MAKE(T, n) \
     ((T *)gomem_i_make((uintmax_t)(n), sizeof(T), GOMEM_I_ALIGNOF(T), 0u))
@@ -2085,6 +2088,11 @@ GM_INLINE bool gm_base_power_of_two(size_t x) { return x && !(x & (x - 1)); }
       "allocate the holder without NOSCAN")                                                        \
     X(LOST_TYPED, "lost: only a word that its type does not name holds a collected object",        \
       "name the field in GOMEM_TYPE, or mark it in the procedure")                                 \
+    X(LOST_UNALIGNED, "lost: only an unaligned word holds a collected object, which is freed now", \
+      "only aligned words are scanned: do not pack structs that hold pointers")                    \
+    X(OTHER_TYPE, "an object of another size than its type", "name the type of the struct itself") \
+    X(OWN_ARGUMENT, "the argument of a finalizer or cleanup keeps its object alive for ever",      \
+      "pass what does not lead to the object")                                                     \
     X(LOST_POOL, "lost: only a pool holds a collected object, which is freed now",                 \
       "make the pool with GOMEM_SCAN, or GOMEM_POOL_SCAN")                                         \
     X(LOST_ARENA, "lost: only an arena holds a collected object, which is freed now",              \
@@ -11005,9 +11013,27 @@ GM_PRIVATE uintptr_t gm_paths_dying(const struct gm_runtime *rt, uintptr_t word,
     return dying & gm_span_bit(p, object) ? object : 0;
 }
 
+GM_PRIVATE void gm_paths_note(struct gm_runtime *rt, struct gm_lost *lost,
+                              const struct gm_span *holder, uintptr_t start, size_t offset,
+                              uintptr_t object) {
+    const struct gm_guard *g = &rt->engine.guard;
+    const struct gm_span *s = gm_span_find(&rt->engine.heap.pages, object);
+    lost->found++;
+    if (lost->places == GM_LOST_TOLD) return;
+    lost->place[lost->places++] = (struct gm_lost_place){
+        .holder = start,
+        .offset = offset,
+        .holder_kind = holder->kind,
+        .use = holder->use,
+        .holder_size = gm_guard_size(g, holder, start),
+        .object = object,
+        .object_size = gm_guard_size(g, s, object),
+        .kind = s->kind,
+    };
+}
+
 GM_NO_SANITIZE GM_PRIVATE void gm_paths_look_into(struct gm_runtime *rt, struct gm_lost *lost,
                                                   const struct gm_span *holder, uintptr_t start) {
-    const struct gm_guard *g = &rt->engine.guard;
     size_t size = gm_span_slot_size(holder);
     const uintptr_t *word = (const uintptr_t *)start;
     for (size_t i = 0; i < size / GM_WORD; i++) {
@@ -11015,19 +11041,25 @@ GM_NO_SANITIZE GM_PRIVATE void gm_paths_look_into(struct gm_runtime *rt, struct 
         uintptr_t object = gm_paths_dying(rt, gm_base_word(&word[i]), &s);
         if (!object) continue;
         if (holder->class && !GM_BUG(78) && gm_paths_cached(rt, holder->class, start)) return;
-        if (gm_guard_freed(g, holder, start)) return;
-        lost->found++;
-        if (lost->places == GM_LOST_TOLD) continue;
-        lost->place[lost->places++] = (struct gm_lost_place){
-            .holder = start,
-            .offset = i * GM_WORD,
-            .holder_kind = holder->kind,
-            .use = holder->use,
-            .holder_size = gm_guard_size(g, holder, start),
-            .object = object,
-            .object_size = gm_guard_size(g, s, object),
-            .kind = s->kind,
-        };
+        if (gm_guard_freed(&rt->engine.guard, holder, start)) return;
+        gm_paths_note(rt, lost, holder, start, i * GM_WORD, object);
+    }
+}
+
+// Of what is scanned: pointers that lie across two words.
+GM_NO_SANITIZE GM_PRIVATE void gm_paths_look_between(struct gm_runtime *rt, struct gm_lost *lost,
+                                                     const struct gm_span *holder,
+                                                     uintptr_t start) {
+    size_t size = gm_span_slot_size(holder);
+    const uintptr_t *word = (const uintptr_t *)start;
+    for (size_t i = 0; i + 1 < size / GM_WORD && !GM_BUG(167); i++) {
+        uintptr_t low = gm_base_word(&word[i]), high = gm_base_word(&word[i + 1]);
+        for (unsigned byte = 1; byte < GM_WORD && (low | high); byte++) {
+            const struct gm_span *s;
+            uintptr_t w = low >> 8 * byte | high << 8 * (GM_WORD - byte); // little-endian
+            uintptr_t object = gm_paths_dying(rt, w, &s);
+            if (object) gm_paths_note(rt, lost, holder, start, i * GM_WORD + byte, object);
+        }
     }
 }
 
@@ -11036,30 +11068,41 @@ struct gm_paths_walk {     // what gm_paths_unscanned needs
     struct gm_lost *lost;  // owner: the cycle
 };
 
+// Of a collected or uncollectable span: objects that live.
+GM_PRIVATE void gm_paths_holders(const struct gm_paths_walk *walk, const struct gm_span *s) {
+    const struct gm_pages *p = &walk->rt->engine.heap.pages;
+    const struct gm_color *c = gm_span_colors(p, s->page);
+    bool root = s->kind == GM_ROOT || s->kind == GM_ROOT_PLAIN;
+    bool scanned = s->kind == GM_SCAN || s->kind == GM_ROOT;
+    for (unsigned i = 0; i < gm_span_groups(s) && !GM_BUG(164); i++) {
+        uint64_t bits = root ? gm_load_rlx(&c[i].alloc) : gm_load_rlx(&c[i].mark);
+        for (; bits; bits &= bits - 1) {
+            uintptr_t object = gm_span_object(p, s, i, gm_base_ctz(bits));
+            if (scanned) gm_paths_look_between(walk->rt, walk->lost, s, object);
+            else gm_paths_look_into(walk->rt, walk->lost, s, object);
+        }
+    }
+}
+
 GM_PRIVATE bool gm_paths_unscanned(struct gm_span *s, void *arg) {
     const struct gm_paths_walk *walk = arg;
     const struct gm_pages *p = &walk->rt->engine.heap.pages;
-    const struct gm_color *c = gm_span_colors(p, s->page);
-    if (s->kind == GM_SCAN || s->kind == GM_ROOT) return true;
-    if (s->kind == GM_MANUAL && !s->class && !GM_BUG(79))
-        gm_paths_look_into(walk->rt, walk->lost, s, gm_span_start(p, s));
-    for (unsigned i = 0; s->kind == GM_MANUAL && s->class && i < gm_span_words(s); i++)
+    if (s->kind != GM_MANUAL) {
+        gm_paths_holders(walk, s);
+        return true;
+    }
+    if (!s->class && !GM_BUG(79)) gm_paths_look_into(walk->rt, walk->lost, s, gm_span_start(p, s));
+    for (unsigned i = 0; s->class && i < gm_span_words(s); i++)
         for (uint64_t bits = gm_load_rlx(&gm_span_bits(p, s->page)[i]); bits; bits &= bits - 1)
             gm_paths_look_into(walk->rt, walk->lost, s,
                                gm_span_slot(p, s, i * 64 + gm_base_ctz(bits)));
-    for (unsigned i = 0; s->kind != GM_MANUAL && i < gm_span_groups(s); i++) {
-        uint64_t bits = s->kind == GM_ROOT_PLAIN ? gm_load_rlx(&c[i].alloc)
-                                                 : gm_load_rlx(&c[i].mark);
-        for (; bits && !GM_BUG(164); bits &= bits - 1)
-            gm_paths_look_into(walk->rt, walk->lost, s, gm_span_object(p, s, i, gm_base_ctz(bits)));
-    }
     return true;
 }
 
 // Notes places that no marker reads, and that point at what this cycle frees: manual memory, blocks
 // of pools and arenas, noscan objects that live, words of typed ones that their type leaves out
-// (what it names is marked). Marks are complete, nothing is
-// swept yet, and nobody changes the heap.
+// (what it names is marked), words of scanned ones that are not aligned. Marks are complete,
+// nothing is swept yet, and nobody changes the heap.
 GM_PRIVATE void gm_paths_lost_stopped(struct gm_runtime *rt, struct gm_lost *lost) {
     struct gm_paths_walk walk = {rt, lost};
     lost->found = lost->places = 0;
@@ -11069,6 +11112,7 @@ GM_PRIVATE void gm_paths_lost_stopped(struct gm_runtime *rt, struct gm_lost *los
 GM_PRIVATE enum gm_message gm_paths_lost_message(const struct gm_lost_place *l) {
     if (l->use == GM_USE_POOL) return GM_MSG_LOST_POOL;
     if (l->use == GM_USE_ARENA) return GM_MSG_LOST_ARENA;
+    if (l->holder_kind == GM_SCAN || l->holder_kind == GM_ROOT) return GM_MSG_LOST_UNALIGNED;
     return l->holder_kind == GM_TYPED    ? GM_MSG_LOST_TYPED
            : l->holder_kind == GM_MANUAL ? GM_MSG_LOST
                                          : GM_MSG_LOST_NOSCAN;
@@ -12861,10 +12905,17 @@ GM_PRIVATE bool gm_gc_knows(const struct gm_runtime *rt, uint32_t id) {
     return false;
 }
 
-GM_COLD GM_PRIVATE void gm_gc_tell_stranger(const struct gm_runtime *rt, uint32_t id) {
+// A thread that sleeps has run, and could have attached; one that is ready perhaps waits for its
+// first turn on a processor.
+enum { GM_STRANGER_NS = 5000000, GM_STRANGER_READY_NS = 200000000 };
+
+// Names a thread that was met `age` ns ago; false: not yet, or it has ended.
+GM_COLD GM_PRIVATE bool gm_gc_tell_stranger(const struct gm_runtime *rt, uint32_t id,
+                                            uint64_t age) {
     struct gm_text t = {0, {0}};
     struct gm_task task;
-    if (!gm_os_read_task(id, 1, &task)) return; // it has ended
+    if (!gm_os_read_task(id, 1, &task)) return false;
+    if (task.state == 'R' && age < GM_STRANGER_READY_NS) return false;
     gm_guard_start(&t, GM_MSG_STRANGER);
     gm_text_put(&t, ": ");
     gm_text_number(&t, id);
@@ -12873,9 +12924,8 @@ GM_COLD GM_PRIVATE void gm_gc_tell_stranger(const struct gm_runtime *rt, uint32_
     gm_text_put(&t, "); its stack is not scanned");
     gm_guard_finish(&t, GM_MSG_STRANGER);
     gm_guard_warn(&rt->engine.guard, t.data);
+    return true;
 }
-
-enum { GM_STRANGER_NS = 2000000 }; // a new thread may be about to attach
 
 // A thread is met. A stranger is named once, when it is seen in two looks in a row.
 GM_PRIVATE void gm_gc_meet(uint32_t id, void *arg) {
@@ -12888,10 +12938,10 @@ GM_PRIVATE void gm_gc_meet(uint32_t id, void *arg) {
         if (!s->id || s->seen + 1 < gc->looks) {
             free = s;
         } else if (s->id == id) {
+            uint64_t age = gm_os_now() - s->since;
             s->seen = gc->looks;
-            if (s->told || gm_os_now() - s->since < GM_STRANGER_NS || GM_BUG(165)) return;
-            s->told = true;
-            gm_gc_tell_stranger(rt, id);
+            if (!s->told && age >= GM_STRANGER_NS && !GM_BUG(165))
+                s->told = gm_gc_tell_stranger(rt, id, age);
             return;
         }
     }
@@ -13989,6 +14039,24 @@ GOMEM_DEF void *gomem_i_new_typed_slow(gomem_type *type, size_t size) {
         gm_alloc_leave(rt, t);
     } while (GOMEM_I_UNLIKELY(!p) && gm_alloc_exhausted(rt, size, &tries));
     return gm_alloc_watch(rt, gm_alloc_zero(gm_alloc_done(p, saved), dirty), size);
+}
+
+// A struct that is no whole number of its type's: pointers of the rest would not be scanned. A mark
+// procedure may know better.
+GOMEM_DEF bool gomem_i_type_fits(const gomem_type *t, size_t size) {
+    struct gm_text line = {0, {0}};
+    if (t->mark || !t->nfields || !t->size || size % t->size == 0 || GM_BUG(166)) return true;
+    gm_guard_start(&line, GM_MSG_OTHER_TYPE);
+    gm_text_put(&line, ": ");
+    gm_text_number(&line, size);
+    gm_text_put(&line, " bytes, and ");
+    gm_text_put(&line, t->name);
+    gm_text_put(&line, " has ");
+    gm_text_number(&line, t->size);
+    gm_guard_finish(&line, GM_MSG_OTHER_TYPE);
+    gm_guard_panic(&gm_runtime.engine.guard, line.data);
+    errno = EINVAL;
+    return false;
 }
 
 GOMEM_DEF size_t gomem_i_spare(void) {
@@ -15129,6 +15197,17 @@ GM_PRIVATE struct gm_span *gm_final_span(const struct gm_runtime *rt, const void
     return gm_sweep_live(&rt->engine.sweep, p, s, (uintptr_t)obj) ? s : NULL;
 }
 
+// At check level 1: an argument is a root until its callback has run, which waits for the object to
+// die. Go's AddCleanup panics where both are the same.
+GM_PRIVATE void gm_final_look_at(struct gm_runtime *rt, const void *obj, const void *arg) {
+    struct gm_text t = {0, {0}};
+    if (!GOMEM_I_CHECK || !arg || gomem_base(arg) != obj || GM_BUG(168)) return;
+    gm_guard_start(&t, GM_MSG_OWN_ARGUMENT);
+    gm_guard_describe(&t, &rt->engine.heap.pages, (uintptr_t)arg);
+    gm_guard_finish(&t, GM_MSG_OWN_ARGUMENT);
+    gm_guard_warn(&rt->engine.guard, t.data);
+}
+
 // Makes a record; 0 with errno: it cannot be.
 GM_PRIVATE uint64_t gm_final_add(const void *obj, enum gm_special_kind kind, union gm_callback fn,
                                  uintptr_t arg) {
@@ -15145,6 +15224,8 @@ GM_PRIVATE uint64_t gm_final_add(const void *obj, enum gm_special_kind kind, uni
     }
     gm_alloc_leave(rt, t);
     if (!id) errno = error;
+    else if (kind == GM_SPECIAL_FINALIZER || kind == GM_SPECIAL_CLEANUP)
+        gm_final_look_at(rt, obj, (const void *)arg);
     return id;
 }
 

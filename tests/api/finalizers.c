@@ -548,4 +548,28 @@ TEST(shutdown) {
     CHECK(gomem_run_finalizers(-1) >= MOST);
 }
 
+static int named_arguments;
+static void hear_argument(const char *line, void *user) {
+    (void)user;
+    named_arguments += strstr(line, "keeps its object alive for ever") != NULL;
+}
+static void nothing(void *arg) { (void)arg; }
+static void nothing_more(void *obj, void *arg) { (void)obj, (void)arg; }
+
+// An argument that points into its object is named at check level 1.
+TEST(arguments_that_keep_their_object) {
+    gomem_options options = {.warn = hear_argument};
+    REQUIRE(gomem_init(&options));
+    char *a = gomem_new(100), *b = gomem_new(100);
+    REQUIRE(a && b);
+    CHECK(gomem_add_cleanup(a, nothing, b).id && gomem_set_finalizer(b, nothing_more, &options));
+    CHECK_EQ(named_arguments, 0);
+    gomem_cleanup own = gomem_add_cleanup(a, nothing, a),
+                  inner = gomem_add_cleanup(a, nothing, a + 50);
+    CHECK(own.id && inner.id && gomem_set_finalizer(a, nothing_more, a));
+    CHECK_EQ(named_arguments, GOMEM_CHECK >= 1 ? 3 : 0);
+    gomem_free(a);
+    gomem_free(b);
+}
+
 TEST_MAIN

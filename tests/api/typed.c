@@ -365,4 +365,40 @@ TEST(many_types) {
     CHECK(kept() <= ALIVE_FEW);
 }
 
+// ---- misuse ----
+
+static int told;
+static void hear(const char *line, void *user) {
+    (void)user;
+    told += strstr(line, "of another size than its type") != NULL;
+}
+
+struct base {
+    void *first;
+    long number;
+};
+struct derived {
+    struct base base;
+    void *second;
+};
+struct pairs {
+    struct base base[2];
+};
+GOMEM_TYPE(base_type, struct base, first);
+GOMEM_TYPE_NOPTR(plain_type, struct base);
+
+// A struct with more than its type knows would lose what the rest points at.
+TEST(structs_that_are_not_of_the_type) {
+    gomem_options options = {.panic = hear};
+    REQUIRE(gomem_init(&options));
+    told = 0;
+    CHECK(GOMEM_NEW_TYPED(struct base, &base_type) && told == 0);
+    struct pairs *two = GOMEM_NEW_TYPED(struct pairs, &base_type);
+    CHECK(two != NULL && told == 0);
+    CHECK(GOMEM_NEW_TYPED(struct derived, &plain_type) && told == 0);
+    if (GOMEM_CHECK < 1) return;
+    CHECK(!GOMEM_NEW_TYPED(struct derived, &base_type) && told == 1);
+    CHECK(!GOMEM_MAKE_TYPED(struct derived, &base_type, 5) && told == 2);
+}
+
 TEST_MAIN
