@@ -8599,8 +8599,8 @@ struct gm_world {
     bool keyed;               // the key exists
     sigset_t mask;            // of who stopped, as it was. lock: world
     int signal;               // stop signal, 0: handler not installed. lock: world; read rlx
-    uint64_t
-        late_since; // ns: no stop has gathered all since; 0: the last did. lock: world; read rlx
+    uint32_t deaf;            // id of a thread that blocks the signal, 0: none known. lock: gc
+    uint64_t late_since; // ns: since when no stop has gathered all, 0: the last did. lock: world
     void (*end_thread)(struct gomem_arena *scratch); // hook: a thread ends. atomic: rel/acq
     struct gm_settings settings;
 };
@@ -9045,27 +9045,60 @@ GM_PRIVATE void gm_world_start(struct gm_runtime *rt) {
 
 // ---- a thread that does not stop ----
 
-// The stop of `attention` has waited in vain: notes for whom. The lock is held. Returns the first
-// thread that was not named yet; 0: none.
-GM_PRIVATE uint32_t gm_world_note_late(struct gm_world *w, const struct gm_thread *me,
-                                       uint32_t attention) {
-    uint32_t id = 0;
-    // pairs with gm_world_record_locked: records are complete
-    for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next) {
-        uint32_t state = gm_load_seq(&t->state); // V1
-        if (t == me || gm_world_absent(state)) continue;
-        if (state == GM_THREAD_BLOCKED || state == (attention | GM_THREAD_PARKED)) continue;
-        if (!GM_BUG(124)) gm_store_rlx(&t->late, 1u); // V7: only its own thread acts on it
-        if (!id && !t->told) id = t->id;
-    }
-    return id;
+enum { GM_LATE = 8 };
+struct gm_late {          // threads that did not stand when a try was withdrawn, the first few
+    uint32_t id[GM_LATE]; // of the kernel
+    unsigned count;       //
+};
+
+// Does the stop of `attention` still wait for this thread?
+GM_INLINE bool gm_world_is_late(const struct gm_thread *t, const struct gm_thread *me,
+                                uint32_t attention) {
+    uint32_t state = gm_load_seq(&t->state); // V1
+    return t != me && !gm_world_absent(state) && state != GM_THREAD_BLOCKED &&
+           state != (attention | GM_THREAD_PARKED);
 }
 
-// Does a late thread only wait for a processor? Then a longer window helps.
+// The stop of `attention` has waited in vain: notes for whom. The lock is held.
+GM_PRIVATE void gm_world_note_late(struct gm_world *w, const struct gm_thread *me,
+                                   uint32_t attention, struct gm_late *late) {
+    late->count = 0;
+    // pairs with gm_world_record_locked: records are complete
+    for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next) {
+        if (!gm_world_is_late(t, me, attention)) continue;
+        if (!GM_BUG(124)) gm_store_rlx(&t->late, 1u); // V7: only its own thread acts on it
+        if (late->count < GM_LATE) late->id[late->count++] = t->id;
+    }
+}
+
+// Does a thread run, or only wait for a processor?
 GM_PRIVATE bool gm_world_is_runnable(struct gm_world *w, uint32_t id) {
     struct gm_task task;
     return id && gm_os_read_task(id, gm_load_rlx(&w->signal), &task) && task.state == 'R' && // V7
            !task.blocked;
+}
+
+// Do the late threads only wait for a processor? Then a longer window helps.
+GM_PRIVATE bool gm_world_are_runnable(struct gm_world *w, const struct gm_late *late) {
+    for (unsigned i = 0; i < late->count; i++)
+        if (!gm_world_is_runnable(w, late->id[i])) return false;
+    return late->count > 0;
+}
+
+// Does the thread that the last stops have waited for still block the signal? Then a try would hold
+// up the others for nothing: once the thread comes to a slow path, it unblocks the signal (V7).
+GM_PRIVATE bool gm_world_is_deaf(struct gm_world *w) {
+    struct gm_task task;
+    if (!w->deaf) return false;
+    gm_sync_lock(&w->lock);
+    const struct gm_thread *t = w->all;
+    while (t && (t->id != w->deaf || gm_load_seq(&t->state) != GM_THREAD_RUNNING)) // V1
+        t = t->next;
+    gm_sync_unlock(&w->lock);
+    int signal = gm_load_rlx(&w->signal); // V7
+    if (t && gm_os_read_task(w->deaf, signal, &task) && task.blocked) return true;
+    w->deaf = 0;
+    return false;
 }
 
 // Names a thread that no stop has reached for some time. The world runs.
@@ -9094,12 +9127,6 @@ GM_COLD GM_PRIVATE void gm_world_tell_late(struct gm_runtime *rt, uint32_t id) {
                            : ": put gomem_blocking_begin and gomem_blocking_end around it");
     gm_guard_finish(&line, GM_MSG_THREAD);
     gm_guard_warn(&rt->engine.guard, line.data);
-}
-
-// Has no stop gathered all for longer than one is tried?
-GM_INLINE bool gm_world_is_stuck(const struct gm_world *w) {
-    uint64_t since = gm_load_rlx(&w->late_since); // changes under world's lock: a snapshot
-    return since && gm_os_now() - since >= GM_PATIENCE_NS;
 }
 
 // The program may have reset all signals, as daemons do, or have taken this one: our handler is put
@@ -9153,9 +9180,9 @@ GM_PRIVATE void gm_world_take_turns(struct gm_world *w, const struct gm_thread *
 }
 
 // Runs one try of a stop. True: all stand, the lock is held, all signals are blocked. False: it was
-// withdrawn; *late is a thread that did not stand (0: only such as were named before).
+// withdrawn; *late names threads that did not stand.
 GM_PRIVATE bool gm_world_try_stop(struct gm_runtime *rt, const struct gm_thread *me,
-                                  uint64_t window, uint32_t *late) {
+                                  uint64_t window, struct gm_late *late) {
     struct gm_world *w = &rt->world;
     gm_world_take_turns(w, me);
     gm_sync_lock(&w->gone_lock);
@@ -9166,27 +9193,39 @@ GM_PRIVATE bool gm_world_try_stop(struct gm_runtime *rt, const struct gm_thread 
     (void)gm_world_ask(w, me);
     uint32_t attention = gm_load_rlx(&w->attention); // ours: the lock is held
     if (gm_world_gather(w, me, attention, window) || GM_BUG(31)) {
-        gm_store_rlx(&w->late_since, (uint64_t)0); // V3; read by gm_world_is_stuck
+        w->late_since = 0;
         return true;
     }
-    if (!w->late_since) gm_store_rlx(&w->late_since, w->stopped); // as above
-    *late = gm_world_note_late(w, me, attention);
+    if (!w->late_since) w->late_since = w->stopped;
+    gm_world_note_late(w, me, attention, late);
     gm_store_rlx(&rt->engine.stats.withdrawn, rt->engine.stats.withdrawn + 1); // statistics
     gm_world_start(rt);                                                        // V3
     return false;
 }
 
-// Names who keeps stops from gathering: after a second, or ten where a processor is all it lacks.
-GM_COLD GM_PRIVATE void gm_world_judge_late(struct gm_runtime *rt, uint32_t id) {
-    struct gm_world *w = &rt->world;
-    uint64_t wait = (gm_world_is_runnable(w, id) ? 10 : 1) * (uint64_t)GM_PATIENCE_NS;
+// Is it time to name a late thread: after a second, or after ten where it only lacks a processor or
+// sleeps in the kernel where no signal wakes it? Each is named once.
+GM_PRIVATE bool gm_world_is_due(struct gm_world *w, uint32_t id, const struct gm_task *task) {
+    bool slow = (task->state == 'R' || task->state == 'D') && !task->blocked;
+    uint64_t wait = (slow ? 10 : 1) * (uint64_t)GM_PATIENCE_NS;
     gm_sync_lock(&w->lock);
-    bool due = id && w->late_since && gm_os_now() - w->late_since >= wait;
     struct gm_thread *t = w->all;
     while (t && t->id != id) t = t->next;
-    if (due && t) t->told = true;
+    bool due = t && !t->told && w->late_since && gm_os_now() - w->late_since >= wait;
+    if (due) t->told = true;
     gm_sync_unlock(&w->lock);
-    if (due) gm_world_tell_late(rt, id);
+    return due;
+}
+
+// A stop was given up: says which thread it has waited for.
+GM_COLD GM_PRIVATE void gm_world_judge_late(struct gm_runtime *rt, const struct gm_late *late) {
+    struct gm_world *w = &rt->world;
+    struct gm_task task;
+    for (unsigned i = 0; i < late->count; i++) {
+        (void)gm_os_read_task(late->id[i], gm_load_rlx(&w->signal), &task); // V7; else all is 0
+        if (task.blocked) w->deaf = late->id[i];
+        if (gm_world_is_due(w, late->id[i], &task)) gm_world_tell_late(rt, late->id[i]);
+    }
 }
 
 // ---- settings ----
@@ -9466,6 +9505,8 @@ GM_PRIVATE void gm_world_pause(struct gm_runtime *rt, uint64_t ns) {
     static const uint32_t never = 0;
     uint32_t passed = gm_load_acq(&rt->gc.passed); // pairs with gm_world_take_turn
     gm_sync_unlock(&rt->gc.turn);
+    // whoever allocates does not wait for a cycle that waits itself; heuristics
+    if (ns) gm_store_rlx(&rt->gc.not_before, gm_os_now() + ns + 2 * GM_GATHER_NS);
     if (ns) gm_os_wait(&never, 0, ns);
     else (void)sched_yield();
     gm_world_end_pause(rt, passed);
@@ -9552,19 +9593,20 @@ GM_PRIVATE bool gm_world_stop(struct gm_runtime *rt, const struct gm_thread *me,
                               uint64_t patience) {
     struct gm_world *w = &rt->world;
     uint64_t begin = gm_os_now(), window = GM_GATHER_NS, pause = 0;
+    struct gm_late late = {{0}, 0};
     for (unsigned tries = 1;; tries++) {
-        uint32_t late = 0;
-        if (gm_world_try_stop(rt, me, window, &late)) return true;
+        bool deaf = gm_world_is_deaf(w);
+        if (!deaf && gm_world_try_stop(rt, me, window, &late)) return true;
         if (gm_os_now() - begin >= patience) {
-            gm_world_judge_late(rt, late);
+            gm_world_judge_late(rt, &late);
             return false;
         }
-        if (tries < GM_WITHDRAWALS) {
+        if (!deaf && tries < GM_WITHDRAWALS) {
             gm_world_pause(rt, 0);
             continue;
         }
         // ThreadSanitizer keeps signals from a thread that waits for a mutex.
-        bool grow = gm_world_is_runnable(w, late) && !GM_TSAN;
+        bool grow = !deaf && !GM_TSAN && gm_world_are_runnable(w, &late);
         window = grow ? GM_MIN(window * 2, (uint64_t)GM_GATHER_MOST) : (uint64_t)GM_GATHER_NS;
         pause = GM_MIN(pause ? pause * 2 : (uint64_t)GM_GATHER_NS, (uint64_t)GM_PAUSE_MOST);
         if (GM_BUG(122)) window = 100 * (uint64_t)GM_PATIENCE_NS;
