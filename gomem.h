@@ -43,9 +43,11 @@
  *   NEW and MAKE are collected, MALLOC is manual, everywhere. Memory that the collector frees is
  *   scanned unless NOSCAN; memory that you free is not. A collected object lives while a pointer to
  *   it, or into it, is in a root or in a scanned object. Roots are: stacks, registers and
- *   thread-local storage of attached threads, writable data of the program and its shared objects,
- *   registered ranges and stacks, uncollectable scanned objects. NOT roots: manual memory (also
- *   what malloc returns under the override), mmap, hidden pointers (xor, files, other processes).
+ *   thread-local storage of attached threads (with glibc also values of pthread_setspecific),
+ *   writable data of the program and its shared objects, registered ranges and stacks, what
+ *   functions of gomem_add_root_fn name, uncollectable scanned objects. NOT roots: manual memory
+ *   (also what malloc returns, with the override or without: C++ containers, the arguments of a
+ *   std::thread), mmap, hidden pointers (xor, files, other processes).
  *   Addresses never change. Interior pointers keep an object alive (so up to 3 low tag bits need
  *   nothing), and so does one past the end of an array: MAKE, flexible arrays, sizes without a type
  *   and realloc give a collected array one byte more than it asks for, as a T of 128 bytes and
