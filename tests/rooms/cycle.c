@@ -331,7 +331,8 @@ static __attribute__((noinline)) void new_lone(uintptr_t hidden[2]) {
     gomem_gc();
     int found = 0;
     for (int i = 0; i < N && found < 2; i += 2) {
-        if (gomem_base(held[i] + 1)) continue;
+        void *behind = gomem_base(held[i] + 1); // itself where there are margins
+        if (behind && behind != held[i]) continue;
         held[i]->node.check = hide(held[i]) * 3;
         hidden[found++] = hide(held[i]);
     }
