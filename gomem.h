@@ -157,6 +157,15 @@
  *   the heap grows, and after a second one line names the thread. GOMEM_THREADS keeps masks free
  *   of the signal.
  *
+ * SYSTEM CALLS (a filter that refuses one with an error is met by a fallback; one that kills must
+ * allow those of the mode; GOMEM_DEBUG=collector=stw or barrier needs the fewest)
+ *   manual heap, pools, arenas   mmap munmap mprotect madvise mremap mincore futex gettid getpid
+ *                                prlimit64; seldom openat read close statx (cgroup, with auto)
+ *   and with collected memory    rt_sigaction rt_sigprocmask rt_sigreturn tgkill clone or clone3
+ *                                sched_getaffinity sched_yield process_vm_readv membarrier msync
+ *                                openat read close statx lseek ioctl (files of /proc)
+ *   and tracked                  userfaultfd ioctl fcntl memfd_create ftruncate
+ *
  * UNDER OTHER TOOLS
  *   With -fsanitize=address nothing is inlined, each object has 16 bytes behind it that are
  *   nobody's, and what was freed, by hand or by a collection, stays poisoned: manual objects until
