@@ -16552,6 +16552,10 @@ GM_PRIVATE void gm_arena_stamp(gomem_arena *a) {
 GM_PRIVATE bool gm_arena_own(gomem_arena *a) {
     const struct gm_runtime *rt = &gm_runtime;
     bool moved = a->self && a->self != a;
+    if (gm_load_acq(&rt->world.life) == GM_LIFE_SHUT) { // pairs with gomem_shutdown: all are void
+        errno = ESHUTDOWN;
+        return false;
+    }
     bool stale = a->block && gm_load_rlx(&gm_arena_span(a->block)->owner) != a->stamp;
     if (GOMEM_I_LIKELY((!moved && !stale) || GM_BUG(141))) {
         if (GOMEM_I_CHECK) gm_arena_stamp(a);

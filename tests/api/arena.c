@@ -886,4 +886,21 @@ TEST(unscanned_holds_nothing) {
 }
 #endif
 
+// Last: arenas of before are void. What goes slow does nothing; a new one needs a new life.
+TEST(after_shutdown) {
+    gomem_arena a = {0}, b = {0};
+    CHECK(gomem_arena_alloc(&a, 100) != NULL);
+    gomem_shutdown();
+    gomem_arena_reset(&a);
+    gomem_arena_free(&a);
+    errno = 0;
+    CHECK(gomem_arena_alloc(&a, 100 * KB) == NULL && errno == ESHUTDOWN);
+    errno = 0;
+    CHECK(gomem_arena_alloc(&b, 100) == NULL && errno == ESHUTDOWN);
+    REQUIRE(gomem_init(NULL));
+    CHECK(gomem_arena_alloc(&b, 100) != NULL);
+    gomem_arena_free(&b);
+    CHECK(gomem_verify());
+}
+
 TEST_MAIN
