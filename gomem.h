@@ -4650,7 +4650,8 @@ GM_PRIVATE size_t gm_heap_give_back(struct gm_heap *h, size_t keep, size_t least
         if (h->pages.idle > keep)
             idle = gm_pages_pick_locked(&h->pages, least,
                                         GM_MIN(most / GM_PAGE, h->pages.idle - keep));
-        if (!idle.n) gm_store_rlx(&h->retry, h->pages.idle + GM_GIVE_STEP); // a heuristic
+        bool left = h->pages.idle > keep; // in pieces, or out: else there is nothing to wait for
+        if (!idle.n) gm_store_rlx(&h->retry, left ? h->pages.idle + GM_GIVE_STEP : 0); // heuristics
         gm_sync_unlock(&h->lock);
         if (!idle.n) break;
         bool done = gm_heap_discard(h, idle);

@@ -226,6 +226,25 @@ TEST(used_again_is_kept) {
     room_end_pages(&heap.pages);
 }
 
+// Less may stay idle than at the last give-back: the difference goes, though nothing became idle.
+TEST(kept_for_two_seconds) {
+    REQUIRE(room_heap(&heap, 64));
+    struct gm_span *s = take(GM_MANUAL, 0, 150 * GM_MIB, 0);
+    REQUIRE(s != NULL);
+    heap.again[0] = 60 * GM_MIB / GM_PAGE;
+    heap.turned = gm_os_now_coarse();
+    gm_heap_put(&heap, s);
+    gm_heap_trim(&heap);
+    CHECK(heap.pages.idle >= 60 * GM_MIB / GM_PAGE);
+    CHECK(heap.pages.idle <= 60 * GM_MIB / GM_PAGE + GM_IDLE_PAGES);
+    for (int second = 0; second < 2; second++) {
+        heap.turned -= GM_TURN_NS;
+        gm_heap_trim(&heap);
+    }
+    CHECK(heap.pages.idle <= GM_IDLE_PAGES);
+    room_end_pages(&heap.pages);
+}
+
 // What is small beside what was freed keeps no more than itself.
 TEST(little_is_used_again) {
     REQUIRE(room_heap(&heap, 64));
