@@ -122,7 +122,8 @@
  *
  * ENVIRONMENT (read once; never when setuid)
  *   GOMEM_GOGC=100|off      how far the heap may grow between collections, in percent of what lives
- *   GOMEM_MEMLIMIT=512MiB   memory in all that collections keep to, as far as what lives allows;
+ *   GOMEM_MEMLIMIT=512MiB   memory in all that collections keep to; soft where twice what lives does
+ *                           not fit;
  *                           auto: 90 % of what the control group (version 2 or 1) may have
  *   GOMEM_HARDLIMIT=1GiB    above it allocation gives NULL after an emergency collection; auto
  *   GOMEM_RESERVE=1GiB      address space of the heap, as options.reserve: for emulators such as
@@ -151,6 +152,8 @@
  *   to the number of processors, and one real-time signal (SA_RESTART; calls such as poll and
  *   nanosleep still return EINTR).
  *   Do not leave a signal handler by siglongjmp when it may have interrupted this library.
+ *   A large object (over 32 KiB) that would carry the heap past 1.1 of its goal waits for a cycle.
+ *   fork waits for a stop, not for a cycle, which goes on in the parent and is dropped in the child.
  *   vfork, posix_spawn and system keep the calling thread from answering a stop: surround long ones
  *   with gomem_blocking_begin and gomem_blocking_end.
  *   While a thread masks the stop signal and does not allocate, no cycle can end: the others go on,
@@ -650,9 +653,8 @@ GOMEM_DEF int gomem_set_gc_percent(int percent); // returns the old one; GOMEM_G
 
 // Bytes of memory in all, manual and metadata included, that collections and giving back keep to,
 // as Go's SetMemoryLimit. A limit into which twice the live heap fits is kept, also by large
-// objects, which wait for a cycle. Below that it is soft: so that collection takes about half of
-// the time, not all of it, the heap may grow by as much as lives at most. 0: none. Returns the old
-// one. Any thread.
+// objects, which wait for a cycle. Below that it is soft: so that the program is not collected all
+// the time, the heap may grow by up to half of what lives. 0: none. Returns the old one. Any thread.
 GOMEM_DEF size_t gomem_set_memory_limit(size_t bytes);
 
 // Does up to max_us microseconds of a cycle's work on this thread (sweeping, then marking beside
@@ -5696,9 +5698,10 @@ GM_COLD GM_PRIVATE void gm_guard_misuse(const struct gm_guard *g, const struct g
  *                 far below as was allocated from the trigger to the end of the last cycles, more
  *                 where the heap grows, between 0.25 and 0.95 of the way from what lives
  *             A3  with a memory limit the goal is what the limit leaves beside all other memory,
- *                 but the heap may grow for as long as the last cycle worked, and by what lives at
- *                 most: a limit below what lives makes collection take half of the time, not all
- *                 of it, and one that twice the live heap fits into is kept
+ *                 but the heap may grow for as long as the last cycle worked, and by half of what
+ *                 lives at most: a limit below what lives makes collection take half of the time,
+ *                 or cost twice what it does at 100 percent, not all; and one that twice the live
+ *                 heap fits into is kept, also where a third of what was marked is dead by then
  *             A4  a cycle that is late is paid by the byte: a thread that takes 4 KiB past the goal
  *                 marks along for 2 to 20 us, past the hard goal (1.1 of it) for 60, and twice that
  *                 for each further quarter of the way between the two. Large objects pay 2 us from
@@ -5735,7 +5738,7 @@ GM_PRIVATE size_t gm_pacer_goal(size_t live, size_t roots, int percent) {
 GM_PRIVATE size_t gm_pacer_limit_goal(const struct gm_pacer *p, size_t live) {
     size_t limit = gm_load_rlx(&p->limit), other = gm_load_rlx(&p->other) + limit / 32;
     if (!limit) return SIZE_MAX;
-    size_t least = GM_MIN(gm_load_rlx(&p->least), GM_MAX(live, (size_t)GM_PACER_LEAST));
+    size_t least = GM_MIN(gm_load_rlx(&p->least), GM_MAX(live / 2, (size_t)GM_PACER_LEAST));
     if (GM_BUG(178)) least = gm_load_rlx(&p->least);
     return GM_MAX(limit > other ? limit - other : 0, live + least); // A3
 }
@@ -13431,7 +13434,7 @@ GM_PRIVATE size_t gm_gc_most(const struct gm_runtime *rt, size_t bytes) {
     if (gm_load_rlx(&rt->gc.holds)) return GM_MAX(goal, held);
     if (goal == SIZE_MAX || gm_gc_runs_here(rt)) return goal;
     bool late = gm_load_rlx(&rt->gc.runner) && bytes >= GM_MAX(gm_load_rlx(&p->live) / 8, GM_MIB);
-    return late ? 0 : gm_pacer_hard(goal);
+    return late ? 0 : GM_MIN(gm_pacer_hard(goal), held); // no limit: SIZE_MAX
 }
 
 // A large object is about to be taken: waits for a cycle if it must and that may help, and for a

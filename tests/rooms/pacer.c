@@ -95,9 +95,9 @@ TEST(memory_limits) { // A3
         {MB(320), MB(400), MB(1), MB(10), MB(11)},   // what else there is exceeds it
         {MB(320), MB(100), MB(1), MB(300), MB(301)}, // what lives does
         {MB(320), MB(100), MB(40), MB(300), MB(340)}, // half of the time at most
-        {MB(32), 0, MB(40), MB(1), MB(31)},           // by what lives, or 4 MiB, at most
+        {MB(32), 0, MB(40), MB(1), MB(31)},           // by half of what lives, or 4 MiB, at most
         {MB(320), 0, MB(500), MB(150), MB(310)},      // so twice what lives is kept
-        {MB(320), 0, MB(500), MB(200), MB(400)},
+        {MB(320), 0, MB(500), MB(300), MB(450)},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct gm_pacer p = {.percent = GOMEM_GC_OFF};
