@@ -122,9 +122,9 @@
  *
  * ENVIRONMENT (read once; never when setuid)
  *   GOMEM_GOGC=100|off      how far the heap may grow between collections, in percent of what lives
- *   GOMEM_MEMLIMIT=512MiB   memory in all that collections keep to; soft where twice what lives does
- *                           not fit;
- *                           auto: 90 % of what the control group (version 2 or 1) may have
+ *   GOMEM_MEMLIMIT=512MiB   memory in all that collections keep to; soft where twice what lives
+ *                           does not fit; auto: 90 % of what the control group (version 2 or 1)
+ *                           may have
  *   GOMEM_HARDLIMIT=1GiB    above it allocation gives NULL after an emergency collection; auto
  *   GOMEM_RESERVE=1GiB      address space of the heap, as options.reserve: for emulators such as
  *                           qemu-user, which pay for what is reserved
@@ -153,7 +153,7 @@
  *   nanosleep still return EINTR).
  *   Do not leave a signal handler by siglongjmp when it may have interrupted this library.
  *   A large object (over 32 KiB) that would carry the heap past 1.1 of its goal waits for a cycle.
- *   fork waits for a stop, not for a cycle, which goes on in the parent and is dropped in the child.
+ *   fork waits for a stop, not for a cycle, which goes on in the parent and not in the child.
  *   vfork, posix_spawn and system keep the calling thread from answering a stop: surround long ones
  *   with gomem_blocking_begin and gomem_blocking_end.
  *   While a thread masks the stop signal and does not allocate, no cycle can end: the others go on,
@@ -654,7 +654,8 @@ GOMEM_DEF int gomem_set_gc_percent(int percent); // returns the old one; GOMEM_G
 // Bytes of memory in all, manual and metadata included, that collections and giving back keep to,
 // as Go's SetMemoryLimit. A limit into which twice the live heap fits is kept, also by large
 // objects, which wait for a cycle. Below that it is soft: so that the program is not collected all
-// the time, the heap may grow by up to half of what lives. 0: none. Returns the old one. Any thread.
+// the time, the heap may grow by up to half of what lives. 0: none. Returns the old one. Any
+// thread.
 GOMEM_DEF size_t gomem_set_memory_limit(size_t bytes);
 
 // Does up to max_us microseconds of a cycle's work on this thread (sweeping, then marking beside
