@@ -9758,6 +9758,15 @@ GM_PRIVATE void gm_world_forget_start(struct gm_runtime *rt, struct gm_start *st
     gm_world_unlock(&rt->world, &rt->world.lock);
 }
 
+// Is a thread of gomem_thread_create on its way?
+GM_PRIVATE bool gm_world_starts(struct gm_runtime *rt) {
+    gm_world_lock(&rt->world, &rt->world.lock);
+    const struct gm_start *start = rt->world.starts;
+    while (start && start->state != GM_START_WAITS) start = start->next;
+    gm_world_unlock(&rt->world, &rt->world.lock);
+    return start != NULL;
+}
+
 // Key destructor. Others may allocate after it: it comes back as often as libc allows.
 GM_PRIVATE void gm_world_key_destructor(void *arg) {
     struct gm_thread *t = arg;
@@ -11938,6 +11947,7 @@ GM_PRIVATE void gm_gc_start_workers(struct gm_runtime *rt) {
     while (gc->thread_count + 1 < gc->workers) {
         struct gomem_marker *m = &gc->marker[gc->thread_count + 1];
         if (!gm_mark_init_marker(m, &rt->engine.meta)) break;
+        gm_store_rlx(&m->id, 0u); // until it has begun; a child has the parent's
         if (!gm_os_start_thread(&gc->threads[gc->thread_count], gm_gc_worker, m)) break;
         gc->thread_count++;
     }
@@ -12963,6 +12973,16 @@ GM_PRIVATE bool gm_gc_knows(const struct gm_runtime *rt, uint32_t id) {
     return false;
 }
 
+// Have the library's own threads all said who they are?
+GM_PRIVATE bool gm_gc_all_run(const struct gm_runtime *rt) {
+    for (uint32_t i = 1; i <= rt->gc.thread_count; i++)
+        if (!gm_load_rlx(&rt->gc.marker[i].id)) return false; // written once, by its thread
+    // pairs with gm_world_record_locked: records are complete
+    for (const struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next)
+        if (gm_load_rlx(&t->own) && gm_load_rlx(&t->state) != GM_THREAD_NONE) return true;
+    return !gm_load_rlx(&rt->gc.background);
+}
+
 // A thread that sleeps has run, and could have attached; one that is ready perhaps waits for its
 // first turn on a processor.
 enum { GM_STRANGER_NS = 5000000, GM_STRANGER_READY_NS = 200000000 };
@@ -13009,7 +13029,7 @@ GM_PRIVATE void gm_gc_meet(uint32_t id, void *arg) {
 // At check level 1 a cycle looks for threads that it could not scan. ThreadSanitizer has one.
 GM_PRIVATE void gm_gc_look_for_strangers(struct gm_runtime *rt) {
     if (!GOMEM_I_CHECK || GM_TSAN) return;
-    if (gm_load_rlx(&rt->world.starts)) return; // a thread of gomem_thread_create is on its way
+    if (gm_world_starts(rt) || !gm_gc_all_run(rt)) return; // what has not begun has no record yet
     rt->gc.looks++;
     (void)gm_os_each_task(gm_gc_meet, rt);
 }
@@ -18133,8 +18153,8 @@ int gm_override_write(int options, void *file) {
     if (options) return EINVAL;
     struct gm_mallinfo2 n = gm_override_info2();
     const size_t in_use = n.uordblks + n.hblkhd, all = n.arena + n.hblkhd;
-    const char *const texts[] = {"<malloc version=\"1\">\n<heap nr=\"0\">\n<sizes>\n</sizes>\n"
-                                 "<total type=\"rest\" count=\"",
+    const char *const texts[] = {("<malloc version=\"1\">\n<heap nr=\"0\">\n<sizes>\n</sizes>\n"
+                                  "<total type=\"rest\" count=\""),
                                  "\" size=\"",
                                  "\"/>\n<total type=\"mmap\" count=\"",
                                  "\" size=\"",

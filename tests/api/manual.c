@@ -222,9 +222,10 @@ TEST(poisoned) {
         char *moved = gomem_realloc(test_opaque(a), size + 1);
         REQUIRE(moved != NULL);
         CHECK(child_caught(a) && !child_caught(moved + size) && child_caught(moved + size + 1));
+        char *old_a = test_opaque(moved), *old_b = test_opaque(b);
         gomem_free(moved);
         gomem_free(b);
-        CHECK(child_caught(moved) && child_caught(b) && child_caught(b + size / 2));
+        CHECK(child_caught(old_a) && child_caught(old_b) && child_caught(old_b + size / 2));
     }
 }
 

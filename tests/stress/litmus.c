@@ -637,7 +637,7 @@ TEST(stolen) {
     *gm_cache_head(gm_pool_pages(), magazine - 1) = (struct gm_magazine){.bottom = 10, .top = 11};
     robbed_pool.lock.rank = GM_RANK_POOL;
     robbed_pool.hands = &robbed;
-    robbed.top = GM_CACHE_NOTHING;
+    robbed.hot.top = GM_CACHE_NOTHING;
     run(&race);
 }
 
