@@ -3094,7 +3094,7 @@ GM_PRIVATE size_t gm_os_read_foreign(void *to, uintptr_t from, size_t size) {
 GM_PRIVATE size_t gm_os_count_readable(uintptr_t first, size_t n, long step) {
     enum { BATCH = 64 };
     struct gm_piece there[BATCH];
-    char bytes[BATCH];
+    char bytes[BATCH] = {0};
     int saved = errno;
     size_t done = 0;
     long got = 0, want = 0;
@@ -8636,12 +8636,12 @@ struct gm_stacks {
     size_t count, room;     //
 };
 
-enum { GM_DEEP = 256 * 1024, GM_DEEP_MOST = 32 }; // bytes; stacks that are tracked
-#define GM_FIRST_STACK ((uint64_t)16 << 30)       // bytes below its top that main's may reach
-struct gm_deep {                                  // a stack that is worth tracking
-    uintptr_t from, hi;                           // where its thread stood; its end
-    uintptr_t lo;                                 // its beginning
-    bool first;                                   // the main thread's
+enum { GM_DEEP = 256 * 1024, GM_DEEP_MOST = 32 };              // bytes; stacks that are tracked
+#define GM_FIRST_STACK ((size_t)1 << (GM_WORD == 8 ? 34 : 31)) // bytes that main's may reach down
+struct gm_deep {                                               // a stack that is worth tracking
+    uintptr_t from, hi;                                        // where its thread stood; its end
+    uintptr_t lo;                                              // its beginning
+    bool first;                                                // the main thread's
 };
 struct gm_root_fn {                                // of gomem_add_root_fn
     void (*fn)(struct gomem_marker *m, void *arg); // calls gomem_mark
@@ -10621,7 +10621,7 @@ GM_PRIVATE bool gm_roots_add_strange(struct gm_runtime *rt, const struct gm_thre
     if (rt->roots.strangers < GM_STRANGE_LISTS && !GM_BUG(196)) return false;
     const struct gm_span *s = gm_span_find(p, sp);
     if (s) end = gm_span_start(p, s) + (uintptr_t)s->pages * GM_PAGE;
-    else end = gm_os_readable_up(at, (size_t)1 << 36, p->os_page);
+    else end = gm_os_readable_up(at, (size_t)1 << (GM_WORD == 8 ? 36 : 31), p->os_page);
     if (end <= sp || GM_BUG(197)) return false; // it cannot be read at all
     at = GM_MAX(at, sp - GM_RED_ZONE);
     return gm_roots_add_touched(rt, at - at % GM_WORD, end) && gm_roots_add_left(rt, t);
@@ -10718,7 +10718,7 @@ GM_PRIVATE void gm_roots_arm_stacks(struct gm_runtime *rt) {
         const struct gm_deep *d = &rt->roots.deep[i];
         if (gm_writes_arm_stack(&e->writes, &e->meta, page, d->from, d->hi, 0, 0)) continue;
         uintptr_t lo = gm_base_round_up(d->lo, page), hi = gm_base_round_up(d->hi, page);
-        if (d->first) lo = gm_base_round_up(hi - GM_MIN(hi, (uintptr_t)GM_FIRST_STACK), page);
+        if (d->first) lo = gm_base_round_up(hi - GM_MIN(hi, GM_FIRST_STACK), page);
         lo = gm_os_mapped_from(lo, d->from - d->from % page, page);
         if (d->first) hi = gm_os_mapped_to(hi, hi + 16 * GM_MIB, page);
         (void)gm_writes_arm_stack(&e->writes, &e->meta, page, d->from, d->hi, lo, hi);
