@@ -2271,6 +2271,12 @@ enum {
     GM_STATX_INO = 0x100,
     GM_F_DUPFD_CLOEXEC = 1030
 };
+#if !defined(AT_FDCWD)
+#define AT_FDCWD (-100)
+#endif
+#if !defined(CLOCK_MONOTONIC_COARSE)
+#define CLOCK_MONOTONIC_COARSE 6
+#endif
 #if !defined(O_CLOEXEC)
 #define O_CLOEXEC 02000000
 #endif
@@ -2777,9 +2783,6 @@ GM_PRIVATE bool gm_os_is_private(uintptr_t from, uintptr_t to) {
     gm_os_close(&maps);
     return own && from >= to;
 }
-
-// The same to some milliseconds, at a fifth of the cost.
-GM_PRIVATE uint64_t gm_os_now_about(void) { return gm_os_clock(CLOCK_MONOTONIC_COARSE); }
 
 // Bytes of memory and swap that the machine has; SIZE_MAX: unknown.
 GM_PRIVATE size_t gm_os_machine_memory(void) {
@@ -3305,10 +3308,10 @@ GM_NO_SANITIZE GM_PRIVATE intptr_t gm_os_find_table(pthread_key_t key) {
     return found;
 }
 
-#if defined(__GLIBC__)
+#if defined(__GLIBC__) && (defined(__x86_64__) || defined(__aarch64__))
 enum { GM_KEYS_KNOWN = 1 };
-#else
-enum { GM_KEYS_KNOWN = 0 }; // musl's table lies in scanned memory, and its record is shorter
+#else // musl's table lies in scanned memory, and its record is shorter
+enum { GM_KEYS_KNOWN = 0 };
 #endif
 
 // The offset from any thread pointer of the pointers to tables, [0] included; 0: this libc has none
@@ -6300,6 +6303,7 @@ GM_PRIVATE void gm_mark_take_large(struct gomem_marker *m, struct gm_span *s) {
         for (uint64_t grey; (grey = gm_load_rlx(&c[i].grey)) != 0;) {
             uint64_t mine = grey & (uint64_t)0xffff << gm_base_ctz(grey);
             mine &= gm_and_rlx(&c[i].grey, ~mine); // one worker gets each bit
+            if (!mine) continue;                   // others got all of them
             if (!shared) gm_mark_enqueue(m->mark, s);
             shared = true;
             if (!gm_mark_claimed(m, s, c, i, mine)) return;
@@ -12149,7 +12153,7 @@ GM_PRIVATE bool gm_gc_oracle_swap(struct gm_span *s, void *arg) {
 }
 
 // Looks for white children of marked objects.
-GM_PRIVATE bool gm_gc_oracle_closed(struct gm_span *s, void *arg) {
+GM_NO_SANITIZE GM_PRIVATE bool gm_gc_oracle_closed(struct gm_span *s, void *arg) {
     struct gm_oracle *o = arg;
     struct gomem_marker *m = &o->rt->gc.marker[0];
     const struct gm_color *c = gm_span_colors(&o->rt->engine.heap.pages, s->page);
@@ -16066,7 +16070,7 @@ GM_PRIVATE void gm_pool_age(unsigned generations) {
 // Returns ns until the next look. (B7)
 GM_PRIVATE uint64_t gm_pool_look(unsigned steps) {
     struct gm_pools *pools = &gm_runtime.pools;
-    uint64_t now = gm_os_now_about(), due = gm_load_rlx(&pools->due); // the cas decides
+    uint64_t now = gm_os_now_coarse(), due = gm_load_rlx(&pools->due); // the cas decides
     // pairs with itself: one of those that find it due looks
     if (now < due || !gm_cas_acqrel(&pools->due, &due, now + GM_POOL_LOOK)) return GM_POOL_LOOK;
     uint32_t number = 0;

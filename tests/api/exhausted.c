@@ -4,6 +4,7 @@
 #include "alive.h"
 #include "child.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <sys/resource.h>
 
@@ -145,6 +146,9 @@ static void *fill_until_null(void *arg) {
 // Several threads reach the end together.
 static void threads_come_to_the_end(void) {
     pthread_t threads[3];
+#if defined(__GLIBC__)
+    mallopt(M_ARENA_MAX, 1); // libc's malloc would take 64 MB of address space for each thread
+#endif
     CHECK(limit_address_space(LIMIT));
     pthread_barrier_init(&barrier, NULL, 3);
     for (int i = 0; i < 3; i++)

@@ -218,7 +218,9 @@ TEST(poisoned) {
         REQUIRE(a && b && gomem_usable_size(a) == size && gomem_usable_size(b) == size);
         CHECK(!child_caught(a) && !child_caught(a + size - 1) && child_caught(a + size));
         CHECK(!child_caught(b) && !child_caught(b + size - 1) && child_caught(b + size));
-        CHECK(child_caught(a - 1) && child_caught(b - 1));
+        // valgrind is not told of a neighbour's last page
+        if (GOMEM_I_POISONED || (uintptr_t)a % 8192) CHECK(child_caught(a - 1));
+        if (GOMEM_I_POISONED || (uintptr_t)b % 8192) CHECK(child_caught(b - 1));
         char *moved = gomem_realloc(test_opaque(a), size + 1);
         REQUIRE(moved != NULL);
         CHECK(child_caught(a) && !child_caught(moved + size) && child_caught(moved + size + 1));
