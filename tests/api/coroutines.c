@@ -290,12 +290,13 @@ static void take_and_give(coroutine *co) {
     }
 }
 
+enum { MOVES = 60000 }; // enough that a cycle ends at the wrong moment for some of them
 static void check_moves(void) {
     load_ballast();
     gomem_gc_hold();
     for (int i = 0; i < N; i++) REQUIRE((table[i] = co_new(take_and_give, 0)) != NULL);
     gomem_gc_unhold();
-    for (int i = 0; i < 10000 && test_failed() == 0; i++) {
+    for (int i = 0; i < MOVES && test_failed() == 0; i++) {
         coroutine *co = table[i % N];
         make_garbage();
         GOMEM_STORE(&co->result, new_node(i));
@@ -390,7 +391,7 @@ static void check_moving(void) {
     as_range = true;
     CHECK(gomem_add_root_fn(name_roots, &as_range));
     load_ballast();
-    for (int i = 0; i < 10000 && test_failed() == 0; i++) {
+    for (int i = 0; i < MOVES && test_failed() == 0; i++) {
         make_garbage();
         const struct alive_node *old = hidden_table->word[i % WORDS];
         if (i >= WORDS) CHECK_EQ(old->index, i - WORDS);

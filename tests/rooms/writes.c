@@ -251,7 +251,7 @@ static void lose(struct gm_file *file, int other) {
 
 TEST(the_number_of_the_pagemap_is_taken) { // W6
     NEED_KERNEL();
-    lose(&writes->pagemap, open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+    lose(&writes->pagemap, open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC));
     lose(&writes->pagemap, open("/proc/self/maps", O_RDONLY | O_CLOEXEC));
 }
 
