@@ -13587,6 +13587,7 @@ GM_COLD GM_PRIVATE bool gm_alloc_exhausted(struct gm_runtime *rt, size_t size, u
     if ((*tries)++ == 0 && size < rt->engine.heap.pages.size) {
         struct gm_thread *me = gm_world_attach(rt);
         if (me) {
+            gm_gc_clear_stack(me, GM_CLEAR_ASSIST); // of what the failing allocation left
             gm_gc_emergency(rt, me);
             gm_sync_enter(&me->cache.hot);
             gm_cache_unkeep(&me->cache, 0);

@@ -319,12 +319,20 @@ static void reset_all(void) {
         if (s != SIGKILL && s != SIGSTOP) signal(s, SIG_DFL); // fails for libc's own
 }
 
+static atomic_int steps;
+
 static void *compute(void *arg) {
     struct node *volatile list = make_list(1000);
     atomic_store(&ready, true);
-    wait_for(&release);
+    for (; !atomic_load(&release); sched_yield()) atomic_fetch_add(&steps, 1);
     CHECK(list_is_whole(list, 1000));
     return arg;
+}
+
+// The computing thread has taken all signals that were on their way to it.
+static void wait_for_steps(void) {
+    int now = atomic_load(&steps);
+    while (atomic_load(&steps) < now + 3) sched_yield();
 }
 
 static void handler_reset(void) {
@@ -334,6 +342,7 @@ static void handler_reset(void) {
     if (!CHECK(pthread_create(&thread, NULL, compute, NULL) == 0)) return;
     wait_for(&ready);
     for (int i = 0; i < 3; i++) {
+        wait_for_steps();
         reset_all();
         CHECK(gomem_gc());
     }
