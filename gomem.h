@@ -8537,7 +8537,7 @@ struct gm_thread {
     bool parking;                  // is in gm_world_park: signals return. owner: thread
     bool told;                     // it was named as late. lock: world
     struct gm_start *start;        // gomem_thread_create's, NULL: none. owner: thread
-    uint32_t late;                 // a stop waits for it in vain. atomic: rlx
+    uint32_t late;                 // a stop waits for it in vain. atomic: rel/acq
     bool own;                      // the background thread: works for who stops. atomic: rlx
     uint8_t rounds;                // of key destructors seen
     uint32_t ended;                // gc.ended as gomem_gc_work saw it. owner: thread
@@ -9945,15 +9945,18 @@ GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
     gm_world_lock(w, &w->lock);
     if (!w->signal) {
         int wanted = w->settings.options.stop_signal;
-        if (!wanted) w->signal = gm_os_claim_signal(gm_world_handler);
-        else if (gm_os_handle(wanted, gm_world_handler)) w->signal = wanted;
+        int signal = wanted; // V7: the store is read rlx
+        if (!wanted) signal = gm_os_claim_signal(gm_world_handler);
+        else if (!gm_os_handle(wanted, gm_world_handler)) signal = 0;
+        gm_store_rlx(&w->signal, signal);
     }
     bool done = w->signal != 0;
     if (done) {
         for (struct gm_thread *t = w->all; t; t = t->next) {
             if (gm_world_absent(gm_load_seq(&t->state))) continue; // V4
             gm_world_bounds(t, t == gm_world_self() ? (uintptr_t)__builtin_frame_address(0) : 0);
-            if (!GM_BUG(123)) gm_store_rlx(&t->late, 1u); // V7: they have attached with any mask
+            // V7: they have attached with any mask; pairs with gm_alloc_enter: the signal is known
+            if (!GM_BUG(123)) gm_store_rel(&t->late, 1u);
         }
         gm_store_rel(&rt->engine.collected,
                      true); // pairs with attach and alloc: the handler is there
@@ -13550,7 +13553,8 @@ GM_PRIVATE struct gm_cache *gm_alloc_enter(struct gm_runtime *rt) {
         return NULL;
     }
     if (t) {
-        if (GOMEM_I_UNLIKELY(gm_load_rlx(&t->late))) gm_world_unmask(w, t); // V7
+        // V7: pairs with gm_world_collect
+        if (GOMEM_I_UNLIKELY(gm_load_acq(&t->late))) gm_world_unmask(w, t);
         gm_sync_enter(&t->cache.hot);
         gm_alloc_trim(&t->cache);
         return &t->cache;
