@@ -13512,7 +13512,9 @@ GM_PRIVATE void gm_gc_shutdown(struct gm_runtime *rt) {
 
 // Memory is exhausted: what a cycle frees may help.
 GM_PRIVATE void gm_gc_emergency(struct gm_runtime *rt, struct gm_thread *me) {
-    if (gm_world_collected(rt)) (void)gm_gc_collect(rt, me, GM_REASON_EMERGENCY);
+    if (!gm_world_collected(rt)) return;
+    gm_gc_clear_stack(me, GM_CLEAR_ASSIST); // of what the failing allocation left
+    (void)gm_gc_collect(rt, me, GM_REASON_EMERGENCY);
 }
 #else
 // no cycle, no threads
@@ -13591,7 +13593,6 @@ GM_COLD GM_PRIVATE bool gm_alloc_exhausted(struct gm_runtime *rt, size_t size, u
     if ((*tries)++ == 0 && size < rt->engine.heap.pages.size) {
         struct gm_thread *me = gm_world_attach(rt);
         if (me) {
-            gm_gc_clear_stack(me, GM_CLEAR_ASSIST); // of what the failing allocation left
             gm_gc_emergency(rt, me);
             gm_sync_enter(&me->cache.hot);
             gm_cache_unkeep(&me->cache, 0);
