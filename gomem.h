@@ -13151,7 +13151,8 @@ GM_PRIVATE void gm_gc_start_background(struct gm_runtime *rt) {
 
 enum { GM_CLEAR_CYCLE = 16 * 1024, GM_CLEAR_ASSIST = 2 * 1024 };
 enum { GM_LOOK_NS = 10000000 }; // a look at the loader's list that takes longer waits for its lock
-enum { GM_BACK_OFF_NS = 8000000 }; // after a cycle that cannot go on; doubled seven times
+enum { GM_BACK_OFF_NS = 8000000 };  // after a cycle that cannot go on; doubled seven times
+enum { GM_WAIT_MOST = 1000000000 }; // ns that an allocation waits for a cycle at once
 
 // How much of the stack below this frame may be overwritten, `want` bytes at most: all that is left
 // of the normal stack but a page; of another one, whose end is not known, what the work before has
@@ -13335,9 +13336,10 @@ GM_PRIVATE bool gm_gc_assist(struct gm_runtime *rt, struct gm_thread *me, uint64
     return joined;
 }
 
-// Waits for the end of a cycle, ns at most. The thread counts as standing meanwhile.
-GM_NOINLINE GM_PRIVATE void gm_gc_wait(struct gm_runtime *rt, struct gm_thread *me, uint64_t ns) {
-    uint32_t ended = gm_load_acq(&rt->gc.ended); // pairs with gm_gc_collect
+// Waits for the end of a cycle, ns at most. The thread counts as standing meanwhile. `ended` is
+// gc.ended as of before the caller looked at the heap: a cycle that ended since is not waited for.
+GM_NOINLINE GM_PRIVATE void gm_gc_wait(struct gm_runtime *rt, struct gm_thread *me, uint32_t ended,
+                                       uint64_t ns) {
     if (me->cache.hot.blocked) return;
     gm_world_block(&rt->world, me, (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD);
     gm_os_wait(&rt->gc.ended, ended, ns);
@@ -13361,6 +13363,7 @@ GM_PRIVATE bool gm_gc_runs_here(const struct gm_runtime *rt) {
 // asked for, and helped along when the heap outgrows its goal. (A4)
 GM_COLD GM_PRIVATE void gm_gc_pace(struct gm_runtime *rt, struct gm_thread *me, size_t bytes) {
     struct gm_engine *e = &rt->engine;
+    uint32_t ended = gm_load_acq(&rt->gc.ended); // pairs with gm_gc_run_and_unlock: live is of then
     size_t live = gm_load_rlx(&e->live), goal = gm_load_rlx(&e->pacer.goal); // heuristics
     uint64_t next = gm_load_rlx(&rt->gc.not_before);                         // as above
     if (next && gm_os_now() < next) { // nothing can be collected: the heap grows
@@ -13383,7 +13386,7 @@ GM_COLD GM_PRIVATE void gm_gc_pace(struct gm_runtime *rt, struct gm_thread *me, 
                          closing ? (uint64_t)GM_DEBT << (closing - 1) : (uint64_t)0);
     uint64_t until = gm_os_now() + ns;
     bool helped = gm_load_rlx(&e->mark.on) && gm_gc_assist(rt, me, until); // a hint
-    if (!helped && hard) gm_gc_wait(rt, me, ns);
+    if (!helped && hard) gm_gc_wait(rt, me, ended, GM_MIN(ns, (uint64_t)GM_WAIT_MOST));
     else
         while ((!helped || closing > 1) && gm_load_rlx(&rt->gc.closing) && gm_os_now() < until)
             (void)sched_yield();
@@ -13417,15 +13420,15 @@ GM_PRIVATE bool gm_gc_may_help(const struct gm_runtime *rt, size_t bytes) {
 // A step towards the end of a cycle: of a whole one, or of a millisecond.
 GM_PRIVATE void gm_gc_hurry(struct gm_runtime *rt, struct gm_thread *me) {
     const uint64_t ns = 1000000;
+    uint32_t ended = gm_load_acq(&rt->gc.ended); // pairs with gm_gc_run_and_unlock
     if (gm_gc_runs_here(rt)) {
-        uint32_t ended = gm_load_acq(&rt->gc.ended); // pairs with gm_gc_collect
         (void)gm_gc_collect(rt, me, GM_REASON_TRIGGER);
-        if (gm_load_rlx(&rt->gc.ended) == ended) gm_gc_wait(rt, me, ns); // another thread's runs
+        gm_gc_wait(rt, me, ended, ns); // where another thread's runs
         return;
     }
     gm_gc_ask(rt, GM_ASKED);
     bool helped = gm_load_rlx(&rt->engine.mark.on) && gm_gc_assist(rt, me, gm_os_now() + ns);
-    if (!helped) gm_gc_wait(rt, me, ns);
+    if (!helped) gm_gc_wait(rt, me, ended, ns);
 }
 
 // Before the heap grows by `bytes`, as many are swept of what the last cycle left.
