@@ -2823,7 +2823,7 @@ GM_PRIVATE bool gm_os_signal_thread(uint32_t id, int signal) {
 }
 
 // Waits in a loop for a thread that may need this processor. Yielding never lets a thread of a
-// lower scheduling class run (SCHED_FIFO over SCHED_OTHER): who has yielded often sleeps.
+// lower scheduling class run (SCHED_FIFO over SCHED_OTHER), so after 100 rounds it sleeps.
 GM_PRIVATE void gm_os_yield(unsigned round) {
     static const uint32_t never = 0;
     if (round < 100) (void)sched_yield();
@@ -5852,7 +5852,7 @@ enum {
     GM_JOB_STACK = 8    // start is the address of a struct gm_stack
 };
 
-// A coroutine's stack. Who parks it writes in a section; in a stop all of it is one parking's.
+// A coroutine's stack. Parking writes it in a section; in a stop all of it is one parking's.
 struct gm_stack {
     uintptr_t start, end;   // const while it is listed
     uintptr_t parked;       // scanned from here on; 0: not known. atomic: rlx
@@ -6274,7 +6274,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_piece(struct gomem_marker *m, const struc
 }
 
 // Scans claimed pieces of a group of colors; false: the marker halts, and those that are left are
-// grey again (M2). The first is scanned whatever the clock says: who comes gets on.
+// grey again (M2). The first is scanned whatever the clock says, so each call makes progress.
 GM_PRIVATE bool gm_mark_claimed(struct gomem_marker *m, struct gm_span *s, struct gm_color *c,
                                 size_t group, uint64_t mine) {
     uintptr_t start = gm_span_start(m->mark->pages, s) + group * 64 * GM_PIECE;
@@ -11821,12 +11821,12 @@ GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) 
  *             E4  a cycle that cannot go on (a thread does not stop, roots are not known) keeps its
  *                 marks and the roots that are still to be read, and its runner lets go of the
  *                 locks; the next runner goes on with it
- *             E5  who runs a cycle lets TURN go while it marks beside the program: a fork may come
+ *             E5  the runner of a cycle lets TURN go while it marks beside the program: a fork may come
  *                 there. Markers write marks, grey bits, the queue and what is their own. The
  *                 parent marks on: fork changes none of it, and a page that is armed, or written,
  *                 stays so for the parent. The child drops the cycle: it marks no more, and its
  *                 next stop clears all that the markers wrote, whatever it was
- *             E6  who runs a cycle waits for the loader's lock with GC held. So nobody waits for GC
+ *             E6  the runner of a cycle waits for the loader's lock with GC held. So nobody waits for GC
  *                 for ever: a thread that calls us in a callback of dl_iterate_phdr has the other
  *                 lock, and gets no cycle if the runner sleeps in its look at the list
  *             E7  a large object that would carry the heap past the hard goal (the goal, where the
@@ -12805,7 +12805,7 @@ GM_PRIVATE bool gm_gc_start_stop(struct gm_runtime *rt, struct gm_thread *me, st
     return true;
 }
 
-// How often the wait of who allocates is doubled: once for each finish stop that was given up,
+// How often the wait of an allocation is doubled: once for each finish stop that was given up,
 // since there the program wrote pages faster than they were read.
 GM_PRIVATE uint32_t gm_gc_patience(const struct gm_cycle *c) {
     return GM_BUG(215) ? 0 : GM_MIN(c->tries, (unsigned)GM_TRIES);
@@ -13365,7 +13365,7 @@ GM_COLD GM_PRIVATE void gm_gc_pace(struct gm_runtime *rt, struct gm_thread *me, 
     struct gm_engine *e = &rt->engine;
     uint32_t ended = gm_load_acq(&rt->gc.ended); // pairs with gm_gc_run_and_unlock: live is of then
     size_t live = gm_load_rlx(&e->live), goal = gm_load_rlx(&e->pacer.goal); // heuristics
-    uint64_t next = gm_load_rlx(&rt->gc.not_before);                         // as above
+    uint64_t next = gm_load_rlx(&rt->gc.not_before);                         // a heuristic
     if (next && gm_os_now() < next) { // nothing can be collected: the heap grows
         gm_store_rlx(&e->pacer.trigger, live + GM_MIB);
         return;
@@ -14820,7 +14820,7 @@ GOMEM_DEF int gomem_i_sigmask(int how, const void *set, void *old) {
 GOMEM_DEF int gomem_i_sigsuspend(const void *mask) {
     sigset_t own;
     memcpy(&own, mask, sizeof own);
-    gm_os_keep_unblocked(&own, gm_load_rlx(&gm_runtime.world.signal)); // as above
+    gm_os_keep_unblocked(&own, gm_load_rlx(&gm_runtime.world.signal)); // changes in stops
     return sigsuspend(&own);
 }
 
@@ -14829,7 +14829,7 @@ GOMEM_DEF int gomem_i_sigsuspend(const void *mask) {
 GOMEM_DEF int gomem_i_sigtimedwait(const void *set, void *info, const void *time) {
     sigset_t own;
     memcpy(&own, set, sizeof own);
-    gm_os_keep_unblocked(&own, gm_load_rlx(&gm_runtime.world.signal)); // as above
+    gm_os_keep_unblocked(&own, gm_load_rlx(&gm_runtime.world.signal)); // changes in stops
     gomem_blocking_begin();
     int number = sigtimedwait(&own, info, time);
     gomem_blocking_end();
@@ -14837,7 +14837,7 @@ GOMEM_DEF int gomem_i_sigtimedwait(const void *set, void *info, const void *time
 }
 
 GOMEM_DEF int gomem_i_sigaction(int number, const void *action, void *old) {
-    if (action && number == gm_load_rlx(&gm_runtime.world.signal)) { // as above
+    if (action && number == gm_load_rlx(&gm_runtime.world.signal)) { // changes in stops
         errno = EINVAL;
         return -1;
     }
