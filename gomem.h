@@ -11821,12 +11821,12 @@ GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) 
  *             E4  a cycle that cannot go on (a thread does not stop, roots are not known) keeps its
  *                 marks and the roots that are still to be read, and its runner lets go of the
  *                 locks; the next runner goes on with it
- *             E5  the runner of a cycle lets TURN go while it marks beside the program: a fork may come
+ *             E5  a runner lets TURN go while it marks beside the program: a fork may come
  *                 there. Markers write marks, grey bits, the queue and what is their own. The
  *                 parent marks on: fork changes none of it, and a page that is armed, or written,
  *                 stays so for the parent. The child drops the cycle: it marks no more, and its
  *                 next stop clears all that the markers wrote, whatever it was
- *             E6  the runner of a cycle waits for the loader's lock with GC held. So nobody waits for GC
+ *             E6  a runner waits for the loader's lock with GC held. So nobody waits for GC
  *                 for ever: a thread that calls us in a callback of dl_iterate_phdr has the other
  *                 lock, and gets no cycle if the runner sleeps in its look at the list
  *             E7  a large object that would carry the heap past the hard goal (the goal, where the
