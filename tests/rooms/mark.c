@@ -153,19 +153,29 @@ TEST(masked_words) {
     CHECK(black(a) && black(*(uintptr_t *)a & engine.mark.mask));
 }
 
-// More objects than the stack holds, from one object: what is spilled is found again.
+// More objects than the stack holds, as each wide object leads to the next one before its other
+// children are scanned: what is spilled is found again.
 TEST(a_full_stack_spills) {
-    enum { N = 3 * GM_MARK_STACK };
+    enum { WIDE = GM_PIECE / GM_WORD, LEVELS = 3 * GM_MARK_STACK / WIDE };
+    static uintptr_t wide[LEVELS];
     for (unsigned n = 1; n <= WORKERS; n += 2) {
-        REQUIRE(begin(16));
-        uintptr_t wide = make(GM_SCAN, 0, N * sizeof(uintptr_t)), *words = (uintptr_t *)wide;
-        for (int i = 0; i < N; i++) {
-            words[i] = make(GM_SCAN, 3 + (unsigned)i % 5, 0);
-            *(uintptr_t *)words[i] = make(GM_SCAN, 2, 0); // only found when it is scanned
+        REQUIRE(begin(64));
+        for (int level = LEVELS - 1; level >= 0; level--) {
+            wide[level] = make(GM_SCAN, gm_sizes_class(GM_PIECE, 8), 0);
+            uintptr_t *words = (uintptr_t *)wide[level];
+            for (int i = 0; i < WIDE - 1; i++) {
+                words[i] = make(GM_SCAN, 3 + (unsigned)i % 5, 0);
+                *(uintptr_t *)words[i] = make(GM_SCAN, 2, 0); // only found when it is scanned
+            }
+            words[WIDE - 1] = level < LEVELS - 1 ? wide[level + 1] : 0; // on top of the stack
         }
-        CHECK(add_root(&wide, 1, 0));
+        CHECK(add_root(wide, 1, 0));
         (void)mark_all(n);
-        for (int i = 0; i < N; i++) CHECK(black(words[i]) && black(*(uintptr_t *)words[i]));
+        for (int level = 0; level < LEVELS; level++) {
+            uintptr_t *words = (uintptr_t *)wide[level];
+            for (int i = 0; i < WIDE - 1; i++)
+                CHECK(black(words[i]) && black(*(uintptr_t *)words[i]));
+        }
     }
 }
 
