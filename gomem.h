@@ -150,7 +150,8 @@
  *   A program that never uses the collected heap gets no thread and no signal handler. One that
  *   does gets one background thread, one more when the first finalizer is due, marking threads up
  *   to the number of processors, and one real-time signal (SA_RESTART; calls such as poll and
- *   nanosleep still return EINTR).
+ *   nanosleep still return EINTR): the highest that is at its default, else one that is ignored.
+ *   Where the program handles all of them, GOMEM_NEW gives NULL and one line says so.
  *   Do not leave a signal handler by siglongjmp when it may have interrupted this library.
  *   A large object (over 32 KiB) that would carry the heap past 1.1 of its goal waits for a cycle.
  *   fork waits for a stop, not for a cycle, which goes on in the parent and not in the child.
@@ -167,7 +168,8 @@
  *   and with collected memory    rt_sigaction rt_sigprocmask rt_sigreturn tgkill clone or clone3
  *                                sched_getaffinity sched_yield process_vm_readv membarrier msync
  *                                openat read close statx lseek ioctl (files of /proc)
- *   and tracked                  userfaultfd ioctl fcntl memfd_create ftruncate
+ *   and tracked                  userfaultfd ioctl fcntl memfd_create ftruncate; munlock (only
+ *                                after mlockall)
  *
  * UNDER OTHER TOOLS
  *   With -fsanitize=address nothing is inlined, each object has 16 bytes behind it that are
@@ -224,6 +226,9 @@
 #elif defined(__cplusplus) && (defined(GOMEM_IMPLEMENTATION) || defined(GOMEM_STATIC))
 #error "gomem.h: define GOMEM_IMPLEMENTATION in a .c file; C++ files include the declarations only"
 #include "gomem.h-needs-a-C-file-for-its-implementation"
+#elif defined(__x86_64__) && defined(__ILP32__)
+#error "gomem.h does not support x32: build for x86-64 (-m64) or i386 (-m32)"
+#include "gomem.h-does-not-support-x32"
 #elif defined(__cplusplus) ? __cplusplus < 201103L : __STDC_VERSION__ + 0 < 201112L
 #error "gomem.h needs C11 or C++11 or later"
 #include "gomem.h-needs-C11-or-C++11"
@@ -2074,8 +2079,10 @@ GM_INLINE bool gm_base_power_of_two(size_t x) { return x && !(x & (x - 1)); }
     X(UNBALANCED, "end without begin", "call gomem_blocking_begin or gomem_gc_hold first")         \
     X(CORRUPT, "corrupted heap", "some code wrote outside its objects: try AddressSanitizer")      \
     X(THREAD, "nothing can be collected: a thread does not stop", "the heap grows until it does")  \
+    X(NO_SIGNAL, "no collected memory: the program handles every real-time signal",                \
+      "threads are stopped by one: leave one at its default, or name one in options.stop_signal")  \
     X(STRANGE_STACK, "a stack that nobody registered",                                             \
-      "what lies on it is read while a thread runs on it, and not else: call gomem_add_stack")     \
+      "what lies on it is read only while a thread runs on it: call gomem_add_stack")              \
     X(NO_CYCLE, "collections are given up, and the heap grows",                                    \
       "they are tried again, more seldom")                                                         \
     X(POOL, "free of an object of a pool", "give it back with gomem_pool_put")                     \
@@ -2420,6 +2427,17 @@ GM_PRIVATE bool gm_os_protect(uintptr_t from, uintptr_t to, int prot) {
 // The range becomes zero and costs no memory. False: it kept its contents.
 GM_PRIVATE bool gm_os_discard(void *p, size_t size) {
     return GOMEM_MADVISE(p, size, MADV_DONTNEED) == 0;
+}
+
+// A file that grows past the limit ends the process by SIGXFSZ.
+GM_PRIVATE bool gm_os_file_may_have(size_t size) {
+    struct rlimit limit;
+    return getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur >= size;
+}
+
+// After mlockall(MCL_FUTURE) every new mapping is locked: it cannot be discarded until this.
+GM_PRIVATE void gm_os_unlock(void *p, size_t size) {
+    (void)GOMEM_SYSCALL(SYS_munlock, p, size); // failing, it stays as it was
 }
 
 // Bytes of a range of at most 1024 pages that have memory at the moment, or all where the kernel
@@ -3366,19 +3384,22 @@ GM_PRIVATE enum gm_handled gm_os_handled(int signal, gm_handler *handler) {
                                                                   : GM_HANDLED_ELSEWHERE;
 }
 
-// Installs the handler for a real-time signal that nobody handles, from the top down; 0: none is
-// left. The old action that the kernel returns elects one among those who install at once, such as
-// two copies of this file in one process: only one sees the default. The others put back what they
-// found and go on.
+// Installs the handler for a real-time signal that nobody handles, from the top down: one at its
+// default; failing that, one that is ignored, since daemons ignore all signals, and programs that
+// they start inherit it. 0: none is left. The old action that the kernel returns elects one among
+// those who install at once, such as two copies of this file in one process: only one sees what it
+// looked for. The others put back what they found and go on.
 GM_PRIVATE int gm_os_claim_signal(gm_handler *handler) {
     struct sigaction action, old;
     gm_os_action(&action, handler);
-    for (int s = SIGRTMAX - 1; s > SIGRTMIN; s--) {
-        if (GOMEM_SIGACTION(s, NULL, &old) || old.sa_handler != SIG_DFL) continue;
-        if (GOMEM_SIGACTION(s, &action, &old)) continue;
-        if (old.sa_handler == SIG_DFL || GM_BUG(154)) return s;
-        (void)GOMEM_SIGACTION(s, &old, NULL);
-    }
+    for (int ignored = 0; ignored < 2; ignored++)
+        for (int s = SIGRTMAX - 1; s > SIGRTMIN; s--) {
+            void (*wanted)(int) = ignored ? SIG_IGN : SIG_DFL;
+            if (GOMEM_SIGACTION(s, NULL, &old) || old.sa_handler != wanted) continue;
+            if (GOMEM_SIGACTION(s, &action, &old)) continue;
+            if (old.sa_handler == wanted || GM_BUG(154)) return s;
+            (void)GOMEM_SIGACTION(s, &old, NULL);
+        }
     return 0;
 }
 
@@ -6855,6 +6876,7 @@ GM_PRIVATE bool gm_writes_test_there(const struct gm_writes *w, volatile char *p
 // The data of a program is a private mapping of a file.
 GM_PRIVATE bool gm_writes_test_file(const struct gm_writes *w, size_t page) {
     struct gm_file file;
+    if (!gm_os_file_may_have(4 * page)) return false;
     int fd = (int)GOMEM_SYSCALL(SYS_memfd_create, "gomem", 1L); // MFD_CLOEXEC
     bool made = gm_os_own(&file, fd, false) && gm_os_is_own(&file) &&
                 !GOMEM_SYSCALL(SYS_ftruncate, (long)file.fd, (long)(4 * page));
@@ -6893,9 +6915,11 @@ GM_PRIVATE bool gm_writes_test(size_t page, bool *file) {
     if (!gm_writes_open(&own)) return false;
     char *p = gm_os_reserve(18 * page, 0);
     bool done = p && gm_writes_test_identity(&own) &&
-                gm_os_protect((uintptr_t)p, (uintptr_t)p + 18 * page, PROT_READ | PROT_WRITE) &&
-                gm_writes_test_pages(&own, p, page) &&
-                gm_writes_test_there(&own, p + 16 * page, page);
+                gm_os_protect((uintptr_t)p, (uintptr_t)p + 18 * page, PROT_READ | PROT_WRITE);
+    if (done && !gm_os_discard(p, 18 * page))
+        gm_os_unlock(p, 18 * page), gm_os_discard(p, 18 * page);
+    done = done && gm_writes_test_pages(&own, p, page) &&
+           gm_writes_test_there(&own, p + 16 * page, page);
     *file = done && gm_writes_test_file(&own, page);
     if (done) {
         gm_os_close(&own.uffd);
@@ -8619,6 +8643,7 @@ struct gm_world {
     bool keyed;               // the key exists
     sigset_t mask;            // of who stopped, as it was. lock: world
     int signal;               // stop signal, 0: handler not installed. lock: world; read rlx
+    bool told_signal;         // that none is free. lock: world
     uint32_t deaf;            // id of a thread that blocks the signal, 0: none known. lock: gc
     uint64_t late_since; // ns: since when no stop has gathered all, 0: the last did. lock: world
     void (*end_thread)(struct gomem_arena *scratch); // hook: a thread ends. atomic: rel/acq
@@ -9961,7 +9986,15 @@ GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
         gm_store_rel(&rt->engine.collected,
                      true); // pairs with attach and alloc: the handler is there
     }
+    bool tell = !done && !w->told_signal;
+    w->told_signal = w->told_signal || tell;
     gm_world_unlock(w, &w->lock);
+    if (tell) {
+        struct gm_text t = {0, {0}};
+        gm_guard_start(&t, GM_MSG_NO_SIGNAL);
+        gm_guard_finish(&t, GM_MSG_NO_SIGNAL);
+        gm_guard_warn(&rt->engine.guard, t.data);
+    }
     if (!done) errno = ENOMEM;
     else if (gm_world_self()) gm_world_unmask(w, gm_world_self());
     return done;

@@ -236,4 +236,97 @@ TEST(libraries_come_and_go) {
     check_child(&child);
 }
 
+// ---- signals, locks and limits that a program sets before its first use ----
+
+static void take_all_signals(void (*handler)(int), bool keep_one) {
+    for (int s = SIGRTMIN + 1; s < SIGRTMAX; s++) signal(s, handler);
+    if (keep_one) signal(SIGRTMIN + 2, SIG_DFL);
+}
+
+static void work_and_be_stopped(void) {
+    pthread_t thread;
+    bool good = false;
+    CHECK(pthread_create(&thread, NULL, other_thread, &good) == 0);
+    CHECK(deep(100, NULL));
+    pthread_join(thread, NULL);
+    CHECK(gomem_gc());
+    CHECK(good && stats().num_gc > 2);
+}
+
+static void signals_ignored(void) {
+    take_all_signals(SIG_IGN, false);
+    work_and_be_stopped();
+}
+
+static void one_signal_left(void) {
+    take_all_signals(SIG_IGN, true);
+    work_and_be_stopped();
+    struct sigaction now;
+    CHECK(sigaction(SIGRTMIN + 2, NULL, &now) == 0); // taken before the ignored ones
+    CHECK(now.sa_handler != SIG_DFL && now.sa_handler != SIG_IGN);
+}
+
+// What a daemon, or what started this program, did to all signals leaves one for the collector.
+TEST(ignored_signals) {
+    NEEDS_FORK;
+    static struct child child;
+    child_run(&child, signals_ignored);
+    check_child(&child);
+    child_run(&child, one_signal_left);
+    check_child(&child);
+}
+
+static void handle_signal(int number) { (void)number; }
+
+static void signals_handled(void) {
+    take_all_signals(handle_signal, false);
+    for (int i = 0; i < 3; i++) {
+        errno = 0;
+        CHECK(!GOMEM_NEW(struct link) && errno == ENOMEM);
+    }
+    signal(SIGRTMIN + 2, SIG_DFL);
+    work_and_be_stopped();
+}
+
+// Said once, and taken back as soon as one is free.
+TEST(no_signal_is_free) {
+    NEEDS_FORK;
+    static struct child child;
+    child_run(&child, signals_handled);
+    check_child(&child);
+    CHECK(strstr(child.text, "options.stop_signal"));
+    CHECK_EQ(child_lines(&child), 1);
+}
+
+static void memory_is_locked(void) {
+    if (mlockall(MCL_FUTURE)) exit(77);
+    CHECK(deep(100, NULL));
+    CHECK_EQ(stats().collector_reason, GOMEM_REASON_NONE);
+}
+
+static void files_have_no_bytes(void) {
+    struct rlimit limit = {0, RLIM_INFINITY};
+    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    CHECK(deep(100, NULL));
+    CHECK_EQ(stats().collector_reason, GOMEM_REASON_NONE);
+}
+
+static void as_it_is(void) {
+    CHECK(deep(100, NULL));
+    if (stats().collector_reason) exit(77);
+}
+
+// Writes are tracked here, too.
+TEST(locked_memory_and_limited_files) {
+    NEEDS_FORK;
+    static struct child child;
+    child_run(&child, as_it_is);
+    if (WIFEXITED(child.status) && WEXITSTATUS(child.status) == 77) SKIP("writes are not tracked");
+    child_run(&child, files_have_no_bytes);
+    check_child(&child);
+    child_run(&child, memory_is_locked);
+    if (WIFEXITED(child.status) && WEXITSTATUS(child.status) == 77) SKIP("memory cannot be locked");
+    check_child(&child);
+}
+
 TEST_MAIN

@@ -105,6 +105,7 @@ stops() {
     else fail "$name" "the output does not hold: $words"; fi
 }
 stops "another system than Linux" "supports Linux only" "$CC -U__linux__ -std=c11 -DGOMEM_IMPLEMENTATION"
+stops "x32" "does not support x32" "$CC -D__x86_64__=1 -D__ILP32__=1 -std=c11 -DGOMEM_IMPLEMENTATION"
 stops "C99" "needs C11" "$CC -std=c99"
 if has_cxx; then
     stops "implementation in C++" "in a .c file" "$CXX -x c++ -DGOMEM_IMPLEMENTATION"
