@@ -440,7 +440,8 @@ typedef struct gomem_options {                      /* {0} is the default for ev
     int       collector;                            /* GOMEM_GC_AUTO, _TRACKED, _BARRIER, _STW   */
     int       mark_workers;                         /* 0: from the number of processors          */
     size_t    reserve;                              /* address space in bytes, 0: chosen         */
-    int       stop_signal;                          /* 0: chosen among the real-time signals     */
+    int       stop_signal;                          /* 0: chosen among the real-time signals;    */
+                                                    /* SIGURG: a reset handler never kills       */
     int       force_period_ms;                      /* 0: 120000, as Go; -1: never               */
     uintptr_t pointer_mask;                         /* and-ed to every scanned word, 0: none     */
     bool      finalizers_by_hand;                   /* never on a thread of the library          */
@@ -3374,14 +3375,19 @@ GM_PRIVATE bool gm_os_handle(int signal, gm_handler *handler) {
 
 enum gm_handled { GM_HANDLED, GM_UNHANDLED, GM_HANDLED_ELSEWHERE };
 
-// What becomes of a signal: our handler's, the system's default (or ignored), another handler's.
+// What an action does with a signal: our handler's, the system's default (or ignored), another's.
+GM_PRIVATE enum gm_handled gm_os_whose(const struct sigaction *action, gm_handler *handler) {
+    if (action->sa_flags & SA_SIGINFO)
+        return action->sa_sigaction == handler ? GM_HANDLED : GM_HANDLED_ELSEWHERE;
+    return action->sa_handler == SIG_DFL || action->sa_handler == SIG_IGN ? GM_UNHANDLED
+                                                                          : GM_HANDLED_ELSEWHERE;
+}
+
+// What becomes of a signal.
 GM_PRIVATE enum gm_handled gm_os_handled(int signal, gm_handler *handler) {
     struct sigaction now;
     if (GOMEM_SIGACTION(signal, NULL, &now) != 0) return GM_HANDLED; // nothing can be done
-    if (now.sa_flags & SA_SIGINFO)
-        return now.sa_sigaction == handler ? GM_HANDLED : GM_HANDLED_ELSEWHERE;
-    return now.sa_handler == SIG_DFL || now.sa_handler == SIG_IGN ? GM_UNHANDLED
-                                                                  : GM_HANDLED_ELSEWHERE;
+    return gm_os_whose(&now, handler);
 }
 
 // Installs the handler for a real-time signal that nobody handles, from the top down: one at its
@@ -3413,6 +3419,20 @@ GM_PRIVATE void gm_os_unhandle(int signal, gm_handler *handler) {
     (void)GOMEM_SIGACTION(signal, &action, NULL);
     action.sa_handler = SIG_DFL;
     (void)GOMEM_SIGACTION(signal, &action, NULL);
+}
+
+// Discards what is pending of the signal for any thread, blocked or not, by ignoring it. Then the
+// handler is back. Another handler that is found, before or in between, stays.
+GM_PRIVATE void gm_os_discard_signal(int signal, gm_handler *handler) {
+    struct sigaction ignore, ours, old;
+    memset(&ignore, 0, sizeof ignore);
+    ignore.sa_handler = SIG_IGN;
+    gm_os_action(&ours, handler);
+    if (GOMEM_SIGACTION(signal, &ignore, &old)) return;
+    if (gm_os_whose(&old, handler) != GM_HANDLED_ELSEWHERE && GOMEM_SIGACTION(signal, &ours, &old))
+        return;
+    if (gm_os_whose(&old, handler) == GM_HANDLED_ELSEWHERE && !GM_BUG(233))
+        (void)GOMEM_SIGACTION(signal, &old, NULL);
 }
 
 // Takes the signal out of a mask that is about to become the thread's.
@@ -8513,10 +8533,19 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
  *             V8  from the end of our prepare handler to our handler behind fork the calling thread
  *                 holds INIT, TURN, GONE and WORLD: it takes them no second time, passes the gate,
  *                 and runs no cycle. So fork handlers that were registered earlier may allocate
+ *             V9  when a stop is over or withdrawn no signal of it is on its way to any thread. The
+ *                 stopper counts what it sends, the handler what it hears; where the two differ,
+ *                 ignoring the signal for an instant discards what is pending, masked or not
  * WHY         A thread in a section parks when it leaves it, one in a blocking region counts as
  *             stopped, any other gets a signal. Withdrawing bounds what a thread that sits in a
  *             long system call costs the others. Threads that have ended but still run destructors
  *             allocate from one shared record under a lock.
+ *             Real-time signals queue, and their default action ends the process. Left alone, each
+ *             withdrawn stop would add one for a thread that masks them, up to the user's limit,
+ *             and a program that resets its handlers would die of them. Counts that differ without
+ *             need (a handler may run when its stop is over) cost two system calls. Sending none
+ *             while one is pending was dropped: that one would still be there at a reset. A child
+ *             of posix_spawn that begins in that instant inherits an ignored signal, and no more.
  *             Prepare handlers run in reverse order. Ours should be the last one: a program's may
  *             wait for a lock whose holder allocates, and would find the gate closed. So they are
  *             registered by a constructor, and under the override before anybody else's.
@@ -8562,6 +8591,8 @@ struct gm_thread {
     bool told;                     // it was named as late. lock: world
     struct gm_start *start;        // gomem_thread_create's, NULL: none. owner: thread
     uint32_t late;                 // a stop waits for it in vain. atomic: rel/acq
+    uint32_t sent;                 // stop signals, but those that were taken back. lock: world
+    uint32_t heard;                // calls of the handler. owner: thread; atomic: rlx
     bool own;                      // the background thread: works for who stops. atomic: rlx
     uint8_t rounds;                // of key destructors seen
     uint32_t ended;                // gc.ended as gomem_gc_work saw it. owner: thread
@@ -9005,7 +9036,8 @@ GM_NO_SANITIZE GM_PRIVATE void gm_world_handler(int signal, siginfo_t *info, voi
     (void)signal, (void)info;
     if (!gm_world_has_record(hot)) return;
     struct gm_thread *t = (struct gm_thread *)(void *)hot;
-    uint32_t attention = gm_load_seq(&w->attention); // V2
+    gm_store_rlx(&t->heard, gm_load_rlx(&t->heard) + !GM_BUG(232)); // V9: a stale one costs little
+    uint32_t attention = gm_load_seq(&w->attention);                // V2
     if (!attention || attention == GM_GATE || (hot->depth && !GM_BUG(32)) || hot->blocked ||
         t->parking)
         return;
@@ -9037,6 +9069,7 @@ GM_PRIVATE unsigned gm_world_running(struct gm_world *w, const struct gm_thread 
         uint32_t state = gm_load_seq(&t->state); // V1
         if (t == me || gm_world_absent(state)) continue;
         if (state == GM_THREAD_BLOCKED || state == (attention | GM_THREAD_PARKED)) continue;
+        t->sent += signal; // V9
         if (signal && !gm_os_signal_thread(t->id, w->signal)) {
             gm_store_seq(&t->state, (uint32_t)GM_THREAD_STALE); // V4: it ended by a bare exit call
             gm_store_rlx(&w->threads, w->threads - 1);
@@ -9078,9 +9111,23 @@ GM_PRIVATE bool gm_world_gather(struct gm_world *w, const struct gm_thread *me, 
     }
 }
 
+// Takes back the signals of a stop that no handler has heard: their threads mask them, have parked
+// by themselves, or sleep where nothing wakes them. The stop is not yet over for anybody. (V9)
+GM_PRIVATE void gm_world_take_back(struct gm_world *w) {
+    bool unheard = false;
+    // pairs with gm_world_record_locked: records are complete
+    for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next) {
+        uint32_t heard = gm_load_rlx(&t->heard); // V9
+        unheard |= t->sent != heard;
+        if (!GM_BUG(231)) t->sent = heard;
+    }
+    if (unheard && w->signal && !GM_BUG(230)) gm_os_discard_signal(w->signal, gm_world_handler);
+}
+
 GM_PRIVATE void gm_world_start(struct gm_runtime *rt) {
     struct gm_world *w = &rt->world;
     sigset_t mask = w->mask;
+    gm_world_take_back(w);
     gm_store_rlx(&w->opened, gm_os_now());
     gm_world_open(w);
     gm_sync_unlock(&w->lock);
@@ -9943,6 +9990,7 @@ GM_PRIVATE struct gm_thread *gm_world_attach(struct gm_runtime *rt) {
         gm_world_forget_frames(t);
         gm_store_rlx(&t->own, false);
         gm_store_rlx(&t->late, 0u); // of the thread that had the record before
+        t->sent = gm_load_rlx(&t->heard);
         t->told = false;
         t->start = NULL;
         t->cache.hot.ranks = 0;

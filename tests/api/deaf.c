@@ -314,36 +314,33 @@ TEST(waits_for_a_parked_thread) {
 
 // ---- the handler ----
 
+static void only_when_asked(void) {
+    gomem_options o = {
+        .collector = wanted_collector, .warn = take_line, .gc_percent = GOMEM_GC_OFF};
+    CHECK(gomem_init(&o));
+}
+
 static void reset_all(void) {
     for (int s = 1; s <= SIGRTMAX; s++)
         if (s != SIGKILL && s != SIGSTOP) signal(s, SIG_DFL); // fails for libc's own
 }
 
-static atomic_int steps;
-
 static void *compute(void *arg) {
     struct node *volatile list = make_list(1000);
     atomic_store(&ready, true);
-    for (; !atomic_load(&release); sched_yield()) atomic_fetch_add(&steps, 1);
+    wait_for(&release);
     CHECK(list_is_whole(list, 1000));
     return arg;
 }
 
-// The computing thread has taken all signals that were on their way to it.
-static void wait_for_steps(void) {
-    int now = atomic_load(&steps);
-    while (atomic_load(&steps) < now + 3) sched_yield();
-}
-
 static void handler_reset(void) {
     pthread_t thread;
-    init();
+    only_when_asked();
     CHECK(GOMEM_NEW(long) != NULL);
     if (!CHECK(pthread_create(&thread, NULL, compute, NULL) == 0)) return;
     wait_for(&ready);
     for (int i = 0; i < 3; i++) {
-        wait_for_steps();
-        reset_all();
+        reset_all(); // no signal is on its way to the computing thread
         CHECK(gomem_gc());
     }
     atomic_store(&release, true);
@@ -361,6 +358,117 @@ TEST(all_signals_are_reset) {
     NEEDS_FORK;
     in_each_collector(handler_reset);
     in_each_collector(handler_reset_in_a_child);
+}
+
+// Real-time signals of which some are pending for this thread.
+static int pending_signals(void) {
+    sigset_t set;
+    int n = 0;
+    CHECK(sigpending(&set) == 0);
+    for (int s = SIGRTMIN; s <= SIGRTMAX; s++) n += sigismember(&set, s) == 1;
+    return n;
+}
+
+// Stops that were withdrawn leave no signal behind, which would end the process after a reset.
+static void *mask_and_wait(void *arg) {
+    struct node *volatile list = make_list(1000);
+    mask_all(SIG_BLOCK);
+    atomic_store(&ready, true);
+    wait_for(&release);
+    CHECK_EQ(pending_signals(), 0);
+    mask_all(SIG_UNBLOCK);
+    CHECK(list_is_whole(list, 1000));
+    atomic_store(&allocated, true);
+    wait_for(&stop);
+    return arg;
+}
+
+static void reset_after_withdrawn_stops(void) {
+    pthread_t thread;
+    only_when_asked();
+    CHECK(GOMEM_NEW(long) != NULL);
+    if (!CHECK(pthread_create(&thread, NULL, mask_and_wait, NULL) == 0)) return;
+    wait_for(&ready);
+    CHECK(!gomem_gc() && errno == EAGAIN);
+    reset_all();
+    atomic_store(&release, true);
+    wait_for(&allocated);
+    CHECK(gomem_gc());
+    atomic_store(&stop, true);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+TEST(all_signals_are_reset_after_withdrawn_stops) {
+    NEEDS_FORK;
+    in_each_collector(reset_after_withdrawn_stops);
+}
+
+// A thread that was signalled, but came to a blocking region first, keeps no signal either.
+static void *mask_and_leave_for_a_region(void *arg) {
+    struct node *volatile list = make_list(1000);
+    mask_all(SIG_BLOCK);
+    atomic_store(&ready, true);
+    while (!pending_signals()) sched_yield();
+    gomem_blocking_begin();
+    wait_for(&release);
+    CHECK_EQ(pending_signals(), 0);
+    mask_all(SIG_UNBLOCK);
+    gomem_blocking_end();
+    CHECK(list_is_whole(list, 1000));
+    return arg;
+}
+
+static void reset_after_a_stop(void) {
+    pthread_t thread;
+    only_when_asked();
+    CHECK(GOMEM_NEW(long) != NULL);
+    if (!CHECK(pthread_create(&thread, NULL, mask_and_leave_for_a_region, NULL) == 0)) return;
+    wait_for(&ready);
+    CHECK(gomem_gc());
+    reset_all();
+    atomic_store(&release, true);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(gomem_gc());
+}
+TEST(all_signals_are_reset_after_a_stop) {
+    NEEDS_FORK;
+    in_each_collector(reset_after_a_stop);
+}
+
+// The default action of SIGURG is nothing: as the stop signal it may be reset at any time.
+static void *mask_now_and_then(void *arg) {
+    struct node *volatile list = make_list(1000);
+    atomic_store(&ready, true);
+    while (!atomic_load(&stop)) {
+        mask_all(SIG_BLOCK);
+        CHECK(gomem_new(64) != NULL);
+        for (int i = 0; i < 5; i++) sched_yield();
+        mask_all(SIG_UNBLOCK);
+        for (int i = 0; i < 5; i++) sched_yield();
+    }
+    CHECK(list_is_whole(list, 1000));
+    return arg;
+}
+
+static void reset_at_any_time(void) {
+    pthread_t thread;
+    gomem_options o = {.collector = wanted_collector, .warn = take_line, .stop_signal = SIGURG};
+    CHECK(gomem_init(&o));
+    CHECK(GOMEM_NEW(long) != NULL);
+    if (!CHECK(pthread_create(&thread, NULL, mask_now_and_then, NULL) == 0)) return;
+    wait_for(&ready);
+    for (int ended = 0, tries = 0; ended < 10 && tries < 1000; tries++) {
+        reset_all();
+        ended += gomem_gc();
+        reset_all();
+        make_garbage(1 << 20);
+    }
+    CHECK(gomem_gc());
+    atomic_store(&stop, true);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+TEST(all_signals_are_reset_at_any_time) {
+    NEEDS_FORK;
+    in_each_collector(reset_at_any_time);
 }
 
 // A library of the program takes the signal for itself: it keeps it, and cycles go on with another.

@@ -12,6 +12,7 @@
  *       blocking regions, when parking already, and when no stop is pending
  *   V3  a stop may be withdrawn: nothing was changed
  *   V4  a record is running, blocked, parked or none, and changes to and from none under the lock
+ *   V9  when a stop is over no signal of it is on its way
  *   Y2  a thread leaves its section before it looks at attention, and enters it before, too
  *
  * Signals are late but not lost and waits have no time limits, so that a handshake that needs them
@@ -246,6 +247,7 @@ active [THREADS] proctype thread() provided (!handling[_pid]) {
     :: done < OPERATIONS ->
         if
         :: assert(!standing) /* the program's own code touches the heap */
+        :: atomic { !lock && signal[me] -> assert(false) } /* handlers are reset: V9 */
         :: section()
         :: block();
             if
@@ -318,6 +320,14 @@ inline running() {
 }
 
 inline open() {
+#if MUTANT != 15
+    d_step { /* V9 */
+        signal[0] = 0;
+#if THREADS > 1
+        signal[1] = 0
+#endif
+    };
+#endif
     attention = 0;
     UNLOCK
 }

@@ -292,6 +292,53 @@ TEST(pending_when_the_handler_goes) {
     CHECK(now.sa_handler == SIG_DFL);
 }
 
+// Of a signal that pends for two threads nothing is left, and our handler is there. Another's stays.
+static bool masked, discarded; // atomic
+
+static void *mask_and_wait(void *arg) {
+    sigset_t set;
+    int number = *(int *)arg;
+    sigfillset(&set);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    CHECK(gm_os_signal_thread(gm_os_thread_id(), number));
+    gm_store_rel(&masked, true);
+    while (!gm_load_acq(&discarded)) (void)sched_yield();
+    CHECK(sigpending(&set) == 0 && sigismember(&set, number) == 0);
+    return arg;
+}
+
+TEST(discarded_signals) {
+    sigset_t set, old;
+    struct sigaction now;
+    pthread_t thread;
+    int number = gm_os_claim_signal(look);
+    REQUIRE(number > 0);
+    sigemptyset(&set);
+    sigaddset(&set, number);
+    pthread_sigmask(SIG_BLOCK, &set, &old);
+    for (int i = 0; i < 3; i++) CHECK(gm_os_signal_thread(gm_os_thread_id(), number));
+    masked = discarded = false;
+    REQUIRE(pthread_create(&thread, NULL, mask_and_wait, &number) == 0);
+    while (!gm_load_acq(&masked)) (void)sched_yield();
+    gm_os_discard_signal(number, look);
+    gm_store_rel(&discarded, true);
+    CHECK(sigpending(&set) == 0 && sigismember(&set, number) == 0);
+    CHECK(gm_os_handled(number, look) == GM_HANDLED);
+    signal(number, SIG_DFL); // as a daemon that resets all
+    CHECK(gm_os_signal_thread(gm_os_thread_id(), number));
+    gm_os_discard_signal(number, look);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    CHECK(gm_os_handled(number, look) == GM_HANDLED);
+    for (int i = 0; i < 2; i++) { // taken before the first action, then between the two
+        rival = 1 + i;
+        gm_os_discard_signal(number, look);
+        sigaction(number, NULL, &now);
+        CHECK(now.sa_handler == rival_handler && rival == 0);
+    }
+    signal(number, SIG_DFL);
+    pthread_join(thread, NULL);
+}
+
 static char folder[] = "/tmp/gomem-groups-XXXXXX";
 
 static void put(const char *name, const char *text) {

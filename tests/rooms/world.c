@@ -21,6 +21,13 @@ static int make_key(pthread_key_t *key, void (*destructor)(void *)) {
     return pthread_key_create(key, destructor);
 }
 #define GOMEM_PTHREAD_KEY_CREATE(key, destructor) make_key((key), (destructor))
+#include <signal.h>
+static atomic_int discards; // of pending signals
+static int count_action(int signal, const struct sigaction *action, struct sigaction *old) {
+    if (action && action->sa_handler == SIG_IGN) atomic_fetch_add(&discards, 1);
+    return sigaction(signal, action, old);
+}
+#define GOMEM_SIGACTION(signal, action, old) count_action((signal), (action), (old))
 #include "room.h"
 #include "child.h"
 
@@ -263,6 +270,35 @@ TEST(withdrawn) {
     pthread_join(stopper, NULL);
     gomem_blocking_end();
     end_actors(2);
+}
+
+static void stop_and_go(void) {
+    gm_world_lock_cycle(rt);
+    CHECK(gm_world_stop(rt, gm_world_self(), 60 * (uint64_t)GM_PATIENCE_NS));
+    gm_world_start(rt);
+    gm_world_unlock_cycle(rt);
+}
+
+// V9: what no handler has heard is discarded, and nothing is where all have heard. A handler that
+// runs when its stop is over is counted late, and costs one more.
+TEST(unheard_signals_are_taken_back) {
+    REQUIRE(start_actors(0));
+    actors[0] = (struct actor){.kind = SPINS};
+    release = false;
+    REQUIRE(pthread_create(&actors[0].thread, NULL, deaf, &actors[0]) == 0);
+    while (!gm_load_acq(&actors[0].ready)) (void)sched_yield();
+    int before = atomic_load(&discards);
+    gm_world_lock_cycle(rt);
+    CHECK(!gm_world_stop(rt, gm_world_self(), 5 * (uint64_t)GM_GATHER_NS));
+    gm_world_unlock_cycle(rt);
+    CHECK(atomic_load(&discards) > before);
+    gm_store_rel(&release, true);
+    uint64_t withdrawn = rt->engine.stats.withdrawn;
+    before = atomic_load(&discards);
+    for (int i = 0; i < 50; i++) stop_and_go();
+    uint64_t late = rt->engine.stats.withdrawn - withdrawn;
+    if (!GM_TSAN) CHECK((uint64_t)(atomic_load(&discards) - before) <= 2 * late + 2);
+    end_actors(1);
 }
 
 static bool leave, inside; // atomic
