@@ -1992,12 +1992,6 @@ typedef union {
     __attribute__((no_sanitize_address, no_sanitize_thread, no_sanitize_undefined))
 #endif
 
-#if defined(GM_MUTANT) // tests plant one bug each: tests/mutants/list
-#define GM_BUG(n) (GM_MUTANT == (n))
-#else
-#define GM_BUG(n) 0
-#endif
-
 #define gm_load_rlx(p)       __atomic_load_n((p), __ATOMIC_RELAXED)
 #define gm_load_acq(p)       __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define gm_load_seq(p)       __atomic_load_n((p), __ATOMIC_SEQ_CST)
@@ -2557,16 +2551,15 @@ GM_PRIVATE long gm_os_seek(int fd, long position, int whence) {
 GM_PRIVATE bool gm_os_is_own(const struct gm_file *f) {
     int fd = gm_load_rlx(&f->fd); // gc may close it meanwhile: then the question fails
     if (fd < 0) return false;
-    if (GM_BUG(150)) return true;
     struct gm_file now = gm_os_identify(fd);
     if (!now.inode || now.inode != gm_load_rlx(&f->inode)) return false; // rlx: as fd
     if (now.device != gm_load_rlx(&f->device)) return false;             // rlx: as fd
-    return !f->position || GM_BUG(151) || gm_os_seek(fd, 0, SEEK_CUR) == f->position;
+    return !f->position || gm_os_seek(fd, 0, SEEK_CUR) == f->position;
 }
 
 // Closes what is ours; a number that is not is only forgotten.
 GM_PRIVATE void gm_os_close(struct gm_file *f) {
-    if (GM_BUG(152) || gm_os_is_own(f)) (void)GOMEM_SYSCALL(SYS_close, (long)f->fd);
+    if (gm_os_is_own(f)) (void)GOMEM_SYSCALL(SYS_close, (long)f->fd);
     gm_store_rlx(&f->fd, -1); // rlx: as in gm_os_is_own
 }
 
@@ -2889,7 +2882,7 @@ GM_PRIVATE uint64_t gm_os_limit_above(const char *root, const char *path, size_t
             gm_text_put(&name, file);
             least = GM_MIN(least, gm_os_read_number(name.data));
         }
-        if (!n || GM_BUG(159)) return least;
+        if (!n) return least;
         while (n && path[--n] != '/') continue;
     }
 }
@@ -3092,7 +3085,7 @@ GM_PRIVATE bool gm_os_is_there(uintptr_t at) {
 // Copies words up to the first page that is not there. Right only while nobody unmaps memory.
 GM_NO_SANITIZE GM_PRIVATE size_t gm_os_copy_words(void *to, uintptr_t from, size_t size) {
     size_t n = 0;
-    while (n + GM_WORD <= size && (GM_BUG(192) || gm_os_is_there(from + n))) {
+    while (n + GM_WORD <= size && gm_os_is_there(from + n)) {
         size_t end = GM_MIN(size, n + 4096 - (from + n) % 4096);
         for (; n + GM_WORD <= end; n += GM_WORD)
             ((uintptr_t *)to)[n / GM_WORD] = gm_base_word((const uintptr_t *)(from + n));
@@ -3403,7 +3396,7 @@ GM_PRIVATE int gm_os_claim_signal(gm_handler *handler) {
             void (*wanted)(int) = ignored ? SIG_IGN : SIG_DFL;
             if (GOMEM_SIGACTION(s, NULL, &old) || old.sa_handler != wanted) continue;
             if (GOMEM_SIGACTION(s, &action, &old)) continue;
-            if (old.sa_handler == wanted || GM_BUG(154)) return s;
+            if (old.sa_handler == wanted) return s;
             (void)GOMEM_SIGACTION(s, &old, NULL);
         }
     return 0;
@@ -3431,7 +3424,7 @@ GM_PRIVATE void gm_os_discard_signal(int signal, gm_handler *handler) {
     if (GOMEM_SIGACTION(signal, &ignore, &old)) return;
     if (gm_os_whose(&old, handler) != GM_HANDLED_ELSEWHERE && GOMEM_SIGACTION(signal, &ours, &old))
         return;
-    if (gm_os_whose(&old, handler) == GM_HANDLED_ELSEWHERE && !GM_BUG(233))
+    if (gm_os_whose(&old, handler) == GM_HANDLED_ELSEWHERE)
         (void)GOMEM_SIGACTION(signal, &old, NULL);
 }
 
@@ -3639,8 +3632,8 @@ struct gm_class {
     uint32_t pages; // of a span
 };
 
-#define GM_CLASS(size, pages)                                                        \
-    {size, (uint32_t)((((uint64_t)1 << 32) + (GM_BUG(14) ? 0 : (size)-1)) / (size)), \
+#define GM_CLASS(size, pages)                                     \
+    {size, (uint32_t)((((uint64_t)1 << 32) + (size)-1) / (size)), \
      (uint32_t)(pages)*GM_PAGE / (size), pages},
 // clang-format off
 GM_PRIVATE const struct gm_class gm_sizes_table[GOMEM_CLASSES + 1] = {
@@ -3824,7 +3817,7 @@ GM_PRIVATE bool gm_pages_init(struct gm_pages *p, size_t size) {
 GM_PRIVATE bool gm_pages_init_sparse(struct gm_pages *p, size_t size) {
     struct gm_layout l = gm_pages_layout(size / GM_PAGE);
     uintptr_t at = gm_os_far_away();
-    if (!at || GM_BUG(157)) return false;
+    if (!at) return false;
     p->reservation = (void *)at;
     p->reserved = l.total + size + GM_CHUNK;
     gm_pages_place_parts(p, size, l);
@@ -4202,7 +4195,7 @@ GM_PRIVATE void gm_pages_unpick_locked(struct gm_pages *p, struct gm_idle idle, 
 // May n more pages be used? Pages that are free but hold memory are given back for that. (P8)
 GM_PRIVATE bool gm_pages_allowed_locked(struct gm_pages *p, size_t n) {
     enum { EACH = (int)GM_PAGE + 4 + GM_SPAN_BYTES + GM_MANUAL_BYTES + GM_COLOR_BYTES };
-    if (!p->hard || GM_BUG(158)) return true;
+    if (!p->hard) return true;
     size_t most = p->hard / EACH;
     if (n > most || p->used > most - n) return false;
     while (p->used + n + p->idle > most) {
@@ -4241,7 +4234,7 @@ GM_PRIVATE size_t gm_pages_take_locked(struct gm_pages *p, unsigned which, size_
 GM_PRIVATE void gm_pages_put_locked(struct gm_pages *p, size_t page, size_t n, bool touched) {
     struct gm_zone *zone = gm_pages_zone(p, page);
     size_t z = gm_pages_place(p, zone, page, n);
-    if (z / GM_CHUNK_PAGES < zone->hint && !GM_BUG(33)) // P5
+    if (z / GM_CHUNK_PAGES < zone->hint) // P5
         zone->hint = (uint32_t)(z / GM_CHUNK_PAGES);
     gm_pages_mark_locked(p, zone, z, n, false, touched);
     gm_store_rlx(&p->used, p->used - n);
@@ -4560,7 +4553,7 @@ GM_PRIVATE void gm_heap_fallen_locked(struct gm_heap *h) { h->low = GM_MIN(h->lo
 GM_PRIVATE void gm_heap_turn(struct gm_heap *h, uint64_t now) {
     gm_sync_lock(&h->lock);
     uint64_t passed = now - h->turned;
-    if (passed >= GM_TURN_NS && !GM_BUG(206)) {
+    if (passed >= GM_TURN_NS) {
         bool late = h->turned && passed >= 2 * (uint64_t)GM_TURN_NS;
         gm_store_rlx(&h->again[1], late ? 0 : h->again[0]);
         if (h->turned) gm_store_rlx(&h->again[0], (size_t)0);
@@ -4642,7 +4635,7 @@ GM_PRIVATE void gm_heap_put(struct gm_heap *h, struct gm_span *s) {
     if (!GM_IN(GM_SET_COLLECTED, s->kind)) (void)gm_sub_rlx(&h->kept, n); // a statistic
     gm_store_rlx(&s->queued, 0u); // a child may have dropped the queue that it was in
     gm_pages_undescribe(&h->pages, page, n);
-    if (!GM_BUG(36)) gm_span_clear_colors(&h->pages, s);
+    gm_span_clear_colors(&h->pages, s);
     gm_sync_lock(&h->lock);
     if (touched) gm_pages_put_locked(&h->pages, page, touched, true);
     if (n > touched) gm_pages_put_locked(&h->pages, page + touched, n - touched, false);
@@ -4722,7 +4715,7 @@ GM_NOINLINE GM_PRIVATE void gm_heap_trim_slow(struct gm_heap *h, size_t idle) {
     uint64_t now = gm_os_now_coarse();
     if (now - gm_load_rlx(&h->turned) >= GM_TURN_NS) gm_heap_turn(h, now); // looks again
     size_t again = GM_MAX(gm_load_rlx(&h->again[0]), gm_load_rlx(&h->again[1]));
-    size_t keep = gm_heap_keep(h) + (GM_BUG(207) ? 0 : again);
+    size_t keep = gm_heap_keep(h) + again;
     if (idle <= keep + GM_GIVE_SLACK) return;
     size_t retry = gm_load_rlx(&h->retry);
     if (idle < retry) { // it fell since: what is idle now may be other pages
@@ -4910,7 +4903,7 @@ GM_PRIVATE bool gm_types_same(const struct gm_type_record *r, const gomem_type *
     return r->size == type->size && r->align == type->align && r->nfields == type->nfields &&
            r->mark == type->mark && !strcmp(r->name, type->name) &&
            (!type->nfields ||
-            !memcmp(r->fields, type->fields, type->nfields * sizeof *type->fields) || GM_BUG(29));
+            !memcmp(r->fields, type->fields, type->nfields * sizeof *type->fields));
 }
 
 GM_PRIVATE struct gm_type_record *gm_types_record_locked(struct gm_types *t,
@@ -5188,7 +5181,7 @@ GM_PRIVATE void gm_special_remove_locked(struct gm_special *sp, uint32_t n) {
     struct gm_record *r = gm_special_record(sp, n);
     struct gm_call *c = gm_special_call(sp, n);
     if (gm_special_object(r)) gm_special_unlink_locked(sp, n);
-    if (!GM_BUG(60)) gm_store_rlx(&r->generation, r->generation + 1);
+    gm_store_rlx(&r->generation, r->generation + 1);
     c->fn.plain = NULL;
     c->arg = c->self = 0;
     // pairs with gm_special_weak_get: behind the generation
@@ -5247,7 +5240,7 @@ GM_PRIVATE void gm_special_ready_locked(struct gm_special *sp, uint32_t n) {
     struct gm_record *r = gm_special_record(sp, n);
     struct gm_call *c = gm_special_call(sp, n);
     unsigned kind = gm_special_kind_of(r);
-    if (kind != GM_SPECIAL_CLEANUP && !GM_BUG(70)) c->self = gm_special_object(r);
+    if (kind != GM_SPECIAL_CLEANUP) c->self = gm_special_object(r);
     if (kind != GM_SPECIAL_COUNT) {
         gm_special_unlink_locked(sp, n);
         gm_store_rlx(&r->word, (uintptr_t)kind); // the same handle: a cleanup can be cancelled
@@ -5334,7 +5327,7 @@ GM_PRIVATE uintptr_t gm_special_weak_get(const struct gm_special *sp, uint64_t i
     // pairs with add, remove and move: the generation was stored before it
     uintptr_t word = gm_load_acq(&r->word);
     if ((word & GM_SPECIAL_KIND) != GM_SPECIAL_WEAK) return 0;
-    if (gm_load_rlx(&r->generation) != id >> 32 && !GM_BUG(61)) return 0; // ordered by word
+    if (gm_load_rlx(&r->generation) != id >> 32) return 0; // ordered by word
     return word - GM_SPECIAL_WEAK;
 }
 
@@ -5371,7 +5364,7 @@ GM_PRIVATE bool gm_special_begin_drop(struct gm_special *sp, uintptr_t object,
     gm_sync_lock(&sp->lock);
     uint32_t n = gm_special_find_locked(sp, object, GM_SPECIAL_COUNT);
     struct gm_call *c = n ? gm_special_call(sp, n - 1) : NULL;
-    bool mine = c && !gm_load_rlx(&c->arg) && (c->state == GM_SPECIAL_IDLE || GM_BUG(62));
+    bool mine = c && !gm_load_rlx(&c->arg) && c->state == GM_SPECIAL_IDLE;
     if (mine) {
         c->state = GM_SPECIAL_DROPPING;
         *turn = (struct gm_turn){
@@ -5392,8 +5385,7 @@ GM_PRIVATE bool gm_special_end_drop(struct gm_special *sp, uint64_t id, uintptr_
         c->state = GM_SPECIAL_IDLE;
         c->fn.plain = NULL;
         *object = gm_special_object(gm_special_record(sp, n));
-        gone = !gm_load_rlx(&c->arg) ||
-               GM_BUG(73); // under the lock: who counts to zero comes for it
+        gone = !gm_load_rlx(&c->arg); // under the lock: who counts to zero comes for it
         uint32_t weak = gone ? gm_special_find_locked(sp, *object, GM_SPECIAL_WEAK) : 0;
         if (gone) gm_special_remove_locked(sp, n);
         if (weak) gm_special_remove_locked(sp, weak - 1);
@@ -5423,7 +5415,7 @@ GM_PRIVATE void gm_special_judge_locked(struct gm_special *sp, struct gm_verdict
     bool drops = kind == GM_SPECIAL_COUNT && c->fn.plain;
     bool lost = c->state == GM_SPECIAL_DROPPING; // its drop did not return, and never will
     if (c->state == GM_SPECIAL_LISTED) return;   // in a queue already
-    if (lost || (kind == GM_SPECIAL_WEAK && !GM_BUG(63))) gm_special_remove_locked(sp, n);
+    if (lost || kind == GM_SPECIAL_WEAK) gm_special_remove_locked(sp, n);
     else if (kind == GM_SPECIAL_FINALIZER || drops) gm_special_append_locked(sp, &v->final, n);
     else gm_special_append_locked(sp, &v->other, n);
 }
@@ -5784,7 +5776,6 @@ GM_PRIVATE size_t gm_pacer_limit_goal(const struct gm_pacer *p, size_t live) {
     size_t limit = gm_load_rlx(&p->limit), other = gm_load_rlx(&p->other) + limit / 32;
     if (!limit) return SIZE_MAX;
     size_t least = GM_MIN(gm_load_rlx(&p->least), GM_MAX(live / 2, (size_t)GM_PACER_LEAST));
-    if (GM_BUG(178)) least = gm_load_rlx(&p->least);
     return GM_MAX(limit > other ? limit - other : 0, live + least); // A3
 }
 
@@ -5800,7 +5791,6 @@ GM_PRIVATE uint64_t gm_pacer_debt(size_t goal, size_t live, size_t bytes) {
     uint64_t slack = gm_pacer_hard(goal) - goal, over = live > goal ? live - goal : 0;
     uint64_t units = GM_MAX(bytes / GM_DEBT_UNIT, (size_t)1), rate = GM_DEBT * (over / 1024);
     uint64_t past = GM_MIN((over + GM_DEBT_UNIT - 1) / GM_DEBT_UNIT, units);
-    if (GM_BUG(176)) units = past = 1;
     if (over <= slack) rate /= slack / 1024;
     else rate = (uint64_t)GM_DEBT_HARD << GM_MIN((over - slack) / (slack / 4), (uint64_t)6);
     rate = GM_MAX(rate, (uint64_t)GM_DEBT_LEAST);
@@ -6011,9 +6001,8 @@ GM_PRIVATE struct gm_span *gm_mark_pop(struct gm_mark *mark) {
         next = ((head >> 32) + 1) << 32 |
                gm_load_rlx(&s->queue_next);              // may be stale: then the tag differs
     } while (!gm_cas_acqrel(&mark->queue, &head, next)); // pairs with gm_mark_enqueue
-    if (GM_BUG(92)) gm_store_rlx(&s->queued, 0u);        // planted
     // pairs with gm_mark_enqueue: what is shaded later queues it again
-    else (void)gm_swap_acqrel(&s->queued, 0u);
+    (void)gm_swap_acqrel(&s->queued, 0u);
     return s;
 }
 
@@ -6038,7 +6027,7 @@ GM_INLINE const struct gm_type_record *gm_mark_type_of(const struct gm_mark *mar
 GM_PRIVATE size_t gm_mark_pieces(const struct gm_mark *mark, const struct gm_span *s) {
     const struct gm_type_record *t = gm_mark_type_of(mark, s);
     if (t && t->mark) return 1;
-    return (gm_load_rlx(&s->size) + (GM_BUG(18) ? 0 : GM_PIECE - 1)) / GM_PIECE;
+    return (gm_load_rlx(&s->size) + GM_PIECE - 1) / GM_PIECE;
 }
 
 // All pieces of a large object become grey. Nobody else knows that it is marked.
@@ -6086,7 +6075,7 @@ GM_COLD GM_PRIVATE void gm_mark_spill(struct gomem_marker *m, bool all) {
     for (size_t i = 0; i < n; i++) {
         (void)gm_or_rlx(&gm_span_color(p, v->stack[i])->grey,
                         gm_span_bit(p, v->stack[i])); // the queue's swap orders it
-        if (!GM_BUG(26)) gm_mark_enqueue(m->mark, gm_span_find(p, v->stack[i]));
+        gm_mark_enqueue(m->mark, gm_span_find(p, v->stack[i]));
     }
     v->top -= n;
     memmove(v->stack, v->stack + n, v->top * sizeof *v->stack);
@@ -6195,9 +6184,8 @@ GM_NO_SANITIZE GM_ALWAYS void gm_mark_words(struct gomem_marker *m, uintptr_t st
 GM_NO_SANITIZE GM_PRIVATE void gm_mark_fields(struct gomem_marker *m,
                                               const struct gm_type_record *t, uintptr_t start,
                                               size_t size, uintptr_t from, uintptr_t to) {
-    bool flexible = GM_BUG(19), tail = gm_types_has_tail(t);
+    bool flexible = false, tail = gm_types_has_tail(t);
     uintptr_t end = start + size, element = tail ? start : from - (from - start) % t->size;
-    if (GM_BUG(213)) element = from; // planted
     for (; t->nfields && !flexible && element < to; element += t->size)
         for (size_t i = 0; i < t->nfields; i++) {
             const gomem_field *f = &t->fields[i];
@@ -6324,7 +6312,7 @@ GM_PRIVATE bool gm_mark_claimed(struct gomem_marker *m, struct gm_span *s, struc
         there = m->mark->there(m, start + gm_base_ctz(mine) * GM_PIECE,
                                start + (64 - (size_t)__builtin_clzll(mine)) * GM_PIECE);
     for (bool first = true; mine; mine &= mine - 1, first = false) {
-        if (!first && !m->alone && gm_mark_halted(m) && !GM_BUG(214)) {
+        if (!first && !m->alone && gm_mark_halted(m)) {
             (void)gm_or_rlx(&c[group].grey, mine); // the queue's swap orders it
             gm_mark_enqueue(m->mark, s);
             return false;
@@ -6415,7 +6403,7 @@ GM_PRIVATE bool gm_mark_regrey_small(const struct gm_pages *p, const struct gm_s
     if (first >= s->count) return false; // the tail
     bool any = false, root = s->kind == GM_ROOT;
     struct gm_color *c = gm_span_colors(p, s->page);
-    uint32_t at = (uint32_t)((GM_BUG(54) ? from : gm_span_slot(p, s, first)) - start) / 16;
+    uint32_t at = (uint32_t)(gm_span_slot(p, s, first) - start) / 16;
     uint32_t end = (uint32_t)(GM_MIN(to, start + (uintptr_t)gm_load_rlx(&s->pages) * GM_PAGE) -
                               start + 15) /
                    16;
@@ -6436,11 +6424,10 @@ GM_PRIVATE bool gm_mark_regrey_large(const struct gm_mark *mark, const struct gm
     if (!(gm_load_rlx(s->kind == GM_ROOT ? &c->alloc : &c->mark) & 1)) return false;
     uintptr_t start = gm_span_start(mark->pages, s);
     if (from >= start + gm_load_rlx(&s->size)) return false;
-    if (GM_BUG(174) && gm_load_rlx(&s->clean)) return false;
     size_t first = (from - start) / GM_PIECE, pieces = gm_mark_pieces(mark, s);
     size_t last = (GM_MIN(to, start + gm_load_rlx(&s->size)) - 1 - start) / GM_PIECE;
     if (pieces == 1) first = last = 0; // it may be larger
-    for (size_t i = first; i + GM_BUG(55) <= last; i++)
+    for (size_t i = first; i <= last; i++)
         (void)gm_or_rlx(&c[i / 64].grey, (uint64_t)1 << i % 64); // a barrier may or, too
     return true;
 }
@@ -6467,7 +6454,7 @@ GM_PRIVATE void gm_mark_regrey(struct gm_mark *mark, uintptr_t from, uintptr_t t
 
 // What a marker has counted becomes everybody's.
 GM_PRIVATE void gm_mark_report(struct gomem_marker *m) {
-    if (!GM_BUG(27)) gm_mark_settle_view(&m->view);
+    gm_mark_settle_view(&m->view);
     (void)gm_add_rlx(&m->mark->bytes, m->view.bytes); // ordered by state
     m->view.bytes = 0;
 }
@@ -6526,10 +6513,8 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_range(struct gomem_marker *m, uintptr_t s
     for (size_t i = 0; i < size / GM_WORD; i++) {
         uintptr_t w = gm_base_word(&word[i]) & m->view.mask;
         if (w - m->view.base > m->view.size) continue; // neither w nor w - 1 is ours
-        if (!(flags & GM_JOB_BOTH) || GM_BUG(1) || gm_mark_is_taken(&m->view, w))
-            gm_mark_shade(m, w, m->alone);
+        if (!(flags & GM_JOB_BOTH) || gm_mark_is_taken(&m->view, w)) gm_mark_shade(m, w, m->alone);
         else gm_mark_shade(m, w - 1, m->alone);
-        if (GM_BUG(186) && flags & GM_JOB_BOTH) gm_mark_shade(m, w - 1, m->alone);
     }
 }
 
@@ -6540,9 +6525,8 @@ GM_PRIVATE void gm_mark_foreign(struct gomem_marker *m, uintptr_t start, size_t 
         size_t want = GM_MIN(size, (size_t)GM_READ);
         size_t n = gm_os_read_foreign(m->buffer, start, want);
         if (n) gm_mark_range(m, (uintptr_t)m->buffer, n, flags);
-        n = n            ? n & ~(size_t)(GM_WORD - 1)
-            : GM_BUG(28) ? size
-                         : GM_MIN(want, 4096 - start % 4096); // skip what cannot be read
+        n = n ? n & ~(size_t)(GM_WORD - 1)
+              : GM_MIN(want, 4096 - start % 4096); // skip what cannot be read
         if (!n) n = GM_MIN(want, (size_t)GM_WORD);
         start += n;
         size -= n;
@@ -6577,7 +6561,7 @@ GM_PRIVATE void gm_mark_coroutine(struct gomem_marker *m, struct gm_stack *s) {
         size_t want = GM_MIN(s->end - low, (size_t)GM_READ), dead = from - low;
         size_t n = gm_os_read_foreign(m->buffer, low, want) & ~(size_t)(GM_WORD - 1);
         uintptr_t at = (uintptr_t)m->buffer;
-        if (dead <= n && (GM_BUG(181) || gm_mark_sum(at, at + (s->below - low)) == s->check)) {
+        if (dead <= n && gm_mark_sum(at, at + (s->below - low)) == s->check) {
             gm_mark_range(m, at + dead, n - dead, GM_JOB_BOTH);
             from = low + n;
         } else {
@@ -7023,7 +7007,7 @@ GM_PRIVATE void gm_writes_arm_root(struct gm_writes *w, struct gm_meta *meta, si
     if (!gm_writes_root_room(w, meta, from, to)) return;
     if (gm_os_track_scan(&w->pagemap, &at, to, true, NULL, 0) < 0) { // not, or no longer, ours
         at = from;
-        if (!own && !GM_BUG(88) && !gm_os_is_private(from, to)) return;
+        if (!own && !gm_os_is_private(from, to)) return;
         if (!gm_os_track(&w->uffd, from, to) ||
             gm_os_track_scan(&w->pagemap, &at, to, true, NULL, 0) < 0)
             return;
@@ -7103,7 +7087,7 @@ GM_PRIVATE size_t gm_writes_read_root(const struct gm_writes *w, struct gomem_ma
     size_t bytes = 0;
     for (uintptr_t at = from; at < to;) {
         long n = gm_os_track_scan(&w->pagemap, &at, to, false, list, GM_WRITES_ROOT_LIST);
-        if (n < 0 && !GM_BUG(87)) {
+        if (n < 0) {
             gm_mark_foreign(m, from, to - from, flags);
             bytes = to - from;
         }
@@ -7118,7 +7102,7 @@ GM_PRIVATE size_t gm_writes_read_root(const struct gm_writes *w, struct gomem_ma
 }
 
 GM_INLINE unsigned gm_writes_root_flags(const struct gm_written *root) {
-    return GM_BUG(216) ? 0 : (unsigned)root->categories & GM_ROOT_BOTH;
+    return (unsigned)root->categories & GM_ROOT_BOTH;
 }
 
 // Between rounds, while the markers rest: written pages of roots become jobs, and are armed again.
@@ -7286,12 +7270,11 @@ GM_PRIVATE size_t gm_writes_collect_unit(struct gm_writes *w, struct gm_mark *ma
     size_t pages = 0;
     if (rearm) gm_writes_close_bits(w, mark->pages, from, to);
     for (uintptr_t at = from; at < to;) {
-        long n = rearm && !GM_BUG(94)
-                     ? gm_os_track_scan_there(&w->pagemap, &at, to, GM_THERE_REARM, list,
-                                              GM_WRITES_LIST)
-                     : gm_os_track_scan(&w->pagemap, &at, to, false, list, GM_WRITES_LIST);
+        long n = rearm ? gm_os_track_scan_there(&w->pagemap, &at, to, GM_THERE_REARM, list,
+                                                GM_WRITES_LIST)
+                       : gm_os_track_scan(&w->pagemap, &at, to, false, list, GM_WRITES_LIST);
         if (n < 0) {
-            if (!GM_BUG(56)) gm_writes_fail(w, mark, from, to);
+            gm_writes_fail(w, mark, from, to);
             return pages + (to - from) / mark->pages->os_page;
         }
         for (long i = 0; i < n; i++) {
@@ -7302,7 +7285,6 @@ GM_PRIVATE size_t gm_writes_collect_unit(struct gm_writes *w, struct gm_mark *ma
         }
         if (!n) break;
     }
-    if (GM_BUG(94) && rearm) (void)gm_os_track_scan(&w->pagemap, &from, to, true, NULL, 0);
     return pages;
 }
 
@@ -7311,7 +7293,7 @@ GM_PRIVATE bool gm_writes_whole(struct gm_writes *w, struct gm_mark *mark) {
     uintptr_t end = gm_writes_end(mark->pages);
     bool all = end <= gm_load_rlx(&w->registered) && // rlx: as in gm_writes_register
                w->unmapped == gm_load_rlx(&mark->pages->unmapped);
-    if (all && (w->process == (uint32_t)getpid() || GM_BUG(57))) return true;
+    if (all && w->process == (uint32_t)getpid()) return true;
     gm_writes_fail(w, mark, mark->pages->base, end);
     return false;
 }
@@ -7337,7 +7319,7 @@ GM_PRIVATE size_t gm_writes_collect(struct gm_writes *w, struct gm_mark *mark) {
 GM_PRIVATE void gm_writes_list_stopped(struct gm_writes *w, struct gm_mark *mark) {
     const struct gm_pages *p = mark->pages;
     gm_store_rlx(&mark->pages_written, (uint64_t)0); // no marker counts
-    if (w->collector != GOMEM_GC_TRACKED || GM_BUG(43) || !gm_writes_whole(w, mark)) return;
+    if (w->collector != GOMEM_GC_TRACKED || !gm_writes_whole(w, mark)) return;
     for (uintptr_t at = p->base, to; gm_writes_next(p, &at, &to); at = to)
         if (!gm_mark_add_written(mark, at, to, 0)) gm_writes_fail(w, mark, at, to);
 }
@@ -7360,7 +7342,7 @@ GM_PRIVATE size_t gm_writes_job(struct gomem_marker *m, const struct gm_job *job
     uintptr_t end = job->start + job->size;
     if (job->flags & GM_JOB_FOREIGN)
         return gm_writes_read_root(w, m, job->start, end, job->flags & GM_JOB_BOTH);
-    return gm_writes_collect_unit(w, m->mark, (void *)m->buffer, job->start, end, GM_BUG(53));
+    return gm_writes_collect_unit(w, m->mark, (void *)m->buffer, job->start, end, false);
 }
 
 // Hook of mark: what of a large object's pieces is there (W7).
@@ -7461,14 +7443,12 @@ GM_PRIVATE uint32_t gm_sweep_bits(const struct gm_sweep *w, const struct gm_page
                                   struct gm_span *s) {
     struct gm_color *c = gm_span_colors(p, s->page);
     uint32_t live = 0, died = 0;
-    if (GM_BUG(93)) gm_store_rel(&s->generation, gm_load_rlx(&w->generation)); // planted
     for (unsigned i = 0; i < gm_span_groups(s); i++) {
         uint64_t alloc = gm_load_rlx(&c[i].alloc);
         uint64_t mark = gm_load_rlx(&c[i].mark);
         uint64_t freed = gm_load_rlx(&c[i].freed);
         if (freed) freed = gm_swap_rlx(&c[i].freed, 0); // one bit, one taker
         uint64_t keep = mark & ~freed, dead = alloc & ~mark & ~freed;
-        if (GM_BUG(2)) keep = mark & (mark - 1), dead = 0;
         live += gm_base_popcount(keep);
         died += gm_base_popcount(dead);
         if (gm_guard_watched(g)) gm_sweep_fill(p, g, s, i, alloc & ~keep);
@@ -7748,7 +7728,7 @@ GM_PRIVATE void gm_cache_push_magazine(const struct gm_pages *p, uint64_t *list,
     uint64_t head = gm_load_rlx(list), next;
     do {
         gm_store_rlx(&m->next, (uint32_t)head);
-        next = ((head >> 32) + !GM_BUG(95)) << 32 | (index + 1);
+        next = ((head >> 32) + 1) << 32 | (index + 1);
     } while (!gm_cas_acqrel(list, &head, next)); // pairs with pop: slots and head are written
 }
 
@@ -7759,7 +7739,7 @@ GM_PRIVATE uint32_t gm_cache_pop_magazine(const struct gm_pages *p, uint64_t *li
         if (!(uint32_t)head) return 0;
         uint32_t after = gm_load_rlx(
             &gm_cache_head(p, (uint32_t)head - 1)->next); // stale: then the tag differs
-        next = ((head >> 32) + !GM_BUG(95)) << 32 | after;
+        next = ((head >> 32) + 1) << 32 | after;
     } while (!gm_cas_acqrel(list, &head, next)); // pairs with push: what we read was the list's
     return (uint32_t)head;
 }
@@ -7801,7 +7781,7 @@ GM_INLINE size_t gm_cache_pinned(unsigned class, unsigned n) {
 // free. (K3)
 GM_PRIVATE size_t gm_cache_most_pins(const struct gm_engine *e) {
     size_t small = gm_load_rlx(&e->small), taken = gm_load_rlx(&e->taken); // statistics
-    if (GOMEM_I_LIKELY(small <= taken + taken / 2 + GM_SPARSE) || GM_BUG(203)) return SIZE_MAX;
+    if (GOMEM_I_LIKELY(small <= taken + taken / 2 + GM_SPARSE)) return SIZE_MAX;
     return GM_MAX(small / 8, (size_t)GM_PINS);
 }
 
@@ -7871,7 +7851,7 @@ GM_ALWAYS enum gm_message gm_cache_wrong(const struct gm_pages *p, const struct 
                                          uint32_t index, uintptr_t word) {
     if (index >= s->count || gm_span_slot(p, s, index) != word) return GM_MSG_INTERIOR;
     bool taken = gm_load_rlx(&gm_span_bits(p, s->page)[index / 64]) >> index % 64 & 1;
-    if (!taken && !GM_BUG(17)) return GM_MSG_DOUBLE_FREE;
+    if (!taken) return GM_MSG_DOUBLE_FREE;
     return GM_MESSAGE_COUNT;
 }
 
@@ -7942,8 +7922,7 @@ GM_PRIVATE void gm_cache_keep(struct gm_engine *e, const struct gm_span *s, uint
     gm_guard_take_back(s, object);
     gm_guard_write(s, object, 0, 0);
     gm_sync_lock(&k->lock);
-    if (k->last && !GM_BUG(162))
-        gm_guard_write(gm_span_find(&e->heap.pages, k->last), k->last, 0, object);
+    if (k->last) gm_guard_write(gm_span_find(&e->heap.pages, k->last), k->last, 0, object);
     else k->first = object;
     k->last = object;
     k->bytes += gm_span_slot_size(s);
@@ -8077,8 +8056,7 @@ GM_PRIVATE unsigned gm_cache_grow(struct gm_cache *t, unsigned class) {
     unsigned cap = GM_MIN(old ? old * 2 : size >= 512 ? 1 : 512 / size, gm_sizes_magazine(class));
     if (old == cap || gm_cache_widen(t, class, cap, false)) return cap;
     if (old) return old;
-    while (t->held + size * 2 > GM_THREAD_LIMIT && !GM_BUG(204) && gm_cache_narrow(t, false, true))
-        continue;
+    while (t->held + size * 2 > GM_THREAD_LIMIT && gm_cache_narrow(t, false, true)) continue;
     (void)gm_cache_widen(t, class, 1, true);
     return 1;
 }
@@ -8097,7 +8075,7 @@ GM_PRIVATE void gm_cache_adopt(struct gm_cache *t, unsigned class, void **top) {
     unsigned n = gm_cache_count(p, top),
              cap = t->cap[class] ? t->cap[class] : gm_cache_grow(t, class);
     unsigned room = GM_MAGAZINE_LAST - gm_cache_head(p, index)->bottom;
-    if (room > cap && !gm_cache_widen(t, class, room, GM_BUG(205))) {
+    if (room > cap && !gm_cache_widen(t, class, room, false)) {
         unsigned most = GM_MIN(n, cap);
         if (n > most) gm_cache_return(t->engine, class, top - n + 1, n - most);
         void **slots = gm_cache_slots(p, index), **bottom = slots + GM_MAGAZINE_LAST - cap;
@@ -8156,7 +8134,7 @@ GM_PRIVATE bool gm_cache_lately(const struct gm_cache *t, unsigned class, const 
     void **top[2] = {t->hot.top[class], t->other[class]};
     for (unsigned i = 0, n = 0; i < 2; i++)
         for (void **at = top[i]; at && *at && n < GM_LATELY; at--, n++)
-            if (*at == p) return !GM_BUG(160);
+            if (*at == p) return true;
     return false;
 }
 
@@ -8165,7 +8143,7 @@ GM_PRIVATE bool gm_cache_lately(const struct gm_cache *t, unsigned class, const 
 GM_PRIVATE void gm_cache_load_empty(struct gm_cache *t, unsigned class, void **top, void **full) {
     const struct gm_pages *p = &t->engine->heap.pages;
     unsigned n = 0, room = GM_MAGAZINE_LAST - gm_cache_slot(top);
-    if (full != GM_CACHE_NOTHING && !GM_BUG(161)) {
+    if (full != GM_CACHE_NOTHING) {
         n = GM_MIN(GM_MIN(room - 1, gm_cache_count(p, full)), 3u);
         memcpy(top + 1, full + 1 - n, n * sizeof *top);
         t->other[class] = full - n;
@@ -8186,7 +8164,7 @@ GM_PRIVATE bool gm_cache_make_room(struct gm_cache *t, unsigned class) {
     uint32_t index = gm_cache_new_magazine(t->engine);
     if (!index) return false;
     if (loaded != GM_CACHE_NOTHING) {
-        if (other && !GM_BUG(3)) gm_cache_give_magazine(t, class, other, true);
+        if (other) gm_cache_give_magazine(t, class, other, true);
         t->other[class] = loaded;
     }
     gm_cache_load_empty(t, class, gm_cache_open(p, index - 1, cap), loaded);
@@ -8225,7 +8203,7 @@ GM_PRIVATE void gm_cache_unkeep(struct gm_cache *t, size_t most) {
 
 GM_PRIVATE void gm_cache_charge(struct gm_cache *t, size_t bytes) {
     t->charged += bytes;
-    if (t->charged < GM_CHARGE || GM_BUG(21)) return;
+    if (t->charged < GM_CHARGE) return;
     (void)gm_add_rlx(&t->engine->live, t->charged); // a heuristic counter
     t->charged = 0;
 }
@@ -8248,7 +8226,7 @@ GM_PRIVATE void gm_cache_hold(const struct gm_engine *e, struct gm_span *s, uint
     struct gm_color *c = gm_span_colors(p, s->page);
     uint32_t at = (uint32_t)(start - gm_span_start(p, s)) / 16;
     uint32_t to = (uint32_t)(end - gm_sizes_table[s->class].size - gm_span_start(p, s)) / 16 + 1;
-    bool black = gm_cache_deciding(e) && !GM_BUG(40);
+    bool black = gm_cache_deciding(e);
     for (unsigned i = at / 64; i * 64 < to; i++, at = i * 64) {
         uint64_t bits = gm_span_starts(s, i) & ~(uint64_t)0 << at % 64;
         if (to - i * 64 < 64) bits &= ((uint64_t)1 << (to - i * 64)) - 1;
@@ -8256,7 +8234,7 @@ GM_PRIVATE void gm_cache_hold(const struct gm_engine *e, struct gm_span *s, uint
         if (black) (void)gm_or_rlx(&c[i].mark, bits); // who decides marks, too
         s->used += gm_base_popcount(bits & ~alloc);
         gm_store_rel(&c[i].alloc, alloc | bits); // pairs with gm_mark_typed: the slots are zero
-        if (GOMEM_I_UNLIKELY(gm_load_rlx(&c[i].freed) & bits) && !GM_BUG(15))
+        if (GOMEM_I_UNLIKELY(gm_load_rlx(&c[i].freed) & bits))
             (void)gm_and_rlx(&c[i].freed, ~bits); // others or
     }
 }
@@ -8302,9 +8280,9 @@ GM_PRIVATE bool gm_cache_take_run(struct gm_cache *t, gomem_i_run *run, struct g
     uint32_t from = gm_span_index(p, s, start);
     uint32_t used = GM_MIN(from + n, s->fresh); // N2
     gm_base_tsan_renew(start, end - start);
-    if (used > from && !GM_BUG(4))
+    if (used > from)
         gm_os_zero(start, (size_t)(used - from) * size, GM_IN(GM_SET_SCANNED, s->kind));
-    if (from + n > s->fresh && !GM_BUG(16)) s->fresh = from + n;
+    if (from + n > s->fresh) s->fresh = from + n;
     gm_cache_hold(t->engine, s, start, end);
     gm_stats_own(&t->stats.mallocs[s->class], n);
     gm_cache_count_bytes(t, end - start);
@@ -8398,10 +8376,10 @@ GM_PRIVATE void gm_cache_release_run(struct gm_cache *t, gomem_i_run *run, struc
     if (!s) return;
     gm_sweep_owned(&t->engine->sweep, p, &t->engine->guard, &t->engine->stats.shared, s);
     uint32_t size = gm_sizes_table[s->class].size, n = 0;
-    bool marking = gm_cache_marking(t->engine) && !GM_BUG(41);
+    bool marking = gm_cache_marking(t->engine);
     for (uintptr_t at = run->cursor; !marking && at && at < run->end; at += size, n++) {
         uint64_t *alloc = &gm_span_color(p, at)->alloc;
-        if (!GM_BUG(34)) gm_store_rlx(alloc, gm_load_rlx(alloc) & ~gm_span_bit(p, at));
+        gm_store_rlx(alloc, gm_load_rlx(alloc) & ~gm_span_bit(p, at));
     }
     s->used -= n;
     gm_stats_own(&t->stats.frees[s->class], n);
@@ -8878,7 +8856,7 @@ GM_INLINE struct gm_thread *gm_world_self(void) {
 // Is the calling thread between our two fork handlers? (V8)
 GM_NO_SANITIZE GM_PRIVATE bool gm_world_forks(const struct gm_world *w) {
     uintptr_t forker = gm_load_rlx(&w->forker); // a thread finds itself only if it stored itself
-    return GOMEM_I_UNLIKELY(forker != 0) && forker == (uintptr_t)&errno && !GM_BUG(201);
+    return GOMEM_I_UNLIKELY(forker != 0) && forker == (uintptr_t)&errno;
 }
 
 // For locks that fork holds: the forking thread has them. (V8)
@@ -8968,9 +8946,8 @@ GM_PRIVATE void gm_world_unblock(struct gm_world *w, struct gm_thread *t) {
             gm_world_wait(w, attention);
             continue;
         }
-        if (GM_BUG(90)) gm_store_rlx(&t->state, (uint32_t)GM_THREAD_RUNNING); // planted
         // V1: pairs with gm_world_running
-        else gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING);
+        gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING);
         if (!gm_world_attention(w)) return;
         gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
     }
@@ -8998,7 +8975,7 @@ GM_PRIVATE void gm_world_end_block(struct gm_world *w, struct gm_thread *t) {
         t->cache.hot.blocked--;
         return;
     }
-    if (!GM_BUG(20)) gm_world_unblock(w, t);
+    gm_world_unblock(w, t);
     t->cache.hot.blocked = 0;
     gm_signal_fence();
     if (gm_load_seq(&w->attention)) gm_world_park(w, t); // V1: a signal in between returned
@@ -9036,11 +9013,9 @@ GM_NO_SANITIZE GM_PRIVATE void gm_world_handler(int signal, siginfo_t *info, voi
     (void)signal, (void)info;
     if (!gm_world_has_record(hot)) return;
     struct gm_thread *t = (struct gm_thread *)(void *)hot;
-    gm_store_rlx(&t->heard, gm_load_rlx(&t->heard) + !GM_BUG(232)); // V9: a stale one costs little
-    uint32_t attention = gm_load_seq(&w->attention);                // V2
-    if (!attention || attention == GM_GATE || (hot->depth && !GM_BUG(32)) || hot->blocked ||
-        t->parking)
-        return;
+    gm_store_rlx(&t->heard, gm_load_rlx(&t->heard) + 1); // V9: a stale one costs little
+    uint32_t attention = gm_load_seq(&w->attention);     // V2
+    if (!attention || attention == GM_GATE || hot->depth || hot->blocked || t->parking) return;
     if (gm_load_seq(&t->state) != GM_THREAD_RUNNING) return; // V2
     int saved = errno;
     (void)gm_add_rlx(&w->handling, 1u); // counts only
@@ -9119,9 +9094,9 @@ GM_PRIVATE void gm_world_take_back(struct gm_world *w) {
     for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next) {
         uint32_t heard = gm_load_rlx(&t->heard); // V9
         unheard |= t->sent != heard;
-        if (!GM_BUG(231)) t->sent = heard;
+        t->sent = heard;
     }
-    if (unheard && w->signal && !GM_BUG(230)) gm_os_discard_signal(w->signal, gm_world_handler);
+    if (unheard && w->signal) gm_os_discard_signal(w->signal, gm_world_handler);
 }
 
 GM_PRIVATE void gm_world_start(struct gm_runtime *rt) {
@@ -9158,7 +9133,7 @@ GM_PRIVATE void gm_world_note_late(struct gm_world *w, const struct gm_thread *m
     // pairs with gm_world_record_locked: records are complete
     for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next) {
         if (!gm_world_is_late(t, me, attention)) continue;
-        if (!GM_BUG(124)) gm_store_rlx(&t->late, 1u); // V7: only its own thread acts on it
+        gm_store_rlx(&t->late, 1u); // V7: only its own thread acts on it
         if (late->count < GM_LATE) late->id[late->count++] = t->id;
     }
 }
@@ -9226,7 +9201,7 @@ GM_COLD GM_PRIVATE void gm_world_tell_late(struct gm_runtime *rt, uint32_t id) {
 // one left for us. World's lock is held.
 GM_PRIVATE void gm_world_keep_handler(struct gm_world *w) {
     enum gm_handled handled = gm_os_handled(w->signal, gm_world_handler);
-    if (handled == GM_HANDLED || GM_BUG(121)) return;
+    if (handled == GM_HANDLED) return;
     int other = handled == GM_HANDLED_ELSEWHERE && !w->settings.options.stop_signal
                     ? gm_os_claim_signal(gm_world_handler)
                     : 0;
@@ -9237,11 +9212,11 @@ GM_PRIVATE void gm_world_keep_handler(struct gm_world *w) {
 // The library may be unloaded after this: no thread stands in the handler, none will, and the end
 // of a thread calls nothing of ours. No stop runs.
 GM_PRIVATE void gm_world_unhandle(struct gm_world *w) {
-    if (w->signal && !GM_BUG(155)) gm_os_unhandle(w->signal, gm_world_handler);
+    if (w->signal) gm_os_unhandle(w->signal, gm_world_handler);
     w->signal = 0;
     // pairs with gm_world_handler; they were woken when the last stop ended
     while (gm_load_acq(&w->handling)) gm_os_wait(&gm_sync_quiet, 0, 100000);
-    if (w->keyed && !GM_BUG(156)) (void)pthread_key_delete(w->key);
+    if (w->keyed) (void)pthread_key_delete(w->key);
     w->keyed = false;
 }
 
@@ -9260,7 +9235,7 @@ GM_PRIVATE void gm_world_take_turns(struct gm_world *w, const struct gm_thread *
         others += t != me && !gm_load_rlx(&t->own) && !gm_world_absent(state) &&
                   state != GM_THREAD_BLOCKED;
     }
-    if (!others || GM_BUG(35)) return;
+    if (!others) return;
     uint64_t opened = gm_load_rlx(&w->opened), stood = opened - gm_load_rlx(&w->stopped);
     uint64_t now = gm_os_now(), last = opened + GM_GATHER_NS;
     for (unsigned i = 0; gm_load_rlx(&w->waiting) && now < last; now = gm_os_now()) {
@@ -9284,7 +9259,7 @@ GM_PRIVATE bool gm_world_try_stop(struct gm_runtime *rt, const struct gm_thread 
     if (w->signal) gm_world_keep_handler(w);
     (void)gm_world_ask(w, me);
     uint32_t attention = gm_load_rlx(&w->attention); // ours: the lock is held
-    if (gm_world_gather(w, me, attention, window) || GM_BUG(31)) {
+    if (gm_world_gather(w, me, attention, window)) {
         w->late_since = 0;
         return true;
     }
@@ -9521,7 +9496,7 @@ GM_PRIVATE bool gm_world_guess_bounds(struct gm_thread *t, uintptr_t sp, size_t 
 GM_PRIVATE void gm_world_bounds(struct gm_thread *t, uintptr_t sp) {
     size_t page = gm_os_page_size();
     uintptr_t top = gm_os_main_top(page);
-    bool main = t->id == (uint32_t)getpid() && !GM_BUG(191);
+    bool main = t->id == (uint32_t)getpid();
     if (t->stack_hi) return;
     if (main && gm_world_take_stack(t, top, sp, page)) return;
     t->grows = false;
@@ -9577,8 +9552,7 @@ GM_PRIVATE void gm_world_unlock_cycle(struct gm_runtime *rt) {
 GM_PRIVATE void gm_world_take_turn(struct gm_runtime *rt) {
     struct gm_gc *gc = &rt->gc;
     (void)gm_add_rlx(&gc->forks, 1u); // advice: a cycle that does not see it goes first
-    if (GM_BUG(172)) (void)gm_sync_try(&gc->turn);
-    else gm_sync_lock(&gc->turn);
+    gm_sync_lock(&gc->turn);
     (void)gm_sub_rlx(&gc->forks, 1u);
     (void)gm_add_acqrel(&gc->passed, 1u); // pairs with gm_gc_pause and gm_gc_mark_beside
     gm_os_wake(&gc->passed, 1);
@@ -9623,10 +9597,10 @@ GM_PRIVATE void gm_world_forget_cycle(struct gm_runtime *rt) {
     gc->dropped = true;
     gm_store_rlx(&e->mark.queue, (uint64_t)0); // one thread, all of these
     gm_store_rlx(&e->mark.state, (uint64_t)GM_MARK_DONE);
-    if (!GM_BUG(171)) gm_store_rlx(&e->mark.on, 0u);
+    gm_store_rlx(&e->mark.on, 0u);
     gm_store_rlx(&e->mark.final, 0u);
     gm_store_rlx(&gomem_i_barrier, 0u);
-    if (!GM_BUG(173)) gm_pacer_defer(&e->pacer, gm_load_rlx(&e->live));
+    gm_pacer_defer(&e->pacer, gm_load_rlx(&e->live));
 }
 
 // In a child: the collector's threads are started again when needed.
@@ -9636,7 +9610,7 @@ GM_PRIVATE void gm_world_forget_workers(struct gm_runtime *rt) {
     rt->gc.assisting = 0;
     gm_store_rlx(&rt->engine.writes.armed, (uintptr_t)0); // its descriptors are the parent's (W5)
     gm_store_rlx(&rt->engine.writes.registered, (uintptr_t)0); // as armed
-    if (!GM_BUG(72)) rt->fate.thread = 0;
+    rt->fate.thread = 0;
     rt->world.starts = NULL;
 }
 
@@ -9701,7 +9675,6 @@ GM_PRIVATE bool gm_world_stop(struct gm_runtime *rt, const struct gm_thread *me,
         bool grow = !deaf && !GM_TSAN && gm_world_are_runnable(w, &late);
         window = grow ? GM_MIN(window * 2, (uint64_t)GM_GATHER_MOST) : (uint64_t)GM_GATHER_NS;
         pause = GM_MIN(pause ? pause * 2 : (uint64_t)GM_GATHER_NS, (uint64_t)GM_PAUSE_MOST);
-        if (GM_BUG(122)) window = 100 * (uint64_t)GM_PATIENCE_NS;
         gm_world_pause(rt, GM_MAX(pause, grow ? window : 0));
     }
 }
@@ -9713,7 +9686,7 @@ GM_PRIVATE void gm_world_close_gate(struct gm_runtime *rt, const struct gm_threa
     struct gm_world *w = &rt->world;
     gm_store_rlx(&w->stopped, gm_os_now());
     gm_store_seq(&w->attention, (uint32_t)GM_GATE); // Y2: pairs with gm_sync_enter
-    if (!GM_BUG(91)) gm_os_fence_all();             // the threads' half of Y2
+    gm_os_fence_all();                              // the threads' half of Y2
     // pairs with gm_world_record_locked, and with gm_sync_leave: the section's work is done
     for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next)
         for (unsigned i = 0; t != me && gm_load_acq(&t->cache.hot.depth); i++) gm_os_yield(i);
@@ -9758,7 +9731,7 @@ GM_PRIVATE void gm_world_age_pools(struct gm_runtime *rt, unsigned generations) 
 // Pools age by the clock, for a thread of the library: ns until it should come again, 0: no need.
 GM_PRIVATE uint64_t gm_world_look_at_pools(struct gm_runtime *rt) {
     uint64_t (*look)(unsigned steps) = gm_load_acq(&rt->pools.look); // pairs with gm_pool_new
-    return look && !GM_BUG(144) ? look(UINT_MAX) : 0;
+    return look ? look(UINT_MAX) : 0;
 }
 GM_INLINE void gm_world_init_pools(struct gm_runtime *rt) { rt->pools.lock.rank = GM_RANK_POOLS; }
 #else
@@ -9784,8 +9757,8 @@ GM_PRIVATE void gm_world_fork_child(void) {
         uint32_t state = gm_load_rlx(&t->state); // the child has one thread
         if (t == me || (gm_world_absent(state) && state != GM_THREAD_ATTACHING)) continue;
         t->cache.hot.depth = t->cache.hot.blocked = 0;
-        if (!GM_BUG(22)) gm_world_flush(t, true);
-        if (!GM_BUG(109)) gm_world_flush_pools(rt, t);
+        gm_world_flush(t, true);
+        gm_world_flush_pools(rt, t);
         t->cache.hot.base = t->cache.hot.size = 0;
         t->stack_lo = t->stack_hi = 0;
         t->parking = false;
@@ -9807,7 +9780,7 @@ GM_PRIVATE void gm_world_leave(struct gm_runtime *rt, struct gm_thread *t, gomem
     if (t->scratch && t->cache.hot.base) end(t->scratch);
     gm_sync_enter(&t->cache.hot);
     gm_world_flush(t, true);
-    if (!GM_BUG(108)) gm_world_flush_pools(rt, t);
+    gm_world_flush_pools(rt, t);
     gm_sync_leave(&t->cache.hot);
     gm_world_lock(w, &w->lock); // waits out a stop: the signal finds us
     t->cache.hot.base = t->cache.hot.size = 0;
@@ -9930,7 +9903,6 @@ GM_PRIVATE bool gm_world_hear_forks(struct gm_world *w) {
 // Before main, and before the constructors of the program, which may register fork handlers: ours
 // is to be the last one that runs before a fork.
 __attribute__((constructor(101))) GM_PRIVATE void gm_world_start_hearing(void) {
-    if (GM_BUG(202)) return;
     (void)gm_world_hear_forks(&gm_runtime.world); // failing: the first use tries again
 }
 
@@ -9970,7 +9942,7 @@ GM_PRIVATE void gm_world_join(struct gm_runtime *rt, struct gm_thread *t) {
         if (!t->stack_hi)
             t->stack_hi = t->stack_lo = 1; // unknown: the first cycle names the thread
     }
-    if (collected && !GM_BUG(120)) gm_world_unmask(w, t);
+    if (collected) gm_world_unmask(w, t);
 }
 
 // The calling thread's record, made if it has none. NULL with errno: no memory, shut down; or gone.
@@ -10029,7 +10001,7 @@ GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
             if (gm_world_absent(gm_load_seq(&t->state))) continue; // V4
             gm_world_bounds(t, t == gm_world_self() ? (uintptr_t)__builtin_frame_address(0) : 0);
             // V7: they have attached with any mask; pairs with gm_alloc_enter: the signal is known
-            if (!GM_BUG(123)) gm_store_rel(&t->late, 1u);
+            gm_store_rel(&t->late, 1u);
         }
         gm_store_rel(&rt->engine.collected,
                      true); // pairs with attach and alloc: the handler is there
@@ -10149,7 +10121,7 @@ GM_PRIVATE const struct r_debug *gm_roots_loader(void) {
         if (h[i].p_type == PT_PHDR) self = &h[i];
         if (h[i].p_type == PT_DYNAMIC) dynamic = &h[i];
     }
-    if (!self || !dynamic || GM_BUG(190)) return &_r_debug;
+    if (!self || !dynamic) return &_r_debug;
     base = at - self->p_vaddr;
     for (const ElfW(Dyn) *d = (const ElfW(Dyn) *)(base + dynamic->p_vaddr); d->d_tag; d++)
         if (d->d_tag == DT_DEBUG) return (const struct r_debug *)(uintptr_t)d->d_un.d_ptr;
@@ -10188,8 +10160,7 @@ GM_NO_SANITIZE GM_PRIVATE uint64_t gm_roots_loader_hash(void) {
         for (const struct link_map *at = r->r_map; at; at = m.l_next) {
             if (!gm_roots_read_link(at, &m)) break;
             uint64_t address = (uint64_t)m.l_addr, section = (uint64_t)(uintptr_t)m.l_ld;
-            hash = GM_BUG(84) ? (hash ^ address ^ section) * by
-                              : ((hash ^ address) * by ^ hash >> 32 ^ section) * by;
+            hash = ((hash ^ address) * by ^ hash >> 32 ^ section) * by;
         }
     }
     return hash ? hash : 1;
@@ -10217,7 +10188,7 @@ GM_PRIVATE int gm_roots_each_object(struct gm_loaded *object, size_t size, void 
     }
     for (unsigned i = 0; i < object->headers; i++) {
         const ElfW(Phdr) *h = &object->header[i];
-        if (h->p_type != PT_LOAD || !(h->p_flags & PF_W) || GM_BUG(5)) continue;
+        if (h->p_type != PT_LOAD || !(h->p_flags & PF_W)) continue;
         uintptr_t start = object->base + h->p_vaddr, end = start + h->p_memsz;
         if (relro < end && relro_end > start) start = GM_MIN(relro_end, end);
         gm_roots_add_global(rt, start, end, own, own + sizeof gm_runtime);
@@ -10227,7 +10198,7 @@ GM_PRIVATE int gm_roots_each_object(struct gm_loaded *object, size_t size, void 
 
 GM_PRIVATE void gm_roots_list_objects(struct gm_runtime *rt) {
     struct gm_roots *r = &rt->roots;
-    r->objects = GM_BUG(83) ? gm_roots_loader_hash() : 0;
+    r->objects = 0;
     r->globals.count = r->modules.count = 0;
     r->incomplete = false;
     (void)gm_libc_iterate(gm_roots_each_object, rt);
@@ -10343,7 +10314,7 @@ GM_PRIVATE bool gm_roots_add_tls(struct gm_runtime *rt, const struct gm_thread *
 GM_NO_SANITIZE GM_PRIVATE bool gm_roots_add_keys(struct gm_runtime *rt, const struct gm_thread *t) {
     uintptr_t tables = t->thread_pointer + (uintptr_t)gm_load_rlx(&rt->roots.keys); // in a stop
     bool done = true;
-    if (tables == t->thread_pointer || GM_BUG(184)) return true;
+    if (tables == t->thread_pointer) return true;
     for (size_t i = 1; i < GM_KEYS_TABLES && done; i++) {
         uintptr_t at = gm_base_word((const uintptr_t *)tables + i);
         if (at) done = gm_roots_job(rt, at, at + GM_KEYS_TABLE, GM_JOB_BOTH | GM_JOB_FOREIGN);
@@ -10393,8 +10364,8 @@ GM_PRIVATE bool gm_roots_add_normal(struct gm_runtime *rt, const struct gm_threa
     if (rt->roots.running) gm_writes_read_stack(w, page, from, end);
     if (rt->roots.running || !gm_writes_armed_stack(w, page, from, end, &at, &to))
         return gm_roots_job(rt, from, end, GM_JOB_BOTH);
-    return (GM_BUG(217) || gm_roots_job(rt, from, at, GM_JOB_BOTH)) &&
-           gm_writes_list_root(&rt->engine.mark, at, to, GM_BUG(216) ? 0 : GM_JOB_BOTH) &&
+    return gm_roots_job(rt, from, at, GM_JOB_BOTH) &&
+           gm_writes_list_root(&rt->engine.mark, at, to, GM_JOB_BOTH) &&
            gm_roots_job(rt, to, end, GM_JOB_BOTH);
 }
 
@@ -10635,7 +10606,7 @@ GM_PRIVATE bool gm_roots_add_touched(struct gm_runtime *rt, uintptr_t start, uin
 GM_PRIVATE bool gm_roots_add_left(struct gm_runtime *rt, const struct gm_thread *t) {
     size_t page = rt->engine.heap.pages.os_page;
     uintptr_t low = gm_base_round_up(t->stack_lo, page);
-    if (t->stack_hi <= low || GM_BUG(183)) return true;
+    if (t->stack_hi <= low) return true;
     low = gm_os_mapped_from(low, gm_base_round_up(t->stack_hi, page), page);
     return gm_roots_add_touched(rt, low > t->stack_lo + page ? low : t->stack_lo, t->stack_hi);
 }
@@ -10645,7 +10616,7 @@ GM_PRIVATE bool gm_roots_run(struct gm_runtime *rt, struct gm_stack *s) {
     uintptr_t at = (uintptr_t)&s->handle;
     gm_store_rlx(&s->parked, (uintptr_t)0); // in a stop
     s->runs = true;
-    return !s->handle || GM_BUG(187) || gm_mark_add_job(&rt->engine.mark, at, at + GM_WORD, 0);
+    return !s->handle || gm_mark_add_job(&rt->engine.mark, at, at + GM_WORD, 0);
 }
 
 // What code on an alternate stack has interrupted is mentioned there: a handler was called by the
@@ -10659,7 +10630,7 @@ GM_NO_SANITIZE GM_PRIVATE bool gm_roots_add_interrupted(struct gm_runtime *rt,
     bool done = true, left = false;
     for (from = gm_base_round_up(from, GM_WORD); done && from + GM_WORD <= end; from += GM_WORD) {
         uintptr_t w = *(const uintptr_t *)from;
-        struct gm_stack *s = GM_BUG(180) ? NULL : gm_roots_stack_of(&rt->roots, w);
+        struct gm_stack *s = gm_roots_stack_of(&rt->roots, w);
         left |= s != NULL;
         if (s && !s->runs) // somewhere: all of it
             done = gm_roots_run(rt, s) && gm_roots_add_touched(rt, s->start, s->end);
@@ -10674,7 +10645,7 @@ GM_NO_SANITIZE GM_PRIVATE bool gm_roots_add_interrupted(struct gm_runtime *rt,
 GM_PRIVATE bool gm_roots_add_coroutines(struct gm_runtime *rt) {
     const struct gm_stacks *stacks = &rt->roots.stacks;
     bool done = true;
-    for (size_t i = 0; i < stacks->count && done && !GM_BUG(30); i++) {
+    for (size_t i = 0; i < stacks->count && done; i++) {
         struct gm_stack *s = stacks->list[i];
         if (s->runs || (s->handle && !s->black)) continue;       // O8
         if (!gm_load_rlx(&s->saved) && !gm_load_rlx(&s->parked)) // in a stop, both
@@ -10690,8 +10661,7 @@ GM_PRIVATE bool gm_roots_add_coroutines(struct gm_runtime *rt) {
 // the system does not limit it: coroutines' stacks may seem to lie in it.
 GM_PRIVATE bool gm_roots_on_normal(const struct gm_runtime *rt, const struct gm_thread *t,
                                    uintptr_t sp) {
-    return sp - t->stack_lo < t->stack_hi - t->stack_lo &&
-           (GM_BUG(182) || !gm_roots_stack_of(&rt->roots, sp));
+    return sp - t->stack_lo < t->stack_hi - t->stack_lo && !gm_roots_stack_of(&rt->roots, sp);
 }
 
 enum { GM_STRANGE_LISTS = 6 }; // in a row that a strange stack vetoes
@@ -10706,11 +10676,11 @@ GM_PRIVATE bool gm_roots_add_strange(struct gm_runtime *rt, const struct gm_thre
     rt->roots.strange = true;
     rt->roots.stranger = t->id;
     rt->roots.stranger_sp = sp;
-    if (rt->roots.strangers < GM_STRANGE_LISTS && !GM_BUG(196)) return false;
+    if (rt->roots.strangers < GM_STRANGE_LISTS) return false;
     const struct gm_span *s = gm_span_find(p, sp);
     if (s) end = gm_span_start(p, s) + (uintptr_t)s->pages * GM_PAGE;
     else end = gm_os_readable_up(at, (size_t)1 << (GM_WORD == 8 ? 36 : 31), p->os_page);
-    if (end <= sp || GM_BUG(197)) return false; // it cannot be read at all
+    if (end <= sp) return false; // it cannot be read at all
     at = GM_MAX(at, sp - GM_RED_ZONE);
     return gm_roots_add_touched(rt, at - at % GM_WORD, end) && gm_roots_add_left(rt, t);
 }
@@ -10745,7 +10715,7 @@ GM_PRIVATE bool gm_roots_add_saved(struct gm_runtime *rt, const struct gm_thread
 GM_PRIVATE void gm_roots_locate(struct gm_runtime *rt, struct gm_thread *t, uintptr_t sp) {
     size_t page = rt->engine.heap.pages.os_page;
     if (t->stack_hi <= 1) (void)gm_world_guess_bounds(t, sp, page);
-    if (!t->grows || GM_BUG(193)) return;
+    if (!t->grows) return;
     uintptr_t to = sp < t->stack_hi && sp > GM_RED_ZONE + page ? sp - GM_RED_ZONE : page;
     to -= to % page;
     if (to < t->stack_lo) t->stack_lo = gm_os_readable_down(t->stack_lo, to, page);
@@ -10758,11 +10728,11 @@ GM_PRIVATE bool gm_roots_add_thread(struct gm_runtime *rt, struct gm_thread *t) 
               alt_size = t->in_handler ? t->at.alt_size : 0, stands = t->in_handler ? t->at.sp : sp;
     gm_roots_locate(rt, t, stands);
     bool normal = gm_roots_on_normal(rt, t, stands);
-    bool done = GM_BUG(13) || t->in_handler || // then the kernel's frame has them
+    bool done = t->in_handler || // then the kernel's frame has them
                 gm_roots_add_saved(rt, t, registers, sizeof t->registers.word);
     if (gm_load_seq(&t->state) == GM_THREAD_BLOCKED) // V1
         done &= gm_roots_add_saved(rt, t, t->frame, sizeof t->frame);
-    done &= GM_BUG(10) || gm_roots_add_tls(rt, t, normal ? stands : t->stack_hi);
+    done &= gm_roots_add_tls(rt, t, normal ? stands : t->stack_hi);
     done &= gm_roots_add_keys(rt, t);
     if (!t->in_handler) {
         if (!normal && GOMEM_I_TLS == &t->cache.hot) {
@@ -10772,8 +10742,6 @@ GM_PRIVATE bool gm_roots_add_thread(struct gm_runtime *rt, struct gm_thread *t) 
         }
         return done && gm_roots_add_standing(rt, t, sp, alt_lo, alt_size);
     }
-    if (GM_BUG(6))
-        return done && gm_roots_add_standing(rt, t, t->at.sp + GM_RED_ZONE, alt_lo, alt_size);
     if (sp - alt_lo <
         alt_size) // the handler's frame with the saved registers lies on the alternate stack
         done = done && gm_roots_job(rt, sp, alt_lo + alt_size, GM_JOB_BOTH) &&
@@ -10845,7 +10813,7 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
     for (size_t i = 0; i < r->stacks.count; i++) {
         struct gm_stack *s = r->stacks.list[i];
         s->runs = false;
-        s->black = s->handle && gm_load_rlx(&rt->engine.mark.on) && !GM_BUG(189) && // in a stop
+        s->black = s->handle && gm_load_rlx(&rt->engine.mark.on) && // in a stop
                    gm_roots_is_black(rt, s->handle, false);
     }
     for (struct gm_thread *t = rt->world.all; t && done; t = t->next) {
@@ -10858,14 +10826,14 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
         done = gm_roots_add_range(rt, r->globals.list[i].start, r->globals.list[i].end);
         r->global_bytes += r->globals.list[i].end - r->globals.list[i].start;
     }
-    for (size_t i = 0; i < r->ranges.count && done && !GM_BUG(11); i++)
+    for (size_t i = 0; i < r->ranges.count && done; i++)
         done = gm_roots_add_range(rt, r->ranges.list[i].start, r->ranges.list[i].end);
     done = done && gm_roots_add_coroutines(rt);
-    for (unsigned i = 0; i < GM_SPECIAL_PARTS && done && !GM_BUG(65); i++) {
+    for (unsigned i = 0; i < GM_SPECIAL_PARTS && done; i++) {
         uintptr_t end, start = gm_special_roots(&rt->engine.special, i, &end);
         done = gm_roots_job(rt, start, end, 0);
     }
-    for (struct gm_start *s = rt->world.starts; s && done && !GM_BUG(12); s = s->next)
+    for (struct gm_start *s = rt->world.starts; s && done; s = s->next)
         done = gm_roots_job(rt, (uintptr_t)&s->root, (uintptr_t)&s->root + GM_WORD, GM_JOB_BOTH);
     gm_os_return_pagemap(&r->pagemap);
     return done;
@@ -10931,9 +10899,8 @@ GM_PRIVATE void gm_fate_sort(struct gm_special *sp, struct gomem_marker *m,
         uintptr_t object = gm_special_object(gm_special_record(sp, n - 1));
         bool reached = !object || gm_special_reached(p, object);
         next = gm_special_call(sp, n - 1)->link;
-        if (!reached && !GM_BUG(68)) gm_fate_trace(m, object);
+        if (!reached) gm_fate_trace(m, object);
         bool itself = !reached && gm_special_reached(p, object);
-        if (GM_BUG(69)) reached |= itself;
         gm_special_sort(sp, reached ? wait : itself ? &cyclic : &first, n - 1);
     }
     for (uint32_t n = first.first, next; n; n = next) {
@@ -10961,10 +10928,9 @@ GM_PRIVATE size_t gm_fate_decide(struct gm_runtime *rt, bool alone) {
     if (!v.final.first && !v.other.first) return 0;
     gm_mark_begin(m, &rt->engine.mark, alone);
     m->steady = true; // a deadline was the finish stop's
-    if (GM_BUG(71)) gm_special_settle(sp, p, &v.other, false), v.other.first = 0;
-    if (gm_load_rlx(&rt->world.settings.options.unordered) && !GM_BUG(219)) run = v.final; // B2
+    if (gm_load_rlx(&rt->world.settings.options.unordered)) run = v.final; // B2
     else gm_fate_sort(sp, m, &v.final, &run, &wait);
-    for (uint32_t n = run.first; n && !GM_BUG(64); n = gm_special_call(sp, n - 1)->link)
+    for (uint32_t n = run.first; n; n = gm_special_call(sp, n - 1)->link)
         gm_mark_shade(m, gm_special_object(gm_special_record(sp, n - 1)), m->alone);
     gm_fate_drain(m);
     gm_special_settle(sp, p, &run, true);
@@ -10985,7 +10951,7 @@ GM_PRIVATE void gm_fate_keep(struct gm_runtime *rt, uintptr_t word) {
 // not yet cleared.
 GM_PRIVATE bool gm_fate_lives(const struct gm_runtime *rt, uintptr_t object) {
     const struct gm_mark *mark = &rt->engine.mark; // changes in stops only
-    return !gm_load_rlx(&mark->final) || GM_BUG(58) || gm_special_reached(mark->pages, object);
+    return !gm_load_rlx(&mark->final) || gm_special_reached(mark->pages, object);
 }
 
 // ---- running ----
@@ -11164,7 +11130,7 @@ GM_PRIVATE uintptr_t gm_paths_dying(const struct gm_runtime *rt, uintptr_t word,
     uintptr_t object = gm_span_slot(p, s, index);
     const struct gm_color *c = gm_span_color(p, object);
     uint64_t dying = gm_load_rlx(&c->alloc) & ~gm_load_rlx(&c->freed);
-    if (!GM_BUG(81)) dying &= ~gm_load_rlx(&c->mark);
+    dying &= ~gm_load_rlx(&c->mark);
     return dying & gm_span_bit(p, object) ? object : 0;
 }
 
@@ -11195,7 +11161,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_paths_look_into(struct gm_runtime *rt, struct 
         const struct gm_span *s;
         uintptr_t object = gm_paths_dying(rt, gm_base_word(&word[i]), &s);
         if (!object) continue;
-        if (holder->class && !GM_BUG(78) && gm_paths_cached(rt, holder->class, start)) return;
+        if (holder->class && gm_paths_cached(rt, holder->class, start)) return;
         if (gm_guard_freed(&rt->engine.guard, holder, start)) return;
         gm_paths_note(rt, lost, holder, start, i * GM_WORD, object);
     }
@@ -11207,7 +11173,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_paths_look_between(struct gm_runtime *rt, stru
                                                      uintptr_t start) {
     size_t size = gm_span_slot_size(holder);
     const uintptr_t *word = (const uintptr_t *)start;
-    for (size_t i = 0; i + 1 < size / GM_WORD && !GM_BUG(167); i++) {
+    for (size_t i = 0; i + 1 < size / GM_WORD; i++) {
         uintptr_t low = gm_base_word(&word[i]), high = gm_base_word(&word[i + 1]);
         for (unsigned byte = 1; byte < GM_WORD && (low | high); byte++) {
             const struct gm_span *s;
@@ -11229,7 +11195,7 @@ GM_PRIVATE void gm_paths_holders(const struct gm_paths_walk *walk, const struct 
     const struct gm_color *c = gm_span_colors(p, s->page);
     bool root = s->kind == GM_ROOT || s->kind == GM_ROOT_PLAIN;
     bool scanned = s->kind == GM_SCAN || s->kind == GM_ROOT;
-    for (unsigned i = 0; i < gm_span_groups(s) && !GM_BUG(164); i++) {
+    for (unsigned i = 0; i < gm_span_groups(s); i++) {
         uint64_t bits = root ? gm_load_rlx(&c[i].alloc) : gm_load_rlx(&c[i].mark);
         for (; bits; bits &= bits - 1) {
             uintptr_t object = gm_span_object(p, s, i, gm_base_ctz(bits));
@@ -11246,7 +11212,7 @@ GM_PRIVATE bool gm_paths_unscanned(struct gm_span *s, void *arg) {
         gm_paths_holders(walk, s);
         return true;
     }
-    if (!s->class && !GM_BUG(79)) gm_paths_look_into(walk->rt, walk->lost, s, gm_span_start(p, s));
+    if (!s->class) gm_paths_look_into(walk->rt, walk->lost, s, gm_span_start(p, s));
     for (unsigned i = 0; s->class && i < gm_span_words(s); i++)
         for (uint64_t bits = gm_load_rlx(&gm_span_bits(p, s->page)[i]); bits; bits &= bits - 1)
             gm_paths_look_into(walk->rt, walk->lost, s,
@@ -11371,7 +11337,7 @@ GM_PRIVATE void gm_paths_frames_stopped(struct gm_runtime *rt, struct gm_dead *d
     d->found = 0;
     d->lo = UINTPTR_MAX;
     d->hi = 0;
-    if (!GOMEM_I_CHECK || GM_BUG(114)) return;
+    if (!GOMEM_I_CHECK) return;
     for (struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next) // in a stop
         if (t->frames && gm_load_rlx(&t->state) != GM_THREAD_NONE) {        // as above
             d->lo = GM_MIN(d->lo, t->hint_lo);
@@ -11568,7 +11534,7 @@ GM_PRIVATE void gm_paths_fields(struct gm_search *q, const struct gm_type_record
             const gomem_field *f = &t->fields[i];
             if (f->offset >= end - element) continue;
             size_t left = end - element - f->offset, n = f->words ? f->words * GM_WORD : left;
-            flexible |= !f->words || GM_BUG(80);
+            flexible |= !f->words;
             gm_paths_words(q, element + f->offset, element + f->offset, GM_MIN(n, left), 0, number);
         }
 }
@@ -11595,7 +11561,7 @@ GM_PRIVATE void gm_paths_scan(struct gm_search *q, uint32_t number) {
         struct gm_visitor v = {
             {.mark = &q->rt->engine.mark, .visit = gm_paths_visit}, q, object, number};
         size = gm_guard_size(&q->rt->engine.guard, s, object);
-        if (!GM_BUG(82)) t->mark((const void *)object, size, &v.marker);
+        t->mark((const void *)object, size, &v.marker);
     } else {
         gm_paths_fields(q, t, object, size, number);
     }
@@ -11616,7 +11582,7 @@ GM_PRIVATE bool gm_paths_uncollectable(struct gm_span *s, void *arg) {
 // Is it of the stack or registers of the thread that asks? (Q2)
 GM_PRIVATE bool gm_paths_own(const struct gm_search *q, const struct gm_job *job) {
     const struct gm_thread *me = q->me;
-    if (!me || job->flags & GM_JOB_FOREIGN || GM_BUG(76)) return false;
+    if (!me || job->flags & GM_JOB_FOREIGN) return false;
     return job->start - me->stack_lo < me->stack_hi - me->stack_lo ||
            job->start - (uintptr_t)me < sizeof *me;
 }
@@ -11637,7 +11603,6 @@ GM_PRIVATE void gm_paths_roots(struct gm_search *q, bool own, unsigned past) {
     for (size_t i = 0; i < mark->njobs; i++) {
         const struct gm_job *job = &mark->jobs[i];
         if (gm_paths_own(q, job) != own || (past && !(job->flags & GM_JOB_BOTH))) continue;
-        if (GM_BUG(75) && job->flags == GM_JOB_FOREIGN) continue;
         if (job->flags & GM_JOB_STACK) {
             const struct gm_stack *s = (const struct gm_stack *)job->start;
             uintptr_t from = gm_mark_live_part(s);
@@ -11735,7 +11700,7 @@ GM_PRIVATE void gm_paths_retrace(const struct gm_search *q, struct gm_path *path
         if (place < 2 * GM_PATH_ENDS)
             path->step[place] = (struct gm_step){
                 r->object, next != UINTPTR_MAX && next ? next - r->object : UINTPTR_MAX};
-        next = GM_BUG(77) ? r->object : r->from;
+        next = r->from;
     }
     path->word = next;
 }
@@ -12056,7 +12021,7 @@ GM_PRIVATE void gm_gc_sweep_run(struct gm_engine *e, struct gm_span *s, gomem_i_
 // E2: blackens the held slots of a run.
 GM_PRIVATE void gm_gc_hold_run(struct gm_engine *e, struct gm_span *s, gomem_i_run *run) {
     uintptr_t cursor = gm_load_rlx(&run->cursor); // its thread stands
-    if (!cursor || GM_BUG(7)) return;
+    if (!cursor) return;
     for (; cursor < run->end; cursor += gm_sizes_table[s->class].size) {
         struct gm_color *c = gm_span_color(&e->heap.pages, cursor);
         uint64_t bit = gm_span_bit(&e->heap.pages, cursor); // gomem_base may look at any time
@@ -12079,7 +12044,7 @@ GM_PRIVATE void gm_gc_queue_list(struct gm_runtime *rt, const struct gm_central 
         if (!s->class) gm_mark_grey_pieces(&rt->engine.mark, s);
         for (unsigned i = 0; s->class && i < gm_span_groups(s); i++)
             gm_store_rlx(&c[i].grey, gm_load_rlx(&c[i].alloc) & ~gm_load_rlx(&c[i].freed)); // R7
-        if (!GM_BUG(8)) gm_mark_enqueue(&rt->engine.mark, s);
+        gm_mark_enqueue(&rt->engine.mark, s);
         at = s->next;
     }
 }
@@ -12161,7 +12126,6 @@ GM_PRIVATE void gm_gc_pause(void *arg) {
 
 // Marks beside the program, and beside forks, until nothing is grey (E5).
 GM_PRIVATE void gm_gc_mark_beside(struct gm_runtime *rt, unsigned n) {
-    if (GM_BUG(50)) (void)gm_writes_arm(&rt->engine.writes, rt->engine.mark.pages, NULL, NULL);
     uint32_t passed = gm_load_acq(&rt->gc.passed); // pairs with gm_world_take_turn
     gm_sync_unlock(&rt->gc.turn);
     (void)gm_gc_mark_with(rt, n, 0);
@@ -12321,7 +12285,7 @@ GM_PRIVATE bool gm_gc_clear_marks(struct gm_span *s, void *arg) {
 GM_PRIVATE void gm_gc_drop_marks_stopped(struct gm_runtime *rt) {
     if (GOMEM_I_LIKELY(!rt->gc.dropped)) return;
     rt->gc.dropped = false;
-    if (!GM_BUG(170)) gm_heap_walk(&rt->engine.heap, gm_gc_clear_marks, rt); // E1
+    gm_heap_walk(&rt->engine.heap, gm_gc_clear_marks, rt); // E1
 }
 
 // Everything is swept, segments are listed, threads are there, jobs have room.
@@ -12404,7 +12368,7 @@ GM_PRIVATE bool gm_gc_stop(struct gm_runtime *rt, struct gm_thread *me, struct g
     for (unsigned tries = 0; tries < GM_STOP_TRIES; tries++) {
         // musl holds no lock there
         bool locked = GM_LINKS_STAY && reason == GOMEM_REASON_LOADER && tries >= GM_STOP_FREELY;
-        reason = gm_gc_try_stop(rt, me, cycle, locked && !GM_BUG(195));
+        reason = gm_gc_try_stop(rt, me, cycle, locked);
         if (!reason) return true;
         gm_store_rlx(&s->veto, (uint64_t)reason); // a statistic
         if (reason == GOMEM_REASON_THREAD) break;
@@ -12429,9 +12393,9 @@ GM_PRIVATE void gm_gc_quiet_stopped(struct gm_runtime *rt) {
 GM_PRIVATE void gm_gc_flip_stopped(struct gm_runtime *rt, size_t live) {
     struct gm_engine *e = &rt->engine;
     for (struct gm_thread *t = rt->world.all; t; t = t->next)
-        t->cache.charged = 0, t->cache.ahead = GM_BUG(179) ? t->cache.ahead : 0;
+        t->cache.charged = 0, t->cache.ahead = 0;
     gm_gc_quiet_stopped(rt);
-    if (!GM_BUG(9)) gm_store_rlx(&e->sweep.generation, e->sweep.generation + 2); // in a stop
+    gm_store_rlx(&e->sweep.generation, e->sweep.generation + 2); // in a stop
     gm_store_rlx(&e->live, live);
     size_t page = GM_SPAN_BYTES + GM_COLOR_BYTES + sizeof(uint32_t);
     gm_store_rlx(&e->pacer.other, gm_load_rlx(&e->heap.kept) * GM_PAGE + // heuristics
@@ -12862,8 +12826,8 @@ enum {
 
 // From here on nothing shrinks, and marking may begin. (C1: pages are armed before.)
 GM_PRIVATE bool gm_gc_start_stop(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c) {
-    bool barrier = c->collector == GOMEM_GC_BARRIER, reads = gm_os_can_read() || GM_BUG(194);
-    if (reads && !GM_BUG(89)) gm_roots_arm(rt); // C1
+    bool barrier = c->collector == GOMEM_GC_BARRIER, reads = gm_os_can_read();
+    if (reads) gm_roots_arm(rt); // C1
     rt->roots.running = !barrier;
     bool done = gm_gc_stop(rt, me, c);
     rt->roots.running = false;
@@ -12878,7 +12842,7 @@ GM_PRIVATE bool gm_gc_start_stop(struct gm_runtime *rt, struct gm_thread *me, st
     if (barrier || !reads) gm_mark_begin(&rt->gc.marker[0], &rt->engine.mark, false);
     if (!reads) gm_mark_all_roots(&rt->gc.marker[0]);
     // what a thread is about to store is on its stack
-    else if (barrier && !GM_BUG(45)) gm_mark_stacks(&rt->gc.marker[0]);
+    else if (barrier) gm_mark_stacks(&rt->gc.marker[0]);
     c->workers = GM_MIN(GM_MAX(gm_os_processors() / 4, 1u), rt->gc.thread_count + 1);
     gm_gc_resume(rt, c);
     c->first = c->resumed - c->stop;
@@ -12889,7 +12853,7 @@ GM_PRIVATE bool gm_gc_start_stop(struct gm_runtime *rt, struct gm_thread *me, st
 // How often the wait of an allocation is doubled: once for each finish stop that was given up,
 // since there the program wrote pages faster than they were read.
 GM_PRIVATE uint32_t gm_gc_patience(const struct gm_cycle *c) {
-    return GM_BUG(215) ? 0 : GM_MIN(c->tries, (unsigned)GM_TRIES);
+    return GM_MIN(c->tries, (unsigned)GM_TRIES);
 }
 
 // Reads pages that were written while marking, until few are left that were. False: give up.
@@ -12898,7 +12862,6 @@ GM_PRIVATE bool gm_gc_rounds(struct gm_runtime *rt, struct gm_cycle *c, unsigned
     size_t before = SIZE_MAX;
     for (unsigned i = 0; i < most; i++) {
         if (gm_gc_quits(rt)) return false;
-        if (GM_BUG(89) && !c->rounds) gm_roots_arm(rt);
         c->pages = gm_writes_collect(&e->writes, &e->mark);
         c->pages += gm_writes_collect_roots(&e->writes, &e->mark);
         c->rounds++;
@@ -12936,7 +12899,7 @@ GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct
         return false;
     }
     bool patient = c->tries < GM_TRIES && !gm_gc_quits(rt);
-    if (!GM_BUG(188)) gm_gc_ask_roots_stopped(rt);
+    gm_gc_ask_roots_stopped(rt);
     unsigned n = rt->gc.thread_count + 1;
     uint64_t cost = gm_writes_cost(&e->writes, &e->mark, n);
     // from now on: who tries again gathers and lists as long
@@ -12986,7 +12949,7 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
                                      struct gm_cycle *c) {
     struct gm_engine *e = &rt->engine;
     struct gm_gc *gc = &rt->gc;
-    if (gc->phase == GM_PHASE_OFF || GM_BUG(125)) {
+    if (gc->phase == GM_PHASE_OFF) {
         c->collector = e->writes.collector;
         bool armed = !gm_load_rlx(&e->heap.mixed) && // W2
                      gm_writes_arm(&e->writes, &e->heap.pages, gm_gc_pause, rt);
@@ -13044,7 +13007,7 @@ GM_PRIVATE void gm_gc_begin(struct gm_runtime *rt, struct gm_cycle *c, int reaso
     c->asked = gm_load_rlx(&e->live);
     if (reason == GM_REASON_TRIGGER) c->asked = GM_MIN(c->asked, gm_load_rlx(&e->pacer.trigger));
     gm_gc_event(rt, GOMEM_EVENT_BEGIN, c->begin);
-    if (!GM_BUG(25)) gm_gc_each_central(rt, gm_gc_sweep_central); // E1
+    gm_gc_each_central(rt, gm_gc_sweep_central); // E1
     c->before = gm_load_rlx(&e->live);
 }
 
@@ -13106,8 +13069,7 @@ GM_PRIVATE void gm_gc_meet(uint32_t id, void *arg) {
         } else if (s->id == id) {
             uint64_t age = gm_os_now() - s->since;
             s->seen = gc->looks;
-            if (!s->told && age >= GM_STRANGER_NS && !GM_BUG(165))
-                s->told = gm_gc_tell_stranger(rt, id, age);
+            if (!s->told && age >= GM_STRANGER_NS) s->told = gm_gc_tell_stranger(rt, id, age);
             return;
         }
     }
@@ -13248,7 +13210,7 @@ GM_PRIVATE size_t gm_gc_stack_left(const struct gm_thread *me, size_t want) {
 // Overwrites the stack below the caller, where marking has left addresses of objects: frames that
 // come to lie there later would seem to hold them, and one may keep a list of millions.
 GM_NOINLINE GM_PRIVATE void gm_gc_clear_stack(const struct gm_thread *me, size_t size) {
-    if (!GM_BUG(153)) size = gm_gc_stack_left(me, size);
+    size = gm_gc_stack_left(me, size);
     char *below = __builtin_alloca(size);
     if (GM_ASAN) return; // its locals lie elsewhere
     memset(below, 0, size);
@@ -13262,7 +13224,7 @@ GM_PRIVATE bool gm_gc_waits_for_loader(struct gm_runtime *rt, uint32_t *look, ui
     const struct gm_thread *runner = gm_load_rlx(&rt->gc.runner); // records are never unmapped
     if (now % 2 == 0 || now != *look) *look = now, *since = gm_os_now();
     if (now % 2 == 0 || !runner || gm_os_now() - *since < GM_LOOK_NS) return false;
-    return !GM_BUG(218) && !gm_world_is_runnable(&rt->world, gm_load_rlx(&runner->id));
+    return !gm_world_is_runnable(&rt->world, gm_load_rlx(&runner->id));
 }
 
 // Waits for the lock of the cycle (E6).
@@ -13483,7 +13445,7 @@ GM_PRIVATE bool gm_gc_prepay(struct gm_runtime *rt, struct gm_thread *me, size_t
     do
         if (live > most || bytes > most - live) return false;
     // pairs with itself: of two that would not both fit, one does
-    while (!gm_cas_acqrel(&rt->engine.live, &live, live + (GM_BUG(177) ? 0 : bytes)));
+    while (!gm_cas_acqrel(&rt->engine.live, &live, live + bytes));
     me->cache.ahead += bytes;
     (void)gm_add_rlx(&rt->gc.heavy, bytes); // a statistic
     return true;
@@ -13556,8 +13518,7 @@ GM_COLD GM_PRIVATE void gm_gc_admit(struct gm_runtime *rt, struct gm_thread *me,
     uint32_t cycles = 1 + (gm_load_rlx(&rt->gc.runner) != NULL);
     bytes -= GM_MIN(bytes, me->cache.ahead); // of one that found no memory
     if (bytes > rt->engine.heap.pages.size) return;
-    for (bool wait = !GM_BUG(175);
-         !gm_gc_prepay(rt, me, bytes, wait ? gm_gc_most(rt, bytes) : SIZE_MAX);) {
+    for (bool wait = true; !gm_gc_prepay(rt, me, bytes, wait ? gm_gc_most(rt, bytes) : SIZE_MAX);) {
         // pairs with gm_gc_collect: what the cycle found is seen
         wait = gm_load_acq(&rt->gc.ended) - first < cycles && gm_gc_may_help(rt, bytes);
         if (wait) gm_gc_hurry(rt, me);
@@ -13623,7 +13584,7 @@ GM_INLINE void gm_gc_drop_marks_stopped(struct gm_runtime *rt) { (void)rt; }
 GM_PRIVATE void gm_alloc_trim(struct gm_cache *t) {
     uint32_t trims = gm_load_rlx(&t->engine->trims); // obeyed at one of the next slow paths
     if (GOMEM_I_UNLIKELY(t->pins > GM_PINS)) gm_cache_unpin(t);
-    if (GOMEM_I_LIKELY(t->trims == trims) || GM_BUG(23)) return;
+    if (GOMEM_I_LIKELY(t->trims == trims)) return;
     t->trims = trims;
     gm_cache_flush_manual(t, false);
 }
@@ -13786,8 +13747,7 @@ GM_PRIVATE void *gm_alloc_zero_pages(struct gm_runtime *rt, void *p, size_t byte
             gm_alloc_leave(rt, t);
             n = GM_MIN(n, pages * GM_PAGE);
         }
-        if (touched && (!at || !GM_BUG(208)))
-            gm_heap_clear(h, (uintptr_t)p + at, n, drop && t != NULL);
+        if (touched) gm_heap_clear(h, (uintptr_t)p + at, n, drop && t != NULL);
     }
     errno = saved; // L1
     return p;
@@ -13802,7 +13762,7 @@ GOMEM_DEF void *gomem_calloc(size_t n, size_t size) {
     if (!p) return NULL;
     if (bytes <= GOMEM_MAX_SMALL) return memset(p, 0, bytes);
     const struct gm_span *s = gm_span_find(&gm_runtime.engine.heap.pages, (uintptr_t)p);
-    if (s->clean || GM_BUG(24)) return p;
+    if (s->clean) return p;
     return gm_alloc_zero_pages(&gm_runtime, p, bytes, true);
 }
 
@@ -13926,11 +13886,10 @@ GM_PRIVATE enum gm_message gm_alloc_give_root(struct gm_cache *t, struct gm_span
     unsigned class = s->class;
     gm_sync_lock(&c->lock);
     bool there = gm_load_rlx(&color->alloc) & bit; // written under this lock only
-    bool empty = there && s->used == 1 &&
-                 (s->kind != GM_ROOT || !gm_cache_marking(e) || GM_BUG(44)); // R5
+    bool empty = there && s->used == 1 && (s->kind != GM_ROOT || !gm_cache_marking(e)); // R5
     if (there) {
         gm_central_remove_locked(c, &e->heap.pages, s->used < s->count ? 0 : 2, s);
-        if (s->class && !GM_BUG(200)) gm_os_zero((uintptr_t)p, gm_sizes_table[s->class].size, true);
+        if (s->class) gm_os_zero((uintptr_t)p, gm_sizes_table[s->class].size, true);
         if (gm_guard_watched(&e->guard)) gm_guard_take_back(s, (uintptr_t)p);
         gm_store_rlx(&color->alloc, gm_load_rlx(&color->alloc) & ~bit);
         s->used--;
@@ -13947,7 +13906,7 @@ GM_PRIVATE enum gm_message gm_alloc_give_root(struct gm_cache *t, struct gm_span
 GM_PRIVATE enum gm_message gm_alloc_give_slot(struct gm_cache *t, struct gm_span *s, uint32_t index,
                                               void *p) {
     struct gm_engine *e = t->engine;
-    if (GOMEM_I_UNLIKELY(gm_load_rlx(&s->special)) && !GM_BUG(66) && // X4
+    if (GOMEM_I_UNLIKELY(gm_load_rlx(&s->special)) && // X4
         gm_sweep_live(&e->sweep, &e->heap.pages, s, (uintptr_t)p))
         gm_special_forget(&e->special, (uintptr_t)p);
     if (GM_IN(GM_SET_COLLECTED, s->kind)) return gm_alloc_give_collected(t, s, p);
@@ -14039,7 +13998,7 @@ GOMEM_DEF void gomem_free_sized(void *p, size_t size) {
 // said: of p, or of what was to be allocated.
 GM_PRIVATE bool gm_alloc_blocked(struct gm_runtime *rt, const void *p) {
     const struct gm_thread *me = gm_world_self();
-    if (GOMEM_I_LIKELY(!me || !me->cache.hot.blocked) || GM_BUG(163)) return false;
+    if (GOMEM_I_LIKELY(!me || !me->cache.hot.blocked)) return false;
     gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_BLOCKING, p);
     errno = EINVAL;
     return true;
@@ -14094,7 +14053,7 @@ GM_PRIVATE void *gm_alloc_large(struct gm_cache *t, struct gm_central *c, size_t
     s->used = s->fresh = 1;
     s->bucket = 1;                                                    // listed
     struct gm_color *color = gm_span_colors(&e->heap.pages, s->page); // not published yet
-    bool black = gm_cache_deciding(e) && GM_IN(GM_SET_COLLECTED, c->kind) && !GM_BUG(42);
+    bool black = gm_cache_deciding(e) && GM_IN(GM_SET_COLLECTED, c->kind);
     gm_store_rlx(&color->mark, (uint64_t)black); // R1
     gm_store_rlx(&color->alloc, (uint64_t)1);
     gm_store_rel(&s->generation, gm_load_rlx(&e->sweep.generation)); // pairs with gm_sweep_swept
@@ -14217,7 +14176,7 @@ GOMEM_DEF void *gomem_i_new_typed_slow(gomem_type *type, size_t size) {
 // procedure may know better.
 GOMEM_DEF bool gomem_i_type_fits(const gomem_type *t, size_t size) {
     struct gm_text line = {0, {0}};
-    if (t->mark || !t->nfields || !t->size || size % t->size == 0 || GM_BUG(166)) return true;
+    if (t->mark || !t->nfields || !t->size || size % t->size == 0) return true;
     gm_guard_start(&line, GM_MSG_OTHER_TYPE);
     gm_text_put(&line, ": ");
     gm_text_number(&line, size);
@@ -14287,7 +14246,7 @@ GOMEM_DEF void gomem_i_shade(uintptr_t old, uintptr_t value) {
     gm_sync_enter(&me->cache.hot);
     if (gm_load_rlx(&gomem_i_barrier)) { // the cycle may have ended meanwhile
         gm_mark_shade_grey(mark, old);
-        if (!GM_BUG(47)) gm_mark_shade_grey(mark, value);
+        gm_mark_shade_grey(mark, value);
     }
     gm_sync_leave(&me->cache.hot);
 }
@@ -14296,7 +14255,6 @@ GOMEM_DEF void gomem_i_shade(uintptr_t old, uintptr_t value) {
 GM_NO_SANITIZE GM_PRIVATE void gm_alloc_shade_words(struct gm_mark *mark, uintptr_t start,
                                                     size_t size) {
     uintptr_t end = start + size;
-    if (GM_BUG(212)) start += GM_WORD - 1; // planted
     for (start &= ~(uintptr_t)(GM_WORD - 1); start < end; start += GM_WORD)
         gm_mark_shade_grey(mark, gm_base_word((const uintptr_t *)start));
 }
@@ -14306,7 +14264,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_alloc_shade_words(struct gm_mark *mark, uintpt
 GM_PRIVATE void gm_alloc_move_piece(struct gm_runtime *rt, struct gm_thread *me, void *to,
                                     const void *from, size_t size) {
     gm_sync_enter(&me->cache.hot);
-    bool marking = gm_load_rlx(&gomem_i_barrier) && !GM_BUG(48); // changes in stops only
+    bool marking = gm_load_rlx(&gomem_i_barrier); // changes in stops only
     if (marking) gm_alloc_shade_words(&rt->engine.mark, (uintptr_t)to, size);
     memmove(to, from, size);
     if (marking) gm_alloc_shade_words(&rt->engine.mark, (uintptr_t)to, size);
@@ -14326,11 +14284,11 @@ GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size) {
     // who holds a pointer to a collected object sees the choice
     if (!me || gm_load_rlx(&rt->engine.writes.collector) != GOMEM_GC_BARRIER)
         return memmove(to, from, size);
-    bool up = (uintptr_t)to - (uintptr_t)from >= size || GM_BUG(210);
+    bool up = (uintptr_t)to - (uintptr_t)from >= size;
     for (size_t done = 0, n; done < size; done += n) {
         uintptr_t edge = (uintptr_t)to + (up ? done : size - done); // of what was moved
         size_t over = edge % GM_WORD;
-        n = GM_MIN(size - done, GM_BUG(211) ? size : up ? PIECE - over : PIECE + over);
+        n = GM_MIN(size - done, up ? PIECE - over : PIECE + over);
         size_t at = up ? done : size - done - n;
         gm_alloc_move_piece(rt, me, (char *)to + at, (const char *)from + at, n);
     }
@@ -14342,7 +14300,7 @@ GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size) {
 GM_PRIVATE void gm_alloc_copied(struct gm_runtime *rt, void *to, size_t size) {
     struct gm_thread *me = gm_world_self();
     // who holds a pointer to a collected object sees the choice
-    if (!me || gm_load_rlx(&rt->engine.writes.collector) != GOMEM_GC_BARRIER || GM_BUG(49)) return;
+    if (!me || gm_load_rlx(&rt->engine.writes.collector) != GOMEM_GC_BARRIER) return;
     for (size_t at = 0; at < size; at += GM_READ) {
         gm_sync_enter(&me->cache.hot);
         const uintptr_t *word = (const uintptr_t *)((uintptr_t)to + at);
@@ -14409,7 +14367,7 @@ GOMEM_DEF size_t gomem_usable_size(const void *p) {
 #if GOMEM_I_COLLECTOR
 // Bytes that an object of the kind of s takes for an array of `size` bytes.
 GM_INLINE size_t gm_alloc_room(const struct gm_span *s, size_t size) {
-    return GM_IN(GM_SET_COLLECTED, s->kind) && !GM_BUG(185) ? gomem_i_array(size) : size;
+    return GM_IN(GM_SET_COLLECTED, s->kind) ? gomem_i_array(size) : size;
 }
 
 // A new object of the kind of s.
@@ -14432,7 +14390,7 @@ GM_INLINE bool gm_alloc_marking(const struct gm_engine *e) { return gm_cache_mar
 // An object of s has moved to a new one: so do its side records (X4).
 GM_PRIVATE void gm_alloc_move_records(struct gm_runtime *rt, const struct gm_span *s, void *from,
                                       void *to) {
-    if (GOMEM_I_LIKELY(!gm_load_rlx(&s->special)) || GM_BUG(67)) return;
+    if (GOMEM_I_LIKELY(!gm_load_rlx(&s->special))) return;
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return;
     gm_store_rlx(&gm_span_find(&rt->engine.heap.pages, (uintptr_t)to)->special, (uint8_t)1); // X1
@@ -14790,7 +14748,7 @@ GM_PRIVATE bool gm_alloc_is_detached(void) {
 GM_PRIVATE void gm_alloc_end_thread(struct gm_runtime *rt, struct gm_start *start, void *result) {
     const struct gm_pages *p = &rt->engine.heap.pages;
     struct gm_thread *t = gm_world_self();
-    bool kept = (uintptr_t)result - p->base < p->size && !gm_alloc_is_detached() && !GM_BUG(126);
+    bool kept = (uintptr_t)result - p->base < p->size && !gm_alloc_is_detached();
     if (t) t->start = NULL;
     gm_world_lock(&rt->world, &rt->world.lock);
     if (kept && !start->detached) {
@@ -14860,7 +14818,7 @@ GOMEM_DEF int gomem_thread_join(const void *thread, void **result) {
     if (error) return error;
     value = place; // on our stack before it leaves the list of roots
     if (result) *result = value;
-    if (!GM_BUG(127)) gm_alloc_forget_result(&gm_runtime, id);
+    gm_alloc_forget_result(&gm_runtime, id);
     return 0;
 }
 
@@ -14890,7 +14848,7 @@ GOMEM_DEF int gomem_i_thread_detached(const void *thread) {
 GOMEM_DEF int gomem_i_sigmask(int how, const void *set, void *old) {
     sigset_t mask;
     if (set) memcpy(&mask, set, sizeof mask);
-    if (set && how != SIG_UNBLOCK && !GM_BUG(128))
+    if (set && how != SIG_UNBLOCK)
         gm_os_keep_unblocked(&mask, gm_load_rlx(&gm_runtime.world.signal)); // it changes in stops
     int error = gm_os_set_mask(how, set ? &mask : NULL, old);
     if (error) errno = error;
@@ -15373,7 +15331,7 @@ GM_PRIVATE struct gm_span *gm_final_span(const struct gm_runtime *rt, const void
 // die. Go's AddCleanup panics where both are the same.
 GM_PRIVATE void gm_final_look_at(struct gm_runtime *rt, const void *obj, const void *arg) {
     struct gm_text t = {0, {0}};
-    if (!GOMEM_I_CHECK || !arg || gomem_base(arg) != obj || GM_BUG(168)) return;
+    if (!GOMEM_I_CHECK || !arg || gomem_base(arg) != obj) return;
     gm_guard_start(&t, GM_MSG_OWN_ARGUMENT);
     gm_guard_describe(&t, &rt->engine.heap.pages, (uintptr_t)arg);
     gm_guard_finish(&t, GM_MSG_OWN_ARGUMENT);
@@ -15390,7 +15348,7 @@ GM_PRIVATE uint64_t gm_final_add(const void *obj, enum gm_special_kind kind, uni
     if (!t) return 0;
     struct gm_span *s = gm_final_span(rt, obj, kind != GM_SPECIAL_FINALIZER);
     if (s) {
-        if (!GM_BUG(74)) gm_store_rlx(&s->special, (uint8_t)1); // X1: who frees obj has it from us
+        gm_store_rlx(&s->special, (uint8_t)1); // X1: who frees obj has it from us
         if (kind != GM_SPECIAL_COUNT) gm_fate_keep(rt, arg);
         id = gm_special_add(&rt->engine.special, (uintptr_t)obj, kind, fn, arg, &error);
     }
@@ -15658,8 +15616,7 @@ GM_PRIVATE unsigned gm_pool_take_locked(struct gomem_pool *p, void **out, unsign
                 s->used++;
                 char *object = start + slot * p->stride;
                 gm_guard_allow(object, p->stride);
-                if (slot < s->fresh && !p->scanned && !GM_BUG(106))
-                    memset(object, 0, p->stride); // B4
+                if (slot < s->fresh && !p->scanned) memset(object, 0, p->stride); // B4
                 out[-(int)++done] = object;
             }
         }
@@ -15702,7 +15659,7 @@ GM_PRIVATE uint32_t gm_pool_return_locked(struct gm_engine *e, struct gomem_pool
             continue;
         }
         gm_guard_allow(objects[i], p->stride);
-        if (p->scanned && !GM_BUG(107)) memset(objects[i], 0, p->stride); // B4
+        if (p->scanned) memset(objects[i], 0, p->stride); // B4
         gm_guard_forbid(objects[i], p->stride, p->scanned);
         *bits &= ~bit;
         if (GOMEM_I_CHECK) (void)gm_and_rlx(&gm_pool_idle_bits(s)[slot / 64], ~bit);
@@ -15712,7 +15669,7 @@ GM_PRIVATE uint32_t gm_pool_return_locked(struct gm_engine *e, struct gomem_pool
             gm_pool_unlink_locked(&p->full, s);
             gm_pool_link_locked(&p->room, s);
         }
-        if (s->used || (p->slots - p->count < p->keep && !GM_BUG(111))) continue;
+        if (s->used || p->slots - p->count < p->keep) continue;
         gm_pool_unlink_locked(&p->room, s);
         p->slots -= p->count;
         s->shape = empty;
@@ -15896,12 +15853,7 @@ GM_PRIVATE uint32_t gm_pool_steal(struct gomem_pool *p, const struct gm_hand *mi
     gm_sync_lock(&p->lock);
     for (struct gm_hand *h = p->hands; h && !found; h = h->next) {
         if (h == mine || !gm_load_rlx(&h->previous)) continue; // it may have gone: the swap tells
-        if (GM_BUG(102)) {                                     // planted: looks, then takes
-            found = gm_load_acq(&h->previous);
-            gm_store_rlx(&h->previous, 0u);
-            continue;
-        }
-        found = gm_swap_acqrel(&h->previous, 0u); // B2: pairs with the owner's
+        found = gm_swap_acqrel(&h->previous, 0u);              // B2: pairs with the owner's
     }
     gm_sync_unlock(&p->lock);
     return found;
@@ -15913,15 +15865,15 @@ GM_PRIVATE void gm_pool_turn(struct gm_engine *e, struct gomem_pool *p, struct g
                              uint64_t now) {
     uint32_t turn = gm_load_rlx(&p->turn);
     gm_store_rlx(&p->aged, now); // a heuristic
-    if (p->o.max_idle || p->o.capacity || GM_BUG(104)) return;
+    if (p->o.max_idle || p->o.capacity) return;
     gm_sync_lock(&p->lock);
     for (struct gm_hand *h = p->hands; h; h = h->next)
         if (turn != gm_load_rlx(&h->turn))                         // a heuristic
             gm_pool_store(e, p, gm_swap_acqrel(&h->previous, 0u)); // B2: as a thief
     gm_sync_unlock(&p->lock);
     if (mine) gm_pool_store(e, p, gm_pool_unload(p, mine));
-    if ((uint32_t)gm_load_rlx(gm_pool_list(p, 2))) return;        // a snapshot
-    (void)gm_cas_acqrel(&p->turn, &turn, turn + 1 + GM_BUG(112)); // pairs with itself: one of two
+    if ((uint32_t)gm_load_rlx(gm_pool_list(p, 2))) return; // a snapshot
+    (void)gm_cas_acqrel(&p->turn, &turn, turn + 1);        // pairs with itself: one of two
 }
 
 // Magazines are exchanged with the depot: the pool's clock, where no cycle runs.
@@ -15987,7 +15939,7 @@ GM_PRIVATE bool gm_pool_own_refill(struct gm_engine *e, struct gomem_pool *p, st
 // The loaded magazine is full: half of it goes behind, or all of it. False: no room there (B6).
 GM_PRIVATE bool gm_pool_own_room(struct gomem_pool *p, struct gm_hand *h) {
     void **top = gm_load_rlx(gm_pool_top(p, h));
-    bool none = top == GM_CACHE_NOTHING && !GM_BUG(116);
+    bool none = top == GM_CACHE_NOTHING;
     uint32_t behind = none ? 0 : gm_pool_take_behind(h);
     if (!behind) {
         if (!h->spare || top == GM_CACHE_NOTHING) return false; // ageing has taken the loaded one
@@ -16243,7 +16195,7 @@ GOMEM_DEF void *gomem_i_pool_get_slow(gomem_pool *p) {
         }
     } while (!object && gm_pool_grow(rt, p));
     (void)gm_pool_bury(rt, p);
-    if (!GM_BUG(145)) (void)gm_pool_look(GM_POOL_STEPS);
+    (void)gm_pool_look(GM_POOL_STEPS);
     if (!object) return NULL;
     gm_guard_forbid(object, p->stride, p->scanned);
     gm_guard_allow(object, p->o.size);
@@ -16257,7 +16209,7 @@ GM_PRIVATE enum gm_message gm_pool_check(const struct gomem_pool *p, const void 
     struct gm_span *s = gm_pool_slab(p, object, &slot);
     if (!s) return GM_MSG_NOT_OF_POOL;
     uint64_t bit = (uint64_t)1 << slot % 64;
-    if (GOMEM_I_CHECK && gm_or_rlx(&gm_pool_idle_bits(s)[slot / 64], bit) & bit && !GM_BUG(103))
+    if (GOMEM_I_CHECK && gm_or_rlx(&gm_pool_idle_bits(s)[slot / 64], bit) & bit)
         return GM_MSG_PUT_TWICE;
     return GM_MESSAGE_COUNT;
 }
@@ -16302,7 +16254,7 @@ GOMEM_DEF void gomem_i_pool_put_slow(gomem_pool *p, void *obj) {
         gm_guard_misuse_of(&rt->engine.guard, &rt->engine.heap.pages, wrong, obj, p->o.name);
     if (!pushed) gm_pool_drop(rt, p, obj);
     if (t) (void)gm_pool_bury(rt, p);
-    if (!GM_BUG(145)) (void)gm_pool_look(GM_POOL_STEPS);
+    (void)gm_pool_look(GM_POOL_STEPS);
     errno = saved;
 }
 
@@ -16467,7 +16419,7 @@ GOMEM_DEF void gomem_i_pool_put_named(gomem_i_pool *name, void *obj) {
 GM_PRIVATE void gm_pool_end_hands_locked(struct gm_engine *e, struct gomem_pool *p) {
     while (p->hands) {
         struct gm_hand *h = p->hands;
-        if (!GM_BUG(110)) h->cache->hot.hands[p->number] = NULL;
+        h->cache->hot.hands[p->number] = NULL;
         gm_pool_drop_hand(e, p, h);
     }
     if (!p->shared) return;
@@ -16500,7 +16452,7 @@ GOMEM_DEF void gomem_pool_destroy(gomem_pool *p) {
     gm_sync_unlock(&pools->lock);
     gm_alloc_leave(rt, t);
     for (unsigned g = 0; g < GM_POOL_TURNS; g++) { // nobody else knows it any more
-        while (!GM_BUG(105) && gm_pool_bury(rt, p)) {}
+        while (gm_pool_bury(rt, p)) {}
         gm_store_rlx(&p->turn, gm_load_rlx(&p->turn) + 1);
     }
     gm_pool_give_slabs(rt, p->room);
@@ -16553,7 +16505,7 @@ GOMEM_DEF size_t gomem_pool_reserve(gomem_pool *p, size_t n) {
     int saved = errno;
     if (p->o.capacity) n = p->o.capacity;
     size_t have = 0, most = GM_MIN(gm_pool_pages()->size, gm_os_machine_memory());
-    bool fits = n <= most / p->stride || GM_BUG(146);
+    bool fits = n <= most / p->stride;
     size_t before = fits ? n : SIZE_MAX, again = SIZE_MAX;
     if (!gm_pool_keep(rt, p, &before, &have)) return 0;
     while (fits && have < n && gm_pool_grow(rt, p))
@@ -16676,7 +16628,7 @@ GM_PRIVATE bool gm_arena_own(gomem_arena *a) {
         return false;
     }
     bool stale = a->block && gm_load_rlx(&gm_arena_span(a->block)->owner) != a->stamp;
-    if (GOMEM_I_LIKELY((!moved && !stale) || GM_BUG(141))) {
+    if (GOMEM_I_LIKELY(!moved && !stale)) {
         if (GOMEM_I_CHECK) gm_arena_stamp(a);
         return true;
     }
@@ -16843,7 +16795,7 @@ GM_PRIVATE bool gm_arena_extend(gomem_arena *a, char *from, const char *to) {
     }
     gm_arena_forbid(a, was, ready);
     if (ready > was && scanned) { // I2: it is zero now
-        if (a->mode == GM_ARENA_CHAINED && !GM_BUG(96))
+        if (a->mode == GM_ARENA_CHAINED)
             gm_arena_publish(gm_arena_span(a->block), (size_t)(ready - a->start));
         else if (a->mode != GM_ARENA_CHAINED && !gm_arena_root(a->start, ready, true)) return false;
     }
@@ -16856,7 +16808,7 @@ GM_PRIVATE bool gm_arena_extend(gomem_arena *a, char *from, const char *to) {
 GM_PRIVATE void gm_arena_lower(gomem_arena *a, char *to) {
     char *old = a->cursor, *was = a->ready, *cursor = to < a->start || to > old ? old : to;
     if (!a->start) return;
-    if (!GM_BUG(98)) a->clean = GM_MIN(GM_MAX(a->clean, old), a->limit);
+    a->clean = GM_MIN(GM_MAX(a->clean, old), a->limit);
     a->cursor = cursor;
     if (old - cursor > GM_ARENA_STEP) a->end = cursor + GM_ARENA_STEP;
     if (gm_arena_scanned(a)) {
@@ -16869,7 +16821,7 @@ GM_PRIVATE void gm_arena_lower(gomem_arena *a, char *to) {
     }
     size_t dirty = (size_t)(GM_MIN(a->end, old) - cursor);
     gm_guard_allow(cursor, dirty);
-    if (!GM_BUG(117)) memset(cursor, 0, dirty); // I1
+    memset(cursor, 0, dirty); // I1
     gm_arena_forbid(a, cursor, was);
 }
 
@@ -16950,7 +16902,7 @@ GOMEM_DEF void *gomem_arena_resize(gomem_arena *a, void *p, size_t old_size, siz
     int saved = errno;
     if (!gm_arena_enter(a, p)) return NULL;
     // what ends where this block begins lies in another
-    bool last = a->cursor && ((object >= a->start && object + old == a->cursor) || GM_BUG(99));
+    bool last = a->cursor && object >= a->start && object + old == a->cursor;
     if (last && now <= old) { // what it leaves is free again
         gm_arena_measure(a);
         gm_arena_lower(a, object + now);
@@ -17055,7 +17007,7 @@ __attribute__((format(printf, 2, 0))) GM_COLD GM_PRIVATE char *gm_arena_print_sl
         p = a->cursor;
         a->cursor = p + gm_base_round_up((size_t)n + 1, 16);
     } else {
-        if (straight && !GM_BUG(118)) memset(to, 0, sizeof text); // I1
+        if (straight) memset(to, 0, sizeof text); // I1
         if (n >= 0) p = gm_arena_any(a, (size_t)n + 1, 16, false);
         if (p && fits) memcpy(p, text, (size_t)n + 1);
         else if (p) (void)vsnprintf(p, (size_t)n + 1, format, last);
@@ -17114,7 +17066,7 @@ GM_PRIVATE void gm_arena_run(gomem_arena *a, const struct gomem_i_on_reset *unti
 // Back to a mark: callbacks, large ones, blocks, the rest of the block.
 GM_PRIVATE void gm_arena_back_to(gomem_arena *a, const gomem_arena_mark *m) {
     gm_arena_measure(a);
-    if (!GM_BUG(100)) gm_arena_run(a, m->on_reset);
+    gm_arena_run(a, m->on_reset);
     a->aside_bytes -= gm_arena_give_list(&a->aside, m->aside);
     while (a->block && a->block != m->block) { // a void mark's may be nowhere
         uint32_t page = a->block, older = gm_arena_span(page)->shape;
@@ -17181,7 +17133,7 @@ GM_PRIVATE void gm_arena_settle(gomem_arena *a, size_t most) {
     uint32_t first = a->spare;
     gm_arena_learn(a, most, GM_MIN(most, used));
     size_t keep = a->peak - GM_MIN(a->peak, used);
-    while (a->spare && !GM_BUG(142)) {
+    while (a->spare) {
         uint32_t page = a->spare;
         size_t bytes = gm_arena_bytes(gm_arena_span(page));
         if (a->spare_bytes - bytes < keep && bytes <= 4 * GM_MAX(keep, a->least)) break;
@@ -17209,7 +17161,7 @@ GM_PRIVATE uint32_t gm_arena_record(gomem_arena *a) {
     }
     errno = saved;
     uint32_t number = a->save ? a->save->number : a->bottom;
-    return save || GM_BUG(140) ? number : number | GM_ARENA_SHARED;
+    return save ? number : number | GM_ARENA_SHARED;
 }
 
 GOMEM_DEF gomem_arena_mark gomem_arena_save(gomem_arena *a) {
@@ -17225,7 +17177,7 @@ GM_PRIVATE bool gm_arena_valid(gomem_arena *a, uint32_t mark, struct gomem_i_sav
     struct gomem_i_save *save = a->save;
     while (save && save->number != number) save = save->next;
     *record = save;
-    return save || !mark || (mark & GM_ARENA_SHARED && number == a->bottom) || GM_BUG(97);
+    return save || !mark || (mark & GM_ARENA_SHARED && number == a->bottom);
 }
 
 GOMEM_DEF void gomem_arena_restore(gomem_arena *a, gomem_arena_mark m) {
@@ -17398,7 +17350,7 @@ GM_PRIVATE void gm_arena_join(gomem_arena *into, gomem_arena *from) {
 // Callbacks run as if those of `from` were registered last.
 GM_PRIVATE void gm_arena_join_callbacks(gomem_arena *into, gomem_arena *from) {
     if (!from->on_reset) return;
-    from->on_reset_last->next = GM_BUG(101) ? NULL : into->on_reset;
+    from->on_reset_last->next = into->on_reset;
     if (!into->on_reset) into->on_reset_last = from->on_reset_last;
     into->on_reset = from->on_reset;
 }
@@ -17530,7 +17482,6 @@ enum { GM_HINT_SHARE = 4 };           // of a stack hints take one part in so ma
 // Hints on the stack [lo, hi) lie above it.
 GM_PRIVATE uintptr_t gm_escape_floor(uintptr_t lo, uintptr_t hi) {
     size_t size = hi - lo, most = GM_MIN(size / GM_HINT_SHARE, GM_HINT_MOST);
-    if (GM_BUG(143)) most = size;
     size_t rest = GM_MAX(size - most, (size_t)GOMEM_STACK_RESERVE);
     return lo + GM_MIN(rest, size);
 }
@@ -17700,8 +17651,7 @@ GOMEM_DEF gomem_i_hint gomem_i_hint_slow(uintmax_t n, size_t size, size_t align,
     if (bytes > GOMEM_STACK_MAX) why = GM_HINT_LARGE;
     else if (!me || me->cache.hot.depth || !gm_escape_stack(rt, me, sp, &lo, &hi))
         why = GM_HINT_STRANGE_STACK;
-    else if (sp <= gm_escape_floor(lo, hi) + bytes + slack && !GM_BUG(113))
-        why = GM_HINT_LITTLE_LEFT;
+    else if (sp <= gm_escape_floor(lo, hi) + bytes + slack) why = GM_HINT_LITTLE_LEFT;
     hint.stack = why == GM_HINT_TOLD;
     if (!hint.stack) hint.heap = gomem_i_new(gomem_i_array(bytes), align, 0);
     enum gm_outcome_of_hint where = hint.stack  ? GM_HINT_ON_STACK
@@ -17744,7 +17694,7 @@ GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t a
     struct gm_thread *me = p ? gm_world_attach(rt) : NULL;
     uintptr_t lo = 0, hi = 0, sp = (uintptr_t)__builtin_frame_address(0);
     if (!me || me->cache.hot.depth || !gm_escape_stack(rt, me, sp, &lo, &hi) ||
-        (uintptr_t)p - lo >= hi - lo || GM_BUG(115))
+        (uintptr_t)p - lo >= hi - lo)
         return (void *)(uintptr_t)p;
     if (!gomem_i_fits(n, size)) return gomem_i_overflow();
     void *copy = gomem_i_new(gomem_i_array((size_t)n * size), align, 0);
