@@ -462,7 +462,8 @@ GOMEM_DEF bool gomem_init(const gomem_options *options);
 // Gives everything back. No other thread may use gomem meanwhile; every pointer is void afterwards:
 // freeing one does nothing, allocating returns NULL with ESHUTDOWN until the next gomem_init. No
 // thread, signal handler or thread-local key of the library is left: a plugin may be unloaded, and
-// threads that used it may end later.
+// threads that used it may end later. In a callback of dl_iterate_phdr it does nothing, and warns,
+// when the collector's thread waits for the loader's lock, which the callback holds.
 GOMEM_DEF void gomem_shutdown(void);
 
 // pthread_create(pthread_t *thread, const pthread_attr_t *attr, fn, arg), and the new thread is
@@ -596,7 +597,8 @@ GOMEM_DEF uint64_t gomem_total_alloc(void);
 GOMEM_DEF uint64_t gomem_num_gc(void);
 
 // All invariants of the heap, with the threads stopped. False and one line that says what broke, or
-// false and EAGAIN where a thread did not stop within a second.
+// false and EAGAIN where a thread did not stop within a second, or where a cycle waits for the lock
+// of the callback of dl_iterate_phdr that this is called in.
 GOMEM_DEF bool gomem_verify(void);
 
 // Collects, trims caches (of others at their next slow path), gives free pages back: how many
@@ -779,8 +781,9 @@ GOMEM_DEF void gomem_rc_release(void *obj);
 // stack, uncollectable object), then every object with address, size, kind and class, and the
 // offset of the word that points at the next one; of long paths both ends. The stack of the thread
 // that asks, which knows p, counts only where nothing else does. False, with a line that says so:
-// p is in no live collected object, or nothing reaches it. Any thread; all stand meanwhile, as long
-// as marking the heap on one processor takes, or twice that.
+// p is in no live collected object, nothing reaches it, or roots cannot be searched where gomem_gc
+// returns false. Any thread; all stand meanwhile, as long as marking the heap on one processor
+// takes, or twice that.
 GOMEM_DEF bool gomem_why(const void *p, int fd);
 #endif
 
@@ -2116,6 +2119,8 @@ GM_INLINE bool gm_base_power_of_two(size_t x) { return x && !(x & (x - 1)); }
     X(NO_TRACKING, "writes cannot be tracked", "stw is used: all of the marking is one stop")      \
     X(SLOW_STOP, "the program stood still",                                                        \
       "stw is used until then; GOMEM_GC_BARRIER needs no tracking, but GOMEM_STORE everywhere")    \
+    X(SHUTDOWN, "gomem_shutdown in a callback of dl_iterate_phdr, whose lock the collector needs", \
+      "nothing was given back: call it outside of the callback")                                   \
     X(ENVIRONMENT, "environment", "the setting is ignored")
 enum gm_message {
 #define GM_MESSAGE_NAME(name, what, advice) GM_MSG_##name,
@@ -8709,6 +8714,9 @@ struct gm_roots {                      // room roots
     bool incomplete;                   // no memory for one of them
     bool running;                      // what is listed is read while threads run. lock: gc
     uint32_t looks;        // at the loader's list, twice; odd: one goes on. atomic: acq/rel
+    uint32_t looker;       // thread id of whoever looks. atomic: rlx
+    uint64_t look_since;   // ns: when that look began. atomic: rlx
+    bool inside;           // the look has the loader's lock. atomic: seq
     bool strange;          // the latest list met a stack that is not known. lock: gc
     uint32_t strangers;    // so many lists in a row did. lock: gc
     uint32_t stranger;     // whose: thread id. lock: gc
@@ -9536,11 +9544,56 @@ GM_INLINE bool gm_world_collected(const struct gm_runtime *rt) {
     return gm_load_acq(&rt->engine.collected);
 }
 
-// No cycle runs until gm_world_unlock_cycle: waits for the end of one.
-GM_PRIVATE void gm_world_lock_cycle(struct gm_runtime *rt) {
-    if (gm_world_forks(&rt->world)) return; // V8: it has the turn
-    gm_sync_lock(&rt->gc.lock);
+// ---- the loader's lock, for which the runner of a cycle may have to wait ----
+
+enum { GM_LOOK_NS = 10000000 }; // a look at the loader's list that takes longer waits for its lock
+
+// From here to gm_world_end_look the calling thread, which holds GC, may wait for the loader's
+// lock.
+GM_PRIVATE void gm_world_begin_look(struct gm_runtime *rt) {
+    struct gm_roots *r = &rt->roots;
+    const struct gm_thread *me = gm_world_self();
+    gm_store_rlx(&r->looker, me ? me->id : 0u);
+    gm_store_rlx(&r->look_since, gm_os_now());
+    gm_store_rel(&r->looks, r->looks + 1); // pairs with the loads of looks: whose, and since when
+}
+GM_PRIVATE void gm_world_end_look(struct gm_runtime *rt) {
+    gm_store_rel(&rt->roots.looks,
+                 rt->roots.looks + 1); // pairs with the loads of looks: it is over
+}
+
+// Does the thread that looks sleep? Then it waits for the loader's lock.
+GM_PRIVATE bool gm_world_look_sleeps(struct gm_runtime *rt) {
+    return !gm_world_is_runnable(&rt->world, gm_load_rlx(&rt->roots.looker)); // a guess
+}
+
+// Has the runner of a cycle waited for the loader's lock for some time? The caller may hold it
+// (E6).
+GM_PRIVATE bool gm_world_waits_for_loader(struct gm_runtime *rt) {
+    const struct gm_roots *r = &rt->roots;
+    // pairs with gm_world_begin_look: whose, and since when
+    if (gm_load_acq(&r->looks) % 2 == 0) return false;
+    return gm_os_now() - gm_load_rlx(&r->look_since) >= GM_LOOK_NS && gm_world_look_sleeps(rt);
+}
+
+// Waits for the lock of the cycle. False: its holder waits for the loader's lock, and the caller
+// may be what it waits for (E6).
+GM_PRIVATE bool gm_world_lock_gc(struct gm_runtime *rt) {
+    struct gm_gc *gc = &rt->gc;
+    for (;;) {
+        uint32_t ended = gm_load_acq(&gc->ended); // pairs with gm_gc_run_and_unlock
+        if (gm_sync_try(&gc->lock)) return true;
+        if (gm_world_waits_for_loader(rt)) return false;
+        gm_os_wait(&gc->ended, ended, 1000000);
+    }
+}
+
+// No cycle runs until gm_world_unlock_cycle: waits for the end of one. False: E6.
+GM_PRIVATE bool gm_world_lock_cycle(struct gm_runtime *rt) {
+    if (gm_world_forks(&rt->world)) return true; // V8: it has the turn
+    if (!gm_world_lock_gc(rt)) return false;
     gm_sync_lock(&rt->gc.turn);
+    return true;
 }
 GM_PRIVATE void gm_world_unlock_cycle(struct gm_runtime *rt) {
     if (gm_world_forks(&rt->world)) return;
@@ -9548,11 +9601,27 @@ GM_PRIVATE void gm_world_unlock_cycle(struct gm_runtime *rt) {
     gm_sync_unlock(&rt->gc.lock);
 }
 
-// A fork does not wait for the end of a cycle: it may come while one marks (E5).
+// Is a thread about to get the loader's lock, or has it? A child that was forked then would find
+// that lock held for ever (glibc before 2.37 does not reset it). One that sleeps waits for it,
+// perhaps until this fork is over.
+GM_PRIVATE bool gm_world_has_loader(struct gm_runtime *rt) {
+    // pairs with gm_world_begin_look: whose; and with gm_roots_enter, which takes the turn
+    // afterwards
+    if (gm_load_acq(&rt->roots.looks) % 2 == 0) return false;
+    return gm_load_seq(&rt->roots.inside) || !gm_world_look_sleeps(rt);
+}
+
+// A fork does not wait for the end of a cycle: it may come while one marks, or while its runner
+// waits for the loader's lock, which the forking thread may hold (E5, E6).
 GM_PRIVATE void gm_world_take_turn(struct gm_runtime *rt) {
     struct gm_gc *gc = &rt->gc;
     (void)gm_add_rlx(&gc->forks, 1u); // advice: a cycle that does not see it goes first
     gm_sync_lock(&gc->turn);
+    for (unsigned i = 0; gm_world_has_loader(rt); i++) {
+        gm_sync_unlock(&gc->turn);
+        gm_os_yield(i);
+        gm_sync_lock(&gc->turn);
+    }
     (void)gm_sub_rlx(&gc->forks, 1u);
     (void)gm_add_acqrel(&gc->passed, 1u); // pairs with gm_gc_pause and gm_gc_mark_beside
     gm_os_wake(&gc->passed, 1);
@@ -9590,6 +9659,9 @@ GM_PRIVATE void gm_world_forget_cycle(struct gm_runtime *rt) {
     gm_store_rlx(&gc->asked, 0u);
     gm_store_rlx(&gc->closing, 0u);
     gm_store_rlx(&gc->not_before, (uint64_t)0);
+    gm_store_rlx(&rt->roots.looks,
+                 0u); // the looker is not here; nothing that it listed is half done
+    gm_store_rlx(&rt->roots.inside, false);
     gc->stuck = 0;
     gc->phase = 0; // GM_PHASE_OFF
     gm_writes_forget_roots(&e->writes);
@@ -9640,7 +9712,7 @@ GM_PRIVATE bool gm_world_init_collector(struct gm_runtime *rt) {
 #else
 // no cycle, no threads of its own, nothing to prepare
 GM_INLINE bool gm_world_collected(const struct gm_runtime *rt) { return (void)rt, false; }
-GM_INLINE void gm_world_lock_cycle(struct gm_runtime *rt) { (void)rt; }
+GM_INLINE bool gm_world_lock_cycle(struct gm_runtime *rt) { return (void)rt, true; }
 GM_INLINE void gm_world_unlock_cycle(struct gm_runtime *rt) { (void)rt; }
 GM_INLINE void gm_world_take_turn(struct gm_runtime *rt) { (void)rt; }
 GM_INLINE void gm_world_give_turn(struct gm_runtime *rt) { (void)rt; }
@@ -10025,7 +10097,7 @@ GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
  * ==========================================================================================
  * OWNS        struct gm_roots: registered ranges and stacks, the program's writable segments
  * CALLS       base os sync pages span special mark writes world
- * LOCKS       ROOTS, then META
+ * LOCKS       the loader's, then TURN, in a walk over its list; ROOTS, then META
  * INVARIANTS  O1  words of stacks, registers and thread-local storage that point at nothing are
  *                 looked up as w - 1: one past the end of an object that has no byte to spare
  *             O2  a stack pointer in no known stack vetoes the stop; when it has done so several
@@ -10171,11 +10243,52 @@ GM_PRIVATE uint64_t gm_roots_changes(const struct gm_loaded *object, size_t size
     return size >= offsetof(struct gm_loaded, tls_module) ? object->adds + object->removes + 1 : 0;
 }
 
-GM_PRIVATE int gm_roots_each_object(struct gm_loaded *object, size_t size, void *arg) {
-    struct gm_runtime *rt = arg;
+// One walk over the loader's list: `each` gets its objects, with the loader's lock and the turn
+// held, until it says that it has seen enough (not 0).
+struct gm_look {
+    struct gm_runtime *rt;                                                          //
+    int (*each)(struct gm_look *look, const struct gm_loaded *object, size_t size); //
+    void *arg;                                                                      // of each
+    size_t seen; // objects before this one
+    bool turn;   // it is held again
+};
+
+// Called by the loader with its lock held. A fork that has the turn may wait for that lock in
+// another fork handler: then the walk is tried again.
+GM_PRIVATE int gm_roots_enter(struct gm_loaded *object, size_t size, void *arg) {
+    struct gm_look *look = arg;
+    struct gm_runtime *rt = look->rt;
+    gm_store_seq(&rt->roots.inside, true); // pairs with gm_world_has_loader: before we try
+    uint64_t end = look->turn ? 0 : gm_os_now() + GM_LOOK_NS;
+    for (unsigned i = 0; !look->turn; i++) {
+        look->turn = gm_sync_try(&rt->gc.turn);
+        if (!look->turn && gm_os_now() >= end) return 1;
+        if (!look->turn) gm_os_yield(i);
+    }
+    int enough = look->each(look, object, size);
+    look->seen++;
+    return enough;
+}
+
+// Walks over the loader's list. The caller holds GC and the turn; while it waits for the loader's
+// lock the turn is free, since a thread that holds the lock may fork (E6).
+GM_PRIVATE void gm_roots_walk(struct gm_runtime *rt, struct gm_look *look) {
+    look->rt = rt;
+    look->seen = 0;
+    do {
+        look->turn = false;
+        gm_world_begin_look(rt);
+        gm_sync_unlock(&rt->gc.turn);
+        (void)gm_libc_iterate(gm_roots_enter, look);
+        gm_store_seq(&rt->roots.inside, false); // as above: the lock is free
+        if (!look->turn) gm_sync_lock(&rt->gc.turn);
+        gm_world_end_look(rt);
+    } while (!look->seen);
+}
+
+GM_PRIVATE void gm_roots_add_object(struct gm_runtime *rt, const struct gm_loaded *object,
+                                    size_t size) {
     uintptr_t relro = 0, relro_end = 0, own = (uintptr_t)&gm_runtime;
-    if (!rt->roots.objects) rt->roots.objects = gm_roots_loader_hash();
-    rt->roots.changes = gm_roots_changes(object, size);
     for (unsigned i = 0; i < object->headers; i++) {
         const ElfW(Phdr) *h = &object->header[i];
         if (h->p_type == PT_GNU_RELRO)
@@ -10193,33 +10306,38 @@ GM_PRIVATE int gm_roots_each_object(struct gm_loaded *object, size_t size, void 
         if (relro < end && relro_end > start) start = GM_MIN(relro_end, end);
         gm_roots_add_global(rt, start, end, own, own + sizeof gm_runtime);
     }
+}
+
+// Lists the segments and modules of one object; of none if nothing has changed since the last list.
+// The hash is taken with the loader's lock held, in the same walk: libraries that are closed and
+// opened again come to the same addresses, so an earlier hash may be that of the list in the stop,
+// and the segments not.
+GM_PRIVATE int gm_roots_list_object(struct gm_look *look, const struct gm_loaded *object,
+                                    size_t size) {
+    struct gm_roots *r = &look->rt->roots;
+    uint64_t now = gm_roots_changes(object, size);
+    if (!look->seen) {
+        if (now && now == r->changes && r->objects && !r->incomplete) return 1;
+        r->objects = gm_roots_loader_hash();
+        r->globals.count = r->modules.count = 0;
+        r->incomplete = false;
+    }
+    r->changes = now;
+    gm_roots_add_object(look->rt, object, size);
     return 0;
 }
 
-GM_PRIVATE void gm_roots_list_objects(struct gm_runtime *rt) {
-    struct gm_roots *r = &rt->roots;
-    r->objects = 0;
-    r->globals.count = r->modules.count = 0;
-    r->incomplete = false;
-    (void)gm_libc_iterate(gm_roots_each_object, rt);
-}
-
-// Called by the loader with its lock held; ends the iteration.
-GM_PRIVATE int gm_roots_changes_locked(struct gm_loaded *object, size_t size, void *changes) {
-    *(uint64_t *)changes = gm_roots_changes(object, size);
-    return 1;
-}
-
-// Lists segments and modules; before the stop, since libc locks here. The hash is taken with the
-// loader's lock held, in the same iteration: libraries that are closed and opened again come to the
-// same addresses, so an earlier hash may be that of the list in the stop, and the segments not.
+// Lists segments and modules; before the stop, since libc locks here.
 GM_PRIVATE void gm_roots_look(struct gm_runtime *rt) {
-    struct gm_roots *r = &rt->roots;
-    uint64_t now = 0;
-    gm_store_rel(&r->looks, r->looks + 1); // pairs with gm_gc_waits_for_loader
-    (void)gm_libc_iterate(gm_roots_changes_locked, &now);
-    if (!now || now != r->changes || !r->objects || r->incomplete) gm_roots_list_objects(rt);
-    gm_store_rel(&r->looks, r->looks + 1); // as above
+    struct gm_look look = {.each = gm_roots_list_object};
+    gm_roots_walk(rt, &look);
+}
+
+// The same in a walk: the loader's lock, which is recursive, and the turn are held.
+GM_PRIVATE void gm_roots_look_locked(struct gm_runtime *rt) {
+    struct gm_look look = {.rt = rt, .each = gm_roots_list_object, .turn = true};
+    rt->roots.objects = 0;
+    (void)gm_libc_iterate(gm_roots_enter, &look);
 }
 
 // ---- threads ----
@@ -11872,9 +11990,11 @@ GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) 
  *                 parent marks on: fork changes none of it, and a page that is armed, or written,
  *                 stays so for the parent. The child drops the cycle: it marks no more, and its
  *                 next stop clears all that the markers wrote, whatever it was
- *             E6  a runner waits for the loader's lock with GC held. So nobody waits for GC
- *                 for ever: a thread that calls us in a callback of dl_iterate_phdr has the other
- *                 lock, and gets no cycle if the runner sleeps in its look at the list
+ *             E6  a runner waits for the loader's lock with GC held, but without TURN. So no thread
+ *                 waits for GC, or for the end of a cycle, for ever: one that calls us in a
+ *                 callback of dl_iterate_phdr has the other lock, and goes on without a cycle if
+ *                 the runner sleeps in its look at the list. It may fork; another thread's fork
+ *                 waits while the runner has the loader's lock, which the child would find held
  *             E7  a large object that would carry the heap past the hard goal (the goal, where the
  *                 thread itself collects) waits until a cycle has ended that began after it was
  *                 asked for, unless too little was allocated since the last one. One of an eighth
@@ -11991,6 +12111,15 @@ GM_PRIVATE void *gm_gc_worker(void *arg) {
     }
 }
 
+// Starts a thread while GC is held. libc waits for the loader's locks there, too (E6).
+GM_PRIVATE bool gm_gc_start_thread(struct gm_runtime *rt, pthread_t *thread, void *(*fn)(void *),
+                                   void *arg) {
+    gm_world_begin_look(rt);
+    bool started = gm_os_start_thread(thread, fn, arg);
+    gm_world_end_look(rt);
+    return started;
+}
+
 // Starts marking threads up to the number wanted; what cannot be had is done without.
 GM_PRIVATE void gm_gc_start_workers(struct gm_runtime *rt) {
     struct gm_gc *gc = &rt->gc;
@@ -12001,7 +12130,7 @@ GM_PRIVATE void gm_gc_start_workers(struct gm_runtime *rt) {
         struct gomem_marker *m = &gc->marker[gc->thread_count + 1];
         if (!gm_mark_init_marker(m, &rt->engine.meta)) break;
         gm_store_rlx(&m->id, 0u); // until it has begun; a child has the parent's
-        if (!gm_os_start_thread(&gc->threads[gc->thread_count], gm_gc_worker, m)) break;
+        if (!gm_gc_start_thread(rt, &gc->threads[gc->thread_count], gm_gc_worker, m)) break;
         gc->thread_count++;
     }
 }
@@ -12317,21 +12446,18 @@ GM_PRIVATE bool gm_gc_stop_world(struct gm_runtime *rt, struct gm_thread *me, st
 
 // What a stop with the loader's lock held is about.
 struct gm_locked_stop {
-    struct gm_runtime *rt;  //
     struct gm_thread *me;   // runs the cycle
     struct gm_cycle *cycle; //
     bool stopped;           // the world stands
 };
 
-// Called by the loader with its lock held; ends the iteration. No object comes or goes before the
-// world stands.
-GM_PRIVATE int gm_gc_stop_locked(struct gm_loaded *object, size_t size, void *arg) {
-    struct gm_locked_stop *stop = arg;
-    struct gm_roots *r = &stop->rt->roots;
+// The loader's lock is held: no object comes or goes before the world stands.
+GM_PRIVATE int gm_gc_stop_locked(struct gm_look *look, const struct gm_loaded *object,
+                                 size_t size) {
+    struct gm_locked_stop *stop = look->arg;
     (void)object, (void)size;
-    gm_store_rel(&r->looks, r->looks + 1); // as in gm_gc_try_stop: the lock is there
-    gm_roots_list_objects(stop->rt);
-    stop->stopped = gm_gc_stop_world(stop->rt, stop->me, stop->cycle);
+    gm_roots_look_locked(look->rt);
+    stop->stopped = gm_gc_stop_world(look->rt, stop->me, stop->cycle);
     return 1;
 }
 
@@ -12340,11 +12466,11 @@ enum { GM_STOP_TRIES = 12, GM_STOP_FREELY = 8, GM_STOP_NAP = 100000 }; // ns, do
 // One try to stop the world with all roots listed. GOMEM_REASON_NONE: it stands. (E3)
 GM_PRIVATE unsigned gm_gc_try_stop(struct gm_runtime *rt, struct gm_thread *me,
                                    struct gm_cycle *cycle, bool locked) {
-    struct gm_locked_stop stop = {rt, me, cycle, false};
+    struct gm_locked_stop stop = {me, cycle, false};
+    struct gm_look look = {.each = gm_gc_stop_locked, .arg = &stop};
     if (!gm_gc_prepare(rt)) return GOMEM_REASON_MEMORY;
     if (locked) {
-        gm_store_rel(&rt->roots.looks, rt->roots.looks + 1); // pairs with gm_gc_waits_for_loader
-        (void)gm_libc_iterate(gm_gc_stop_locked, &stop);
+        gm_roots_walk(rt, &look);
     } else {
         gm_roots_look(rt);
         stop.stopped = gm_gc_stop_world(rt, me, cycle);
@@ -13186,14 +13312,13 @@ GM_PRIVATE void *gm_gc_background(void *arg) {
 
 GM_PRIVATE void gm_gc_start_background(struct gm_runtime *rt) {
     if (rt->gc.background) return;
-    bool started = gm_os_start_thread(&rt->gc.background_thread, gm_gc_background, rt);
+    bool started = gm_gc_start_thread(rt, &rt->gc.background_thread, gm_gc_background, rt);
     gm_store_rlx(&rt->gc.background, started); // gomem_gc_start asks
 }
 
 // ---- asking for cycles ----
 
 enum { GM_CLEAR_CYCLE = 16 * 1024, GM_CLEAR_ASSIST = 2 * 1024 };
-enum { GM_LOOK_NS = 10000000 }; // a look at the loader's list that takes longer waits for its lock
 enum { GM_BACK_OFF_NS = 8000000 };  // after a cycle that cannot go on; doubled seven times
 enum { GM_WAIT_MOST = 1000000000 }; // ns that an allocation waits for a cycle at once
 
@@ -13217,29 +13342,6 @@ GM_NOINLINE GM_PRIVATE void gm_gc_clear_stack(const struct gm_thread *me, size_t
     __asm__ volatile("" : : "r"(below) : "memory");
 }
 
-// Does the thread that runs the cycle wait for the loader's lock? It has been at the same look for
-// as long as `since` says, and sleeps.
-GM_PRIVATE bool gm_gc_waits_for_loader(struct gm_runtime *rt, uint32_t *look, uint64_t *since) {
-    uint32_t now = gm_load_acq(&rt->roots.looks);                 // pairs with gm_roots_look
-    const struct gm_thread *runner = gm_load_rlx(&rt->gc.runner); // records are never unmapped
-    if (now % 2 == 0 || now != *look) *look = now, *since = gm_os_now();
-    if (now % 2 == 0 || !runner || gm_os_now() - *since < GM_LOOK_NS) return false;
-    return !gm_world_is_runnable(&rt->world, gm_load_rlx(&runner->id));
-}
-
-// Waits for the lock of the cycle (E6).
-GM_PRIVATE bool gm_gc_wait_for_lock(struct gm_runtime *rt) {
-    struct gm_gc *gc = &rt->gc;
-    uint32_t look = 0;
-    uint64_t since = 0;
-    for (;;) {
-        uint32_t ended = gm_load_acq(&gc->ended); // pairs with gm_gc_run_and_unlock
-        if (gm_sync_try(&gc->lock)) return true;
-        if (gm_gc_waits_for_loader(rt, &look, &since)) return false;
-        gm_os_wait(&gc->ended, ended, 1000000);
-    }
-}
-
 // Gets the lock of the cycle: where the caller only follows the trigger, if it is free. False:
 // another thread runs a cycle, or has just tried in vain while this one waited, or may wait for
 // what the caller holds.
@@ -13247,8 +13349,9 @@ GM_PRIVATE bool gm_gc_take(struct gm_runtime *rt, int reason) {
     struct gm_gc *gc = &rt->gc;
     uint32_t failed = gm_load_rlx(&gc->failed); // a counter: what failed before is not ours
     bool patient = reason == GM_REASON_FORCED || reason == GM_REASON_EMERGENCY;
-    if (!(patient ? gm_gc_wait_for_lock(rt) : gm_sync_try(&gc->lock))) return false;
-    if (gm_load_rlx(&gc->failed) != failed) { // changes under the lock
+    if (!(patient ? gm_world_lock_gc(rt) : gm_sync_try(&gc->lock))) return false;
+    // failed changes under the lock, and so does quit
+    if (gm_load_rlx(&gc->failed) != failed || gm_load_rlx(&gc->quit)) {
         gm_sync_unlock(&gc->lock);
         return false;
     }
@@ -13335,7 +13438,8 @@ GM_COLD GM_PRIVATE bool gm_gc_open(struct gm_runtime *rt) {
     // pairs with gm_world_collect; after a fork, or for a new life, the thread is started here
     if (gm_load_acq(&rt->engine.collected) && gm_load_rlx(&rt->gc.background)) return true;
     gm_roots_learn_keys(rt);
-    gm_world_lock_cycle(rt);
+    // E6: it was opened before, else there would be no runner
+    if (!gm_world_lock_cycle(rt)) return gm_world_collected(rt);
     if (!rt->gc.cycle) rt->gc.cycle = gm_pages_meta(&rt->engine.meta, sizeof(struct gm_cycle));
     if (!rt->gc.cycle) {
         gm_world_unlock_cycle(rt);
@@ -13381,11 +13485,19 @@ GM_PRIVATE bool gm_gc_assist(struct gm_runtime *rt, struct gm_thread *me, uint64
 
 // Waits for the end of a cycle, ns at most. The thread counts as standing meanwhile. `ended` is
 // gc.ended as of before the caller looked at the heap: a cycle that ended since is not waited for.
+// Nor is one that may wait for the caller: for a while the heap grows then (E6).
 GM_NOINLINE GM_PRIVATE void gm_gc_wait(struct gm_runtime *rt, struct gm_thread *me, uint32_t ended,
                                        uint64_t ns) {
+    uint64_t now = gm_os_now(), end = now + ns;
     if (me->cache.hot.blocked) return;
     gm_world_block(&rt->world, me, (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD);
-    gm_os_wait(&rt->gc.ended, ended, ns);
+    while (now < end && gm_load_acq(&rt->gc.ended) == ended) { // pairs with gm_gc_run_and_unlock
+        gm_os_wait(&rt->gc.ended, ended, GM_MIN(end - now, (uint64_t)GM_LOOK_NS));
+        now = gm_os_now();
+        if (!gm_world_waits_for_loader(rt)) continue;
+        gm_store_rlx(&rt->gc.not_before, now + 10 * (uint64_t)GM_LOOK_NS); // heuristics
+        break;
+    }
     gm_world_end_block(&rt->world, me);
 }
 
@@ -13537,10 +13649,17 @@ GM_INLINE void gm_gc_poll(struct gm_runtime *rt, struct gm_thread *me, size_t by
     gm_gc_pace(rt, me, bytes);
 }
 
+// No cycle begins after this. False: the thread that runs one waits for the loader's lock (E6).
+GM_PRIVATE bool gm_gc_begin_shutdown(struct gm_runtime *rt) {
+    if (!gm_world_lock_gc(rt)) return false;
+    gm_store_rel(&rt->gc.quit, 1u); // pairs with the threads' loads
+    gm_sync_unlock(&rt->gc.lock);
+    return true;
+}
+
 // Ends the library's threads. The caller is the only one that uses gomem.
 GM_PRIVATE void gm_gc_shutdown(struct gm_runtime *rt) {
     struct gm_gc *gc = &rt->gc;
-    gm_store_rel(&gc->quit, 1u);        // pairs with the threads' loads
     (void)gm_add_acqrel(&gc->work, 1u); // pairs with gm_gc_worker
     gm_os_wake(&gc->work, INT_MAX);
     gm_gc_wake_background(rt);
@@ -13563,6 +13682,7 @@ GM_PRIVATE void gm_gc_emergency(struct gm_runtime *rt, struct gm_thread *me) {
 }
 #else
 // no cycle, no threads
+GM_INLINE bool gm_gc_begin_shutdown(struct gm_runtime *rt) { return (void)rt, true; }
 GM_INLINE void gm_gc_shutdown(struct gm_runtime *rt) { (void)rt; }
 GM_INLINE void gm_gc_emergency(struct gm_runtime *rt, struct gm_thread *me) { (void)rt, (void)me; }
 GM_INLINE void gm_gc_drop_marks_stopped(struct gm_runtime *rt) { (void)rt; }
@@ -14662,12 +14782,23 @@ GM_PRIVATE void gm_alloc_forget_pools(struct gm_runtime *rt) {
 GM_INLINE void gm_alloc_forget_pools(struct gm_runtime *rt) { (void)rt; }
 #endif
 
+GM_COLD GM_PRIVATE void gm_alloc_warn_shutdown(struct gm_runtime *rt) {
+    struct gm_text t = {0, {0}};
+    gm_guard_start(&t, GM_MSG_SHUTDOWN);
+    gm_guard_finish(&t, GM_MSG_SHUTDOWN);
+    gm_guard_warn(&rt->engine.guard, t.data);
+}
+
 GOMEM_DEF void gomem_shutdown(void) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_engine *e = &rt->engine;
     struct gm_world *w = &rt->world;
     if (gm_load_acq(&w->life) != GM_LIFE_READY) return; // pairs with init
-    gm_alloc_end_callbacks(rt);                         // they may start what the next line ends
+    if (!gm_gc_begin_shutdown(rt)) {
+        gm_alloc_warn_shutdown(rt);
+        return;
+    }
+    gm_alloc_end_callbacks(rt); // they may start what the next line ends
     gm_gc_shutdown(rt);
     gm_sync_lock(&w->init_lock);
     gm_store_rel(&w->life, (uint32_t)GM_LIFE_SHUT); // pairs with gm_world_ready
@@ -17889,9 +18020,9 @@ GOMEM_DEF bool gomem_verify(void) {
     // pairs with gm_world_ready; true: there is no heap
     if (gm_load_acq(&rt->world.life) != GM_LIFE_READY) return true;
     if (gm_world_collected(rt)) {
-        gm_world_lock_cycle(rt);
-        if (!gm_world_stop(rt, me, GM_PATIENCE_NS)) {
-            gm_world_unlock_cycle(rt);
+        bool locked = gm_world_lock_cycle(rt);
+        if (!locked || !gm_world_stop(rt, me, GM_PATIENCE_NS)) {
+            if (locked) gm_world_unlock_cycle(rt);
             errno = EAGAIN;
             return false;
         }
@@ -17924,7 +18055,7 @@ GM_NOINLINE GM_PRIVATE bool gm_report_search(struct gm_runtime *rt, struct gm_th
                                              uintptr_t hidden, struct gm_path *path) {
     struct gm_cycle cycle;
     memset(&cycle, 0, sizeof cycle);
-    gm_world_lock_cycle(rt);
+    if (!gm_world_lock_cycle(rt)) return false;
     struct gm_registers saved = me->registers; // of a blocking region
     bool in_handler = me->in_handler;
     me->in_handler = false;

@@ -917,4 +917,36 @@ TEST(collected_in_a_callback_of_the_loader) {
     CHECK(gomem_gc());
 }
 
+static int looking; // atomic: 1 the lock is held, 2 it was given back
+
+// As a runner that has got the loader's lock and is about to take the turn.
+static void *hold_the_loader(void *arg) {
+    struct timespec nap = {0, 20000000};
+    CHECK(gomem_thread_attach());
+    gm_world_begin_look(rt);
+    gm_store_seq(&rt->roots.inside, true);
+    gm_store_rel(&looking, 1);
+    nanosleep(&nap, NULL);
+    gm_store_rel(&looking, 2);
+    gm_store_seq(&rt->roots.inside, false);
+    gm_world_end_look(rt);
+    return arg;
+}
+
+// Its child would have nobody who gives that lock back.
+TEST(forks_wait_for_the_loaders_lock) {
+    pthread_t thread;
+    NEEDS_FORK;
+    REQUIRE(begin(GOMEM_GC_STW));
+    looking = 0;
+    REQUIRE(gomem_thread_create(&thread, NULL, hold_the_loader, NULL) == 0);
+    while (!gm_load_acq(&looking)) (void)sched_yield();
+    pid_t pid = fork();
+    if (pid == 0) _exit(gm_load_acq(&looking) != 2 || !gomem_gc());
+    int status = -1;
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+    CHECK_EQ(status, 0);
+    pthread_join(thread, NULL);
+}
+
 TEST_MAIN

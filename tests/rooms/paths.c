@@ -87,7 +87,9 @@ TEST(what_an_address_is_to_a_thread) {
     static struct gm_thread t;
     uintptr_t frame[400] = {0}, here = (uintptr_t)&frame[100];
     REQUIRE(gomem_new(16) != NULL);
+    gm_world_lock_cycle(rt);
     gm_roots_look(rt);
+    gm_world_unlock_cycle(rt);
     t = *gm_world_self();
     t.in_handler = false;
     CHECK_EQ(gm_paths_of_thread(rt, &t, (uintptr_t)&t.registers.word[3]), GM_SOURCE_REGISTER);
