@@ -41,7 +41,7 @@ scripts  = $(wildcard tests/bad/run.sh tests/compile/run.sh tests/examples/*.sh 
 examples = $(patsubst examples/%.c,build/examples/%,$(wildcard examples/*.c))
 headers  = $(wildcard tests/*.h)
 texts    = $(wildcard gomem.h README.md tests/*/*.c examples/*.c)
-sources  = gomem.h $(wildcard tests/*.[ch] tests/*/*.[ch] examples/*.[ch] bench/*.[ch])
+sources  = gomem.h $(wildcard tests/*.[ch] tests/*/*.[ch] examples/*.[ch] examples/*/*.[ch] bench/*.[ch])
 
 # `make test` runs levels 0 and 3 unless CHECK is given, the rooms only at the last one, and the races
 # of the processor only at the first.
@@ -72,6 +72,8 @@ examples: $(examples) ## build the example programs
 build/examples/%: examples/%.c gomem.h build/flags
 	@mkdir -p $(@D)
 	$(Q)$(call say,$@) && $(CC) $(STD) $(WARN) $(CFLAGS) -o $@ $< $(LDFLAGS)
+
+build/examples/kvserver: $(wildcard examples/kvserver/*.h)
 
 demo: build/examples/wordfreq ## count the words of this repository on the collected heap
 	GOMEM_DEBUG=gctrace=1 build/examples/wordfreq -v -n 15 -m 4 -r 20 $(texts)

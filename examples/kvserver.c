@@ -1,28 +1,39 @@
-// kvserver: a key-value server on TCP that speaks enough of the Redis protocol for redis-cli and
-// redis-benchmark, on the collected heap.
+// kvserver: a key-value server on TCP that speaks the Redis protocol (RESP 2 and 3), on the
+// collected heap.
 //
 //     kvserver [-p PORT] [-b ADDRESS] [-c CLIENTS] [-m MEGABYTES] [-g COLLECTOR]
 //
-// One thread, one epoll loop. Keys and values live in the collected heap and are never freed: what is
-// overwritten, deleted or expired is found by the collector, beside the server. Buffers of
-// connections come from a pool and go back when a connection has nothing to say, so ten thousand idle
-// clients hold none. What a request needs while it is answered lies in an arena. The table grows a few
-// buckets at a time, so no request pays for all of it.
+// One thread, one epoll loop. Each kind of memory is where its lifetime says:
+//
+//     keys and values        collected (kvserver/values.h): what is overwritten, deleted or expired
+//                            is found by the collector, beside the server
+//     large values in        the same objects: a reply refers to a value instead of copying it, so
+//     replies                the value lives until it is sent, even if its key goes meanwhile
+//     buffers and clients    pools: ten thousand idle clients hold no buffer
+//     what a command needs   an arena, reset after each command
+//     a transaction          an arena per client, freed by EXEC
+//     a large request        gomem_malloc
 //
 // Every store of a collected pointer goes through GOMEM_STORE, so the collector may be the one with a
 // write barrier. It fits a program that writes all over its heap: each SET stores into an entry that
 // lies anywhere, and the kernel's tracking would have to find and read those pages again while the
 // clients wait (a million keys, 16 requests at a time: p99.9 7.4 and 3.0 ms).
 //
-// GET SET DEL EXISTS INCR EXPIRE TTL MGET MSET LPUSH LRANGE LLEN PING ECHO DBSIZE FLUSHALL INFO QUIT.
+// What differs from Redis: the commands are those of the table below; no persistence, replication,
+// publishing, scripts or passwords. KEYS, SCAN, SMEMBERS and HGETALL list in another order, and
+// COUNT of SCAN counts buckets too. EXPIRE and ZADD take no options. WATCH may, seldom, see a change
+// of another key. A line that is typed has no quotes. INFO, CONFIG, CLIENT and COMMAND answer what
+// clients ask when they connect, and little more.
 
 #define GOMEM_IMPLEMENTATION
 #include "gomem.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <math.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -31,111 +42,145 @@
 #include <stdlib.h>
 #include <strings.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "kvserver/values.h"
+
+#define LIKE_REDIS "7.0.15" // whose answers these are; clients ask
+
 enum {
-    CHUNK = 16 * 1024,        // bytes of a buffer of the pool
+    CHUNK = 16 * 1024,        // bytes of a buffer
     ARGUMENTS_MOST = 1 << 20, // of a request
-    PENDING_STOP = 1 << 20,   // bytes to be sent with which no more requests are read
-    PENDING_MOST = 64 << 20,  // with which a slow client is cut off
-    VECTORS = 16,             // chunks of one write
-    EVENTS = 256,
-    TABLE_LEAST = 1024,
-    MOVED = 4,       // buckets that an operation moves to the larger table
-    EXPIRE_MS = 10,  // between two looks for keys that have expired
-    LOOKED_AT = 256, // buckets of such a look
+    INLINE_MOST = 64 * 1024,  // bytes of a request that is a line
+    BY_REFERENCE = 2048,      // bytes from which on a reply refers to a value
+    PENDING_STOP = 1 << 20,   // unsent bytes with which no more of a client's requests are read
+    VECTORS = 16,             // outputs of one write
+    EVENTS = 256,             // of one epoll_wait
+    DATABASES = 16,           // for SELECT
+    WATCHED = 1 << 16,        // versions for WATCH
+    EXPIRE_MS = 10,           // between two looks for expired keys,
+    EXPIRE_US = 1000,         // which take this long at most,
+    LOOKED_AT = 64,           // and look at the clock after so many buckets
 };
 
-// ---- values: collected ----
-
-typedef struct text { // holds no pointers
-    size_t size;
-    char bytes[];
-} text;
-
-typedef struct item {
-    struct item *next;
-    text *value;
-} item;
-
-typedef struct list {
-    item *first;
-    uint64_t count;
-} list;
-
-typedef enum kind { TEXT, LIST } kind;
-
-typedef struct entry {
-    struct entry *next;
-    text *key;
-    void *value; // text or list
-    uint64_t hash;
-    int64_t expires; // ms, 0: never
-    kind kind;
-} entry;
-
-typedef struct table {
-    entry **bucket; // collected
-    size_t size;    // a power of two, 0: none
-} table;
-
-static struct {
-    table now, old; // old: what is not moved yet
-    size_t moved;   // buckets of old that are empty
-    uint64_t count;
-} keys;
-
-// ---- connections ----
-
 typedef struct chunk {
-    struct chunk *next;
-    size_t from, to; // what is to be sent
     char bytes[CHUNK];
 } chunk;
 GOMEM_POOL(chunks, chunk);
 
+// Bytes to be sent: of a value, or of a chunk. The pool is scanned, so these values live.
+typedef struct output {
+    struct output *next;
+    text *value;
+    chunk *chunk;
+    size_t from, to;
+} output;
+GOMEM_POOL_SCAN(outputs, output);
+
+typedef struct argument { // bytes of a request, counted from its start, since buffers move
+    size_t at, size;
+} argument;
+
+typedef struct queued { // a command between MULTI and EXEC
+    struct queued *next;
+    const struct command *command;
+    size_t n;
+    slice arg[];
+} queued;
+
+typedef struct watch { // what there was when it began
+    struct watch *next;
+    size_t slot; // of server.watched
+    uint64_t version, flushed;
+    unsigned database;
+    bool exists;
+} watch;
+
 typedef struct client {
     struct client *next_dead;
-    int fd;
-    char *in; // of the pool, or, when a request is larger, of malloc
+    int fd, protocol; // 2 or 3
+    unsigned database;
+    uint64_t id;
+    char name[64];
+
+    char *in; // in a chunk or, when a request is larger, of gomem_malloc
     chunk *in_chunk;
-    size_t in_used, in_room;
-    chunk *out, *out_last;
+    size_t in_from, in_used, in_room;
+
+    // How far the request at in_from has been read. This is kept from one read to the next, so that a
+    // request that comes byte by byte is parsed once.
+    size_t parsed; // bytes of it
+    argument *args;
+    size_t args_room, args_have;
+    int64_t args_due; // -1: not known yet
+    int64_t bulk;     // size of the argument that comes next, -1: not known yet
+
+    output *out, *out_last;
     size_t pending; // bytes to be sent
     bool closing;   // when all is sent
     bool dead, wants_write, stopped;
+
+    bool multi, broken;        // between MULTI and EXEC; a command of these was refused
+    gomem_arena transaction;   // for what follows
+    queued *queue, **queue_at; // queue_at: where the next one goes
+    watch *watches;
 } client;
 GOMEM_POOL(clients, client);
 
-typedef struct slice {
-    const char *bytes;
-    size_t size;
-} slice;
+// A command returns what a reply returned, so none can forget to answer.
+typedef enum answered { ANSWERED } answered;
+
+typedef struct call { // of a command
+    client *c;
+    const slice *arg; // the name first
+    size_t n;
+    int64_t which; // tells apart the commands that share a function
+    const char *name;
+} call;
+
+typedef struct command {
+    const char *name;
+    answered (*run)(const call *r);
+    int least, most; // arguments, the name among them; most 0: any
+    int64_t which;
+    bool at_once; // even between MULTI and EXEC
+} command;
+
+static dict databases[DATABASES], *keys = databases; // keys: of the client that is served
 
 static struct {
     int epoll, listener, spare; // spare: to refuse with when descriptors have run out
     unsigned clients, clients_most;
     size_t request_most;
-    uint64_t commands, refused, expired;
-    int64_t now; // ms
+    uint64_t commands, connections, refused, expired;
+    int64_t now; // ms since 1970
     client *dead;
+    uint64_t version, watched[WATCHED]; // the last change, and that of keys by their hash
+    uint64_t flushed[DATABASES];        // so often
 } server = {.clients_most = 10000, .request_most = 64 << 20};
 
-static gomem_arena request; // of the one that is answered
+static struct {                    // the search for expired keys
+    int64_t soonest, soonest_next; // no key expires earlier; the same for the next search
+    unsigned database;
+    size_t bucket;
+} expiry = {.soonest = INT64_MAX, .soonest_next = INT64_MAX};
+
+static gomem_arena scratch; // of the command that runs
 
 static _Noreturn void die(const char *what) {
     fprintf(stderr, "kvserver: %s: %s\n", what, strerror(errno));
     exit(1);
 }
 
-static int64_t milliseconds(void) {
+static int64_t clock_in(int clock, int64_t units) { // per second
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    clock_gettime(clock, &t);
+    return (int64_t)t.tv_sec * units + t.tv_nsec / (1000000000 / units);
 }
 
 // ---- replies ----
@@ -147,508 +192,330 @@ static void client_drop(client *c) {
     server.dead = c;
 }
 
-static void reply(client *c, const char *bytes, size_t size) {
-    if (c->dead) return;
-    c->pending += size;
-    while (size) {
-        chunk *last = c->out_last;
-        if (!last || last->to == CHUNK) {
-            last = chunks_get();
-            if (!last) {
-                client_drop(c);
-                return;
-            }
-            last->next = NULL;
-            last->from = last->to = 0;
-            if (c->out_last) c->out_last->next = last;
-            else c->out = last;
-            c->out_last = last;
-        }
+// Adds an output of a value, or of a new chunk. NULL: no memory; the connection is closed then.
+static output *output_add(client *c, text *value) {
+    output *o = outputs_get();
+    if (o) {
+        *o = (output){.chunk = value ? NULL : chunks_get()};
+        GOMEM_STORE(&o->value, value);
+    }
+    if (!o || (!value && !o->chunk)) {
+        if (o) outputs_put(o);
+        fprintf(stderr, "kvserver: out of memory: client %" PRIu64 " is cut off\n", c->id);
+        client_drop(c);
+        return NULL;
+    }
+    if (c->out_last) c->out_last->next = o;
+    else c->out = o;
+    return c->out_last = o;
+}
+
+static answered reply(client *c, const char *bytes, size_t size) {
+    while (size && !c->dead) {
+        output *last = c->out_last;
+        if (!last || !last->chunk || last->to == CHUNK) last = output_add(c, NULL);
+        if (!last) break;
         size_t n = size < CHUNK - last->to ? size : CHUNK - last->to;
-        memcpy(last->bytes + last->to, bytes, n);
+        memcpy(last->chunk->bytes + last->to, bytes, n);
         last->to += n;
+        c->pending += n;
         bytes += n;
         size -= n;
     }
+    return ANSWERED;
 }
 
-__attribute__((format(printf, 2, 3))) static void replyf(client *c, const char *format, ...) {
-    char line[512];
+__attribute__((format(printf, 2, 3))) static answered replyf(client *c, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    int n = vsnprintf(line, sizeof line, format, args);
+    const char *line = gomem_arena_vprintf(&scratch, format, args);
     va_end(args);
-    if (n > 0) reply(c, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
+    if (!line) client_drop(c);
+    return line ? reply(c, line, strlen(line)) : ANSWERED;
 }
 
-static void reply_ok(client *c) { reply(c, "+OK\r\n", 5); }
-static void reply_nil(client *c) { reply(c, "$-1\r\n", 5); }
-static void reply_number(client *c, int64_t n) { replyf(c, ":%" PRId64 "\r\n", n); }
-static void reply_head(client *c, char what, size_t n) {
+static answered reply_line(client *c, const char *line) { return replyf(c, "%s\r\n", line); }
+static answered reply_error(client *c, const char *what) { return replyf(c, "-ERR %s\r\n", what); }
+static answered reply_ok(client *c) { return reply(c, "+OK\r\n", 5); }
+static answered reply_memory(client *c) { return reply_line(c, "-OOM out of memory"); }
+static answered reply_nil(client *c) { return reply_line(c, c->protocol == 3 ? "_" : "$-1"); }
+static answered reply_nil_array(client *c) { return reply_line(c, c->protocol == 3 ? "_" : "*-1"); }
+static answered reply_number(client *c, int64_t n) { return replyf(c, ":%" PRId64 "\r\n", n); }
+
+static answered reply_head(client *c, char what, size_t n) {
     char line[32], *p = line + sizeof line;
     *--p = '\n';
     *--p = '\r';
     do *--p = (char)('0' + n % 10);
     while (n /= 10);
     *--p = what;
-    reply(c, p, (size_t)(line + sizeof line - p));
-}
-static void reply_bulk(client *c, const char *bytes, size_t size) {
-    reply_head(c, '$', size);
-    reply(c, bytes, size);
-    reply(c, "\r\n", 2);
-}
-static void reply_memory(client *c) { replyf(c, "-OOM out of memory\r\n"); }
-static void reply_wrong_kind(client *c) {
-    replyf(c, "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n");
+    return reply(c, p, (size_t)(line + sizeof line - p));
 }
 
-// ---- the table ----
-
-static uint64_t hash_of(slice key) {
-    uint64_t h = 0x9e3779b97f4a7c15u ^ key.size, word;
-    while (key.size >= 8) {
-        memcpy(&word, key.bytes, 8);
-        h = (h ^ word) * 0xff51afd7ed558ccdu;
-        h ^= h >> 32;
-        key.bytes += 8;
-        key.size -= 8;
-    }
-    word = 0;
-    memcpy(&word, key.bytes, key.size);
-    h = (h ^ word) * 0xc4ceb9fe1a85ec53u;
-    return h ^ h >> 29;
+static answered reply_array(client *c, size_t n) { return reply_head(c, '*', n); }
+static answered reply_set(client *c, size_t n) {
+    return reply_head(c, c->protocol == 3 ? '~' : '*', n);
+}
+static answered reply_map(client *c, size_t pairs) {
+    return reply_head(c, c->protocol == 3 ? '%' : '*', c->protocol == 3 ? pairs : pairs * 2);
 }
 
-static text *text_new(slice s) {
-    text *t = GOMEM_NEW_FLEX_NOSCAN(text, bytes, s.size);
-    if (!t) return NULL;
-    t->size = s.size;
-    memcpy(t->bytes, s.bytes, s.size);
-    return t;
+static answered reply_bulk(client *c, slice s) {
+    reply_head(c, '$', s.size);
+    reply(c, s.bytes, s.size);
+    return reply(c, "\r\n", 2);
 }
 
-static bool table_make(table *t, size_t size) {
-    GOMEM_STORE(&t->bucket, GOMEM_MAKE(entry *, size));
-    t->size = t->bucket ? size : 0;
-    return t->bucket != NULL;
+static answered reply_string(client *c, const char *s) { return reply_bulk(c, slice_from(s)); }
+
+static answered reply_text(client *c, text *t) { // NULL: nil
+    if (!t) return reply_nil(c);
+    if (t->size < BY_REFERENCE) return reply_bulk(c, slice_of(t));
+    reply_head(c, '$', t->size);
+    output *o = c->dead ? NULL : output_add(c, t);
+    if (o) c->pending += o->to = t->size;
+    return reply(c, "\r\n", 2);
 }
 
-// Moves some buckets of the old table; begins a larger one when this one is full.
-static void table_grow(void) {
-    for (unsigned i = 0; i < MOVED && keys.old.size; i++) {
-        entry *e = keys.old.bucket[keys.moved];
-        GOMEM_STORE(&keys.old.bucket[keys.moved], NULL);
-        while (e) {
-            entry *next = e->next, **to = &keys.now.bucket[e->hash & (keys.now.size - 1)];
-            GOMEM_STORE(&e->next, *to);
-            GOMEM_STORE(to, e);
-            e = next;
-        }
-        if (++keys.moved < keys.old.size) continue;
-        GOMEM_STORE(&keys.old.bucket, NULL);
-        keys.old.size = keys.moved = 0;
-    }
-    if (keys.old.size || keys.count < keys.now.size) return;
-    table larger = {0};
-    if (!table_make(&larger, keys.now.size * 2)) return; // it goes on with long chains
-    GOMEM_STORE(&keys.old.bucket, keys.now.bucket);
-    keys.old.size = keys.now.size;
-    GOMEM_STORE(&keys.now.bucket, larger.bucket);
-    keys.now.size = larger.size;
+static answered reply_score(client *c, double score) {
+    const char *digits = gomem_arena_printf(&scratch, "%.17g", score);
+    if (c->protocol == 3) return replyf(c, ",%s\r\n", digits ? digits : "nan");
+    return reply_string(c, digits ? digits : "nan");
 }
 
-// Where the entry of a key hangs; NULL: there is none.
-static entry **table_find(slice key, uint64_t hash) {
-    table *tables[2] = {&keys.now, &keys.old};
-    for (int i = 0; i < 2 && tables[i]->size; i++)
-        for (entry **at = &tables[i]->bucket[hash & (tables[i]->size - 1)]; *at; at = &(*at)->next)
-            if ((*at)->hash == hash && (*at)->key->size == key.size &&
-                !memcmp((*at)->key->bytes, key.bytes, key.size))
-                return at;
-    return NULL;
+static answered reply_arity(const call *r) {
+    return replyf(r->c, "-ERR wrong number of arguments for '%s' command\r\n", r->name);
 }
 
-static void table_remove(entry **at) {
-    GOMEM_STORE(at, (*at)->next);
-    keys.count--;
-}
+static const char not_integer[] = "value is not an integer or out of range";
+static const char not_positive[] = "value is out of range, must be positive";
+static const char syntax[] = "syntax error";
 
-// The entry of a key that has not expired; NULL: there is none.
-static entry *key_find(slice key) {
-    entry **at = table_find(key, hash_of(key));
-    if (!at) return NULL;
-    if (!(*at)->expires || (*at)->expires > server.now) return *at;
-    table_remove(at);
-    server.expired++;
-    return NULL;
-}
+#include "kvserver/commands.h"
 
-// Sets a key. False: no memory, and nothing has changed.
-static bool key_set(slice key, void *value, kind k) {
-    uint64_t hash = hash_of(key);
-    entry **at = table_find(key, hash);
-    if (!value) return false;
-    if (at) {
-        GOMEM_STORE(&(*at)->value, value);
-        (*at)->kind = k;
-        (*at)->expires = 0;
-        return true;
-    }
-    entry *e = GOMEM_NEW(entry);
-    text *name = e ? text_new(key) : NULL;
-    if (!name) return false;
-    GOMEM_STORE(&e->key, name);
-    GOMEM_STORE(&e->value, value);
-    e->hash = hash;
-    e->kind = k;
-    table_grow();
-    entry **to = &keys.now.bucket[hash & (keys.now.size - 1)];
-    GOMEM_STORE(&e->next, *to);
-    GOMEM_STORE(to, e);
-    keys.count++;
-    return true;
-}
+// ---- running a command ----
 
-// ---- commands ----
-
-static bool parse_number(slice s, int64_t *n) {
-    char digits[24], *end;
-    if (!s.size || s.size >= sizeof digits || s.bytes[0] == ' ' || s.bytes[0] == '+') return false;
-    memcpy(digits, s.bytes, s.size);
-    digits[s.size] = 0;
-    errno = 0;
-    *n = strtoll(digits, &end, 10);
-    return *end == 0 && errno == 0;
-}
-
-static void reply_value(client *c, const entry *e) {
-    const text *t = e && e->kind == TEXT ? e->value : NULL;
-    if (t) reply_bulk(c, t->bytes, t->size);
-    else reply_nil(c);
-}
-
-static void do_get(client *c, const slice *arg, size_t n) {
-    const entry *e = key_find(arg[1]);
-    (void)n;
-    if (e && e->kind != TEXT) reply_wrong_kind(c);
-    else reply_value(c, e);
-}
-
-static void do_mget(client *c, const slice *arg, size_t n) {
-    reply_head(c, '*', n - 1);
-    for (size_t i = 1; i < n; i++) reply_value(c, key_find(arg[i]));
-}
-
-static void do_set(client *c, const slice *arg, size_t n) {
-    int64_t seconds = 0;
-    bool timed = n == 5 && arg[3].size == 2 && !strncasecmp(arg[3].bytes, "ex", 2) &&
-                 parse_number(arg[4], &seconds) && seconds > 0 && seconds < INT32_MAX;
-    if (n != 3 && !timed) replyf(c, "-ERR syntax error\r\n");
-    else if (!key_set(arg[1], text_new(arg[2]), TEXT)) reply_memory(c);
-    else reply_ok(c);
-    if (timed && key_find(arg[1])) key_find(arg[1])->expires = server.now + seconds * 1000;
-}
-
-static void do_mset(client *c, const slice *arg, size_t n) {
-    bool done = n % 2 == 1;
-    if (!done) {
-        replyf(c, "-ERR wrong number of arguments for 'mset' command\r\n");
-        return;
-    }
-    for (size_t i = 1; i < n && done; i += 2) done = key_set(arg[i], text_new(arg[i + 1]), TEXT);
-    if (done) reply_ok(c);
-    else reply_memory(c);
-}
-
-static void do_del(client *c, const slice *arg, size_t n) {
-    int64_t count = 0;
-    for (size_t i = 1; i < n; i++)
-        if (key_find(arg[i])) {
-            table_remove(table_find(arg[i], hash_of(arg[i])));
-            count++;
-        }
-    reply_number(c, count);
-}
-
-static void do_exists(client *c, const slice *arg, size_t n) {
-    int64_t count = 0;
-    for (size_t i = 1; i < n; i++) count += key_find(arg[i]) != NULL;
-    reply_number(c, count);
-}
-
-static void do_incr(client *c, const slice *arg, size_t n) {
-    entry *e = key_find(arg[1]);
-    int64_t value = 0;
-    (void)n;
-    if (e && e->kind != TEXT) {
-        reply_wrong_kind(c);
-        return;
-    }
-    const text *t = e ? e->value : NULL;
-    if ((t && !parse_number((slice){t->bytes, t->size}, &value)) || value == INT64_MAX) {
-        replyf(c, "-ERR value is not an integer or out of range\r\n");
-        return;
-    }
-    char *digits = gomem_arena_printf(&request, "%" PRId64, value + 1);
-    int64_t expires = e ? e->expires : 0;
-    if (!digits || !key_set(arg[1], text_new((slice){digits, strlen(digits)}), TEXT)) {
-        reply_memory(c);
-        return;
-    }
-    if (expires) key_find(arg[1])->expires = expires;
-    reply_number(c, value + 1);
-}
-
-static void do_expire(client *c, const slice *arg, size_t n) {
-    int64_t seconds;
-    (void)n;
-    if (!parse_number(arg[2], &seconds) || seconds > INT32_MAX || seconds < INT32_MIN) {
-        replyf(c, "-ERR value is not an integer or out of range\r\n");
-        return;
-    }
-    entry *e = key_find(arg[1]);
-    if (e && seconds <= 0) table_remove(table_find(arg[1], e->hash));
-    else if (e) e->expires = server.now + seconds * 1000;
-    reply_number(c, e != NULL);
-}
-
-static void do_ttl(client *c, const slice *arg, size_t n) {
-    const entry *e = key_find(arg[1]);
-    (void)n;
-    reply_number(c, !e ? -2 : !e->expires ? -1 : (e->expires - server.now + 999) / 1000);
-}
-
-static void do_lpush(client *c, const slice *arg, size_t n) {
-    entry *e = key_find(arg[1]);
-    if (e && e->kind != LIST) {
-        reply_wrong_kind(c);
-        return;
-    }
-    list *l = e ? e->value : GOMEM_NEW(list);
-    if (!e && !key_set(arg[1], l, LIST)) {
-        reply_memory(c);
-        return;
-    }
-    for (size_t i = 2; i < n; i++) {
-        item *it = GOMEM_NEW(item);
-        text *value = it ? text_new(arg[i]) : NULL;
-        if (!value) {
-            reply_memory(c);
-            return;
-        }
-        GOMEM_STORE(&it->value, value);
-        GOMEM_STORE(&it->next, l->first);
-        GOMEM_STORE(&l->first, it);
-        l->count++;
-    }
-    reply_number(c, (int64_t)l->count);
-}
-
-static void do_llen(client *c, const slice *arg, size_t n) {
-    const entry *e = key_find(arg[1]);
-    (void)n;
-    if (e && e->kind != LIST) reply_wrong_kind(c);
-    else reply_number(c, e ? (int64_t)((const list *)e->value)->count : 0);
-}
-
-static void do_lrange(client *c, const slice *arg, size_t n) {
-    int64_t from, to;
-    (void)n;
-    if (!parse_number(arg[2], &from) || !parse_number(arg[3], &to)) {
-        replyf(c, "-ERR value is not an integer or out of range\r\n");
-        return;
-    }
-    const entry *e = key_find(arg[1]);
-    if (e && e->kind != LIST) {
-        reply_wrong_kind(c);
-        return;
-    }
-    const list *l = e ? e->value : NULL;
-    int64_t count = l ? (int64_t)l->count : 0;
-    if (from < 0) from = from + count < 0 ? 0 : from + count;
-    if (to < 0) to += count;
-    if (to >= count) to = count - 1;
-    if (from > to) {
-        reply_head(c, '*', 0);
-        return;
-    }
-    reply_head(c, '*', (size_t)(to - from + 1));
-    const item *it = l->first;
-    for (int64_t i = 0; it && i <= to; i++, it = it->next)
-        if (i >= from) reply_bulk(c, it->value->bytes, it->value->size);
-}
-
-static void do_ping(client *c, const slice *arg, size_t n) {
-    if (n > 1) reply_bulk(c, arg[1].bytes, arg[1].size);
-    else reply(c, "+PONG\r\n", 7);
-}
-
-static void do_echo(client *c, const slice *arg, size_t n) {
-    (void)n;
-    reply_bulk(c, arg[1].bytes, arg[1].size);
-}
-
-static void do_dbsize(client *c, const slice *arg, size_t n) {
-    (void)arg, (void)n;
-    reply_number(c, (int64_t)keys.count);
-}
-
-static void do_flushall(client *c, const slice *arg, size_t n) {
-    table empty = {0};
-    (void)arg, (void)n;
-    if (!table_make(&empty, TABLE_LEAST)) {
-        reply_memory(c);
-        return;
-    }
-    GOMEM_STORE(&keys.now.bucket, empty.bucket);
-    GOMEM_STORE(&keys.old.bucket, NULL);
-    keys.now.size = empty.size;
-    keys.old.size = keys.moved = 0;
-    keys.count = 0;
-    reply_ok(c);
-}
-
-static void do_quit(client *c, const slice *arg, size_t n) {
-    (void)arg, (void)n;
-    reply_ok(c);
-    c->closing = true;
-}
-
-static void do_info(client *c, const slice *arg, size_t n) {
-    gomem_memstats m = {.size = sizeof m};
-    (void)arg, (void)n;
-    gomem_read_memstats(&m);
-    gomem_pool_stats s = gomem_pool_read_stats(GOMEM_POOL_OF(chunks));
-    char *info = gomem_arena_printf(
-        &request,
-        "# Server\r\ngomem_version:%s\r\n# Clients\r\nconnected_clients:%u\r\nmaxclients:%u\r\n"
-        "# Memory\r\nused_memory:%" PRIu64 "\r\nheap_sys:%" PRIu64 "\r\nnext_gc:%" PRIu64
-        "\r\nnum_gc:%" PRIu64 "\r\npause_p99_ns:%" PRIu64 "\r\npause_max_ns:%" PRIu64
-        "\r\nbuffers_idle:%" PRIu64 "\r\nbuffers_most:%" PRIu64 "\r\n"
-        "# Stats\r\ntotal_commands_processed:%" PRIu64 "\r\nrejected_connections:%" PRIu64
-        "\r\nexpired_keys:%" PRIu64 "\r\n# Keyspace\r\ndb0:keys=%" PRIu64 "\r\n",
-        gomem_version(), server.clients, server.clients_most, m.heap_alloc, m.heap_sys, m.next_gc,
-        m.num_gc, m.pause_p99_ns, m.pause_max_ns, s.idle, s.high_water, server.commands,
-        server.refused, server.expired, keys.count);
-    if (info) reply_bulk(c, info, strlen(info));
-    else reply_memory(c);
-}
-
-static void do_config(client *c, const slice *arg, size_t n) { // redis-benchmark asks
-    (void)arg, (void)n;
-    reply_head(c, '*', 0);
-}
-
-static const struct {
-    const char *name;
-    void (*run)(client *c, const slice *arg, size_t n);
-    int least, most; // arguments, the name among them; most 0: any
-} commands[] = {
-    {"get", do_get, 2, 2},           {"set", do_set, 3, 5},        {"del", do_del, 2, 0},
-    {"exists", do_exists, 2, 0},     {"incr", do_incr, 2, 2},      {"expire", do_expire, 3, 3},
-    {"ttl", do_ttl, 2, 2},           {"mget", do_mget, 2, 0},      {"mset", do_mset, 3, 0},
-    {"lpush", do_lpush, 3, 0},       {"lrange", do_lrange, 4, 4},  {"llen", do_llen, 2, 2},
-    {"ping", do_ping, 1, 2},         {"echo", do_echo, 2, 2},      {"dbsize", do_dbsize, 1, 1},
-    {"flushall", do_flushall, 1, 2}, {"info", do_info, 1, 0},      {"quit", do_quit, 1, 1},
-    {"config", do_config, 2, 0},     {"command", do_config, 1, 0},
+static const command commands[] = {
+    {"append", do_append, 3, 3, 0, 0},
+    {"client", do_client, 2, 0, 0, 0},
+    {"command", do_command, 1, 0, 0, 0},
+    {"config", do_config, 2, 0, 0, 0},
+    {"dbsize", do_dbsize, 1, 1, 0, 0},
+    {"decr", do_incr, 2, 2, -1, 0},
+    {"decrby", do_incr, 3, 3, -1, 0},
+    {"del", do_del, 2, 0, 0, 0},
+    {"discard", do_discard, 1, 1, 0, 1},
+    {"echo", do_echo, 2, 2, 0, 0},
+    {"exec", do_exec, 1, 1, 0, 1},
+    {"exists", do_exists, 2, 0, 0, 0},
+    {"expire", do_expire, 3, 0, 1000, 0},
+    {"expireat", do_expire, 3, 0, -1000, 0},
+    {"flushall", do_flush, 1, 0, 1, 0},
+    {"flushdb", do_flush, 1, 0, 0, 0},
+    {"get", do_get, 2, 2, 0, 0},
+    {"getdel", do_get, 2, 2, 1, 0},
+    {"hdel", do_remove, 3, 0, HASH, 0},
+    {"hello", do_hello, 1, 0, 0, 0},
+    {"hexists", do_has, 3, 3, HASH, 0},
+    {"hget", do_hget, 3, 3, 0, 0},
+    {"hgetall", do_members, 2, 2, HASH, 0},
+    {"hlen", do_card, 2, 2, HASH, 0},
+    {"hset", do_hset, 4, 0, 0, 0},
+    {"incr", do_incr, 2, 2, 1, 0},
+    {"incrby", do_incr, 3, 3, 1, 0},
+    {"info", do_info, 1, 0, 0, 0},
+    {"keys", do_keys, 2, 2, 0, 0},
+    {"llen", do_llen, 2, 2, 0, 0},
+    {"lpop", do_pop, 2, 0, 0, 0},
+    {"lpush", do_push, 3, 0, 0, 0},
+    {"lrange", do_lrange, 4, 4, 0, 0},
+    {"mget", do_mget, 2, 0, 0, 0},
+    {"mset", do_mset, 3, 0, 0, 0},
+    {"multi", do_multi, 1, 1, 0, 1},
+    {"persist", do_persist, 2, 2, 0, 0},
+    {"pexpire", do_expire, 3, 0, 1, 0},
+    {"pexpireat", do_expire, 3, 0, -1, 0},
+    {"ping", do_ping, 1, 0, 0, 0},
+    {"psetex", do_setex, 4, 4, 1, 0},
+    {"pttl", do_ttl, 2, 2, 1, 0},
+    {"quit", do_quit, 1, 0, 0, 1},
+    {"rpop", do_pop, 2, 0, 1, 0},
+    {"rpush", do_push, 3, 0, 1, 0},
+    {"sadd", do_sadd, 3, 0, 0, 0},
+    {"scan", do_scan, 2, 0, 0, 0},
+    {"scard", do_card, 2, 2, SET, 0},
+    {"select", do_select, 2, 2, 0, 0},
+    {"set", do_set, 3, 0, 0, 0},
+    {"setex", do_setex, 4, 4, 1000, 0},
+    {"setnx", do_setnx, 3, 3, 0, 0},
+    {"sismember", do_has, 3, 3, SET, 0},
+    {"smembers", do_members, 2, 2, SET, 0},
+    {"spop", do_spop, 2, 0, 0, 0},
+    {"srem", do_remove, 3, 0, SET, 0},
+    {"strlen", do_strlen, 2, 2, 0, 0},
+    {"ttl", do_ttl, 2, 2, 1000, 0},
+    {"type", do_type, 2, 2, 0, 0},
+    {"unlink", do_del, 2, 0, 0, 0},
+    {"unwatch", do_unwatch, 1, 1, 0, 0},
+    {"watch", do_watch, 2, 0, 0, 1},
+    {"zadd", do_zadd, 4, 0, 0, 0},
+    {"zcard", do_card, 2, 2, ZSET, 0},
+    {"zpopmin", do_zpopmin, 2, 0, 0, 0},
+    {"zrange", do_zrange, 4, 0, 0, 0},
+    {"zrem", do_remove, 3, 0, ZSET, 0},
+    {"zscore", do_zscore, 3, 3, 0, 0},
 };
 
-static void run_command(client *c, const slice *arg, size_t n) {
-    server.commands++;
-    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-        const char *name = commands[i].name;
-        if (strlen(name) != arg[0].size || strncasecmp(name, arg[0].bytes, arg[0].size) != 0)
-            continue;
-        if ((int64_t)n < commands[i].least || (commands[i].most && (int64_t)n > commands[i].most))
-            replyf(c, "-ERR wrong number of arguments for '%s' command\r\n", name);
-        else commands[i].run(c, arg, n);
-        return;
+static int compare_name(const void *name, const void *with) {
+    return strcasecmp(name, ((const command *)with)->name);
+}
+
+static const command *command_find(slice name) {
+    char text[16];
+    if (name.size >= sizeof text) return NULL;
+    memcpy(text, name.bytes, name.size);
+    text[name.size] = 0;
+    const command *found = bsearch(text, commands, sizeof commands / sizeof commands[0],
+                                   sizeof commands[0], compare_name);
+    return found && strlen(found->name) == name.size ? found : NULL;
+}
+
+static answered reply_unknown(client *c, const slice *arg, size_t n) {
+    char *line = gomem_arena_printf(&scratch, "unknown command '%.*s', with args beginning with: ",
+                                    (int)(arg[0].size < 128 ? arg[0].size : 128), arg[0].bytes);
+    for (size_t i = 1, room = 128; i < n && line && room; i++) {
+        size_t shown = strnlen(arg[i].bytes, arg[i].size < room ? arg[i].size : room);
+        line = gomem_arena_printf(&scratch, "%s'%.*s' ", line, (int)shown, arg[i].bytes);
+        room -= shown + 3 < room ? shown + 3 : room;
     }
-    int shown = arg[0].size < 64 ? (int)arg[0].size : 64;
-    char safe[65];
-    for (int i = 0; i < shown; i++)
-        safe[i] = arg[0].bytes[i] >= ' ' && arg[0].bytes[i] < 127 ? arg[0].bytes[i] : '?';
-    replyf(c, "-ERR unknown command '%.*s'\r\n", shown, safe);
+    for (char *p = line; p && *p; p++)
+        if (*p == '\r' || *p == '\n') *p = ' ';
+    return reply_error(c, line ? line : "unknown command");
+}
+
+static answered run_command(client *c, const slice *arg, size_t n) {
+    const command *found = command_find(arg[0]);
+    server.commands++;
+    keys = &databases[c->database];
+    if (!found) {
+        c->broken = c->multi;
+        return reply_unknown(c, arg, n);
+    }
+    const call r = {c, arg, n, found->which, found->name};
+    if ((int64_t)n < found->least || (found->most && (int64_t)n > found->most)) {
+        if (found->run == do_exec) return exec_refused(&r);
+        c->broken = c->multi;
+        return reply_arity(&r);
+    }
+    if (c->multi && !found->at_once) return queue_command(&r, found);
+    return found->run(&r);
 }
 
 // ---- requests ----
 
-// The number of a line "$12\r\n" at *at. 1: read, 0: more is needed, -1: it is none.
-static int read_head(const char **at, const char *end, int64_t most, int64_t *n) {
-    const char *line = memchr(*at, '\n', (size_t)(end - *at));
-    if (!line) return end - *at > 32 ? -1 : 0;
-    if (line - *at < 3 || line[-1] != '\r') return -1;
-    if (!parse_number((slice){*at + 1, (size_t)(line - 1 - (*at + 1))}, n) || *n < 0 || *n > most)
-        return -1;
-    *at = line + 1;
+static bool refuse(client *c, const char *what) {
+    c->closing = true;
+    return replyf(c, "-ERR Protocol error: %s\r\n", what), false;
+}
+
+// The number of a line such as "$12\r\n". 1: read, 0: more is needed, -1: it is none.
+static int read_head(client *c, int64_t *n) {
+    const char *at = c->in + c->in_from + c->parsed, *end = c->in + c->in_used;
+    const char *line = memchr(at, '\n', (size_t)(end - at));
+    if (!line) return end - at > 32 ? -1 : 0;
+    if (line - at < 3 || line[-1] != '\r') return -1;
+    if (!parse_number((slice){at + 1, (size_t)(line - 1 - (at + 1))}, n)) return -1;
+    c->parsed += (size_t)(line + 1 - at);
     return 1;
 }
 
-static bool refuse(client *c, const char *what) {
-    replyf(c, "-ERR Protocol error: %s\r\n", what);
-    c->closing = true;
-    return false;
-}
-
-// A request in words, as a human types it: up to the end of the line.
-static bool read_words(client *c, const char **at, const char *end) {
-    const char *line = memchr(*at, '\n', (size_t)(end - *at)), *p = *at;
-    if (!line && end - *at > CHUNK) return refuse(c, "too big inline request");
-    if (!line) return false;
-    slice *arg = GOMEM_ARENA_MAKE(&request, slice, (line - *at) / 2 + 1);
-    size_t n = 0;
-    if (!arg) return refuse(c, "out of memory");
-    while (p < line) {
-        while (p < line && (*p == ' ' || *p == '\r' || *p == '\t')) p++;
-        const char *word = p;
-        while (p < line && *p != ' ' && *p != '\r' && *p != '\t') p++;
-        if (p > word) arg[n++] = (slice){word, (size_t)(p - word)};
+static bool argument_add(client *c, size_t at, size_t size) {
+    if (c->args_have == c->args_room) {
+        size_t room = c->args_room ? c->args_room * 2 : 8;
+        argument *larger = GOMEM_RESIZE(argument, c->args, room);
+        if (!larger) return refuse(c, "out of memory");
+        c->args = larger;
+        c->args_room = room;
     }
-    *at = line + 1;
-    if (n) run_command(c, arg, n);
+    c->args[c->args_have++] = (argument){at, size};
     return true;
 }
 
-// Reads and answers one request at *at. False: it is not whole yet, or was refused.
-static bool read_request(client *c, const char **at, const char *end) {
-    const char *p = *at;
-    int64_t count, size;
-    if (*p != '*') return read_words(c, at, end);
-    int read = read_head(&p, end, ARGUMENTS_MOST, &count);
-    if (read <= 0) return read < 0 ? refuse(c, "invalid multibulk length") : false;
-    slice *arg = GOMEM_ARENA_MAKE(&request, slice, count < 1024 ? count + 1 : 1024);
-    size_t room = count < 1024 ? (size_t)count + 1 : 1024;
-    for (int64_t i = 0; i < count; i++) {
-        if (p == end) return false;
-        if (*p != '$') return refuse(c, "expected '$'");
-        read = read_head(&p, end, (int64_t)server.request_most, &size);
-        if (read <= 0) return read < 0 ? refuse(c, "invalid bulk length") : false;
-        if (end - p < size + 2) return false;
-        if (p[size] != '\r' || p[size + 1] != '\n') return refuse(c, "a bulk does not end");
-        if ((size_t)i == room) {
-            arg = gomem_arena_resize(&request, arg, room * sizeof *arg, room * 2 * sizeof *arg);
-            room *= 2;
+// Reads on in a request of the form "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n". True: it is whole.
+static bool read_bulks(client *c) {
+    if (c->args_due < 0) {
+        int read = read_head(c, &c->args_due);
+        if (read < 0 || c->args_due > ARGUMENTS_MOST) return refuse(c, "invalid multibulk length");
+        if (read == 0) return false;
+        if (c->args_due < 0) c->args_due = 0;
+    }
+    while ((int64_t)c->args_have < c->args_due) {
+        const char *at = c->in + c->in_from + c->parsed;
+        size_t left = c->in_used - c->in_from - c->parsed;
+        if (c->bulk < 0) {
+            if (left && *at != '$') return refuse(c, "expected '$'");
+            int read = left ? read_head(c, &c->bulk) : 0;
+            if (read < 0 || (read && (c->bulk < 0 || c->bulk > (int64_t)server.request_most)))
+                return refuse(c, "invalid bulk length");
+            if (read == 0) return false;
+            continue;
         }
-        if (!arg) return refuse(c, "out of memory");
-        arg[i] = (slice){p, (size_t)size};
-        p += size + 2;
+        size_t size = (size_t)c->bulk;
+        if (left < size + 2) return false;
+        if (memcmp(at + size, "\r\n", 2) != 0) return refuse(c, "a bulk does not end");
+        if (!argument_add(c, c->parsed, size)) return false;
+        c->parsed += size + 2;
+        c->bulk = -1;
     }
-    *at = p;
-    if (count > 0) run_command(c, arg, (size_t)count);
     return true;
+}
+
+// Whether a line is of HTTP. A web page can make a browser send one to this port, with commands
+// behind it; nothing of such a connection is run.
+static bool is_http(const client *c, const char *line) {
+    const argument *first = &c->args[0], *last = &c->args[c->args_have - 1];
+    return is_word((slice){line, first->size}, "post") ||
+           line[first->at + first->size - 1] == ':' ||
+           (last->size > 5 && !strncasecmp(line + last->at, "http/", 5));
+}
+
+// Reads on in a request of words, as a human types it: up to the end of the line.
+static bool read_words(client *c) {
+    const char *line = c->in + c->in_from;
+    size_t size = c->in_used - c->in_from;
+    const char *end = memchr(line + c->parsed, '\n', size - c->parsed);
+    c->parsed = end ? (size_t)(end + 1 - line) : size;
+    if (c->parsed > INLINE_MOST) return refuse(c, "too big inline request");
+    for (const char *p = line; end && p < end;) {
+        while (p < end && isspace((unsigned char)*p)) p++;
+        const char *word = p;
+        while (p < end && !isspace((unsigned char)*p)) p++;
+        if (p > word && !argument_add(c, (size_t)(word - line), (size_t)(p - word))) return false;
+    }
+    if (c->args_have && is_http(c, line)) return refuse(c, "this is not an HTTP server");
+    return end != NULL;
+}
+
+static void request_next(client *c) {
+    c->in_from += c->parsed;
+    c->parsed = c->args_have = 0;
+    c->args_due = c->bulk = -1;
 }
 
 static void answer_all(client *c) {
-    const char *at = c->in, *end = c->in + c->in_used;
-    while (at < end && !c->closing && !c->dead && c->pending < PENDING_STOP) {
-        bool whole = read_request(c, &at, end);
-        gomem_arena_reset(&request);
+    while (c->in_from < c->in_used && !c->closing && !c->dead && c->pending < PENDING_STOP) {
+        const char *at = c->in + c->in_from;
+        bool whole = *at == '*' ? read_bulks(c) : read_words(c);
+        slice *arg = whole ? GOMEM_ARENA_MAKE(&scratch, slice, c->args_have) : NULL;
+        if (whole && !arg) whole = refuse(c, "out of memory");
+        for (size_t i = 0; whole && i < c->args_have; i++)
+            arg[i] = (slice){at + c->args[i].at, c->args[i].size};
+        if (whole && c->args_have) (void)run_command(c, arg, c->args_have);
+        gomem_arena_reset(&scratch);
         if (!whole) break;
+        request_next(c);
     }
-    if (c->closing) at = end;
-    c->in_used = (size_t)(end - at);
-    memmove(c->in, at, c->in_used);
+    if (c->closing) c->in_from = c->in_used;
 }
 
 // ---- input and output ----
@@ -656,13 +523,17 @@ static void answer_all(client *c) {
 static void input_drop(client *c) {
     if (c->in_chunk) chunks_put(c->in_chunk);
     else gomem_free(c->in);
+    gomem_free(c->args);
     c->in = NULL;
     c->in_chunk = NULL;
-    c->in_used = c->in_room = 0;
+    c->args = NULL;
+    c->in_from = c->in_used = c->in_room = c->parsed = c->args_room = c->args_have = 0;
+    c->args_due = c->bulk = -1;
 }
 
 // Room for more of a request. False: it would be too large, or there is no memory.
 static bool input_room(client *c) {
+    size_t left = c->in_used - c->in_from, room = c->in_room;
     if (!c->in) {
         c->in_chunk = chunks_get();
         if (!c->in_chunk) return false;
@@ -670,20 +541,25 @@ static bool input_room(client *c) {
         c->in_room = CHUNK;
     }
     if (c->in_used < c->in_room) return true;
-    size_t room = c->in_room * 2;
-    if (room > server.request_most * 2) return false;
-    char *larger = gomem_malloc(room);
-    if (!larger) return false;
-    size_t used = c->in_used;
-    memcpy(larger, c->in, used);
-    input_drop(c);
-    c->in = larger;
-    c->in_used = used;
-    c->in_room = room;
+    if (left > room / 2) { // else it is enough to move what is left to the front
+        room *= 2;
+        char *larger = room <= server.request_most * 2 ? gomem_malloc(room) : NULL;
+        if (!larger) return false;
+        memcpy(larger, c->in + c->in_from, left);
+        if (c->in_chunk) chunks_put(c->in_chunk);
+        else gomem_free(c->in);
+        c->in = larger;
+        c->in_chunk = NULL;
+        c->in_room = room;
+    } else {
+        memmove(c->in, c->in + c->in_from, left);
+    }
+    c->in_from = 0;
+    c->in_used = left;
     return true;
 }
 
-static void watch(client *c) {
+static void client_listen(client *c) {
     bool wants_write = c->out != NULL, stopped = c->pending >= PENDING_STOP || c->closing;
     if (wants_write == c->wants_write && stopped == c->stopped) return;
     struct epoll_event e = {.events = (stopped ? 0u : (unsigned)EPOLLIN) |
@@ -694,38 +570,42 @@ static void watch(client *c) {
     c->stopped = stopped;
 }
 
+static void output_drop(client *c) { // the first one
+    output *o = c->out;
+    c->out = o->next;
+    if (!c->out) c->out_last = NULL;
+    if (o->chunk) chunks_put(o->chunk);
+    GOMEM_STORE(&o->value, NULL); // the pool is scanned: what is idle must keep nothing alive
+    outputs_put(o);
+}
+
 static void client_send(client *c) {
     while (c->out && !c->dead) {
         struct iovec vectors[VECTORS];
         int n = 0;
-        for (chunk *k = c->out; k && n < VECTORS; k = k->next)
-            vectors[n++] = (struct iovec){k->bytes + k->from, k->to - k->from};
+        for (output *o = c->out; o && n < VECTORS; o = o->next)
+            vectors[n++] = (struct iovec){(o->value ? o->value->bytes : o->chunk->bytes) + o->from,
+                                          o->to - o->from};
         ssize_t sent = writev(c->fd, vectors, n);
         if (sent < 0 && errno == EINTR) continue;
-        if (sent < 0 && errno == EAGAIN) break;
-        if (sent < 0) {
-            client_drop(c);
-            return;
-        }
-        c->pending -= (size_t)sent;
-        for (size_t left = (size_t)sent; c->out;) {
-            chunk *k = c->out;
-            size_t part = k->to - k->from < left ? k->to - k->from : left;
-            k->from += part;
+        if (sent < 0 && errno == EAGAIN) return;
+        if (sent < 0) client_drop(c);
+        for (size_t left = sent > 0 ? (size_t)sent : 0; left > 0;) {
+            output *o = c->out;
+            size_t part = o->to - o->from < left ? o->to - o->from : left;
+            o->from += part;
             left -= part;
-            if (k->from < k->to) break;
-            c->out = k->next;
-            if (!c->out) c->out_last = NULL;
-            chunks_put(k);
-            if (!left) break;
+            c->pending -= part;
+            if (o->from == o->to) output_drop(c);
         }
     }
-    if (c->pending > PENDING_MOST || (c->closing && !c->out)) client_drop(c);
+    if (c->closing) client_drop(c);
 }
 
 static void client_read(client *c) {
     if (!input_room(c)) {
         (void)refuse(c, "request too large");
+        c->in_from = c->in_used;
         return;
     }
     ssize_t got = read(c->fd, c->in + c->in_used, c->in_room - c->in_used);
@@ -743,12 +623,12 @@ static void client_turn(client *c, unsigned events) {
     if (events & (EPOLLERR | EPOLLHUP) && !(events & EPOLLIN)) client_drop(c);
     if (!c->dead && events & EPOLLIN && !c->stopped) client_read(c);
     if (!c->dead) client_send(c);
-    if (!c->dead && c->in_used && c->pending < PENDING_STOP && !c->closing) { // it had to wait
-        answer_all(c);
+    if (!c->dead && c->in_from < c->in_used && c->pending < PENDING_STOP && !c->closing) {
+        answer_all(c); // it had to wait
         client_send(c);
     }
-    if (!c->dead && !c->in_used && c->in) input_drop(c);
-    if (!c->dead) watch(c);
+    if (!c->dead && c->in_from == c->in_used && c->in) input_drop(c);
+    if (!c->dead) client_listen(c);
 }
 
 static void clients_bury(void) {
@@ -757,71 +637,103 @@ static void clients_bury(void) {
         server.dead = c->next_dead;
         close(c->fd);
         input_drop(c);
-        while (c->out) {
-            chunk *k = c->out;
-            c->out = k->next;
-            chunks_put(k);
-        }
+        while (c->out) output_drop(c);
+        transaction_end(c);
         clients_put(c);
         server.clients--;
     }
 }
 
+static void client_refuse(int fd) {
+    static const char full[] = "-ERR max number of clients reached\r\n";
+    server.refused++;
+    if (write(fd, full, sizeof full - 1) < 0) {} // it may have gone
+    close(fd);
+}
+
+static void client_add(int fd) {
+    int one = 1;
+    client *c = server.clients < server.clients_most ? clients_get() : NULL;
+    if (!c) {
+        client_refuse(fd);
+        return;
+    }
+    *c = (client){.fd = fd, .protocol = 2, .id = ++server.connections, .args_due = -1, .bulk = -1};
+    server.clients++;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
+    if (epoll_ctl(server.epoll, EPOLL_CTL_ADD, fd, &e) != 0) client_drop(c);
+}
+
 static void accept_all(void) {
     for (;;) {
-        static const char full[] = "-ERR max number of clients reached\r\n";
-        int fd = accept4(server.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), one = 1;
+        int fd = accept4(server.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0 && errno == EINTR) continue;
         bool out = fd < 0 && (errno == EMFILE || errno == ENFILE) && server.spare >= 0;
         if (out) {
             close(server.spare);
             fd = accept4(server.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         }
+        if (fd >= 0 && out) client_refuse(fd);
+        else if (fd >= 0) client_add(fd);
+        if (out) server.spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
         if (fd < 0) return;
-        client *c = !out && server.clients < server.clients_most ? clients_get() : NULL;
-        if (!c) {
-            server.refused++;
-            if (write(fd, full, sizeof full - 1) < 0) {} // it may have gone
-            close(fd);
-            if (out) server.spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
-            continue;
-        }
-        memset(c, 0, sizeof *c);
-        c->fd = fd;
-        server.clients++;
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
-        if (epoll_ctl(server.epoll, EPOLL_CTL_ADD, fd, &e) != 0) client_drop(c);
     }
 }
 
-// Some keys that have expired without being asked for.
-static void expire_some(void) {
-    static size_t at;
-    static int64_t last;
-    if (server.now - last < EXPIRE_MS) return;
-    last = server.now;
-    for (unsigned i = 0; i < LOOKED_AT && keys.now.size; i++) {
-        entry **e = &keys.now.bucket[at++ & (keys.now.size - 1)];
-        while (*e) {
-            if ((*e)->expires && (*e)->expires <= server.now) {
-                table_remove(e);
-                server.expired++;
-            } else {
-                e = &(*e)->next;
-            }
+// ---- expired keys ----
+
+static void expire_bucket(entry **at) {
+    while (*at) {
+        entry *e = *at;
+        if (e->expires && e->expires <= server.now) {
+            key_touch(slice_of(e->key));
+            GOMEM_STORE(at, e->next);
+            keys->count--;
+            server.expired++;
+        } else {
+            if (e->expires && e->expires < expiry.soonest_next) expiry.soonest_next = e->expires;
+            at = &e->next;
         }
     }
+}
+
+// Removes keys that have expired without being asked for. A search goes through all keys, begins when
+// the first of them expires, and takes a tenth of the time at most.
+static void expire_some(void) {
+    static int64_t last;
+    if (server.now < expiry.soonest || (server.now >= last && server.now < last + EXPIRE_MS))
+        return;
+    last = server.now;
+    for (int64_t end = clock_in(CLOCK_MONOTONIC, 1000000) + EXPIRE_US;
+         expiry.database < DATABASES && clock_in(CLOCK_MONOTONIC, 1000000) < end;) {
+        keys = &databases[expiry.database];
+        if (keys->old.bits) { // the search begins again in the larger table
+            dict_move(keys, LOOKED_AT);
+            expiry.bucket = 0;
+            continue;
+        }
+        for (int i = 0; i < LOOKED_AT && expiry.bucket < table_size(&keys->now); i++)
+            expire_bucket(&keys->now.bucket[expiry.bucket++]);
+        if (expiry.bucket < table_size(&keys->now)) continue;
+        expiry.bucket = 0;
+        expiry.database++;
+    }
+    if (expiry.database < DATABASES) return;
+    expiry.database = 0;
+    expiry.soonest = expiry.soonest_next;
+    expiry.soonest_next = INT64_MAX;
 }
 
 static void serve(void) {
     struct epoll_event events[EVENTS];
     for (;;) {
         gomem_blocking_begin(); // a stop need not wake us
-        int n = epoll_wait(server.epoll, events, EVENTS, 100);
+        int n = epoll_wait(server.epoll, events, EVENTS,
+                           expiry.soonest == INT64_MAX ? -1 : EXPIRE_MS);
         gomem_blocking_end();
         if (n < 0 && errno != EINTR) die("epoll_wait");
-        server.now = milliseconds();
+        server.now = clock_in(CLOCK_REALTIME, 1000);
         for (int i = 0; i < n; i++) {
             if (events[i].data.ptr) client_turn(events[i].data.ptr, events[i].events);
             else accept_all();
@@ -839,7 +751,7 @@ static const char usage_text[] =
     "  -p PORT       listen there (default 6380; 0: any that is free)\n"
     "  -b ADDRESS    an IPv4 address of this machine (default 127.0.0.1)\n"
     "  -c CLIENTS    refuse more than so many at a time (default 10000)\n"
-    "  -m MEGABYTES  refuse larger requests (default 64)\n"
+    "  -m MEGABYTES  refuse larger values, and requests of twice that (default 64)\n"
     "  -g COLLECTOR  tracked, barrier or stw (default barrier)\n"
     "  --help        print this\n";
 
@@ -858,6 +770,22 @@ static bool option_collector(const char *s, int *collector) {
         return true;
     }
     return false;
+}
+
+static void server_listen(struct sockaddr_in *address) {
+    int one = 1;
+    socklen_t size = sizeof *address;
+    server.spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    server.listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (server.listener < 0) die("socket");
+    setsockopt(server.listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(server.listener, (struct sockaddr *)address, size) != 0) die("bind");
+    if (listen(server.listener, 1024) != 0) die("listen");
+    server.epoll = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event e = {.events = EPOLLIN, .data.ptr = NULL};
+    if (server.epoll < 0 || epoll_ctl(server.epoll, EPOLL_CTL_ADD, server.listener, &e) != 0)
+        die("epoll");
+    if (getsockname(server.listener, (struct sockaddr *)address, &size) != 0) die("getsockname");
 }
 
 int main(int argc, char **argv) {
@@ -883,30 +811,17 @@ int main(int argc, char **argv) {
         }
     }
     if (!gomem_init(&memory)) die("gomem_init");
+    if (getrandom(hash_seed, sizeof hash_seed, 0) != sizeof hash_seed) die("getrandom");
     server.clients_most = (unsigned)most;
     server.request_most = (size_t)megabytes << 20;
-    server.now = milliseconds();
+    address.sin_port = htons((uint16_t)port);
     signal(SIGPIPE, SIG_IGN);
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &files);
     }
-    server.spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (!table_make(&keys.now, TABLE_LEAST)) die("out of memory");
-    int one = 1;
-    socklen_t size = sizeof address;
-    address.sin_port = htons((uint16_t)port);
-    server.listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (server.listener < 0) die("socket");
-    setsockopt(server.listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(server.listener, (struct sockaddr *)&address, size) != 0) die("bind");
-    if (listen(server.listener, 1024) != 0) die("listen");
-    server.epoll = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event e = {.events = EPOLLIN, .data.ptr = NULL};
-    if (server.epoll < 0 || epoll_ctl(server.epoll, EPOLL_CTL_ADD, server.listener, &e) != 0)
-        die("epoll");
-    if (getsockname(server.listener, (struct sockaddr *)&address, &size) != 0) die("getsockname");
+    server_listen(&address);
     char name[INET_ADDRSTRLEN];
     printf("kvserver: listening on %s:%u\n",
            inet_ntop(AF_INET, &address.sin_addr, name, sizeof name), ntohs(address.sin_port));
