@@ -290,6 +290,14 @@ def check_cppcheck(src):
             diagnostics("cppcheck", result.stderr)]
 
 
+def check_mutants(src):
+    """Each planted bug of tests/mutants/list still applies."""
+    result = run([sys.executable, "tests/mutants/plant.py", "--check"],
+                 cwd=os.path.dirname(os.path.dirname(HERE)))
+    return [("tests/mutants/list", row) for row in result.stdout.split("\n") + [result.stderr]
+            if row.startswith(("FAIL", "plant.py"))]
+
+
 def check_selftest(src):
     """The lint catches what it is there to catch."""
     result = run([sys.executable, os.path.join(HERE, "selftest", "run.py")])
