@@ -6784,6 +6784,7 @@ struct gm_writes {
     uint32_t process;        // that opened them (W5). lock: gc
     uint32_t failed;         // tracking was lost in this cycle (W3). lock: gc
     uintptr_t registered;    // end of what is registered. atomic: rlx
+    uintptr_t before;        // the same of earlier descriptors: the highest. lock: gc
     uint32_t unmapped;       // of the pages, as of then: a sparse heap. lock: gc
     uintptr_t armed;         // end of what the cycle armed. atomic: rlx
     uint64_t *open;          // a bit per 128 KiB: cleared since it was armed. atomic: rlx
@@ -6805,7 +6806,8 @@ GM_PRIVATE void gm_writes_close(struct gm_writes *w) {
     gm_store_rlx(&w->armed, (uintptr_t)0); // advice: from here on nobody clears ahead
     gm_os_close(&w->uffd);
     gm_os_close(&w->pagemap);
-    gm_store_rlx(&w->registered, (uintptr_t)0); // rlx: as in gm_writes_register
+    w->before = GM_MAX(w->before, gm_load_rlx(&w->registered)); // changes under gc's lock
+    gm_store_rlx(&w->registered, (uintptr_t)0);                 // rlx: as in gm_writes_register
 }
 
 // Opens the descriptors of this process. False: the kernel refuses.
@@ -6939,8 +6941,8 @@ GM_PRIVATE bool gm_writes_test(size_t page, bool *file) {
     return done;
 }
 
-// Why can this process not track? Asks each call once more, alone.
-GM_COLD GM_PRIVATE unsigned gm_writes_diagnose(void) {
+// Why can this process not track? Asks each call once more, alone; where each succeeds: otherwise.
+GM_COLD GM_PRIVATE unsigned gm_writes_diagnose(unsigned otherwise) {
     unsigned reason = GOMEM_REASON_NONE;
     int uffd = gm_os_tracker(), pagemap = -1;
     if (uffd < 0)
@@ -6959,7 +6961,7 @@ GM_COLD GM_PRIVATE unsigned gm_writes_diagnose(void) {
                                                                       : GOMEM_REASON_KERNEL;
     gm_os_ask_close(uffd);
     gm_os_ask_close(pagemap);
-    return reason ? reason : GOMEM_REASON_KERNEL;
+    return reason ? reason : otherwise;
 }
 
 // Chooses the source, once: what was asked for, or what the kernel can. False: it cannot do what
@@ -6977,7 +6979,7 @@ GM_PRIVATE bool gm_writes_choose(struct gm_writes *w, struct gm_meta *meta,
     if (ask && room) can = gm_writes_test(p->os_page, &w->can_roots) && gm_writes_open(w);
     int collector = can ? GOMEM_GC_TRACKED : ask ? GOMEM_GC_STW : wanted;
     unsigned reason = GOMEM_REASON_NONE;
-    if (ask && !can) reason = room ? gm_writes_diagnose() : (unsigned)GOMEM_REASON_MEMORY;
+    if (ask && !can) reason = room ? gm_writes_diagnose(GOMEM_REASON_KERNEL) : GOMEM_REASON_MEMORY;
     gm_store_rlx(&w->reason, reason);       // statistics
     gm_store_rlx(&w->collector, collector); // gm_world_collect lets the others come
     gm_store_rel(&w->ready, true);          // pairs with gomem_init and memstats
@@ -7152,6 +7154,15 @@ GM_PRIVATE uintptr_t gm_writes_end(const struct gm_pages *p) {
     return p->base + (uintptr_t)gm_load_rlx(&p->zone[0].mapped) * GM_CHUNK; // a snapshot
 }
 
+// The heap is registered by a descriptor that was ours, of which a copy is open: the program moved
+// it, handed it on, or has a child that was forked before. That stays so until the last copy is
+// closed, and the pagemap serves it all the same: arming proves it, range by range. Registers what
+// lies behind; returns where what is registered ends.
+GM_COLD GM_PRIVATE uintptr_t gm_writes_adopt(struct gm_writes *w, uintptr_t end, uintptr_t to) {
+    uintptr_t from = GM_MIN(w->before, to);
+    return from < to && gm_os_track(&w->uffd, from, to) ? to : end;
+}
+
 // Registers what the heap has grown to, and much more. False: refused.
 GM_PRIVATE bool gm_writes_register(struct gm_writes *w, const struct gm_pages *p) {
     uintptr_t end = gm_writes_end(p), to = end + GM_MIN(GM_WRITES_LEAST, p->size / 4);
@@ -7160,7 +7171,11 @@ GM_PRIVATE bool gm_writes_register(struct gm_writes *w, const struct gm_pages *p
     uint32_t unmapped = gm_load_rlx(&p->unmapped); // a change between here and there is seen later
     if (p->sparse) to = end;
     if (end <= gm_load_rlx(&w->registered) && w->unmapped == unmapped) return true;
-    if (!gm_os_track(&w->uffd, p->base, to)) return false;
+    errno = 0;
+    if (!gm_os_track(&w->uffd, p->base, to)) {
+        if (errno != EBUSY) return false;
+        to = gm_writes_adopt(w, end, to);
+    }
     gm_store_rlx(&w->registered, to); // gm_writes_grown reads: too low a value costs one cycle
     w->unmapped = unmapped;
     return true;
@@ -7214,7 +7229,7 @@ GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages *p,
     w->failed = 0;
     if (!gm_writes_open(w) || !gm_writes_register(w, p)) {
         gm_writes_close(w);
-        gm_store_rlx(&w->reason, gm_writes_diagnose()); // statistics
+        gm_store_rlx(&w->reason, gm_writes_diagnose(GOMEM_REASON_MEMORY)); // statistics
         return false;
     }
     uintptr_t end = gm_writes_end(p);

@@ -177,6 +177,59 @@ TEST(a_child_closes_all_and_collects) {
     CHILD_GOOD(child_closes);
 }
 
+static uint64_t reason(void) {
+    gomem_memstats m = {.size = sizeof m};
+    gomem_read_memstats(&m);
+    return m.collector_reason;
+}
+
+// Closes every number, and leaves copies open far up.
+static void moved_away(void) {
+    begin();
+    uint64_t before = reason();
+    for (int i = FIRST; i < 100; i++) {
+        if (fcntl(i, F_GETFD) >= 0) (void)fcntl(i, F_DUPFD, 200);
+        (void)close(i);
+    }
+    collect(4);
+    CHECK_EQ(reason(), before);
+}
+
+static void forked_before(void) {
+    int ends[2];
+    begin();
+    uint64_t before = reason();
+    REQUIRE(pipe(ends) == 0);
+    pid_t child = fork(); // it has a copy of each descriptor
+    REQUIRE(child >= 0);
+    if (!child) {
+        char byte;
+        (void)close(ends[1]);
+        _exit(read(ends[0], &byte, 1) != 0);
+    }
+    int hold = fcntl(ends[1], F_DUPFD, 2000);
+    if (hold < 0) hold = dup2(ends[1], LAST);
+    for (int i = FIRST; i < LAST; i++) (void)close(i);
+    open_file = open_regular;
+    take_numbers();
+    collect(4);
+    check_numbers();
+    CHECK_EQ(reason(), before);
+    (void)close(hold);
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK_EQ(status, 0);
+    collect(3); // the last copy is gone
+    CHECK_EQ(reason(), before);
+}
+
+// What closed numbers stood for stays alive in a copy: writes are tracked as before.
+TEST(copies_are_open_elsewhere) {
+    NEEDS_FORK;
+    CHILD_GOOD(moved_away);
+    CHILD_GOOD(forked_before);
+}
+
 // While cycles run, another thread closes and opens all the time, as daemons and shells do.
 static atomic_bool done;
 
