@@ -4038,8 +4038,20 @@ GM_PRIVATE void gm_pages_unmap(const struct gm_pages *p, size_t page, size_t n) 
     for (unsigned i = 0; i < 4; i++) {
         uintptr_t lo = gm_base_round_up((uintptr_t)area[i] + page * bytes[i], p->os_page);
         uintptr_t hi = ((uintptr_t)area[i] + (page + n) * bytes[i]) & ~(uintptr_t)(p->os_page - 1);
+        if (lo < hi) gm_os_allow(lo, hi - lo); // for what will be mapped there
         if (lo < hi) gm_os_release((void *)lo, hi - lo);
     }
+}
+
+// Gives everything back. AddressSanitizer forgets what it knew of the pages: something else will be
+// mapped there.
+GM_PRIVATE void gm_pages_release(struct gm_pages *p) {
+    for (unsigned z = 0; z < 2 && p->reservation; z++) {
+        struct gm_zone *zone = &p->zone[z];
+        size_t n = zone->mapped * (size_t)GM_CHUNK_PAGES;
+        if (n) gm_os_allow(gm_pages_address(p, gm_pages_place(p, zone, 0, n)), n * GM_PAGE);
+    }
+    gm_os_release(p->reservation, p->reserved);
 }
 
 // The free chunks at a zone's end leave it, so that the other zone can have them: discarded, that
@@ -14827,7 +14839,7 @@ GOMEM_DEF void gomem_shutdown(void) {
     w->gone = NULL;
     gm_alloc_forget_pools(rt);
     gm_alloc_forget_writes(e);
-    gm_os_release(e->heap.pages.reservation, e->heap.pages.reserved);
+    gm_pages_release(&e->heap.pages);
     memset(&e->heap, 0, sizeof e->heap);
     memset(&e->depot, 0, sizeof e->depot);
     memset(&e->kept, 0, sizeof e->kept);

@@ -50,13 +50,18 @@ add() {
 address='api/alloc api/aligned api/arena api/each api/escape api/macros api/manual api/pool api/realloc api/store api/strings
     api/typed api/uncollectable api/verify stress/collectall stress/handover stress/model
     stress/arena stress/dance stress/pool stress/special'
+rooms='rooms/cache rooms/cycle rooms/heap' # with clang: they use what the rooms hand out
 thread='stress/arena stress/dance stress/handover stress/model stress/pool stress/special stress/splice'
 plain='api/alloc api/macros api/manual api/realloc api/store api/strings'
 some='api/arena:poisoned api/pool:poisoned' # the tests of a program that valgrind adds something to
 
 # list FOLDER KIND: the programs of a build folder.
 list() {
-    case $2 in *thread) set -- "$1" $thread ;; *) set -- "$1" $address ;; esac
+    case $2 in
+    *thread) set -- "$1" $thread ;;
+    clang*) set -- "$1" $address $rooms ;;
+    *) set -- "$1" $address ;;
+    esac
     folder=$1
     shift
     for program in "$@"; do echo "$folder/$program"; done

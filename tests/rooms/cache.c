@@ -18,7 +18,7 @@ static void *take(struct gm_cache *t, unsigned class) {
     void *p = gm_cache_pop(t, class);
     if (!p && CHECK(gm_cache_refill_manual(t, class))) p = gm_cache_pop(t, class);
     CHECK(p != NULL);
-    return p;
+    return room_own((uintptr_t)p, gm_sizes_table[class].size);
 }
 
 static void give(struct gm_cache *t, unsigned class, void *p) {
@@ -388,9 +388,10 @@ TEST(runs_are_zero) { // N2
             gomem_i_run run = {0, 0};
             struct gm_span *s = collected(GM_NOSCAN, class);
             size_t bytes = (size_t)s->pages * GM_PAGE;
-            char *start = (char *)gm_span_start(pages(), s);
+            char *start = room_own(gm_span_start(pages(), s), bytes);
             if (dirty) memset(start, 1, bytes), s->fresh = s->count, s->clean = 0;
             while (gm_cache_take_run(&cache, &run, s)) {
+                (void)room_own(run.cursor, run.end - run.cursor);
                 for (uintptr_t at = run.cursor; at < run.end; at += 8) CHECK(!*(uint64_t *)at);
                 CHECK(s->fresh >= gm_span_index(pages(), s, run.end - 1) + 1);
                 memset((void *)run.cursor, 1, run.end - run.cursor);
@@ -399,8 +400,10 @@ TEST(runs_are_zero) { // N2
             for (uint32_t i = 0; i < s->count; i += 3)
                 room_color(pages(), s, i)->freed |= room_bit(pages(), s, i);
             s->cursor = 0; // slots freed by hand come back, zeroed too
-            while (gm_cache_take_run(&cache, &run, s))
+            while (gm_cache_take_run(&cache, &run, s)) {
+                (void)room_own(run.cursor, run.end - run.cursor);
                 for (uintptr_t at = run.cursor; at < run.end; at += 8) CHECK(!*(uint64_t *)at);
+            }
             gm_heap_put(&engine.heap, s);
         }
 }
@@ -408,11 +411,11 @@ TEST(runs_are_zero) { // N2
 static void *bump(struct gm_cache *t, unsigned class) {
     size_t size = gm_sizes_table[class].size;
     void *p = gomem_i_bump(&t->hot.scan[class], size);
-    if (p) return p;
-    if (!CHECK(gm_cache_refill_run(t, &t->hot.scan[class], &t->scan[class],
-                                   &engine.central[GM_SCAN][class])))
+    if (!p && !CHECK(gm_cache_refill_run(t, &t->hot.scan[class], &t->scan[class],
+                                         &engine.central[GM_SCAN][class])))
         abort();
-    return gomem_i_bump(&t->hot.scan[class], size);
+    if (!p) p = gomem_i_bump(&t->hot.scan[class], size);
+    return room_own((uintptr_t)p, size);
 }
 
 static bool count_used(struct gm_span *s, void *arg) {

@@ -17,7 +17,9 @@ static struct gm_span *take(unsigned kind, unsigned class, size_t size, size_t a
     return s;
 }
 
-static char *start_of(const struct gm_span *s) { return (char *)gm_span_start(&heap.pages, s); }
+static char *start_of(const struct gm_span *s) {
+    return room_own(gm_span_start(&heap.pages, s), (size_t)s->pages * GM_PAGE);
+}
 
 TEST(aligned_spans) {
     REQUIRE(room_heap(&heap, 16));
