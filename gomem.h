@@ -747,6 +747,10 @@ typedef struct gomem_cleanup { uint64_t id; } gomem_cleanup;
 // 50 bytes. (runtime.SetFinalizer; that cycles are collected is ours.)
 GOMEM_DEF bool gomem_set_finalizer(void *obj, void (*fn)(void *obj, void *arg), void *arg);
 
+// Tells the finalizer of obj and its argument. False: ENOENT (it has none, or it is due: its object
+// was found unreachable), EINVAL. Any thread; 50 ns.
+GOMEM_DEF bool gomem_get_finalizer(const void *obj, void (**fn)(void *obj, void *arg), void **arg);
+
 // Calls fn(arg) after obj has gone, also when it was freed by hand: for what belongs to it and is
 // no memory. Many per object; arg is a root until then. {0} with EINVAL or ENOMEM; obj may also be
 // uncollectable. Else as a finalizer. (runtime.AddCleanup)
@@ -3474,6 +3478,7 @@ enum gm_rank { // outermost first, rooms from the end of the file to its start
     GM_RANK_ESCAPES,
     GM_RANK_ROOTS,
     GM_RANK_SPECIAL,
+    GM_RANK_READY, // of room special
     GM_RANK_TYPES,
     GM_RANK_CENTRAL,
     GM_RANK_HEAP,
@@ -4994,7 +4999,7 @@ GM_PRIVATE void gm_types_reset(struct gm_types *t) {
  * ==========================================================================================
  * OWNS        struct gm_special: records by number, a hash table by object, the queue of callbacks
  * CALLS       base sync pages span
- * LOCKS       SPECIAL, then META
+ * LOCKS       SPECIAL, then READY or META
  * ORDER       a record's generation changes before its word (rel): who reads word (acq) between two
  *             looks at the same generation has read the word of that generation. A number comes
  *             into a chain (rel) after its record: who follows it without the lock (acq) finds one
@@ -5002,8 +5007,9 @@ GM_PRIVATE void gm_types_reset(struct gm_types *t) {
  *                 object's span has `special` set
  *             X2  records, calls and tables are never unmapped and never used for anything else:
  *                 who holds a number, or no lock, reads old words at worst
- *             X3  a listed record is in one list (found by a cycle, or ready) until that list lets
- *                 go of it, also when it is taken away from its object meanwhile
+ *             X3  a listed record is in one list (found by a cycle, ready, or gone) until that
+ *                 list lets go of it, also when it is taken away from its object meanwhile. Links
+ *                 belong to the list: those of a found one are the cycle's, without a lock
  *             X4  who frees or moves an object takes its records away before the slot can be reused
  *             X5  no record names an object that is not live: a cycle settles all of them between
  *                 marking and the flip, so a weak pointer needs no test while sweeping
@@ -5015,6 +5021,9 @@ GM_PRIVATE void gm_types_reset(struct gm_types *t) {
  *             record: freeing others costs a byte that is in the cache already. Tables only grow,
  *             and old ones stay (half as much again), so that counting needs no lock. 100 000 weak
  *             pointers and as many finalizers add 0.5 ms to a cycle in which nothing dies.
+ *             The queue has a lock of its own: with one lock for all, each of a million callbacks
+ *             met the thread that was registering the next million, and half of the time was
+ *             spent in futexes. Objects of one page share a few lines of the table.
  *
  *             word:    | object …  | kind 3 |   object 0: free, or listed and taken away
  *             handle:  | generation 32 | number + 1 32 |
@@ -5026,7 +5035,13 @@ enum gm_special_kind {
     GM_SPECIAL_FINALIZER,
     GM_SPECIAL_COUNT
 };
-enum { GM_SPECIAL_KIND = 7, GM_SPECIAL_FIRST = 256, GM_SPECIAL_PARTS = 20, GM_SPECIAL_STEP = 1024 };
+enum {
+    GM_SPECIAL_KIND = 7,
+    GM_SPECIAL_FIRST = 256,
+    GM_SPECIAL_PARTS = 20,
+    GM_SPECIAL_STEP = 1024, // records that are looked at under one hold of the lock
+    GM_SPECIAL_RETURN = 64  // gone records that are made free under one
+};
 enum { GM_SPECIAL_IDLE, GM_SPECIAL_LISTED, GM_SPECIAL_DROPPING };
 
 struct gm_record {       // what the walk of a cycle reads
@@ -5058,7 +5073,7 @@ struct gm_special_list {
 };
 
 struct gm_special {
-    struct gm_lock lock;                         // of all below
+    struct gm_lock lock;                         // of all below but what names the other one
     struct gm_meta *meta;                        // const
     struct gm_record *records[GM_SPECIAL_PARTS]; // GM_SPECIAL_FIRST << i of them. const once there
     struct gm_call *calls[GM_SPECIAL_PARTS];     // beside them
@@ -5066,9 +5081,14 @@ struct gm_special {
     uint32_t made;                               // records ever used. lock: special; read rlx
     uint32_t used;                               // not free. lock: special; read rlx
     uint32_t free;                               // number + 1 of the first free one
-    uint32_t count;                              // callbacks ready. lock: special; read rlx
-    struct gm_special_list ready;                //
+    uint32_t most;        // of objects' records since the last cycle's end. lock: special; stw
+    struct gm_lock queue; // of the callbacks that are ready
+    struct gm_special_list ready; // lock: ready
+    struct gm_special_list gone;  // records whose callback was taken; free soon. lock: ready
+    uint32_t count;               // callbacks ready. lock: ready; read rlx
+    uint32_t gone_count;          // lock: ready; read rlx
 };
+#define GM_SPECIAL_COST (sizeof(struct gm_record) + sizeof(struct gm_call) + 2 * sizeof(uint32_t))
 
 struct gm_turn {          // a callback taken from the queue
     union gm_callback fn; //
@@ -5099,8 +5119,16 @@ GM_INLINE uintptr_t gm_special_object(const struct gm_record *r) {
 GM_INLINE unsigned gm_special_kind_of(const struct gm_record *r) {
     return (unsigned)(gm_load_rlx(&r->word) & GM_SPECIAL_KIND);
 }
+// Objects of a page have neighbouring buckets: they mostly come and go together.
 GM_ALWAYS uint32_t gm_special_hash(uintptr_t object) {
-    return (uint32_t)(((uint64_t)object >> 3) * 0x9e3779b97f4a7c15u >> 32);
+    uint64_t page = ((uint64_t)object >> 12) * 0x9e3779b97f4a7c15u >> 32;
+    return (uint32_t)(page ^ (object >> 4 & 255));
+}
+// Records that belong to objects: neither free, nor ready, nor gone.
+GM_INLINE uint32_t gm_special_held(const struct gm_special *sp) {
+    uint32_t used = gm_load_rlx(&sp->used), // heuristics where no lock is held
+        done = gm_load_rlx(&sp->count) + gm_load_rlx(&sp->gone_count);
+    return used > done ? used - done : 0;
 }
 GM_INLINE uint64_t gm_special_id(const struct gm_record *r, uint32_t n) {
     return (uint64_t)gm_load_rlx(&r->generation) << 32 | (n + 1);
@@ -5157,19 +5185,57 @@ GM_PRIVATE uint32_t gm_special_find_locked(const struct gm_special *sp, uintptr_
                : 0;
 }
 
+// ---- lists ----
+
+GM_PRIVATE void gm_special_push(struct gm_special *sp, struct gm_special_list *list, uint32_t n) {
+    gm_special_call(sp, n)->link = 0;
+    if (list->last) gm_special_call(sp, list->last - 1)->link = n + 1;
+    else list->first = n + 1;
+    list->last = n + 1;
+}
+
+GM_PRIVATE void gm_special_drop_first(struct gm_special *sp, struct gm_special_list *list) {
+    list->first = gm_special_call(sp, list->first - 1)->link;
+    if (!list->first) list->last = 0;
+}
+
 // ---- records ----
 
 GM_PRIVATE bool gm_special_init(struct gm_special *sp, struct gm_meta *meta) {
     sp->lock.rank = GM_RANK_SPECIAL;
+    sp->queue.rank = GM_RANK_READY;
     sp->meta = meta;
     return true;
 }
 
+GM_PRIVATE void gm_special_free_locked(struct gm_special *sp, uint32_t n) {
+    struct gm_record *r = gm_special_record(sp, n);
+    gm_store_rel(&r->word, (uintptr_t)0); // pairs with gm_special_weak_get: behind the generation
+    gm_special_call(sp, n)->state = GM_SPECIAL_IDLE;
+    gm_store_rel(&r->next, sp->free); // pairs with gm_special_count, which may stand on it
+    sp->free = n + 1;
+    gm_store_rlx(&sp->used, sp->used - 1);
+}
+
+// Makes some of the records free whose callbacks have been taken.
+GM_PRIVATE void gm_special_return_locked(struct gm_special *sp) {
+    gm_sync_lock(&sp->queue);
+    for (unsigned i = 0; i < GM_SPECIAL_RETURN && sp->gone.first; i++) {
+        uint32_t n = sp->gone.first - 1;
+        gm_special_drop_first(sp, &sp->gone);
+        gm_store_rlx(&sp->gone_count, sp->gone_count - 1); // read by heuristics
+        gm_special_free_locked(sp, n);
+    }
+    gm_sync_unlock(&sp->queue);
+}
+
 // A record that nobody has: number + 1, 0: no memory.
 GM_PRIVATE uint32_t gm_special_new_locked(struct gm_special *sp) {
+    if (!sp->free && gm_load_rlx(&sp->gone_count)) gm_special_return_locked(sp); // or next time
     uint32_t n = sp->free;
     if (n) {
         sp->free = gm_special_record(sp, n - 1)->next;
+        if (sp->free) __builtin_prefetch(gm_special_call(sp, sp->free - 1), 1);
         return n;
     }
     unsigned part = gm_special_part(sp->made);
@@ -5184,33 +5250,33 @@ GM_PRIVATE uint32_t gm_special_new_locked(struct gm_special *sp) {
     return sp->made;
 }
 
-GM_PRIVATE void gm_special_free_locked(struct gm_special *sp, uint32_t n) {
-    struct gm_record *r = gm_special_record(sp, n);
-    gm_store_rel(&r->word, (uintptr_t)0); // pairs with gm_special_weak_get: behind the generation
-    gm_special_call(sp, n)->state = GM_SPECIAL_IDLE;
-    gm_store_rel(&r->next, sp->free); // pairs with gm_special_count, which may stand on it
-    sp->free = n + 1;
-    gm_store_rlx(&sp->used, sp->used - 1);
-}
-
-// Takes a record away from its object; its handles mean nothing from here on. (X3)
-GM_PRIVATE void gm_special_remove_locked(struct gm_special *sp, uint32_t n) {
-    struct gm_record *r = gm_special_record(sp, n);
-    struct gm_call *c = gm_special_call(sp, n);
-    if (gm_special_object(r)) gm_special_unlink_locked(sp, n);
+// The handles of a record mean nothing from here on, and its callback does not run.
+GM_PRIVATE void gm_special_void(struct gm_record *r, struct gm_call *c) {
     gm_store_rlx(&r->generation, r->generation + 1);
     c->fn.plain = NULL;
     c->arg = c->self = 0;
     // pairs with gm_special_weak_get: behind the generation
     gm_store_rel(&r->word, (uintptr_t)gm_special_kind_of(r));
+}
+
+// Takes a record away from its object. (X3) Of those with an object only a count can be ready.
+GM_PRIVATE void gm_special_remove_locked(struct gm_special *sp, uint32_t n) {
+    struct gm_record *r = gm_special_record(sp, n);
+    struct gm_call *c = gm_special_call(sp, n);
+    bool queued = gm_special_kind_of(r) == GM_SPECIAL_COUNT;
+    gm_special_unlink_locked(sp, n);
+    if (queued) gm_sync_lock(&sp->queue);
+    gm_special_void(r, c);
+    if (queued) gm_sync_unlock(&sp->queue);
     if (c->state != GM_SPECIAL_LISTED) gm_special_free_locked(sp, n);
 }
 
 // A record of the kind for the object: its handle. 0 with *error: ENOMEM, or EEXIST for a second
 // finalizer or count; a second weak pointer is the first. (X1: the caller has marked the span.)
+// *more: bytes of records beyond what objects have had since the last cycle.
 GM_PRIVATE uint64_t gm_special_add(struct gm_special *sp, uintptr_t object,
                                    enum gm_special_kind kind, union gm_callback fn, uintptr_t arg,
-                                   int *error) {
+                                   int *error, size_t *more) {
     uint64_t id = 0;
     gm_sync_lock(&sp->lock);
     gm_special_grow_locked(sp);
@@ -5224,6 +5290,8 @@ GM_PRIVATE uint64_t gm_special_add(struct gm_special *sp, uintptr_t object,
         // pairs with gm_special_weak_get and gm_special_count: the call is written
         gm_store_rel(&gm_special_record(sp, n - 1)->word, object | kind);
         gm_store_rlx(&sp->used, sp->used + 1);
+        *more = gm_special_held(sp) > sp->most ? GM_SPECIAL_COST : 0;
+        if (*more) sp->most = gm_special_held(sp);
     }
     *error = old ? EEXIST : ENOMEM;
     if (n && (!old || kind == GM_SPECIAL_WEAK))
@@ -5241,19 +5309,10 @@ GM_PRIVATE uint32_t gm_special_number(const struct gm_special *sp, uint64_t id) 
 
 // ---- callbacks that are ready ----
 
-GM_PRIVATE void gm_special_append_locked(struct gm_special *sp, struct gm_special_list *list,
-                                         uint32_t n) {
-    struct gm_call *c = gm_special_call(sp, n);
-    c->state = GM_SPECIAL_LISTED;
-    c->link = 0;
-    if (list->last) gm_special_call(sp, list->last - 1)->link = n + 1;
-    else list->first = n + 1;
-    list->last = n + 1;
-}
-
-// The callback of a record that is in no list shall run. But for a count, which is still asked for,
-// the object has nothing to do with it any more, and can have others.
-GM_PRIVATE void gm_special_ready_locked(struct gm_special *sp, uint32_t n) {
+// The callback of a record that is in no list shall run, or is in a list that is appended to the
+// queue. But for a count, which is still asked for, the object has nothing to do with it any more,
+// and can have others.
+GM_PRIVATE void gm_special_detach_locked(struct gm_special *sp, uint32_t n) {
     struct gm_record *r = gm_special_record(sp, n);
     struct gm_call *c = gm_special_call(sp, n);
     unsigned kind = gm_special_kind_of(r);
@@ -5262,38 +5321,84 @@ GM_PRIVATE void gm_special_ready_locked(struct gm_special *sp, uint32_t n) {
         gm_special_unlink_locked(sp, n);
         gm_store_rlx(&r->word, (uintptr_t)kind); // the same handle: a cleanup can be cancelled
     }
-    gm_special_append_locked(sp, &sp->ready, n);
-    gm_store_rlx(&sp->count, sp->count + 1); // who peeks takes the lock then
+    c->state = GM_SPECIAL_LISTED;
 }
 
-// Takes the next callback. False: none is ready.
-GM_PRIVATE bool gm_special_pop(struct gm_special *sp, struct gm_turn *turn) {
-    bool found = false;
+// Appends a list of n to the queue.
+GM_PRIVATE void gm_special_queue_locked(struct gm_special *sp, const struct gm_special_list *list,
+                                        uint32_t n) {
+    if (!n) return;
+    gm_sync_lock(&sp->queue);
+    if (sp->ready.last) gm_special_call(sp, sp->ready.last - 1)->link = list->first;
+    else sp->ready.first = list->first;
+    sp->ready.last = list->last;
+    gm_store_rlx(&sp->count, sp->count + n); // who peeks takes the lock then
+    gm_sync_unlock(&sp->queue);
+}
+
+GM_PRIVATE void gm_special_ready_locked(struct gm_special *sp, uint32_t n) {
+    struct gm_special_list one = {0, 0};
+    gm_special_detach_locked(sp, n);
+    gm_special_push(sp, &one, n);
+    gm_special_queue_locked(sp, &one, 1);
+}
+
+// The turn of a count has come: its drop begins. False: the object was freed meanwhile.
+GM_PRIVATE bool gm_special_pop_count(struct gm_special *sp, uint32_t n, struct gm_turn *turn) {
     gm_sync_lock(&sp->lock);
-    while (!found && sp->ready.first) {
-        uint32_t n = sp->ready.first - 1;
-        struct gm_record *r = gm_special_record(sp, n);
-        struct gm_call *c = gm_special_call(sp, n);
-        sp->ready.first = c->link;
-        if (!c->link) sp->ready.last = 0;
-        gm_store_rlx(&sp->count, sp->count - 1); // as above
-        found = c->fn.plain != NULL;
-        *turn = (struct gm_turn){c->fn, c->self, c->arg, gm_special_id(r, n),
-                                 (enum gm_special_kind)gm_special_kind_of(r)};
-        c->state = found && turn->kind == GM_SPECIAL_COUNT ? GM_SPECIAL_DROPPING : GM_SPECIAL_IDLE;
-        c->self = 0;
-        if (c->state == GM_SPECIAL_IDLE && found) gm_special_remove_locked(sp, n);
-        else if (!found) gm_special_free_locked(sp, n);
-    }
+    struct gm_call *c = gm_special_call(sp, n);
+    bool found = c->fn.plain != NULL;
+    *turn = (struct gm_turn){c->fn, c->self, 0, gm_special_id(gm_special_record(sp, n), n),
+                             GM_SPECIAL_COUNT};
+    c->state = GM_SPECIAL_DROPPING;
+    c->self = 0;
+    if (!found) gm_special_free_locked(sp, n);
     gm_sync_unlock(&sp->lock);
     return found;
+}
+
+// Takes the next callback; under the lock of the queue only, so that registering goes on. False:
+// none is ready.
+GM_PRIVATE bool gm_special_pop(struct gm_special *sp, struct gm_turn *turn) {
+    bool found = false;
+    while (!found && gm_load_rlx(&sp->count)) { // or the cycle wakes the caller's thread later
+        uint32_t n = 0;
+        gm_sync_lock(&sp->queue);
+        while (!found && (n = sp->ready.first) != 0) {
+            struct gm_record *r = gm_special_record(sp, n - 1);
+            struct gm_call *c = gm_special_call(sp, n - 1);
+            gm_special_drop_first(sp, &sp->ready);
+            gm_store_rlx(&sp->count, sp->count - 1); // as in gm_special_queue_locked
+            found = c->fn.plain != NULL;
+            *turn = (struct gm_turn){c->fn, c->self, c->arg, 0,
+                                     (enum gm_special_kind)gm_special_kind_of(r)};
+            if (found && turn->kind == GM_SPECIAL_COUNT) break; // listed, until it has begun
+            gm_special_void(r, c);
+            gm_special_push(sp, &sp->gone, n - 1);
+            gm_store_rlx(&sp->gone_count, sp->gone_count + 1); // read by heuristics
+        }
+        gm_sync_unlock(&sp->queue);
+        if (found && turn->kind == GM_SPECIAL_COUNT) found = gm_special_pop_count(sp, n - 1, turn);
+    }
+    return found;
+}
+
+// A cleanup that is ready, but has not been taken, is cancelled.
+GM_PRIVATE void gm_special_withdraw_locked(struct gm_special *sp, uint32_t n, uint64_t id) {
+    struct gm_record *r = gm_special_record(sp, n);
+    gm_sync_lock(&sp->queue);
+    if (gm_load_rlx(&r->generation) == id >> 32) gm_special_void(r, gm_special_call(sp, n));
+    gm_sync_unlock(&sp->queue);
 }
 
 GM_PRIVATE void gm_special_cancel(struct gm_special *sp, uint64_t id) {
     gm_sync_lock(&sp->lock);
     uint32_t n = gm_special_number(sp, id);
-    if (n != UINT32_MAX && gm_special_kind_of(gm_special_record(sp, n)) == GM_SPECIAL_CLEANUP)
-        gm_special_remove_locked(sp, n);
+    const struct gm_record *r = n == UINT32_MAX ? NULL : gm_special_record(sp, n);
+    if (r && gm_special_kind_of(r) == GM_SPECIAL_CLEANUP) {
+        if (gm_special_object(r)) gm_special_remove_locked(sp, n);
+        else gm_special_withdraw_locked(sp, n, id);
+    }
     gm_sync_unlock(&sp->lock);
 }
 
@@ -5306,6 +5411,16 @@ GM_PRIVATE void gm_special_drop(struct gm_special *sp, uintptr_t object,
     uint32_t n = gm_special_find_locked(sp, object, kind);
     if (n) gm_special_remove_locked(sp, n - 1);
     gm_sync_unlock(&sp->lock);
+}
+
+// What an object's record of a kind calls. False: it has none.
+GM_PRIVATE bool gm_special_tell(struct gm_special *sp, uintptr_t object, enum gm_special_kind kind,
+                                struct gm_call *call) {
+    gm_sync_lock(&sp->lock);
+    uint32_t n = gm_special_find_locked(sp, object, kind);
+    if (n) *call = *gm_special_call(sp, n - 1);
+    gm_sync_unlock(&sp->lock);
+    return n != 0;
 }
 
 // The object is freed by hand: its weak pointer becomes NULL, its finalizer and count go, its
@@ -5433,8 +5548,10 @@ GM_PRIVATE void gm_special_judge_locked(struct gm_special *sp, struct gm_verdict
     bool lost = c->state == GM_SPECIAL_DROPPING; // its drop did not return, and never will
     if (c->state == GM_SPECIAL_LISTED) return;   // in a queue already
     if (lost || kind == GM_SPECIAL_WEAK) gm_special_remove_locked(sp, n);
-    else if (kind == GM_SPECIAL_FINALIZER || drops) gm_special_append_locked(sp, &v->final, n);
-    else gm_special_append_locked(sp, &v->other, n);
+    else {
+        gm_special_call(sp, n)->state = GM_SPECIAL_LISTED;
+        gm_special_push(sp, kind == GM_SPECIAL_FINALIZER || drops ? &v->final : &v->other, n);
+    }
 }
 
 // Looks at up to GM_SPECIAL_STEP records from *at on: clears weak pointers to what was not reached,
@@ -5459,31 +5576,38 @@ GM_PRIVATE bool gm_special_walk(struct gm_special *sp, const struct gm_pages *p,
     return more;
 }
 
-// Puts a record of a list that the caller goes through into another one.
-GM_PRIVATE void gm_special_sort(struct gm_special *sp, struct gm_special_list *list, uint32_t n) {
+// Lets go of the first records of a list. Cleanups whose object is still not reached become ready,
+// or all of the list, whose objects the caller has marked. A count without a drop goes with its
+// object. False: the list is empty.
+GM_PRIVATE bool gm_special_settle(struct gm_special *sp, const struct gm_pages *p,
+                                  struct gm_special_list *list, bool all) {
+    struct gm_special_list ready = {0, 0};
+    uint32_t count = 0;
     gm_sync_lock(&sp->lock);
-    gm_special_append_locked(sp, list, n);
+    for (unsigned i = 0; i < GM_SPECIAL_STEP && list->first; i++) {
+        uint32_t n = list->first - 1;
+        struct gm_record *r = gm_special_record(sp, n);
+        uintptr_t object = gm_special_object(r);
+        gm_special_drop_first(sp, list);
+        gm_special_call(sp, n)->state = GM_SPECIAL_IDLE;
+        bool dead = object && !all && !gm_special_reached(p, object);
+        if (!object) gm_special_free_locked(sp, n); // taken away meanwhile
+        else if (all || (dead && gm_special_kind_of(r) == GM_SPECIAL_CLEANUP)) {
+            gm_special_detach_locked(sp, n);
+            gm_special_push(sp, &ready, n);
+            count++;
+        } else if (dead) gm_special_remove_locked(sp, n);
+    }
+    gm_special_queue_locked(sp, &ready, count);
     gm_sync_unlock(&sp->lock);
+    return list->first != 0;
 }
 
-// Lets go of a list. Cleanups whose object is still not reached become ready, or all of the list,
-// whose objects the caller has marked. A count without a drop goes with its object.
-GM_PRIVATE void gm_special_settle(struct gm_special *sp, const struct gm_pages *p,
-                                  const struct gm_special_list *list, bool all) {
-    gm_sync_lock(&sp->lock);
-    for (uint32_t n = list->first, next; n; n = next) {
-        struct gm_record *r = gm_special_record(sp, n - 1);
-        struct gm_call *c = gm_special_call(sp, n - 1);
-        uintptr_t object = gm_special_object(r);
-        next = c->link;
-        c->state = GM_SPECIAL_IDLE;
-        bool dead = object && !all && !gm_special_reached(p, object);
-        if (!object) gm_special_free_locked(sp, n - 1); // taken away meanwhile
-        else if (all || (dead && gm_special_kind_of(r) == GM_SPECIAL_CLEANUP))
-            gm_special_ready_locked(sp, n - 1);
-        else if (dead) gm_special_remove_locked(sp, n - 1);
-    }
-    gm_sync_unlock(&sp->lock);
+// The bytes of all records at a cycle's end; those of callbacks that are ready count as kept.
+GM_PRIVATE size_t gm_special_bytes_stopped(struct gm_special *sp, size_t *kept) {
+    sp->most = gm_special_held(sp);
+    *kept += (sp->used - sp->most) * GM_SPECIAL_COST;
+    return sp->used * GM_SPECIAL_COST;
 }
 
 // The words of part i that are roots: arguments, and objects whose callback is ready.
@@ -5496,8 +5620,8 @@ GM_PRIVATE uintptr_t gm_special_roots(const struct gm_special *sp, unsigned part
 
 // After a shutdown: no object is left, and no handle means anything.
 GM_PRIVATE void gm_special_reset(struct gm_special *sp) {
-    sp->free = sp->used = sp->count = 0;
-    sp->ready = (struct gm_special_list){0, 0};
+    sp->free = sp->used = sp->most = sp->count = sp->gone_count = 0;
+    sp->ready = sp->gone = (struct gm_special_list){0, 0};
     if (sp->table) memset(sp->table->bucket, 0, (size_t)(sp->table->mask + 1) * sizeof(uint32_t));
     for (uint32_t n = sp->made; n-- > 0;) {
         struct gm_record *r = gm_special_record(sp, n);
@@ -5510,11 +5634,13 @@ GM_PRIVATE void gm_special_reset(struct gm_special *sp) {
 // X1, and that records are used, free or listed; returns what is broken, or NULL.
 GM_PRIVATE const char *gm_special_verify_stopped(const struct gm_special *sp,
                                                  const struct gm_pages *p, uintptr_t *where) {
-    uint32_t free = 0, ready = 0;
+    uint32_t free = 0, ready = 0, gone = 0;
     for (uint32_t n = sp->free; n; n = gm_special_record(sp, n - 1)->next) free++;
+    for (uint32_t n = sp->gone.first; n; n = gm_special_call(sp, n - 1)->link) gone++;
     for (uint32_t n = sp->ready.first; n; n = gm_special_call(sp, n - 1)->link) ready++;
     if (free + sp->used != sp->made) return "special: the count of used records is wrong";
-    if (ready != sp->count) return "special: the count of ready callbacks is wrong (X3)";
+    if (ready != sp->count || gone != sp->gone_count)
+        return "special: the count of ready or gone callbacks is wrong (X3)";
     for (uint32_t n = 0; n < sp->made; n++) {
         uintptr_t object = gm_special_object(gm_special_record(sp, n));
         if (!object) continue;
@@ -5761,6 +5887,9 @@ GM_COLD GM_PRIVATE void gm_guard_misuse(const struct gm_guard *g, const struct g
  *                 for each further quarter of the way between the two. Large objects pay 2 us from
  *                 the trigger on, and are three tenths of the way at most to A2: they can wait, and
  *                 what is allocated in a cycle mostly outlives it
+ *             A5  objects that only wait for their finalizer are no heap to grow from: the goal of
+ *                 what lives beside them is above them. Else each cycle that finalizes doubles the
+ *                 next one's heap: a million short-lived files took 80 MB in place of 15
  * WHY         Go's formula: the cost of marking what lives, roots included, is paid from growth
  *             that is proportional to it, so collection takes a fixed share of the time whatever
  *             the heap's size.
@@ -5768,6 +5897,7 @@ GM_COLD GM_PRIVATE void gm_guard_misuse(const struct gm_guard *g, const struct g
 struct gm_pacer {
     int percent;          // of growth; GOMEM_GC_OFF: never. atomic: rlx
     size_t live;          // bytes that the last cycle marked. atomic: rlx
+    size_t kept;          // of them, only until their callback has run. stw; read rlx
     size_t roots;         // bytes of stacks and globals that it scanned. atomic: rlx
     size_t goal, trigger; // bytes of heap. atomic: rlx
     size_t runway;        // allocated in a cycle, smoothed; 0: it stops the world. atomic: rlx
@@ -5850,7 +5980,9 @@ GM_PRIVATE void gm_pacer_defer(struct gm_pacer *p, size_t live) {
 
 // A cycle's end and the program's settings may meet here: the next cycle's end sets all anew.
 GM_PRIVATE void gm_pacer_set(struct gm_pacer *p, size_t live, size_t roots) {
-    size_t goal = gm_pacer_goal(live, roots, gm_load_rlx(&p->percent));
+    size_t kept = GM_MIN(gm_load_rlx(&p->kept), live); // as live
+    size_t goal = gm_pacer_goal(live - kept, roots, gm_load_rlx(&p->percent));
+    goal += GM_MIN(kept, SIZE_MAX - goal); // A5
     size_t most = gm_pacer_limit_goal(p, live);
     goal = GM_MIN(goal, most);
     gm_store_rlx(&p->held, most);
@@ -8740,14 +8872,15 @@ struct gm_roots {                      // room roots
     uint64_t changes;                  // of the loader's list, as of then. lock: gc
     bool incomplete;                   // no memory for one of them
     bool running;                      // what is listed is read while threads run. lock: gc
-    uint32_t looks;        // at the loader's list, twice; odd: one goes on. atomic: acq/rel
-    uint32_t looker;       // thread id of whoever looks. atomic: rlx
-    uint64_t look_since;   // ns: when that look began. atomic: rlx
-    bool inside;           // the look has the loader's lock. atomic: seq
-    bool strange;          // the latest list met a stack that is not known. lock: gc
-    uint32_t strangers;    // so many lists in a row did. lock: gc
-    uint32_t stranger;     // whose: thread id. lock: gc
-    uintptr_t stranger_sp; // where it stood. lock: gc
+    bool again;      // the finish stop lists: what the start stop has, and is kept since. lock: gc
+    uint32_t looks;  // at the loader's list, twice; odd: one goes on. atomic: acq/rel
+    uint32_t looker; // thread id of whoever looks. atomic: rlx
+    uint64_t look_since;              // ns: when that look began. atomic: rlx
+    bool inside;                      // the look has the loader's lock. atomic: seq
+    bool strange;                     // the latest list met a stack that is not known. lock: gc
+    uint32_t strangers;               // so many lists in a row did. lock: gc
+    uint32_t stranger;                // whose: thread id. lock: gc
+    uintptr_t stranger_sp;            // where it stood. lock: gc
     size_t stack_bytes, global_bytes; // of the last cycle
 };
 
@@ -10974,9 +11107,10 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
     for (size_t i = 0; i < r->ranges.count && done; i++)
         done = gm_roots_add_range(rt, r->ranges.list[i].start, r->ranges.list[i].end);
     done = done && gm_roots_add_coroutines(rt);
-    for (unsigned i = 0; i < GM_SPECIAL_PARTS && done; i++) {
+    unsigned parts = r->again ? 0 : GM_SPECIAL_PARTS; // B5
+    for (unsigned i = 0; i < parts && done; i++) {
         uintptr_t end, start = gm_special_roots(&rt->engine.special, i, &end);
-        done = gm_roots_job(rt, start, end, 0);
+        done = gm_mark_add_job(&rt->engine.mark, start, end, 0); // X2: always readable
     }
     for (struct gm_start *s = rt->world.starts; s && done; s = s->next)
         done = gm_roots_job(rt, (uintptr_t)&s->root, (uintptr_t)&s->root + GM_WORD, GM_JOB_BOTH);
@@ -11003,7 +11137,9 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
  *                 all that it leads to, until its callback has returned (B3)
  *             B3  a callback that is ready and one that runs keep their object and argument
  *             B4  callbacks run at depth 0 and with no lock: they may do anything
- *             B5  every collected pointer that is put into a record passes gm_fate_keep
+ *             B5  every collected pointer that is put into a record passes gm_fate_keep. So the
+ *                 start stop lists the arguments, and the finish stop need not: of a million
+ *                 records it took 10 ms to read them there
  * WHY         Go's order, but Go never frees a cycle with a finalizer in it, and in C the pointer
  *             back to the owner is everyday: so each candidate is traced by itself, and finding
  *             itself unreached is what makes it ready. All that is only paid for what dies.
@@ -11011,14 +11147,18 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
  *             only another cycle can tell. Running a list at once, in order, would finalize what
  *             a revived object leads to, so whoever wants that asks for it.
  */
+enum {
+    GM_FATE_HELD = 64
+}; // objects that are shaded before they are scanned: they are in the cache
+
 // Between the end of marking and the flip, on the thread of the cycle: it is not stopped there, so
 // locks may be held without a section.
 GM_PRIVATE void gm_fate_drain(struct gomem_marker *m) {
     struct gm_span *s;
     do {
         gm_mark_settle_view(&m->view);
-        gm_mark_drain(m);
-        s = gm_mark_pop(m->mark);
+        if (m->view.top) gm_mark_drain(m);
+        s = (uint32_t)gm_load_rlx(&m->mark->queue) ? gm_mark_pop(m->mark) : NULL; // no other marker
         if (s) gm_mark_take(m, s);
     } while (s);
     gm_mark_settle_view(&m->view); // what typed objects led to
@@ -11030,7 +11170,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_fate_trace(struct gomem_marker *m, uintptr_t o
     if (s->kind == GM_NOSCAN) return;
     if (s->kind == GM_TYPED) gm_mark_typed(m, s, object, gm_span_slot_size(s));
     else gm_mark_words(m, object, gm_span_slot_size(s), m->alone);
-    gm_fate_drain(m);
+    if (m->view.top || (uint32_t)gm_load_rlx(&m->mark->queue)) gm_fate_drain(m);
 }
 
 // Sorts candidates: those to run, that nothing leads to, then those that only lead to themselves;
@@ -11044,25 +11184,43 @@ GM_PRIVATE void gm_fate_sort(struct gm_special *sp, struct gomem_marker *m,
         uintptr_t object = gm_special_object(gm_special_record(sp, n - 1));
         bool reached = !object || gm_special_reached(p, object);
         next = gm_special_call(sp, n - 1)->link;
+        if (next)
+            __builtin_prefetch((const void *)gm_special_object(gm_special_record(sp, next - 1)));
         if (!reached) gm_fate_trace(m, object);
         bool itself = !reached && gm_special_reached(p, object);
-        gm_special_sort(sp, reached ? wait : itself ? &cyclic : &first, n - 1);
+        gm_special_push(sp, reached ? wait : itself ? &cyclic : &first, n - 1); // X3
     }
     for (uint32_t n = first.first, next; n; n = next) {
         uintptr_t object = gm_special_object(gm_special_record(sp, n - 1));
         next = gm_special_call(sp, n - 1)->link;
         bool reached = !object || gm_special_reached(p, object); // by one that was traced later
-        gm_special_sort(sp, reached ? wait : run, n - 1);
+        gm_special_push(sp, reached ? wait : run, n - 1);        // X3
     }
     for (uint32_t n = cyclic.first, next; n; n = next) {
         next = gm_special_call(sp, n - 1)->link;
-        gm_special_sort(sp, run, n - 1);
+        gm_special_push(sp, run, n - 1); // X3
     }
 }
 
+// Marks what is to run, and what it leads to; returns the bytes of the objects themselves.
+GM_PRIVATE size_t gm_fate_shade(struct gm_special *sp, struct gomem_marker *m,
+                                const struct gm_special_list *run) {
+    const struct gm_pages *p = m->mark->pages;
+    size_t kept = 0;
+    for (uint32_t n = run->first; n; n = gm_special_call(sp, n - 1)->link) {
+        uintptr_t object = gm_special_object(gm_special_record(sp, n - 1));
+        if (!object || gm_special_reached(p, object)) continue;
+        kept += gm_span_slot_size(gm_span_find(p, object));
+        gm_mark_shade(m, object, m->alone);
+        if (m->view.top >= GM_FATE_HELD) gm_fate_drain(m);
+    }
+    gm_fate_drain(m);
+    return kept;
+}
+
 // Decides about everything unreached that has a record (B1); returns the bytes that it marked.
-// alone: nobody else writes mark bits.
-GM_PRIVATE size_t gm_fate_decide(struct gm_runtime *rt, bool alone) {
+// *kept: those of objects that only wait for their callback. alone: nobody else writes mark bits.
+GM_PRIVATE size_t gm_fate_decide(struct gm_runtime *rt, bool alone, size_t *kept) {
     struct gm_special *sp = &rt->engine.special;
     const struct gm_pages *p = &rt->engine.heap.pages;
     struct gomem_marker *m = &rt->gc.marker[0];
@@ -11075,12 +11233,10 @@ GM_PRIVATE size_t gm_fate_decide(struct gm_runtime *rt, bool alone) {
     m->steady = true; // a deadline was the finish stop's
     if (gm_load_rlx(&rt->world.settings.options.unordered)) run = v.final; // B2
     else gm_fate_sort(sp, m, &v.final, &run, &wait);
-    for (uint32_t n = run.first; n; n = gm_special_call(sp, n - 1)->link)
-        gm_mark_shade(m, gm_special_object(gm_special_record(sp, n - 1)), m->alone);
-    gm_fate_drain(m);
-    gm_special_settle(sp, p, &run, true);
-    gm_special_settle(sp, p, &wait, false);
-    gm_special_settle(sp, p, &v.other, false);
+    *kept = gm_fate_shade(sp, m, &run);
+    while (gm_special_settle(sp, p, &run, true)) {}
+    while (gm_special_settle(sp, p, &wait, false)) {}
+    while (gm_special_settle(sp, p, &v.other, false)) {}
     return (size_t)m->view.bytes;
 }
 
@@ -12077,6 +12233,7 @@ struct gm_cycle {           // what one cycle did
     size_t heavy;           // gc.heavy as it began
     size_t before;          // bytes of heap as it began
     size_t after, heap;     // bytes that it marked, of heap as it ended
+    size_t kept;            // bytes of them that only wait for a callback
     unsigned workers;       // that marked
     unsigned rounds, tries; // of written pages; finish stops
     size_t pages;           // reported written by the last round and the finish stop
@@ -12543,7 +12700,7 @@ GM_PRIVATE void gm_gc_quiet_stopped(struct gm_runtime *rt) {
 }
 
 // The marked become the live ones: one counter turns all spans into "not yet swept".
-GM_PRIVATE void gm_gc_flip_stopped(struct gm_runtime *rt, size_t live) {
+GM_PRIVATE void gm_gc_flip_stopped(struct gm_runtime *rt, size_t live, size_t kept) {
     struct gm_engine *e = &rt->engine;
     for (struct gm_thread *t = rt->world.all; t; t = t->next)
         t->cache.charged = 0, t->cache.ahead = 0;
@@ -12553,6 +12710,7 @@ GM_PRIVATE void gm_gc_flip_stopped(struct gm_runtime *rt, size_t live) {
     size_t page = GM_SPAN_BYTES + GM_COLOR_BYTES + sizeof(uint32_t);
     gm_store_rlx(&e->pacer.other, gm_load_rlx(&e->heap.kept) * GM_PAGE + // heuristics
                                       gm_load_rlx(&e->heap.pages.used) * page);
+    gm_store_rlx(&e->pacer.kept, kept); // in a stop
     gm_pacer_set(&e->pacer, live, rt->roots.stack_bytes + rt->roots.global_bytes);
 }
 
@@ -12941,7 +13099,8 @@ GM_PRIVATE void gm_gc_end_stopped(struct gm_runtime *rt, struct gm_cycle *c) {
     gm_paths_lost_stopped(rt, &c->lost);
     gm_paths_frames_stopped(rt, &c->dead);
     c->after += gm_roots_bury_stopped(rt) * GM_STACK_COST; // O8
-    gm_gc_flip_stopped(rt, c->after);
+    c->after += gm_special_bytes_stopped(&rt->engine.special, &c->kept);
+    gm_gc_flip_stopped(rt, c->after, c->kept);
     if (GOMEM_I_CHECK >= 3 || rt->world.settings.verify)
         c->broken = gm_gc_verify_stopped(rt, true, &c->where);
     c->heap = c->before + (c->after > c->before ? c->after - c->before : 0);
@@ -12960,7 +13119,7 @@ GM_PRIVATE bool gm_gc_run_stopped(struct gm_runtime *rt, struct gm_thread *me, s
     c->between = gm_os_now() - c->stopped;
     c->tries = 1;
     if (GOMEM_I_CHECK >= 3) c->matches = gm_gc_oracle_stopped(rt);
-    c->after += gm_fate_decide(rt, true);
+    c->after += gm_fate_decide(rt, true, &c->kept);
     gm_gc_end_stopped(rt, c);
     return true;
 }
@@ -13046,7 +13205,9 @@ GM_PRIVATE uint64_t gm_gc_budget(unsigned tries) {
 GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c,
                              bool *known) {
     struct gm_engine *e = &rt->engine;
+    rt->roots.again = true;
     *known = gm_gc_stop(rt, me, c);
+    rt->roots.again = false;
     if (!*known) { // E4: the jobs of rounds are done, and these are not to be read
         gm_store_rlx(&e->mark.next_job, (uint32_t)e->mark.njobs);
         return false;
@@ -13080,7 +13241,7 @@ GM_PRIVATE void gm_gc_final(struct gm_runtime *rt, struct gm_cycle *c) {
     gm_store_rlx(&rt->gc.phase, (uint32_t)GM_PHASE_FLIP); // in a stop
     c->heap = gm_load_rlx(&rt->engine.live);
     gm_gc_resume(rt, c);
-    c->after += gm_fate_decide(rt, false);
+    c->after += gm_fate_decide(rt, false, &c->kept);
 }
 
 // Marks to the end, beside the program. True: in a finish stop that left nothing grey. False: the
@@ -15466,7 +15627,7 @@ GM_PRIVATE void gm_alloc_give_block(struct gm_runtime *rt, struct gm_span *s) {
  * >>final   finalizers, cleanups, weak pointers, counts: the public functions      floor 5
  * ==========================================================================================
  * OWNS        nothing
- * CALLS       base pages span special guard sweep world fate alloc
+ * CALLS       base pages span special guard sweep cache world fate alloc
  * LOCKS       SPECIAL
  * INVARIANTS  U1  what is no live collected object gets no record: false, {0}, EINVAL
  *             U2  drops run outside sections, on the thread whose release was the last
@@ -15501,6 +15662,7 @@ GM_PRIVATE uint64_t gm_final_add(const void *obj, enum gm_special_kind kind, uni
                                  uintptr_t arg) {
     struct gm_runtime *rt = &gm_runtime;
     int error = EINVAL;
+    size_t more = 0;
     uint64_t id = 0;
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return 0;
@@ -15508,7 +15670,8 @@ GM_PRIVATE uint64_t gm_final_add(const void *obj, enum gm_special_kind kind, uni
     if (s) {
         gm_store_rlx(&s->special, (uint8_t)1); // X1: who frees obj has it from us
         if (kind != GM_SPECIAL_COUNT) gm_fate_keep(rt, arg);
-        id = gm_special_add(&rt->engine.special, (uintptr_t)obj, kind, fn, arg, &error);
+        id = gm_special_add(&rt->engine.special, (uintptr_t)obj, kind, fn, arg, &error, &more);
+        gm_cache_charge(t, more);
     }
     gm_alloc_leave(rt, t);
     if (!id) errno = error;
@@ -15528,6 +15691,21 @@ GOMEM_DEF bool gomem_set_finalizer(void *obj, void (*fn)(void *obj, void *arg), 
     gm_alloc_leave(rt, t);
     if (!valid) errno = EINVAL;
     return valid;
+}
+
+GOMEM_DEF bool gomem_get_finalizer(const void *obj, void (**fn)(void *obj, void *arg), void **arg) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_call call;
+    struct gm_cache *t = gm_alloc_enter(rt);
+    if (!t) return false;
+    bool valid = gm_final_span(rt, obj, false) != NULL;
+    bool found = valid &&
+                 gm_special_tell(&rt->engine.special, (uintptr_t)obj, GM_SPECIAL_FINALIZER, &call);
+    if (found) gm_fate_keep(rt, call.arg);
+    gm_alloc_leave(rt, t);
+    if (found) *fn = call.fn.final, *arg = (void *)call.arg;
+    else errno = valid ? ENOENT : EINVAL;
+    return found;
 }
 
 GOMEM_DEF gomem_cleanup gomem_add_cleanup(void *obj, void (*fn)(void *arg), void *arg) {

@@ -405,10 +405,9 @@ struct gc_shim_table {
     size_t size, count;            // buckets, a power of two; nodes. lock
 };
 
-// What is known of an object that has a finalizer or links to it, found by the object. It is the
-// argument of the object's one finalizer of gomem, and uncollectable: data is a root.
+// What becomes of an object that links lead to: the argument of its finalizer, which is then
+// gc_shim_finalize, and uncollectable: data is a root. Without links fn itself is the finalizer.
 struct gc_shim_fate {
-    struct gc_shim_node node;   // first
     GC_finalization_proc fn;    // NULL: links only. lock
     void *data;                 // of fn. lock
     struct gc_shim_link *links; // lock
@@ -423,7 +422,7 @@ struct gc_shim_link {
     gomem_weak object;         // what it leads to
 };
 
-static struct gc_shim_table gc_shim_fates, gc_shim_links; // lock
+static struct gc_shim_table gc_shim_links; // lock; its count is read without
 
 static size_t gc_shim_bucket(const struct gc_shim_table *t, GC_hidden_pointer key) {
     return (size_t)((key >> 3 ^ key >> 15) & (t->size - 1));
@@ -461,14 +460,14 @@ static void gc_shim_put(struct gc_shim_table *t, struct gc_shim_node *n, const v
     struct gc_shim_node **at = &t->buckets[gc_shim_bucket(t, n->key)];
     n->next = *at;
     *at = n;
-    t->count++;
+    __atomic_store_n(&t->count, t->count + 1, __ATOMIC_RELAXED);
 }
 
 static void gc_shim_take(struct gc_shim_table *t, struct gc_shim_node *n) {
     struct gc_shim_node **at = &t->buckets[gc_shim_bucket(t, n->key)];
     while (*at != n) at = &(*at)->next;
     *at = n->next;
-    t->count--;
+    __atomic_store_n(&t->count, t->count - 1, __ATOMIC_RELAXED);
 }
 
 // A link in an object that has gone is not written any more: its memory may be another's.
@@ -492,47 +491,62 @@ static void gc_shim_clear_links(struct gc_shim_fate *f) {
     }
 }
 
-static void gc_shim_drop_fate(struct gc_shim_fate *f) {
-    gc_shim_take(&gc_shim_fates, &f->node);
-    gomem_free(f);
-}
-
-// gomem's finalizer of every object in the table.
+// gomem's finalizer of every object that links lead to.
 static void gc_shim_finalize(void *object, void *arg) {
     struct gc_shim_fate *f = (struct gc_shim_fate *)arg;
     GC_alloc_lock();
     gc_shim_clear_links(f);
     GC_finalization_proc fn = f->fn;
     void *data = f->data;
-    gc_shim_drop_fate(f);
+    gomem_free(f);
     GC_alloc_unlock();
     if (fn) fn(object, data);
 }
 
-// The fate of an object, made if it has none. NULL: no memory, or not the start of a collected one.
-static struct gc_shim_fate *gc_shim_fate_of(void *object) {
-    struct gc_shim_fate *f = (struct gc_shim_fate *)gc_shim_find(&gc_shim_fates, object);
-    if (f || !gc_shim_room(&gc_shim_fates)) return f;
-    f = (struct gc_shim_fate *)gomem_new_with(sizeof *f, 0, GOMEM_UNCOLLECTABLE);
-    if (f && !gomem_set_finalizer(object, gc_shim_finalize, f)) {
-        gomem_free(f);
-        f = NULL;
-    }
-    if (f) gc_shim_put(&gc_shim_fates, &f->node, object);
+// The finalizer of an object, or its fate, which is returned; NULL: links do not lead to it.
+static struct gc_shim_fate *gc_shim_ask(const void *object, GC_finalization_proc *fn, void **data) {
+    *fn = NULL;
+    *data = NULL;
+    if (!gomem_get_finalizer(object, fn, data) || *fn != gc_shim_finalize) return NULL;
+    struct gc_shim_fate *f = (struct gc_shim_fate *)*data;
+    *fn = f->fn;
+    *data = f->data;
     return f;
+}
+
+// The fate of an object, made if it has none; it takes over the finalizer. NULL: no memory, or not
+// the start of a collected one.
+static struct gc_shim_fate *gc_shim_fate_of(void *object) {
+    GC_finalization_proc fn;
+    void *data;
+    struct gc_shim_fate *f = gc_shim_ask(object, &fn, &data), *new_f;
+    if (f) return f;
+    new_f = (struct gc_shim_fate *)gomem_new_with(sizeof *f, 0, GOMEM_UNCOLLECTABLE);
+    bool set = false;
+    do { // another thread may register, without the lock
+        if (!new_f || (fn && !gomem_set_finalizer(object, NULL, NULL))) break;
+        new_f->fn = fn;
+        GOMEM_STORE(&new_f->data, data);
+        set = gomem_set_finalizer(object, gc_shim_finalize, new_f);
+    } while (!set && errno == EEXIST && (gc_shim_ask(object, &fn, &data), true));
+    if (!set) gomem_free(new_f);
+    return set ? new_f : NULL;
 }
 
 // Without a finalizer and links there is nothing left to do for the object.
 static void gc_shim_settle(struct gc_shim_fate *f, void *object) {
     if (f->fn || f->links) return;
     (void)gomem_set_finalizer(object, NULL, NULL);
-    gc_shim_drop_fate(f);
+    gomem_free(f);
 }
 
 // The object is freed by hand: its links are cleared, its finalizer does not run.
 static void gc_shim_freed(void *object) {
+    GC_finalization_proc fn;
+    void *data;
+    if (!__atomic_load_n(&gc_shim_links.count, __ATOMIC_RELAXED)) return; // ours would be counted
     GC_alloc_lock();
-    struct gc_shim_fate *f = (struct gc_shim_fate *)gc_shim_find(&gc_shim_fates, object);
+    struct gc_shim_fate *f = gc_shim_ask(object, &fn, &data);
     if (f) {
         f->fn = NULL;
         gc_shim_clear_links(f);
@@ -541,31 +555,31 @@ static void gc_shim_freed(void *object) {
     GC_alloc_unlock();
 }
 
-// gomem_realloc took the finalizer along.
-static void gc_shim_moved(const void *from, const void *to) {
-    GC_alloc_lock();
-    struct gc_shim_fate *f = (struct gc_shim_fate *)gc_shim_find(&gc_shim_fates, from);
-    if (f) {
-        gc_shim_take(&gc_shim_fates, &f->node);
-        gc_shim_put(&gc_shim_fates, &f->node, to);
-    }
-    GC_alloc_unlock();
-}
-
-GC_API void GC_register_finalizer(void *object, GC_finalization_proc fn, void *data,
-                                  GC_finalization_proc *old_fn, void **old_data) {
-    GC_init();
-    GC_alloc_lock();
-    struct gc_shim_fate *f = (struct gc_shim_fate *)gc_shim_find(&gc_shim_fates, object);
-    if (old_fn) *old_fn = f ? f->fn : NULL;
-    if (old_data) *old_data = f ? f->data : NULL;
-    if (fn && !f) f = gc_shim_fate_of(object);
+static void gc_shim_replace(void *object, GC_finalization_proc fn, void *data,
+                            GC_finalization_proc *old_fn, void **old_data) {
+    struct gc_shim_fate *f = gc_shim_ask(object, old_fn, old_data);
     if (f) {
         f->fn = fn;
         GOMEM_STORE(&f->data, fn ? data : NULL);
         gc_shim_settle(f, object);
+        return;
     }
-    GC_alloc_unlock();
+    if (*old_fn) (void)gomem_set_finalizer(object, NULL, NULL);
+    if (fn) (void)gomem_set_finalizer(object, fn, data);
+}
+
+GC_API void GC_register_finalizer(void *object, GC_finalization_proc fn, void *data,
+                                  GC_finalization_proc *old_fn, void **old_data) {
+    GC_finalization_proc was_fn = NULL;
+    void *was_data = NULL;
+    GC_init();
+    if (!fn || !gomem_set_finalizer(object, fn, data)) { // nearly always the first
+        GC_alloc_lock();
+        gc_shim_replace(object, fn, data, &was_fn, &was_data);
+        GC_alloc_unlock();
+    }
+    if (old_fn) *old_fn = was_fn;
+    if (old_data) *old_data = was_data;
 }
 
 // Where a link lies: in a collected object it must not be written when that has gone.
@@ -669,7 +683,6 @@ GC_API void GC_set_finalizer_notifier(GC_finalizer_notifier_proc fn) {
 GC_API GC_finalizer_notifier_proc GC_get_finalizer_notifier(void) { return GC_SHIM_GET(notifier); }
 #else
 static void gc_shim_freed(void *object) { (void)object; }
-static void gc_shim_moved(const void *from, const void *to) { (void)from, (void)to; }
 static void gc_shim_after_cycle(void) {}
 #endif
 
@@ -685,10 +698,7 @@ GC_API void *GC_realloc(void *object, size_t size) {
         GC_free(object);
         return NULL;
     }
-    uintptr_t old = (uintptr_t)object;
-    void *moved = gomem_realloc(object, size);
-    if (moved && (uintptr_t)moved != old) gc_shim_moved((const void *)old, moved);
-    return gc_shim_or_oom(moved, size);
+    return gc_shim_or_oom(gomem_realloc(object, size), size); // links and finalizer go with it
 }
 
 // ---- the collector ----

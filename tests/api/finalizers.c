@@ -321,6 +321,31 @@ TEST(pointing_at_itself) {
     CHECK(gomem_run_finalizers(-1) >= MOST);
 }
 
+static void take_part(void *obj, void *arg) {
+    (void)obj, (void)arg;
+    total++;
+}
+
+// Objects that wait for their finalizer are no heap to grow from, and what is known of them counts
+// as memory: short-lived ones take a few MB, however many there are.
+TEST(short_lived) {
+    enum { MANY = 400000 };
+    begin();
+    gomem_memstats before = {.size = sizeof before}, after = {.size = sizeof after};
+    gomem_read_memstats(&before);
+    for (int i = 0; i < MANY; i++) {
+        REQUIRE(gomem_set_finalizer(gomem_new(32), take_part, NULL));
+        if (i % 1000 == 0) gomem_run_finalizers(-1);
+    }
+    gomem_read_memstats(&after);
+    CHECK(after.num_gc - before.num_gc >= 5);
+    CHECK(after.heap_inuse <= before.heap_inuse + 24 * 1024 * 1024);
+    CHECK(total >= MANY / 2);
+    alive_gc();
+    gomem_run_finalizers(-1);
+    CHECK(total >= MANY - 10);
+}
+
 // A cleanup waits while a finalizer keeps its object.
 ALIVE_NOINLINE static void make_both(void) {
     ALIVE_DEEP;
@@ -387,6 +412,26 @@ TEST(freed_and_used_again) {
     alive_gc();
     CHECK_EQ(gomem_run_finalizers(-1), 0);
     CHECK(gomem_verify());
+}
+
+// What is registered can be asked for, until its object dies.
+TEST(asked_for) {
+    begin();
+    void (*fn)(void *, void *) = revive;
+    void *arg = NULL;
+    struct node *node = make(0);
+    uintptr_t *box = boxed(0);
+    errno = 0;
+    CHECK(!gomem_get_finalizer(node, &fn, &arg) && errno == ENOENT);
+    CHECK(fn == revive && arg == NULL);
+    REQUIRE(gomem_set_finalizer(node, finalize, box));
+    CHECK(gomem_get_finalizer(node, &fn, &arg) && fn == finalize && arg == box);
+    errno = 0;
+    CHECK(!gomem_get_finalizer(&node->index, &fn, &arg) && errno == EINVAL);
+    CHECK(!gomem_get_finalizer(NULL, &fn, &arg) && errno == EINVAL);
+    CHECK(gomem_set_finalizer(node, NULL, NULL));
+    CHECK(!gomem_get_finalizer(node, &fn, &arg) && errno == ENOENT);
+    gomem_free(node);
 }
 
 TEST(removed) {

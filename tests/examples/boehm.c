@@ -85,6 +85,24 @@ static void make_removed(void) {
     }
 }
 
+// A link to an object comes and goes beside its finalizer, which can be asked for and replaced.
+static void make_replaced(void) {
+    void *object = GC_MALLOC(48), *data = NULL;
+    GC_finalization_proc fn = NULL;
+    links[2] = object;
+    GC_REGISTER_FINALIZER(object, count, &lost, NULL, NULL);
+    GC_REGISTER_FINALIZER(object, count_other, &removed, &fn, &data);
+    CHECK(fn == count && data == &lost);
+    CHECK(GC_general_register_disappearing_link(&links[2], object) == GC_SUCCESS);
+    GC_REGISTER_FINALIZER(object, count, &linked_too, &fn, &data);
+    CHECK(fn == count_other && data == &removed);
+    CHECK(GC_unregister_disappearing_link(&links[2]));
+    GC_REGISTER_FINALIZER(object, NULL, NULL, &fn, &data);
+    CHECK(fn == count && data == &linked_too);
+    GC_REGISTER_FINALIZER(object, NULL, NULL, &fn, &data);
+    CHECK(!fn && !data);
+}
+
 #if !defined(ON_LIBGC)
 static int released;
 
@@ -214,6 +232,7 @@ int main(void) {
 #endif
 
     apart(make_both);
+    apart(make_replaced);
     apart(plain_calls); // what is left of that frame goes
     collect();
     CHECK(linked_too == 1 && links[1] == NULL && links[0] != NULL);

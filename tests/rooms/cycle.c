@@ -85,6 +85,7 @@ static bool start(void) {
            CHECK(gm_gc_start_stop(rt, me, &cycle));
 }
 
+static size_t kept; // what only waits for its callback
 static void mark(void) { gm_gc_mark_beside(rt, 1); }
 static void rounds(void) { CHECK(gm_gc_rounds(rt, &cycle, GM_ROUNDS)); }
 
@@ -98,7 +99,7 @@ static void finish(void) {
     }
     cycle.after = 0;
     if (GOMEM_I_CHECK >= 3) cycle.matches = gm_gc_oracle_stopped(rt);
-    (void)gm_fate_decide(rt, true);
+    (void)gm_fate_decide(rt, true, &kept);
     gm_gc_end_stopped(rt, &cycle);
     CHECK(cycle.matches && !cycle.broken);
     gm_gc_put_empty_roots(rt);
@@ -577,6 +578,34 @@ TEST(copied_to_a_black_object) {
     CHECK(whole(w) && top[0]->next == show(w));
 }
 
+// ---- B5: words in records ----
+
+static void nothing(void *arg) { (void)arg; }
+
+static __attribute__((noinline)) uintptr_t argument_of(void *object) {
+    uintptr_t w = new_hidden();
+    CHECK(gomem_add_cleanup(object, nothing, show(w)).id != 0);
+    return w;
+}
+
+// The finish stop does not read records: what was there has been read, what comes is shaded.
+static void arguments(int collector) {
+    if (!begin(collector)) SKIP("this kernel does not track writes");
+    struct node *n = GOMEM_NEW(struct node);
+    REQUIRE(n);
+    uintptr_t before = argument_of(n);
+    REQUIRE(start());
+    uintptr_t early = argument_of(n);
+    mark();
+    uintptr_t late = argument_of(n);
+    finish();
+    CHECK(whole(before) && whole(early) && whole(late));
+    GOMEM_KEEP_ALIVE(n);
+}
+
+TEST(arguments_tracked) { arguments(GOMEM_GC_TRACKED); }
+TEST(arguments_barrier) { arguments(GOMEM_GC_BARRIER); }
+
 // ---- R1, R5 ----
 
 // What is made while marking is white and lives if it is reached; what is made while it is decided
@@ -618,7 +647,7 @@ static void new_objects(int collector) {
     struct node *m = GOMEM_NEW(struct node);
     CHECK(black(m) && black(held(m)));
     CHECK(black(gomem_new(100000)) && black(gomem_new_noscan(48)));
-    (void)gm_fate_decide(rt, false);
+    (void)gm_fate_decide(rt, false, &kept);
     CHECK(gm_world_stop(rt, me, GM_PATIENCE_NS));
     gm_gc_end_stopped(rt, &cycle);
     gm_world_unlock_cycle(rt);
@@ -703,7 +732,7 @@ static void weak_while_deciding(int collector) {
     struct node *n = GOMEM_NEW(struct node); // born black
     gomem_weak new_weak = gomem_weak_make(n);
     CHECK(gomem_weak_get(new_weak) == (void *)n);
-    (void)gm_fate_decide(rt, false);
+    (void)gm_fate_decide(rt, false, &kept);
     CHECK(gm_world_stop(rt, me, GM_PATIENCE_NS));
     gm_gc_end_stopped(rt, &cycle);
     gm_world_unlock_cycle(rt);
@@ -767,7 +796,7 @@ TEST(over_budget) { // the stop ends, nothing is lost, and the sixth try finishe
         tries++;
     }
     CHECK(tries >= 1 && tries <= GM_TRIES && cycle.tries == tries + 1);
-    (void)gm_fate_decide(rt, true);
+    (void)gm_fate_decide(rt, true, &kept);
     gm_gc_end_stopped(rt, &cycle);
     gm_world_unlock_cycle(rt);
     CHECK(cycle.matches && !cycle.broken);

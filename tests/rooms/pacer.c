@@ -55,6 +55,21 @@ TEST(setting) { // A2
     CHECK(p.trigger == SIZE_MAX && p.live == MB(30));
 }
 
+TEST(waiting) { // A5
+    struct gm_pacer p = {.percent = 100, .kept = MB(20)};
+    gm_pacer_set(&p, MB(21), 0);
+    CHECK_EQ(p.live, MB(21));
+    CHECK_EQ(p.goal, MB(20) + GM_PACER_LEAST);
+    gm_pacer_set(&p, MB(50), 0);
+    CHECK_EQ(p.goal, MB(80));
+    p.kept = MB(60); // read at different times
+    gm_pacer_set(&p, MB(50), 0);
+    CHECK_EQ(p.goal, MB(50) + GM_PACER_LEAST);
+    p.percent = GOMEM_GC_OFF;
+    gm_pacer_set(&p, MB(50), 0);
+    CHECK_EQ(p.goal, SIZE_MAX);
+}
+
 TEST(triggers) { // A2
     static const struct {
         size_t live, goal, runway, trigger;

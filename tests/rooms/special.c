@@ -37,9 +37,17 @@ static void mark(uint32_t i, bool reached) {
 
 static uint64_t add(uint32_t i, enum gm_special_kind kind) {
     int error = 0;
+    size_t more = 0;
     bool calling = kind != GM_SPECIAL_WEAK;
-    return gm_special_add(special, object(i), kind, calling ? callback : none, 0, &error);
+    return gm_special_add(special, object(i), kind, calling ? callback : none, 0, &error, &more);
 }
+
+static void settle(struct gm_special_list *list, bool all) {
+    while (gm_special_settle(special, pages(), list, all)) {}
+}
+
+// Records that are neither free nor soon will be.
+static uint32_t in_use(void) { return special->used - special->gone_count; }
 
 static bool sound(void) {
     uintptr_t where = 0;
@@ -81,7 +89,7 @@ TEST(one_of_each) {
         CHECK(turn.kind == GM_SPECIAL_CLEANUP && !turn.self);
     }
     CHECK(!gm_special_pop(special, &turn));
-    CHECK_EQ(special->used, 0);
+    CHECK_EQ(in_use(), 0);
     CHECK(sound());
 }
 
@@ -154,8 +162,8 @@ TEST(walk) {
         for (uint32_t n = v.other.first; n; n = gm_special_call(special, n - 1)->link) other++;
         CHECK_EQ(final, round ? 0 : 50 + 20);
         CHECK_EQ(other, round ? 0 : 50);
-        gm_special_settle(special, pages(), &v.other, false);
-        gm_special_settle(special, pages(), &v.final, true);
+        settle(&v.other, false);
+        settle(&v.final, true);
         CHECK_EQ(special->count, 50 + 70);
     }
     for (uint32_t i = 0; i < 200; i++)
@@ -178,15 +186,96 @@ TEST(taken_away_while_listed) {
     gm_special_forget(special, object(1));
     gm_special_forget(special, object(2));
     CHECK_EQ(special->used, 3);
-    gm_special_settle(special, pages(), &v.final, true);
-    gm_special_settle(special, pages(), &v.other, false);
-    CHECK(special->used == 0 && !gm_special_pop(special, &turn));
+    settle(&v.final, true);
+    settle(&v.other, false);
+    CHECK(in_use() == 0 && !gm_special_pop(special, &turn));
     cleanup = add(0, GM_SPECIAL_CLEANUP);
     gm_special_forget(special, object(0)); // ready
     gm_special_cancel(special, cleanup);
     CHECK(!gm_special_pop(special, &turn));
-    CHECK_EQ(special->used, 0);
+    CHECK_EQ(in_use(), 0);
     CHECK(sound());
+}
+
+// A cleanup is cancelled while it waits, and not any more when it has been taken.
+TEST(withdrawn) {
+    REQUIRE(begin());
+    struct gm_turn turn;
+    uint64_t first = add(0, GM_SPECIAL_CLEANUP), second = add(0, GM_SPECIAL_CLEANUP);
+    gm_special_forget(special, object(0));
+    CHECK_EQ(special->count, 2);
+    gm_special_cancel(special, first);
+    gm_special_cancel(special, first);
+    REQUIRE(gm_special_pop(special, &turn));
+    gm_special_cancel(special, first);
+    gm_special_cancel(special, second);
+    CHECK(!gm_special_pop(special, &turn) && sound());
+    CHECK_EQ(special->gone_count, 2);
+    uint64_t third = add(1, GM_SPECIAL_CLEANUP); // in one of the records
+    CHECK(special->made == 2 && special->gone_count == 0);
+    gm_special_cancel(special, first);
+    gm_special_cancel(special, second);
+    CHECK_EQ(special->used, 1);
+    gm_special_cancel(special, third);
+    CHECK(special->used == 0 && sound());
+}
+
+// Records whose callbacks have run are used again, and count as the objects' until they wait.
+TEST(used_again) {
+    enum { BATCH = 100, ROUNDS = 50 };
+    REQUIRE(begin());
+    size_t charged = 0, kept = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        struct gm_turn turn;
+        for (uint32_t i = 0; i < BATCH; i++) {
+            int error;
+            size_t more = 0;
+            (void)gm_special_add(special, object(i), GM_SPECIAL_CLEANUP, callback, 0, &error,
+                                 &more);
+            charged += more;
+        }
+        CHECK_EQ(gm_special_held(special), BATCH);
+        for (uint32_t i = 0; i < BATCH; i++) gm_special_forget(special, object(i));
+        CHECK_EQ(gm_special_held(special), 0);
+        kept = 0;
+        (void)gm_special_bytes_stopped(special, &kept);
+        CHECK(kept >= BATCH * GM_SPECIAL_COST);
+        while (gm_special_pop(special, &turn)) {}
+    }
+    CHECK_EQ(charged, ROUNDS * BATCH * GM_SPECIAL_COST);
+    CHECK(special->made <= 2 * BATCH);
+    charged = 0;
+    for (int round = 0; round < ROUNDS; round++) { // what comes and goes by hand costs nothing more
+        int error;
+        size_t more = 0;
+        (void)gm_special_add(special, object(0), GM_SPECIAL_WEAK, none, 0, &error, &more);
+        gm_special_forget(special, object(0));
+        charged += more;
+    }
+    CHECK_EQ(charged, GM_SPECIAL_COST);
+    CHECK(sound());
+}
+
+// Objects of a page have neighbouring buckets, those of many pages do not meet.
+TEST(buckets) {
+    static uint8_t count[4096];
+    uint32_t least = UINT32_MAX, most = 0;
+    for (uint32_t i = 0; i < 128; i++) {
+        uint32_t h = gm_special_hash(0x10000 + 32 * i) & 0xffff;
+        least = GM_MIN(least, h);
+        most = GM_MAX(most, h);
+    }
+    CHECK(most - least < 256);
+    static const size_t strides[] = {16, 32, 48, 112, 256, 1024, 4096, 8192, 65536, 1 << 20};
+    for (size_t k = 0; k < sizeof strides / sizeof *strides; k++) {
+        memset(count, 0, sizeof count);
+        uint32_t longest = 0;
+        for (uintptr_t i = 0; i < 4096; i++) {
+            uint8_t *n = &count[gm_special_hash(((uintptr_t)1 << 40) + i * strides[k]) & 4095];
+            longest = GM_MAX(longest, (uint32_t)++ * n);
+        }
+        CHECK(longest <= 24);
+    }
 }
 
 TEST(drops) {
@@ -203,7 +292,7 @@ TEST(drops) {
     (void)add(3, GM_SPECIAL_WEAK);
     REQUIRE(gm_special_begin_drop(special, object(3), &turn));
     CHECK(!gm_special_end_drop(special, turn.id, &at)); // who read the weak pointer may have it
-    CHECK_EQ(special->used, 0);
+    CHECK_EQ(in_use(), 0);
     (void)add(3, GM_SPECIAL_COUNT);
     REQUIRE(gm_special_begin_drop(special, object(3), &turn));
     gm_special_count(special, object(3))->arg++;
