@@ -1073,6 +1073,58 @@ def malloc_extra(b, program, rows):
 
 
 @question
+def pace(b):
+    """large buffers over a small live heap: how far past its goal the heap grows"""
+    live, ms = (100, "ms=1000") if b.quick else (300, "ms=3000")
+    for size, threads, name in ((4000, 1, "4 KB"), (40000, 2, "40 KB"), (1000000, 1, "1 MB"),
+                                (16000000, 2, "16 MB"), (128000000, 1, "128 MB")):
+        common = [f"live={live}", f"size={size}", f"threads={threads}", ms]
+        variants = b.measure(b.gomem("pace", common), 1)
+        b.row(f"{name} buffers, {live} MB live: peak / goal", variants, "goal", "", bar=1.15,
+              how="value")
+        if 3 * size < live << 20:  # what is live fits twice, with the buffers that fill it
+            limit = live * 7 // 3
+            variants = b.measure(b.gomem("pace", [*common, f"limit={limit}"]), 1)
+            b.row(f"  peak / limit of {limit} MB", variants, "limit", "", bar=1.1, how="value")
+
+
+@question
+def forks(b):
+    """the stops of a large heap whose program forks each 50 ms"""
+    wanted = 256 if b.quick else 1024
+    live = b.fit("forks, MB", wanted, lambda mb: 3 * mb)
+    ms = "ms=3000" if b.quick else "ms=8000"
+    variants = b.measure(b.gomem("forks", [f"live={live}", "each=50", ms])
+                         + b.gomem("forks", [f"live={live}", "each=0", ms], name="no forks"), 3)
+    name = f"fork each 50 ms, {live} MB live"
+    b.row(f"{name}: longest stop", variants, "stop.worst", "us", bar=2, peers=["no forks"])
+    b.row("  cycles that ended", variants, "cycles", "", bar=1, peers=["no forks"], how="value",
+          at_least=True)
+
+
+@question
+def kept(b):
+    """dead memory that a cycle keeps, in the shape of GCBench"""
+    variants = b.measure(b.gomem("kept") + b.boehm("kept"), 3)
+    b.row("GCBench, live after a cycle, Boehm", variants, "live", "MB", bar=1.1, peers=["boehm"])
+
+
+@question
+def doors(b):
+    """the less travelled ways through pools, arenas and figures"""
+    variants = b.measure(b.gomem("doors"))
+
+    def beside(name, metric, other, bar):
+        twin = Variant("first", INLINED, [], figures={metric: variants[0].figures.get(other, [])})
+        b.row(name, [*variants, twin], metric, "ns", bar=bar, peers=["first"])
+    beside("get and put of the 200th pool, the first", "later", "first", 2)
+    for n in (16, 64, 256, 1024):
+        beside(f"arena, {n} B uninitialised, zeroed", f"uninit_{n}", f"zeroed_{n}", 1)
+    b.row("gomem_heap_size and the like", variants, "getter", "ns", bar=10, how="value")
+    b.row("scratch, 100 small rounds after 500 MB", variants, "scratch", "MB", bar=20, how="value")
+
+
+@question
 def vector(b):
     """vectors that grow by realloc"""
     malloc_extra(b, "vector", [("one", "vector, one, per push", "ns"),
