@@ -1,8 +1,8 @@
 /* Question: what do forks cost the cycles of a large heap?
  *
  * Method: `live` MB of objects of 48 bytes are reachable; one thread allocates without rest, another
- * forks each `each` milliseconds (0: never) a child that ends at once, for `ms` milliseconds, or until a cycle has
- * ended, ten times as long at most.
+ * forks each `each` milliseconds (0: never) a child that ends at once, for `ms` milliseconds, or until
+ * a cycle has ended, ten times as long at most.
  *   stop.worst  the longest stop (us); cycles that ended; forks, and the longest of them (ms) */
 #include "cycles.h"
 
