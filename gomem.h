@@ -1953,6 +1953,152 @@ typedef union {
 #endif
 
 /* ==========================================================================================
+ * The life of an object
+ * ==========================================================================================
+ * This essay follows an object from its allocation to the reuse of its memory and names the
+ * function of each step. The rules R1 to R8, which many rooms cite, are defined here; every other
+ * tag is defined in the card of a room.
+ *
+ * WHERE MEMORY COMES FROM
+ *   One reservation of address space holds the whole heap (gm_pages_init). It is cut into pages of
+ *   8 KiB. A span is a run of pages for objects of one kind and one size class (gm_heap_take), or
+ *   for one large object of more than 32 KiB. A slot of a span holds an object. The kind says who
+ *   frees the objects and whether they are scanned:
+ *     GM_MANUAL                     the program frees them, nobody scans them
+ *     GM_SCAN, GM_TYPED, GM_NOSCAN  the collector frees them: scanned word by word, scanned by
+ *                                   type, not scanned
+ *     GM_ROOT, GM_ROOT_PLAIN        uncollectable: the program frees them; the first are scanned
+ *   The way back from a word to an object is short, because everything that looks at pointers takes
+ *   it: subtract the base, read the page's descriptor, find the span (gm_span_find) and the slot
+ *   (gm_span_index). A word outside of the reservation fails at the first step.
+ *
+ * A MANUAL OBJECT
+ *   Each thread keeps a magazine per class, a stack of free objects. GOMEM_MALLOC pops one
+ *   (gomem_i_take) and GOMEM_FREE pushes one (gomem_i_give) after it has compared the kind and the
+ *   class in the page's descriptor. It does not matter which thread allocated the object. Neither
+ *   call takes a lock or needs an atomic read-modify-write.
+ *   When the magazine is empty, gomem_i_malloc_slow enters a library section (gm_alloc_enter) and
+ *   gm_cache_refill_manual looks in three places: the thread's second magazine; the depot, where
+ *   threads exchange whole magazines without a lock (gm_cache_from_depot); the spans of the class,
+ *   fullest first, under the lock of their central (gm_cache_fill). If all spans are full, a new
+ *   one comes from the page heap.
+ *   When the magazine is full, the same way is taken back: gm_cache_make_room, the depot
+ *   (gm_cache_give_magazine), the spans (gm_cache_return). A span whose last object comes back
+ *   returns its pages (gm_heap_put), and idle pages over a bound return to the kernel
+ *   (gm_heap_trim).
+ *
+ * A COLLECTED OBJECT
+ *   Each thread owns a span per class and kind that it uses, and of that span a run: free slots in
+ *   a row, zeroed, about 4 KiB. GOMEM_NEW (gomem_i_new) adds the object's size to the run's cursor.
+ *   That is all, so a new object is reachable from the thread's registers the moment it exists.
+ *   When the run is used up, gomem_i_new_slow pays for what was allocated (gm_gc_poll, which may
+ *   ask for a cycle) and refills it (gm_cache_refill_run): the next run of the same span
+ *   (gm_cache_take_run), or another span (gm_cache_next_span), swept just now if necessary.
+ *   Nobody frees the object. Four bits lie beside the heap for it: alloc, mark, grey, freed. A
+ *   cycle sets mark if something reaches the object. Sweeping then rewrites 64 bits at a time:
+ *   alloc = mark & ~freed, mark = freed = 0 (gm_sweep_bits). A slot whose alloc bit has become 0 is
+ *   free for the next run. The object itself is not touched before it is zeroed for its next use.
+ *   gomem_free works here too: it sets freed (gm_alloc_give_collected).
+ *
+ * SECTIONS
+ *   Slow paths run in a library section: a thread raises its depth (gm_sync_enter) and is not
+ *   stopped until it lowers it (gm_sync_leave). The fast paths run outside and may be interrupted
+ *   between any two instructions, which the rules below allow for.
+ *
+ * THE RULES OF RUNS AND MAGAZINES
+ *   A slot is held while it lies in [cursor, end) of a run: it is taken from its span, and no
+ *   program has seen it.
+ *   R1  A held slot has its alloc bit set and is zero. From the end of marking to the flip it has
+ *       its mark bit too, as has everything that is allocated then.
+ *   R2  Outside of sections a thread touches only the cursor and end of its runs and the tops and
+ *       slots of its magazines.
+ *   R3  The cursor is stored before the object is used, with a signal fence between. So whoever
+ *       stops the thread, at any instruction, finds a run that is whole.
+ *   R4  A span has one owner at most, a thread or its central. Only the owner takes runs from it or
+ *       lists it. A sweep of an owned span rewrites its bits and does nothing else.
+ *   R5  While a cycle marks, nothing shrinks: no alloc or mark bit is cleared, and no span or page
+ *       of a collected kind is freed, shrunk or given another meaning.
+ *   R6  An object is live if (its span is swept ? alloc : alloc & mark) & ~freed (gm_sweep_live).
+ *   R7  Uncollectable objects have no mark bit: they are roots, so all of them are grey when
+ *       marking begins. They are never swept. A slot is zeroed and free at once when it is freed.
+ *   R8  A magazine is touched by its thread alone. A push stores the slot, then the top; a pop
+ *       stores the top. So a signal, a stop or a fork finds it whole.
+ */
+
+/* ==========================================================================================
+ * The life of a cycle
+ * ==========================================================================================
+ * This essay follows one cycle of the collector and says what the program's threads may do at each
+ * step. Cycles run on the background thread (gm_gc_background), or on the thread that asked for one
+ * (gm_gc_collect). gm_gc_run_concurrent is the spine of the code.
+ *
+ * BEFORE  A thread that refills a run finds the heap over its trigger (gm_gc_pace) and asks for a
+ *   cycle. What the last cycle left unswept is swept (gm_gc_begin). All mark and grey bits are 0.
+ *
+ * 1. ARM  gm_writes_arm asks the kernel to note, from here on, which pages are written. The program
+ *   runs.
+ * 2. START STOP  gm_gc_start_stop stops all threads for some 20 us. Their stacks, registers and
+ *   thread-local storage, and the program's globals, are listed as roots. From here on marking is
+ *   on, and rule R5 holds. The program runs again.
+ * 3. MARK  Markers (gm_mark_work) take roots, shade what they point to and scan what is grey:
+ *   white objects have no mark bit, grey ones have a mark bit and a grey bit or lie on a marker's
+ *   stack, black ones are scanned. Meanwhile the program reads, writes and allocates as it likes.
+ *   New objects are white, as if they had been there all along. A thread that allocates far past
+ *   the goal marks along (gm_gc_assist).
+ * 4. ROUNDS  gm_gc_rounds asks which pages were written since they were armed or last asked for.
+ *   Marked objects on those pages become grey again (gm_mark_regrey) and are scanned again. Each
+ *   round leaves fewer pages, until few are left or it does not get better.
+ * 5. FINISH STOP  gm_gc_finish stops all threads, reads all roots again, and the pages written
+ *   since the last round, and marks until nothing is grey. It has a budget: if that is spent, the
+ *   program goes on, so do steps 3 and 4, and nothing that was marked is lost.
+ * 6. DECIDE  If objects have finalizers, cleanups or weak pointers, gm_gc_final lets the program go
+ *   on while gm_fate_decide finds those that nothing reaches. What is allocated now is born black.
+ * 7. FLIP  In a stop, gm_gc_flip_stopped adds 2 to the sweep generation. All spans are unswept with
+ *   that one store, and rule R6 reads their bits accordingly.
+ *
+ * AFTER  Spans are swept when somebody needs one, and by the background thread. Callbacks run on a
+ *   thread of their own (gm_fate_run_one).
+ *
+ * WHY NO WRITE BARRIER IS NEEDED
+ *   A marker that runs beside the program can miss an object in one way: the program stores the
+ *   only pointer to it into an object that was scanned already, and erases the copy that the marker
+ *   would have found. But a store is a write to a page. Either the marker read the word after the
+ *   store and saw the pointer; or the store came after the read, hence after the page was armed,
+ *   and the kernel reports the page, and the object that was stored into is scanned again. A
+ *   pointer in a register or on a stack is found in the finish stop. The proof with its orders
+ *   stands at room gc (C1 to C4); tests/model checks it.
+ *   The barrier collector differs in one thing: GOMEM_STORE shades the pointer that it stores, so
+ *   nobody asks the kernel (gomem_i_shade). The stopping collector does steps 2 to 7 in one stop
+ *   (gm_gc_run_stopped).
+ *
+ * HOW THREADS ARE STOPPED
+ *   gm_world_stop stores a stop number where all threads look, then signals those that run. A
+ *   thread in a section parks when it leaves the section. One that declared a blocking region
+ *   counts as stopped. Any other parks in the signal's handler. If one of them is late, the stop is
+ *   withdrawn after a millisecond and tried again later; nothing has been changed by then, and the
+ *   others run. A cycle keeps its marks meanwhile (E4).
+ *
+ * LOCKS
+ *   A thread that holds a lock takes only locks further down this list. Check level 2 enforces it.
+ *     INIT      the first use of the library, and its end
+ *     GC        who runs the cycle
+ *     TURN      the phases of the cycle, against forks
+ *     GONE      the record that threads share when they have ended
+ *     WORLD     the list of threads, and stops
+ *     POOLS     the list of pools
+ *     HAND      the hand that threads share, of one pool
+ *     POOL      the slabs of one pool
+ *     ESCAPES   call sites and frames of stack hints
+ *     ROOTS     registered ranges and stacks, and the program's segments
+ *     SPECIAL   records of finalizers, cleanups, weak pointers and counts
+ *     READY     the queue of callbacks
+ *     TYPES     descriptors of types
+ *     CENTRAL   the spans of one class and kind
+ *     HEAP      the page heap
+ *     META      the allocator of the library's own records
+ */
+
+/* ==========================================================================================
  * >>base   attributes, bits, checked arithmetic, atomics, text, messages           floor 1
  * ==========================================================================================
  * OWNS        nothing: pure functions and one table of messages
@@ -3459,14 +3605,15 @@ GM_PRIVATE void gm_os_unblock(int signal) {
  *                 block on a lock that is not ours, and no user code
  *             Y2  a thread leaves its section before it looks at attention: whoever sets attention
  *                 and signals the thread finds it out of the section, or it finds attention set
- *             Y3  a lock is held in a section only, but for those of world and gc; its rank is its
- *                 room's place in the file; the holder of a lock takes only locks of rooms above
+ *             Y3  a lock is held in a section only, but for INIT, GC, TURN and WORLD, whose holders
+ *                 may wait; the holder of a lock takes only locks of a higher rank (the essay
+ *                 before floor 1 lists them)
  * WHY         A section costs two stores and two loads of lines that are in the cache anyway; a
  *             mutex of libc here would let fork and signals meet its hidden state. Y2 needs no
  *             fence on the thread's side: the signal itself orders (stop), or the gate's owner
  *             fences all (fork).
  */
-enum gm_rank { // outermost first, rooms from the end of the file to its start
+enum gm_rank { // outermost first (Y3)
     GM_RANK_INIT,
     GM_RANK_GC,
     GM_RANK_TURN, // of room gc
@@ -4792,9 +4939,9 @@ GM_PRIVATE void gm_heap_walk(struct gm_heap *h, bool (*visit)(struct gm_span *s,
  * OWNS        struct gm_central: the spans of one kind and class (and type) that no thread owns
  * CALLS       base sync pages span
  * LOCKS       CENTRAL, held by callers: _locked
- * INVARIANTS  C1  a span is in at most one list of its central; one that is owned, or a manual one
+ * INVARIANTS  CL1 a span is in at most one list of its central; one that is owned, or a manual one
  *                 that is full, is in none
- *             C2  lists of collected spans: partial and full, each swept and not yet swept; which
+ *             CL2 lists of collected spans: partial and full, each swept and not yet swept; which
  *                 is which flips with the sweep generation, so a cycle turns all into "not yet" at
  *                 once
  * WHY         Manual spans are listed by how full they are: refilling from the fullest lets the
@@ -4822,7 +4969,7 @@ GM_PRIVATE void gm_central_init(struct gm_central *c, unsigned kind, unsigned cl
 GM_PRIVATE void gm_central_add_locked(struct gm_central *c, const struct gm_pages *p, unsigned list,
                                       struct gm_span *s) {
     uint32_t first = c->list[list];
-    gm_assert(first != s->page + 1); // C1
+    gm_assert(first != s->page + 1); // CL1
     s->prev = 0;
     s->next = first;
     if (first) gm_span_at(p, first - 1)->prev = s->page + 1;
@@ -7559,7 +7706,6 @@ GM_PRIVATE void gm_writes_clear_ahead(struct gm_writes *w, const struct gm_pages
  * INVARIANTS  S1  each collected span in use is swept exactly once per cycle
  *             S2  nobody allocates from a span that is not swept
  *             S3  an owned span's bits are rewritten, but only its owner gives it up or lists it
- *             R6  live = (swept ? alloc : alloc & mark) & ~freed
  * WHY         alloc := mark & ~freed, and mark and freed become 0: no object is touched, 64
  *             slots take a few instructions. Sweeping is lazy: by who needs a span of that class,
  *             by the background thread, and before the heap grows.
@@ -7722,14 +7868,7 @@ GM_PRIVATE bool gm_sweep_live(const struct gm_sweep *w, const struct gm_pages *p
  * CALLS       base os sync stats sizes pages span heap central types guard pacer mark writes sweep
  * LOCKS       CENTRAL, then HEAP
  * ORDER       depot: a magazine's slots and head are written before its class's list is (acqrel)
- * INVARIANTS  R1  a held slot (in [cursor, end) of a run) has alloc 1, and is zero before; from the
- *                 end of marking to the flip it also has mark, like all that is allocated then
- *             R2  outside the library a thread touches only {cursor, end} of its runs and its
- *                 magazines
- *             R4  a span has one owner at most; only the owner takes runs from it
- *             R8  a magazine is touched by its thread alone; push stores the slot, then the top;
- *                 pop stores only the top
- *             K1  slots of a magazine: NULL, objects, up to the end of its 512 bytes: so an empty
+ * INVARIANTS  K1  slots of a magazine: NULL, objects, up to the end of its 512 bytes: so an empty
  *                 one pops NULL, and a full one's next slot begins a new 512. Below the NULL of a
  *                 magazine of manual objects lie three more: free compares with four slots
  *             K2  a thread's magazines hold 1 MiB at most, the depot 4 MiB and 512 KiB a class
@@ -7820,7 +7959,7 @@ struct gm_hand {            // what a thread holds of a pool
     gomem_i_hand hot;       // first: the loaded magazine if the pool has no place. atomic: rlx, R8
     struct gm_hand *next;   // of the pool's. lock: pool
     struct gm_cache *cache; // whose; NULL: of all. const
-    uint32_t previous;      // a magazine with objects: index + 1, 0: none. atomic: acqrel (B2)
+    uint32_t previous;      // a magazine with objects: index + 1, 0: none. atomic: acqrel (PO2)
     uint32_t spare;         // one without: index + 1, 0: none. owner
     uint32_t turn;          // of the pool when it was last used. atomic: rlx
     uint8_t cap;            // objects in the next magazine. owner
@@ -7975,7 +8114,7 @@ GM_PRIVATE unsigned gm_cache_take_slots_locked(const struct gm_pages *p, struct 
 
 enum { GM_UNLISTED = 255 };
 
-// Puts a manual span into the list it belongs to, or takes it out when it is full (C1).
+// Puts a manual span into the list it belongs to, or takes it out when it is full (CL1).
 GM_PRIVATE void gm_cache_relist_locked(struct gm_central *c, const struct gm_pages *p,
                                        struct gm_span *s) {
     unsigned bucket = s->used == s->count ? GM_UNLISTED : gm_central_bucket(s);
@@ -12903,7 +13042,7 @@ GM_PRIVATE void gm_gc_check_manual(struct gm_check *check, const struct gm_span 
     gm_gc_check_that(check, used == s->used, "span: the count of used slots differs from the bits",
                      s);
     gm_gc_check_that(check, (s->bucket == GM_UNLISTED) == (s->used == s->count),
-                     "central: a full span is listed or another is not (C1)", s);
+                     "central: a full span is listed or another is not (CL1)", s);
 }
 
 #if GOMEM_I_COLLECTOR
@@ -13019,7 +13158,7 @@ GM_PRIVATE void gm_gc_check_thread(struct gm_check *check, const struct gm_threa
     gm_gc_check_runs(check, t);
 }
 
-// Spans of a central's list belong there and nowhere else (C1).
+// Spans of a central's list belong there and nowhere else (CL1).
 GM_PRIVATE void gm_gc_check_list(struct gm_check *check, const struct gm_central *c,
                                  unsigned list) {
     const struct gm_pages *p = &check->rt->engine.heap.pages;
@@ -13029,7 +13168,7 @@ GM_PRIVATE void gm_gc_check_list(struct gm_check *check, const struct gm_central
         gm_gc_check_that(check,
                          s->page == at - 1 && s->kind == c->kind && s->class == c->class &&
                              s->prev == before && (!s->owner || s->use != GM_USE_OBJECT),
-                         "central: a list holds a span that does not belong to it (C1)", s);
+                         "central: a list holds a span that does not belong to it (CL1)", s);
         before = at;
         at = s->next;
     }
@@ -15825,18 +15964,18 @@ GOMEM_DEF void gomem_rc_release(void *obj) {
  *             hook of the user runs
  * ORDER       a magazine's slots and head are written before `previous` or a list of the depot
  *             (acqrel) hands it over
- * INVARIANTS  B1  an object is in use, in a magazine, or free in its slab: then its bit is 0
- *             B2  the loaded magazine is its thread's alone; `previous` is taken only by exchange,
+ * INVARIANTS  PO1 an object is in use, in a magazine, or free in its slab: then its bit is 0
+ *             PO2 the loaded magazine is its thread's alone; `previous` is taken only by exchange,
  *                 by its owner or by a thief, so one of them has it; only the owner puts one there
- *             B3  a place belongs to one pool; a cache's place that holds a magazine belongs to a
+ *             PO3 a place belongs to one pool; a cache's place that holds a magazine belongs to a
  *                 pool that its thread has a hand of
- *             B4  an object of a slab up to `fresh` may hold anything, one beyond it is zero; free
+ *             PO4 an object of a slab up to `fresh` may hold anything, one beyond it is zero; free
  *                 ones of a scanned slab are zero
- *             B5  ageing turns three lists: full -> victim -> doomed; what is doomed is dropped by
+ *             PO5 ageing turns three lists: full -> victim -> doomed; what is doomed is dropped by
  *                 who comes next, and the turn goes on only when all of it is gone
- *             B6  between a thread's two magazines halves are moved, not wholes: 31 objects more or
+ *             PO6 between a thread's two magazines halves are moved, not wholes: 31 objects more or
  *                 less make no other move
- *             B7  pools that no cycle ages turn by the clock: one thread at a time looks, a bounded
+ *             PO7 pools that no cycle ages turn by the clock: one thread at a time looks, a bounded
  *                 number of steps if it is a user's, and looks again as long as there is more
  * WHY         A pool has what malloc's classes have, magazines and a depot, but keeps what its
  *             objects hold, so they come from slabs of its own: blocks cut into slots of any size.
@@ -15921,7 +16060,7 @@ GM_PRIVATE bool gm_pool_grow(struct gm_runtime *rt, struct gomem_pool *p) {
     if (!t) return false;
     char *start = (char *)gm_span_start(gm_pool_pages(), s);
     size_t bytes = (size_t)s->pages * GM_PAGE;
-    if (p->scanned && !s->clean) memset(start, 0, bytes); // B4
+    if (p->scanned && !s->clean) memset(start, 0, bytes); // PO4
     s->used = 0;
     s->fresh = p->scanned || s->clean ? 0 : p->count;
     gm_store_rlx(&s->owner, p->number); // the pool's lock publishes it
@@ -15952,7 +16091,7 @@ GM_PRIVATE unsigned gm_pool_take_locked(struct gomem_pool *p, void **out, unsign
                 s->used++;
                 char *object = start + slot * p->stride;
                 gm_guard_allow(object, p->stride);
-                if (slot < s->fresh && !p->scanned) memset(object, 0, p->stride); // B4
+                if (slot < s->fresh && !p->scanned) memset(object, 0, p->stride); // PO4
                 out[-(int)++done] = object;
             }
         }
@@ -15995,7 +16134,7 @@ GM_PRIVATE uint32_t gm_pool_return_locked(struct gm_engine *e, struct gomem_pool
             continue;
         }
         gm_guard_allow(objects[i], p->stride);
-        if (p->scanned) memset(objects[i], 0, p->stride); // B4
+        if (p->scanned) memset(objects[i], 0, p->stride); // PO4
         gm_guard_forbid(objects[i], p->stride, p->scanned);
         *bits &= ~bit;
         if (GOMEM_I_CHECK) (void)gm_and_rlx(&gm_pool_idle_bits(s)[slot / 64], ~bit);
@@ -16111,7 +16250,7 @@ GM_PRIVATE void gm_pool_drop_hand(struct gm_engine *e, struct gomem_pool *p, str
     if (*at) *at = h->next;
     gm_sync_unlock(&p->lock);
     gm_pool_store(e, p, gm_pool_unload(p, h));
-    gm_pool_store(e, p, gm_swap_acqrel(&h->previous, 0u)); // B2
+    gm_pool_store(e, p, gm_swap_acqrel(&h->previous, 0u)); // PO2
     if (h->spare) gm_cache_push_magazine(&e->heap.pages, &e->depot.empty, h->spare - 1);
     gm_pages_meta_free(&e->meta, h, sizeof *h);
 }
@@ -16189,14 +16328,14 @@ GM_PRIVATE uint32_t gm_pool_steal(struct gomem_pool *p, const struct gm_hand *mi
     gm_sync_lock(&p->lock);
     for (struct gm_hand *h = p->hands; h && !found; h = h->next) {
         if (h == mine || !gm_load_rlx(&h->previous)) continue; // it may have gone: the swap tells
-        found = gm_swap_acqrel(&h->previous, 0u);              // B2: pairs with the owner's
+        found = gm_swap_acqrel(&h->previous, 0u);              // PO2: pairs with the owner's
     }
     gm_sync_unlock(&p->lock);
     return found;
 }
 
 // Victims become doomed, what is full becomes victim, once the doomed are gone. What hands have not
-// used for a generation goes to the depot; `mine` is the caller's, NULL: none. (B5)
+// used for a generation goes to the depot; `mine` is the caller's, NULL: none. (PO5)
 GM_PRIVATE void gm_pool_turn(struct gm_engine *e, struct gomem_pool *p, struct gm_hand *mine,
                              uint64_t now) {
     uint32_t turn = gm_load_rlx(&p->turn);
@@ -16205,7 +16344,7 @@ GM_PRIVATE void gm_pool_turn(struct gm_engine *e, struct gomem_pool *p, struct g
     gm_sync_lock(&p->lock);
     for (struct gm_hand *h = p->hands; h; h = h->next)
         if (turn != gm_load_rlx(&h->turn))                         // a heuristic
-            gm_pool_store(e, p, gm_swap_acqrel(&h->previous, 0u)); // B2: as a thief
+            gm_pool_store(e, p, gm_swap_acqrel(&h->previous, 0u)); // PO2: as a thief
     gm_sync_unlock(&p->lock);
     if (mine) gm_pool_store(e, p, gm_pool_unload(p, mine));
     if ((uint32_t)gm_load_rlx(gm_pool_list(p, 2))) return; // a snapshot
@@ -16230,13 +16369,13 @@ GM_INLINE void **gm_pool_move(void **to, void **from, unsigned n) {
 GM_PRIVATE void gm_pool_put_behind(struct gm_hand *h, uint32_t magazine) {
     const struct gm_magazine *m = gm_cache_head(gm_pool_pages(), magazine - 1);
     gm_store_rlx(&h->kept, (uint8_t)(m->top - m->bottom)); // a statistic
-    gm_store_rel(&h->previous, magazine); // B2: pairs with a thief's; others store only 0
+    gm_store_rel(&h->previous, magazine); // PO2: pairs with a thief's; others store only 0
 }
 
 // What is behind the loaded magazine is the caller's: index + 1, 0: nothing is.
 GM_PRIVATE uint32_t gm_pool_take_behind(struct gm_hand *h) {
     if (!gm_load_rlx(&h->previous)) return 0; // only we store others than 0
-    return gm_swap_acqrel(&h->previous, 0u);  // B2: pairs with a thief's
+    return gm_swap_acqrel(&h->previous, 0u);  // PO2: pairs with a thief's
 }
 
 // A magazine without objects becomes the spare one, or nobody's.
@@ -16253,7 +16392,7 @@ GM_PRIVATE void gm_pool_replace(struct gm_engine *e, struct gomem_pool *p, struc
     gm_pool_load(p, h, slots + gm_cache_head(gm_pool_pages(), full - 1)->top);
 }
 
-// The loaded magazine is empty: what is behind it comes in, of many the half (B6). False: nothing.
+// The loaded magazine is empty: what is behind it comes in, of many the half (PO6). False: nothing.
 GM_PRIVATE bool gm_pool_own_refill(struct gm_engine *e, struct gomem_pool *p, struct gm_hand *h) {
     uint32_t behind = gm_pool_take_behind(h);
     if (!behind) return false;
@@ -16272,7 +16411,7 @@ GM_PRIVATE bool gm_pool_own_refill(struct gm_engine *e, struct gomem_pool *p, st
     return true;
 }
 
-// The loaded magazine is full: half of it goes behind, or all of it. False: no room there (B6).
+// The loaded magazine is full: half of it goes behind, or all of it. False: no room there (PO6).
 GM_PRIVATE bool gm_pool_own_room(struct gomem_pool *p, struct gm_hand *h) {
     void **top = gm_load_rlx(gm_pool_top(p, h));
     bool none = top == GM_CACHE_NOTHING;
@@ -16445,7 +16584,7 @@ GM_PRIVATE void gm_pool_age(unsigned generations) {
 }
 
 // Hook of world, and what a slow call ends with: pools age by the clock, in so many steps at most.
-// Returns ns until the next look. (B7)
+// Returns ns until the next look. (PO7)
 GM_PRIVATE uint64_t gm_pool_look(unsigned steps) {
     struct gm_pools *pools = &gm_runtime.pools;
     uint64_t now = gm_os_now_coarse(), due = gm_load_rlx(&pools->due); // the cas decides
@@ -16470,7 +16609,7 @@ GM_INLINE struct gm_hand *gm_pool_quick(const struct gm_runtime *rt, const struc
     // pairs with gomem_pool_destroy, if the user's threads do
     if (gm_load_acq(&p->epoch) != gm_load_rlx(&rt->pools.epoch) + 1) return NULL;
     struct gm_hand *h = me->cache.hot.base ? gm_pool_hand_of(&me->cache, p->number) : NULL;
-    if (!h || !(++h->calls % GM_POOL_CALLS) || gm_load_rlx(&rt->pools.more)) return NULL; // B7
+    if (!h || !(++h->calls % GM_POOL_CALLS) || gm_load_rlx(&rt->pools.more)) return NULL; // PO7
     gm_sync_enter(&me->cache.hot);
     return h;
 }
@@ -16782,7 +16921,7 @@ GOMEM_DEF void gomem_pool_destroy(gomem_pool *p) {
         gm_store_rlx(&p->name->far_put, 0u);
         gm_store_rel(&p->name->epoch, 0u); // pairs with gomem_i_pool_of
     } else {
-        pools->place[p->place] = NULL; // B3: no cache has anything there
+        pools->place[p->place] = NULL; // PO3: no cache has anything there
     }
     p->get = p->put = p->far_get = p->far_put = 0;
     gm_sync_unlock(&pools->lock);
@@ -17799,10 +17938,10 @@ GM_INLINE void gm_arena_trim_scratch(struct gomem_arena *scratch) { (void)scratc
  * OWNS        struct gm_escapes, the frames of threads
  * CALLS       base sync pages world roots alloc
  * LOCKS       ESCAPES, then META; ROOTS
- * INVARIANTS  D1  stack_floor and stack_span of a cache are what its thread's normal stack has
+ * INVARIANTS  EH1 stack_floor and stack_span of a cache are what its thread's normal stack has
  *                 above gm_escape_floor and GOMEM_I_STACK_ROOM, or 0: then, as while the report is
  *                 on or at check level 1, hints go slow
- *             D2  a frame's record is gone before its memory is another hint's
+ *             EH2 a frame's record is gone before its memory is another hint's
  * WHY         Hints may take a part of the stack only, counted from its start: a hint that could
  *             take what is left would leave a recursion, or the next function with a large frame,
  *             nothing, where GOMEM_MAKE leaves it the whole stack.
@@ -17830,7 +17969,7 @@ GM_PRIVATE void gm_escape_learn(struct gm_runtime *rt, struct gm_thread *me) {
     me->hint_lo = lo;
     me->hint_hi = hi;
     uintptr_t floor = gm_escape_floor(lo, hi) + GOMEM_I_STACK_ROOM;
-    if (GOMEM_I_CHECK || rt->world.settings.escape || hi <= floor) return; // D1
+    if (GOMEM_I_CHECK || rt->world.settings.escape || hi <= floor) return; // EH1
     me->cache.hot.stack_floor = floor;
     me->cache.hot.stack_span = hi - floor;
 }
@@ -18009,7 +18148,7 @@ GOMEM_DEF void *gomem_i_hint_heap_slow(uintmax_t n, size_t size, size_t align, c
     return p;
 }
 
-// Check level 1: notes where a hint's memory lies. What lay there before has returned. (D2)
+// Check level 1: notes where a hint's memory lies. What lay there before has returned. (EH2)
 GOMEM_DEF void gomem_i_hint_placed(const void *p, size_t bytes, const char *file, int line) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_self();

@@ -224,6 +224,31 @@ def check_comment_names(src):
             yield line, f"the comment names {name}, which does not exist"
 
 
+TAG = re.compile(r"\b([A-Z]{1,2}[1-9])(?![\w.])")
+TAG_DEFINED = re.compile(r" \*   (?:INVARIANTS  |          )?(?:          )?([A-Z]{1,2}[1-9]) {1,2}\S"
+                         r"| \* INVARIANTS  ([A-Z]{1,2}[1-9]) {1,2}\S")
+NO_TAGS = {"C2"}  # of the language: C2x
+
+
+def check_tags(src):
+    """Each tag of a rule is defined once, in a card or an essay, and each one cited is defined."""
+    defined, cited = {}, []
+    for offset, text in src.comments:
+        base = src.line_at(offset)
+        card = ">>" in text or text.startswith("/* ====")
+        for i, row in enumerate(text.split("\n")):
+            m = TAG_DEFINED.match(row) if card else None
+            tag = m and (m.group(1) or m.group(2))
+            if tag and tag in defined:
+                yield base + i, f"{tag} is defined in line {defined[tag]}, too"
+            elif tag:
+                defined[tag] = base + i
+            cited += [(base + i, t) for t in TAG.findall(row) if t != tag]
+    for line, tag in cited:
+        if tag not in defined:
+            yield line, f"{tag} is defined nowhere"
+
+
 def check_layout(src):
     """Columns, tabs, blanks at line ends, left-over notes."""
     for i, row in enumerate(src.lines, 1):

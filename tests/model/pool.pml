@@ -6,7 +6,7 @@
  * the full list finds objects, from the other list empty; when all threads have ended nothing is
  * lost.
  *
- *   B2  the loaded magazine is its thread's alone; previous changes hands only by exchange, by its
+ *   PO2 the loaded magazine is its thread's alone; previous changes hands only by exchange, by its
  *       owner or by a thief
  *
  * Left out: which generation of the depot a full magazine is in (all lists are of one kind), the

@@ -24,7 +24,7 @@ static void forget(unsigned list, const struct gm_span *s) {
     list_of[s->page / 3] = GM_LISTS;
 }
 
-// C1: what the lists hold, in their order, with links that agree.
+// CL1: what the lists hold, in their order, with links that agree.
 static void compare(void) {
     for (unsigned list = 0; list < GM_LISTS; list++) {
         uint32_t at = central.list[list], before = 0;

@@ -1,4 +1,4 @@
-// Room escape: what the two halves of a hint decide at the edges of a stack (D1), and the report's sites.
+// Room escape: what the two halves of a hint decide at the edges of a stack (EH1), and the report's sites.
 // At a check level hints go slow, so this room is tested without one.
 #undef GOMEM_CHECK
 #define GOMEM_CHECK 0

@@ -1,5 +1,5 @@
-// Room pool: each object is in use, in a magazine, or free in its slab (B1), however it was got and put;
-// what a pool's size makes of slabs and magazines; the three lists of the depot (B5).
+// Room pool: each object is in use, in a magazine, or free in its slab (PO1), however it was got and put;
+// what a pool's size makes of slabs and magazines; the three lists of the depot (PO5).
 #define _GNU_SOURCE
 #include <stdint.h>
 #include <time.h>
@@ -51,7 +51,7 @@ static bool sound(void) {
     size_t idle = gm_load_rlx(&pool->idle);
     if (pool->shared) idle += gm_pool_in_hand(pool, pool->shared);
     for (struct gm_hand *h = pool->hands; h; h = h->next) idle += gm_pool_in_hand(pool, h);
-    CHECK_EQ(slabs(pool->room, false) + slabs(pool->full, true), pool->taken); // B1
+    CHECK_EQ(slabs(pool->room, false) + slabs(pool->full, true), pool->taken); // PO1
     CHECK_EQ(pool->taken, count + idle);
     CHECK(pool->taken <= pool->high && pool->taken <= pool->slots);
     CHECK_EQ(gomem_pool_read_stats(pool).idle, idle);

@@ -84,7 +84,7 @@ TEST(live_by_generation) { // R6
     }
 }
 
-TEST(lists_flip_with_the_generation) { // C2
+TEST(lists_flip_with_the_generation) { // CL2
     for (int i = 0; i < 6; i++) {
         struct gm_sweep w = {(uint32_t)(2 * i)}, next = {(uint32_t)(2 * i + 2)};
         unsigned seen = 0;

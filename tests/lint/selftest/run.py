@@ -13,7 +13,7 @@ LINT = os.path.join(os.path.dirname(HERE), "lint.py")
 GOOD = open(os.path.join(HERE, "good.h"), encoding="utf-8").read()
 # What a header this small can be asked.
 CHECKS = ("map,cards,calls,room-names,prototypes,atomics,comment-names,layout,names,declarations,"
-          "functions,conditionals,fields,prefixes,globals,symbols,leaks")
+          "tags,functions,conditionals,fields,prefixes,globals,symbols,leaks")
 TAKE = "static void *gm_heap_take("
 LINES = "".join(f"    size += {i};\n" for i in range(70))
 
@@ -30,6 +30,9 @@ CASES = [
      " * INVARIANTS  H1  top is a multiple of GM_CELL\n * LOCKS       none\n"),
     ("cards", "says nothing", " * LOCKS       none\n", " * LOCKS\n"),
     ("cards", "has no card", " * OWNS        nothing\n */\nstatic void *gm_os", " */\nstatic void *gm_os"),
+    ("tags", "H1 is defined in line", " * INVARIANTS  H1  top is a multiple of GM_CELL\n",
+     " * INVARIANTS  H1  top is a multiple of GM_CELL\n *             H1  and so is base\n"),
+    ("tags", "H2 is defined nowhere", "H1  top is a multiple of GM_CELL", "H1  top is one, see H2"),
     ("cards", "second banner", " * >>heap ", " * >>os "),
     ("calls", "`os` is not on its CALLS line", " * CALLS       base os\n", " * CALLS       base\n"),
     ("calls", "the line should be: CALLS heap", " * CALLS       heap\n", " * CALLS       os heap\n"),
