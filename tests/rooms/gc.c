@@ -223,7 +223,7 @@ TEST(oracle) {
         CHECK(k->mark & color_bit(objects[i])); // its own marks stand now
         CHECK(gm_gc_oracle_stopped(rt));
     }
-    gm_gc_flip_stopped(rt, 0);
+    gm_gc_flip_stopped(rt, 0, 0);
     go_on();
     CHECK(gomem_verify());
 }
@@ -242,7 +242,7 @@ TEST(held_slots_are_black) {
         const struct gm_color *k = room_color(pages(), s, i);
         CHECK(k->alloc & k->mark & ~k->grey & room_bit(pages(), s, i));
     }
-    gm_gc_flip_stopped(rt, 0);
+    gm_gc_flip_stopped(rt, 0, 0);
     go_on();
     uintptr_t cursor = run->cursor;
     gm_gc_each_central(rt, gm_gc_sweep_central);
