@@ -237,8 +237,11 @@
 #if (defined(GOMEM_IMPLEMENTATION) || defined(GOMEM_STATIC)) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE 1
 #if defined(_FEATURES_H) // a system header came first: let the following ones see the whole system
-#if defined(_BITS_PTHREADTYPES_COMMON_H) && !defined(__USE_UNIX98) && !defined(__USE_XOPEN2K)
-#define GOMEM_I_NO_RWLOCK // glibc's types were read in strict mode, which has not all of them
+#if defined(_BITS_PTHREADTYPES_COMMON_H) && !defined(__USE_XOPEN2K)
+#define GOMEM_I_NO_SPINLOCK // glibc's types were read in a mode that has not all of them
+#if !defined(__USE_UNIX98)
+#define GOMEM_I_NO_RWLOCK
+#endif
 #endif
 #undef _FEATURES_H
 #include <features.h>
@@ -1923,6 +1926,8 @@ typedef union {
     char __size[__SIZEOF_PTHREAD_RWLOCKATTR_T];
     long int __align;
 } pthread_rwlockattr_t;
+#endif
+#if defined(GOMEM_I_NO_SPINLOCK)
 typedef volatile int pthread_spinlock_t;
 typedef union {
     char __size[__SIZEOF_PTHREAD_BARRIER_T];
@@ -2448,6 +2453,14 @@ enum {
 #endif
 enum { GM_WORD = sizeof(void *) };
 
+struct gm_os_alternate { // Linux's stack_t
+    uintptr_t sp; // its lower end
+    int flags;    // GM_SS_DISABLE: there is none
+    size_t size;  // bytes
+};
+enum { GM_SS_DISABLE = 2 };
+
+extern int gm_libc_sigaltstack(const void *, struct gm_os_alternate *) __asm__("sigaltstack");
 extern void *gm_libc_mremap(void *, size_t, size_t, int, ...) __asm__("mremap");
 extern int gm_libc_ioctl(int, unsigned long, ...) __asm__("ioctl");
 extern int gm_libc_getattr(pthread_t, pthread_attr_t *) __asm__("pthread_getattr_np");
@@ -11153,9 +11166,9 @@ GM_PRIVATE bool gm_roots_add_thread(struct gm_runtime *rt, struct gm_thread *t) 
     done &= gm_roots_add_keys(rt, t);
     if (!t->in_handler) {
         if (!normal && GOMEM_I_TLS == &t->cache.hot) {
-            stack_t alt; // who runs the cycle may be on its alternate stack
-            if (sigaltstack(NULL, &alt) == 0 && !(alt.ss_flags & SS_DISABLE))
-                alt_lo = (uintptr_t)alt.ss_sp, alt_size = alt.ss_size;
+            struct gm_os_alternate alt; // who runs the cycle may be on its alternate stack
+            if (gm_libc_sigaltstack(NULL, &alt) == 0 && !(alt.flags & GM_SS_DISABLE))
+                alt_lo = alt.sp, alt_size = alt.size;
         }
         return done && gm_roots_add_standing(rt, t, sp, alt_lo, alt_size);
     }

@@ -71,18 +71,27 @@ good "system headers first, c11" "$c $here/after_system.c -o $out/after && $out/
 good "system headers first, c11 with -D_GNU_SOURCE" "$c -D_GNU_SOURCE $here/after_system.c \
     -o $out/after && $out/after"
 
-# Whatever system header comes first, in strict modes too: no warning. (musl: where it is installed.)
+# Whatever system header comes first, in strict modes and older standards too: no warning. (musl: where
+# it is installed.)
+headers="errno limits locale signal stdlib threads time fcntl link pthread sched unistd dlfcn semaphore
+    ucontext sys/mman sys/resource sys/socket sys/types sys/wait"
 late() {
-    for header in errno limits locale signal stdlib threads time fcntl link pthread sched unistd dlfcn \
-        semaphore sys/mman sys/resource sys/socket sys/types; do
+    compile=$1 standard_c=$2
+    shift 2
+    for header in ${*:-$headers}; do
         printf '#include <%s.h>\n#define GOMEM_IMPLEMENTATION\n#include "gomem.h"\n' $header >$out/late.c
-        $1 -std=$2 -pthread -I. -fsyntax-only -Wall -Wextra -Wpedantic -Werror $out/late.c || return 1
+        $compile -std=$standard_c -pthread -I. -fsyntax-only -Wall -Wextra -Wpedantic -Werror $out/late.c || return 1
     done
 }
 for compiler in "$CC" musl-gcc; do
     name="any system header first, c11, $compiler"
     if ! command -v "${compiler%% *}" >/dev/null 2>&1; then skip "$name" "it is not installed"
     elif late "$compiler" c11 >$out/log 2>&1; then pass "$name"
+    else fail "$name" "$(head -n 1 $out/late.c)"; fi
+done
+for standard in POSIX_C_SOURCE=200809L XOPEN_SOURCE=500; do
+    name="any system header first, $standard"
+    if late "$CC -D_$standard" c11 signal sys/types sys/wait >$out/log 2>&1; then pass "$name"
     else fail "$name" "$(head -n 1 $out/late.c)"; fi
 done
 
