@@ -2454,9 +2454,9 @@ enum {
 enum { GM_WORD = sizeof(void *) };
 
 struct gm_os_alternate { // Linux's stack_t
-    uintptr_t sp; // its lower end
-    int flags;    // GM_SS_DISABLE: there is none
-    size_t size;  // bytes
+    uintptr_t sp;        // its lower end
+    int flags;           // GM_SS_DISABLE: there is none
+    size_t size;         // bytes
 };
 enum { GM_SS_DISABLE = 2 };
 
@@ -8892,6 +8892,7 @@ struct gm_thread {
     uint32_t ended;                // gc.ended as gomem_gc_work saw it. owner: thread
     struct gomem_arena *scratch;   // of room arena, NULL: none. owner: thread
     bool orphans;                  // scratch is of a thread that this child does not have
+    uintptr_t called; // where its caller's stack ends while it is in gomem_gc, else 0. owner
 #if GOMEM_I_ESCAPE
     uintptr_t hint_lo, hint_hi; // normal stack as room escape asked for it, 0: not yet. owner
     struct gm_frames *frames; // check level 1: hints on the stack, NULL: none. owner; read in stops
@@ -13720,7 +13721,7 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_run_and_unlock(struct gm_runtime *rt, struct g
                                                  int reason) {
     struct gm_gc *gc = &rt->gc;
     gm_store_rlx(&gc->runner, me);
-    gc->runner_sp = (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD;
+    gc->runner_sp = me->called ? me->called : (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD;
     // whoever only allocates is not held up for a second again and again
     bool brief = gc->stuck && reason == GM_REASON_TRIGGER && !gm_load_rlx(&me->own);
     gc->patience = brief ? GM_PATIENCE_LEAST : GM_PATIENCE_NS;
@@ -15357,7 +15358,7 @@ GOMEM_DEF int gomem_i_sigaction(int number, const void *action, void *old) {
 #if GOMEM_I_COLLECTOR
 // ---- collector ----
 
-GOMEM_DEF bool gomem_gc(void) {
+GM_NOINLINE GOMEM_DEF bool gomem_gc(void) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
     int saved = errno;
@@ -15366,7 +15367,10 @@ GOMEM_DEF bool gomem_gc(void) {
         errno = EBUSY;
         return false;
     }
-    if (!gm_gc_collect(rt, me, GM_REASON_FORCED)) return false;
+    me->called = (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD;
+    bool done = gm_gc_collect(rt, me, GM_REASON_FORCED);
+    me->called = 0;
+    if (!done) return false;
     errno = saved;
     return true;
 }

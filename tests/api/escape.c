@@ -359,6 +359,12 @@ __attribute__((noinline)) static void keep_too_long(bool look) {
     CHECK_EQ(warned, 0); // it has not returned yet
 }
 
+// No deeper than the frames of gomem_gc itself.
+__attribute__((noinline)) static void keep_too_long_nearby(void) {
+    long *p = GOMEM_STACK(long, 1);
+    GOMEM_STORE(&keeper->p, test_opaque(p));
+}
+
 __attribute__((noinline)) static void use_stack(void) {
     volatile char other[512];
     memset((char *)other, 0, sizeof other);
@@ -378,6 +384,10 @@ TEST(dead_frames_are_told) {
         gomem_gc();
         CHECK_EQ(warned, 1); // once
     }
+    warned = 0;
+    keep_too_long_nearby();
+    gomem_gc();
+    CHECK_EQ(warned, GOMEM_CHECK >= 1);
     warned = 0;
     keep_too_long(false);
     GOMEM_STORE(&keeper->p, NULL); // in time
