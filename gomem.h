@@ -675,6 +675,8 @@ GOMEM_DEF size_t gomem_set_memory_limit(size_t bytes);
 GOMEM_DEF bool gomem_gc_work(unsigned max_us);
 
 // Ranges that may hold collected pointers. False: ENOMEM, or EINVAL (empty, or unknown to remove).
+// Writable data of libraries in dlmopen's namespaces is a root with glibc 2.35 and later. Older
+// ones do not show it: such a library adds its own.
 GOMEM_DEF bool gomem_add_root(const void *start, size_t size);
 GOMEM_DEF bool gomem_remove_root(const void *start);
 
@@ -3337,6 +3339,25 @@ GM_PRIVATE int gm_os_set_mask(int how, const sigset_t *set, sigset_t *old) {
     int error = done < 0 ? errno : 0;
     errno = saved;
     return error;
+}
+
+extern char gm_libc_alone __asm__("__libc_single_threaded") __attribute__((weak)); // glibc 2.32
+extern const char *gm_libc_version(void) __asm__("gnu_get_libc_version") __attribute__((weak));
+
+// Has the process one thread, as far as libc knows?
+GM_PRIVATE bool gm_os_is_alone(void) {
+    const char *alone = &gm_libc_alone;
+    return alone && *alone;
+}
+
+// Does a child find the lock of dl_iterate_phdr held for ever, if a thread of its parent had it,
+// also the one that forked? glibc before 2.37 does not reset it.
+GM_PRIVATE bool gm_os_forks_keep_loader(void) {
+    const char *v = gm_libc_version ? gm_libc_version() : "";
+    if (v[0] != '2' || v[1] != '.') return false;
+    int minor = v[2] >= '0' && v[2] <= '9' ? v[2] - '0' : 0;
+    if (v[3] >= '0' && v[3] <= '9') minor = minor * 10 + (v[3] - '0');
+    return minor < 37;
 }
 
 // Starts a thread of the library: all signals blocked, small stack, detached from nobody.
@@ -8964,6 +8985,7 @@ struct gm_world {
     struct gm_start *starts;  // until they are joined. lock: world
     uint32_t forks;           // 0, GM_FORKS_HEARD, or who registers: pid << 2. atomic: acq/rel
     uintptr_t forker;         // &errno of the thread between our fork handlers, 0. atomic: rlx
+    bool alone;               // the process that forks has one thread. lock: world
     uintptr_t starting;       // &errno of who registers. atomic: rlx
     pthread_key_t key;        // const once keyed
     bool keyed;               // the key exists
@@ -9030,6 +9052,7 @@ struct gm_roots {                      // room roots
     uint32_t looker; // thread id of whoever looks. atomic: rlx
     uint64_t look_since;              // ns: when that look began. atomic: rlx
     bool inside;                      // the look has the loader's lock. atomic: seq
+    bool lockless;                    // a child: the loader's lock may be held for ever. lock: gc
     bool strange;                     // the latest list met a stack that is not known. lock: gc
     uint32_t strangers;               // so many lists in a row did. lock: gc
     uint32_t stranger;                // whose: thread id. lock: gc
@@ -9975,6 +9998,7 @@ GM_PRIVATE void gm_world_forget_cycle(struct gm_runtime *rt) {
     gm_store_rlx(&rt->roots.looks,
                  0u); // the looker is not here; nothing that it listed is half done
     gm_store_rlx(&rt->roots.inside, false);
+    rt->roots.lockless |= !rt->world.alone && gm_os_forks_keep_loader();
     gc->stuck = 0;
     gc->phase = 0; // GM_PHASE_OFF
     gm_writes_forget_roots(&e->writes);
@@ -10089,6 +10113,7 @@ GM_PRIVATE void gm_world_fork_prepare(void) {
     if (gm_load_rlx(&rt->world.life) == GM_LIFE_READY) gm_world_close_gate(rt, gm_world_self());
     else gm_store_seq(&rt->world.attention, (uint32_t)GM_GATE); // the next handler may be the first
     gm_store_rlx(&rt->world.forker, (uintptr_t)&errno); // only this thread finds itself (V8)
+    rt->world.alone = gm_os_is_alone();
 }
 
 GM_PRIVATE void gm_world_fork_parent(void) {
@@ -10528,11 +10553,22 @@ enum { GM_LINKS_STAY = 0 };
 // and a dlopen that fails there frees records while they are still linked: so they are read through
 // the kernel, and a record that has gone ends the list.
 GM_NO_SANITIZE GM_PRIVATE bool gm_roots_read_link(const struct link_map *m, struct link_map *copy) {
-    if (!GM_LINKS_STAY) return gm_os_read_foreign(copy, (uintptr_t)m, sizeof *copy) == sizeof *copy;
+    if (!GM_LINKS_STAY || gm_runtime.roots.lockless)
+        return gm_os_read_foreign(copy, (uintptr_t)m, sizeof *copy) == sizeof *copy;
     copy->l_addr = m->l_addr;
     copy->l_ld = m->l_ld;
     copy->l_next = m->l_next;
     return true;
+}
+
+// Adds what an object's file begins with, its program headers above all, to a hash: where the
+// loader's lock cannot be had, objects that came to the address of others are told from them by
+// that.
+GM_PRIVATE uint64_t gm_roots_hash_head(uint64_t hash, uintptr_t start) {
+    uint64_t head[128];
+    size_t n = gm_os_read_foreign(head, start, sizeof head) / sizeof head[0];
+    for (size_t i = 0; i < n; i++) hash = (hash ^ head[i] ^ hash >> 32) * 0x9e3779b97f4a7c15u;
+    return hash;
 }
 
 // A hash of the loader's lists of objects; 0: one is being changed. Address and dynamic section are
@@ -10541,11 +10577,13 @@ GM_NO_SANITIZE GM_PRIVATE uint64_t gm_roots_loader_hash(void) {
     uint64_t hash = 1, by = 0x9e3779b97f4a7c15u;
     for (const struct r_debug *r = gm_roots_loader(); r; r = gm_roots_next_loader(r)) {
         struct link_map m;
-        if (r->r_state != RT_CONSISTENT) return 0;
+        // for ever, in a child whose parent's other thread was about to change it
+        if (r->r_state != RT_CONSISTENT && !gm_runtime.roots.lockless) return 0;
         for (const struct link_map *at = r->r_map; at; at = m.l_next) {
             if (!gm_roots_read_link(at, &m)) break;
             uint64_t address = (uint64_t)m.l_addr, section = (uint64_t)(uintptr_t)m.l_ld;
             hash = ((hash ^ address) * by ^ hash >> 32 ^ section) * by;
+            if (gm_runtime.roots.lockless) hash = gm_roots_hash_head(hash, m.l_addr);
         }
     }
     return hash ? hash : 1;
@@ -10599,25 +10637,79 @@ GM_PRIVATE void gm_roots_walk(struct gm_runtime *rt, struct gm_look *look) {
     } while (!look->seen);
 }
 
-GM_PRIVATE void gm_roots_add_object(struct gm_runtime *rt, const struct gm_loaded *object,
-                                    size_t size) {
+// An object file in memory.
+struct gm_object {
+    uintptr_t base;   // what is added to addresses in the headers
+    uintptr_t header; // address of the first program header
+    unsigned headers; //
+    size_t module;    // number of its thread-local storage, 0: none, or not known
+};
+
+// A program header; false: it cannot be read. Objects of other namespaces may go meanwhile.
+GM_PRIVATE bool gm_roots_header(const struct gm_object *o, unsigned i, ElfW(Phdr) * h) {
+    return i < o->headers &&
+           gm_os_read_foreign(h, o->header + i * sizeof *h, sizeof *h) == sizeof *h;
+}
+
+// The object whose file header lies at `start`, and its dynamic section where m says.
+GM_PRIVATE bool gm_roots_object_at(struct gm_object *o, const struct link_map *m, uintptr_t start) {
+    ElfW(Ehdr) file;
+    ElfW(Phdr) h;
+    if (gm_os_read_foreign(&file, start, sizeof file) != sizeof file) return false;
+    if (memcmp(file.e_ident, ELFMAG, SELFMAG) || file.e_phentsize != sizeof h) return false;
+    *o = (struct gm_object){(uintptr_t)m->l_addr, start + file.e_phoff, file.e_phnum, 0};
+    for (unsigned i = 0; gm_roots_header(o, i, &h); i++)
+        if (h.p_type == PT_DYNAMIC) return o->base + h.p_vaddr == (uintptr_t)m->l_ld;
+    return false;
+}
+
+struct gm_found {      // dl_find_object
+    uint64_t flags;    //
+    void *start, *end; // of its mapping
+    void *more[16];    //
+};
+extern int gm_libc_find(void *, struct gm_found *) __asm__("_dl_find_object") __attribute__((weak));
+
+// The object of a link map, which says where it was loaded: that is where its file begins unless
+// its first segment has another address than 0, which only libc knows (2.35, as the namespaces
+// are).
+GM_PRIVATE bool gm_roots_object_of(struct gm_object *o, const struct link_map *m) {
+    struct gm_found found;
+    if (gm_roots_object_at(o, m, (uintptr_t)m->l_addr)) return true;
+    return gm_libc_find && !gm_libc_find(m->l_ld, &found) &&
+           gm_roots_object_at(o, m, (uintptr_t)found.start);
+}
+
+GM_PRIVATE void gm_roots_add_object(struct gm_runtime *rt, const struct gm_object *o) {
+    struct gm_meta *meta = &rt->engine.meta;
     uintptr_t relro = 0, relro_end = 0, own = (uintptr_t)&gm_runtime;
-    for (unsigned i = 0; i < object->headers; i++) {
-        const ElfW(Phdr) *h = &object->header[i];
-        if (h->p_type == PT_GNU_RELRO)
-            relro = object->base + h->p_vaddr, relro_end = relro + h->p_memsz;
-        if (h->p_type == PT_TLS && size > offsetof(struct gm_loaded, tls_module) &&
-            object->tls_module)
-            if (!gm_roots_add_area(&rt->engine.meta, &rt->roots.modules, object->tls_module,
-                                   h->p_memsz, 0))
-                rt->roots.incomplete = true;
+    ElfW(Phdr) h;
+    for (unsigned i = 0; gm_roots_header(o, i, &h); i++) {
+        if (h.p_type == PT_GNU_RELRO) relro = o->base + h.p_vaddr, relro_end = relro + h.p_memsz;
+        if (h.p_type == PT_TLS &&
+            !gm_roots_add_area(meta, &rt->roots.modules, o->module, h.p_memsz, 0))
+            rt->roots.incomplete = true;
     }
-    for (unsigned i = 0; i < object->headers; i++) {
-        const ElfW(Phdr) *h = &object->header[i];
-        if (h->p_type != PT_LOAD || !(h->p_flags & PF_W)) continue;
-        uintptr_t start = object->base + h->p_vaddr, end = start + h->p_memsz;
+    for (unsigned i = 0; gm_roots_header(o, i, &h); i++) {
+        if (h.p_type != PT_LOAD || !(h.p_flags & PF_W)) continue;
+        uintptr_t start = o->base + h.p_vaddr, end = start + h.p_memsz;
         if (relro < end && relro_end > start) start = GM_MIN(relro_end, end);
         gm_roots_add_global(rt, start, end, own, own + sizeof gm_runtime);
+    }
+}
+
+// The objects of dlmopen's other namespaces, which dl_iterate_phdr does not show: it shows those of
+// the caller's, whose first one lies at `first`. The loader itself is the same in all.
+GM_PRIVATE void gm_roots_add_namespaces(struct gm_runtime *rt, uintptr_t first) {
+    const uintptr_t interpreter = (uintptr_t)getauxval(AT_BASE);
+    struct link_map m;
+    struct gm_object o;
+    for (const struct r_debug *r = gm_roots_loader(); r; r = gm_roots_next_loader(r)) {
+        const struct link_map *at = r->r_map;
+        if (!at || !gm_roots_read_link(at, &m) || (uintptr_t)m.l_addr == first) continue;
+        for (; at && gm_roots_read_link(at, &m); at = m.l_next)
+            if ((uintptr_t)m.l_addr != interpreter && gm_roots_object_of(&o, &m))
+                gm_roots_add_object(rt, &o);
     }
 }
 
@@ -10634,15 +10726,55 @@ GM_PRIVATE int gm_roots_list_object(struct gm_look *look, const struct gm_loaded
         r->objects = gm_roots_loader_hash();
         r->globals.count = r->modules.count = 0;
         r->incomplete = false;
+        gm_roots_add_namespaces(look->rt, object->base);
     }
     r->changes = now;
-    gm_roots_add_object(look->rt, object, size);
+    bool numbered = size > offsetof(struct gm_loaded, tls_module);
+    struct gm_object o = {object->base, (uintptr_t)object->header, object->headers,
+                          numbered ? object->tls_module : 0};
+    gm_roots_add_object(look->rt, &o);
     return 0;
+}
+
+enum { GM_UNKNOWN_DATA = 16 * 1024 * 1024 };
+
+// An object whose headers are not found, such as one that a thread of the parent was just opening:
+// data lies above the dynamic section.
+GM_PRIVATE void gm_roots_add_unknown(struct gm_runtime *rt, const struct link_map *m) {
+    size_t page = rt->engine.heap.pages.os_page;
+    uintptr_t at = (uintptr_t)m->l_ld & ~(uintptr_t)(GM_WORD - 1), own = (uintptr_t)&gm_runtime;
+    uintptr_t end = gm_os_readable_up(at - at % page, GM_UNKNOWN_DATA, page);
+    if (end > at) gm_roots_add_global(rt, at, end, own, own + sizeof gm_runtime);
+}
+
+// Lists everything from what the loader shows to debuggers. What comes or goes meanwhile changes
+// the hash, which is taken before and in the stop. False: it shows no list.
+GM_PRIVATE bool gm_roots_look_alone(struct gm_runtime *rt) {
+    struct gm_roots *r = &rt->roots;
+    const struct r_debug *first = gm_roots_loader();
+    uint64_t hash = gm_roots_loader_hash();
+    struct gm_object o = {0, (uintptr_t)getauxval(AT_PHDR), (unsigned)getauxval(AT_PHNUM), 0};
+    struct link_map m;
+    if (hash && hash == r->objects && !r->incomplete) return true;
+    if (!first || !first->r_map || !gm_roots_read_link(first->r_map, &m)) return false;
+    r->objects = hash;
+    r->changes = r->globals.count = r->modules.count = 0;
+    r->incomplete = false;
+    o.base = (uintptr_t)m.l_addr;
+    gm_roots_add_object(rt, &o); // the program
+    for (const struct link_map *at = m.l_next; at; at = m.l_next) {
+        if (!gm_roots_read_link(at, &m)) return false;
+        if (gm_roots_object_of(&o, &m)) gm_roots_add_object(rt, &o);
+        else gm_roots_add_unknown(rt, &m);
+    }
+    gm_roots_add_namespaces(rt, (uintptr_t)first->r_map->l_addr);
+    return true;
 }
 
 // Lists segments and modules; before the stop, since libc locks here.
 GM_PRIVATE void gm_roots_look(struct gm_runtime *rt) {
     struct gm_look look = {.each = gm_roots_list_object};
+    if (rt->roots.lockless && gm_roots_look_alone(rt)) return;
     gm_roots_walk(rt, &look);
 }
 
@@ -10701,7 +10833,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_roots_read_vector(struct gm_vector *v, const s
 GM_PRIVATE uintptr_t gm_roots_tls_block(const struct gm_vector *v, size_t module) {
     size_t offset = GM_VECTOR_HEAD + module * GM_VECTOR_ENTRY;
     uintptr_t block = 0;
-    if (v->bytes < GM_WORD || module > v->word[0]) return 0;
+    if (!module || v->bytes < GM_WORD || module > v->word[0]) return 0;
     if (offset + GM_WORD <= v->bytes) block = v->word[offset / GM_WORD];
     else (void)gm_os_read_foreign(&block, v->at - GM_VECTOR_HEAD + offset, sizeof block);
     return block == UINTPTR_MAX ? 0 : block;
@@ -10713,6 +10845,29 @@ enum { GM_TLS_BELOW = 4096, GM_TLS_ABOVE = 16384 }; // thread-local storage is a
 enum { GM_TLS_BELOW = 16384, GM_TLS_ABOVE = 4096 }; // below
 #endif
 enum { GM_TLS_SURPLUS = 2048 }; // glibc's, for libraries that are opened later
+
+GM_PRIVATE bool gm_roots_is_numbered(const struct gm_areas *modules, size_t number) {
+    for (size_t i = 0; i < modules->count; i++)
+        if (modules->list[i].start == number) return true;
+    return false;
+}
+
+enum { GM_MODULES = 4096 };
+
+// Storage of modules whose number is not known: what the vector has beside the known ones is read
+// as far as the largest of them may reach.
+GM_PRIVATE bool gm_roots_add_unnumbered(struct gm_runtime *rt, const struct gm_vector *v) {
+    const struct gm_areas *modules = &rt->roots.modules;
+    size_t largest = 0, count = v->bytes < GM_WORD ? 0 : GM_MIN(v->word[0], (size_t)GM_MODULES);
+    bool done = true;
+    for (size_t i = 0; i < modules->count; i++)
+        if (!modules->list[i].start) largest = GM_MAX(largest, modules->list[i].end);
+    for (size_t n = 1; largest && n <= count; n++) {
+        uintptr_t block = gm_roots_is_numbered(modules, n) ? 0 : gm_roots_tls_block(v, n);
+        if (block) done &= gm_roots_job(rt, block, block + largest, GM_JOB_BOTH | GM_JOB_FOREIGN);
+    }
+    return done;
+}
 
 // Storage of the modules, and for the main thread (others have it in their stack's range) libc's
 // record of it. A library that was opened later may have its block below the others', though the
@@ -10736,6 +10891,7 @@ GM_PRIVATE bool gm_roots_add_tls(struct gm_runtime *rt, const struct gm_thread *
         else if (!block) unknown += module->end + GM_TLS_SURPLUS;
         if (block && block < low && tp - block <= GM_TLS_BELOW) low = block;
     }
+    done &= gm_roots_add_unnumbered(rt, &vector);
     if (tp - t->stack_lo < t->stack_hi - t->stack_lo) return done;
     low = GM_VECTOR_KNOWN && GM_TLS_BELOW > GM_TLS_ABOVE ? low - unknown : tp - GM_TLS_BELOW;
     return gm_roots_job(rt, low, tp + GM_TLS_ABOVE, GM_JOB_BOTH | GM_JOB_FOREIGN) && done;
@@ -12212,6 +12368,27 @@ GM_PRIVATE int gm_paths_each_object(struct gm_loaded *object, size_t size, void 
     return 0;
 }
 
+// The same of what the loader shows to debuggers: other namespaces, too, and no lock.
+GM_PRIVATE void gm_paths_look_alone(struct gm_owner *owner) {
+    struct link_map m;
+    struct gm_object o;
+    ElfW(Phdr) h;
+    for (const struct r_debug *r = gm_roots_loader(); r; r = gm_roots_next_loader(r))
+        for (const struct link_map *at = r->r_map; at; at = m.l_next) {
+            if (gm_os_read_foreign(&m, (uintptr_t)at, sizeof m) != sizeof m) break;
+            if (!gm_roots_object_of(&o, &m)) continue;
+            for (unsigned i = 0; gm_roots_header(&o, i, &h); i++) {
+                if (h.p_type != PT_LOAD || owner->word - o.base - h.p_vaddr >= h.p_memsz) continue;
+                size_t n = gm_os_read_foreign(owner->name, (uintptr_t)m.l_name,
+                                              sizeof owner->name - 1);
+                owner->name[n] = 0;
+                if (!*owner->name) memcpy(owner->name, "the program", 12);
+                owner->base = o.base;
+                return;
+            }
+        }
+}
+
 GM_PRIVATE void gm_paths_tell_root(struct gm_text *t, const struct gm_path *path) {
     gm_text_put(t, "gomem: why: kept by ");
     gm_text_put(t, gm_paths_sources[path->source]);
@@ -12222,7 +12399,8 @@ GM_PRIVATE void gm_paths_tell_root(struct gm_text *t, const struct gm_path *path
         gm_text_pointer(t, path->area);
     else if (path->source == GM_SOURCE_GLOBAL) {
         struct gm_owner o = {path->word, 0, {0}};
-        (void)gm_libc_iterate(gm_paths_each_object, &o);
+        if (!gm_runtime.roots.lockless) (void)gm_libc_iterate(gm_paths_each_object, &o);
+        if (!*o.name) gm_paths_look_alone(&o);
         gm_text_put(t, *o.name ? o.name : "an object that was closed");
         gm_text_put(t, " + ");
         gm_text_pointer(t, path->word - o.base);
@@ -12830,7 +13008,8 @@ GM_PRIVATE bool gm_gc_stop(struct gm_runtime *rt, struct gm_thread *me, struct g
     unsigned reason = GOMEM_REASON_NONE;
     for (unsigned tries = 0; tries < GM_STOP_TRIES; tries++) {
         // musl holds no lock there
-        bool locked = GM_LINKS_STAY && reason == GOMEM_REASON_LOADER && tries >= GM_STOP_FREELY;
+        bool locked = GM_LINKS_STAY && reason == GOMEM_REASON_LOADER && tries >= GM_STOP_FREELY &&
+                      !rt->roots.lockless;
         reason = gm_gc_try_stop(rt, me, cycle, locked);
         if (!reason) return true;
         gm_store_rlx(&s->veto, (uint64_t)reason); // a statistic

@@ -124,15 +124,33 @@ static void fork_and(void (*action)(void)) {
     CHECK_EQ(status, 0);
 }
 
+static _Thread_local struct link_of_list *volatile tls_list;
+
 static void nothing(void) { check_list(); }
 static void forks(void) { fork_and(nothing); }
+
+// The child finds the loader's lock held, by nobody, as long as glibc does not reset it.
+static void collect_in_child(void) {
+    tls_list = GOMEM_NEW(struct link_of_list);
+    tls_list->value = 7;
+    for (int i = 0; i < 3; i++) {
+        CHECK(gomem_gc());
+        allocates();
+        check_list();
+    }
+    CHECK_EQ(tls_list->value, 7);
+    CHECK(gomem_verify());
+    asks_why();
+}
+static void forks_and_collects(void) { fork_and(collect_in_child); }
 
 #define ACTIONS(X)      \
     X(collects)         \
     X(asks_why)         \
     X(verifies)         \
     X(reads_statistics) \
-    X(allocates) X(allocates_large) X(gives_back) X(starts_threads) X(registers) X(forks)
+    X(allocates)        \
+    X(allocates_large) X(gives_back) X(starts_threads) X(registers) X(forks) X(forks_and_collects)
 
 // ---- in a callback of dl_iterate_phdr ----
 
@@ -198,6 +216,37 @@ static void shut_down_in_callback(void) {
 }
 
 TEST(callback_shuts_down) { CHILD_GOOD(shut_down_in_callback); }
+
+// Another thread has the lock while this one forks.
+static atomic_int walking;
+
+static int wait_in_walk(struct dl_phdr_info *object, size_t size, void *arg) {
+    (void)object, (void)size, (void)arg;
+    atomic_store(&walking, 1);
+    while (atomic_load(&walking) == 1) nap(1);
+    return 1;
+}
+static void *walk_slowly(void *arg) {
+    (void)dl_iterate_phdr(wait_in_walk, NULL);
+    return arg;
+}
+
+static void fork_beside_a_walk(void) {
+    pthread_t thread;
+    alarm(HANG);
+    grow_list();
+    CHECK(gomem_gc());
+    REQUIRE(pthread_create(&thread, NULL, walk_slowly, NULL) == 0);
+    while (!atomic_load(&walking)) nap(1);
+    fork_and(collect_in_child);
+    atomic_store(&walking, 2);
+    pthread_join(thread, NULL);
+}
+
+TEST(fork_while_another_thread_has_the_lock) {
+    NEEDS_FORK;
+    CHILD_GOOD(fork_beside_a_walk);
+}
 
 // ---- while a library is opened and closed ----
 

@@ -105,12 +105,23 @@ static const char library_source[] =
     "int main_like(void) { return relro != 0; }\n";
 
 static volatile uintptr_t *(*library_word)(int what);
+static volatile uintptr_t *(*elsewhere_word)(int what); // the same in a namespace of its own
 static void *library;
 static const char *library_missing;
 
 static volatile uintptr_t *find_library_tls(void) { return library_word(2); }
 
 static volatile uintptr_t *find_library_large_tls(void) { return library_word(3); }
+
+// In a new namespace, with a libc of its own; glibc shows it to others from 2.35 on.
+static void *open_elsewhere(const char *object) {
+#if defined(LM_ID_NEWLM) && defined(__GLIBC__) && __GLIBC_PREREQ(2, 35) && !defined(TEST_ASAN) && \
+    !defined(TEST_TSAN)
+    return dlmopen(LM_ID_NEWLM, object, RTLD_NOW | RTLD_LOCAL);
+#else
+    return (void)object, NULL;
+#endif
+}
 
 // Compiles and opens the library at first use; NULL in library_word with the reason otherwise.
 static void library_open(void) {
@@ -134,6 +145,9 @@ static void library_open(void) {
     else if ((library = dlopen(object, RTLD_NOW | RTLD_LOCAL)) == NULL)
         library_missing = "dlopen does not work in this program";
     if (library != NULL) *(void **)(void *)&library_word = dlsym(library, "word");
+    void *elsewhere = library != NULL ? open_elsewhere(object) : NULL;
+    if (elsewhere != NULL && elsewhere_word == NULL)
+        *(void **)(void *)&elsewhere_word = dlsym(elsewhere, "word");
     unlink(object);
     unlink(source);
     rmdir(dir);
@@ -156,6 +170,18 @@ TEST(tls_of_an_opened_library) {
     alive_check_slot(library_word(3), 0);
     check_host(find_library_tls);
     check_host(find_library_large_tls);
+}
+
+static volatile uintptr_t *find_elsewhere_tls(void) { return elsewhere_word(2); }
+static volatile uintptr_t *find_elsewhere_large_tls(void) { return elsewhere_word(3); }
+
+TEST(library_in_another_namespace) {
+    NEEDS_LIBRARY;
+    if (elsewhere_word == NULL) SKIP("no namespaces, or none that the loader shows");
+    CHECK(elsewhere_word(0) != library_word(0));
+    for (int what = 0; what < 4; what++) alive_check_slot(elsewhere_word(what), 0);
+    check_host(find_elsewhere_tls);
+    check_host(find_elsewhere_large_tls);
 }
 
 // Closed between collections: its memory is gone, the next collection must not touch it.
