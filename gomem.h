@@ -126,8 +126,9 @@
  *                           does not fit; auto: 90 % of what the control group (version 2 or 1)
  *                           may have
  *   GOMEM_HARDLIMIT=1GiB    above it allocation gives NULL after an emergency collection; auto
- *   GOMEM_RESERVE=1GiB      address space of the heap, as options.reserve: for emulators such as
- *                           qemu-user, which pay for what is reserved
+ *   GOMEM_RESERVE=1GiB      address space that the heap may have at most, as options.reserve. It
+ *                           is taken as the heap grows; all at once over 1TiB, with sanitizers, and
+ *                           on 32 bits
  *   GOMEM_DEBUG=key=value,… gctrace=1 one line per collection · collector=tracked|barrier|stw ·
  *                           verify=1 verify after each · stats=1 memstats at exit · poison=1 fill
  *                           freed memory · lost=1 name words that are not scanned and point at what
@@ -442,7 +443,7 @@ typedef struct gomem_options {                      /* {0} is the default for ev
     size_t    hard_limit;                           /* bytes: NULL above; 0: GOMEM_HARDLIMIT     */
     int       collector;                            /* GOMEM_GC_AUTO, _TRACKED, _BARRIER, _STW   */
     int       mark_workers;                         /* 0: from the number of processors          */
-    size_t    reserve;                              /* address space in bytes, 0: chosen         */
+    size_t    reserve;                              /* the heap's address space at most, 0: 1 TiB*/
     int       stop_signal;                          /* 0: chosen among the real-time signals;    */
                                                     /* SIGURG: a reset handler never kills       */
     int       force_period_ms;                      /* 0: 120000, as Go; -1: never               */
@@ -964,7 +965,9 @@ GOMEM_DEF void gomem_arena_reset(gomem_arena *a);
 GOMEM_DEF void gomem_arena_free(gomem_arena *a);
 
 // Sets a new arena up: chained blocks, a fixed buffer, or a reservation. False: EINVAL (buffer and
-// reserve, unknown flags), ENOMEM. Not for an arena that holds memory.
+// reserve, unknown flags), ENOMEM. Not for an arena that holds memory. Blocks are memory of the
+// heap; a buffer and a reservation lie outside: options.hard_limit and memory_limit do not count
+// them, and a reservation counts against RLIMIT_AS whole.
 GOMEM_DEF bool gomem_arena_init(gomem_arena *a, const gomem_arena_options *options);
 
 // fn(arg) runs when the arena is reset, freed, or restored to before this call. False: ENOMEM.
@@ -2560,14 +2563,18 @@ GM_PRIVATE void *gm_os_reserve(size_t size, uintptr_t hint) {
     return p == MAP_FAILED ? NULL : p;
 }
 
-// Where nothing else lies, between 16 and 80 TiB, as random as the stack: next to libraries and
-// stacks a word of which half was overwritten would still look like a pointer into the heap.
-// Sanitizers know which addresses may be used: 0.
+// 26 bits, as random as the stack.
+GM_PRIVATE uint64_t gm_os_random(void) {
+    uint64_t here = (uint64_t)(uintptr_t)__builtin_frame_address(0);
+    return ((here >> 4) * 0x9e3779b97f4a7c15u) >> 38;
+}
+
+// Where nothing else lies, between 16 and 80 TiB: next to libraries and stacks a word of which half
+// was overwritten would still look like a pointer into the heap. Sanitizers know which addresses
+// may be used: 0.
 GM_PRIVATE uintptr_t gm_os_far_away(void) {
     if (sizeof(uintptr_t) < 8 || GM_ASAN || GM_TSAN) return 0;
-    uint64_t here = (uint64_t)(uintptr_t)__builtin_frame_address(0);
-    here = (here >> 4) * 0x9e3779b97f4a7c15u;
-    return (uintptr_t)(((uint64_t)1 << 44) + ((here >> 38) << 20));
+    return (uintptr_t)(((uint64_t)1 << 44) + (gm_os_random() << 20));
 }
 
 // Maps fresh memory where nothing is. False: there is something, or no memory, or a kernel before
@@ -2616,6 +2623,36 @@ GM_PRIVATE size_t gm_os_resident(void *p, size_t size, size_t page) {
     if (!told) return size;
     for (size_t i = 0; i < size / page; i++) n += here[i] & 1;
     return n * page;
+}
+
+// Far away, address space is cut into slots, of which a heap claims one by mapping its first page:
+// so the heaps of a process, of plugins for instance, never meet. Small address spaces (39 bits)
+// have lower and smaller ones.
+struct gm_slots {
+    unsigned base, size; // log2 of bytes
+    unsigned count;      //
+    unsigned heap;       // log2: the largest heap that fits twice, with its records
+};
+enum { GM_SLOT_KINDS = 2 };
+GM_PRIVATE struct gm_slots gm_os_slots(unsigned kind) {
+    return kind ? (struct gm_slots){37, 37, 2, 35} : (struct gm_slots){44, 42, 16, 40};
+}
+
+// Claims a slot: where it starts; 0: there is none.
+GM_PRIVATE uintptr_t gm_os_claim_slot(unsigned kind, uint64_t random, size_t page) {
+    const struct gm_slots k = gm_os_slots(kind);
+    for (unsigned i = 0; i < k.count; i++) {
+        uint64_t at = ((uint64_t)1 << k.base) + ((random + i) % k.count << k.size);
+        if (gm_os_map((uintptr_t)at, (uintptr_t)at + page, PROT_NONE)) return (uintptr_t)at;
+    }
+    return 0;
+}
+
+// Bytes of address space that the process may have; SIZE_MAX: it is not limited.
+GM_PRIVATE size_t gm_os_space(void) {
+    struct rlimit limit;
+    bool known = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    return known ? (size_t)GM_MIN((uint64_t)limit.rlim_cur, (uint64_t)SIZE_MAX - 1) : SIZE_MAX;
 }
 
 // Makes [from, to) usable; parts may be mapped already, page by page.
@@ -3871,25 +3908,34 @@ GM_PRIVATE unsigned gm_sizes_class(size_t size, size_t align) {
  * CALLS       base os sync sizes
  * LOCKS       META (the bump allocator of metadata); the zones are under the heap's lock: _locked
  * INVARIANTS  P1  a page is used, or free and clean (zero, no memory), or free and touched
- *             P2  zone pages count from the zone's end of the reservation; what is mapped is a
+ *             P2  zone pages count from where the zone begins: up, or down; what is mapped is a
  *                 prefix
- *             P3  descriptors of all pages can be read at any time; 0 is free
+ *             P3  descriptors of the pages of [lo, hi) can be read at any time; 0 is free. Both
+ *                 ends only move outwards: whoever knows old ones sees less, and nothing wrong
  *             P4  metadata never lies among objects and is never unmapped while running
  *             P5  hint: no chunk below it has a free page
- *             P6  page 0 is never given out: the base of the heap, which lies about in registers
- *                 and stacks of the library, is nobody's object (it kept a list of 128 MB alive)
+ *             P6  the first page of zone 0 is never given out: the base of the heap, which lies
+ *                 about in registers and stacks of the library, is nobody's object (it kept a list
+ *                 of 128 MB alive)
  *             P7  a sparse heap maps a chunk and the records of its pages when a zone takes it, and
  *                 unmaps them when it leaves the zone; descriptors and chunks stay mapped (P3)
  *             P8  with a hard limit, pages in use, free ones that hold memory, and the records of
  *                 both stay below it
- * WHY         One reservation makes "is it ours" one subtraction and one compare, and page numbers
- *             small. Kinds that may hold pointers grow up from the bottom, all others down from the
- *             top, so the range that a collector must look at is one interval. The bitmap of a
- *             chunk with its free runs (at the start, longest, at the end) gives address-ordered
- *             first fit, which keeps the far ends free; neighbours coalesce by construction. Bit z
- *             of zone 1 is the page counted from the top, so both zones are one piece of code.
+ * WHY         One range makes "is it ours" one subtraction and one compare, and page numbers small.
+ *             Kinds that may hold pointers grow up, all others grow down, so the range that a
+ *             collector must look at is one interval. The bitmap of a chunk with its free runs (at
+ *             the start, longest, at the end) gives address-ordered first fit, which keeps the far
+ *             ends free; neighbours coalesce by construction. Bit z of zone 1 is the page counted
+ *             downwards, so both zones are one piece of code.
  *
- *             metadata, one reservation, each part committed with the chunks that it describes:
+ *             A sparse heap, the rule, reserves nothing: it begins in the middle of a range that
+ *             nobody uses, both zones grow outwards, and so do the descriptors that can be read.
+ *             A terabyte without access is free for the kernel, but counts against RLIMIT_AS and
+ *             RLIMIT_MEMLOCK, which a program may set at any time: its own mappings and threads
+ *             failed then. Where the range cannot be had (sanitizers, 32 bits), everything is
+ *             reserved: the zones begin at both ends of it, and share what lies between.
+ *
+ *             metadata, each part made usable with the chunks that it describes:
  *             | descriptors 4 | span records 64 | manual bits 128 | collected bits 256 | a page
  *             | chunks of zone 0 | chunks of zone 1 | magazines 512 each | heads | records … |
  */
@@ -3911,15 +3957,19 @@ struct gm_chunk {                     // lock: heap
 
 struct gm_zone {            // lock: heap
     struct gm_chunk *chunk; // by number from the zone's end
+    size_t origin;          // the first page, or, going down, the one behind it. const
+    size_t ready;           // sparse: bytes of chunk that are mapped
     uint32_t mapped;        // chunks. atomic: rlx for readers
     uint32_t hint;          // P5
     bool down;              // zone 1
 };
 
 struct gm_pages {
-    uintptr_t base;       // of the heap. const while running
-    size_t size;          // bytes
-    size_t count;         // pages
+    uintptr_t base;       // of page 0. const while running
+    uintptr_t lo, hi;     // here descriptors can be read (P3). lock: heap; read rlx
+    size_t size;          // bytes that the zones may have together. const while running
+    size_t count;         // the same in pages
+    size_t end;           // no page number is as high. const while running
     size_t os_page;       // bytes
     uint32_t *desc;       // {page within span 20, class 8, plain 1, kind 3}. atomic: rlx after rel
     char *span_area;      // records of room span: 64 bytes a page
@@ -3936,14 +3986,15 @@ struct gm_pages {
     uint32_t unmapped;      // sparse: how often zone 0 gave some back. lock: heap; read rlx
     void (*grown)(void *writes, uintptr_t from, uintptr_t to); // sparse: zone 0 grew. lock: heap
     void *writes;                                              // for it
-    void *reservation; // everything: metadata, then the heap
+    void *reservation; // everything: metadata, then the heap; sparse: a page that claims the range
     size_t reserved;   // bytes
 };
 
 // Records that outlive a shutdown, since other threads and the program's types lead to them.
 struct gm_meta {
     struct gm_lock lock;    // of all below
-    char *at, *ready, *end; // next byte, end of what is mapped, end of the reservation
+    char *at, *ready, *end; // next byte, end of what is mapped, end of the newest reservation
+    size_t reserved;        // bytes, of all reservations
     void *free[40];         // recycled blocks by power of two
 };
 
@@ -3969,19 +4020,30 @@ GM_PRIVATE struct gm_layout gm_pages_layout(size_t n) {
     return l;
 }
 
-// Lays the parts out, from the reservation on.
-GM_PRIVATE void gm_pages_place_parts(struct gm_pages *p, size_t size, struct gm_layout l) {
+GM_ALWAYS uintptr_t gm_pages_address(const struct gm_pages *p, size_t page) {
+    return p->base + page * GM_PAGE;
+}
+
+// Can the page that a word points into be looked up? It is ours then, or was, or will be.
+GM_ALWAYS bool gm_pages_holds(const struct gm_pages *p, uintptr_t word) {
+    // rlx: both only move outwards, before anybody can have a pointer to there (P3)
+    return word >= gm_load_rlx(&p->lo) && word < gm_load_rlx(&p->hi);
+}
+
+// Lays the parts out from `start` on, for a heap of n page numbers.
+GM_PRIVATE void gm_pages_place_parts(struct gm_pages *p, uintptr_t start, size_t n,
+                                     struct gm_layout l) {
     p->os_page = gm_os_page_size();
-    p->size = size;
-    p->count = size / GM_PAGE;
-    p->base = gm_base_round_up((uintptr_t)p->reservation + l.total, GM_CHUNK);
-    char *at = (char *)gm_base_round_up((uintptr_t)p->reservation, p->os_page);
+    p->end = n;
+    p->base = gm_base_round_up(start + l.total, GM_CHUNK);
+    char *at = (char *)gm_base_round_up(start, p->os_page);
     p->desc = (uint32_t *)(void *)at;
     p->span_area = at += l.desc;
     p->manual_area = at += l.span;
     p->color_area = at += l.manual;
-    p->zone[0] = (struct gm_zone){(struct gm_chunk *)(void *)(at += l.color), 0, 0, false};
-    p->zone[1] = (struct gm_zone){(struct gm_chunk *)(void *)(at += l.chunk), 0, 0, true};
+    p->zone[0] = (struct gm_zone){.chunk = (struct gm_chunk *)(void *)(at += l.color)};
+    p->zone[1] = (struct gm_zone){.chunk = (struct gm_chunk *)(void *)(at += l.chunk),
+                                  .down = true};
     p->magazine_area = at += l.chunk;
     p->magazine_heads = at += l.magazine;
     p->magazines = l.magazines;
@@ -3997,26 +4059,83 @@ GM_PRIVATE bool gm_pages_init(struct gm_pages *p, size_t size) {
         p->reservation = gm_os_reserve(p->reserved, gm_os_far_away());
         if (p->reservation) break;
     }
-    gm_pages_place_parts(p, size, l);
+    p->size = size;
+    p->count = size / GM_PAGE;
+    gm_pages_place_parts(p, (uintptr_t)p->reservation, p->count, l);
+    p->zone[1].origin = p->count;
+    p->lo = p->base;
+    p->hi = p->base + size;
     if (gm_os_protect((uintptr_t)p->desc, (uintptr_t)p->span_area, PROT_READ)) return true; // P3
     gm_os_release(p->reservation, p->reserved);
     return false;
 }
 
-// The same where address space is limited: only descriptors and chunks are mapped at once, all else
-// when it is used (P7). False: the kernel cannot, or something is there.
+enum {
+    GM_DESC_UNIT = 16384,  // pages whose descriptors fill the largest page of a system
+    GM_DESC_LEAST = 262144 // pages to each side that can be looked up at first: 2 GiB
+};
+
+// Moves an end of what can be read: maps descriptors from page `from` to `to`, not yet mapped.
+GM_PRIVATE bool gm_pages_map_desc(const struct gm_pages *p, size_t from, size_t to) {
+    return gm_os_map((uintptr_t)(p->desc + from), (uintptr_t)(p->desc + to), PROT_READ);
+}
+
+// Makes the descriptors of the pages [from, to) readable; each time twice as many as before, so
+// that this is rare, or as many as there is address space for. (P3)
+GM_PRIVATE bool gm_pages_widen_locked(struct gm_pages *p, size_t from, size_t to) {
+    size_t first = (p->lo - p->base) / GM_PAGE, last = (p->hi - p->base) / GM_PAGE;
+    size_t more = last - first;
+    from &= ~(size_t)(GM_DESC_UNIT - 1);
+    to = gm_base_round_up(to, GM_DESC_UNIT);
+    size_t down = GM_MIN(from, first - GM_MIN(first, more)), up = GM_MAX(to, last + more);
+    up = GM_MIN(up, p->end);
+    if (from < first) {
+        if (!gm_pages_map_desc(p, down, first) && !gm_pages_map_desc(p, down = from, first))
+            return false;
+        gm_store_rlx(&p->lo, p->base + down * GM_PAGE); // a pointer to there comes later
+    }
+    if (to > last) {
+        if (!gm_pages_map_desc(p, last, up) && !gm_pages_map_desc(p, last, up = to)) return false;
+        gm_store_rlx(&p->hi, p->base + up * GM_PAGE); // the same
+    }
+    return true;
+}
+
+// Lays a sparse heap out in a slot that was claimed, in the middle of what it can become.
+GM_PRIVATE bool gm_pages_place_sparse(struct gm_pages *p, uintptr_t slot, size_t bytes,
+                                      uint64_t random) {
+    size_t middle = gm_base_round_up(p->count, GM_DESC_UNIT);
+    struct gm_layout l = gm_pages_layout(2 * middle);
+    size_t room = bytes - l.total - 2 * middle * GM_PAGE - 2 * GM_CHUNK;
+    uintptr_t start = slot + GM_MIB + (size_t)(random % (room / GM_MIB)) * GM_MIB;
+    gm_pages_place_parts(p, start, 2 * middle, l);
+    p->zone[0].origin = p->zone[1].origin = middle;
+    p->lo = p->hi = gm_pages_address(p, middle);
+    for (size_t n = GM_MIN(middle, (size_t)GM_DESC_LEAST); n >= GM_DESC_UNIT; n /= 4)
+        if (gm_pages_widen_locked(p, middle - n, middle + n)) return true;
+    return false;
+}
+
+// A heap of up to `size` bytes that takes address space only as it grows (P7). False: there is no
+// slot for it, or no memory.
 GM_PRIVATE bool gm_pages_init_sparse(struct gm_pages *p, size_t size) {
-    struct gm_layout l = gm_pages_layout(size / GM_PAGE);
-    uintptr_t at = gm_os_far_away();
-    if (!at) return false;
-    p->reservation = (void *)at;
-    p->reserved = l.total + size + GM_CHUNK;
-    gm_pages_place_parts(p, size, l);
-    uintptr_t chunks = (uintptr_t)p->zone[0].chunk;
-    p->sparse = gm_os_map((uintptr_t)p->desc, (uintptr_t)p->span_area, PROT_READ) &&
-                gm_os_map(chunks, (uintptr_t)p->magazine_area, PROT_READ | PROT_WRITE);
-    if (!p->sparse) gm_os_release(p->reservation, (size_t)((char *)p->magazine_area - (char *)at));
-    return p->sparse;
+    uint64_t random = gm_os_random();
+    size_t page = gm_os_page_size();
+    if (!gm_os_far_away()) return false;
+    for (unsigned kind = 0; kind < GM_SLOT_KINDS; kind++) {
+        const struct gm_slots k = gm_os_slots(kind);
+        if (!kind && size > (size_t)1 << k.heap) return false; // more than any slot holds
+        uintptr_t slot = gm_os_claim_slot(kind, random, page);
+        if (!slot) continue;
+        p->size = GM_MIN(size, (size_t)1 << k.heap);
+        p->count = p->size / GM_PAGE;
+        p->sparse = gm_pages_place_sparse(p, slot, (size_t)1 << k.size, random / k.count);
+        p->reservation = (void *)slot;
+        p->reserved = page;
+        if (p->sparse) return true;
+        gm_os_release(p->reservation, page);
+    }
+    return false;
 }
 
 // ---- metadata ----
@@ -4027,30 +4146,46 @@ GM_PRIVATE unsigned gm_pages_meta_class(size_t size) {
     return k;
 }
 
-// Reserves address space for the records that go with a heap of `heap` bytes, or less where there
-// is less.
-GM_PRIVATE bool gm_pages_meta_init(struct gm_meta *m, size_t heap) {
-    if (m->at) return true;
+// Reserves address space for `bytes` more, and some.
+GM_PRIVATE bool gm_pages_meta_more_locked(struct gm_meta *m, size_t bytes) {
+    size_t size = gm_base_round_up(bytes, 64 * GM_KIB),
+           ahead = GM_MAX(size, GM_MAX(m->reserved / 4 & ~(64 * GM_KIB - 1), GM_MIB));
+    char *at = gm_os_reserve(ahead, 0);
+    if (at) size = ahead;
+    else at = gm_os_reserve(size, 0);
+    if (!at) return false;
+    m->at = m->ready = at;
+    m->end = at + size;
+    m->reserved += size;
+    return true;
+}
+
+GM_PRIVATE bool gm_pages_meta_init(struct gm_meta *m) {
     m->lock.rank = GM_RANK_META;
-    for (size_t size = GM_MIN(GM_MAX(heap / 48, 4 * GM_MIB), 1024 * GM_MIB); size >= 2 * GM_MIB;
-         size /= 2) {
-        m->at = m->ready = gm_os_reserve(size, 0);
-        if (!m->at) continue;
-        m->end = m->at + size;
-        return true;
-    }
-    return false;
+    return m->at || gm_pages_meta_more_locked(m, 1);
 }
 
 // Maps the metadata up to `to`, in steps.
 GM_PRIVATE bool gm_pages_meta_map_locked(struct gm_meta *m, char *to) {
     if (to <= m->ready) return true;
-    if (to > m->end) return false;
     char *ready = (char *)gm_base_round_up((uintptr_t)to, 256 * GM_KIB);
     if (ready > m->end) ready = m->end;
     if (!gm_os_protect((uintptr_t)m->ready, (uintptr_t)ready, PROT_READ | PROT_WRITE)) return false;
     m->ready = ready;
     return true;
+}
+
+// A new block; NULL: no memory.
+GM_PRIVATE char *gm_pages_meta_new_locked(struct gm_meta *m, size_t bytes) {
+    size_t unit = GM_MIN(bytes, (size_t)4096);
+    char *block = (char *)gm_base_round_up((uintptr_t)m->at, unit);
+    if (bytes > (size_t)(m->end - m->at) || block > m->end - bytes) {
+        if (!gm_pages_meta_more_locked(m, bytes)) return NULL; // what is left of the old one stays
+        block = m->at;
+    }
+    if (!gm_pages_meta_map_locked(m, block + bytes)) return NULL;
+    m->at = block + bytes;
+    return block;
 }
 
 // Zeroed, aligned to its power of two from 64 to 4096; NULL when there is no memory.
@@ -4062,11 +4197,7 @@ GM_PRIVATE void *gm_pages_meta(struct gm_meta *m, size_t size) {
     if (block) {
         m->free[k] = *(void **)(void *)block;
         memset(block, 0, bytes);
-    } else {
-        block = (char *)gm_base_round_up((uintptr_t)m->at, GM_MIN(bytes, (size_t)4096));
-        if (gm_pages_meta_map_locked(m, block + bytes)) m->at = block + bytes;
-        else block = NULL;
-    }
+    } else block = gm_pages_meta_new_locked(m, bytes);
     gm_sync_unlock(&m->lock);
     return block;
 }
@@ -4117,16 +4248,33 @@ GM_PRIVATE void gm_pages_undescribe(struct gm_pages *p, size_t page, size_t n) {
     for (size_t i = 0; i < n; i++) gm_store_rlx(&p->desc[page + i], 0u);
 }
 
-GM_ALWAYS uintptr_t gm_pages_address(const struct gm_pages *p, size_t page) {
-    return p->base + page * GM_PAGE;
-}
-
 // ---- zones ----
 
-// A run of n zone pages from z as the number of its first page in address order; and back.
-GM_INLINE size_t gm_pages_place(const struct gm_pages *p, const struct gm_zone *zone, size_t z,
-                                size_t n) {
-    return zone->down ? p->count - z - n : z;
+// A run of n zone pages from z as the number of its first page in address order.
+GM_INLINE size_t gm_pages_place(const struct gm_zone *zone, size_t z, size_t n) {
+    return zone->down ? zone->origin - z - n : zone->origin + z;
+}
+
+// And back: the first zone page of the run of n pages from `page` on.
+GM_INLINE size_t gm_pages_unplace(const struct gm_zone *zone, size_t page, size_t n) {
+    return zone->down ? zone->origin - page - n : page - zone->origin;
+}
+
+// Where zone 0 begins: what may hold collected pointers lies from here on.
+GM_INLINE uintptr_t gm_pages_scanned(const struct gm_pages *p) {
+    return gm_pages_address(p, p->zone[0].origin);
+}
+
+// The first page from `page` on that lies in a zone; SIZE_MAX: none.
+GM_PRIVATE size_t gm_pages_next(const struct gm_pages *p, size_t page) {
+    size_t next = SIZE_MAX;
+    for (unsigned i = 0; i < 2; i++) {
+        const struct gm_zone *zone = &p->zone[i];
+        size_t n = (size_t)gm_load_rlx(&zone->mapped) * GM_CHUNK_PAGES; // a snapshot
+        size_t first = zone->down ? zone->origin - n : zone->origin;
+        if (page < first + n) next = GM_MIN(next, GM_MAX(page, first));
+    }
+    return next;
 }
 
 // Finds the free runs of a chunk: where `want` pages fit first (or -1), and the summary.
@@ -4212,50 +4360,52 @@ GM_PRIVATE bool gm_pages_map_part(const struct gm_pages *p, char *area, size_t b
                                   size_t to) {
     uintptr_t lo = ((uintptr_t)area + from * bytes) & ~(uintptr_t)(p->os_page - 1);
     uintptr_t hi = gm_base_round_up((uintptr_t)area + to * bytes, p->os_page);
-    bool there = !p->sparse || area < p->span_area || area == (char *)p->zone[0].chunk ||
-                 area == (char *)p->zone[1].chunk;
+    bool there = !p->sparse || area < p->span_area;
     return there ? gm_os_protect(lo, hi, PROT_READ | PROT_WRITE) : gm_os_commit(lo, hi, p->os_page);
 }
 
-// Gives the address space of n pages and of their records back. (P7)
-GM_PRIVATE void gm_pages_unmap(const struct gm_pages *p, size_t page, size_t n) {
+// Makes the records of a zone's first n chunks usable.
+GM_PRIVATE bool gm_pages_map_chunks(const struct gm_pages *p, struct gm_zone *zone, size_t n) {
+    if (!p->sparse)
+        return gm_pages_map_part(p, (char *)zone->chunk, sizeof *zone->chunk, zone->mapped, n);
+    size_t bytes = gm_base_round_up(n * sizeof *zone->chunk, 64 * GM_KIB);
+    if (bytes <= zone->ready) return true;
+    uintptr_t start = (uintptr_t)zone->chunk;
+    if (!gm_os_map(start + zone->ready, start + bytes, PROT_READ | PROT_WRITE)) return false;
+    zone->ready = bytes;
+    return true;
+}
+
+// Gives the address space of n pages and of their records back.
+// Pages of the system that hold other records too stay, unless the heap ends. (P7)
+GM_PRIVATE void gm_pages_unmap(const struct gm_pages *p, size_t page, size_t n, bool ends) {
     static const size_t bytes[] = {GM_SPAN_BYTES, GM_MANUAL_BYTES, GM_COLOR_BYTES, GM_PAGE};
     char *const area[] = {p->span_area, p->manual_area, p->color_area, (char *)p->base};
     for (unsigned i = 0; i < 4; i++) {
-        uintptr_t lo = gm_base_round_up((uintptr_t)area[i] + page * bytes[i], p->os_page);
-        uintptr_t hi = ((uintptr_t)area[i] + (page + n) * bytes[i]) & ~(uintptr_t)(p->os_page - 1);
+        uintptr_t lo = (uintptr_t)area[i] + page * bytes[i], hi = lo + n * bytes[i];
+        lo = ends ? lo & ~(uintptr_t)(p->os_page - 1) : gm_base_round_up(lo, p->os_page);
+        hi = ends ? gm_base_round_up(hi, p->os_page) : hi & ~(uintptr_t)(p->os_page - 1);
         if (lo < hi) gm_os_allow(lo, hi - lo); // for what will be mapped there
         if (lo < hi) gm_os_release((void *)lo, hi - lo);
     }
 }
 
-// Gives everything back. AddressSanitizer forgets what it knew of the pages: something else will be
-// mapped there.
-GM_PRIVATE void gm_pages_release(struct gm_pages *p) {
-    for (unsigned z = 0; z < 2 && p->reservation; z++) {
-        struct gm_zone *zone = &p->zone[z];
-        size_t n = zone->mapped * (size_t)GM_CHUNK_PAGES;
-        if (n) gm_os_allow(gm_pages_address(p, gm_pages_place(p, zone, 0, n)), n * GM_PAGE);
-    }
-    gm_os_release(p->reservation, p->reserved);
-}
-
-// The free chunks at a zone's end leave it, so that the other zone can have them: discarded, that
-// is clean.
-GM_PRIVATE void gm_pages_retreat_locked(struct gm_pages *p, struct gm_zone *zone) {
+// The free chunks at a zone's end leave it, so that the other zone, or the program, can have them:
+// discarded, that is clean. Up to one with more than `most` pages that hold memory.
+GM_PRIVATE void gm_pages_retreat_locked(struct gm_pages *p, struct gm_zone *zone, size_t most) {
     while (zone->mapped) {
         struct gm_chunk *c = &zone->chunk[zone->mapped - 1];
         unsigned none = !zone->down && zone->mapped == 1; // P6
         if (c->last != GM_CHUNK_PAGES - none) break;
         size_t z = (zone->mapped - 1) * (size_t)GM_CHUNK_PAGES;
-        uintptr_t start = gm_pages_address(p, gm_pages_place(p, zone, z, GM_CHUNK_PAGES));
-        if (c->idle && !gm_os_discard((void *)start, GM_CHUNK)) break;
+        uintptr_t start = gm_pages_address(p, gm_pages_place(zone, z, GM_CHUNK_PAGES));
+        if (c->idle && (c->idle > most || !gm_os_discard((void *)start, GM_CHUNK))) break;
         gm_store_rlx(&p->idle, p->idle - c->idle); // a statistic for who reads without the lock
         memset(c, 0, sizeof *c);
         gm_store_rlx(&zone->mapped, zone->mapped - 1);
         if (!p->sparse) continue;
         if (!zone->down) gm_store_rlx(&p->unmapped, p->unmapped + 1); // gc asks in a later cycle
-        gm_pages_unmap(p, gm_pages_place(p, zone, z, GM_CHUNK_PAGES), GM_CHUNK_PAGES);
+        gm_pages_unmap(p, gm_pages_place(zone, z, GM_CHUNK_PAGES), GM_CHUNK_PAGES, false);
     }
     if (zone->hint > zone->mapped) zone->hint = zone->mapped;
 }
@@ -4268,7 +4418,7 @@ GM_PRIVATE bool gm_pages_commit(const struct gm_pages *p, size_t page, size_t n)
         gm_pages_map_part(p, p->color_area, GM_COLOR_BYTES, page, page + n) &&
         gm_pages_map_part(p, (char *)p->base, GM_PAGE, page, page + n))
         return true;
-    if (p->sparse) gm_pages_unmap(p, page, n);
+    if (p->sparse) gm_pages_unmap(p, page, n, false);
     return false;
 }
 
@@ -4276,17 +4426,17 @@ GM_PRIVATE bool gm_pages_commit(const struct gm_pages *p, size_t page, size_t n)
 GM_PRIVATE bool gm_pages_map_locked(struct gm_pages *p, struct gm_zone *zone, size_t k) {
     size_t all = p->count / GM_CHUNK_PAGES;
     if (k > all - p->zone[0].mapped - p->zone[1].mapped)
-        gm_pages_retreat_locked(p, &p->zone[!zone->down]);
+        gm_pages_retreat_locked(p, &p->zone[!zone->down], GM_CHUNK_PAGES);
     if (k > all - p->zone[0].mapped - p->zone[1].mapped) return false;
-    size_t from = gm_pages_place(p, zone, zone->mapped * (size_t)GM_CHUNK_PAGES,
-                                 k * GM_CHUNK_PAGES);
+    size_t from = gm_pages_place(zone, zone->mapped * (size_t)GM_CHUNK_PAGES, k * GM_CHUNK_PAGES);
     size_t to = from + k * GM_CHUNK_PAGES;
-    if (!gm_pages_map_part(p, (char *)zone->chunk, sizeof(struct gm_chunk), zone->mapped,
-                           zone->mapped + k))
+    if (!gm_pages_map_chunks(p, zone, zone->mapped + k) ||
+        (p->sparse && !gm_pages_widen_locked(p, from, to)))
         return false;
     if (!gm_pages_commit(p, from, to - from)) {
         if (!p->sparse) return false;
-        gm_pages_retreat_locked(p, &p->zone[!zone->down]); // it has address space to spare
+        gm_pages_retreat_locked(p, &p->zone[!zone->down],
+                                GM_CHUNK_PAGES); // it has address space to spare
         if (!gm_pages_commit(p, from, to - from)) return false;
     }
     if (p->grown && p->sparse && !zone->down)
@@ -4297,7 +4447,7 @@ GM_PRIVATE bool gm_pages_map_locked(struct gm_pages *p, struct gm_zone *zone, si
         c->first = c->last = GM_CHUNK_PAGES;
         gm_store_rlx(&c->most, (uint16_t)GM_CHUNK_PAGES); // as above
     }
-    if (!from && !zone->down) { // P6
+    if (!zone->mapped && !zone->down) { // P6
         zone->chunk[0].used[0] = 1;
         (void)gm_pages_runs(&zone->chunk[0], GM_CHUNK_PAGES + 1);
     }
@@ -4305,8 +4455,31 @@ GM_PRIVATE bool gm_pages_map_locked(struct gm_pages *p, struct gm_zone *zone, si
     return true;
 }
 
+GM_INLINE unsigned gm_pages_which(const struct gm_pages *p, size_t page) {
+    return page - p->zone[0].origin >= (size_t)p->zone[0].mapped * GM_CHUNK_PAGES;
+}
 GM_INLINE struct gm_zone *gm_pages_zone(struct gm_pages *p, size_t page) {
-    return &p->zone[page >= (size_t)p->zone[0].mapped * GM_CHUNK_PAGES];
+    return &p->zone[gm_pages_which(p, page)];
+}
+
+// Gives everything back. AddressSanitizer forgets what it knew of the pages: something else will be
+// mapped there.
+GM_PRIVATE void gm_pages_release(struct gm_pages *p) {
+    const struct gm_zone *zone = p->zone;
+    if (p->sparse) {
+        size_t to = zone[0].origin + (size_t)zone[0].mapped * GM_CHUNK_PAGES,
+               from = zone[1].origin - (size_t)zone[1].mapped * GM_CHUNK_PAGES;
+        gm_pages_unmap(p, from, to - from, true);
+        gm_os_release(p->desc + (p->lo - p->base) / GM_PAGE,
+                      (p->hi - p->lo) / GM_PAGE * sizeof *p->desc);
+        for (unsigned i = 0; i < 2; i++) gm_os_release(zone[i].chunk, zone[i].ready);
+        gm_os_release(p->magazine_area, p->base - (uintptr_t)p->magazine_area); // all that is left
+    } else
+        for (unsigned i = 0; i < 2 && p->reservation; i++) {
+            size_t n = zone[i].mapped * (size_t)GM_CHUNK_PAGES;
+            if (n) gm_os_allow(gm_pages_address(p, gm_pages_place(&zone[i], 0, n)), n * GM_PAGE);
+        }
+    gm_os_release(p->reservation, p->reserved);
 }
 
 // ---- giving back ----
@@ -4358,7 +4531,7 @@ GM_PRIVATE struct gm_idle gm_pages_pick_locked(struct gm_pages *p, size_t least,
                 size_t z = (i + 1 - k) * GM_CHUNK_PAGES, touched = 0;
                 for (size_t m = 0; m < k; m++) touched += zone->chunk[i - m].idle;
                 gm_pages_mark_locked(p, zone, z, k * GM_CHUNK_PAGES, true, false);
-                size_t page = gm_pages_place(p, zone, z, k * GM_CHUNK_PAGES);
+                size_t page = gm_pages_place(zone, z, k * GM_CHUNK_PAGES);
                 return (struct gm_idle){page, k * GM_CHUNK_PAGES, touched};
             }
             struct gm_idle run = gm_pages_idle_run(c, 0);
@@ -4369,7 +4542,7 @@ GM_PRIVATE struct gm_idle gm_pages_pick_locked(struct gm_pages *p, size_t least,
                 size_t z = i * GM_CHUNK_PAGES + run.page + lead, touched = c->idle;
                 gm_pages_mark_locked(p, zone, z, whole, true, false);
                 touched -= c->idle; // what was cut off may have been touched
-                return (struct gm_idle){gm_pages_place(p, zone, z, whole), whole, touched};
+                return (struct gm_idle){gm_pages_place(zone, z, whole), whole, touched};
             }
         }
     }
@@ -4388,7 +4561,7 @@ GM_PRIVATE void gm_pages_discard_meta(const struct gm_pages *p, size_t page, siz
 // The picked pages come back, clean if they were discarded.
 GM_PRIVATE void gm_pages_unpick_locked(struct gm_pages *p, struct gm_idle idle, bool discarded) {
     struct gm_zone *zone = gm_pages_zone(p, idle.page);
-    size_t z = gm_pages_place(p, zone, idle.page, idle.n);
+    size_t z = gm_pages_unplace(zone, idle.page, idle.n);
     if (z / GM_CHUNK_PAGES < zone->hint) zone->hint = (uint32_t)(z / GM_CHUNK_PAGES); // P5
     gm_pages_mark_locked(p, zone, z, idle.n, false, !discarded);
 }
@@ -4430,13 +4603,13 @@ GM_PRIVATE size_t gm_pages_take_locked(struct gm_pages *p, unsigned which, size_
     *clean = gm_pages_clean_locked(zone, z, n);
     gm_pages_mark_locked(p, zone, z, n, true, false);
     gm_store_rlx(&p->used, p->used + n);
-    return gm_pages_place(p, zone, z, n);
+    return gm_pages_place(zone, z, n);
 }
 
 // Gives n used pages back to the page heap; touched: they may hold something else than zeros.
 GM_PRIVATE void gm_pages_put_locked(struct gm_pages *p, size_t page, size_t n, bool touched) {
     struct gm_zone *zone = gm_pages_zone(p, page);
-    size_t z = gm_pages_place(p, zone, page, n);
+    size_t z = gm_pages_unplace(zone, page, n);
     if (z / GM_CHUNK_PAGES < zone->hint) // P5
         zone->hint = (uint32_t)(z / GM_CHUNK_PAGES);
     gm_pages_mark_locked(p, zone, z, n, false, touched);
@@ -4447,9 +4620,9 @@ GM_PRIVATE void gm_pages_put_locked(struct gm_pages *p, size_t page, size_t n, b
 GM_PRIVATE bool gm_pages_extend_locked(struct gm_pages *p, size_t page, size_t n, size_t more,
                                        bool *clean) {
     struct gm_zone *zone = gm_pages_zone(p, page);
-    size_t z = gm_pages_place(p, zone, page + n, more);
+    size_t z = gm_pages_unplace(zone, page + n, more);
     size_t end = (size_t)zone->mapped * GM_CHUNK_PAGES;
-    if (zone->down ? page + n + more > p->count : z + more > end) return false;
+    if (zone->down ? page + n + more > zone->origin : z + more > end) return false;
     if (!gm_pages_allowed_locked(p, more)) return false;
     for (size_t i = z; i < z + more; i++)
         if (zone->chunk[i / GM_CHUNK_PAGES].used[i % GM_CHUNK_PAGES / 64] >> (i % 64) & 1)
@@ -4464,10 +4637,10 @@ GM_PRIVATE bool gm_pages_extend_locked(struct gm_pages *p, size_t page, size_t n
 // they were taken; *touched: they may hold something.
 GM_PRIVATE size_t gm_pages_alike_locked(const struct gm_pages *p, size_t page, size_t n,
                                         bool *touched) {
-    const struct gm_zone *zone = &p->zone[page >= (size_t)p->zone[0].mapped * GM_CHUNK_PAGES];
+    const struct gm_zone *zone = &p->zone[gm_pages_which(p, page)];
     size_t k = 0;
     for (; k < GM_MIN(n, (size_t)GM_CHUNK_PAGES); k++) {
-        size_t z = gm_pages_place(p, zone, page + k, 1);
+        size_t z = gm_pages_unplace(zone, page + k, 1);
         bool here = zone->chunk[z / GM_CHUNK_PAGES].touched[z % GM_CHUNK_PAGES / 64] >> (z % 64) &
                     1;
         if (!k) *touched = here;
@@ -4496,6 +4669,11 @@ GM_PRIVATE const char *gm_pages_verify_locked(struct gm_pages *p) {
             if (i < zone->hint && copy.most) return "pages: free pages below the hint (P5)";
         }
     }
+    size_t up = (size_t)p->zone[0].mapped * GM_CHUNK_PAGES,
+           down = (size_t)p->zone[1].mapped * GM_CHUNK_PAGES;
+    if (gm_pages_address(p, p->zone[0].origin + up) > p->hi ||
+        gm_pages_address(p, p->zone[1].origin - down) < p->lo)
+        return "pages: a zone reaches beyond the descriptors (P3)";
     if (p->zone[0].mapped) used--; // P6
     if (used != p->used || idle != p->idle)
         return "pages: the count of used or idle pages is wrong (P1)";
@@ -4649,9 +4827,8 @@ GM_PRIVATE uint64_t gm_span_starts(const struct gm_span *s, unsigned group) {
 
 // The span that a word points into; NULL: none.
 GM_ALWAYS struct gm_span *gm_span_find(const struct gm_pages *p, uintptr_t word) {
-    uintptr_t offset = word - p->base;
-    if (offset >= p->size) return NULL;
-    size_t page = offset >> GM_PAGE_SHIFT;
+    if (!gm_pages_holds(p, word)) return NULL;
+    size_t page = (word - p->base) >> GM_PAGE_SHIFT;
     uint32_t desc = gm_pages_desc(p, page);
     if (!desc) return NULL;
     return gm_span_at(p, gm_pages_first(p, page, desc));
@@ -4707,6 +4884,8 @@ GM_PRIVATE void gm_span_clear_colors(const struct gm_pages *p, const struct gm_s
  *             H2  idle pages over a tenth of the used ones + 32 MiB + what was used again lately
  *                 are given back by the thread that frees; once there is a collector, its
  *                 background thread goes on to the heap goal
+ *             H4  where address space is limited, chunks at the ends that were given back leave
+ *                 the heap
  *             H3  used again lately: the most by which the pages in use rose again after a fall, up
  *                 to where they had been, in this second and the one before
  * WHY         Bits of a span are cleared and its descriptors written outside the lock: nobody else
@@ -4884,6 +5063,14 @@ GM_PRIVATE bool gm_heap_discard(struct gm_heap *h, struct gm_idle idle) {
     return done;
 }
 
+// Address space is limited: what is free at the ends is the program's. (H4)
+GM_PRIVATE void gm_heap_retreat(struct gm_heap *h) {
+    gm_sync_lock(&h->lock);
+    for (unsigned i = 0; i < 2; i++)
+        gm_pages_retreat_locked(&h->pages, &h->pages.zone[i], GM_GIVE_LEAST - 1);
+    gm_sync_unlock(&h->lock);
+}
+
 // Gives idle pages back until at most `keep` are left, or `most` bytes; returns the bytes. (H1)
 GM_PRIVATE size_t gm_heap_give_back(struct gm_heap *h, size_t keep, size_t least, size_t most) {
     size_t bytes = 0;
@@ -4905,6 +5092,7 @@ GM_PRIVATE size_t gm_heap_give_back(struct gm_heap *h, size_t keep, size_t least
         bytes += idle.touched * GM_PAGE;
     }
     gm_add_rlx(&h->given, bytes); // a statistic
+    if (bytes && h->pages.sparse && gm_os_space() != SIZE_MAX) gm_heap_retreat(h);
     return bytes;
 }
 
@@ -4953,7 +5141,7 @@ GM_PRIVATE void gm_heap_walk(struct gm_heap *h, bool (*visit)(struct gm_span *s,
     for (unsigned which = 0; which < 2; which++) {
         size_t n = (size_t)gm_load_rlx(&p->zone[which].mapped) *
                    GM_CHUNK_PAGES; // world stopped, or a snapshot
-        size_t page = which ? p->count - n : 0, end = page + n;
+        size_t page = gm_pages_place(&p->zone[which], 0, n), end = page + n;
         while (page < end) {
             uint32_t desc = gm_pages_desc(p, page);
             if (!desc) {
@@ -5970,8 +6158,8 @@ GM_PRIVATE void gm_guard_describe(struct gm_text *t, const struct gm_pages *p, u
     gm_text_pointer(t, word);
     const struct gm_span *s = gm_span_find(p, word);
     if (!s) {
-        gm_text_put(t, word - p->base < p->size ? " is in a free page of the heap"
-                                                : " is not in the heap");
+        gm_text_put(t, gm_pages_holds(p, word) ? " is in a free page of the heap"
+                                               : " is not in the heap");
         return;
     }
     if (s->kind >= GM_KINDS || s->class > GOMEM_CLASSES) {
@@ -6190,6 +6378,9 @@ GM_PRIVATE void gm_pacer_set(struct gm_pacer *p, size_t live, size_t roots) {
  *                 span is in the queue once or is being taken
  *             M3  a marker is idle only with an empty stack after it saw no job and an empty queue
  *             M4  when all are idle, nothing is grey
+ *             M6  a phase sees the heap as wide as it was when the phase began. A pointer to an
+ *                 object beyond can only have been stored since, so it is read again in a later
+ *                 phase, as everything written; the last one begins in a stop
  *             M5  with others at work, a worker sets the colors of 64 neighbours by one atomic or,
  *                 late; until then another may find the same object and scan it too, which costs
  *                 time only. Settled before anything is spilled
@@ -6262,8 +6453,9 @@ struct gm_mark {
 
 // What a lookup needs: a drain keeps a copy of it in registers.
 struct gm_view {
-    uintptr_t base, mask;    // of the heap; and-ed to each word
-    size_t size, top;        // bytes of heap; entries of stack
+    uintptr_t base, mask;    // of page 0; and-ed to each word
+    uintptr_t from;          // what can be looked up begins here (P3), as of this phase
+    size_t size, top;        // bytes from there on; entries of stack
     const uint32_t *desc;    //
     struct gm_color *colors; // a group per KiB of heap
     uintptr_t *stack;        // addresses of black objects to scan (M1)
@@ -6299,7 +6491,8 @@ GM_PRIVATE void gm_mark_begin(struct gomem_marker *m, struct gm_mark *mark, bool
     memset(&m->view, 0, sizeof m->view);
     m->view.base = p->base;
     m->view.mask = mark->mask;
-    m->view.size = p->size;
+    m->view.from = gm_load_rlx(&p->lo); // M6
+    m->view.size = gm_load_rlx(&p->hi) - m->view.from;
     m->view.desc = p->desc;
     m->view.colors = (struct gm_color *)(void *)p->color_area;
     m->view.stack = stack;
@@ -6447,8 +6640,8 @@ GM_ALWAYS size_t gm_mark_start(size_t offset, uint32_t desc) {
 GM_ALWAYS uintptr_t gm_mark_reach(struct gomem_marker *m, struct gm_view *v, uintptr_t word,
                                   bool alone, uint32_t *found) {
     word &= v->mask;
+    if (GOMEM_I_LIKELY(word - v->from >= v->size)) return 0;
     size_t offset = word - v->base;
-    if (GOMEM_I_LIKELY(offset >= v->size)) return 0;
     uint32_t desc = *found = gm_load_rlx(&v->desc[offset >> GM_PAGE_SHIFT]);
     struct gm_color *c = &v->colors[offset >> 10];
     unsigned n = (unsigned)(offset >> 4);
@@ -6677,8 +6870,9 @@ GM_PRIVATE void gm_mark_take_large(struct gomem_marker *m, struct gm_span *s) {
 // mark comes first; nobody stops us before the span is queued (M2).
 GM_PRIVATE void gm_mark_shade_grey(struct gm_mark *mark, uintptr_t word) {
     const struct gm_pages *p = mark->pages;
-    size_t offset = (word & mark->mask) - p->base;
-    if (offset >= p->size) return;
+    word &= mark->mask;
+    if (!gm_pages_holds(p, word)) return;
+    size_t offset = word - p->base;
     // pairs with gm_pages_describe: the record of a new span is whole
     uint32_t desc = gm_load_acq(&p->desc[offset >> GM_PAGE_SHIFT]);
     if (!GM_IN(GM_SET_COLLECTED, desc & 7)) return;
@@ -6829,8 +7023,8 @@ GM_PRIVATE bool gm_mark_add_written(struct gm_mark *mark, uintptr_t start, uintp
 // neighbour of whatever a stack word starts, with all that it leads to: in GCBench a tree of 16 MB
 // beside 8 MB that live.
 GM_ALWAYS bool gm_mark_is_taken(const struct gm_view *v, uintptr_t word) {
+    if (word - v->from >= v->size) return false;
     size_t offset = word - v->base;
-    if (offset >= v->size) return false;
     uint32_t desc = gm_load_rlx(&v->desc[offset >> GM_PAGE_SHIFT]);
     if (!GM_IN(GM_SET_COLLECTED, desc & 7) || !(desc >> 4 & 255)) return desc & 7;
     offset = gm_mark_start(offset, desc);
@@ -6842,7 +7036,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_range(struct gomem_marker *m, uintptr_t s
     const uintptr_t *word = (const uintptr_t *)start;
     for (size_t i = 0; i < size / GM_WORD; i++) {
         uintptr_t w = gm_base_word(&word[i]) & m->view.mask;
-        if (w - m->view.base > m->view.size) continue; // neither w nor w - 1 is ours
+        if (w - m->view.from > m->view.size) continue; // neither w nor w - 1 is ours
         if (!(flags & GM_JOB_BOTH) || gm_mark_is_taken(&m->view, w)) gm_mark_shade(m, w, m->alone);
         else gm_mark_shade(m, w - 1, m->alone);
     }
@@ -7476,7 +7670,8 @@ GM_PRIVATE void gm_writes_reset(struct gm_writes *w, struct gm_meta *meta,
 }
 
 GM_PRIVATE uintptr_t gm_writes_end(const struct gm_pages *p) {
-    return p->base + (uintptr_t)gm_load_rlx(&p->zone[0].mapped) * GM_CHUNK; // a snapshot
+    return gm_pages_scanned(p) +
+           (uintptr_t)gm_load_rlx(&p->zone[0].mapped) * GM_CHUNK; // a snapshot
 }
 
 // The heap is registered by a descriptor that was ours, of which a copy is open: the program moved
@@ -7491,13 +7686,13 @@ GM_COLD GM_PRIVATE uintptr_t gm_writes_adopt(struct gm_writes *w, uintptr_t end,
 // Registers what the heap has grown to, and much more. False: refused.
 GM_PRIVATE bool gm_writes_register(struct gm_writes *w, const struct gm_pages *p) {
     uintptr_t end = gm_writes_end(p), to = end + GM_MIN(GM_WRITES_LEAST, p->size / 4);
-    to = GM_MIN(to, p->base + p->size -
+    to = GM_MIN(to, gm_pages_address(p, p->zone[1].origin) -
                         (uintptr_t)gm_load_rlx(&p->zone[1].mapped) * GM_CHUNK); // a snapshot
     uint32_t unmapped = gm_load_rlx(&p->unmapped); // a change between here and there is seen later
     if (p->sparse) to = end;
     if (end <= gm_load_rlx(&w->registered) && w->unmapped == unmapped) return true;
     errno = 0;
-    if (!gm_os_track(&w->uffd, p->base, to)) {
+    if (!gm_os_track(&w->uffd, gm_pages_scanned(p), to)) {
         if (errno != EBUSY) return false;
         to = gm_writes_adopt(w, end, to);
     }
@@ -7515,8 +7710,9 @@ GM_PRIVATE void gm_writes_grown(void *writes, uintptr_t from, uintptr_t to) {
 
 GM_PRIVATE void gm_writes_close_bits(struct gm_writes *w, const struct gm_pages *p, uintptr_t from,
                                      uintptr_t to) {
-    size_t word = (from - p->base) / GM_WRITES_OPEN / 64;
-    for (; p->base + word * 64 * GM_WRITES_OPEN < to; word++)
+    uintptr_t start = gm_pages_scanned(p);
+    size_t word = (from - start) / GM_WRITES_OPEN / 64;
+    for (; start + word * 64 * GM_WRITES_OPEN < to; word++)
         gm_store_rlx(&w->open[word], (uint64_t)0); // advice
 }
 
@@ -7524,15 +7720,16 @@ GM_PRIVATE void gm_writes_close_bits(struct gm_writes *w, const struct gm_pages 
 // are left as they are: they count as written when they are taken (W2).
 GM_PRIVATE bool gm_writes_next(const struct gm_pages *p, uintptr_t *at, uintptr_t *to) {
     const struct gm_chunk *chunk = p->zone[0].chunk;
-    size_t n = gm_load_rlx(&p->zone[0].mapped), i = (*at - p->base) / GM_CHUNK; // a snapshot
+    uintptr_t start = gm_pages_scanned(p);
+    size_t n = gm_load_rlx(&p->zone[0].mapped), i = (*at - start) / GM_CHUNK; // a snapshot
     while (i < n && gm_load_rlx(&chunk[i].most) == GM_CHUNK_PAGES) i++;
     if (i >= n) return false;
-    *at = GM_MAX(*at, p->base + (uintptr_t)i * GM_CHUNK);
+    *at = GM_MAX(*at, start + (uintptr_t)i * GM_CHUNK);
     size_t end = i + 1;
     while (end < n && end - i < GM_WRITES_UNIT / GM_CHUNK &&
            gm_load_rlx(&chunk[end].most) != GM_CHUNK_PAGES)
         end++;
-    *to = p->base + (uintptr_t)end * GM_CHUNK;
+    *to = start + (uintptr_t)end * GM_CHUNK;
     return true;
 }
 
@@ -7559,7 +7756,7 @@ GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages *p,
     }
     uintptr_t end = gm_writes_end(p);
     unsigned calls = 0;
-    for (uintptr_t at = p->base, to; gm_writes_next(p, &at, &to) && at < end; at = to) {
+    for (uintptr_t at = gm_pages_scanned(p), to; gm_writes_next(p, &at, &to) && at < end; at = to) {
         uintptr_t from = at;
         gm_writes_nap(calls++);
         if (pause) pause(arg);
@@ -7639,7 +7836,7 @@ GM_PRIVATE bool gm_writes_whole(struct gm_writes *w, struct gm_mark *mark) {
     bool all = end <= gm_load_rlx(&w->registered) && // rlx: as in gm_writes_register
                w->unmapped == gm_load_rlx(&mark->pages->unmapped);
     if (all && w->process == (uint32_t)getpid()) return true;
-    gm_writes_fail(w, mark, mark->pages->base, end);
+    gm_writes_fail(w, mark, gm_pages_scanned(mark->pages), end);
     return false;
 }
 
@@ -7651,8 +7848,8 @@ GM_PRIVATE size_t gm_writes_collect(struct gm_writes *w, struct gm_mark *mark) {
     size_t pages = 0;
     unsigned calls = 0;
     if (w->collector != GOMEM_GC_TRACKED) return 0;
-    if (!gm_writes_whole(w, mark)) return (gm_writes_end(p) - p->base) / p->os_page;
-    for (uintptr_t at = p->base, to; gm_writes_next(p, &at, &to); at = to) {
+    if (!gm_writes_whole(w, mark)) return (gm_writes_end(p) - gm_pages_scanned(p)) / p->os_page;
+    for (uintptr_t at = gm_pages_scanned(p), to; gm_writes_next(p, &at, &to); at = to) {
         gm_writes_nap(calls++);
         pages += gm_writes_collect_unit(w, mark, w->list, at, to, true);
     }
@@ -7665,7 +7862,7 @@ GM_PRIVATE void gm_writes_list_stopped(struct gm_writes *w, struct gm_mark *mark
     const struct gm_pages *p = mark->pages;
     gm_store_rlx(&mark->pages_written, (uint64_t)0); // no marker counts
     if (w->collector != GOMEM_GC_TRACKED || !gm_writes_whole(w, mark)) return;
-    for (uintptr_t at = p->base, to; gm_writes_next(p, &at, &to); at = to)
+    for (uintptr_t at = gm_pages_scanned(p), to; gm_writes_next(p, &at, &to); at = to)
         if (!gm_mark_add_written(mark, at, to, 0)) gm_writes_fail(w, mark, at, to);
 }
 
@@ -7676,7 +7873,8 @@ GM_PRIVATE uint64_t gm_writes_cost(const struct gm_writes *w, const struct gm_ma
     uint64_t bytes = 0, whole = 0;
     for (size_t i = 0; i < mark->njobs; i++)
         if (!(mark->jobs[i].flags & GM_JOB_WRITTEN)) whole += mark->jobs[i].size;
-    if (w->collector == GOMEM_GC_TRACKED) bytes = gm_writes_end(mark->pages) - mark->pages->base;
+    if (w->collector == GOMEM_GC_TRACKED)
+        bytes = gm_writes_end(mark->pages) - gm_pages_scanned(mark->pages);
     for (size_t i = 0; i < w->roots; i++) bytes += w->root[i].end - w->root[i].start;
     return (bytes / GM_MIB * 450 + whole / 5) / n;
 }
@@ -7718,7 +7916,7 @@ GM_PRIVATE void gm_writes_clear_ahead(struct gm_writes *w, const struct gm_pages
     uint64_t bits = marking ? 1 : ((uint64_t)1 << GM_WRITES_OPEN_FAR / GM_WRITES_OPEN) - 1;
     from -= (from - p->base) % step;
     for (to = GM_MIN(to, armed); from < to; from += step) {
-        size_t unit = (from - p->base) / GM_WRITES_OPEN;
+        size_t unit = (from - gm_pages_scanned(p)) / GM_WRITES_OPEN;
         uint64_t *word = &w->open[unit / 64], mine = bits << unit % 64;
         if ((gm_load_rlx(word) & mine) == mine) continue;
         if (marking && !gm_writes_mostly_free(p, from)) continue;
@@ -9097,6 +9295,7 @@ struct gm_gc {                                           // room gc
     uint32_t closing; // few written pages are left: who allocates helps, the longer the more finish
                       // stops were given up: 1 + so many; 0: not yet. atomic: rlx
     bool background;  // its thread runs. lock: gc; read rlx
+    bool unattached;  // it got no memory for its record, and runs no cycles. atomic: rlx
     bool (*collect)(struct gm_runtime *rt, struct gm_thread *me, int reason); // hook: runs a cycle
     pthread_t threads[GM_WORKERS], background_thread;
     uint32_t thread_count;                     // of threads[]
@@ -9796,9 +9995,18 @@ GM_PRIVATE struct gm_thread *gm_world_record_locked(struct gm_runtime *rt) {
 
 // What the inlined paths compare with; with poison every free must go slow.
 GM_PRIVATE void gm_world_warm(struct gm_runtime *rt, struct gm_cache *t) {
-    t->hot.base = rt->engine.heap.pages.base;
-    t->hot.desc = rt->engine.heap.pages.desc;
-    t->hot.size = rt->engine.guard.poison ? 0 : rt->engine.heap.pages.size;
+    const struct gm_pages *p = &rt->engine.heap.pages;
+    uintptr_t lo = gm_load_rlx(&p->lo), hi = gm_load_rlx(&p->hi); // P3: the one or the other
+    t->hot.base = lo;
+    t->hot.desc = p->desc + (lo - p->base) / GM_PAGE;
+    t->hot.size = rt->engine.guard.poison ? 0 : hi - lo;
+}
+
+// The same again where the heap has become wider since: what the thread frees there goes slow.
+GM_INLINE void gm_world_widen(struct gm_runtime *rt, struct gm_cache *t) {
+    const struct gm_pages *p = &rt->engine.heap.pages;
+    size_t size = gm_load_rlx(&p->hi) - gm_load_rlx(&p->lo); // a guess will do
+    if (GOMEM_I_UNLIKELY(t->hot.size && t->hot.size != size)) gm_world_warm(rt, t);
 }
 
 // The normal stack of a thread, as libc knows it. False: it does not.
@@ -10014,7 +10222,7 @@ GM_PRIVATE void gm_world_forget_cycle(struct gm_runtime *rt) {
 
 // In a child: the collector's threads are started again when needed.
 GM_PRIVATE void gm_world_forget_workers(struct gm_runtime *rt) {
-    rt->gc.background = false;
+    rt->gc.background = rt->gc.unattached = false;
     rt->gc.thread_count = 0;
     rt->gc.assisting = 0;
     gm_store_rlx(&rt->engine.writes.armed, (uintptr_t)0); // its descriptors are the parent's (W5)
@@ -10239,29 +10447,20 @@ GM_PRIVATE void gm_world_key_destructor(void *arg) {
 
 // ---- init, attach ----
 
-// Bytes of address space that the process may have; SIZE_MAX: it is not limited.
-GM_PRIVATE size_t gm_world_space(void) {
-    struct rlimit limit;
-    bool known = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
-    return known ? (size_t)GM_MIN((uint64_t)limit.rlim_cur, (uint64_t)SIZE_MAX - 1) : SIZE_MAX;
+// The most that the heap may have: what was asked for, or all that fits.
+GM_PRIVATE size_t gm_world_heap_size(const gomem_options *o) {
+    if (!o->reserve)
+        return sizeof(void *) == 8 ? (size_t)1 << (GM_TSAN ? 36 : 40) : (size_t)1 << 30;
+    return gm_base_round_up(GM_MIN(o->reserve, SIZE_MAX / 4), 2 * GM_CHUNK);
 }
 
-GM_PRIVATE size_t gm_world_reserve_size(const gomem_options *o) {
-    size_t want = sizeof(void *) == 8 ? (size_t)1 << (GM_TSAN ? 36 : 40) : (size_t)1 << 30;
-    if (o->reserve) {
-        want = 2 * GM_CHUNK;
-        while (want < o->reserve && want < SIZE_MAX / 4) want *= 2;
-    }
-    size_t most = gm_world_space();
-    return most >= want ? want : GM_MAX(gm_base_round_up(most, GM_CHUNK), 4 * GM_CHUNK);
-}
-
-// The heap's address space: where it is limited it is taken as it is used, so that the program's
-// threads and mappings find theirs; where that cannot be, half of it.
+// The heap's address space is taken as it is used: a limit (RLIMIT_AS) counts what is reserved, and
+// may be set at any time. Where that cannot be all of it is reserved, or half of the limit.
 GM_PRIVATE bool gm_world_reserve(struct gm_pages *p, size_t size) {
-    size_t most = gm_world_space();
+    size_t most = gm_os_space();
+    if (gm_pages_init_sparse(p, size)) return true;
     if (most == SIZE_MAX) return gm_pages_init(p, size);
-    return gm_pages_init_sparse(p, size) ||
+    return gm_pages_init_sparse(p, GM_MIN(size, gm_base_round_up(most, 2 * GM_CHUNK))) ||
            gm_pages_init(p, GM_MIN(size, most / 2) & ~(GM_CHUNK - 1));
 }
 
@@ -10277,10 +10476,9 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     gm_world_init_escapes(rt);
     if (!w->keyed && GOMEM_PTHREAD_KEY_CREATE(&w->key, gm_world_key_destructor)) return false;
     w->keyed = true;
-    size_t reserve = gm_world_reserve_size(&w->settings.options);
-    if (!gm_pages_meta_init(&e->meta, reserve)) return false;
+    if (!gm_pages_meta_init(&e->meta)) return false;
     if (!gm_world_init_collector(rt)) return false;
-    if (!gm_world_reserve(&e->heap.pages, reserve)) return false;
+    if (!gm_world_reserve(&e->heap.pages, gm_world_heap_size(&w->settings.options))) return false;
     e->heap.pages.hard = w->settings.options.hard_limit;
     for (unsigned k = 0; k < GM_KINDS; k++)
         for (unsigned c = 0; c <= GOMEM_CLASSES; c++) gm_central_init(&e->central[k][c], k, c, 0);
@@ -11658,7 +11856,7 @@ GM_PRIVATE void gm_fate_reset(struct gm_runtime *rt) {
  * ==========================================================================================
  * OWNS        struct gm_search (one at a time, in a stop), struct gm_lost and struct gm_dead (what
  *             a cycle found)
- * CALLS       base os sizes pages span heap types guard mark sweep cache world roots
+ * CALLS       base os pages span heap types guard mark sweep cache world roots
  * INVARIANTS  Q1  a search changes nothing of the heap: its bits and its queue are its own memory,
  *                 given back when it ends
  *             Q2  the thread that asks comes last: its stack and registers, which know the pointer
@@ -12051,6 +12249,7 @@ struct gm_search {
     uint64_t *seen;             // a bit for 16 bytes of either end
     struct gm_reached *queue;   // all that was reached; those below `at` have been scanned
     size_t count, ready, room;  // of queue: used, with memory, reserved
+    uintptr_t plain;            // where zone 1 is; stw
     size_t found;               // number of the target + 1, 0: not yet
     bool full;                  // no memory for queue
 };
@@ -12079,6 +12278,7 @@ GM_PRIVATE bool gm_paths_begin(struct gm_search *q) {
     const struct gm_pages *p = &q->rt->engine.heap.pages;
     q->low = (size_t)gm_load_rlx(&p->zone[0].mapped) * GM_CHUNK;  // in a stop
     q->high = (size_t)gm_load_rlx(&p->zone[1].mapped) * GM_CHUNK; // in a stop
+    q->plain = gm_pages_address(p, p->zone[1].origin) - q->high;
     size_t seen = gm_base_round_up((q->low + q->high) / 128, p->os_page);
     q->room = GM_MIN((q->low + q->high) / 16 + 1, (size_t)GM_ROOTED);
     q->size = gm_base_round_up(seen + q->room * sizeof *q->queue, p->os_page);
@@ -12108,9 +12308,9 @@ GM_PRIVATE uintptr_t gm_paths_object(const struct gm_runtime *rt, uintptr_t word
 GM_PRIVATE void gm_paths_reach(struct gm_search *q, uintptr_t word, uintptr_t from,
                                uint32_t parent) {
     const struct gm_pages *p = &q->rt->engine.heap.pages;
-    uintptr_t object = gm_paths_object(q->rt, word), offset = object - p->base;
+    uintptr_t object = gm_paths_object(q->rt, word), offset = object - gm_pages_scanned(p);
     if (!object || q->found || q->full) return;
-    if (offset >= q->low) offset -= p->count * GM_PAGE - q->high - q->low;
+    if (offset >= q->low) offset = q->low + object - q->plain;
     uint64_t *seen = &q->seen[offset / 1024], bit = (uint64_t)1 << (offset / 16 & 63);
     if (*seen & bit) return;
     *seen |= bit;
@@ -13522,7 +13722,7 @@ GM_PRIVATE bool gm_gc_rounds(struct gm_runtime *rt, struct gm_cycle *c, unsigned
 // Scanned kinds came to lie in the other zone, where nobody tracks writes.
 GM_PRIVATE void gm_gc_regrey_plain_zone(struct gm_runtime *rt) {
     const struct gm_pages *p = &rt->engine.heap.pages;
-    uintptr_t end = p->base + p->size;
+    uintptr_t end = gm_pages_address(p, p->zone[1].origin);
     gm_mark_regrey(&rt->engine.mark, end - (uintptr_t)gm_load_rlx(&p->zone[1].mapped) * GM_CHUNK,
                    end);
 }
@@ -13677,7 +13877,7 @@ GM_PRIVATE bool gm_gc_all_run(const struct gm_runtime *rt) {
     // pairs with gm_world_record_locked: records are complete
     for (const struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next)
         if (gm_load_rlx(&t->own) && gm_load_rlx(&t->state) != GM_THREAD_NONE) return true;
-    return !gm_load_rlx(&rt->gc.background);
+    return !gm_load_rlx(&rt->gc.background) || gm_load_rlx(&rt->gc.unattached); // a heuristic
 }
 
 // A thread that sleeps has run, and could have attached; one that is ready perhaps waits for its
@@ -13805,9 +14005,22 @@ GM_PRIVATE bool gm_gc_due(struct gm_runtime *rt, uint64_t now, int *reason) {
            now - gm_load_rlx(&rt->gc.last) >= ns;
 }
 
+// The background thread's record. While there is no memory for it others run the cycles, and it
+// tries again; NULL: shutdown.
+GM_PRIVATE struct gm_thread *gm_gc_attach_background(struct gm_runtime *rt) {
+    struct gm_thread *me;
+    while (!(me = gm_world_attach(rt)) && !gm_load_acq(&rt->gc.quit)) { // pairs with shutdown
+        uint32_t kick = gm_load_rlx(&rt->gc.kick);                      // only for the wait
+        gm_store_rlx(&rt->gc.unattached, true); // a heuristic: who sees it late waits 1 ms more
+        gm_os_wait(&rt->gc.kick, kick, 100000000);
+    }
+    gm_store_rlx(&rt->gc.unattached, false); // the same
+    return me;
+}
+
 GM_PRIVATE void *gm_gc_background(void *arg) {
     struct gm_runtime *rt = arg;
-    struct gm_thread *me = gm_world_attach(rt);
+    struct gm_thread *me = gm_gc_attach_background(rt);
     uint64_t sleep = 0;
     if (me) gm_store_rlx(&me->own, true);          // gm_world_take_turns asks
     while (me && !gm_load_acq(&rt->gc.quit)) {     // pairs with gm_gc_shutdown
@@ -14031,7 +14244,8 @@ GM_PRIVATE void gm_gc_ask(struct gm_runtime *rt, uint32_t how) {
 // Cycles run on the thread that finds that one is due.
 GM_PRIVATE bool gm_gc_runs_here(const struct gm_runtime *rt) {
     return gm_load_rlx(&rt->engine.writes.collector) == GOMEM_GC_STW || gm_gc_is_small(rt) ||
-           !gm_load_rlx(&rt->gc.background); // chosen once
+           !gm_load_rlx(&rt->gc.background) || // chosen once
+           gm_load_rlx(&rt->gc.unattached);    // heuristics
 }
 
 // The heap has grown to the trigger: a stopping cycle runs on this thread; a concurrent one is
@@ -14579,7 +14793,7 @@ GM_PRIVATE enum gm_message gm_alloc_stranger(const struct gm_pages *p, uintptr_t
     if (s && s->use == GM_USE_POOL) return GM_MSG_POOL;
     if (s && s->use == GM_USE_ARENA) return GM_MSG_ARENA;
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
-    if (word - p->base < p->size) return GM_MSG_UNALLOCATED;
+    if (gm_pages_holds(p, word)) return GM_MSG_UNALLOCATED;
     return word - here < 256 * GM_KIB ? GM_MSG_STACK : GM_MSG_FOREIGN; // frames of the callers
 }
 
@@ -14599,6 +14813,7 @@ GM_NOINLINE GM_PRIVATE void gm_alloc_free_slow(void *p) {
     struct gm_cache *t = gm_alloc_enter(rt);
     if (t) {
         enum gm_message wrong = gm_alloc_give(t, p);
+        gm_world_widen(rt, t);
         gm_alloc_leave(rt, t);
         gm_alloc_freed(rt);
         if (GOMEM_I_UNLIKELY(wrong != GM_MESSAGE_COUNT))
@@ -15399,7 +15614,7 @@ GM_PRIVATE bool gm_alloc_is_detached(void) {
 GM_PRIVATE void gm_alloc_end_thread(struct gm_runtime *rt, struct gm_start *start, void *result) {
     const struct gm_pages *p = &rt->engine.heap.pages;
     struct gm_thread *t = gm_world_self();
-    bool kept = (uintptr_t)result - p->base < p->size && !gm_alloc_is_detached();
+    bool kept = gm_pages_holds(p, (uintptr_t)result) && !gm_alloc_is_detached();
     if (t) t->start = NULL;
     gm_world_lock(&rt->world, &rt->world.lock);
     if (kept && !start->detached) {
@@ -15478,7 +15693,7 @@ GOMEM_DEF void gomem_thread_exit(void *result) {
     const struct gm_pages *p = &rt->engine.heap.pages;
     struct gm_thread *t = gm_world_self();
     struct gm_start *start = t ? t->start : NULL;
-    if (!start && (uintptr_t)result - p->base < p->size)
+    if (!start && gm_pages_holds(p, (uintptr_t)result))
         start = gm_alloc_new_start(rt, NULL, result, GM_START_RUNS);
     if (start) gm_alloc_end_thread(rt, start, result);
     pthread_exit(result);
@@ -15843,10 +16058,8 @@ GM_PRIVATE bool gm_alloc_each_group(struct gm_runtime *rt, const struct gm_type_
                                     size_t *size) {
     struct gm_pages *p = &rt->engine.heap.pages;
     *n = 0;
-    size_t end = (size_t)gm_load_rlx(&p->zone[0].mapped) * GM_CHUNK_PAGES; // a snapshot
-    size_t start = p->count - (size_t)gm_load_rlx(&p->zone[1].mapped) * GM_CHUNK_PAGES;
-    if (*page >= end && *page < start) *page = start;
-    if (*page >= p->count) return false;
+    *page = gm_pages_next(p, *page);
+    if (*page == SIZE_MAX) return false;
     uint32_t desc = gm_pages_desc(p, *page);
     struct gm_span *s = gm_span_at(p, *page);
     if (!GM_IN(GM_SET_COLLECTED, desc & 7) || desc >> 12) {

@@ -55,7 +55,7 @@ TEST_I_UNUSED static bool room_engine(struct gm_engine *e, size_t n) {
     memset(e, 0, sizeof *e);
     e->meta = meta;
     e->types = types;
-    if (!room_heap(&e->heap, n) || !CHECK(gm_pages_meta_init(&e->meta, 64 * GM_MIB))) return false;
+    if (!room_heap(&e->heap, n) || !CHECK(gm_pages_meta_init(&e->meta))) return false;
     if (!CHECK(gm_types_init(&e->types, &e->meta))) return false;
     e->depot.lock.rank = GM_RANK_META;
     for (unsigned k = 0; k < GM_KINDS; k++)

@@ -1,12 +1,14 @@
-// Address space that is limited (ulimit -v): the heap takes it as it grows, and leaves the rest to
-// the program. Each test is a child of a parent that never uses the heap.
+// Address space that is limited (ulimit -v, setrlimit at any time): the heap takes it as it grows,
+// and leaves the rest to the program. Each test is a child of a parent that never uses the heap.
 #define _GNU_SOURCE
 #include "alive.h"
 #include "child.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 static size_t limit_mib; // of the child
 
@@ -95,6 +97,210 @@ TEST(program_has_the_rest) {
     SKIP("sanitizers need address space of their own");
 #endif
     CHILD_GOOD(left_to_the_program);
+}
+
+// ---- limits that are set while the heap is in use ----
+
+#if defined(TEST_ASAN) || defined(TEST_TSAN)
+#define NEEDS_SPARSE SKIP("under sanitizers the heap is reserved")
+#else
+#define NEEDS_SPARSE (void)0
+#endif
+
+static int collector;        // of the child
+static struct alive_set set; // lives on through whatever happens
+static uintptr_t set_root;
+
+static size_t space_mib(void) { // address space that the process has
+    char text[128] = "";
+    int fd = open("/proc/self/statm", O_RDONLY);
+    CHECK(fd >= 0 && read(fd, text, sizeof text - 1) > 0);
+    close(fd);
+    return strtoul(text, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE) >> 20;
+}
+
+static void set_limit(int resource, size_t mib) {
+    struct rlimit limit = {mib ? mib << 20 : RLIM_INFINITY, RLIM_INFINITY};
+    REQUIRE(setrlimit(resource, &limit) == 0);
+}
+
+// Both heaps are in use, and there have been cycles.
+static void use_heaps(void) {
+    REQUIRE(gomem_init(&(gomem_options){.collector = collector}));
+    REQUIRE(alive_chain(&set));
+    alive_put(&set_root, set.hidden[0], 0);
+    for (int i = 0; i < 300000; i++) gomem_free(gomem_malloc(100)), CHECK(gomem_new(100) != NULL);
+    alive_gc();
+}
+
+static void still_good(void) {
+    alive_gc();
+    CHECK_EQ(alive_count(&set), ALIVE_N);
+    CHECK(gomem_verify());
+}
+
+// A thread that uses the heap, and a mapping of its own, find their place.
+static void *use_heap(void *arg) {
+    for (int i = 0; i < 1000; i++) gomem_free(gomem_malloc(1000));
+    return gomem_new(100) ? arg : NULL;
+}
+
+static void program_goes_on(void) {
+    pthread_t thread;
+    void *result = NULL;
+    if (CHECK_EQ(gomem_thread_create(&thread, NULL, use_heap, &set), 0))
+        CHECK(gomem_thread_join(&thread, &result) == 0 && result == &set);
+    void *map = mmap(NULL, (size_t)64 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (CHECK(map != MAP_FAILED)) munmap(map, (size_t)64 << 20);
+}
+
+static void limited_later(void) {
+    use_heaps();
+    CHECK(space_mib() < 300); // before any limit is known
+    set_limit(RLIMIT_AS, 500);
+    program_goes_on();
+    CHECK(count(gomem_malloc) >= 300);
+    errno = 0;
+    CHECK(gomem_malloc((size_t)1 << 30) == NULL && errno == ENOMEM);
+    still_good();
+}
+
+static void limited_by_another(void) {
+    pid_t self = getpid();
+    use_heaps();
+    pid_t child = fork();
+    if (child == 0) {
+        uint64_t limit[2] = {(uint64_t)400 << 20, (uint64_t)400 << 20};
+        _exit(syscall(SYS_prlimit64, self, RLIMIT_AS, limit, NULL) != 0);
+    }
+    int status = 0;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    program_goes_on();
+    alive_deep(fill_collected);
+    still_good();
+}
+
+// Less than is in use already: nothing new can be had, and what there is stays; then it is raised.
+static void lowered_and_raised(void) {
+    use_heaps();
+    for (size_t i = 0; i < 2; i++) {
+        int resource = i ? RLIMIT_DATA : RLIMIT_AS;
+        set_limit(resource, 1);
+        errno = 0;
+        CHECK(gomem_malloc((size_t)4 << 30) == NULL && errno == ENOMEM);
+        errno = 0;
+        CHECK(gomem_new((size_t)4 << 30) == NULL && errno == ENOMEM);
+        still_good();
+        set_limit(resource, 0);
+        program_goes_on();
+        void *p = gomem_malloc((size_t)1 << 30), *q = gomem_new_noscan((size_t)1 << 30);
+        CHECK(p != NULL && q != NULL);
+        gomem_free(p);
+        gomem_free(q);
+        still_good();
+    }
+}
+
+// A limit of before the first use that is lifted is no limit any more.
+static void lifted(void) {
+    set_limit(RLIMIT_AS, 200);
+    use_heaps();
+    CHECK(gomem_malloc((size_t)1 << 30) == NULL);
+    set_limit(RLIMIT_AS, 0);
+    void *p = gomem_malloc((size_t)1 << 30);
+    CHECK(p != NULL);
+    gomem_free(p);
+    still_good();
+}
+
+// What was freed can be mapped by the program.
+static void freed_space(void) {
+    void **list = NULL, **next;
+    use_heaps();
+    set_limit(RLIMIT_AS, 800);
+    for (int i = 0; i < 600 && (next = gomem_malloc((size_t)1 << 20)) != NULL; i++)
+        *next = list, list = next;
+    void *map = mmap(NULL, (size_t)400 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(map == MAP_FAILED);
+    for (; list; list = next) next = *list, gomem_free(list);
+    map = mmap(NULL, (size_t)400 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(map != MAP_FAILED);
+    still_good();
+}
+
+static void in_each_collector(void (*fn)(void)) {
+    static const int collectors[] = {GOMEM_GC_AUTO, GOMEM_GC_BARRIER, GOMEM_GC_STW};
+    for (size_t i = 0; i < sizeof collectors / sizeof *collectors && !test_failed(); i++) {
+        collector = collectors[i];
+        CHILD_GOOD(fn);
+    }
+}
+
+TEST(limit_set_later) {
+    NEEDS_SPARSE;
+    in_each_collector(limited_later);
+}
+TEST(limit_set_by_another_process) {
+    NEEDS_SPARSE;
+    in_each_collector(limited_by_another);
+}
+TEST(limit_below_what_is_used) {
+    NEEDS_SPARSE;
+    in_each_collector(lowered_and_raised);
+}
+TEST(limit_that_is_lifted) {
+    NEEDS_SPARSE;
+    in_each_collector(lifted);
+}
+TEST(freed_address_space_is_the_programs) {
+    NEEDS_SPARSE;
+    in_each_collector(freed_space);
+}
+
+// ---- a heap that becomes wide ----
+
+enum { WIDE = 3 }; // GiB that are taken, and not touched
+
+static void *small[4096];
+static void *free_small(void *arg) {
+    for (size_t i = 0; i < sizeof small / sizeof *small; i++) gomem_free(small[i]);
+    return arg;
+}
+static char *far[3];
+
+// Far from where the heap began: objects are found there, by the collector and by threads that came
+// before.
+static void wide(void) {
+    gomem_memstats before = {.size = sizeof before}, after = before;
+    pthread_t thread;
+    use_heaps();
+    char *gap[2] = {gomem_malloc((size_t)WIDE << 30), NULL};
+    if (collector == GOMEM_GC_AUTO) gap[1] = gomem_new((size_t)WIDE << 30); // the others would read
+    REQUIRE(gap[0] && (gap[1] || collector != GOMEM_GC_AUTO));
+    for (size_t i = 0; i < 3; i++) {
+        far[i] = i == 2 ? gomem_new((size_t)8 << 20) : gomem_new_noscan((size_t)8 << 20);
+        REQUIRE(far[i] != NULL);
+        memset(far[i], 'a' + (int)i, 1000);
+    }
+    for (size_t i = 0; i < sizeof small / sizeof *small; i++) small[i] = gomem_malloc(8000);
+    gomem_read_memstats(&before);
+    REQUIRE(pthread_create(&thread, NULL, free_small, NULL) == 0);
+    REQUIRE(pthread_join(thread, NULL) == 0);
+    gomem_read_memstats(&after);
+    CHECK(before.heap_inuse - after.heap_inuse > (size_t)24 << 20);
+    for (int round = 0; round < 2; round++) {
+        still_good();
+        for (size_t i = 0; i < 3; i++)
+            CHECK(gomem_base(far[i] + 5) == far[i] && far[i][999] == 'a' + (int)i);
+    }
+    gomem_free(gap[0]);
+    gomem_free(gap[1]);
+    still_good();
+}
+
+TEST(a_wide_heap) {
+    NEEDS_SPARSE;
+    in_each_collector(wide);
 }
 
 TEST_MAIN

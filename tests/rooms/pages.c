@@ -196,13 +196,12 @@ TEST(metadata) {
     void *blocks[200];
     size_t sizes[200];
     memset(&meta, 0, sizeof meta);
-    REQUIRE(gm_pages_meta_init(&meta, 0));
-    char *end = meta.end;
+    REQUIRE(gm_pages_meta_init(&meta));
     for (int round = 0; round < 3; round++) { // the second round gets blocks that were freed
         for (size_t i = 0; i < 200; i++) {
             sizes[i] = 1 + room_below(room_below(4) ? 300 : 9000);
             char *b = blocks[i] = gm_pages_meta(&meta, sizes[i]);
-            REQUIRE(b && b + sizes[i] <= end);
+            REQUIRE(b && b + sizes[i] <= meta.ready);
             size_t unit = (size_t)1 << gm_pages_meta_class(sizes[i]);
             CHECK_EQ((uintptr_t)b % GM_MIN(unit, (size_t)4096), 0);
             for (size_t k = 0; k < sizes[i]; k++) CHECK(!b[k]);
@@ -216,8 +215,16 @@ TEST(metadata) {
     }
     gm_pages_meta_free(&meta, NULL, 64);
     char *before = meta.at;
-    CHECK(gm_pages_meta(&meta, 64 * GM_MIB) == NULL); // more than there is: nothing is used up
+    most_space = GM_MIB; // more than there is: nothing is used up
+    CHECK(gm_pages_meta(&meta, 64 * GM_MIB) == NULL);
     CHECK(meta.at == before && gm_pages_meta(&meta, 64) != NULL);
+    most_space = SIZE_MAX;
+    char *large = gm_pages_meta(&meta, 64 * GM_MIB); // another reservation
+    REQUIRE(large != NULL);
+    CHECK(!large[0] && !large[64 * GM_MIB - 1]);
+    CHECK(gm_pages_meta(&meta, 64) != NULL);
+    for (int i = 0; i < 3000; i++) CHECK(gm_pages_meta(&meta, 4096) != NULL);
+    CHECK(meta.reserved < 160 * GM_MIB);
 }
 
 TEST(descriptors_of_a_span_of_any_length) {
