@@ -1,10 +1,16 @@
 // Room pages: the page heap against a naive model, metadata, descriptors.
 #include <stddef.h>
+#include <sys/mman.h>
 
 static size_t most_space = (size_t)-1; // larger mappings are refused
+static size_t highest = (size_t)-1;    // so are those beyond this address
 static int protects_left = -1;         // calls of mprotect until one fails, -1: none does
+static void *limited_mmap(void *at, size_t size, int prot, int flags, int fd, long offset) {
+    if (size > most_space || (size_t)at > highest) return MAP_FAILED;
+    return mmap(at, size, prot, flags, fd, offset);
+}
 #define GOMEM_MMAP(addr, size, prot, flags, fd, offset) \
-    ((size) > most_space ? MAP_FAILED : mmap((addr), (size), (prot), (flags), (fd), (offset)))
+    limited_mmap((addr), (size), (prot), (flags), (fd), (offset))
 #define GOMEM_MPROTECT(addr, size, prot) \
     (protects_left >= 0 && protects_left-- == 0 ? -1 : mprotect((addr), (size), (prot)))
 #include "room.h"
@@ -20,7 +26,10 @@ static struct run {
 } runs[RUNS];
 static size_t nruns;
 
-static size_t place(unsigned zone, size_t page, size_t n) { return zone ? PAGES - page - n : page; }
+static size_t place(unsigned zone, size_t page, size_t n) {
+    if (pages.sparse) page -= pages.end / 2; // both begin there
+    return zone ? (pages.sparse ? 0 : PAGES) - page - n : page;
+}
 
 // Zone pages up to the last one in use.
 static size_t reach(unsigned zone) {
@@ -82,7 +91,9 @@ static void extend(size_t at, size_t more) {
     struct run *r = &runs[at];
     size_t mapped = (size_t)pages.zone[r->zone].mapped * GM_CHUNK_PAGES,
            end = r->page + r->n + more;
-    bool clean = false, expected = r->zone ? end <= PAGES : end <= mapped;
+    size_t first = pages.sparse ? pages.end / 2 : 0;
+    bool clean = false;
+    bool expected = end <= (!r->zone ? first + mapped : pages.sparse ? first : PAGES);
     for (size_t i = r->page + r->n; expected && i < end; i++)
         expected = !used[r->zone][place(r->zone, i, 1)];
     bool done = gm_pages_extend_locked(&pages, r->page, r->n, more, &clean);
@@ -99,7 +110,8 @@ static void give_back(size_t least) {
     CHECK(idle.touched >= least && idle.n >= idle.touched);
     CHECK_EQ(before - pages.idle, idle.touched);
     bool done = room_below(4) != 0; // the system may refuse
-    unsigned zone = idle.page >= (size_t)pages.zone[0].mapped * GM_CHUNK_PAGES;
+    size_t mapped = (size_t)pages.zone[0].mapped * GM_CHUNK_PAGES;
+    unsigned zone = pages.sparse ? idle.page < pages.end / 2 : idle.page >= mapped;
     for (size_t i = idle.page; i < idle.page + idle.n; i++) {
         CHECK(!used[zone][place(zone, i, 1)]);
         touched += dirty[zone][place(zone, i, 1)];
@@ -114,8 +126,9 @@ static size_t some_pages(void) {
     return 1 + (room_below(8) ? room_below(20) : room_below(3 * GM_CHUNK_PAGES / 2));
 }
 
-TEST(random_operations) {
-    REQUIRE(room_pages(&pages, CHUNKS));
+static void random_operations(void) {
+    memset(used, 0, sizeof used);
+    memset(dirty, 0, sizeof dirty);
     for (int i = 0; i < 6000 && !test_failed(); i++) {
         switch (room_below(i / 500 % 2 ? 6 : 9)) { // phases of growth and of shrinking
         case 0: give_back(1 + room_below(8)); break;
@@ -137,6 +150,104 @@ TEST(random_operations) {
     CHECK_EQ(pages.used, 0);
     for (int i = 0; i < 10000 && pages.idle; i++) give_back(1);
     CHECK_EQ(pages.idle, 0);
+    room_end_pages(&pages);
+}
+
+// A page heap of CHUNKS chunks that takes address space as it grows.
+static bool sparse_pages(void) {
+    memset(&pages, 0, sizeof pages);
+    return gm_pages_init_sparse(&pages, CHUNKS * GM_CHUNK);
+}
+#if GM_ASAN || GM_TSAN
+#define NEEDS_SPARSE SKIP("under sanitizers the heap is reserved")
+#else
+#define NEEDS_SPARSE (void)0
+#endif
+
+TEST(random_operations_on_what_is_reserved) {
+    REQUIRE(room_pages(&pages, CHUNKS));
+    random_operations();
+}
+
+TEST(random_operations_on_what_grows) {
+    NEEDS_SPARSE;
+    REQUIRE(sparse_pages());
+    random_operations();
+}
+
+// Nothing is left mapped of a heap that has grown.
+static size_t mapped_between(uintptr_t from, uintptr_t to) {
+    unsigned long lo, hi;
+    size_t n = 0;
+    char line[512];
+    FILE *maps = fopen("/proc/self/maps", "r");
+    if (!CHECK(maps != NULL)) return 1;
+    while (fgets(line, sizeof line, maps))
+        if (sscanf(line, "%lx-%lx", &lo, &hi) == 2 && lo < to && hi > from) n += hi - lo;
+    fclose(maps);
+    return n;
+}
+
+TEST(released) {
+    NEEDS_SPARSE;
+    bool clean;
+    for (unsigned kind = 0; kind < GM_SLOT_KINDS; kind++) {
+        highest = kind ? ((size_t)1 << 39) - 1 : SIZE_MAX; // as with 39 bits of address
+        REQUIRE(sparse_pages());
+        uintptr_t slot = (uintptr_t)pages.reservation, end = slot + ((size_t)1 << (kind ? 37 : 42));
+        CHECK(pages.base + pages.end * GM_PAGE <= end && end <= highest);
+        for (unsigned zone = 0; zone < 2; zone++)
+            CHECK(gm_pages_take_locked(&pages, zone, 3 * GM_CHUNK_PAGES, &clean) != SIZE_MAX);
+        ROOM_PAGES_HOLD(&pages);
+        size_t there = mapped_between(slot, end);
+        CHECK(there > 6 * GM_CHUNK && there < 20 * GM_CHUNK);
+        room_end_pages(&pages);
+        CHECK_EQ(mapped_between(slot, end), 0);
+    }
+    highest = SIZE_MAX;
+}
+
+// Heaps of one process do not meet, and when there are no more slots the next one is reserved.
+TEST(slots_run_out) {
+    NEEDS_SPARSE;
+    enum { MOST = 16 };
+    struct gm_pages heaps[MOST + 1];
+    memset(heaps, 0, sizeof heaps);
+    for (size_t i = 0; i < MOST; i++) {
+        REQUIRE(gm_pages_init_sparse(&heaps[i], CHUNKS * GM_CHUNK));
+        for (size_t k = 0; k < i; k++) CHECK(heaps[k].reservation != heaps[i].reservation);
+    }
+    CHECK(gm_pages_init_sparse(&heaps[MOST], CHUNKS * GM_CHUNK)); // in a small slot
+    CHECK((uintptr_t)heaps[MOST].reservation < (uintptr_t)1 << 39);
+    for (size_t i = 0; i <= MOST; i++) room_end_pages(&heaps[i]);
+}
+
+// What is not asked for is not looked up: descriptors follow where the heap goes. (P3)
+TEST(descriptors_follow_the_heap) {
+    NEEDS_SPARSE;
+    bool clean;
+    memset(&pages, 0, sizeof pages);
+    REQUIRE(gm_pages_init_sparse(&pages, (size_t)1 << 40));
+    for (unsigned round = 0; round < 4; round++) {
+        uintptr_t lo = pages.lo, hi = pages.hi;
+        size_t n = (hi - lo) / 2 / GM_PAGE,
+               page = gm_pages_take_locked(&pages, round & 1, n, &clean);
+        REQUIRE(page != SIZE_MAX);
+        uintptr_t from = gm_pages_address(&pages, page), to = from + n * GM_PAGE;
+        CHECK(gm_pages_holds(&pages, from) && gm_pages_holds(&pages, to - 1));
+        CHECK(pages.lo <= lo && pages.hi >= hi && pages.hi - pages.lo <= 4 * (hi - lo));
+        CHECK(!gm_pages_desc(&pages, (pages.lo - pages.base) / GM_PAGE));
+        CHECK(!gm_pages_desc(&pages, (pages.hi - pages.base) / GM_PAGE - 1));
+        ROOM_PAGES_HOLD(&pages);
+        if (round == 2) most_space = 0; // and if they cannot, nothing changes
+        if (round == 2) {
+            lo = pages.lo, hi = pages.hi;
+            CHECK(gm_pages_take_locked(&pages, 1, (hi - lo) / GM_PAGE, &clean) == SIZE_MAX);
+            CHECK(pages.lo == lo && pages.hi == hi);
+            ROOM_PAGES_HOLD(&pages);
+            most_space = SIZE_MAX;
+        }
+    }
     room_end_pages(&pages);
 }
 
