@@ -574,7 +574,9 @@ typedef struct gomem_memstats {                     /* Go's MemStats by field; b
     uint64_t stops_withdrawn;                       /* a thread did not stand within 1 ms        */
     uint64_t collector_reason;                      /* GOMEM_REASON_: why not tracked; 0: it is, */
                                                     /* or another one was asked for by name      */
-    uint64_t cycles_vetoed, last_veto;              /* given up, roots not known; GOMEM_REASON_  */
+    uint64_t cycles_vetoed;                         /* given up: no stop, or roots not known     */
+    uint64_t last_veto;                             /* GOMEM_REASON_ of the last one, or of a    */
+                                                    /* try that a later one of its cycle made up */
 } gomem_memstats;
 // clang-format on
 
