@@ -10181,13 +10181,15 @@ GM_PRIVATE void gm_world_end_pause(struct gm_runtime *rt, uint32_t passed) {
     gm_sync_lock(&rt->gc.turn);
 }
 
-// Lets the program go on for ns, and forks come.
-GM_PRIVATE void gm_world_pause(struct gm_runtime *rt, uint64_t ns) {
+// Lets the program go on for ns, and forks come. `lag`: a thread that the stop waits for only lacks
+// a processor. Then whoever outgrows the goal waits for the cycle, which leaves a processor to that
+// thread; else nobody who allocates waits for a cycle that waits itself.
+GM_PRIVATE void gm_world_pause(struct gm_runtime *rt, uint64_t ns, bool lag) {
     static const uint32_t never = 0;
     uint32_t passed = gm_load_acq(&rt->gc.passed); // pairs with gm_world_take_turn
     gm_sync_unlock(&rt->gc.turn);
-    // whoever allocates does not wait for a cycle that waits itself; heuristics
-    if (ns) gm_store_rlx(&rt->gc.not_before, gm_os_now() + ns + 2 * GM_GATHER_NS);
+    if (ns && !lag) // heuristics
+        gm_store_rlx(&rt->gc.not_before, gm_os_now() + ns + 2 * GM_GATHER_NS);
     if (ns) gm_os_wait(&never, 0, ns);
     else (void)sched_yield();
     gm_world_end_pause(rt, passed);
@@ -10263,7 +10265,15 @@ GM_INLINE bool gm_world_lock_cycle(struct gm_runtime *rt) { return (void)rt, tru
 GM_INLINE void gm_world_unlock_cycle(struct gm_runtime *rt) { (void)rt; }
 GM_INLINE void gm_world_take_turn(struct gm_runtime *rt) { (void)rt; }
 GM_INLINE void gm_world_give_turn(struct gm_runtime *rt) { (void)rt; }
-GM_INLINE void gm_world_pause(struct gm_runtime *rt, uint64_t ns) { (void)rt, (void)ns; }
+GM_INLINE const struct gm_lock *gm_world_cycle_lock(const struct gm_runtime *rt) {
+    return (void)rt, NULL;
+}
+GM_INLINE const struct gm_lock *gm_world_turn_lock(const struct gm_runtime *rt) {
+    return (void)rt, NULL;
+}
+GM_INLINE void gm_world_pause(struct gm_runtime *rt, uint64_t ns, bool lag) {
+    (void)rt, (void)ns, (void)lag;
+}
 GM_INLINE void gm_world_forget_cycle(struct gm_runtime *rt) { (void)rt; }
 GM_INLINE void gm_world_forget_workers(struct gm_runtime *rt) { (void)rt; }
 GM_INLINE bool gm_world_init_collector(struct gm_runtime *rt) { return (void)rt, true; }
@@ -10287,14 +10297,14 @@ GM_PRIVATE bool gm_world_stop(struct gm_runtime *rt, const struct gm_thread *me,
             return false;
         }
         if (!deaf && tries < GM_WITHDRAWALS) {
-            gm_world_pause(rt, 0);
+            gm_world_pause(rt, 0, false);
             continue;
         }
         // ThreadSanitizer keeps signals from a thread that waits for a mutex.
         bool grow = !deaf && !GM_TSAN && gm_world_are_runnable(w, &late);
         window = grow ? GM_MIN(window * 2, (uint64_t)GM_GATHER_MOST) : (uint64_t)GM_GATHER_NS;
         pause = GM_MIN(pause ? pause * 2 : (uint64_t)GM_GATHER_NS, (uint64_t)GM_PAUSE_MOST);
-        gm_world_pause(rt, GM_MAX(pause, grow ? window : 0));
+        gm_world_pause(rt, GM_MAX(pause, grow ? window : 0), grow);
     }
 }
 
