@@ -491,11 +491,16 @@ GOMEM_DEF void gomem_thread_exit(void *result) __attribute__((noreturn));
 // first statement of a thread that is only given collected pointers. False: ENOMEM. About 20 us.
 GOMEM_DEF bool gomem_thread_attach(void);
 
-// Gives the thread's caches back at once. Implied by the end of the thread.
+// Gives the thread's caches back at once. Implied by the end of the thread: by the third round of
+// key destructors. What runs later may allocate, but the stack and the keys are no roots any more.
 GOMEM_DEF void gomem_thread_detach(void);
 
 // Between begin and end the thread touches no collected memory (around poll, read, cond_wait): it
-// is scanned where it stands and never signalled. Nests. Manual memory may be used inside;
+// is scanned where it stands and never signalled. Nests. A thread that leaves one by longjmp, by an
+// exception, or because it is cancelled calls gomem_blocking_end before it touches collected memory
+// again, in a cleanup handler for instance; at its end all have ended before gomem_thread_create's
+// threads run destructors of keys (of others: keys made later than the first use of this library).
+// Manual memory may be used inside;
 // GOMEM_NEW and its family, and gomem_realloc of a collected object, are misuse there: check level
 // 1 names each, level 0 those that do not take the inlined path. About 20 ns.
 GOMEM_DEF void gomem_blocking_begin(void);
@@ -10397,14 +10402,21 @@ GM_PRIVATE void gm_world_fork_child(void) {
         rt->world.threads--;
     }
     gm_world_forget_workers(rt);
-    gm_world_fork_parent();
+    gm_world_open_gate(rt);
+}
+
+// The thread ends: blocking regions in which it was cancelled have ended, and key destructors may
+// use collected memory.
+GM_PRIVATE void gm_world_end_regions(struct gm_world *w, struct gm_thread *t) {
+    if (!t->cache.hot.blocked) return;
+    t->cache.hot.blocked = 1;
+    gm_world_end_block(w, t);
 }
 
 // The calling thread has no record any more; its TLS pointer becomes `then`.
 GM_PRIVATE void gm_world_leave(struct gm_runtime *rt, struct gm_thread *t, gomem_i_cache *then) {
     struct gm_world *w = &rt->world;
-    if (t->cache.hot.blocked) gm_world_unblock(w, t); // it was cancelled in a blocking region
-    t->cache.hot.blocked = 0;
+    gm_world_end_regions(w, t);
     // pairs with gomem_scratch
     void (*end)(struct gomem_arena * scratch) = gm_load_acq(&w->end_thread);
     if (t->scratch && t->cache.hot.base) end(t->scratch);
@@ -10451,6 +10463,7 @@ GM_PRIVATE void gm_world_key_destructor(void *arg) {
     struct gm_thread *t = arg;
     if (t != gm_world_self() || gm_load_acq(&gm_runtime.world.life) != GM_LIFE_READY)
         return; // pairs with init
+    gm_world_end_regions(&gm_runtime.world, t);
     if (++t->rounds < 3 && pthread_setspecific(gm_runtime.world.key, t) == 0) return;
     // It was cancelled, or has called pthread_exit: its result is not known.
     if (t->start) gm_world_forget_start(&gm_runtime, t->start);
@@ -15650,13 +15663,22 @@ GM_PRIVATE void gm_alloc_begin_thread(struct gm_runtime *rt, struct gm_start *st
     gm_world_unlock(&rt->world, &rt->world.lock);
 }
 
+// The thread was cancelled, or has called pthread_exit: before any key destructor runs.
+GM_PRIVATE void gm_alloc_unwound(void *arg) {
+    struct gm_thread *t = gm_world_self();
+    if (t) gm_world_end_regions(arg, t);
+}
+
 GM_PRIVATE void *gm_alloc_thread_main(void *arg) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_start *start = arg;
     (void)gm_world_attach(rt);          // failing: as a thread that is not attached
     void *volatile given = start->root; // on our stack before it leaves the list of roots
     gm_alloc_begin_thread(rt, start);
-    void *volatile result = start->fn(given);
+    void *volatile result = NULL;
+    pthread_cleanup_push(gm_alloc_unwound, &rt->world);
+    result = start->fn(given);
+    pthread_cleanup_pop(0);
     gm_alloc_end_thread(rt, start, result);
     return result;
 }

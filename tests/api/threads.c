@@ -379,6 +379,52 @@ TEST(cancelled_in_a_region) {
     CHECK(gomem_verify());
 }
 
+// Keys: one made before the library's own, one behind it. Destructors may use collected memory, also
+// of threads that were cancelled in a region.
+static pthread_key_t key_before, key_behind;
+static atomic_int done_before, done_behind;
+
+static void work_at_the_end(void *value) {
+    CHECK(work(50));
+    (void)atomic_fetch_add((atomic_int *)value, 1);
+}
+
+__attribute__((constructor)) static void make_early_key(void) {
+    (void)pthread_key_create(&key_before, work_at_the_end);
+}
+
+static void *wait_in_regions(void *arg) {
+    if (arg) (void)pthread_setspecific(key_before, &done_before);
+    (void)pthread_setspecific(key_behind, &done_behind);
+    char byte;
+    gomem_blocking_begin();
+    gomem_blocking_begin();
+    atomic_store(&parked, 1);
+    while (read(pipe_ends[0], &byte, 1) != 1) continue; // here it is cancelled
+    return arg;
+}
+
+TEST(cancelled_in_a_region_then_allocates) {
+    CHECK(work(10)); // the library's key is there
+    REQUIRE(pthread_key_create(&key_behind, work_at_the_end) == 0);
+    for (int i = 0; i < 10; i++) {
+        pthread_t thread;
+        REQUIRE(pipe(pipe_ends) == 0);
+        atomic_store(&parked, 0);
+        if (i % 2) REQUIRE(gomem_thread_create(&thread, NULL, wait_in_regions, &parked) == 0);
+        else REQUIRE(pthread_create(&thread, NULL, wait_in_regions, NULL) == 0);
+        while (!atomic_load(&parked)) usleep(200);
+        CHECK(pthread_cancel(thread) == 0);
+        join(thread);
+        close(pipe_ends[0]);
+        close(pipe_ends[1]);
+    }
+    CHECK_EQ(atomic_load(&done_before), 5);
+    CHECK_EQ(atomic_load(&done_behind), 10);
+    pthread_key_delete(key_behind);
+    CHECK(gomem_verify());
+}
+
 // A thread that allocates nothing itself and attaches before it takes collected pointers.
 static _Atomic(struct alive_node *) mailbox;
 
