@@ -155,7 +155,9 @@
  *   Where the program handles all of them, GOMEM_NEW gives NULL and one line says so.
  *   Do not leave a signal handler by siglongjmp when it may have interrupted this library.
  *   A large object (over 32 KiB) that would carry the heap past 1.1 of its goal waits for a cycle.
- *   fork waits for a stop, not for a cycle, which goes on in the parent and not in the child.
+ *   fork waits for a stop, not for a cycle, which goes on in the parent and not in the child. A
+ *   signal handler may fork anywhere; where it has interrupted this library, or a callback of a
+ *   cycle forks, the child may exec or call _exit, and nothing else.
  *   vfork, posix_spawn and system keep the calling thread from answering a stop: surround long ones
  *   with gomem_blocking_begin and gomem_blocking_end.
  *   While a thread masks the stop signal and does not allocate, no cycle can end: the others go on,
@@ -9056,6 +9058,9 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
  *             V9  when a stop is over or withdrawn no signal of it is on its way to any thread. The
  *                 stopper counts what it sends, the handler what it hears; where the two differ,
  *                 ignoring the signal for an instant discards what is pending, masked or not
+ *             V10 a fork in a signal handler that has interrupted a section, or the holder of one
+ *                 of these locks, takes nothing: it would wait for itself, or for a thread that
+ *                 forks in the same way. Its child execs or ends
  * WHY         A thread in a section parks when it leaves it, one in a blocking region counts as
  *             stopped, any other gets a signal. Withdrawing bounds what a thread that sits in a
  *             long system call costs the others. Threads that have ended but still run destructors
@@ -9191,6 +9196,7 @@ struct gm_world {
     uint32_t forks;           // 0, GM_FORKS_HEARD, or who registers: pid << 2. atomic: acq/rel
     uintptr_t forker;         // &errno of the thread between our fork handlers, 0. atomic: rlx
     bool alone;               // the process that forks has one thread. lock: world
+    uint32_t nested;          // forks of handlers that have interrupted it there. owner: forker
     uintptr_t starting;       // &errno of who registers. atomic: rlx
     pthread_key_t key;        // const once keyed
     bool keyed;               // the key exists
@@ -10178,6 +10184,12 @@ GM_PRIVATE void gm_world_take_turn(struct gm_runtime *rt) {
     gm_os_wake(&gc->passed, 1);
 }
 GM_PRIVATE void gm_world_give_turn(struct gm_runtime *rt) { gm_sync_unlock(&rt->gc.turn); }
+GM_INLINE const struct gm_lock *gm_world_cycle_lock(const struct gm_runtime *rt) {
+    return &rt->gc.lock;
+}
+GM_INLINE const struct gm_lock *gm_world_turn_lock(const struct gm_runtime *rt) {
+    return &rt->gc.turn;
+}
 
 // Takes the turn back, behind the forks that wait for it, but not for long. `passed` as it was when
 // the turn was let go.
@@ -10328,9 +10340,29 @@ GM_PRIVATE void gm_world_close_gate(struct gm_runtime *rt, const struct gm_threa
 
 // ---- fork ----
 
+// Does a signal handler fork that has interrupted this thread in a section, or with a lock of ours?
+// Then nothing of the library can be waited for: the child may exec or end, and nothing else.
+GM_NO_SANITIZE GM_PRIVATE bool gm_world_is_inside(void) {
+    const struct gm_runtime *rt = &gm_runtime;
+    const struct gm_world *w = &rt->world;
+    const struct gm_lock *const locks[] = {&w->init_lock, gm_world_cycle_lock(rt),
+                                           gm_world_turn_lock(rt), &w->gone_lock, &w->lock};
+    const struct gm_thread *t = gm_world_self();
+    uintptr_t me = gm_os_thread_pointer();
+    if (t && gm_load_rlx(&t->cache.hot.depth)) return true; // this thread's own
+    for (size_t i = 0; me && i < sizeof locks / sizeof locks[0]; i++)
+        if (locks[i] && gm_load_rlx(&locks[i]->owner) == me) return true; // it finds only itself
+    return false;
+}
+
 // What a child would find half done is finished first; threads outside the library go on.
 GM_PRIVATE void gm_world_fork_prepare(void) {
     struct gm_runtime *rt = &gm_runtime;
+    if (gm_world_forks(&rt->world)) { // a handler has interrupted it between our fork handlers
+        rt->world.nested++;
+        return;
+    }
+    if (gm_world_is_inside()) return; // V10
     gm_sync_lock(&rt->world.init_lock);
     gm_world_take_turn(rt); // at most markers work
     gm_sync_lock(&rt->world.gone_lock);
@@ -10341,14 +10373,25 @@ GM_PRIVATE void gm_world_fork_prepare(void) {
     rt->world.alone = gm_os_is_alone();
 }
 
-GM_PRIVATE void gm_world_fork_parent(void) {
-    struct gm_runtime *rt = &gm_runtime;
+// Behind a fork: has our prepare handler closed the gate for it? (V10)
+GM_PRIVATE bool gm_world_has_gate(struct gm_world *w) {
+    if (!gm_world_forks(w)) return false;
+    if (!w->nested) return true;
+    w->nested--;
+    return false;
+}
+
+GM_PRIVATE void gm_world_open_gate(struct gm_runtime *rt) {
     gm_store_rlx(&rt->world.forker, (uintptr_t)0);
     gm_world_open(&rt->world);
     gm_sync_unlock(&rt->world.lock);
     gm_sync_unlock(&rt->world.gone_lock);
     gm_world_give_turn(rt);
     gm_sync_unlock(&rt->world.init_lock);
+}
+
+GM_PRIVATE void gm_world_fork_parent(void) {
+    if (gm_world_has_gate(&gm_runtime.world)) gm_world_open_gate(&gm_runtime);
 }
 
 #if GOMEM_I_POOL
@@ -10383,6 +10426,7 @@ GM_INLINE void gm_world_init_pools(struct gm_runtime *rt) { (void)rt; }
 GM_PRIVATE void gm_world_fork_child(void) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_self();
+    if (!gm_world_has_gate(&rt->world)) return;
     if (me) me->id = gm_os_thread_id();
     gm_store_rlx(&rt->world.forks, (uint32_t)GM_FORKS_HEARD); // V6: it ran
     gm_store_rlx(&rt->world.waiting, 0u);

@@ -492,6 +492,96 @@ TEST(fork_takes_over) {
     CHECK(gomem_verify());
 }
 
+// Two threads fork in their sections, as signal handlers do that have interrupted them: neither waits
+// for the other. (V10)
+static atomic_int forkers, failed_forks;
+
+// Forks; false: the child did not end as it should.
+static bool fork_and_wait(void) {
+    int status = -1;
+    pid_t pid = fork();
+    if (pid == 0) _exit(0);
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
+    return status == 0;
+}
+
+static void *fork_in_section(void *arg) {
+    first_use(NULL);
+    gomem_i_cache *hot = &gm_world_self()->cache.hot;
+    gm_sync_enter(hot);
+    atomic_fetch_add(&forkers, 1);
+    while (atomic_load(&forkers) < 2) (void)sched_yield();
+    if (!fork_and_wait()) atomic_fetch_add(&failed_forks, 1);
+    atomic_fetch_add(&forkers, 1);
+    while (atomic_load(&forkers) < 4) (void)sched_yield();
+    gm_sync_leave(hot);
+    return arg;
+}
+
+static void use_and_verify(void) {
+    first_use(NULL);
+    CHECK(gomem_verify());
+}
+
+TEST(forks_inside) { // V10
+    NEEDS_FORK;
+    pthread_t threads[2];
+    first_use(NULL);
+    struct gm_lock *const locks[] = {
+        &world->init_lock,
+#if GOMEM_I_COLLECTOR
+        &rt->gc.lock,
+        &rt->gc.turn,
+#endif
+        &world->gone_lock,
+        &world->lock
+    };
+    for (size_t i = 0; i < sizeof locks / sizeof locks[0]; i++) {
+        gm_sync_lock(locks[i]);
+        CHECK(fork_and_wait());
+        CHECK_EQ(gm_load_rlx(&locks[i]->owner), gm_os_thread_pointer());
+        gm_sync_unlock(locks[i]);
+    }
+    atomic_store(&forkers, 0);
+    (void)alarm(60); // a hang guard
+    for (int i = 0; i < 2; i++)
+        REQUIRE(pthread_create(&threads[i], NULL, fork_in_section, NULL) == 0);
+    for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+    (void)alarm(0);
+    CHECK_EQ(atomic_load(&failed_forks), 0);
+    CHILD_GOOD(use_and_verify); // outside of the library nothing has changed
+    CHECK(gomem_verify());
+}
+
+// A handler forks between our fork handlers: the first fork goes on as it was.
+TEST(forks_of_forks) { // V10
+    first_use(NULL);
+    gm_world_fork_prepare();
+    gm_world_fork_prepare();
+    gm_world_fork_parent();
+    CHECK_EQ(gm_load_rlx(&world->attention), (uint32_t)GM_GATE);
+    CHECK(gm_world_forks(world));
+    gm_world_fork_parent();
+    CHECK_EQ(gm_load_rlx(&world->attention), 0u);
+    CHECK(!gm_world_forks(world));
+    gm_world_fork_parent(); // behind a fork that took nothing
+    CHECK(gomem_verify());
+}
+
+#if GOMEM_I_COLLECTOR
+TEST(pauses_of_stops) {
+    first_use(NULL);
+    gm_world_lock_cycle(rt);
+    gm_store_rlx(&rt->gc.not_before, (uint64_t)0);
+    gm_world_pause(rt, 1000, true); // for a thread that only lacks a processor allocations wait
+    CHECK_EQ(gm_load_rlx(&rt->gc.not_before), (uint64_t)0);
+    gm_world_pause(rt, 1000, false);
+    CHECK(gm_load_rlx(&rt->gc.not_before) > gm_os_now());
+    gm_store_rlx(&rt->gc.not_before, (uint64_t)0);
+    gm_world_unlock_cycle(rt);
+}
+#endif
+
 static atomic_bool ended, attached;
 
 static void *run_until_ended(void *arg) {
