@@ -2664,6 +2664,13 @@ GM_PRIVATE size_t gm_os_space(void) {
     return known ? (size_t)GM_MIN((uint64_t)limit.rlim_cur, (uint64_t)SIZE_MAX - 1) : SIZE_MAX;
 }
 
+// Is there a limit on what the process maps?
+GM_PRIVATE bool gm_os_is_limited(void) {
+    struct rlimit data;
+    return gm_os_space() != SIZE_MAX ||
+           (getrlimit(RLIMIT_DATA, &data) == 0 && data.rlim_cur != RLIM_INFINITY);
+}
+
 // Makes [from, to) usable; parts may be mapped already, page by page.
 GM_PRIVATE bool gm_os_commit(uintptr_t from, uintptr_t to, size_t page) {
     if (gm_os_map(from, to, PROT_READ | PROT_WRITE)) return true;
@@ -5101,7 +5108,7 @@ GM_PRIVATE size_t gm_heap_give_back(struct gm_heap *h, size_t keep, size_t least
         bytes += idle.touched * GM_PAGE;
     }
     gm_add_rlx(&h->given, bytes); // a statistic
-    if (bytes && h->pages.sparse && gm_os_space() != SIZE_MAX) gm_heap_retreat(h);
+    if (bytes && h->pages.sparse && gm_os_is_limited()) gm_heap_retreat(h);
     return bytes;
 }
 
@@ -10520,7 +10527,9 @@ GM_PRIVATE void gm_world_key_destructor(void *arg) {
 GM_PRIVATE size_t gm_world_heap_size(const gomem_options *o) {
     if (!o->reserve)
         return sizeof(void *) == 8 ? (size_t)1 << (GM_TSAN ? 36 : 40) : (size_t)1 << 30;
-    return gm_base_round_up(GM_MIN(o->reserve, SIZE_MAX / 4), 2 * GM_CHUNK);
+    const uint64_t most = (uint64_t)16 << 40; // page numbers have 32 bits
+    size_t size = (size_t)GM_MIN(GM_MIN((uint64_t)o->reserve, most), (uint64_t)SIZE_MAX / 4);
+    return gm_base_round_up(size, 2 * GM_CHUNK);
 }
 
 // The heap's address space is taken as it is used: a limit (RLIMIT_AS) counts what is reserved, and

@@ -214,16 +214,18 @@ static void lifted(void) {
 }
 
 // What was freed can be mapped by the program.
+static int limited; // the resource
 static void freed_space(void) {
     void **list = NULL, **next;
     use_heaps();
-    set_limit(RLIMIT_AS, 800);
+    set_limit(limited, 800);
     for (int i = 0; i < 600 && (next = gomem_malloc((size_t)1 << 20)) != NULL; i++)
         *next = list, list = next;
-    void *map = mmap(NULL, (size_t)400 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const int access = PROT_READ | PROT_WRITE;
+    void *map = mmap(NULL, (size_t)400 << 20, access, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(map == MAP_FAILED);
     for (; list; list = next) next = *list, gomem_free(list);
-    map = mmap(NULL, (size_t)400 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    map = mmap(NULL, (size_t)400 << 20, access, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(map != MAP_FAILED);
     still_good();
 }
@@ -254,6 +256,9 @@ TEST(limit_that_is_lifted) {
 }
 TEST(freed_address_space_is_the_programs) {
     NEEDS_SPARSE;
+    limited = RLIMIT_AS;
+    in_each_collector(freed_space);
+    limited = RLIMIT_DATA;
     in_each_collector(freed_space);
 }
 
