@@ -418,6 +418,7 @@ enum { /* gomem_memstats.collector_reason and .last_veto; gomem_reason_text: a s
     GOMEM_REASON_PROC,        /* /proc/thread-self/pagemap is not there                       */
     GOMEM_REASON_SETUID,      /* it is root's, since the process changed its user before      */
     GOMEM_REASON_DESCRIPTORS, /* none is left                                                 */
+    GOMEM_REASON_MADVISE,     /* the system call is refused                                   */
     GOMEM_REASON_MEMORY,      /* none is left; also of a cycle that was given up              */
     /* why a cycle was given up */
     GOMEM_REASON_STACK,       /* a thread ran on a stack that nobody registered               */
@@ -2311,6 +2312,7 @@ GM_PRIVATE const char *const gm_base_reasons[] = {
     "/proc/thread-self/pagemap cannot be opened: mount /proc where the program runs",
     "/proc/thread-self/pagemap is root's: use the collected heap once before setuid",
     "no file descriptor is left: raise the limit (ulimit -n)",
+    "the system call madvise is refused: allow it in the sandbox (seccomp profile)",
     "no memory is left for the collector's own tables: raise the limit (ulimit -v, cgroup)",
     "a thread runs on a stack that is not known: call gomem_add_stack for it",
     "shared objects are opened and closed all the time: open them once",
@@ -6168,28 +6170,9 @@ GM_PRIVATE size_t gm_guard_size(const struct gm_guard *g, const struct gm_span *
 
 // ---- misuse ----
 
-// ": 0x… is 8 bytes into a 64-byte manual object at 0x… (class 6, slot 3 of 256)"
-GM_PRIVATE void gm_guard_describe(struct gm_text *t, const struct gm_pages *p, uintptr_t word) {
-    gm_text_put(t, ": ");
-    gm_text_pointer(t, word);
-    const struct gm_span *s = gm_span_find(p, word);
-    if (!s) {
-        gm_text_put(t, gm_pages_holds(p, word) ? " is in a free page of the heap"
-                                               : " is not in the heap");
-        return;
-    }
-    if (s->kind >= GM_KINDS || s->class > GOMEM_CLASSES) {
-        gm_text_put(t, " is in a span whose record is damaged");
-        return;
-    }
-    if (s->use != GM_USE_OBJECT) {
-        gm_text_put(t, " is ");
-        gm_text_number(t, word - gm_span_start(p, s));
-        gm_text_put(t, s->use == GM_USE_POOL ? " bytes into a slab of a pool at "
-                                             : " bytes into a block of an arena at ");
-        gm_text_pointer(t, gm_span_start(p, s));
-        return;
-    }
+// " is 8 bytes into a 64-byte manual object at 0x… (class 6, slot 3 of 256)"
+GM_PRIVATE void gm_guard_describe_object(struct gm_text *t, const struct gm_pages *p,
+                                         const struct gm_span *s, uintptr_t word) {
     uint32_t index = gm_span_index(p, s, word);
     uintptr_t slot = gm_span_slot(p, s, index);
     gm_text_put(t, " is ");
@@ -6217,6 +6200,31 @@ GM_PRIVATE void gm_guard_describe(struct gm_text *t, const struct gm_pages *p, u
     gm_text_put(t, " of ");
     gm_text_number(t, s->count);
     gm_text_put(t, ")");
+}
+
+// ": 0x… is 8 bytes into a 64-byte manual object at 0x… (class 6, slot 3 of 256)"
+GM_PRIVATE void gm_guard_describe(struct gm_text *t, const struct gm_pages *p, uintptr_t word) {
+    gm_text_put(t, ": ");
+    gm_text_pointer(t, word);
+    const struct gm_span *s = gm_span_find(p, word);
+    if (!s) {
+        gm_text_put(t, gm_pages_holds(p, word) ? " is in a free page of the heap"
+                                               : " is not in the heap");
+        return;
+    }
+    if (s->kind >= GM_KINDS || s->class > GOMEM_CLASSES) {
+        gm_text_put(t, " is in a span whose record is damaged");
+        return;
+    }
+    if (s->use != GM_USE_OBJECT) {
+        gm_text_put(t, " is ");
+        gm_text_number(t, word - gm_span_start(p, s));
+        gm_text_put(t, s->use == GM_USE_POOL ? " bytes into a slab of a pool at "
+                                             : " bytes into a block of an arena at ");
+        gm_text_pointer(t, gm_span_start(p, s));
+        return;
+    }
+    gm_guard_describe_object(t, p, s, word);
 }
 
 // AddressSanitizer's report says where the line's pointer is misused; it ends the process, as the
@@ -7496,6 +7504,7 @@ GM_COLD GM_PRIVATE unsigned gm_writes_diagnose(unsigned otherwise) {
                                                                       : GOMEM_REASON_KERNEL;
     gm_os_ask_close(uffd);
     gm_os_ask_close(pagemap);
+    if (!reason && !gm_os_discard(NULL, 0) && errno != EINVAL) reason = GOMEM_REASON_MADVISE;
     return reason ? reason : otherwise;
 }
 

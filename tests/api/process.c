@@ -127,22 +127,28 @@ TEST(system_calls_are_refused) {
 
 // ---- why it does not track ----
 
-static const int tracking[] = {SYS_userfaultfd};
+static const struct {
+    int call, reason;
+    const char *name;
+} tracking[] = {{SYS_userfaultfd, GOMEM_REASON_USERFAULTFD, "userfaultfd"},
+                {SYS_madvise, GOMEM_REASON_MADVISE, "madvise"}};
+static int refused; // index
 
 static void without_tracking(void) {
-    if (refuse(tracking, 1, error_of_calls)) exit(77);
+    if (refuse(&tracking[refused].call, 1, error_of_calls)) exit(77);
     CHECK(deep(100, NULL));
     gomem_memstats m = stats();
     CHECK_EQ(m.collector, GOMEM_GC_STW);
     if (m.collector_reason == GOMEM_REASON_KERNEL) exit(77); // it would not track anyway
-    CHECK_EQ(m.collector_reason, GOMEM_REASON_USERFAULTFD);
-    CHECK(strstr(gomem_reason_text(m.collector_reason), "userfaultfd") != NULL);
+    CHECK_EQ(m.collector_reason, tracking[refused].reason);
+    CHECK(strstr(gomem_reason_text(m.collector_reason), tracking[refused].name) != NULL);
 }
 
 TEST(reason_of_the_collector) {
     static struct child child;
-    for (int i = 0; i < 2; i++) {
-        error_of_calls = i ? ENOSYS : EPERM;
+    for (int i = 0; i < 4; i++) {
+        error_of_calls = i % 2 ? ENOSYS : EPERM;
+        refused = i / 2;
         child_run(&child, without_tracking);
         if (WIFEXITED(child.status) && WEXITSTATUS(child.status) == 77) SKIP("no seccomp");
         check_child(&child);
@@ -157,6 +163,7 @@ static void trace_without_tracking(void) {
 TEST(gctrace_names_the_reason_first) {
     static struct child child;
     error_of_calls = EPERM;
+    refused = 0;
     child_run(&child, trace_without_tracking);
     if (WIFEXITED(child.status) && WEXITSTATUS(child.status) == 77) SKIP("no seccomp");
     CHECK_EQ(child.status, 0);
