@@ -168,6 +168,7 @@
  * allow those of the mode; GOMEM_DEBUG=collector=stw or barrier needs the fewest)
  *   manual heap, pools, arenas   mmap munmap mprotect madvise mremap mincore futex gettid getpid
  *                                prlimit64; seldom openat read close statx (cgroup, with auto)
+ *                                and sched_getaffinity (gomem_read_memstats)
  *   and with collected memory    rt_sigaction rt_sigprocmask rt_sigreturn tgkill clone or clone3
  *                                sched_getaffinity sched_yield process_vm_readv membarrier msync
  *                                openat read close statx lseek ioctl (files of /proc)
