@@ -45,9 +45,8 @@ add() {
 
 # What runs under each: the programs whose code paths the others share, so that all of it stays short.
 # ThreadSanitizer runs handlers only at calls that it intercepts, so programs whose threads must stop
-# in plain loops are not for it. api/collected demands that objects die: what AddressSanitizer leaves on
-# the stack keeps some.
-address='api/alloc api/aligned api/arena api/each api/escape api/macros api/manual api/pool api/realloc api/store api/strings
+# in plain loops are not for it.
+address='api/alloc api/aligned api/arena api/collected api/each api/escape api/finalizers api/macros api/manual api/pool api/realloc api/store api/strings
     api/typed api/uncollectable api/verify stress/collectall stress/handover stress/model
     stress/arena stress/dance stress/pool stress/special'
 rooms='rooms/cache rooms/cycle rooms/heap' # with clang: they use what the rooms hand out

@@ -126,15 +126,20 @@ TEST(long_list) {
     alive_gc();
 }
 
+ALIVE_NOINLINE static void close_circle(const struct alive_set *set) {
+    ALIVE_DEEP;
+    struct alive_node *last = alive_show(set->hidden[ALIVE_N - 1]);
+    last->next = alive_show(set->hidden[0]);
+    gap[0] = 1;
+}
+
 // Garbage that points at itself in circles.
 TEST(cycles_are_collected) {
     static struct alive_set set;
     int died = 0;
     for (int round = 0; round < 6; round++) {
         REQUIRE(alive_chain(&set));
-        struct alive_node *last = alive_show(set.hidden[ALIVE_N - 1]);
-        last->next = alive_show(set.hidden[0]);
-        last = NULL;
+        close_circle(&set);
         alive_gc();
         died += alive_count(&set) <= ALIVE_FEW;
     }
