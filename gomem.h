@@ -102,10 +102,12 @@
  *   GOMEM_CHECK             0 cheap checks (default), 1 asserts and immediate double-free checks,
  *                           2 lock ranks and fill patterns, 3 verification at every cycle
  *   GOMEM_THREADS           pthread_create, _join, _exit, _detach, _sigmask, sigprocmask,
- *                           sigaction, sigwait and its family, and sigsuspend become macros:
- *                           threads attach before they run, arguments and results are kept alive,
- *                           the stop signal stays out of masks. Define it in each file that uses
- *                           threads or signals, before it includes this header
+ *                           sigaction, sigwait and its family, sigsuspend, ppoll, pselect,
+ *                           epoll_pwait and epoll_pwait2, signalfd, setcontext and swapcontext
+ *                           become macros: threads attach before they run, arguments and results
+ *                           are kept alive, the stop signal stays out of masks. Define it in each
+ *                           file that uses threads or signals, before it includes this header
+ *                           (from ppoll on they want _GNU_SOURCE)
  *   GOMEM_TLS_DYNAMIC       for plugins opened with dlopen: no initial-exec thread-local storage
  *   GOMEM_MALLOC_OVERRIDE   the implementation also defines malloc, free and the rest of the family
  *   GOMEM_NO_COLLECTOR      leaves out the collected heap and the collector
@@ -514,11 +516,14 @@ GOMEM_DEF void gomem_blocking_end(void);
 // place of the error number), sigsuspend, sigtimedwait (sigwaitinfo without a time), and sigaction.
 // As those, but the stop signal is never masked or waited for, a thread that waits for signals
 // counts as stopped, and the handler of the stop signal cannot be replaced (EINVAL).
+// gomem_i_open_mask is for calls with a mask of their own: copies *mask to *own (both sigset_t; may
+// be the same) without the stop signal, and returns own, or NULL for NULL.
 GOMEM_DEF int gomem_i_thread_detached(const void *thread);
 GOMEM_DEF int gomem_i_sigsuspend(const void *mask);
 GOMEM_DEF int gomem_i_sigtimedwait(const void *set, void *info, const void *time);
 GOMEM_DEF int gomem_i_sigmask(int how, const void *set, void *old);
 GOMEM_DEF int gomem_i_sigaction(int number, const void *action, void *old);
+GOMEM_DEF const void *gomem_i_open_mask(const void *mask, void *own);
 
 /* ---- memory of either heap ------------------------------------------------------------------ */
 
@@ -1929,6 +1934,13 @@ GOMEM_I_INLINE bool gomem_i_whether(bool done) { return done; }
 #undef sigwaitinfo
 #undef sigtimedwait
 #undef sigaction
+#undef ppoll
+#undef pselect
+#undef epoll_pwait
+#undef epoll_pwait2
+#undef signalfd
+#undef setcontext
+#undef swapcontext
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -3147,6 +3159,35 @@ GM_PRIVATE uint64_t gm_os_group_limit(const char *list, const char *root) {
         line += n + (line[n] == '\n');
     }
     return least;
+}
+
+// The system call with a mask or a set of signals that a thread sleeps in; NULL: none of these.
+GM_PRIVATE const char *gm_os_read_wait(uint32_t id) {
+    static const struct {
+        long number;
+        const char *name;
+    } waits[] = {{SYS_ppoll, "ppoll"},
+                 {SYS_pselect6, "pselect"},
+                 {SYS_epoll_pwait, "epoll_pwait"},
+                 {441, "epoll_pwait2"},
+                 {SYS_rt_sigsuspend, "sigsuspend"},
+                 {SYS_rt_sigtimedwait, "sigwait"},
+                 {SYS_read, "read, perhaps of a signalfd"}};
+    struct gm_text path = {0, {0}};
+    char text[32];
+    gm_text_put(&path, "/proc/self/task/");
+    gm_text_number(&path, id);
+    gm_text_put(&path, "/syscall"); // "running", or "NUMBER 0x…"
+    struct gm_file file;
+    long call = 0,
+         n = gm_os_open(&file, path.data, false) ? gm_os_read(&file, text, sizeof text) : 0;
+    gm_os_close(&file);
+    if (n <= 0 || text[0] < '0' || text[0] > '9') return NULL;
+    for (long i = 0; i < n && text[i] >= '0' && text[i] <= '9' && call < 10000; i++)
+        call = call * 10 + (text[i] - '0');
+    for (size_t i = 0; i < sizeof waits / sizeof waits[0]; i++)
+        if (waits[i].number == call) return waits[i].name;
+    return NULL;
 }
 
 // False: /proc is not there, or the thread is gone.
@@ -9763,8 +9804,11 @@ GM_COLD GM_PRIVATE void gm_world_tell_late(struct gm_runtime *rt, uint32_t id) {
         gm_text_put(&line, " does not answer signal ");
     }
     gm_text_number(&line, (uint64_t)signal);
+    const char *wait = known && task.state == 'S' ? gm_os_read_wait(id) : NULL;
+    if (wait) gm_text_put(&line, " in ");
+    if (wait) gm_text_put(&line, wait);
     gm_text_put(&line, !known || task.blocked || task.state != 'D'
-                           ? ": keep this signal out of its mask (GOMEM_THREADS does)"
+                           ? ": keep this signal out of its masks and sets (GOMEM_THREADS does)"
                            : ": put gomem_blocking_begin and gomem_blocking_end around it");
     gm_guard_finish(&line, GM_MSG_THREAD);
     gm_guard_warn(&rt->engine.guard, line.data);
@@ -15819,6 +15863,14 @@ GOMEM_DEF int gomem_i_sigmask(int how, const void *set, void *old) {
     return error;
 }
 
+// Calls that take a mask: a stop is answered meanwhile, and ends a wait with EINTR.
+GOMEM_DEF const void *gomem_i_open_mask(const void *mask, void *own) {
+    if (!mask) return NULL;
+    memmove(own, mask, sizeof(sigset_t));
+    gm_os_keep_unblocked(own, gm_load_rlx(&gm_runtime.world.signal)); // changes in stops
+    return own;
+}
+
 // Waiting with a mask: stops are answered meanwhile, and end the wait with EINTR.
 GOMEM_DEF int gomem_i_sigsuspend(const void *mask) {
     sigset_t own;
@@ -15839,12 +15891,17 @@ GOMEM_DEF int gomem_i_sigtimedwait(const void *set, void *info, const void *time
     return number;
 }
 
+// A handler that runs long, such as one that switches coroutines, answers stops too.
 GOMEM_DEF int gomem_i_sigaction(int number, const void *action, void *old) {
-    if (action && number == gm_load_rlx(&gm_runtime.world.signal)) { // changes in stops
+    struct sigaction own;
+    if (!action) return GOMEM_SIGACTION(number, NULL, old);
+    if (number == gm_load_rlx(&gm_runtime.world.signal)) { // changes in stops
         errno = EINVAL;
         return -1;
     }
-    return GOMEM_SIGACTION(number, action, old);
+    memcpy(&own, action, sizeof own);
+    (void)gomem_i_open_mask(&own.sa_mask, &own.sa_mask);
+    return GOMEM_SIGACTION(number, &own, old);
 }
 
 #if GOMEM_I_COLLECTOR
@@ -19224,8 +19281,13 @@ int gm_override_atfork(void (*prepare)(void), void (*parent)(void), void (*child
 
 #if defined(GOMEM_THREADS) && !defined(GOMEM_I_THREADS_DEFINED)
 #define GOMEM_I_THREADS_DEFINED
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <sys/signalfd.h>
+#include <ucontext.h>
 GOMEM_I_INLINE int gomem_i_create(pthread_t *thread, const pthread_attr_t *attr,
                                   void *(*fn)(void *), void *arg) {
     return gomem_thread_create(thread, attr, fn, arg);
@@ -19240,8 +19302,56 @@ GOMEM_I_INLINE int gomem_i_sigwait(const void *set, int *number) {
     *number = got;
     return 0;
 }
+#if defined(_GNU_SOURCE)
+GOMEM_I_INLINE int gomem_i_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *time,
+                                 const sigset_t *mask) {
+    sigset_t own;
+    return ppoll(fds, n, time, (const sigset_t *)gomem_i_open_mask(mask, &own));
+}
+GOMEM_I_INLINE int gomem_i_pselect(int n, fd_set *in, fd_set *out, fd_set *other,
+                                   const struct timespec *time, const sigset_t *mask) {
+    sigset_t own;
+    return pselect(n, in, out, other, time, (const sigset_t *)gomem_i_open_mask(mask, &own));
+}
+GOMEM_I_INLINE int gomem_i_epoll_pwait(int fd, struct epoll_event *events, int n, int ms,
+                                       const sigset_t *mask) {
+    sigset_t own;
+    return epoll_pwait(fd, events, n, ms, (const sigset_t *)gomem_i_open_mask(mask, &own));
+}
+#if defined(__GLIBC__) && __GLIBC__ * 1000 + __GLIBC_MINOR__ >= 2035
+GOMEM_I_INLINE int gomem_i_epoll_pwait2(int fd, struct epoll_event *events, int n,
+                                        const struct timespec *time, const sigset_t *mask) {
+    sigset_t own;
+    return epoll_pwait2(fd, events, n, time, (const sigset_t *)gomem_i_open_mask(mask, &own));
+}
+#endif
+GOMEM_I_INLINE int gomem_i_signalfd(int fd, const sigset_t *mask, int flags) {
+    sigset_t own;
+    return signalfd(fd, (const sigset_t *)gomem_i_open_mask(mask, &own), flags);
+}
+// The mask of a context is as getcontext or a switch found it.
+GOMEM_I_INLINE int gomem_i_setcontext(const ucontext_t *to) {
+    (void)gomem_i_open_mask(&to->uc_sigmask, (void *)(uintptr_t)&to->uc_sigmask);
+    return setcontext(to);
+}
+GOMEM_I_INLINE int gomem_i_swapcontext(ucontext_t *from, const ucontext_t *to) {
+    (void)gomem_i_open_mask(&to->uc_sigmask, (void *)(uintptr_t)&to->uc_sigmask);
+    return swapcontext(from, to);
+}
+#endif
 #endif
 #if defined(GOMEM_THREADS)
+#if defined(_GNU_SOURCE)
+#define ppoll(...) gomem_i_ppoll(__VA_ARGS__)
+#if defined(__GLIBC__) && __GLIBC__ * 1000 + __GLIBC_MINOR__ >= 2035
+#define epoll_pwait2(...) gomem_i_epoll_pwait2(__VA_ARGS__)
+#endif
+#define pselect(...)     gomem_i_pselect(__VA_ARGS__)
+#define epoll_pwait(...) gomem_i_epoll_pwait(__VA_ARGS__)
+#define signalfd(...)    gomem_i_signalfd(__VA_ARGS__)
+#define setcontext(...)  gomem_i_setcontext(__VA_ARGS__)
+#define swapcontext(...) gomem_i_swapcontext(__VA_ARGS__)
+#endif
 #define pthread_create(...)  gomem_i_create(__VA_ARGS__)
 #define pthread_join(...)    gomem_i_join(__VA_ARGS__)
 #define pthread_exit(...)    gomem_thread_exit(__VA_ARGS__)

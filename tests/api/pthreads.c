@@ -216,6 +216,56 @@ TEST(masks_do_not_hold_the_stop_signal) {
     CHECK(pthread_join(thread, NULL) == 0);
 }
 
+// Calls with a mask of their own, handlers, and contexts: all of them full, and stops are answered.
+static int ends[2];
+
+static void *wait_with_a_mask(void *arg) {
+    sigset_t all;
+    struct pollfd one = {.fd = ends[0], .events = POLLIN};
+    struct epoll_event event = {.events = EPOLLIN};
+    int how = (int)(uintptr_t)arg, epoll = epoll_create1(0), n = -1;
+    fd_set in;
+    sigfillset(&all);
+    CHECK(epoll_ctl(epoll, EPOLL_CTL_ADD, ends[0], &event) == 0);
+    atomic_store(&masked, true);
+    while (n < 0) {
+        FD_ZERO(&in);
+        FD_SET(ends[0], &in);
+        if (how == 0) n = ppoll(&one, 1, &(struct timespec){1000, 0}, &all);
+        else if (how == 1) n = pselect(ends[0] + 1, &in, NULL, NULL, NULL, &all);
+        else n = epoll_pwait(epoll, &event, 1, -1, &all);
+        CHECK(n == 1 || errno == EINTR);
+    }
+    close(epoll);
+    return NULL;
+}
+TEST(waits_with_a_mask) {
+    (void)make(0);
+    REQUIRE(pipe(ends) == 0);
+    for (uintptr_t how = 0; how < 3; how++) {
+        pthread_t thread;
+        atomic_store(&masked, false);
+        REQUIRE(pthread_create(&thread, NULL, wait_with_a_mask, (void *)how) == 0);
+        while (!atomic_load(&masked)) sched_yield();
+        for (int i = 0; i < 5; i++) CHECK(gomem_gc());
+        CHECK(write(ends[1], "x", 1) == 1);
+        CHECK(pthread_join(thread, NULL) == 0);
+        char c;
+        CHECK(read(ends[0], &c, 1) == 1);
+    }
+}
+
+static void hear_nothing(int number) { (void)number; }
+
+TEST(handlers_do_not_mask_the_stop_signal) {
+    struct sigaction action = {.sa_handler = hear_nothing}, now;
+    (void)make(0);
+    sigfillset(&action.sa_mask);
+    CHECK(sigaction(SIGUSR1, &action, NULL) == 0 && sigaction(SIGUSR1, NULL, &now) == 0);
+    CHECK(missing(&now.sa_mask) != 0 && sigismember(&now.sa_mask, SIGTERM) == 1);
+    CHECK(signal(SIGUSR1, SIG_DFL) != SIG_ERR);
+}
+
 // The thread of a daemon that takes all signals: it waits with everything masked.
 static atomic_bool waits;
 
