@@ -3458,7 +3458,7 @@ GM_PRIVATE bool gm_os_forks_keep_loader(void) {
     return minor < 37;
 }
 
-// Starts a thread of the library: all signals blocked, small stack, detached from nobody.
+// Starts a thread of the library: all signals blocked, small stack, joinable.
 GM_PRIVATE bool gm_os_start_thread(pthread_t *thread, void *(*fn)(void *), void *arg) {
     sigset_t all, old;
     pthread_attr_t attr;
@@ -3480,16 +3480,15 @@ GM_PRIVATE void gm_os_join(pthread_t thread) {
     (void)pthread_setcancelstate(old, NULL);
 }
 
-// Bounds of the calling thread's normal stack. Calls libc, which may lock and allocate.
-GM_PRIVATE bool gm_os_stack(uintptr_t *lo, uintptr_t *hi) {
+// The normal stack of a thread, as libc knows it; false: it does not. libc may lock and allocate.
+GM_PRIVATE bool gm_os_stack(pthread_t thread, uintptr_t *lo, uintptr_t *hi) {
     pthread_attr_t attr;
     void *start = NULL;
     size_t size = 0;
-    if (gm_libc_getattr(pthread_self(), &attr)) return false;
-    bool done = gm_libc_attr_getstack(&attr, &start, &size) == 0;
+    if (gm_libc_getattr(thread, &attr)) return false;
+    bool done = !gm_libc_attr_getstack(&attr, &start, &size);
+    if (done) *lo = (uintptr_t)start, *hi = (uintptr_t)start + size;
     (void)pthread_attr_destroy(&attr);
-    *lo = (uintptr_t)start;
-    *hi = (uintptr_t)start + size;
     return done;
 }
 
@@ -10084,18 +10083,6 @@ GM_INLINE void gm_world_widen(struct gm_runtime *rt, struct gm_cache *t) {
     if (GOMEM_I_UNLIKELY(t->hot.size && t->hot.size != size)) gm_world_warm(rt, t);
 }
 
-// The normal stack of a thread, as libc knows it. False: it does not.
-GM_PRIVATE bool gm_world_ask_bounds(pthread_t thread, uintptr_t *lo, uintptr_t *hi) {
-    pthread_attr_t attr;
-    void *start = NULL;
-    size_t size = 0;
-    if (gm_libc_getattr(thread, &attr)) return false;
-    bool done = !gm_libc_attr_getstack(&attr, &start, &size);
-    if (done) *lo = (uintptr_t)start, *hi = (uintptr_t)start + size;
-    (void)pthread_attr_destroy(&attr);
-    return done;
-}
-
 // What can be read without a gap below `top` becomes the thread's stack. False: sp (0: unknown)
 // does not lie in it.
 GM_PRIVATE bool gm_world_take_stack(struct gm_thread *t, uintptr_t top, uintptr_t sp, size_t page) {
@@ -10127,7 +10114,7 @@ GM_PRIVATE void gm_world_bounds(struct gm_thread *t, uintptr_t sp) {
     if (t->stack_hi) return;
     if (main && gm_world_take_stack(t, top, sp, page)) return;
     t->grows = false;
-    if (!gm_world_ask_bounds(t->self, &t->stack_lo, &t->stack_hi))
+    if (!gm_os_stack(t->self, &t->stack_lo, &t->stack_hi))
         (void)gm_world_guess_bounds(t, sp, page);
     else if (main && top - 1 - t->stack_lo < t->stack_hi - t->stack_lo)
         (void)gm_world_take_stack(t, top, 0, page); // it is on another stack
@@ -18500,7 +18487,7 @@ GM_INLINE void gm_arena_trim_scratch(struct gomem_arena *scratch) { (void)scratc
  * >>escape   stack or heap: hints, their report, pointers to dead frames           floor 5
  * ==========================================================================================
  * OWNS        struct gm_escapes, the frames of threads
- * CALLS       base sync pages world roots alloc
+ * CALLS       base os sync pages world roots alloc
  * LOCKS       ESCAPES, then META; ROOTS
  * INVARIANTS  EH1 stack_floor and stack_span of a cache are what its thread's normal stack has
  *                 above gm_escape_floor and GOMEM_I_STACK_ROOM, or 0: then, as while the report is
@@ -18529,7 +18516,7 @@ GM_PRIVATE uintptr_t gm_escape_floor(uintptr_t lo, uintptr_t hi) {
 GM_PRIVATE void gm_escape_learn(struct gm_runtime *rt, struct gm_thread *me) {
     if (me->hint_hi) return;
     uintptr_t lo = 0, hi = 0;
-    if (!gm_world_ask_bounds(pthread_self(), &lo, &hi)) return;
+    if (!gm_os_stack(pthread_self(), &lo, &hi)) return;
     me->hint_lo = lo;
     me->hint_hi = hi;
     uintptr_t floor = gm_escape_floor(lo, hi) + GOMEM_I_STACK_ROOM;

@@ -153,6 +153,21 @@ def check_globals(src):
     return found
 
 
+def check_unused(src):
+    """Every private function is called in the whole implementation."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "gomem.h")
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(re.sub(r"^#define (GM_PRIVATE|GM_INLINE|GM_ALWAYS) .*", r"#define \1 static",
+                             src.text, flags=re.M))
+        result = run([compilers()[0], "-std=c11", "-pthread", "-c", "-o", os.devnull,
+                      "-Wunused-function", "-DGOMEM_IMPLEMENTATION", "-DGOMEM_MALLOC_OVERRIDE",
+                      "-x", "c", path])
+    return [(int(m.group(1)), f"{m.group(2)} is never called") for m in
+            re.finditer(r":(\d+):\d+: warning: (?:unused function )?.(gm_\w+)\W.*unused-function",
+                        result.stderr)]
+
+
 def check_symbols(src):
     """The implementation exports gomem_ symbols alone, the override its list besides."""
     found = []

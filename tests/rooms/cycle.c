@@ -880,13 +880,16 @@ static void child_collects(void) {
 static void fork_here(void) {
     gm_sync_unlock(&rt->gc.turn);
     uint32_t ranks = me->cache.hot.ranks; // the cycle is another thread's
+    uintptr_t owner = rt->gc.lock.owner;
     struct gm_pacer saved = engine->pacer;
     me->cache.hot.ranks = 0;
+    rt->gc.lock.owner = 0;
     engine->pacer.goal = engine->live + 8 * GM_MIB;
     engine->pacer.trigger = engine->live;
     CHILD_GOOD(child_collects);
     engine->pacer = saved;
     me->cache.hot.ranks = ranks;
+    rt->gc.lock.owner = owner;
     gm_sync_lock(&rt->gc.turn);
 }
 

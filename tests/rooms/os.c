@@ -120,7 +120,7 @@ static void *own_stack(void *unused) {
     uintptr_t here = (uintptr_t)&local, lo = 0, hi = 0;
     uintptr_t top = unused ? gm_os_thread_top(gm_os_thread_pointer(), page) : gm_os_main_top(page);
     CHECK(here < top && gm_os_readable_down(top, here - here % page, page) <= here);
-    if (!CHECK(gm_os_stack(&lo, &hi))) return NULL;
+    if (!CHECK(gm_os_stack(pthread_self(), &lo, &hi))) return NULL;
     CHECK(hi >= top - 16 * page && hi <= top + 4 * page);
     return NULL;
 }
@@ -170,7 +170,7 @@ TEST(processors) {
 static void *look_around(void *arg) {
     uintptr_t *seen = arg;
     sigset_t blocked;
-    CHECK(gm_os_stack(&seen[0], &seen[1]));
+    CHECK(gm_os_stack(pthread_self(), &seen[0], &seen[1]));
     CHECK((uintptr_t)__builtin_frame_address(0) - seen[0] < seen[1] - seen[0]);
     seen[2] = gm_os_thread_pointer();
     pthread_sigmask(SIG_SETMASK, NULL, &blocked);
@@ -209,7 +209,7 @@ TEST(spilled_registers) {
     bool found = false;
     for (size_t i = 0; i < sizeof r.word / sizeof r.word[0]; i++) found |= r.word[i] == magic;
     CHECK(found);
-    REQUIRE(gm_os_stack(&lo, &hi));
+    REQUIRE(gm_os_stack(pthread_self(), &lo, &hi));
     CHECK(r.sp - lo < hi - lo && r.sp <= (uintptr_t)__builtin_frame_address(0));
 #else
     SKIP("registers are spilled by the compiler here");
@@ -231,7 +231,7 @@ TEST(interrupted_code) {
     uintptr_t lo, hi;
     struct sigaction old, none;
     stack_t stack = {.ss_sp = alternate, .ss_size = sizeof alternate}, before;
-    REQUIRE(gm_os_stack(&lo, &hi));
+    REQUIRE(gm_os_stack(pthread_self(), &lo, &hi));
     REQUIRE(sigaltstack(&stack, &before) == 0);
     int signal = gm_os_claim_signal(look);
     REQUIRE(signal > SIGRTMIN && signal < SIGRTMAX);
