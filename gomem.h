@@ -46,8 +46,8 @@
  *   thread-local storage of attached threads (with glibc also values of pthread_setspecific),
  *   writable data of the program and its shared objects, registered ranges and stacks, what
  *   functions of gomem_add_root_fn name, uncollectable scanned objects. NOT roots: manual memory
- *   (also what malloc returns, with the override or without: C++ containers, the arguments of a
- *   std::thread), mmap, hidden pointers (xor, files, other processes).
+ *   (also what malloc returns, with the override or without: C++ containers, exceptions in
+ *   flight, the arguments of a std::thread), mmap, hidden pointers (xor, files, other processes).
  *   Addresses never change. Interior pointers keep an object alive (so up to 3 low tag bits need
  *   nothing), and so does one past the end of an array: MAKE, flexible arrays, sizes without a type
  *   and realloc give a collected array one byte more than it asks for, as a T of 128 bytes and
@@ -710,7 +710,9 @@ GOMEM_DEF bool gomem_remove_root_fn(void (*fn)(gomem_marker *m, void *arg), void
 // scanned from its stack pointer up, others whole, as far as they were ever touched, unless the
 // library knows where they stand. Whatever else a switch saves (ucontext_t, jmp_buf, which hold
 // callee-saved registers) must lie in scanned memory: on the stack itself, in a collected,
-// uncollectable or global object; malloc's is not. False: EINVAL, ENOMEM. Any thread; microseconds.
+// uncollectable or global object; malloc's is not, and glibc's jmp_buf hides rbp on
+// x86-64, so code that switches by longjmp is compiled with -fno-omit-frame-pointer there. False:
+// EINVAL, ENOMEM. Any thread; microseconds.
 GOMEM_DEF bool gomem_add_stack(const void *lo, const void *hi);
 GOMEM_DEF bool gomem_remove_stack(const void *lo);
 
