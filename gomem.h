@@ -10116,8 +10116,7 @@ GM_PRIVATE void gm_world_bounds(struct gm_thread *t, uintptr_t sp) {
     if (t->stack_hi) return;
     if (main && gm_world_take_stack(t, top, sp, page)) return;
     t->grows = false;
-    if (!gm_os_stack(t->self, &t->stack_lo, &t->stack_hi))
-        (void)gm_world_guess_bounds(t, sp, page);
+    if (!gm_os_stack(t->self, &t->stack_lo, &t->stack_hi)) (void)gm_world_guess_bounds(t, sp, page);
     else if (main && top - 1 - t->stack_lo < t->stack_hi - t->stack_lo)
         (void)gm_world_take_stack(t, top, 0, page); // it is on another stack
 }
@@ -10278,6 +10277,8 @@ GM_PRIVATE void gm_world_forget_cycle(struct gm_runtime *rt) {
     gm_store_rlx(&rt->roots.looks,
                  0u); // the looker is not here; nothing that it listed is half done
     gm_store_rlx(&rt->roots.inside, false);
+    // the fork may have come between two tries of a stop: the child's first stop lists everything
+    rt->roots.again = rt->roots.running = false;
     rt->roots.lockless |= !rt->world.alone && gm_os_forks_keep_loader();
     gc->stuck = 0;
     gc->phase = 0; // GM_PHASE_OFF

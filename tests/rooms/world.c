@@ -492,6 +492,20 @@ TEST(fork_takes_over) {
     CHECK(gomem_verify());
 }
 
+#if GOMEM_I_COLLECTOR
+// A fork comes between two tries of a cycle's stop. The child has no such cycle.
+static void look_at_lists(void) { CHECK(!rt->roots.again && !rt->roots.running); }
+
+TEST(fork_between_two_tries_of_a_stop) {
+    NEEDS_FORK;
+    first_use(NULL);
+    rt->roots.again = rt->roots.running = true;
+    CHILD_GOOD(look_at_lists);
+    CHECK(rt->roots.again && rt->roots.running);
+    rt->roots.again = rt->roots.running = false;
+}
+#endif
+
 // Two threads fork in their sections, as signal handlers do that have interrupted them: neither waits
 // for the other. (V10)
 static atomic_int forkers, failed_forks;
