@@ -10,7 +10,8 @@
 // What PATH leads to becomes a tree of nodes in an arena; what it passes by is checked and left where
 // it is. A tree goes at once when its document has been answered: nothing is freed node by node, and
 // no node is larger for it. Text is not copied: nodes point into the input. Files are mapped, and
-// large ones with many documents are parsed by all processors, each with an arena of its own.
+// large ones with many documents are parsed by all processors, each with an arena of its own. A
+// mapped file can change while it is read: where that is seen, it is an error and no crash.
 //
 // Built with -DJSONQ_MALLOC the same parser allocates each node by calloc and frees the tree node by
 // node, which is what bench/run.py compares it with.
@@ -26,6 +27,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -86,6 +88,14 @@ static struct {
     uint64_t matches, bytes, nodes; // that the parsers counted
 } query;
 
+// The file that is mapped. When it is cut off meanwhile, reading what has gone raises SIGBUS; the
+// handler puts zeroes there, as they follow every input, and says so here.
+static struct {
+    char *text;
+    size_t size, page;
+    volatile sig_atomic_t cut;
+} mapped;
+
 static const char usage_text[] =
     "usage: jsonq [-c] [-r] [-t] [-j N] PATH [FILE...]\n"
     "Prints what a path leads to in the JSON documents of the files, or of standard input.\n"
@@ -94,7 +104,7 @@ static const char usage_text[] =
     "  -r      print strings as they are, without quotes and escapes\n"
     "  -t      print time and speed to standard error\n"
     "  -j N    parse large files on N threads (default: one per processor)\n"
-    "  --help  print this\n";
+    "  -h, --help  print this\n";
 
 static _Noreturn void die(const char *what) {
     fprintf(stderr, "jsonq: %s\n", what);
@@ -439,30 +449,36 @@ static void put(parser *p, const char *text, size_t size) {
     if (size) memcpy(room_for(p, size), text, size);
 }
 
+// The end is NULL where the file has changed since it was parsed.
+static void put_until(parser *p, const char *text, const char *end) {
+    if (end) put(p, text, (size_t)(end - text));
+}
+
 static void put_character(parser *p, char c) { *room_for(p, 1) = c; }
 
 // A string without its quotes, escapes undone.
-static void put_raw(parser *p, const char *at, const char *end) {
-    while (at < end) {
+static void put_raw(parser *p, const char *at) {
+    const char *end = text_end(p, at);
+    while (end && at < end - 1) {
         char piece[4];
         const char *plain = at;
         at = plain_end(at); // an escape, or the closing quote
         put(p, plain, (size_t)(at - plain));
-        if (at < end) put(p, piece, unescape(&at, piece));
+        if (at < end - 1) put(p, piece, unescape(&at, piece));
     }
 }
 
 static void put_value(parser *p, const node *n) {
     bool array = *n->text == '[';
     if (!array && *n->text != '{') {
-        put(p, n->text, (size_t)(scalar_end(p, n->text) - n->text));
+        put_until(p, n->text, scalar_end(p, n->text));
         return;
     }
     put_character(p, array ? '[' : '{');
     for (const node *e = n->first; e; e = e->next) {
         if (e != n->first) put_character(p, ',');
         if (!array) {
-            put(p, e->key - 1, (size_t)(text_end(p, e->key) - e->key + 1));
+            put_until(p, e->key - 1, text_end(p, e->key));
             put_character(p, ':');
         }
         put_value(p, e);
@@ -487,26 +503,43 @@ static void answer(parser *p, const node *n, const step *s) {
     }
     p->matches++;
     if (query.count) return;
-    if (query.raw && *n->text == '"') put_raw(p, n->text + 1, text_end(p, n->text + 1) - 1);
+    if (query.raw && *n->text == '"') put_raw(p, n->text + 1);
     else put_value(p, n);
     put_character(p, '\n');
 }
 
+static bool is_wordy(char c) {
+    return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (c && strchr("+-._", c));
+}
+
+// The end of the document at `at`, which has been answered. NULL: an error, and nothing is answered.
+static const char *answer_document(parser *p, const char *at) {
+    node *document = NULL;
+    uint64_t nodes = p->nodes, matches = p->matches;
+    size_t used = p->used;
+    const char *end = parse(p, at, &document);
+    if (end && !strchr("}]\"", end[-1])) { // a number or word
+        if (end == p->end && p->more) end = fail(p, end, "a number or word may go on");
+        else if (is_wordy(*end)) end = fail(p, end, "a blank is expected");
+    }
+    if (end) answer(p, document, query.path);
+    if (mapped.cut) end = fail(p, at, "cut off");
+    tree_drop(p, document);
+    p->document = at;
+    if (end) return end;
+    p->nodes = nodes; // it may be parsed again
+    p->matches = matches;
+    p->used = used;
+    return NULL;
+}
+
 // Answers the documents that begin before `stop`. Where the next one begins; NULL: an error.
 static const char *answer_documents(parser *p, const char *at, const char *stop) {
-    for (at = blanks(at); at < stop;) {
-        node *document = NULL;
-        uint64_t nodes = p->nodes;
-        const char *end = parse(p, at, &document);
-        if (end == p->end && p->more && !strchr("}]\"", end[-1]))
-            end = fail(p, end, "a number or word may go on");
-        if (end) answer(p, document, query.path);
-        tree_drop(p, document);
-        p->document = at;
-        if (!end) p->nodes = nodes; // it may be parsed again
-        if (!end) return NULL;
+    for (at = blanks(at); at < stop; at = blanks(at)) {
+        at = answer_document(p, at);
+        if (!at) return NULL;
         if (p->live && p->used >= FLUSH) deliver(p);
-        at = blanks(end);
     }
     return at;
 }
@@ -521,8 +554,12 @@ static void count_lines(const char *from, const char *to, size_t *line, size_t *
 }
 
 static void tell(const parser *p, const char *name, const char *start, size_t line, size_t column) {
-    count_lines(start, p->at, &line, &column);
     flush();
+    if (mapped.cut) { // its lines cannot be counted any more
+        fprintf(stderr, "jsonq: %s: the file was cut off while it was read\n", name);
+        return;
+    }
+    count_lines(start, p->at, &line, &column);
     fprintf(stderr, "jsonq: %s:%zu:%zu: %s\n", name, line, column, p->error);
 }
 
@@ -732,6 +769,19 @@ static bool answer_stream(int fd, const char *name) {
     return done;
 }
 
+static void on_sigbus(int number, siginfo_t *info, void *context) {
+    uintptr_t start = (uintptr_t)mapped.text, at = (uintptr_t)info->si_addr;
+    (void)context;
+    if (at >= start && at < start + mapped.size) {
+        size_t from = (at - start) & ~(mapped.page - 1);
+        mapped.cut = 1;
+        if (mmap(mapped.text + from, mapped.size - from, PROT_READ,
+                 MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
+            return;
+    }
+    signal(number, SIG_DFL); // it happens again, and ends the program
+}
+
 // A file in memory, with zeroes behind it; MAP_FAILED: it cannot be mapped.
 static char *map(int fd, size_t size) {
     char *text = mmap(NULL, size + PAD, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -741,6 +791,12 @@ static char *map(int fd, size_t size) {
         return MAP_FAILED;
     }
     madvise(text, size, MADV_SEQUENTIAL);
+    struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
+    mapped.text = text;
+    mapped.size = size;
+    mapped.page = (size_t)sysconf(_SC_PAGESIZE);
+    mapped.cut = 0;
+    sigaction(SIGBUS, &action, NULL);
     return text;
 }
 
@@ -755,6 +811,7 @@ static bool answer_input(int fd, const char *name) {
     if (text == MAP_FAILED) return answer_stream(fd, name);
     lseek(fd, (off_t)size, SEEK_SET); // as if it had been read
     bool done = answer_text(name, text, text + size);
+    mapped.size = 0;
     munmap(text, size + PAD);
     return done;
 }
@@ -833,7 +890,11 @@ int main(int argc, char **argv) {
                         ? 1
                         : (unsigned)(processors < THREADS_MOST ? processors : THREADS_MOST);
     for (; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {
-        if (!strcmp(argv[i], "--help")) {
+        if (!strcmp(argv[i], "--")) {
+            i++;
+            break;
+        }
+        if (!strcmp(argv[i], "-h") || !strcmp(argv[i], "--help")) {
             fputs(usage_text, stdout);
             return 0;
         }

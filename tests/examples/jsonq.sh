@@ -52,6 +52,15 @@ query 'many documents' '.k' '{"k":1}{"k":2} [3] {"k":4}' '1
 2
 4
 '
+query 'documents without blanks' . '1"a"true[2]null{"a":3}4 5' '1
+"a"
+true
+[2]
+null
+{"a":3}
+4
+5
+'
 query 'no document' . '' ''
 options=-r
 query 'without quotes' '.a.b[2].c' "$document" 'dé
@@ -77,7 +86,10 @@ refused 'a point' '1.' '1:3: a number needs digits behind its point'
 refused 'an exponent' '1e+' '1:4: an exponent needs digits'
 refused 'a control character' '"a\tb"' '1:3: a control character'
 refused 'an escaped zero byte' '"\\\0000"' '1:3: an unknown escape'
-refused 'a number that goes on' '[1] 2x' '1:6: a value is expected'
+refused 'a number that goes on' '[1] 2x' '1:6: a blank is expected'
+refused 'a date' '2024-11-12' '1:5: a blank is expected'
+refused 'two words' 'truefalse' '1:5: a blank is expected'
+refused 'two numbers' '1-2' '1:2: a blank is expected'
 refused 'an escape' '"\\x"' '1:3: an unknown escape'
 refused 'four digits' '"\\u12g4"' '1:3: \u needs four'
 refused 'too deep' "$(awk 'BEGIN { for (i = 0; i < 20000; i++) printf "[" }')" '1:10001: nested too deeply'
@@ -213,6 +225,37 @@ wait $asked
 check 'an error before the end: status' test $? -eq 1
 trap - PIPE
 
+# -- a file that is cut off while it is read: an error, and what came before is whole lines
+# jsonq stops where the pipe is full; then the file goes
+mkfifo "$tmp/slow"
+for run in '1 100000' '1 1000000' '2 1000000'; do
+    threads=${run%% *} lines=${run##* }
+    for option in '' -r -c; do
+        seq -f '{"k":"line %.0f"}' "$lines" >"$tmp/shrinks"
+        timeout 60 "$jsonq" -j "$threads" $option .k "$tmp/shrinks" "$tmp/shrinks" >"$tmp/slow" 2>"$tmp/err" &
+        asked=$!
+        exec 3<"$tmp/slow"
+        if [ "$option" = -c ]; then # it waits for nobody
+            : >"$tmp/shrinks"
+            cat <&3 >"$tmp/out"
+        else
+            head -c 100 <&3 >"$tmp/out"
+            : >"$tmp/shrinks"
+            cat <&3 >>"$tmp/out"
+        fi
+        wait $asked
+        status=$?
+        exec 3<&-
+        check "a file that is cut off, $run $option: status" test $status -le 1
+        [ "$option" = -c ] && continue
+        check "a file that is cut off, $run $option: refused" test $status -eq 1
+        has "a file that is cut off, $run $option: told" "$tmp/err" 'shrinks: the file was cut off'
+        seq -f '"line %.0f"' "$(wc -l <"$tmp/out")" >"$tmp/expected"
+        [ -z "$option" ] || sed -i 's/"//g' "$tmp/expected"
+        same "a file that is cut off, $run $option: what came before" "$tmp/expected" "$tmp/out"
+    done
+done
+
 # -- what cannot be written is told
 if [ -w /dev/full ]; then
     for input in '1' "$(seq 1 30000)"; do
@@ -242,6 +285,11 @@ has '-t' "$tmp/err" ' MB/s'
 "$jsonq" --help >"$tmp/out" 2>"$tmp/err"
 check '--help: status' test $? -eq 0
 has '--help' "$tmp/out" 'usage: jsonq'
+"$jsonq" -h >"$tmp/out" 2>"$tmp/err"
+has '-h' "$tmp/out" 'usage: jsonq'
+printf '1' >"$tmp/-file"
+(cd "$tmp" && "$OLDPWD/$jsonq" -- . -file) >"$tmp/out" 2>"$tmp/err"
+check 'a file after --' test "$(cat "$tmp/out")" = 1
 "$jsonq" . "$tmp/none" >"$tmp/out" 2>"$tmp/err"
 check 'no such file: status' test $? -eq 1
 has 'no such file' "$tmp/err" 'No such file'
