@@ -55,10 +55,10 @@ TEST(a_thread_that_never_attached) {
     pthread_t thread;
     REQUIRE(listen());
     REQUIRE(pthread_create(&thread, NULL, wait_for_done, NULL) == 0);
-    pthread_setname_np(thread, "thief");
+    bool named = pthread_setname_np(thread, "thief") == 0; // not where /proc is read-only
     wait_until_it_runs();
     if (GOMEM_CHECK >= 1) {
-        snprintf(number, sizeof number, ": %d (thief)", atomic_load(&running));
+        snprintf(number, sizeof number, named ? ": %d (thief)" : ": %d (", atomic_load(&running));
         CHECK_EQ(collect(2000), 1);
         CHECK(strstr(line_told, number) != NULL &&
               strstr(line_told, "gomem_thread_attach") != NULL);
