@@ -4,8 +4,9 @@
 //
 // It has integers, reals, characters, strings, symbols, pairs and vectors; closures with lexical
 // scope and proper tail calls; define, set!, lambda, if, cond, case, and, or, when, unless, let,
-// let*, letrec, named let, do, begin, quote, quasiquote and define-macro. It has no continuations
-// and no ports; strings and characters are bytes.
+// let*, letrec, named let, do, begin, quote, quasiquote and define-macro. It has no continuations,
+// no syntax-rules and no ports; strings and characters are bytes; integers have 61 bits, and what is
+// larger becomes a real number.
 //
 // How it works: the reader makes lists of the text. The compiler makes of each form a tree of
 // nodes in which every variable is already found. The evaluator walks that tree in one loop, so a
@@ -21,6 +22,9 @@
 //     real number            GOMEM_NEW_NOSCAN
 //     node of the program    GOMEM_TYPE_MARK        a union: a function says where the pointers are
 //
+// The table of symbols is weak: it holds gomem_weak, so a symbol without a definition goes when the
+// program has forgotten it.
+//
 // Pointers are stored with plain assignments: neither the tracking nor the stopping collector
 // needs more. (With GOMEM_GC_BARRIER each of those stores would be a GOMEM_STORE.)
 
@@ -31,6 +35,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -97,10 +102,11 @@ struct string {
 struct symbol {
     struct object head;
     struct string *name;
-    struct symbol *next; // in lisp.symbols
-    value global;        // the global variable of this name,
-    value builtin;       // the same for the prelude, which later definitions do not change,
-    value macro;         // the macro, or UNDEFINED,
+    struct symbol *next; // in lisp.defined
+    bool defined;
+    value global;  // the global variable of this name,
+    value builtin; // the same for the prelude, which later definitions do not change,
+    value macro;   // the macro, or UNDEFINED,
     // and the special form, or NULL.
     struct node *(*compile)(value form, struct scope *s);
 };
@@ -238,15 +244,24 @@ GOMEM_TYPE_MARK(node_type, struct node, mark_node);
 
 // == the state of the interpreter =================================================================
 
-// How deep functions may call each other, and forms be nested. A level takes less than 300 bytes
-// of C's stack, without optimisation: that fits the usual 8 MiB.
-enum { MAX_CALLS = 10000, MAX_NESTING = 1000 };
+// How deep functions may call each other, and forms be nested, where C's stack has room for it: the
+// usual 8 MiB have. STACK_RESERVE bytes are left for what is no recursion.
+enum { MAX_DEPTH = 10000, STACK_RESERVE = 128 * 1024 };
 
-enum { SYMBOL_BUCKETS = 1024, FEW_ARGS = 6 };
+enum { FEW_ARGS = 6 };
+
+// Where a symbol is to be found: a table with open addressing.
+struct symbol_slot {
+    gomem_weak symbol; // NULL when it has gone; the slot is in use until the table is made anew
+    size_t hash;       // 0: the slot is free
+};
 
 // A global variable: the collector finds by itself what it refers to.
 static struct {
-    struct symbol *symbols[SYMBOL_BUCKETS];
+    struct symbol_slot *symbols;
+    size_t symbols_size, symbols_used; // size: a power of two
+    struct symbol *defined;       // have a definition, which is kept though nobody refers to them
+    const char *stack_end;        // no recursion goes below it
     struct place place;           // what is being read or compiled
     int depth;                    // nested C calls of the reader, compiler, evaluator and printer
     const struct node *next_node; // where the evaluator goes on after TAIL_CALL,
@@ -275,17 +290,22 @@ static _Noreturn void fail(struct place at, value blame, const char *format, ...
     vfprintf(stderr, format, args);
     va_end(args);
     if (blame != UNDEFINED) {
+        const char *end = lisp.stack_end;
         fputs(": ", stderr);
-        lisp.depth = MAX_CALLS - 100; // the stack may be nearly full
+        lisp.depth = MAX_DEPTH - 50; // the stack may be nearly full: its reserve
+        lisp.stack_end = NULL;       // is enough for these
         write_value(stderr, blame, false);
+        lisp.stack_end = end;
     }
     fputc('\n', stderr);
     longjmp(lisp.recover, 1);
 }
 
 // Enters a recursion whose depth the Lisp program decides: an error, not the end of C's stack.
-static void deeper(struct place at, int limit) {
-    if (lisp.depth >= limit) fail(at, UNDEFINED, "more than %d nested levels", limit);
+static void deeper(struct place at) {
+    const char *here = __builtin_frame_address(0);
+    if (lisp.depth >= MAX_DEPTH || here < lisp.stack_end)
+        fail(at, UNDEFINED, "more than %d nested levels", lisp.depth);
     lisp.depth++;
 }
 
@@ -376,30 +396,87 @@ static struct vector *vector(size_t length) {
     return v;
 }
 
+static struct symbol *symbol_make(const char *name, size_t length) {
+    struct symbol *s = must(GOMEM_NEW_TYPED(struct symbol, &symbol_type));
+    s->head.kind = SYMBOL;
+    s->name = string(name, length);
+    return s;
+}
+
+// The slot of a name, or the free one where it belongs; the symbol goes to *found.
+static struct symbol_slot *symbol_find(const char *name, size_t length, size_t hash,
+                                       struct symbol **found) {
+    for (size_t i = hash;; i++) {
+        struct symbol_slot *slot = &lisp.symbols[i & (lisp.symbols_size - 1)];
+        struct symbol *s = slot->hash == hash ? gomem_weak_get(slot->symbol) : NULL;
+        bool same = s != NULL && s->name->length == length && !memcmp(s->name->bytes, name, length);
+        *found = same ? s : NULL;
+        if (same || slot->hash == 0) return slot;
+    }
+}
+
+// Makes the table anew, without the symbols that have gone, so that it is at most half full.
+static void symbols_grow(void) {
+    size_t live = 0, size = 1024, old_size = lisp.symbols_size;
+    struct symbol_slot *old = lisp.symbols;
+    for (size_t i = 0; i < old_size; i++) live += gomem_weak_get(old[i].symbol) != NULL;
+    while (size < live * 4) size *= 2;
+    lisp.symbols = must(GOMEM_MAKE_NOSCAN(struct symbol_slot, size));
+    lisp.symbols_size = size;
+    lisp.symbols_used = 0;
+    for (size_t i = 0; i < old_size; i++) {
+        if (gomem_weak_get(old[i].symbol) == NULL) continue;
+        size_t to = old[i].hash;
+        while (lisp.symbols[to & (size - 1)].hash != 0) to++;
+        lisp.symbols[to & (size - 1)] = old[i];
+        lisp.symbols_used++;
+    }
+}
+
 // The one symbol of that name.
 static struct symbol *intern(const char *name, size_t length) {
     size_t hash = 5381;
+    struct symbol *s;
     for (size_t i = 0; i < length; i++) hash = hash * 33 + (unsigned char)name[i];
-
-    struct symbol **bucket = &lisp.symbols[hash % SYMBOL_BUCKETS], *s = *bucket;
-    while (s != NULL && strcmp(s->name->bytes, name) != 0) s = s->next;
+    hash |= 1; // never 0
+    if (lisp.symbols_used * 4 >= lisp.symbols_size * 3) symbols_grow();
+    struct symbol_slot *slot = symbol_find(name, length, hash, &s);
     if (s == NULL) {
-        s = must(GOMEM_NEW_TYPED(struct symbol, &symbol_type));
-        s->head.kind = SYMBOL;
-        s->name = string(name, length);
-        s->next = *bucket;
-        *bucket = s;
+        s = symbol_make(name, length);
+        gomem_weak weak = gomem_weak_make(s);
+        if (weak.id == 0) must(NULL);
+        *slot = (struct symbol_slot){.symbol = weak, .hash = hash};
+        lisp.symbols_used++;
     }
     return s;
 }
 
+// A symbol that gets a definition stays.
+static void keep_symbol(struct symbol *s) {
+    if (s->defined) return;
+    s->defined = true;
+    s->next = lisp.defined;
+    lisp.defined = s;
+}
+
 static value symbol(const char *name) { return from_object(intern(name, strlen(name))); }
+
+// The last pair of a list, or, of one that goes round, the pair where that is noticed: `slow` goes one
+// step for two of the list and meets it again. The number of pairs on the way goes to *count.
+static value list_end(value list, intptr_t *count) {
+    value slow = list;
+    *count = 0;
+    for (; is_pair(list); list = cdr(list)) {
+        if (++*count % 2 == 0) slow = cdr(slow);
+        if (*count > 2 && list == slow) return list;
+    }
+    return list;
+}
 
 // The number of elements, or -1 when the value is no proper list.
 static intptr_t list_length(value list) {
-    intptr_t length = 0;
-    for (; is_pair(list); list = cdr(list)) length++;
-    return list == NIL ? length : -1;
+    intptr_t length;
+    return list_end(list, &length) == NIL ? length : -1;
 }
 
 static value list_to_vector(value list) {
@@ -444,11 +521,14 @@ static void format_number(char text[40], value v) {
 
 static void write_list(FILE *out, value list, bool display) {
     const char *before = "(";
-    for (; is_pair(list); list = cdr(list), before = " ") {
+    intptr_t count, round = is_pair(list_end(list, &count)) ? count : INTPTR_MAX;
+    for (; is_pair(list) && round > 0; list = cdr(list), before = " ", round--) {
         fputs(before, out);
         write_value(out, car(list), display);
     }
-    if (list != NIL) {
+    if (round == 0) {
+        fputs(" ...", out); // it goes round
+    } else if (list != NIL) {
         fputs(" . ", out);
         write_value(out, list, display);
     }
@@ -474,7 +554,7 @@ static void write_object(FILE *out, value v, bool display) {
     switch (((struct object *)object)->kind) {
     case STRING:
         if (display) {
-            fputs(((struct string *)object)->bytes, out);
+            fwrite(((struct string *)object)->bytes, 1, ((struct string *)object)->length, out);
         } else {
             write_string(out, object);
         }
@@ -490,7 +570,7 @@ static void write_object(FILE *out, value v, bool display) {
 static void write_value(FILE *out, value v, bool display) {
     static const char *const constants[] = {"()", "#f", "#t", "#<nothing>", "#<end>"};
     char number[40];
-    deeper(lisp.place, MAX_CALLS);
+    deeper(lisp.place);
     if (is_number(v)) {
         format_number(number, v);
         fputs(number, out);
@@ -666,7 +746,7 @@ static value read_value(FILE *in) {
     int c = next_after_blanks(in);
     struct place start = lisp.place;
     value v = END;
-    deeper(start, MAX_NESTING);
+    deeper(start);
     switch (c) {
     case EOF: break;
     case '(': v = read_list(in, start); break;
@@ -699,7 +779,7 @@ static value eval(const struct node *n, struct frame *f) {
         if (v != UNDEFINED) return v;
         fail(n->place, UNDEFINED, "%s is not defined", n->as.variable.name->name->bytes);
     }
-    deeper(n->place, MAX_CALLS);
+    deeper(n->place);
     value v = run(n, f);
     lisp.depth--;
     return v;
@@ -967,6 +1047,7 @@ static struct node *compile_define(value form, struct scope *s) {
         fail(lisp.place, form, "a definition must stand directly in a body");
     }
     if (expression->op == NODE_LAMBDA) expression->as.lambda.name = to_object(name);
+    if (s == NULL) keep_symbol(to_object(name));
     return make_set(NODE_DEFINE, name, expression, s);
 }
 
@@ -1020,6 +1101,7 @@ static struct node *compile_define_macro(value form, struct scope *s) {
     check_length(form, 3, INTPTR_MAX);
     check_form(s == NULL && is_pair(cadr(form)) && is_kind(car(cadr(form)), SYMBOL), form);
     struct symbol *name = to_object(car(cadr(form)));
+    keep_symbol(name);
     name->macro = eval(make_lambda(cdr(cadr(form)), cddr(form), NULL), NULL);
     return node_constant(NOTHING);
 }
@@ -1050,7 +1132,7 @@ static struct node *compile_pair(value form, struct scope *s) {
 static struct node *compile(value form, struct scope *s) {
     struct place outer = lisp.place;
     struct node *n;
-    deeper(outer, MAX_NESTING);
+    deeper(outer);
     if (is_kind(form, SYMBOL)) {
         n = compile_variable(form, s);
     } else if (is_pair(form)) {
@@ -1132,17 +1214,35 @@ static value run_arithmetic(const struct call *c) {
     int sign = c->primitive->which;
     size_t i = c->count > 1;
     value result = i == 1 ? arg_number(c, 0) : integer(sign == '*' || sign == '/');
-    for (; i < c->count; i++) result = arithmetic(sign, result, arg_number(c, i));
+    for (; i < c->count; i++) {
+        bool by_zero = sign == '/' && is_fixnum(result) && arg_number(c, i) == integer(0);
+        check_arg(c, i, !by_zero, "a possible divisor");
+        result = arithmetic(sign, result, arg_number(c, i));
+    }
     return result;
 }
 
+// A real number without a fraction that an integer can be.
+static bool is_whole(double x) {
+    double limit = (double)((uint64_t)FIXNUM_MAX + 1);
+    return x >= -limit && x < limit && (double)(int64_t)x == x;
+}
+
+// An integer, or a real number that is one.
+static int64_t arg_whole(const struct call *c, size_t i) {
+    double x = to_double(arg_number(c, i));
+    check_arg(c, i, is_fixnum(c->args[i]) || is_whole(x), "an integer");
+    return is_fixnum(c->args[i]) ? to_integer(c->args[i]) : (int64_t)x;
+}
+
 static value run_division(const struct call *c) {
-    int64_t a = arg_integer(c, 0), b = arg_integer(c, 1);
+    int64_t a = arg_whole(c, 0), b = arg_whole(c, 1);
+    bool exact = is_fixnum(c->args[0]) && is_fixnum(c->args[1]);
     check_arg(c, 1, b != 0, "a possible divisor");
-    if (c->primitive->which == 'q') return integer(a / b);
-    int64_t remainder = a % b;
-    bool other_sign = remainder != 0 && (remainder < 0) != (b < 0);
-    return integer(c->primitive->which == 'm' && other_sign ? remainder + b : remainder);
+    int64_t result = c->primitive->which == 'q' ? a / b : a % b;
+    bool other_sign = result != 0 && (result < 0) != (b < 0);
+    if (c->primitive->which == 'm' && other_sign) result += b;
+    return exact ? integer(result) : real((double)result);
 }
 
 enum { LESS = 1, EQUAL = 2, GREATER = 4 };
@@ -1167,15 +1267,14 @@ static value run_compare(const struct call *c) {
 
 static value run_truncate(const struct call *c) {
     double x = to_double(arg_number(c, 0));
-    bool has_fraction = !is_fixnum(c->args[0]) && x < 1e15 && x > -1e15;
+    bool has_fraction = !is_fixnum(c->args[0]) && x < 0x1p53 && x > -0x1p53;
     return has_fraction ? real((double)(int64_t)x) : c->args[0];
 }
 
 static value run_exact(const struct call *c) {
     double x = to_double(arg_number(c, 0));
     if (is_fixnum(c->args[0])) return c->args[0];
-    bool whole = x < 1e18 && x > -1e18 && (double)(int64_t)x == x;
-    check_arg(c, 0, whole, "a whole number that fits an integer");
+    check_arg(c, 0, is_whole(x), "a whole number that fits an integer");
     return integer((int64_t)x);
 }
 
@@ -1189,7 +1288,8 @@ static value run_number_to_string(const struct call *c) {
 
 static value run_string_to_number(const struct call *c) {
     value number;
-    return parse_number(arg_string(c, 0)->bytes, &number) ? number : FALSE;
+    const struct string *s = arg_string(c, 0);
+    return strlen(s->bytes) == s->length && parse_number(s->bytes, &number) ? number : FALSE;
 }
 
 // -- predicates -----------------------------------------------------------------------------------
@@ -1231,6 +1331,15 @@ static value run_set_car(const struct call *c) {
 static value run_set_cdr(const struct call *c) {
     arg_pair(c, 0)->cdr = c->args[1];
     return NOTHING;
+}
+
+static value run_is_list(const struct call *c) { return boolean(list_length(c->args[0]) >= 0); }
+
+// Whatever does not go round for ever.
+static value run_check_list(const struct call *c) {
+    intptr_t length;
+    check_arg(c, 0, !is_pair(list_end(c->args[0], &length)), "a list that ends");
+    return c->args[0];
 }
 
 static value run_length(const struct call *c) { return integer(list_length(arg_list(c, 0))); }
@@ -1326,7 +1435,7 @@ static value run_gensym(const struct call *c) {
     char name[40];
     (void)c;
     snprintf(name, sizeof(name), " %d", lisp.fresh_symbols++);
-    return symbol(name);
+    return from_object(symbol_make(name, strlen(name)));
 }
 
 static value run_char_to_integer(const struct call *c) {
@@ -1340,14 +1449,22 @@ static value run_integer_to_char(const struct call *c) {
 
 // -- the world outside ----------------------------------------------------------------------------
 
+// What cannot be written ends the program at once, however long it would go on.
+static void check_output(bool ok) {
+    if (ok && !ferror(stdout)) return;
+    fprintf(stderr, "lisp: cannot write: %s\n", strerror(errno));
+    exit(1);
+}
+
 static value run_display(const struct call *c) {
     write_value(stdout, c->args[0], c->primitive->which == 'd');
+    check_output(true);
     return NOTHING;
 }
 
 static value run_newline(const struct call *c) {
     (void)c;
-    putchar('\n');
+    check_output(putchar('\n') != EOF);
     return NOTHING;
 }
 
@@ -1358,7 +1475,11 @@ static value run_error(const struct call *c) {
     fail(c->site->place, values == NIL ? UNDEFINED : values, "%s", arg_string(c, 0)->bytes);
 }
 
-static value run_exit(const struct call *c) { exit(c->count > 0 ? (int)arg_index(c, 0, 256) : 0); }
+static value run_exit(const struct call *c) {
+    int status = c->count > 0 ? (int)arg_index(c, 0, 256) : 0;
+    check_output(fflush(stdout) == 0);
+    exit(status);
+}
 
 // == the names of it all ==========================================================================
 
@@ -1409,6 +1530,8 @@ static const struct primitive primitives[] = {
     {"set-car!", run_set_car, 2, 2, 0},
     {"set-cdr!", run_set_cdr, 2, 2, 0},
     {"length", run_length, 1, 1, 0},
+    {"list?", run_is_list, 1, 1, 0},
+    {"check-list", run_check_list, 1, 1, 0},
     {"apply", run_apply, 2, ANY, 0},
     {"make-vector", run_make_vector, 1, 2, 0},
     {"vector-length", run_vector_length, 1, 1, 0},
@@ -1447,23 +1570,28 @@ static const char *const prelude[] = {
     "(define (cddr x) (cdr (cdr x)))\n"
     "(define (caddr x) (car (cddr x)))\n"
     "(define (cdddr x) (cdr (cddr x)))\n"
-    "(define (fold f x l) (if (null? l) x (fold f (f (car l) x) (cdr l))))\n"
+    "(define (fold1 f x l) (if (null? l) x (fold1 f (f (car l) x) (cdr l))))\n"
+    "(define (fold f x l) (fold1 f x (check-list l)))\n"
     "(define (reverse l) (fold cons '() l))\n"
     "(define (append2 a b) (fold cons b (reverse a)))\n"
     "(define (append . ls)\n"
     "  (if (null? ls) '() (fold append2 (car (reverse ls)) (cdr (reverse ls)))))\n"
     "(define (map1 f l) (reverse (fold (lambda (x done) (cons (f x) done)) '() l)))\n"
-    "(define (for-each1 f l) (if (pair? l) (begin (f (car l)) (for-each1 f (cdr l)))))\n",
+    "(define (each f l) (if (pair? l) (begin (f (car l)) (each f (cdr l)))))\n"
+    "(define (for-each1 f l) (each f (check-list l)))\n",
 
     "(define-macro (quasiquote x)\n"
     "  (define (unquoting? x name) (and (pair? x) (eq? (car x) name)))\n"
     "  (define (expand x)\n"
     "    (if (unquoting? x 'unquote) (cadr x)\n"
-    "        (if (not (pair? x)) (list 'quote x)\n"
-    "            (if (unquoting? (car x) 'unquote-splicing)\n"
-    "                (list append2 (cadr (car x)) (expand (cdr x)))\n"
-    "                (list cons (expand (car x)) (expand (cdr x)))))))\n"
-    "  (expand x))\n"
+    "        (if (pair? x) (expand-list x '()) (list 'quote x))))\n"
+    "  (define (join items rest) (list append2 (cons list (reverse items)) rest))\n"
+    "  (define (expand-list x items)\n"
+    "    (if (or (not (pair? x)) (unquoting? x 'unquote)) (join items (expand x))\n"
+    "        (if (unquoting? (car x) 'unquote-splicing)\n"
+    "            (join items (list append2 (cadr (car x)) (expand (cdr x))))\n"
+    "            (expand-list (cdr x) (cons (expand (car x)) items)))))\n"
+    "  (expand (check-list x)))\n"
     "(define-macro (let bindings . body)\n"
     "  (if (symbol? bindings)\n"
     "      `(named-let ,bindings ,@body)\n"
@@ -1526,23 +1654,31 @@ static const char *const prelude[] = {
     "            (else r)))))\n",
 
     "(define (boolean? x) (or (eq? x #t) (eq? x #f)))\n"
-    "(define (list? x) (or (null? x) (and (pair? x) (list? (cdr x)))))\n"
     "(define (equal? a b)\n"
-    "  (cond ((and (pair? a) (pair? b)) (and (equal? (car a) (car b)) (equal? (cdr a) (cdr b))))\n"
+    "  (cond ((and (pair? a) (pair? b)) (equal-lists? (check-list a) (check-list b)))\n"
     "        ((and (string? a) (string? b)) (string=? a b))\n"
     "        ((and (vector? a) (vector? b)) (equal? (vector->list a) (vector->list b)))\n"
     "        (else (eqv? a b))))\n"
+    "(define (equal-lists? a b)\n"
+    "  (if (and (pair? a) (pair? b))\n"
+    "      (and (equal? (car a) (car b)) (equal-lists? (cdr a) (cdr b)))\n"
+    "      (equal? a b)))\n"
     "(define (list-tail l n) (if (= n 0) l (list-tail (cdr l) (- n 1))))\n"
     "(define (list-ref l n) (car (list-tail l n)))\n"
-    "(define (memv x l) (and (pair? l) (if (eqv? x (car l)) l (memv x (cdr l)))))\n"
-    "(define (member x l) (and (pair? l) (if (equal? x (car l)) l (member x (cdr l)))))\n"
-    "(define (assv x l) (and (pair? l) (if (eqv? x (caar l)) (car l) (assv x (cdr l)))))\n"
-    "(define (assoc x l) (and (pair? l) (if (equal? x (caar l)) (car l) (assoc x (cdr l)))))\n"
+    "(define (find1 same? part x l)\n"
+    "  (and (pair? l) (if (same? x (part (car l))) l (find1 same? part x (cdr l)))))\n"
+    "(define (itself x) x)\n"
+    "(define (first l) (and l (car l)))\n"
+    "(define (memv x l) (find1 eqv? itself x (check-list l)))\n"
+    "(define (member x l) (find1 equal? itself x (check-list l)))\n"
+    "(define (assv x l) (first (find1 eqv? car x (check-list l))))\n"
+    "(define (assoc x l) (first (find1 equal? car x (check-list l))))\n"
     "(define memq memv)\n"
     "(define assq assv)\n"
     "(define (filter keep? l)\n"
     "  (reverse (fold (lambda (x kept) (if (keep? x) (cons x kept) kept)) '() l)))\n"
     "(define (map f l . more)\n"
+    "  (if (null? (filter list? (cons l more))) (check-list l))\n"
     "  (if (null? more) (map1 f l)\n"
     "      (let loop ((ls (cons l more)) (done '()))\n"
     "        (if (memq '() ls) (reverse done)\n"
@@ -1601,6 +1737,10 @@ static bool run_file(const char *name) {
         return false;
     }
     bool ok = run_stream(in, name);
+    if (ok && ferror(in)) {
+        fprintf(stderr, "lisp: cannot read %s: %s\n", name, strerror(errno));
+        ok = false;
+    }
     fclose(in);
     return ok;
 }
@@ -1625,15 +1765,30 @@ static void run_repl(void) {
     }
 }
 
+// How far down C's stack reaches, whatever its limit is.
+static void find_stack(void) {
+    pthread_attr_t attributes;
+    void *low;
+    size_t size;
+    if (pthread_getattr_np(pthread_self(), &attributes) != 0) return;
+    if (pthread_attr_getstack(&attributes, &low, &size) == 0)
+        lisp.stack_end = (const char *)low + (size / 4 < STACK_RESERVE ? size / 4 : STACK_RESERVE);
+    pthread_attr_destroy(&attributes);
+}
+
 // Gives the special forms and the primitives their names.
 static bool define_names(void) {
     if (setjmp(lisp.recover) != 0) return false;
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
-        intern(forms[i].name, strlen(forms[i].name))->compile = forms[i].compile;
+        struct symbol *name = intern(forms[i].name, strlen(forms[i].name));
+        keep_symbol(name);
+        name->compile = forms[i].compile;
     }
     for (size_t i = 0; i < sizeof(primitives) / sizeof(primitives[0]); i++) {
         const struct primitive *p = &primitives[i];
-        intern(p->name, strlen(p->name))->builtin = (value)p + TAG_PRIMITIVE;
+        struct symbol *name = intern(p->name, strlen(p->name));
+        keep_symbol(name);
+        name->builtin = (value)p + TAG_PRIMITIVE;
     }
     return true;
 }
@@ -1648,9 +1803,7 @@ static bool run_prelude(void) {
         if (in != NULL) fclose(in);
     }
     lisp.in_prelude = false;
-    for (size_t i = 0; i < SYMBOL_BUCKETS; i++) {
-        for (struct symbol *s = lisp.symbols[i]; s != NULL; s = s->next) s->global = s->builtin;
-    }
+    for (struct symbol *s = lisp.defined; s != NULL; s = s->next) s->global = s->builtin;
     return ok;
 }
 
@@ -1667,7 +1820,9 @@ static void print_memory(void) {
 }
 
 int main(int argc, char **argv) {
-    bool verbose = argc > 1 && strcmp(argv[1], "-v") == 0, ok = define_names() && run_prelude();
+    bool verbose = argc > 1 && strcmp(argv[1], "-v") == 0;
+    find_stack();
+    bool ok = define_names() && run_prelude();
     int i = verbose ? 2 : 1;
     if (i < argc && argv[i][0] == '-') {
         fprintf(stderr, "usage: lisp [-v] [FILE...]\n");
@@ -1675,6 +1830,7 @@ int main(int argc, char **argv) {
     }
     if (ok && i == argc) run_repl();
     for (; ok && i < argc; i++) ok = run_file(argv[i]);
+    check_output(fflush(stdout) == 0);
     if (verbose) print_memory();
     return ok ? 0 : 1;
 }

@@ -288,7 +288,7 @@ has '--help' "$tmp/out" 'usage: jsonq'
 "$jsonq" -h >"$tmp/out" 2>"$tmp/err"
 has '-h' "$tmp/out" 'usage: jsonq'
 printf '1' >"$tmp/-file"
-(cd "$tmp" && "$OLDPWD/$jsonq" -- . -file) >"$tmp/out" 2>"$tmp/err"
+(jsonq=$(realpath "$jsonq") && cd "$tmp" && "$jsonq" -- . -file) >"$tmp/out" 2>"$tmp/err"
 check 'a file after --' test "$(cat "$tmp/out")" = 1
 "$jsonq" . "$tmp/none" >"$tmp/out" 2>"$tmp/err"
 check 'no such file: status' test $? -eq 1

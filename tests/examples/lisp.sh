@@ -79,6 +79,66 @@ prints 'lists as long as memory allows' \
     "(define (make n l) (if (= n 0) l (make (- n 1) (cons n l))))
     (write (fold + 0 (map (lambda (x) 1) (append (make 200000 '()) (make 100000 '())))))" '300000'
 
+prints 'integers from reals, as long as they fit' \
+    '(write (list (exact 1.1e18) (exact 1e18) (exact -1e18) (exact 1152921504606846720.0) (exact -1152921504606846976.0)
+    (truncate 2251799813685248.5) (quotient 7.0 2) (modulo -7 2.0) (remainder 7.0 -2.0)))' \
+    '(1100000000000000000 1000000000000000000 -1000000000000000000 1152921504606846720 -1152921504606846976 2251799813685248.0 3.0 1.0 1.0)'
+cat >"$tmp/program.scm" <<'SCM'
+(define s (string #\a (integer->char 0) #\b))
+(display s)
+(write (list (string-length s) (eq? (string->symbol s) (string->symbol "a"))
+             (string->number (string-append "5" (string (integer->char 0))))))
+SCM
+printf '%s' 'a?b(3 #f #f)' >"$tmp/expected"
+"$lisp" "$tmp/program.scm" | tr '\000' '?' >"$tmp/actual"
+same 'a zero byte in a text' "$tmp/expected" "$tmp/actual"
+circle="(define c (list 1 2 3)) (set-cdr! (cddr c) c)"
+prints 'a list that goes round' "$circle (define d (cons 0 c)) (define e (list 1)) (set-cdr! e e)
+    (write (list (list? c) (list? d) (list? e) (list? '(1 2)) (list? '(1 . 2)))) (write e) (write (list c))" \
+    '(#f #f #f #t #f)(1 1 1 ...)((1 2 3 1 2 3 1 ...))'
+for form in '(length c)' '(apply + c)' '(list->vector c)' '(reverse c)' '(map car c)' '(for-each car (cons 1 c))' '(append c c)' \
+    '(member 9 c)' '(memv 9 c)' '(assoc 9 (let ((a (list (list 1)))) (set-cdr! a a) a))' '(equal? c (cons 1 (cdr c)))' '(fold + 0 c)' \
+    '(filter car c)' "(list->string (let ((a (list #\\a))) (set-cdr! a a) a))" '(map + c c)' '(vector-map car c)'; do
+    printf '%s\n%s\n' "$circle" "$form" >"$tmp/program.scm"
+    timeout 20 "$lisp" "$tmp/program.scm" >"$tmp/out" 2>"$tmp/err"
+    check "$form ends" test $? -eq 1
+done
+
+# symbols: the table grows, and those that are forgotten go
+cat >"$tmp/program.scm" <<'SCM'
+(define (symbols n) (if (> n 0) (begin (string->symbol (string-append "s" (number->string n))) (symbols (- n 1)))))
+(define kept (let loop ((n 20000) (l '())) (if (= n 0) l (loop (- n 1) (cons (string->symbol (number->string n)) l)))))
+(symbols 300000)
+(write (let check ((n 1) (l kept)) (if (null? l) n (and (eq? (car l) (string->symbol (number->string n))) (check (+ n 1) (cdr l))))))
+(define later 5)
+(symbols 100000)
+(write (list later (eq? 'a (string->symbol "a")) (eq? (gensym) (gensym))))
+SCM
+GOMEM_GOGC=20 timeout 60 "$lisp" -v "$tmp/program.scm" >"$tmp/actual" 2>"$tmp/err"
+printf '20001(5 #t #f)' >"$tmp/expected"
+same 'symbols are one, as long as they are known' "$tmp/expected" "$tmp/actual"
+live=$(sed -n 's/.* \([0-9]*\)\.[0-9] MiB live.*/\1/p' "$tmp/err")
+check 'symbols that are forgotten go' test "${live:-99}" -lt 24
+
+# long programs: many clauses, elements, bindings and forms
+python=$(command -v python3) && {
+    "$python" - "$tmp/program.scm" <<'PY'
+import sys
+n = 2000
+with open(sys.argv[1], "w") as f:
+    f.write("(define (f x) (cond " + " ".join(f"((= x {i}) {i * 2})" for i in range(n)) + " (else 'none)))\n")
+    f.write("(write (list (f 0) (f 1999) (f 2000)))\n")
+    f.write("(define (g x) (case x " + " ".join(f"(({i}) {i})" for i in range(n // 2)) + "))\n(write (g 999))\n")
+    f.write("(write (length `(" + " ".join(f",(+ {i} 1) x" for i in range(30000)) + " ,@'(1 2) . ,'())))\n")
+    f.write("(write (let* (" + " ".join(f"(a{i} {i})" for i in range(300)) + ") a299))\n")
+    f.write("(write (+ " + "1 " * 50000 + "))\n(write (begin " + "1 " * 50000 + "2))\n")
+    f.write("(write (or " + "#f " * 50000 + "3))\n" + "".join(f"(define v{i} {i})\n" for i in range(20000)) + "(write v19999)\n")
+PY
+    timeout 60 "$lisp" "$tmp/program.scm" >"$tmp/actual" 2>&1
+    printf '(0 3998 none)99960002299500002319999' >"$tmp/expected"
+    same 'a long program' "$tmp/expected" "$tmp/actual"
+}
+
 # -- errors
 fails 'a wrong type' '(define (f x)\n  (car x))\n\n(f 5)' 2 'car: argument 1 is not a pair: 5'
 fails 'an unknown variable' '(display\n  (+ 1 unknown))' 2 'unknown is not defined'
@@ -88,6 +148,8 @@ fails 'too many arguments' '(car 1 2)' 1 'too many arguments (2): #<procedure ca
 fails 'calling what is no procedure' '\n(1 2)' 2 'not a procedure: 1'
 fails 'an index out of range' '(vector-ref (vector 1 2) 2)' 1 'vector-ref: argument 2 is not in range: 2'
 fails 'a division by zero' '(quotient 1 0)' 1 'quotient: argument 2 is not a possible divisor: 0'
+fails 'a division of integers by zero' '(/ 1 0)' 1 '/: argument 2 is not a possible divisor: 0'
+fails 'an integer that does not fit' '(exact 1.2e18)' 1 'exact: argument 1 is not a whole number that fits an integer: 1.2e+18'
 fails 'error' '\n(error "no such thing:" 1 "two")' 2 'no such thing:: (1 "two")'
 fails 'bad syntax' '(define x 1)\n(if)' 2 'bad syntax: (if)'
 fails 'bad syntax in a macro' '(let ((x)) x)' 1 'bad syntax: (let ((x)) x)'
@@ -105,11 +167,44 @@ has 'comparing what is nested too deeply: message' "$tmp/err" 'more than 10000 n
 awk 'BEGIN { for (i = 0; i < 100000; i++) printf "(" }' >"$tmp/nested.scm"
 "$lisp" "$tmp/nested.scm" >"$tmp/out" 2>"$tmp/err"
 check 'reading what is nested too deeply: status' test $? -eq 1
-has 'reading what is nested too deeply: message' "$tmp/err" ':1: more than 1000 nested levels'
+has 'reading what is nested too deeply: message' "$tmp/err" ' nested levels'
 fails 'a vector larger than memory' '(make-vector 100000000000000000 0)' 1 'out of memory'
 "$lisp" "$tmp/absent.scm" >"$tmp/out" 2>"$tmp/err"
 check 'a program that is not there: status' test $? -eq 1
 has 'a program that is not there: message' "$tmp/err" "lisp: cannot open $tmp/absent.scm: "
+"$lisp" examples >"$tmp/out" 2>"$tmp/err"
+check 'a folder: status' test $? -eq 1
+has 'a folder: message' "$tmp/err" 'lisp: cannot read examples: '
+if [ -w /dev/full ]; then
+    for form in '(display "hello")' '(define (f) (display "hello") (f)) (f)' '(define (f) (newline) (f)) (f)' \
+        '(display 1) (exit 0)' '(write 2) (exit 3)'; do
+        printf '%s\n' "$form" >"$tmp/program.scm"
+        timeout 20 "$lisp" "$tmp/program.scm" >/dev/full 2>"$tmp/err"
+        check "a full device, $form: status" test $? -eq 1
+        has "a full device, $form: message" "$tmp/err" 'lisp: cannot write: '
+    done
+    printf '(+ 1 2)\n' | "$lisp" >/dev/full 2>"$tmp/err"
+    check 'a full device, from the loop: status' test $? -eq 1
+else
+    echo 'SKIP lisp: there is no /dev/full'
+    skipped=$((skipped + 1))
+fi
+
+# stacks of all sizes: an error, and the recursion that fits
+cat >"$tmp/program.scm" <<'SCM'
+(define (f n) (if (= n 0) 0 (+ 1 (f (- n 1)))))
+(write (f 50))
+(define (nest n l) (if (= n 0) l (nest (- n 1) (list l))))
+(write (f 9000))
+(define l (nest 9000 '()))
+(write (equal? l l))
+SCM
+for kib in 128 256 1024 4096; do
+    (ulimit -s $kib && exec timeout 20 "$lisp" "$tmp/program.scm") >"$tmp/out" 2>"$tmp/err"
+    check "a stack of $kib KiB: status" test $? -le 1
+    check "a stack of $kib KiB: what fits" test "$(head -c 2 "$tmp/out")" = 50
+    [ -s "$tmp/err" ] && has "a stack of $kib KiB: message" "$tmp/err" ' nested levels'
+done
 "$lisp" -x >"$tmp/out" 2>"$tmp/err"
 check 'unknown option: status' test $? -eq 2
 has 'unknown option: usage' "$tmp/err" 'usage: lisp'
