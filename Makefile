@@ -85,7 +85,7 @@ ifdef T
 	@$(D)/$(T) $(F)
 else
 	@$(SUB) all $(LEVELS:%=programs-%)
-	@SHORT=1 LIMIT=$${LIMIT:-100} tests/run.sh $(scripts) \
+	@SHORT=1 LIMIT=$${LIMIT:-200} tests/run.sh $(scripts) \
 	    $(foreach level,$(LEVELS),$(call at_level,$(level)))
 endif
 

@@ -1459,7 +1459,7 @@ GOMEM_I_INLINE void *gomem_i_make(uintmax_t n, size_t size, size_t align, unsign
 
 #if GOMEM_I_ESCAPE
 GOMEM_I_INLINE uintptr_t gomem_i_stack_pointer(void) {
-    uintptr_t sp;
+    uintptr_t sp = 0;
 #if defined(__x86_64__)
     __asm__ volatile("movq %%rsp, %0" : "=r"(sp));
 #elif defined(__i386__)
@@ -3551,7 +3551,7 @@ enum { GM_RED_ZONE = 128 }; // bytes below the stack pointer that leaf functions
 
 GM_ALWAYS uintptr_t gm_os_thread_pointer(void) {
 #if defined(__x86_64__)
-    uintptr_t tp;
+    uintptr_t tp = 0;
     __asm__("movq %%fs:0, %0" : "=r"(tp));
     return tp;
 #elif defined(__aarch64__)
@@ -10977,7 +10977,7 @@ GM_PRIVATE bool gm_roots_object_at(struct gm_object *o, const struct link_map *m
     ElfW(Ehdr) file;
     ElfW(Phdr) h;
     if (gm_os_read_foreign(&file, start, sizeof file) != sizeof file) return false;
-    if (memcmp(file.e_ident, ELFMAG, SELFMAG) || file.e_phentsize != sizeof h) return false;
+    if (memcmp(file.e_ident, ELFMAG, SELFMAG) != 0 || file.e_phentsize != sizeof h) return false;
     *o = (struct gm_object){(uintptr_t)m->l_addr, start + file.e_phoff, file.e_phnum, 0};
     for (unsigned i = 0; gm_roots_header(o, i, &h); i++)
         if (h.p_type == PT_DYNAMIC) return o->base + h.p_vaddr == (uintptr_t)m->l_ld;
