@@ -194,13 +194,13 @@
  *   collection. Bad alignment or flags: NULL and EINVAL. Proven misuse (double free, foreign or
  *   interior pointers): one line that names what, where and what to do, then GOMEM_PANIC.
  *
- * MAP OF THE HOUSE (each room calls only rooms above it)
- *   floor 1  base      attributes, bits, atomics, text, messages
- *            os        pages, clock, threads, signals, registers: one block per platform
- *            sync      library sections, ranked locks, wait and wake
+ * MAP OF THE HOUSE (each room calls only rooms above it, others by hooks)
+ *   floor 1  base      attributes, bits, checked arithmetic, atomics, text, messages
+ *            os        pages, clock, files, write tracking, signals, registers, wait and wake
+ *            sync      library sections, ranked locks
  *            stats     sharded counters: write side only
  *   floor 2  sizes     class tables
- *            pages     the reservation, page bitmaps, metadata, word to page
+ *            pages     the heap's range, page bitmaps, metadata, word to page
  *            span      span records, bitmaps, word to object
  *            heap      spans in and out, large objects, giving back
  *            central   per-class sets of spans: lists, no policy
@@ -212,17 +212,17 @@
  *            writes    what was written while marking: kernel, barrier, stop
  *            sweep     marked spans become allocatable again
  *            cache     a thread's magazines and runs, the depot
- *            world     thread records, the runtime struct, attach, stop
+ *            world     thread records, the runtime struct, settings, attach, stop, fork
  *            roots     where marking starts
  *            fate      what becomes of the unreached, and the thread that runs callbacks
  *            paths     who points at what: from roots to an object, from manual memory
- *            gc        the cycle, workers, background thread, fork
- *   floor 5  alloc     the public allocation functions
+ *            gc        the cycle, workers, background thread, verification
+ *   floor 5  alloc     public functions: allocation, threads, cycles, roots, life cycle
  *            final     finalizers, cleanups, weak pointers, counts: the public functions
  *            pool      objects that are used again
  *            arena     memory that goes all at once
  *            escape    stack or heap: hints, their report, pointers to dead frames
- *            report    memstats, verify, stats at exit
+ *            report    memstats, verify, why, giving back, stats at exit
  *            override  malloc and its family
  */
 // What cannot work ends here, with one message: the missing file stops the compiler.
@@ -1992,73 +1992,95 @@ typedef union {
  * The life of an object
  * ==========================================================================================
  * This essay follows an object from its allocation to the reuse of its memory and names the
- * function of each step. The rules R1 to R8, which many rooms cite, are defined here; every other
- * tag is defined in the card of a room.
+ * function of each step. The rules R1 to R8 are defined here; every other tag is defined in the
+ * card of a room.
+ *
+ * WORDS
+ *   A size class is one of 85 slot sizes. A page's descriptor is a word that tells the kind and the
+ *   class of its span. A central is the set of spans of one kind and class that no thread owns. The
+ *   page heap gives out pages. A section is a stretch of library code in which a thread is not
+ *   stopped. To sweep a span is to make the slots of its dead objects free. A root is memory that
+ *   is always scanned.
  *
  * WHERE MEMORY COMES FROM
- *   One reservation of address space holds the whole heap (gm_pages_init). It is cut into pages of
- *   8 KiB. A span is a run of pages for objects of one kind and one size class (gm_heap_take), or
- *   for one large object of more than 32 KiB. A slot of a span holds an object. The kind says who
- *   frees the objects and whether they are scanned:
+ *   The heap is one range of addresses, cut into pages of 8 KiB. Its address space is taken as the
+ *   heap grows (gm_pages_init_sparse) or, where that cannot be done, reserved at once
+ *   (gm_pages_init). A span is a run of pages for objects of one kind and one size class, and of
+ *   one type if they have one (gm_heap_take). An object over 32 KiB has a span of its own, and so
+ *   has a block of a pool or an arena. The kind says who frees the objects and whether they are
+ *   scanned:
  *     GM_MANUAL                     the program frees them, nobody scans them
  *     GM_SCAN, GM_TYPED, GM_NOSCAN  the collector frees them: scanned word by word, scanned by
  *                                   type, not scanned
  *     GM_ROOT, GM_ROOT_PLAIN        uncollectable: the program frees them; the first are scanned
- *   The way back from a word to an object is short, because everything that looks at pointers takes
- *   it: subtract the base, read the page's descriptor, find the span (gm_span_find) and the slot
- *   (gm_span_index). A word outside of the reservation fails at the first step.
+ *   The way back from a word to an object is short: subtract the base, read the descriptor of the
+ *   page (its kind, its class, and how far into its span it lies), find the span (gm_span_find) and
+ *   the slot (gm_span_index). A free needs the descriptor only; a marker goes from there to the
+ *   object's bits (gm_mark_reach). A word outside of the heap fails at the first step.
  *
  * A MANUAL OBJECT
- *   Each thread keeps a magazine per class, a stack of free objects. GOMEM_MALLOC pops one
- *   (gomem_i_take) and GOMEM_FREE pushes one (gomem_i_give) after it has compared the kind and the
- *   class in the page's descriptor. It does not matter which thread allocated the object. Neither
- *   call takes a lock or needs an atomic read-modify-write.
+ *   For each size class that it uses a thread keeps two magazines, which are stacks of free
+ *   objects; one of them is loaded. GOMEM_MALLOC pops the loaded one (gomem_i_take). GOMEM_FREE
+ *   pushes to it (gomem_i_give), after it has compared kind and class with the page's descriptor,
+ *   and the pointer with the two that were freed last. It does not matter which thread allocated
+ *   the object. Neither takes a lock or needs an atomic read-modify-write.
  *   When the magazine is empty, gomem_i_malloc_slow enters a library section (gm_alloc_enter) and
  *   gm_cache_refill_manual looks in three places: the thread's second magazine; the depot, where
  *   threads exchange whole magazines without a lock (gm_cache_from_depot); the spans of the class,
  *   fullest first, under the lock of their central (gm_cache_fill). If all spans are full, a new
  *   one comes from the page heap.
- *   When the magazine is full, the same way is taken back: gm_cache_make_room, the depot
- *   (gm_cache_give_magazine), the spans (gm_cache_return). A span whose last object comes back
- *   returns its pages (gm_heap_put), and idle pages over a bound return to the kernel
- *   (gm_heap_trim).
+ *   When the magazine is full, objects go back the same way (gm_cache_make_room): to the depot
+ *   (gm_cache_give_magazine), to the spans (gm_cache_return). A span whose last object comes back
+ *   returns its pages (gm_heap_put), unless its class has no other one with room, and idle pages
+ *   over a bound return to the kernel (gm_heap_trim).
  *
  * A COLLECTED OBJECT
- *   Each thread owns a span per class and kind that it uses, and of that span a run: free slots in
- *   a row, zeroed, about 4 KiB. GOMEM_NEW (gomem_i_new) adds the object's size to the run's cursor.
- *   That is all, so a new object is reachable from the thread's registers the moment it exists.
- *   When the run is used up, gomem_i_new_slow pays for what was allocated (gm_gc_poll, which may
- *   ask for a cycle) and refills it (gm_cache_refill_run): the next run of the same span
- *   (gm_cache_take_run), or another span (gm_cache_next_span), swept just now if necessary.
+ *   Each thread owns a span for each kind and class, or type and class, that it uses, and of that
+ *   span a run: free slots in a row, zeroed, up to about 4 KiB. GOMEM_NEW (gomem_i_new) adds the
+ *   object's size to the run's cursor. Nothing else has to be recorded: the thread holds the new
+ *   object in a register from the moment that it exists, and that is where a stop looks.
+ *   When the run is used up, gomem_i_new_slow asks whether the heap has grown to its trigger
+ *   (gm_gc_poll, which may ask for a cycle), and takes the next run (gm_cache_refill_run): of the
+ *   same span (gm_cache_take_run), else of another one with room, of one that is swept for it, or
+ *   of a new one (gm_cache_next_span). The run is counted as allocated when it is taken.
  *   Nobody frees the object. Four bits lie beside the heap for it: alloc, mark, grey, freed. A
  *   cycle sets mark if something reaches the object. Sweeping then rewrites 64 bits at a time:
  *   alloc = mark & ~freed, mark = freed = 0 (gm_sweep_bits). A slot whose alloc bit has become 0 is
- *   free for the next run. The object itself is not touched before it is zeroed for its next use.
- *   gomem_free works here too: it sets freed (gm_alloc_give_collected).
+ *   free for the next run. The object itself is not touched before it is zeroed for its next use,
+ *   unless freed memory is filled (poison=1) or a tool watches.
+ *   gomem_free works here too: it sets freed (gm_alloc_give_collected), and outside of marking the
+ *   next run may take the slot; a large object's pages return at once (gm_alloc_give_large).
  *
  * SECTIONS
- *   Slow paths run in a library section: a thread raises its depth (gm_sync_enter) and is not
- *   stopped until it lowers it (gm_sync_leave). The fast paths run outside and may be interrupted
- *   between any two instructions, which the rules below allow for.
+ *   Slow paths run in a library section: a thread adds 1 to its depth when it enters
+ *   (gm_sync_enter) and is not stopped until it subtracts it again (gm_sync_leave). The fast paths
+ *   run outside and may be interrupted between any two instructions; the rules below allow it.
  *
  * THE RULES OF RUNS AND MAGAZINES
- *   A slot is held while it lies in [cursor, end) of a run: it is taken from its span, and no
- *   program has seen it.
+ *   A slot is held while it lies in [cursor, end) of a run: it is taken from its span, and the
+ *   program has not seen it. Marking and the flip are explained in the life of a cycle.
  *   R1  A held slot has its alloc bit set and is zero. From the end of marking to the flip it has
- *       its mark bit too, as has everything that is allocated then.
- *   R2  Outside of sections a thread touches only the cursor and end of its runs and the tops and
- *       slots of its magazines.
+ *       its mark bit too, as has every collected object that is allocated then.
+ *   R2  Outside of sections the inlined paths change only the cursors of the thread's runs and
+ *       arenas, the tops and slots of its magazines, and counts of objects that it holds. A thread
+ *       that marks along (gm_gc_assist) is in no section either: it writes what markers write.
  *   R3  The cursor is stored before the object is used, with a signal fence between. So whoever
- *       stops the thread, at any instruction, finds a run that is whole.
+ *       stops the thread, at any instruction, finds the object either still held or already the
+ *       program's, never both.
  *   R4  A span has one owner at most, a thread or its central. Only the owner takes runs from it or
- *       lists it. A sweep of an owned span rewrites its bits and does nothing else.
- *   R5  While a cycle marks, nothing shrinks: no alloc or mark bit is cleared, and no span or page
- *       of a collected kind is freed, shrunk or given another meaning.
+ *       lists it. A sweep of an owned span rewrites its bits and resets its counts; it neither
+ *       lists it nor gives it up. A span that is being swept is in no list.
+ *   R5  While a cycle marks, nothing shrinks: no alloc or mark bit of a collected object is
+ *       cleared, and no span of a kind that is collected or scanned is freed, shrunk or given
+ *       another meaning.
  *   R6  An object is live if (its span is swept ? alloc : alloc & mark) & ~freed (gm_sweep_live).
- *   R7  Uncollectable objects have no mark bit: they are roots, so all of them are grey when
- *       marking begins. They are never swept. A slot is zeroed and free at once when it is freed.
- *   R8  A magazine is touched by its thread alone. A push stores the slot, then the top; a pop
- *       stores the top. So a signal, a stop or a fork finds it whole.
+ *       A span is swept when its generation is the heap's.
+ *   R7  Uncollectable objects have no mark bit and are never swept. The scanned ones (GM_ROOT) are
+ *       roots: all of them are grey when marking begins. A slot is zeroed and free at once when it
+ *       is freed.
+ *   R8  A loaded magazine is touched by its thread alone; that of a hand which threads share, under
+ *       the lock HAND. A push stores the slot, then the top; a pop stores the top. So a signal, a
+ *       stop or a fork finds it whole.
  */
 
 /* ==========================================================================================
@@ -2068,70 +2090,84 @@ typedef union {
  * step. Cycles run on the background thread (gm_gc_background), or on the thread that asked for one
  * (gm_gc_collect). gm_gc_run_concurrent is the spine of the code.
  *
- * BEFORE  A thread that refills a run finds the heap over its trigger (gm_gc_pace) and asks for a
- *   cycle. What the last cycle left unswept is swept (gm_gc_begin). All mark and grey bits are 0.
+ * BEFORE  The goal is how large the heap may be when a cycle ends; the trigger, below it, is where
+ *   the cycle begins (room pacer). A thread that needs memory finds that the heap has grown to its
+ *   trigger (gm_gc_poll) and asks for a cycle (gm_gc_pace). A stopping collector's, and a small
+ *   heap's, it runs itself. What the last cycle left unswept is swept (gm_gc_begin), but for the
+ *   spans that threads own.
  *
- * 1. ARM  gm_writes_arm asks the kernel to note, from here on, which pages are written. The program
- *   runs.
- * 2. START STOP  gm_gc_start_stop stops all threads for some 20 us. Their stacks, registers and
- *   thread-local storage, and the program's globals, are listed as roots. From here on marking is
- *   on, and rule R5 holds. The program runs again.
- * 3. MARK  Markers (gm_mark_work) take roots, shade what they point to and scan what is grey:
- *   white objects have no mark bit, grey ones have a mark bit and a grey bit or lie on a marker's
- *   stack, black ones are scanned. Meanwhile the program reads, writes and allocates as it likes.
- *   New objects are white, as if they had been there all along. A thread that allocates far past
- *   the goal marks along (gm_gc_assist).
+ * 1. ARM  gm_writes_arm asks the kernel to note, from here on, which pages are written (by write
+ *   protection of userfaultfd, Linux 6.7). The program runs.
+ * 2. START STOP  gm_gc_start_stop stops all other threads for some 20 us. The spans that they own
+ *   are swept: now all mark and grey bits are 0. Stacks, registers, thread-local storage, the
+ *   program's globals and what it has registered are listed as roots; uncollectable objects become
+ *   grey. From here on marking is on, and rule R5 holds. The program runs again.
+ * 3. MARK  Markers (gm_mark_work) read the roots and shade what they point to: a white object (no
+ *   mark bit) becomes black (mark bit, no grey bit) and goes on the marker's stack, to be scanned
+ *   before that marker rests. What a marker has no room or no time for it makes grey (both bits),
+ *   for any marker to scan. Meanwhile the program reads, writes and allocates as it likes. New
+ *   objects are white, as if they had been there all along. A thread that allocates past the goal,
+ *   or past the trigger a large object, marks along (gm_gc_assist).
  * 4. ROUNDS  gm_gc_rounds asks which pages were written since they were armed or last asked for.
- *   Marked objects on those pages become grey again (gm_mark_regrey) and are scanned again. Each
- *   round leaves fewer pages, until few are left or it does not get better.
- * 5. FINISH STOP  gm_gc_finish stops all threads, reads all roots again, and the pages written
- *   since the last round, and marks until nothing is grey. It has a budget: if that is spent, the
- *   program goes on, so do steps 3 and 4, and nothing that was marked is lost.
- * 6. DECIDE  If objects have finalizers, cleanups or weak pointers, gm_gc_final lets the program go
- *   on while gm_fate_decide finds those that nothing reaches. What is allocated now is born black.
- * 7. FLIP  In a stop, gm_gc_flip_stopped adds 2 to the sweep generation. All spans are unswept with
- *   that one store, and rule R6 reads their bits accordingly.
+ *   Marked objects on those pages become grey again (gm_mark_regrey) and are scanned again. It goes
+ *   on until at most 64 pages were written, or more than 7/8 of the round before, or 32 rounds.
+ * 5. FINISH STOP  gm_gc_finish stops all other threads, reads the roots again (of large ones that
+ *   are tracked only what was written) and the pages written since the last round, and marks until
+ *   nothing is grey. It has a budget: if that is spent, the program goes on, so do steps 3 and 4,
+ *   and nothing that was marked is lost. The sixth try has none.
+ * 6. DECIDE  If any object has a side record (finalizer, cleanup, weak pointer or count),
+ *   gm_gc_final lets the program go on while gm_fate_decide finds those that nothing reaches. A
+ *   collected object that is allocated now is marked at once.
+ * 7. FLIP  In the same stop, or after step 6 in one more, gm_gc_flip_stopped adds 2 to the sweep
+ *   generation. That one store makes all collected spans unswept, and R6 reads their bits
+ *   accordingly.
  *
- * AFTER  Spans are swept when somebody needs one, and by the background thread. Callbacks run on a
- *   thread of their own (gm_fate_run_one).
+ * AFTER  Spans are swept when somebody needs one, before a large object is taken, and by the
+ *   background thread. Callbacks run on a thread of their own (gm_fate_main), or where the program
+ *   calls gomem_run_finalizers.
  *
- * WHY NO WRITE BARRIER IS NEEDED
+ * WHY NO WRITE BARRIER (code at each store of a pointer) IS NEEDED
  *   A marker that runs beside the program can miss an object in one way: the program stores the
  *   only pointer to it into an object that was scanned already, and erases the copy that the marker
  *   would have found. But a store is a write to a page. Either the marker read the word after the
  *   store and saw the pointer; or the store came after the read, hence after the page was armed,
  *   and the kernel reports the page, and the object that was stored into is scanned again. A
- *   pointer in a register or on a stack is found in the finish stop. The proof with its orders
- *   stands at room gc (C1 to C4); tests/model checks it.
- *   The barrier collector differs in one thing: GOMEM_STORE shades the pointer that it stores, so
- *   nobody asks the kernel (gomem_i_shade). The stopping collector does steps 2 to 7 in one stop
- *   (gm_gc_run_stopped).
+ *   pointer in a register, on a stack or in another root is found in the finish stop. The proof
+ *   with its orders stands at room gc (C1 to C4); tests/model checks it.
+ *   The barrier collector does not ask the kernel: GOMEM_STORE makes grey what it overwrites and
+ *   what it stores (gomem_i_shade), and the start stop scans the stacks, since what a thread is
+ *   about to store lies there. The stopping collector lists the roots, marks, decides and flips in
+ *   one stop (gm_gc_run_stopped).
  *
  * HOW THREADS ARE STOPPED
- *   gm_world_stop stores a stop number where all threads look, then signals those that run. A
- *   thread in a section parks when it leaves the section. One that declared a blocking region
- *   counts as stopped. Any other parks in the signal's handler. If one of them is late, the stop is
- *   withdrawn after a millisecond and tried again later; nothing has been changed by then, and the
- *   others run. A cycle keeps its marks meanwhile (E4).
+ *   gm_world_stop stores the number of the stop in a word that every thread checks when it enters
+ *   and leaves a section, and signals each that runs. A thread in a section parks when it leaves
+ *   the section. A thread in a blocking region (gomem_blocking_begin) counts as stopped: it touches
+ *   no collected memory there. Any other parks in the signal's handler. If one of them is late, the
+ *   stop is withdrawn, at first after a millisecond, and tried again; after a second it is given
+ *   up. Nothing has been changed by then, and the others run. A cycle keeps its marks meanwhile
+ *   (E4).
  *
  * LOCKS
- *   A thread that holds a lock takes only locks further down this list. Check level 2 enforces it.
+ *   A thread that holds a lock takes only locks further down this list. Check level 2 asserts it
+ *   for attached threads.
  *     INIT      the first use of the library, and its end
- *     GC        who runs the cycle
- *     TURN      the phases of the cycle, against forks
- *     GONE      the record that threads share when they have ended
+ *     GC        the cycle: one at a time
+ *     TURN      held while a cycle works, let go where a fork may come
+ *     GONE      the record that threads share when they have ended; held through stops
  *     WORLD     the list of threads, and stops
  *     POOLS     the list of pools
  *     HAND      the hand that threads share, of one pool
  *     POOL      the slabs of one pool
- *     ESCAPES   call sites and frames of stack hints
- *     ROOTS     registered ranges and stacks, and the program's segments
+ *     ESCAPES   call sites of stack hints
+ *     ROOTS     registered ranges, stacks and functions that name roots
  *     SPECIAL   records of finalizers, cleanups, weak pointers and counts
  *     READY     the queue of callbacks
  *     TYPES     descriptors of types
- *     CENTRAL   the spans of one class and kind
+ *     CENTRAL   the spans of one kind and class, or of one type in a class
  *     HEAP      the page heap
- *     META      the allocator of the library's own records
+ *     META      the allocator of the library's own records; the depot's new magazines; in a watched
+ *               heap, the objects that are held back
  */
 
 /* ==========================================================================================
@@ -2432,12 +2468,13 @@ GM_COLD GM_PRIVATE void gm_base_broken(const char *what, int line) {
 /* ==========================================================================================
  * >>os   pages, clock, threads, signals, registers                                 floor 1
  * ==========================================================================================
- * OWNS        nothing; one block per platform
+ * OWNS        nothing
  * CALLS       base
- * WHY         Everything that the kernel or libc does for us goes through here, and through a seam
- *             macro that tests use to make each call fail. Functions that only GNU modes declare
- *             are declared here under names of our own, bound to the libc's by label: so it does
- *             not matter which system headers came before, or in which mode.
+ * WHY         Most of what the kernel or libc does for us goes through here, and system calls whose
+ *             failure matters go through a seam macro that tests use to make them fail. Functions
+ *             that only GNU modes declare are declared here under names of our own, bound to the
+ *             libc's by label: so it matters little which system headers came before (the rest is
+ *             an #error before floor 1).
  *             Memory that may not be there is read by process_vm_readv. Where that is refused, each
  *             page is asked for by a call that no sandbox forbids, and roots are read in stops.
  *             Discarding is MADV_DONTNEED: memory falls at once and reads as zero; MADV_FREE was
@@ -3731,17 +3768,19 @@ GM_PRIVATE void gm_os_unblock(int signal) {
 /* ==========================================================================================
  * >>sync   library sections, ranked locks                                          floor 1
  * ==========================================================================================
- * OWNS        depth, blocked and ranks of the thread's cache
+ * OWNS        struct gm_lock; depth and ranks of the thread's cache
  * CALLS       base os
  * ORDER       *attention is set by world (seq), read here after depth has changed; see Y2
  * INVARIANTS  Y1  in a section (depth > 0) a thread is not stopped, and calls nothing that may
  *                 block on a lock that is not ours, and no user code
  *             Y2  a thread leaves its section before it looks at attention: whoever sets attention
  *                 and signals the thread finds it out of the section, or it finds attention set
- *             Y3  a lock is held in a section only, but for INIT, GC, TURN and WORLD, whose holders
- *                 may wait; the holder of a lock takes only locks of a higher rank (the essay
+ *             Y3  INIT, GC, TURN, GONE and WORLD are held outside of sections: their holders may
+ *                 wait. Any other lock is held in a section, or under INIT, TURN, GONE or WORLD: so
+ *                 no stop and no fork begins while another thread holds it, but for one that
+ *                 attaches. The holder of a lock takes only locks of a higher rank (the essay
  *                 before floor 1 lists them)
- * WHY         A section costs two stores and two loads of lines that are in the cache anyway; a
+ * WHY         A section costs two stores and a few loads of lines that are in the cache anyway; a
  *             mutex of libc here would let fork and signals meet its hidden state. Y2 needs no
  *             fence on the thread's side: the signal itself orders (stop), or the gate's owner
  *             fences all (fork).
@@ -3966,40 +4005,43 @@ GM_PRIVATE unsigned gm_sizes_class(size_t size, size_t align) {
 /* ==========================================================================================
  * >>pages   the reservation, page bitmaps, metadata, word to page                  floor 2
  * ==========================================================================================
- * OWNS        struct gm_pages: the heap's range, all metadata, a zone at each end
+ * OWNS        struct gm_pages: the heap's range, the metadata, two zones; struct gm_meta
  * CALLS       base os sync sizes
- * LOCKS       META (the bump allocator of metadata); the zones are under the heap's lock: _locked
- * INVARIANTS  P1  a page is used, or free and clean (zero, no memory), or free and touched
+ * LOCKS       META (the allocator of records); the zones are under the heap's lock: _locked
+ * INVARIANTS  P1  a page is used, or free and clean (known to be zero), or free and touched
  *             P2  zone pages count from where the zone begins: up, or down; what is mapped is a
  *                 prefix
  *             P3  descriptors of the pages of [lo, hi) can be read at any time; 0 is free. Both
  *                 ends only move outwards: whoever knows old ones sees less, and nothing wrong
- *             P4  metadata never lies among objects and is never unmapped while running
+ *             P4  metadata never lies among objects. Descriptors, chunk records and magazines are
+ *                 never unmapped while running
  *             P5  hint: no chunk below it has a free page
- *             P6  the first page of zone 0 is never given out: the base of the heap, which lies
- *                 about in registers and stacks of the library, is nobody's object (it kept a list
- *                 of 128 MB alive)
+ *             P6  the first page of zone 0 is never given out: the address where the zone begins,
+ *                 which lies about in registers and stacks of the library, is nobody's object (it
+ *                 kept a list of 128 MB alive)
  *             P7  a sparse heap maps a chunk and the records of its pages when a zone takes it, and
- *                 unmaps them when it leaves the zone; descriptors and chunks stay mapped (P3)
+ *                 unmaps them when it leaves the zone; descriptors and chunk records stay (P3)
  *             P8  with a hard limit, pages in use, free ones that hold memory, and the records of
- *                 both stay below it
- * WHY         One range makes "is it ours" one subtraction and one compare, and page numbers small.
+ *                 both stay below it, as far as whole pages of the system allow
+ * WHY         One range makes "is it ours" one subtraction and one compare where it is inlined, and
+ *             page numbers small.
  *             Kinds that may hold pointers grow up, all others grow down, so the range that a
  *             collector must look at is one interval. The bitmap of a chunk with its free runs (at
  *             the start, longest, at the end) gives address-ordered first fit, which keeps the far
  *             ends free; neighbours coalesce by construction. Bit z of zone 1 is the page counted
  *             downwards, so both zones are one piece of code.
  *
- *             A sparse heap, the rule, reserves nothing: it begins in the middle of a range that
- *             nobody uses, both zones grow outwards, and so do the descriptors that can be read.
+ *             A sparse heap, the rule, reserves little: a page that claims its range, and
+ *             descriptors. It begins in the middle of a range that nobody uses, both zones grow
+ *             outwards, and so do the descriptors that can be read.
  *             A terabyte without access is free for the kernel, but counts against RLIMIT_AS and
  *             RLIMIT_MEMLOCK, which a program may set at any time: its own mappings and threads
- *             failed then. Where the range cannot be had (sanitizers, 32 bits), everything is
+ *             failed then. Where the range cannot be had (sanitizers, 32 bits, over 1 TiB), all is
  *             reserved: the zones begin at both ends of it, and share what lies between.
  *
- *             metadata, each part made usable with the chunks that it describes:
+ *             metadata, made usable with the chunks that it describes; magazines when needed:
  *             | descriptors 4 | span records 64 | manual bits 128 | collected bits 256 | a page
- *             | chunks of zone 0 | chunks of zone 1 | magazines 512 each | heads | records … |
+ *             | chunks of zone 0 | chunks of zone 1 | magazines 512 each | their heads 16 each |
  */
 enum {
     GM_CHUNK_PAGES = 512, // 4 MiB: the unit of commit and of summaries
@@ -4941,15 +4983,17 @@ GM_PRIVATE void gm_span_clear_colors(const struct gm_pages *p, const struct gm_s
  * ==========================================================================================
  * OWNS        struct gm_heap
  * CALLS       base os sync sizes pages span
- * LOCKS       HEAP, around the page heap only; never while the system is called to give back
- * INVARIANTS  H1  a page given back is out of the page heap (used) while the system discards it
- *             H2  idle pages over a tenth of the used ones + 32 MiB + what was used again lately
- *                 are given back by the thread that frees; once there is a collector, its
- *                 background thread goes on to the heap goal
- *             H4  where address space is limited, chunks at the ends that were given back leave
- *                 the heap
+ * LOCKS       HEAP, around the page heap only; not while pages are given back, but for chunks that
+ *             leave a zone (H4), and for what a hard limit asks for (P8)
+ * INVARIANTS  H1  a page given back is out of the page heap (used) while the system discards it, or
+ *                 the lock is held (H4)
+ *             H2  when idle pages exceed a tenth of the used ones + 32 MiB + what was used again
+ *                 lately, the thread that frees gives pages back until 4 MiB less are idle; once
+ *                 there is a collector, its background thread goes on to a tenth over the heap goal
  *             H3  used again lately: the most by which the pages in use rose again after a fall, up
  *                 to where they had been, in this second and the one before
+ *             H4  where address space or data is limited, free chunks at the ends leave a sparse
+ *                 heap
  * WHY         Bits of a span are cleared and its descriptors written outside the lock: nobody else
  *             knows the pages yet. Give-back is cut to 16 MiB a call, so that another thread's mmap
  *             does not wait long for the kernel's lock.
@@ -7326,10 +7370,11 @@ GM_PRIVATE void gm_mark_work(struct gomem_marker *m) {
  *             is advice: a wrong one costs a fault a page
  * INVARIANTS  W1  the stop source: nobody writes between arm and the end of marking
  *             W2  the kernel's: a page that is not armed counts as written; what is registered is a
- *                 prefix of the heap, and scanned kinds lie in it; where some came to lie in the
+ *                 prefix of zone 0, and scanned kinds lie in it; where some came to lie in the
  *                 other zone while a cycle marked, that zone becomes grey in the finish stop, and
  *                 no further cycle is armed
- *             W3  any failure means that everything was written: what is marked becomes grey
+ *             W3  any failure means that all of the range was written: what is marked there becomes
+ *                 grey
  *             W4  collecting in the finish stop does not arm, so giving up loses nothing
  *             W5  the descriptors are used only by the process that opened them: a child that
  *                 collects through its parent's would take the parent's written pages away
@@ -7341,9 +7386,9 @@ GM_PRIVATE void gm_mark_work(struct gomem_marker *m) {
  *                 comes after the look, so C2 holds as if zeroes had been read
  * WHY         The collector asks two things of any source: arm, and what was written. The kernel's
  *             needs no barrier in the program: writing to an armed page costs 0.8 us once, arming
- *             or looking through 1 GiB 0.45 ms. A call covers 16 MiB at most, and outside of stops
- *             the collector yields and spins 10 us after every fourth: arming 2 GiB in one made
- *             another thread's mmap wait for 22 ms. Pages that are taken for new objects are
+ *             or looking through 1 GiB 0.45 ms. A call for the heap covers 16 MiB at most, and
+ *             outside of stops the collector yields and spins 10 us after every fourth: arming 2
+ *             GiB in one made another thread's mmap wait for 22 ms. Pages that are taken for new objects are
  *             cleared 128 KiB at a time, 1 MiB between cycles, before the program's writes would
  *             fault one by one. Roots of 64 KiB and more are tracked the same way, so that a stop
  *             does not read them all: with 32 MB of globals it takes 0.16 ms in place of 7.
@@ -8167,15 +8212,16 @@ GM_PRIVATE bool gm_sweep_live(const struct gm_sweep *w, const struct gm_pages *p
  * OWNS        struct gm_cache, struct gm_hand (of a pool), struct gm_depot, struct gm_engine (what
  *             all caches share)
  * CALLS       base os sync stats sizes pages span heap central types guard pacer mark writes sweep
- * LOCKS       CENTRAL, then HEAP
+ * LOCKS       CENTRAL, then HEAP; META; the depot's and the held-back objects' own, of META's rank
  * ORDER       depot: a magazine's slots and head are written before its class's list is (acqrel)
  * INVARIANTS  K1  slots of a magazine: NULL, objects, up to the end of its 512 bytes: so an empty
  *                 one pops NULL, and a full one's next slot begins a new 512. Below the NULL of a
  *                 magazine of manual objects lie three more: free compares with four slots
- *             K2  a thread's magazines hold 1 MiB at most, the depot 4 MiB and 512 KiB a class
- *             K3  where spans are mostly empty, what caches hold keeps few of them in use: a
- *                 thread's magazines and the depot have room for objects of 8 MiB of spans each, or
- *                 of an eighth of all spans, one object a span
+ *             K2  a thread's magazines hold 1 MiB at most, the depot about 4 MiB, and 512 KiB a
+ *                 class
+ *             K3  where more than a third of the spans' slots, and 16 MiB, are free, what caches
+ *                 hold keeps few spans in use: a thread's magazines and the depot have room for
+ *                 objects of 8 MiB of spans each, or of an eighth of all spans, one object a span
  * WHY         free pushes to the caller's magazine, whoever allocated: no owner test, no remote
  *             path. What overflows changes hands whole, one compare-and-swap for up to 60 objects;
  *             {index, tag} over magazines that are never unmapped, since 16 tag bits would wrap
@@ -9093,17 +9139,20 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
  * ==========================================================================================
  * OWNS        struct gm_thread, struct gm_world, struct gm_runtime (the one), the TLS pointer
  * CALLS       base os sync pages central types special guard pacer writes cache
- * LOCKS       WORLD: attach, leave, stops; held through a stop by who stopped
+ * LOCKS       INIT, TURN, GONE, WORLD (fork); GC, then TURN (no cycle runs); GONE, then WORLD, held
+ *             through a stop by the thread that stopped; WORLD, then META (attach, leave)
  * ORDER       V1 and V2 are Dekker pairs: state and attention are stored and loaded seq
  * INVARIANTS  V1  who stops stores attention, then looks at states; a thread that leaves a blocking
  *                 region stores its state, then looks at attention: one sees the other
  *             V2  a state goes running -> parked(epoch) once per stop; a signal with no stop
- *                 pending, in a section, or in a thread without a record, returns
+ *                 pending, or to a thread that is in a section or a blocking region, parks already,
+ *                 or has no record, returns
  *             V3  a stop that has not gathered all within its window (1 ms; after eight tries
  *                 longer, where the late thread only waits for a processor) is withdrawn: nothing
  *                 was changed. The pause before the next try grows, so that a thread which holds
  *                 what the late one waits for goes on. After its patience it is given up
- *             V4  records are never unmapped; a record's thread is running, blocked, parked or none
+ *             V4  records are never unmapped; a record's thread is running, blocked or parked, or
+ *                 it is not scanned (none, attaching, stale), or the record is the shared one
  *             V5  a stop begins when the threads that waited for the end of the last one have woken
  *                 and have run as long as it took, or 1 ms after it: cycles back to back starve
  *                 nobody
@@ -9111,7 +9160,8 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
  *                 handler runs knows that they are, another one registers again
  *             V7  a thread whose signal mask holds the stop signal unblocks it when it attaches,
  *                 when it parks, and, once a stop has waited for it in vain, at its next slow path;
- *                 a handler that was replaced is put back before the next signal
+ *                 a handler that was replaced is put back, or another signal taken, before the next
+ *                 stop
  *             V8  from the end of our prepare handler to our handler behind fork the calling thread
  *                 holds INIT, TURN, GONE and WORLD: it takes them no second time, passes the gate,
  *                 and runs no cycle. So fork handlers that were registered earlier may allocate
@@ -10756,7 +10806,7 @@ GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
  * ==========================================================================================
  * OWNS        struct gm_roots: registered ranges and stacks, the program's writable segments
  * CALLS       base os sync pages span special mark writes world
- * LOCKS       the loader's, then TURN, in a walk over its list; ROOTS, then META
+ * LOCKS       under GC: the loader's, then TURN, in a walk over its list; ROOTS, then META
  * INVARIANTS  O1  words of stacks, registers and thread-local storage that point at nothing are
  *                 looked up as w - 1: one past the end of an object that has no byte to spare
  *             O2  a stack pointer in no known stack vetoes the stop; when it has done so several
@@ -12814,7 +12864,7 @@ GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) 
  *             writes sweep cache world roots fate paths
  * LOCKS       GC, then TURN, then WORLD (a stop); TURN is let go for forks; inside a stop HEAP and
  *             CENTRAL are free
- * INVARIANTS  E1  a cycle begins when all spans are swept and all mark and grey bits are 0
+ * INVARIANTS  E1  marking begins when all spans are swept and all mark and grey bits are 0
  *             E2  held slots become black when marking ends (R1), so sweeping keeps them; whatever
  *                 else is new is white: it lives if it is reached
  *             E3  nothing irreversible happens before the roots are listed: until then a stop can
@@ -12853,7 +12903,7 @@ GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) 
  *             given up, or the last one reads what random writes to a large table left (64 MB: 139
  *             -> 16 ms, on a busy machine). The stopping collector, and an emergency, run on the
  *             thread that found it. Stopped threads leave their processors to the marking threads.
- *             Sweeping is not part of any stop. Two rounds of words decide it:
+ *             No stop sweeps but what threads own. Why a round misses nothing:
  *
  *               program      x.f = q        writes the page of x      p = NULL
  *               marker       marks x, then reads x.f                  rests
