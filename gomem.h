@@ -7390,8 +7390,9 @@ GM_PRIVATE void gm_mark_work(struct gomem_marker *m) {
  *             outside of stops the collector yields and spins 10 us after every fourth: arming 2
  *             GiB in one made another thread's mmap wait for 22 ms. Pages that are taken for new
  *             objects are cleared 128 KiB at a time, 1 MiB between cycles, before the program's
- *             writes would fault one by one. Roots of 64 KiB and more are tracked the same way, so that a stop
- *             does not read them all: with 32 MB of globals it takes 0.16 ms in place of 7.
+ *             writes would fault one by one. Roots of 64 KiB and more are tracked the same way, so
+ *             that a stop does not read them all: with 32 MB of globals it takes 0.16 ms in place
+ *             of 7.
  *             Nothing is disarmed at the end of a cycle: clearing everything would take longer than
  *             the next writes do, so the first write to each old page costs its 0.8 us then, too.
  */
