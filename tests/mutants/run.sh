@@ -63,7 +63,7 @@ run_test() {
 run_tests() {
     mutant=$1 program=$2 built=1 tries=1
     shift 2
-    build "$mutant" "$program" || built=0
+    [ -x "$(name "$mutant" "$program")" ] || build "$mutant" "$program" || built=0
     case $mutant,$program in 0,*) ;; *,stress/*) tries=4 ;; esac
     for test; do
         result=unbuilt
@@ -80,6 +80,10 @@ if [ "${1-}" = --run ]; then
     run_tests "$@"
     exit
 fi
+if [ "${1-}" = --build ]; then
+    build "$2" "$3"
+    exit 0
+fi
 
 result() { cat "$(name "$1" "$2" "$3").result"; }
 
@@ -93,6 +97,7 @@ if ! tests/mutants/plant.py --check; then
     exit 1
 fi
 grep '^[0-9]' "$list" >$out/all
+rm -f $out/[0-9]*-* # what an older run has left
 if [ $# -gt 0 ]; then
     for number in "$@"; do awk -v n="$number" '$1 == n' $out/all; done >$out/chosen
 else
@@ -103,6 +108,7 @@ fi
     sort -n >$out/lines
 for number in $(awk '{ print $1 }' $out/chosen | sort -n | uniq); do plant "$number"; done
 grep -v ' stress/' $out/lines | xargs -r -P "$jobs" -L 1 tests/mutants/run.sh --run
+grep ' stress/' $out/lines | xargs -r -P "$jobs" -L 1 tests/mutants/run.sh --build
 grep ' stress/' $out/lines | xargs -r -L 1 tests/mutants/run.sh --run
 
 passed=0 failed=0
