@@ -960,15 +960,19 @@ TEST(collected_in_a_callback_of_the_loader) {
 }
 
 static int looking; // atomic: 1 the lock is held, 2 it was given back
+static int forking; // atomic: fork has begun
+
+static void fork_begins(void) { gm_store_rel(&forking, 1); }
 
 // As a runner that has got the loader's lock and is about to take the turn.
 static void *hold_the_loader(void *arg) {
-    struct timespec nap = {0, 20000000};
+    struct timespec nap = {0, 100000000};
     CHECK(gomem_thread_attach());
     gm_world_begin_look(rt);
     gm_store_seq(&rt->roots.inside, true);
     gm_store_rel(&looking, 1);
-    nanosleep(&nap, NULL);
+    while (!gm_load_acq(&forking)) (void)sched_yield();
+    nanosleep(&nap, NULL); // what it needs to come past us, if it may
     gm_store_rel(&looking, 2);
     gm_store_seq(&rt->roots.inside, false);
     gm_world_end_look(rt);
@@ -980,7 +984,8 @@ TEST(forks_wait_for_the_loaders_lock) {
     pthread_t thread;
     NEEDS_FORK;
     REQUIRE(begin(GOMEM_GC_STW));
-    looking = 0;
+    looking = forking = 0;
+    REQUIRE(pthread_atfork(fork_begins, NULL, NULL) == 0); // comes before the library's
     REQUIRE(gomem_thread_create(&thread, NULL, hold_the_loader, NULL) == 0);
     while (!gm_load_acq(&looking)) (void)sched_yield();
     pid_t pid = fork();
