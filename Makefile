@@ -39,7 +39,8 @@ KINDS   ?= api rooms stress litmus
 programs = $(foreach kind,$(KINDS),$($(kind)))
 scripts  = $(wildcard tests/bad/run.sh tests/compile/run.sh tests/examples/*.sh tests/preload/run.sh \
              tests/process/*.sh)
-examples = $(patsubst examples/%.c,build/examples/%,$(wildcard examples/*.c))
+idioms   = $(patsubst examples/%.c,build/examples/%,$(filter-out %/gomem.c,$(wildcard examples/idioms/*.c)))
+examples = $(patsubst examples/%.c,build/examples/%,$(wildcard examples/*.c)) $(idioms)
 headers  = $(wildcard tests/*.h)
 texts    = $(wildcard gomem.h README.md tests/*/*.c examples/*.c)
 sources  = gomem.h $(wildcard tests/*.[ch] tests/*/*.[ch] examples/*.[ch] examples/*/*.[ch] bench/*.[ch])
@@ -73,6 +74,13 @@ examples: $(examples) ## build the example programs
 build/examples/%: examples/%.c gomem.h build/flags
 	@mkdir -p $(@D)
 	$(Q)$(call say,$@) && $(CC) $(STD) $(WARN) $(CFLAGS) -o $@ $< $(LDFLAGS)
+
+build/examples/idioms/gomem.o: examples/idioms/gomem.c gomem.h build/flags
+	@mkdir -p $(@D)
+	$(Q)$(call say,$@) && $(COMPILE) -c -o $@ $<
+
+build/examples/idioms/%: examples/idioms/%.c build/examples/idioms/gomem.o
+	$(Q)$(call say,$@) && $(COMPILE) -std=gnu11 -o $@ $^ $(LDFLAGS)
 
 build/examples/kvserver: $(wildcard examples/kvserver/*.h)
 
