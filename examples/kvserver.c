@@ -14,6 +14,9 @@
 //     a transaction          an arena per client, freed by EXEC
 //     a large request        gomem_malloc
 //
+// A reply is never cut short, however large. Only where memory is exhausted (GOMEM_HARDLIMIT) a client
+// may be cut off, and standard error says so.
+//
 // Every store of a collected pointer goes through GOMEM_STORE, so the collector may be the one with a
 // write barrier. It fits a program that writes all over its heap: each SET stores into an entry that
 // lies anywhere, and the kernel's tracking would have to find and read those pages again while the

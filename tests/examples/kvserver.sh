@@ -7,6 +7,7 @@ kvserver=$bin/kvserver
 
 # start OPTION...: a server on a free port; its number in $port, its process in $server.
 start() {
+    : >"$tmp/server" # else the port of the last one may be read
     "$kvserver" -p 0 "$@" >"$tmp/server" 2>"$tmp/server.err" &
     server=$!
     port=
@@ -249,9 +250,9 @@ if command -v redis-server >/dev/null 2>&1 && command -v python3 >/dev/null 2>&1
         [ -S "$tmp/redis" ] && break
         sleep 0.1
     done
-    timeout 60 python3 tests/examples/kvdiff.py "$port" "$tmp/redis" 5000 >"$tmp/out" 2>&1
+    timeout 60 python3 tests/examples/kvdiff.py "$port" "$tmp/redis" 8000 >"$tmp/out" 2>&1
     check 'beside redis-server: the client ran' test $? -eq 0
-    has 'beside redis-server' "$tmp/out" '5000 commands, 0 differences'
+    has 'beside redis-server' "$tmp/out" '8000 commands, 0 differences'
     grep DIFFERENT "$tmp/out"
     kill $redis
     wait $redis 2>/dev/null
@@ -319,7 +320,7 @@ for n in range(len(whole)):
     got = ask(whole[:n])
     if b"ERR" in got:
         must(f"cut off at {n}", False)
-for name, bad in (("count", b"*x\r\n"), ("negative", b"*-5\r\n$1\r\na\r\n"), ("huge count", b"*99999999\r\n"),
+for name, bad in (("count", b"*x\r\n"), ("huge count", b"*99999999\r\n"),
                   ("no dollar", b"*1\r\n+PING\r\n"), ("huge bulk", b"*1\r\n$9999999999\r\n"),
                   ("long number", b"*" + b"1" * 100), ("bulk end", b"*1\r\n$4\r\nPINGxx"),
                   ("endless word", b"a" * 100000), ("large", bulk(b"SET", b"k", b"x" * (2 << 20)))):
@@ -439,7 +440,7 @@ must("room once more", ask(b"PING\r\n") == b"+PONG\r\n")
 PY
     check 'requests of all kinds: the client ran' test $? -eq 0
     grep '^FAIL\|Error' "$tmp/out" >"$tmp/wrong" && fail 'requests of all kinds' "$tmp/wrong"
-    check 'requests of all kinds' test "$(grep -c '^ok' "$tmp/out")" -ge 49
+    check 'requests of all kinds' test "$(grep -c '^ok' "$tmp/out")" -ge 48
     stop 'requests of all kinds'
 
     # replies of more than a client takes at once, and of more than 64 MiB, come whole
