@@ -6837,8 +6837,12 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_typed(struct gomem_marker *m, const struc
                                              uintptr_t start, size_t size) {
     const struct gm_type_record *t = gm_types_shape(m->mark->types, s->shape)->type;
     gm_fence_acq(); // pairs with gm_cache_hold: a procedure may not see what was there before
-    if (t->mark) t->mark((const void *)start, gm_guard_size(m->mark->guard, s, start), m);
-    else gm_mark_fields(m, t, start, size, start, start + size);
+    if (!t->mark) {
+        gm_mark_fields(m, t, start, size, start, start + size);
+        return;
+    }
+    size = gm_guard_size(m->mark->guard, s, start);
+    if (size) t->mark((const void *)start, size, m); // 0: in a watched heap the slot is nobody's
 }
 
 // Scans an object, which is black, depth first: its first pointer is followed at once, the others
@@ -11003,7 +11007,7 @@ GM_PRIVATE void gm_roots_walk(struct gm_runtime *rt, struct gm_look *look) {
         gm_world_begin_look(rt);
         gm_sync_unlock(&rt->gc.turn);
         (void)gm_libc_iterate(gm_roots_enter, look);
-        gm_store_seq(&rt->roots.inside, false); // as above: the lock is free
+        gm_store_seq(&rt->roots.inside, false); // the lock is free
         if (!look->turn) gm_sync_lock(&rt->gc.turn);
         gm_world_end_look(rt);
     } while (!look->seen);
@@ -12545,7 +12549,7 @@ GM_PRIVATE void gm_paths_scan(struct gm_search *q, uint32_t number) {
         struct gm_visitor v = {
             {.mark = &q->rt->engine.mark, .visit = gm_paths_visit}, q, object, number};
         size = gm_guard_size(&q->rt->engine.guard, s, object);
-        t->mark((const void *)object, size, &v.marker);
+        if (size) t->mark((const void *)object, size, &v.marker);
     } else {
         gm_paths_fields(q, t, object, size, number);
     }
