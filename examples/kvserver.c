@@ -690,7 +690,7 @@ static void expire_bucket(entry **at) {
     while (*at) {
         entry *e = *at;
         if (e->expires && e->expires <= server.now) {
-            key_touch(slice_of(e->key));
+            touch(e->hash);
             GOMEM_STORE(at, e->next);
             keys->count--;
             server.expired++;

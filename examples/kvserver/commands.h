@@ -9,11 +9,12 @@
 
 static const char *const kind_names[] = {"string", "list", "hash", "set", "zset"};
 
-static size_t watch_slot(slice key) {
-    return (size_t)(hash_of(key) + (uint64_t)(keys - databases)) % WATCHED;
+static size_t watch_slot(uint64_t hash) {
+    return (size_t)(hash + (uint64_t)(keys - databases)) % WATCHED;
 }
 
-static void key_touch(slice key) { server.watched[watch_slot(key)] = ++server.version; }
+static void touch(uint64_t hash) { server.watched[watch_slot(hash)] = ++server.version; }
+static void key_touch(slice key) { touch(hash_of(key)); }
 
 static bool key_remove(slice key) {
     key_touch(key);
@@ -36,7 +37,7 @@ static entry *key_set(slice key, void *value, kind k) {
     GOMEM_STORE(&e->value, value);
     e->kind = k;
     e->expires = 0;
-    key_touch(key);
+    touch(e->hash);
     return e;
 }
 
@@ -186,7 +187,7 @@ static answered do_set(const call *r) {
     set_options o = {0};
     entry *e;
     if (!parse_set(r, &o) || (o.get && !key_of_kind(r, TEXT, &e))) return ANSWERED;
-    e = key_find(r->arg[1]);
+    e = r->n > 3 ? key_find(r->arg[1]) : NULL; // only options ask for what was there
     text *before = o.get && e ? e->value : NULL;
     int64_t expires = o.keep && e ? e->expires : o.expires;
     bool skip = e ? o.only_new : o.only_old;
@@ -694,7 +695,7 @@ static answered do_watch(const call *r) {
         watch *w = GOMEM_ARENA_NEW(&c->transaction, watch);
         if (!w) return reply_memory(c);
         bool exists = key_find(r->arg[i]) != NULL;
-        size_t slot = watch_slot(r->arg[i]);
+        size_t slot = watch_slot(hash_of(r->arg[i]));
         *w = (watch){c->watches,  slot,  server.watched[slot], server.flushed[c->database],
                      c->database, exists};
         c->watches = w;
