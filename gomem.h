@@ -2524,7 +2524,7 @@ enum { GM_WORD = sizeof(void *) };
 
 struct gm_os_alternate { // Linux's stack_t
     uintptr_t sp;        // its lower end
-    int flags;           // GM_SS_DISABLE: there is none
+    int flags;           // GM_SS_DISABLE: the thread has none
     size_t size;         // bytes
 };
 enum { GM_SS_DISABLE = 2 };
@@ -3711,7 +3711,7 @@ GM_PRIVATE enum gm_handled gm_os_handled(int signal, gm_handler *handler) {
 // Installs the handler for a real-time signal that nobody handles, from the top down: one at its
 // default; failing that, one that is ignored, since daemons ignore all signals, and programs that
 // they start inherit it. 0: none is left. The old action that the kernel returns elects one among
-// those who install at once, such as two copies of this file in one process: only one sees what it
+// those that install at once, such as two copies of this file in one process: only one sees what it
 // looked for. The others put back what they found and go on.
 GM_PRIVATE int gm_os_claim_signal(gm_handler *handler) {
     struct sigaction action, old;
@@ -5807,7 +5807,7 @@ GM_PRIVATE void gm_special_queue_locked(struct gm_special *sp, const struct gm_s
     if (sp->ready.last) gm_special_call(sp, sp->ready.last - 1)->link = list->first;
     else sp->ready.first = list->first;
     sp->ready.last = list->last;
-    gm_store_rlx(&sp->count, sp->count + n); // who peeks takes the lock then
+    gm_store_rlx(&sp->count, sp->count + n); // an unlocked reader looks again under the lock
     gm_sync_unlock(&sp->queue);
 }
 
@@ -5992,7 +5992,7 @@ GM_PRIVATE bool gm_special_end_drop(struct gm_special *sp, uint64_t id, uintptr_
         c->state = GM_SPECIAL_IDLE;
         c->fn.plain = NULL;
         *object = gm_special_object(gm_special_record(sp, n));
-        gone = !gm_load_rlx(&c->arg); // under the lock: who counts to zero comes for it
+        gone = !gm_load_rlx(&c->arg); // under the lock: whoever counts to zero comes for it
         uint32_t weak = gone ? gm_special_find_locked(sp, *object, GM_SPECIAL_WEAK) : 0;
         if (gone) gm_special_remove_locked(sp, n);
         if (weak) gm_special_remove_locked(sp, weak - 1);
@@ -10305,7 +10305,7 @@ GM_PRIVATE void gm_world_end_pause(struct gm_runtime *rt, uint32_t passed) {
 
 // Lets the program go on for ns, and forks come. `lag`: a thread that the stop waits for only lacks
 // a processor. Then whoever outgrows the goal waits for the cycle, which leaves a processor to that
-// thread; else nobody who allocates waits for a cycle that waits itself.
+// thread; else no allocation waits for a cycle that waits itself.
 GM_PRIVATE void gm_world_pause(struct gm_runtime *rt, uint64_t ns, bool lag) {
     static const uint32_t never = 0;
     uint32_t passed = gm_load_acq(&rt->gc.passed); // pairs with gm_world_take_turn
@@ -11699,7 +11699,7 @@ GM_PRIVATE bool gm_roots_add_thread(struct gm_runtime *rt, struct gm_thread *t) 
     done &= gm_roots_add_keys(rt, t);
     if (!t->in_handler) {
         if (!normal && GOMEM_I_TLS == &t->cache.hot) {
-            struct gm_os_alternate alt; // who runs the cycle may be on its alternate stack
+            struct gm_os_alternate alt; // the runner may be on its alternate stack
             if (gm_libc_sigaltstack(NULL, &alt) == 0 && !(alt.flags & GM_SS_DISABLE))
                 alt_lo = alt.sp, alt_size = alt.size;
         }
@@ -14189,7 +14189,8 @@ GM_PRIVATE struct gm_thread *gm_gc_attach_background(struct gm_runtime *rt) {
     struct gm_thread *me;
     while (!(me = gm_world_attach(rt)) && !gm_load_acq(&rt->gc.quit)) { // pairs with shutdown
         uint32_t kick = gm_load_rlx(&rt->gc.kick);                      // only for the wait
-        gm_store_rlx(&rt->gc.unattached, true); // a heuristic: who sees it late waits 1 ms more
+        gm_store_rlx(&rt->gc.unattached,
+                     true); // a heuristic: a stop that sees it late waits 1 ms more
         gm_os_wait(&rt->gc.kick, kick, 100000000);
     }
     gm_store_rlx(&rt->gc.unattached, false); // the same
@@ -16416,7 +16417,7 @@ GM_PRIVATE uint64_t gm_final_add(const void *obj, enum gm_special_kind kind, uni
     if (!t) return 0;
     struct gm_span *s = gm_final_span(rt, obj, kind != GM_SPECIAL_FINALIZER);
     if (s) {
-        gm_store_rlx(&s->special, (uint8_t)1); // X1: who frees obj has it from us
+        gm_store_rlx(&s->special, (uint8_t)1); // X1: whoever frees obj has it from us
         if (kind != GM_SPECIAL_COUNT) gm_fate_keep(rt, arg);
         id = gm_special_add(&rt->engine.special, (uintptr_t)obj, kind, fn, arg, &error, &more);
         gm_cache_charge(t, more);
