@@ -214,11 +214,11 @@
  *            cache     a thread's magazines and runs, the depot
  *            world     thread records, the runtime struct, settings, attach, stop, fork
  *            roots     where marking starts
- *            fate      what becomes of the unreached, and the thread that runs callbacks
+ *            finalize  what becomes of the unreached, and the thread that runs callbacks
  *            paths     who points at what: from roots to an object, from manual memory
  *            gc        the cycle, workers, background thread, verification
  *   floor 5  alloc     public functions: allocation, threads, cycles, roots, life cycle
- *            final     finalizers, cleanups, weak pointers, counts: the public functions
+ *            lifetime  finalizers, cleanups, weak pointers, counts: the public functions
  *            pool      objects that are used again
  *            arena     memory that goes all at once
  *            escape    stack or heap: hints, their report, pointers to dead frames
@@ -1049,7 +1049,7 @@ GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t a
 // clang-format off
 typedef struct gomem_i_run { uintptr_t cursor, end; } gomem_i_run; /* free slots [cursor, end)   */
 enum { GOMEM_I_PLACES = 256 };                      /* of pools; [0] is of none                  */
-typedef struct gomem_i_hand { void **top; } gomem_i_hand; /* magazine of a pool without a place  */
+typedef struct gomem_i_pool_cache { void **top; } gomem_i_pool_cache; /* of a pool without place */
 typedef struct gomem_i_cache {                      /* what a thread's fast paths touch          */
     void **top[GOMEM_CLASSES + 1];                  /* loaded magazine: its topmost object       */
     uintptr_t base, size;                           /* the heap's range; size 0: always go slow  */
@@ -1063,8 +1063,8 @@ typedef struct gomem_i_cache {                      /* what a thread's fast path
     gomem_i_run *typed;                             /* runs by shape index; [0] is always empty  */
 #if GOMEM_I_POOL
     void **pool[GOMEM_I_PLACES];                    /* loaded magazines of pools, as top         */
-    gomem_i_hand **hands;                           /* what it holds of pools, by their number   */
-    uint32_t hands_room;                            /* entries of hands                          */
+    gomem_i_pool_cache **pool_caches;               /* what it holds of pools, by their number   */
+    uint32_t pool_caches_room;                      /* entries of it                             */
 #endif
 #if GOMEM_I_ESCAPE
     uintptr_t stack_floor, stack_span;              /* where hints may go to; 0: always slow     */
@@ -1203,13 +1203,13 @@ GOMEM_I_INLINE void ***gomem_i_pool_at(const uint32_t *place) {
     return at;
 }
 
-// The same of a pool that got no place, in the thread's hand of it; NULL: the thread has none. The
+// The same of a pool that got no place, in the thread's cache of it; NULL: the thread has none. The
 // pool's number stands two words behind that of the place.
 GOMEM_I_INLINE void ***gomem_i_pool_far_at(const uint32_t *place) {
     gomem_i_cache *t = GOMEM_I_TLS;
     uint32_t number = __atomic_load_n(place + 2, __ATOMIC_RELAXED);
-    bool known = number < t->hands_room && t->hands[number];
-    return known ? &t->hands[number]->top : NULL;
+    bool known = number < t->pool_caches_room && t->pool_caches[number];
+    return known ? &t->pool_caches[number]->top : NULL;
 }
 
 // Pops a magazine; NULL: it is empty. That of place 0 always is, and is always full.
@@ -1245,7 +1245,7 @@ GOMEM_I_INLINE bool gomem_i_pool_push(const uint32_t *place, void *p) {
     return at && gomem_i_pool_push_at(at, p);
 }
 
-// Where many go in or out: a place, or else a hand. NULL: there is none.
+// Where many go in or out: a place, or else a pool cache. NULL: it has neither.
 GOMEM_I_INLINE void ***gomem_i_pool_any_at(const uint32_t *place) {
     bool near = GOMEM_I_LIKELY(__atomic_load_n(place, __ATOMIC_RELAXED) != 0);
     return near ? gomem_i_pool_at(place) : gomem_i_pool_far_at(place);
@@ -2078,9 +2078,9 @@ typedef union {
  *   R7  Uncollectable objects have no mark bit and are never swept. The scanned ones (GM_ROOT) are
  *       roots: all of them are grey when marking begins. A slot is zeroed and free at once when it
  *       is freed.
- *   R8  A loaded magazine is touched by its thread alone; that of a hand which threads share, under
- *       the lock HAND. A push stores the slot, then the top; a pop stores the top. So a signal, a
- *       stop or a fork finds it whole.
+ *   R8  A loaded magazine is touched by its thread alone; that of a pool cache which threads share,
+ *       under the lock POOL_CACHE. A push stores the slot, then the top; a pop stores the top. So a
+ *       signal, a stop or a fork finds it whole.
  */
 
 /* ==========================================================================================
@@ -2116,15 +2116,15 @@ typedef union {
  *   nothing is grey. It has a budget: if that is spent, the program goes on, so do steps 3 and 4,
  *   and nothing that was marked is lost. The sixth try has none.
  * 6. DECIDE  If any object has a side record (finalizer, cleanup, weak pointer or count),
- *   gm_gc_final lets the program go on while gm_fate_decide finds those that nothing reaches. A
- *   collected object that is allocated now is marked at once.
+ *   gm_gc_decide lets the program go on while gm_finalize_decide finds those that nothing reaches.
+ *   A collected object that is allocated now is marked at once.
  * 7. FLIP  In the same stop, or after step 6 in one more, gm_gc_flip_stopped adds 2 to the sweep
  *   generation. That one store makes all collected spans unswept, and R6 reads their bits
  *   accordingly.
  *
  * AFTER  Spans are swept when somebody needs one, before a large object is taken, and by the
- *   background thread. Callbacks run on a thread of their own (gm_fate_main), or where the program
- *   calls gomem_run_finalizers.
+ *   background thread. Callbacks run on a thread of their own (gm_finalize_main), or where the
+ *   program calls gomem_run_finalizers.
  *
  * WHY NO WRITE BARRIER (code at each store of a pointer) IS NEEDED
  *   A marker that runs beside the program can miss an object in one way: the program stores the
@@ -2157,7 +2157,7 @@ typedef union {
  *     GONE      the record that threads share when they have ended; held through stops
  *     WORLD     the list of threads, and stops
  *     POOLS     the list of pools
- *     HAND      the hand that threads share, of one pool
+ *     POOL_CACHE  the cache that threads share, of one pool
  *     POOL      the slabs of one pool
  *     ESCAPES   call sites of stack hints
  *     ROOTS     registered ranges, stacks and functions that name roots
@@ -3792,7 +3792,7 @@ enum gm_rank { // outermost first (Y3)
     GM_RANK_GONE,
     GM_RANK_WORLD,
     GM_RANK_POOLS, // of room pool, but a thread that has ended takes it below GONE
-    GM_RANK_HAND,
+    GM_RANK_POOL_CACHE,
     GM_RANK_POOL,
     GM_RANK_ESCAPES,
     GM_RANK_ROOTS,
@@ -5526,16 +5526,16 @@ struct gm_record {       // what the walk of a cycle reads
 };
 
 union gm_callback {
-    void (*final)(void *obj, void *arg); // of a finalizer
-    void (*plain)(void *arg);            // of a cleanup, or a drop; NULL: none
+    void (*finalizer)(void *obj, void *arg); // of a finalizer
+    void (*cleanup)(void *arg);              // of a cleanup, or a drop; NULL: none
 };
 
-struct gm_call {          // a range of roots: pointers in it keep what they point to
-    union gm_callback fn; // lock: special
-    uintptr_t arg;        // or the count. lock: special; count atomic: rlx, at zero acqrel
-    uintptr_t self;       // the object of a callback that is ready, 0: not ready. lock: special
-    uint32_t link;        // number + 1 in a list (X3). lock: special
-    uint32_t state;       // GM_SPECIAL_IDLE …. lock: special
+struct gm_callback_record { // a range of roots: pointers in it keep what they point to
+    union gm_callback fn;   // lock: special
+    uintptr_t arg;          // or the count. lock: special; count atomic: rlx, at zero acqrel
+    uintptr_t self;         // the object of a callback that is ready, 0: not ready. lock: special
+    uint32_t link;          // number + 1 in a list (X3). lock: special
+    uint32_t state;         // GM_SPECIAL_IDLE …. lock: special
 };
 
 struct gm_special_table {
@@ -5551,11 +5551,11 @@ struct gm_special {
     struct gm_lock lock;                         // of all below but what names the other one
     struct gm_meta *meta;                        // const
     struct gm_record *records[GM_SPECIAL_PARTS]; // GM_SPECIAL_FIRST << i of them. const once there
-    struct gm_call *calls[GM_SPECIAL_PARTS];     // beside them
-    struct gm_special_table *table;              // NULL: nothing yet. atomic: rel/acq
-    uint32_t made;                               // records ever used. lock: special; read rlx
-    uint32_t used;                               // not free. lock: special; read rlx
-    uint32_t free;                               // number + 1 of the first free one
+    struct gm_callback_record *callbacks[GM_SPECIAL_PARTS]; // beside them
+    struct gm_special_table *table;                         // NULL: nothing yet. atomic: rel/acq
+    uint32_t made;        // records ever used. lock: special; read rlx
+    uint32_t used;        // not free. lock: special; read rlx
+    uint32_t free;        // number + 1 of the first free one
     uint32_t most;        // of objects' records since the last cycle's end. lock: special; stw
     struct gm_lock queue; // of the callbacks that are ready
     struct gm_special_list ready; // lock: ready
@@ -5563,12 +5563,13 @@ struct gm_special {
     uint32_t count;               // callbacks ready. lock: ready; read rlx
     uint32_t gone_count;          // lock: ready; read rlx
 };
-#define GM_SPECIAL_COST (sizeof(struct gm_record) + sizeof(struct gm_call) + 2 * sizeof(uint32_t))
+#define GM_SPECIAL_COST \
+    (sizeof(struct gm_record) + sizeof(struct gm_callback_record) + 2 * sizeof(uint32_t))
 
-struct gm_turn {          // a callback taken from the queue
-    union gm_callback fn; //
-    uintptr_t self, arg;  // what it is given
-    uint64_t id;          // of its record
+struct gm_ready_callback { // a callback taken from the queue
+    union gm_callback fn;  //
+    uintptr_t self, arg;   // what it is given
+    uint64_t id;           // of its record
     enum gm_special_kind kind;
 };
 
@@ -5584,9 +5585,9 @@ GM_ALWAYS struct gm_record *gm_special_record(const struct gm_special *sp, uint3
     unsigned part = gm_special_part(n);
     return &sp->records[part][n - gm_special_base(part)];
 }
-GM_ALWAYS struct gm_call *gm_special_call(const struct gm_special *sp, uint32_t n) {
+GM_ALWAYS struct gm_callback_record *gm_special_callback(const struct gm_special *sp, uint32_t n) {
     unsigned part = gm_special_part(n);
-    return &sp->calls[part][n - gm_special_base(part)];
+    return &sp->callbacks[part][n - gm_special_base(part)];
 }
 GM_INLINE uintptr_t gm_special_object(const struct gm_record *r) {
     return gm_load_rlx(&r->word) & ~(uintptr_t)GM_SPECIAL_KIND;
@@ -5663,14 +5664,14 @@ GM_PRIVATE uint32_t gm_special_find_locked(const struct gm_special *sp, uintptr_
 // ---- lists ----
 
 GM_PRIVATE void gm_special_push(struct gm_special *sp, struct gm_special_list *list, uint32_t n) {
-    gm_special_call(sp, n)->link = 0;
-    if (list->last) gm_special_call(sp, list->last - 1)->link = n + 1;
+    gm_special_callback(sp, n)->link = 0;
+    if (list->last) gm_special_callback(sp, list->last - 1)->link = n + 1;
     else list->first = n + 1;
     list->last = n + 1;
 }
 
 GM_PRIVATE void gm_special_drop_first(struct gm_special *sp, struct gm_special_list *list) {
-    list->first = gm_special_call(sp, list->first - 1)->link;
+    list->first = gm_special_callback(sp, list->first - 1)->link;
     if (!list->first) list->last = 0;
 }
 
@@ -5686,7 +5687,7 @@ GM_PRIVATE bool gm_special_init(struct gm_special *sp, struct gm_meta *meta) {
 GM_PRIVATE void gm_special_free_locked(struct gm_special *sp, uint32_t n) {
     struct gm_record *r = gm_special_record(sp, n);
     gm_store_rel(&r->word, (uintptr_t)0); // pairs with gm_special_weak_get: behind the generation
-    gm_special_call(sp, n)->state = GM_SPECIAL_IDLE;
+    gm_special_callback(sp, n)->state = GM_SPECIAL_IDLE;
     gm_store_rel(&r->next, sp->free); // pairs with gm_special_count, which may stand on it
     sp->free = n + 1;
     gm_store_rlx(&sp->used, sp->used - 1);
@@ -5710,7 +5711,7 @@ GM_PRIVATE uint32_t gm_special_new_locked(struct gm_special *sp) {
     uint32_t n = sp->free;
     if (n) {
         sp->free = gm_special_record(sp, n - 1)->next;
-        if (sp->free) __builtin_prefetch(gm_special_call(sp, sp->free - 1), 1);
+        if (sp->free) __builtin_prefetch(gm_special_callback(sp, sp->free - 1), 1);
         return n;
     }
     unsigned part = gm_special_part(sp->made);
@@ -5718,17 +5719,18 @@ GM_PRIVATE uint32_t gm_special_new_locked(struct gm_special *sp) {
     size_t count = (size_t)GM_SPECIAL_FIRST << part;
     if (!sp->records[part])
         sp->records[part] = gm_pages_meta(sp->meta, count * sizeof(struct gm_record));
-    if (!sp->calls[part]) sp->calls[part] = gm_pages_meta(sp->meta, count * sizeof(struct gm_call));
-    if (!sp->records[part] || !sp->calls[part]) return 0;
+    if (!sp->callbacks[part])
+        sp->callbacks[part] = gm_pages_meta(sp->meta, count * sizeof(struct gm_callback_record));
+    if (!sp->records[part] || !sp->callbacks[part]) return 0;
     gm_store_rlx(&gm_special_record(sp, sp->made)->generation, 1u);
     gm_store_rlx(&sp->made, sp->made + 1); // the walk takes the lock
     return sp->made;
 }
 
 // The handles of a record mean nothing from here on, and its callback does not run.
-GM_PRIVATE void gm_special_void(struct gm_record *r, struct gm_call *c) {
+GM_PRIVATE void gm_special_void(struct gm_record *r, struct gm_callback_record *c) {
     gm_store_rlx(&r->generation, r->generation + 1);
-    c->fn.plain = NULL;
+    c->fn.cleanup = NULL;
     c->arg = c->self = 0;
     // pairs with gm_special_weak_get: behind the generation
     gm_store_rel(&r->word, (uintptr_t)gm_special_kind_of(r));
@@ -5737,7 +5739,7 @@ GM_PRIVATE void gm_special_void(struct gm_record *r, struct gm_call *c) {
 // Takes a record away from its object. (X3) Of those with an object only a count can be ready.
 GM_PRIVATE void gm_special_remove_locked(struct gm_special *sp, uint32_t n) {
     struct gm_record *r = gm_special_record(sp, n);
-    struct gm_call *c = gm_special_call(sp, n);
+    struct gm_callback_record *c = gm_special_callback(sp, n);
     bool queued = gm_special_kind_of(r) == GM_SPECIAL_COUNT;
     gm_special_unlink_locked(sp, n);
     if (queued) gm_sync_lock(&sp->queue);
@@ -5758,7 +5760,7 @@ GM_PRIVATE uint64_t gm_special_add(struct gm_special *sp, uintptr_t object,
     uint32_t old = kind == GM_SPECIAL_CLEANUP ? 0 : gm_special_find_locked(sp, object, kind);
     uint32_t n = old || !sp->table ? old : gm_special_new_locked(sp);
     if (n && !old) {
-        struct gm_call *c = gm_special_call(sp, n - 1);
+        struct gm_callback_record *c = gm_special_callback(sp, n - 1);
         c->fn = fn;
         gm_store_rlx(&c->arg, arg); // as a count it may be read by who has an old number
         gm_special_link_locked(sp, n - 1, object);
@@ -5789,7 +5791,7 @@ GM_PRIVATE uint32_t gm_special_number(const struct gm_special *sp, uint64_t id) 
 // and can have others.
 GM_PRIVATE void gm_special_detach_locked(struct gm_special *sp, uint32_t n) {
     struct gm_record *r = gm_special_record(sp, n);
-    struct gm_call *c = gm_special_call(sp, n);
+    struct gm_callback_record *c = gm_special_callback(sp, n);
     unsigned kind = gm_special_kind_of(r);
     if (kind != GM_SPECIAL_CLEANUP) c->self = gm_special_object(r);
     if (kind != GM_SPECIAL_COUNT) {
@@ -5804,7 +5806,7 @@ GM_PRIVATE void gm_special_queue_locked(struct gm_special *sp, const struct gm_s
                                         uint32_t n) {
     if (!n) return;
     gm_sync_lock(&sp->queue);
-    if (sp->ready.last) gm_special_call(sp, sp->ready.last - 1)->link = list->first;
+    if (sp->ready.last) gm_special_callback(sp, sp->ready.last - 1)->link = list->first;
     else sp->ready.first = list->first;
     sp->ready.last = list->last;
     gm_store_rlx(&sp->count, sp->count + n); // an unlocked reader looks again under the lock
@@ -5819,12 +5821,13 @@ GM_PRIVATE void gm_special_ready_locked(struct gm_special *sp, uint32_t n) {
 }
 
 // The turn of a count has come: its drop begins. False: the object was freed meanwhile.
-GM_PRIVATE bool gm_special_pop_count(struct gm_special *sp, uint32_t n, struct gm_turn *turn) {
+GM_PRIVATE bool gm_special_pop_count(struct gm_special *sp, uint32_t n,
+                                     struct gm_ready_callback *turn) {
     gm_sync_lock(&sp->lock);
-    struct gm_call *c = gm_special_call(sp, n);
-    bool found = c->fn.plain != NULL;
-    *turn = (struct gm_turn){c->fn, c->self, 0, gm_special_id(gm_special_record(sp, n), n),
-                             GM_SPECIAL_COUNT};
+    struct gm_callback_record *c = gm_special_callback(sp, n);
+    bool found = c->fn.cleanup != NULL;
+    *turn = (struct gm_ready_callback){
+        c->fn, c->self, 0, gm_special_id(gm_special_record(sp, n), n), GM_SPECIAL_COUNT};
     c->state = GM_SPECIAL_DROPPING;
     c->self = 0;
     if (!found) gm_special_free_locked(sp, n);
@@ -5834,19 +5837,19 @@ GM_PRIVATE bool gm_special_pop_count(struct gm_special *sp, uint32_t n, struct g
 
 // Takes the next callback; under the lock of the queue only, so that registering goes on. False:
 // none is ready.
-GM_PRIVATE bool gm_special_pop(struct gm_special *sp, struct gm_turn *turn) {
+GM_PRIVATE bool gm_special_pop(struct gm_special *sp, struct gm_ready_callback *turn) {
     bool found = false;
     while (!found && gm_load_rlx(&sp->count)) { // or the cycle wakes the caller's thread later
         uint32_t n = 0;
         gm_sync_lock(&sp->queue);
         while (!found && (n = sp->ready.first) != 0) {
             struct gm_record *r = gm_special_record(sp, n - 1);
-            struct gm_call *c = gm_special_call(sp, n - 1);
+            struct gm_callback_record *c = gm_special_callback(sp, n - 1);
             gm_special_drop_first(sp, &sp->ready);
             gm_store_rlx(&sp->count, sp->count - 1); // as in gm_special_queue_locked
-            found = c->fn.plain != NULL;
-            *turn = (struct gm_turn){c->fn, c->self, c->arg, 0,
-                                     (enum gm_special_kind)gm_special_kind_of(r)};
+            found = c->fn.cleanup != NULL;
+            *turn = (struct gm_ready_callback){c->fn, c->self, c->arg, 0,
+                                               (enum gm_special_kind)gm_special_kind_of(r)};
             if (found && turn->kind == GM_SPECIAL_COUNT) break; // listed, until it has begun
             gm_special_void(r, c);
             gm_special_push(sp, &sp->gone, n - 1);
@@ -5862,7 +5865,7 @@ GM_PRIVATE bool gm_special_pop(struct gm_special *sp, struct gm_turn *turn) {
 GM_PRIVATE void gm_special_withdraw_locked(struct gm_special *sp, uint32_t n, uint64_t id) {
     struct gm_record *r = gm_special_record(sp, n);
     gm_sync_lock(&sp->queue);
-    if (gm_load_rlx(&r->generation) == id >> 32) gm_special_void(r, gm_special_call(sp, n));
+    if (gm_load_rlx(&r->generation) == id >> 32) gm_special_void(r, gm_special_callback(sp, n));
     gm_sync_unlock(&sp->queue);
 }
 
@@ -5890,10 +5893,10 @@ GM_PRIVATE void gm_special_drop(struct gm_special *sp, uintptr_t object,
 
 // What an object's record of a kind calls. False: it has none.
 GM_PRIVATE bool gm_special_tell(struct gm_special *sp, uintptr_t object, enum gm_special_kind kind,
-                                struct gm_call *call) {
+                                struct gm_callback_record *call) {
     gm_sync_lock(&sp->lock);
     uint32_t n = gm_special_find_locked(sp, object, kind);
-    if (n) *call = *gm_special_call(sp, n - 1);
+    if (n) *call = *gm_special_callback(sp, n - 1);
     gm_sync_unlock(&sp->lock);
     return n != 0;
 }
@@ -5904,7 +5907,7 @@ GM_PRIVATE void gm_special_forget(struct gm_special *sp, uintptr_t object) {
     gm_sync_lock(&sp->lock);
     for (uint32_t n; (n = gm_special_find_locked(sp, object, 0)) != 0;) {
         bool cleanup = gm_special_kind_of(gm_special_record(sp, n - 1)) == GM_SPECIAL_CLEANUP;
-        if (cleanup && gm_special_call(sp, n - 1)->state == GM_SPECIAL_IDLE)
+        if (cleanup && gm_special_callback(sp, n - 1)->state == GM_SPECIAL_IDLE)
             gm_special_ready_locked(sp, n - 1);
         else gm_special_remove_locked(sp, n - 1);
     }
@@ -5942,7 +5945,8 @@ GM_PRIVATE uintptr_t gm_special_weak_get(const struct gm_special *sp, uint64_t i
 
 // The call whose arg is the object's count; NULL: it is not counted. Without a lock: a chain that
 // changes meanwhile can hide the record, then the lock is asked.
-GM_ALWAYS struct gm_call *gm_special_count(const struct gm_special *sp, uintptr_t object) {
+GM_ALWAYS struct gm_callback_record *gm_special_count(const struct gm_special *sp,
+                                                      uintptr_t object) {
     const struct gm_special_table *table = gm_load_acq(&sp->table); // pairs with grow
     if (GOMEM_I_UNLIKELY(!table)) return NULL;
     // pairs with link and unlink: the record of that number is there
@@ -5951,30 +5955,31 @@ GM_ALWAYS struct gm_call *gm_special_count(const struct gm_special *sp, uintptr_
         const struct gm_record *r = gm_special_record(sp, n - 1);
         // pairs with add: the call is the object's
         if (GOMEM_I_LIKELY(gm_load_acq(&r->word) == (object | GM_SPECIAL_COUNT)))
-            return gm_special_call(sp, n - 1);
+            return gm_special_callback(sp, n - 1);
         n = gm_load_acq(&r->next); // pairs with link, unlink and free: as above
     }
     return NULL;
 }
 
-GM_PRIVATE struct gm_call *gm_special_count_slow(struct gm_special *sp, uintptr_t object) {
+GM_PRIVATE struct gm_callback_record *gm_special_count_slow(struct gm_special *sp,
+                                                            uintptr_t object) {
     gm_sync_lock(&sp->lock);
     uint32_t n = gm_special_find_locked(sp, object, GM_SPECIAL_COUNT);
     gm_sync_unlock(&sp->lock);
-    return n ? gm_special_call(sp, n - 1) : NULL;
+    return n ? gm_special_callback(sp, n - 1) : NULL;
 }
 
 // The count has become zero: true if the caller is to drop the object, and to end that. A drop that
 // runs, or is ready to, is not begun again.
 GM_PRIVATE bool gm_special_begin_drop(struct gm_special *sp, uintptr_t object,
-                                      struct gm_turn *turn) {
+                                      struct gm_ready_callback *turn) {
     gm_sync_lock(&sp->lock);
     uint32_t n = gm_special_find_locked(sp, object, GM_SPECIAL_COUNT);
-    struct gm_call *c = n ? gm_special_call(sp, n - 1) : NULL;
+    struct gm_callback_record *c = n ? gm_special_callback(sp, n - 1) : NULL;
     bool mine = c && !gm_load_rlx(&c->arg) && c->state == GM_SPECIAL_IDLE;
     if (mine) {
         c->state = GM_SPECIAL_DROPPING;
-        *turn = (struct gm_turn){
+        *turn = (struct gm_ready_callback){
             c->fn, object, 0, gm_special_id(gm_special_record(sp, n - 1), n - 1), GM_SPECIAL_COUNT};
     }
     gm_sync_unlock(&sp->lock);
@@ -5987,10 +5992,10 @@ GM_PRIVATE bool gm_special_end_drop(struct gm_special *sp, uint64_t id, uintptr_
     bool gone = false;
     gm_sync_lock(&sp->lock);
     uint32_t n = gm_special_number(sp, id); // freed by hand in its drop: none
-    struct gm_call *c = n == UINT32_MAX ? NULL : gm_special_call(sp, n);
+    struct gm_callback_record *c = n == UINT32_MAX ? NULL : gm_special_callback(sp, n);
     if (c) {
         c->state = GM_SPECIAL_IDLE;
-        c->fn.plain = NULL;
+        c->fn.cleanup = NULL;
         *object = gm_special_object(gm_special_record(sp, n));
         gone = !gm_load_rlx(&c->arg); // under the lock: whoever counts to zero comes for it
         uint32_t weak = gone ? gm_special_find_locked(sp, *object, GM_SPECIAL_WEAK) : 0;
@@ -6004,9 +6009,9 @@ GM_PRIVATE bool gm_special_end_drop(struct gm_special *sp, uint64_t id, uintptr_
 
 // ---- what a cycle decides ----
 
-struct gm_verdict {               // unreached objects, as the walk found them
-    struct gm_special_list final; // finalizers, and counts whose drop has not run
-    struct gm_special_list other; // cleanups, and counts
+struct gm_unreached {                  // unreached objects, as the walk found them
+    struct gm_special_list finalizers; // finalizers, and counts whose drop has not run
+    struct gm_special_list cleanups;   // cleanups, and counts
 };
 
 // Between marking and the flip: has the object been reached? One without a mark bit always is.
@@ -6016,16 +6021,18 @@ GM_INLINE bool gm_special_reached(const struct gm_pages *p, uintptr_t object) {
 }
 
 // The object of a record has not been reached.
-GM_PRIVATE void gm_special_judge_locked(struct gm_special *sp, struct gm_verdict *v, uint32_t n) {
+GM_PRIVATE void gm_special_classify_locked(struct gm_special *sp, struct gm_unreached *v,
+                                           uint32_t n) {
     unsigned kind = gm_special_kind_of(gm_special_record(sp, n));
-    const struct gm_call *c = gm_special_call(sp, n);
-    bool drops = kind == GM_SPECIAL_COUNT && c->fn.plain;
+    const struct gm_callback_record *c = gm_special_callback(sp, n);
+    bool drops = kind == GM_SPECIAL_COUNT && c->fn.cleanup;
     bool lost = c->state == GM_SPECIAL_DROPPING; // its drop did not return, and never will
     if (c->state == GM_SPECIAL_LISTED) return;   // in a queue already
     if (lost || kind == GM_SPECIAL_WEAK) gm_special_remove_locked(sp, n);
     else {
-        gm_special_call(sp, n)->state = GM_SPECIAL_LISTED;
-        gm_special_push(sp, kind == GM_SPECIAL_FINALIZER || drops ? &v->final : &v->other, n);
+        gm_special_callback(sp, n)->state = GM_SPECIAL_LISTED;
+        gm_special_push(sp, kind == GM_SPECIAL_FINALIZER || drops ? &v->finalizers : &v->cleanups,
+                        n);
     }
 }
 
@@ -6033,7 +6040,7 @@ GM_PRIVATE void gm_special_judge_locked(struct gm_special *sp, struct gm_verdict
 // lists what else has to be decided. False: there are no more. The lock is held for one step, so
 // that who needs it waits for microseconds.
 GM_PRIVATE bool gm_special_walk(struct gm_special *sp, const struct gm_pages *p, uint32_t *at,
-                                struct gm_verdict *v) {
+                                struct gm_unreached *v) {
     gm_sync_lock(&sp->lock);
     uint32_t end = GM_MIN(sp->made, *at + GM_SPECIAL_STEP);
     while (*at < end) {
@@ -6043,7 +6050,7 @@ GM_PRIVATE bool gm_special_walk(struct gm_special *sp, const struct gm_pages *p,
         for (; *at < stop; ++*at) {
             uintptr_t object = gm_special_object(&records[*at - base]);
             if (object && GOMEM_I_UNLIKELY(!gm_special_reached(p, object)))
-                gm_special_judge_locked(sp, v, *at);
+                gm_special_classify_locked(sp, v, *at);
         }
     }
     bool more = end < sp->made;
@@ -6054,8 +6061,8 @@ GM_PRIVATE bool gm_special_walk(struct gm_special *sp, const struct gm_pages *p,
 // Lets go of the first records of a list. Cleanups whose object is still not reached become ready,
 // or all of the list, whose objects the caller has marked. A count without a drop goes with its
 // object. False: the list is empty.
-GM_PRIVATE bool gm_special_settle(struct gm_special *sp, const struct gm_pages *p,
-                                  struct gm_special_list *list, bool all) {
+GM_PRIVATE bool gm_special_conclude(struct gm_special *sp, const struct gm_pages *p,
+                                    struct gm_special_list *list, bool all) {
     struct gm_special_list ready = {0, 0};
     uint32_t count = 0;
     gm_sync_lock(&sp->lock);
@@ -6064,7 +6071,7 @@ GM_PRIVATE bool gm_special_settle(struct gm_special *sp, const struct gm_pages *
         struct gm_record *r = gm_special_record(sp, n);
         uintptr_t object = gm_special_object(r);
         gm_special_drop_first(sp, list);
-        gm_special_call(sp, n)->state = GM_SPECIAL_IDLE;
+        gm_special_callback(sp, n)->state = GM_SPECIAL_IDLE;
         bool dead = object && !all && !gm_special_reached(p, object);
         if (!object) gm_special_free_locked(sp, n); // taken away meanwhile
         else if (all || (dead && gm_special_kind_of(r) == GM_SPECIAL_CLEANUP)) {
@@ -6089,8 +6096,8 @@ GM_PRIVATE size_t gm_special_bytes_stopped(struct gm_special *sp, size_t *kept) 
 GM_PRIVATE uintptr_t gm_special_roots(const struct gm_special *sp, unsigned part, uintptr_t *end) {
     uint32_t made = gm_load_rlx(&sp->made), base = gm_special_base(part); // no record is half made
     uint32_t n = made > base ? GM_MIN(made - base, (uint32_t)GM_SPECIAL_FIRST << part) : 0;
-    *end = (uintptr_t)(n ? sp->calls[part] + n : NULL);
-    return (uintptr_t)(n ? sp->calls[part] : NULL);
+    *end = (uintptr_t)(n ? sp->callbacks[part] + n : NULL);
+    return (uintptr_t)(n ? sp->callbacks[part] : NULL);
 }
 
 // After a shutdown: no object is left, and no handle means anything.
@@ -6100,7 +6107,7 @@ GM_PRIVATE void gm_special_reset(struct gm_special *sp) {
     if (sp->table) memset(sp->table->bucket, 0, (size_t)(sp->table->mask + 1) * sizeof(uint32_t));
     for (uint32_t n = sp->made; n-- > 0;) {
         struct gm_record *r = gm_special_record(sp, n);
-        memset(gm_special_call(sp, n), 0, sizeof(struct gm_call));
+        memset(gm_special_callback(sp, n), 0, sizeof(struct gm_callback_record));
         *r = (struct gm_record){0, r->generation + 1, sp->free};
         sp->free = n + 1;
     }
@@ -6111,8 +6118,8 @@ GM_PRIVATE const char *gm_special_verify_stopped(const struct gm_special *sp,
                                                  const struct gm_pages *p, uintptr_t *where) {
     uint32_t free = 0, ready = 0, gone = 0;
     for (uint32_t n = sp->free; n; n = gm_special_record(sp, n - 1)->next) free++;
-    for (uint32_t n = sp->gone.first; n; n = gm_special_call(sp, n - 1)->link) gone++;
-    for (uint32_t n = sp->ready.first; n; n = gm_special_call(sp, n - 1)->link) ready++;
+    for (uint32_t n = sp->gone.first; n; n = gm_special_callback(sp, n - 1)->link) gone++;
+    for (uint32_t n = sp->ready.first; n; n = gm_special_callback(sp, n - 1)->link) ready++;
     if (free + sp->used != sp->made) return "special: the count of used records is wrong";
     if (ready != sp->count || gone != sp->gone_count)
         return "special: the count of ready or gone callbacks is wrong (X3)";
@@ -6547,8 +6554,8 @@ struct gm_mark {
     uint64_t deadline; // ns at which the markers halt, 0: never. const in a phase
     uint32_t next_job; // atomic: rlx
     uint32_t halt;     // markers make grey what they hold, and rest. atomic: rlx
-    uint32_t on;       // a cycle marks: nothing shrinks (R5). stw; read in sections
-    uint32_t final;    // and the marks are complete: what is white is dead, what is allocated is
+    uint32_t active;   // a cycle marks: nothing shrinks (R5). stw; read in sections
+    uint32_t complete; // and the marks are complete: what is white is dead, what is allocated is
                        // black (R1). stw; read in sections
     struct gm_job *jobs;    // const while marking
     size_t njobs, room;     //
@@ -8214,8 +8221,8 @@ GM_PRIVATE bool gm_sweep_live(const struct gm_sweep *w, const struct gm_pages *p
 /* ==========================================================================================
  * >>cache   a thread's magazines and runs, the depot                               floor 4
  * ==========================================================================================
- * OWNS        struct gm_cache, struct gm_hand (of a pool), struct gm_depot, struct gm_engine (what
- *             all caches share)
+ * OWNS        struct gm_cache, struct gm_pool_cache (of a pool), struct gm_depot, struct gm_engine
+ *             (what all caches share)
  * CALLS       base os sync stats sizes pages span heap central types guard pacer mark writes sweep
  * LOCKS       CENTRAL, then HEAP; META; the depot's and the held-back objects' own, of META's rank
  * ORDER       depot: a magazine's slots and head are written before its class's list is (acqrel)
@@ -8307,17 +8314,17 @@ struct gm_engine {
 #endif
 };
 
-struct gm_hand {            // what a thread holds of a pool
-    gomem_i_hand hot;       // first: the loaded magazine if the pool has no place. atomic: rlx, R8
-    struct gm_hand *next;   // of the pool's. lock: pool
-    struct gm_cache *cache; // whose; NULL: of all. const
-    uint32_t previous;      // a magazine with objects: index + 1, 0: none. atomic: acqrel (PO2)
-    uint32_t spare;         // one without: index + 1, 0: none. owner
-    uint32_t turn;          // of the pool when it was last used. atomic: rlx
-    uint8_t cap;            // objects in the next magazine. owner
-    uint8_t bottom;         // slot of the loaded magazine's NULL. atomic: rlx
-    uint8_t kept;           // objects in previous. atomic: rlx
-    uint8_t calls;          // quick ones, to look at the clock now and then. owner
+struct gm_pool_cache {      // what a thread holds of a pool
+    gomem_i_pool_cache hot; // first: the loaded magazine if the pool has no place. atomic: rlx, R8
+    struct gm_pool_cache *next; // of the pool's. lock: pool
+    struct gm_cache *cache;     // whose; NULL: of all. const
+    uint32_t previous;          // a magazine with objects: index + 1, 0: none. atomic: acqrel (PO2)
+    uint32_t spare;             // one without: index + 1, 0: none. owner
+    uint32_t turn;              // of the pool when it was last used. atomic: rlx
+    uint8_t cap;                // objects in the next magazine. owner
+    uint8_t bottom;             // slot of the loaded magazine's NULL. atomic: rlx
+    uint8_t kept;               // objects in previous. atomic: rlx
+    uint8_t calls;              // quick ones, to look at the clock now and then. owner
 };
 
 struct gm_cache {                    // owner: thread, in sections
@@ -8864,10 +8871,12 @@ GM_PRIVATE void gm_cache_charge(struct gm_cache *t, size_t bytes) {
 }
 
 // A cycle marks: nothing shrinks (R5). Changes in stops only.
-GM_ALWAYS bool gm_cache_marking(const struct gm_engine *e) { return gm_load_rlx(&e->mark.on); }
+GM_ALWAYS bool gm_cache_marking(const struct gm_engine *e) { return gm_load_rlx(&e->mark.active); }
 
 // The marks are complete: what is handed out is black (R1). Changes in stops only.
-GM_ALWAYS bool gm_cache_deciding(const struct gm_engine *e) { return gm_load_rlx(&e->mark.final); }
+GM_ALWAYS bool gm_cache_deciding(const struct gm_engine *e) {
+    return gm_load_rlx(&e->mark.complete);
+}
 
 // Slots of a group that may be taken: never handed out, or, outside of marking, freed by hand.
 GM_INLINE uint64_t gm_cache_free_slots(const struct gm_color *c, bool marking) {
@@ -9113,14 +9122,14 @@ GM_INLINE void gm_cache_reset_runs(struct gm_cache *t) { (void)t; }
 
 #if GOMEM_I_POOL
 // Forgets what it held of pools: all of them are gone.
-GM_PRIVATE void gm_cache_reset_hands(struct gm_cache *t) {
+GM_PRIVATE void gm_cache_reset_pools(struct gm_cache *t) {
     for (unsigned i = 0; i < GOMEM_I_PLACES; i++) t->hot.pool[i] = GM_CACHE_NOTHING;
-    t->hot.hands = NULL;
-    t->hot.hands_room = 0;
+    t->hot.pool_caches = NULL;
+    t->hot.pool_caches_room = 0;
 }
 #else
 // there are none
-GM_INLINE void gm_cache_reset_hands(struct gm_cache *t) { (void)t; }
+GM_INLINE void gm_cache_reset_pools(struct gm_cache *t) { (void)t; }
 #endif
 
 // Empties a cache's fast paths: all of them go slow.
@@ -9135,7 +9144,7 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
     t->hot.base = t->hot.size = 0;
     t->hot.ranks = 0;
     t->hot.desc = e->heap.pages.desc;
-    gm_cache_reset_hands(t);
+    gm_cache_reset_pools(t);
     gm_cache_reset_runs(t);
 }
 
@@ -9435,8 +9444,8 @@ struct gm_gc {                                           // room gc
     uint32_t told_vetoes;   // a bit per GOMEM_REASON_…. lock: gc
 };
 
-struct gm_fate {      // room fate
-    uint32_t thread;  // GM_FATE_NONE …. atomic: seq
+struct gm_finalize {  // room finalize
+    uint32_t thread;  // GM_FINALIZE_NONE …. atomic: seq
     uint32_t quit;    // no thread shall be started, and it shall end. atomic: seq
     uint32_t kick;    // futex: bumped when a callback is ready. atomic: acq/rel
     pthread_t handle; // of the thread. owner: who starts it, then who shuts down
@@ -9445,7 +9454,7 @@ struct gm_fate {      // room fate
 
 #if GOMEM_I_POOL
 struct gm_pools {                 // room pool
-    struct gm_lock lock;          // of the list, the places and the tables of hands
+    struct gm_lock lock;          // of the list, the places and the tables of caches
     struct gomem_pool *list;      // in use, ascending numbers. lock: pools
     struct gomem_pool *dead;      // destroyed, the oldest first. lock: pools
     uint32_t dead_count, numbers; // lock: pools
@@ -9454,7 +9463,7 @@ struct gm_pools {                 // room pool
     bool named[GOMEM_I_PLACES];        // a named pool's: kept for ever
     uint64_t due;                      // ns when the clock is looked at next. atomic: rlx/acqrel
     uint32_t more;                     // the last look has left work. atomic: rlx
-    uint64_t (*look)(unsigned steps);  // hook: ages by the clock. atomic: rel/acq
+    uint64_t (*tick)(unsigned steps);  // hook: ages by the clock. atomic: rel/acq
     void (*end)(struct gm_cache *t);   // hook: a thread ends. atomic: rel/acq
     void (*age)(
         unsigned generations); // hook: a cycle has ended, or memory is short. atomic: rel/acq
@@ -9471,9 +9480,9 @@ struct gm_runtime {
     struct gm_escapes escapes; // lock: escapes
 #endif
 #if GOMEM_I_COLLECTOR
-    struct gm_roots roots; // lock: roots
-    struct gm_gc gc;       // the cycle. lock: gc
-    struct gm_fate fate;   // the thread of callbacks. atomic
+    struct gm_roots roots;       // lock: roots
+    struct gm_gc gc;             // the cycle. lock: gc
+    struct gm_finalize finalize; // the thread of callbacks. atomic
 #endif
 };
 static struct gm_runtime gm_runtime;
@@ -10338,12 +10347,12 @@ GM_PRIVATE void gm_world_forget_cycle(struct gm_runtime *rt) {
     gc->stuck = 0;
     gc->phase = 0; // GM_PHASE_OFF
     gm_writes_forget_roots(&e->writes);
-    if (!gm_load_rlx(&e->mark.on)) return;
+    if (!gm_load_rlx(&e->mark.active)) return;
     gc->dropped = true;
     gm_store_rlx(&e->mark.queue, (uint64_t)0); // one thread, all of these
     gm_store_rlx(&e->mark.state, (uint64_t)GM_MARK_DONE);
-    gm_store_rlx(&e->mark.on, 0u);
-    gm_store_rlx(&e->mark.final, 0u);
+    gm_store_rlx(&e->mark.active, 0u);
+    gm_store_rlx(&e->mark.complete, 0u);
     gm_store_rlx(&gomem_i_barrier, 0u);
     gm_pacer_defer(&e->pacer, gm_load_rlx(&e->live));
 }
@@ -10355,7 +10364,7 @@ GM_PRIVATE void gm_world_forget_workers(struct gm_runtime *rt) {
     rt->gc.assisting = 0;
     gm_store_rlx(&rt->engine.writes.armed, (uintptr_t)0); // its descriptors are the parent's (W5)
     gm_store_rlx(&rt->engine.writes.registered, (uintptr_t)0); // as armed
-    rt->fate.thread = 0;
+    rt->finalize.thread = 0;
     rt->world.starts = NULL;
 }
 
@@ -10506,7 +10515,7 @@ GM_PRIVATE void gm_world_fork_parent(void) {
 GM_PRIVATE void gm_world_flush_pools(struct gm_runtime *rt, struct gm_thread *t) {
     // pairs with gm_pool_new
     void (*end)(struct gm_cache * t) = gm_load_acq(&rt->pools.end);
-    if (end && t->cache.hot.hands) end(&t->cache);
+    if (end && t->cache.hot.pool_caches) end(&t->cache);
 }
 // Pools let go of what they have not needed for so many generations.
 GM_PRIVATE void gm_world_age_pools(struct gm_runtime *rt, unsigned generations) {
@@ -10514,9 +10523,9 @@ GM_PRIVATE void gm_world_age_pools(struct gm_runtime *rt, unsigned generations) 
     if (age) age(generations);
 }
 // Pools age by the clock, for a thread of the library: ns until it should come again, 0: no need.
-GM_PRIVATE uint64_t gm_world_look_at_pools(struct gm_runtime *rt) {
-    uint64_t (*look)(unsigned steps) = gm_load_acq(&rt->pools.look); // pairs with gm_pool_new
-    return look ? look(UINT_MAX) : 0;
+GM_PRIVATE uint64_t gm_world_tick_pools(struct gm_runtime *rt) {
+    uint64_t (*tick)(unsigned steps) = gm_load_acq(&rt->pools.tick); // pairs with gm_pool_new
+    return tick ? tick(UINT_MAX) : 0;
 }
 GM_INLINE void gm_world_init_pools(struct gm_runtime *rt) { rt->pools.lock.rank = GM_RANK_POOLS; }
 #else
@@ -10525,7 +10534,7 @@ GM_INLINE void gm_world_flush_pools(struct gm_runtime *rt, struct gm_thread *t) 
     (void)rt, (void)t;
 }
 GM_INLINE void gm_world_age_pools(struct gm_runtime *rt, unsigned n) { (void)rt, (void)n; }
-GM_INLINE uint64_t gm_world_look_at_pools(struct gm_runtime *rt) { return (void)rt, 0; }
+GM_INLINE uint64_t gm_world_tick_pools(struct gm_runtime *rt) { return (void)rt, 0; }
 GM_INLINE void gm_world_init_pools(struct gm_runtime *rt) { (void)rt; }
 #endif
 
@@ -11442,7 +11451,7 @@ GM_PRIVATE void gm_roots_give_back(struct gm_runtime *rt, struct gm_thread *me) 
         gm_sync_enter(&me->cache.hot);
         gm_sync_lock(&rt->roots.lock);
         if (s) gm_pages_meta_free(&rt->engine.meta, s, sizeof *s);
-        next = gm_load_rlx(&rt->engine.mark.on) ? NULL : rt->roots.dead; // in a section
+        next = gm_load_rlx(&rt->engine.mark.active) ? NULL : rt->roots.dead; // in a section
         if (next) rt->roots.dead = next->next;
         gm_sync_unlock(&rt->roots.lock);
         gm_sync_leave(&me->cache.hot);
@@ -11776,7 +11785,7 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
     for (size_t i = 0; i < r->stacks.count; i++) {
         struct gm_stack *s = r->stacks.list[i];
         s->runs = false;
-        s->black = s->handle && gm_load_rlx(&rt->engine.mark.on) && // in a stop
+        s->black = s->handle && gm_load_rlx(&rt->engine.mark.active) && // in a stop
                    gm_roots_is_black(rt, s->handle, false);
     }
     for (struct gm_thread *t = rt->world.all; t && done; t = t->next) {
@@ -11804,9 +11813,9 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
 }
 
 /* ==========================================================================================
- * >>fate   what becomes of the unreached, and the thread that runs callbacks       floor 4
+ * >>finalize   what becomes of the unreached, and the thread that runs callbacks       floor 4
  * ==========================================================================================
- * OWNS        struct gm_fate
+ * OWNS        struct gm_finalize
  * CALLS       base os sync pages span special mark world
  * LOCKS       SPECIAL, a step at a time
  * ORDER       thread and quit are a Dekker pair: who starts stores thread, then looks at quit, who
@@ -11822,7 +11831,7 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
  *                 all that it leads to, until its callback has returned (B3)
  *             B3  a callback that is ready and one that runs keep their object and argument
  *             B4  callbacks run at depth 0 and with no lock: they may do anything
- *             B5  every collected pointer that is put into a record passes gm_fate_keep. So the
+ *             B5  every collected pointer that is put into a record passes gm_finalize_keep. So the
  *                 start stop lists the arguments, and the finish stop need not: of a million
  *                 records it took 10 ms to read them there
  * WHY         Go's order, but Go never frees a cycle with a finalizer in it, and in C the pointer
@@ -11833,12 +11842,12 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
  *             a revived object leads to, so whoever wants that asks for it.
  */
 enum {
-    GM_FATE_HELD = 64
+    GM_FINALIZE_HELD = 64
 }; // objects that are shaded before they are scanned: they are in the cache
 
 // Between the end of marking and the flip, on the thread of the cycle: it is not stopped there, so
 // locks may be held without a section.
-GM_PRIVATE void gm_fate_drain(struct gomem_marker *m) {
+GM_PRIVATE void gm_finalize_drain(struct gomem_marker *m) {
     struct gm_span *s;
     do {
         gm_mark_settle_view(&m->view);
@@ -11850,110 +11859,110 @@ GM_PRIVATE void gm_fate_drain(struct gomem_marker *m) {
 }
 
 // Marks what an object leads to, not the object.
-GM_NO_SANITIZE GM_PRIVATE void gm_fate_trace(struct gomem_marker *m, uintptr_t object) {
+GM_NO_SANITIZE GM_PRIVATE void gm_finalize_mark_children(struct gomem_marker *m, uintptr_t object) {
     const struct gm_span *s = gm_span_find(m->mark->pages, object);
     if (s->kind == GM_NOSCAN) return;
     if (s->kind == GM_TYPED) gm_mark_typed(m, s, object, gm_span_slot_size(s));
     else gm_mark_words(m, object, gm_span_slot_size(s), m->alone);
-    if (m->view.top || (uint32_t)gm_load_rlx(&m->mark->queue)) gm_fate_drain(m);
+    if (m->view.top || (uint32_t)gm_load_rlx(&m->mark->queue)) gm_finalize_drain(m);
 }
 
 // Sorts candidates: those to run, that nothing leads to, then those that only lead to themselves;
 // and those that wait.
-GM_PRIVATE void gm_fate_sort(struct gm_special *sp, struct gomem_marker *m,
-                             const struct gm_special_list *found, struct gm_special_list *run,
-                             struct gm_special_list *wait) {
+GM_PRIVATE void gm_finalize_order(struct gm_special *sp, struct gomem_marker *m,
+                                  const struct gm_special_list *found, struct gm_special_list *run,
+                                  struct gm_special_list *wait) {
     const struct gm_pages *p = m->mark->pages;
     struct gm_special_list first = {0, 0}, cyclic = {0, 0};
     for (uint32_t n = found->first, next; n; n = next) {
         uintptr_t object = gm_special_object(gm_special_record(sp, n - 1));
         bool reached = !object || gm_special_reached(p, object);
-        next = gm_special_call(sp, n - 1)->link;
+        next = gm_special_callback(sp, n - 1)->link;
         if (next)
             __builtin_prefetch((const void *)gm_special_object(gm_special_record(sp, next - 1)));
-        if (!reached) gm_fate_trace(m, object);
+        if (!reached) gm_finalize_mark_children(m, object);
         bool itself = !reached && gm_special_reached(p, object);
         gm_special_push(sp, reached ? wait : itself ? &cyclic : &first, n - 1); // X3
     }
     for (uint32_t n = first.first, next; n; n = next) {
         uintptr_t object = gm_special_object(gm_special_record(sp, n - 1));
-        next = gm_special_call(sp, n - 1)->link;
+        next = gm_special_callback(sp, n - 1)->link;
         bool reached = !object || gm_special_reached(p, object); // by one that was traced later
         gm_special_push(sp, reached ? wait : run, n - 1);        // X3
     }
     for (uint32_t n = cyclic.first, next; n; n = next) {
-        next = gm_special_call(sp, n - 1)->link;
+        next = gm_special_callback(sp, n - 1)->link;
         gm_special_push(sp, run, n - 1); // X3
     }
 }
 
 // Marks what is to run, and what it leads to; returns the bytes of the objects themselves.
-GM_PRIVATE size_t gm_fate_shade(struct gm_special *sp, struct gomem_marker *m,
-                                const struct gm_special_list *run) {
+GM_PRIVATE size_t gm_finalize_mark_ready(struct gm_special *sp, struct gomem_marker *m,
+                                         const struct gm_special_list *run) {
     const struct gm_pages *p = m->mark->pages;
     size_t kept = 0;
-    for (uint32_t n = run->first; n; n = gm_special_call(sp, n - 1)->link) {
+    for (uint32_t n = run->first; n; n = gm_special_callback(sp, n - 1)->link) {
         uintptr_t object = gm_special_object(gm_special_record(sp, n - 1));
         if (!object || gm_special_reached(p, object)) continue;
         kept += gm_span_slot_size(gm_span_find(p, object));
         gm_mark_shade(m, object, m->alone);
-        if (m->view.top >= GM_FATE_HELD) gm_fate_drain(m);
+        if (m->view.top >= GM_FINALIZE_HELD) gm_finalize_drain(m);
     }
-    gm_fate_drain(m);
+    gm_finalize_drain(m);
     return kept;
 }
 
 // Decides about everything unreached that has a record (B1); returns the bytes that it marked.
 // *kept: those of objects that only wait for their callback. alone: nobody else writes mark bits.
-GM_PRIVATE size_t gm_fate_decide(struct gm_runtime *rt, bool alone, size_t *kept) {
+GM_PRIVATE size_t gm_finalize_decide(struct gm_runtime *rt, bool alone, size_t *kept) {
     struct gm_special *sp = &rt->engine.special;
     const struct gm_pages *p = &rt->engine.heap.pages;
     struct gomem_marker *m = &rt->gc.marker[0];
-    struct gm_verdict v = {{0, 0}, {0, 0}};
+    struct gm_unreached v = {{0, 0}, {0, 0}};
     struct gm_special_list run = {0, 0}, wait = {0, 0};
     uint32_t at = 0;
     while (gm_special_walk(sp, p, &at, &v)) {}
-    if (!v.final.first && !v.other.first) return 0;
+    if (!v.finalizers.first && !v.cleanups.first) return 0;
     gm_mark_begin(m, &rt->engine.mark, alone);
     m->steady = true; // a deadline was the finish stop's
-    if (gm_load_rlx(&rt->world.settings.options.unordered)) run = v.final; // B2
-    else gm_fate_sort(sp, m, &v.final, &run, &wait);
-    *kept = gm_fate_shade(sp, m, &run);
-    while (gm_special_settle(sp, p, &run, true)) {}
-    while (gm_special_settle(sp, p, &wait, false)) {}
-    while (gm_special_settle(sp, p, &v.other, false)) {}
+    if (gm_load_rlx(&rt->world.settings.options.unordered)) run = v.finalizers; // B2
+    else gm_finalize_order(sp, m, &v.finalizers, &run, &wait);
+    *kept = gm_finalize_mark_ready(sp, m, &run);
+    while (gm_special_conclude(sp, p, &run, true)) {}
+    while (gm_special_conclude(sp, p, &wait, false)) {}
+    while (gm_special_conclude(sp, p, &v.cleanups, false)) {}
     return (size_t)m->view.bytes;
 }
 
 // In a section: a word is about to be put into a record, or has come out of a weak one. While
 // marking, what it points to becomes grey: records are on no page that is tracked. (B5)
-GM_PRIVATE void gm_fate_keep(struct gm_runtime *rt, uintptr_t word) {
+GM_PRIVATE void gm_finalize_keep(struct gm_runtime *rt, uintptr_t word) {
     struct gm_mark *mark = &rt->engine.mark;
-    if (GOMEM_I_LIKELY(!gm_load_rlx(&mark->on))) return; // changes in stops only
-    if (!gm_load_rlx(&mark->final)) gm_mark_shade_grey(mark, word);
+    if (GOMEM_I_LIKELY(!gm_load_rlx(&mark->active))) return; // changes in stops only
+    if (!gm_load_rlx(&mark->complete)) gm_mark_shade_grey(mark, word);
 }
 
 // In a section: may what a weak pointer names be given out? Not what the cycle has found dead and
 // not yet cleared.
-GM_PRIVATE bool gm_fate_lives(const struct gm_runtime *rt, uintptr_t object) {
+GM_PRIVATE bool gm_finalize_is_live(const struct gm_runtime *rt, uintptr_t object) {
     const struct gm_mark *mark = &rt->engine.mark; // changes in stops only
-    return !gm_load_rlx(&mark->final) || gm_special_reached(mark->pages, object);
+    return !gm_load_rlx(&mark->complete) || gm_special_reached(mark->pages, object);
 }
 
 // ---- running ----
 
 // Runs the next callback; false: none is ready. In no section. (B4)
-GM_NOINLINE GM_PRIVATE bool gm_fate_run_one(struct gm_runtime *rt, struct gm_thread *me) {
+GM_NOINLINE GM_PRIVATE bool gm_finalize_run_one(struct gm_runtime *rt, struct gm_thread *me) {
     struct gm_special *sp = &rt->engine.special;
-    struct gm_turn turn = {{NULL}, 0, 0, 0, GM_SPECIAL_NONE};
+    struct gm_ready_callback turn = {{NULL}, 0, 0, 0, GM_SPECIAL_NONE};
     gm_sync_enter(&me->cache.hot);
     bool found = gm_special_pop(sp, &turn);
     void *volatile self = (void *)turn.self; // in this frame until the callback returns (B3)
     void *volatile arg = (void *)turn.arg;
     gm_sync_leave(&me->cache.hot);
     if (!found) return false;
-    if (turn.kind == GM_SPECIAL_FINALIZER) turn.fn.final(self, arg);
-    else turn.fn.plain(turn.kind == GM_SPECIAL_COUNT ? self : arg);
+    if (turn.kind == GM_SPECIAL_FINALIZER) turn.fn.finalizer(self, arg);
+    else turn.fn.cleanup(turn.kind == GM_SPECIAL_COUNT ? self : arg);
     if (turn.kind != GM_SPECIAL_COUNT) return true;
     uintptr_t object; // its memory is the next cycle's
     gm_sync_enter(&me->cache.hot);
@@ -11962,17 +11971,17 @@ GM_NOINLINE GM_PRIVATE bool gm_fate_run_one(struct gm_runtime *rt, struct gm_thr
     return true;
 }
 
-GM_INLINE bool gm_fate_by_hand(const struct gm_runtime *rt) {
+GM_INLINE bool gm_finalize_by_hand(const struct gm_runtime *rt) {
     return gm_load_rlx(&rt->world.settings.options.finalizers_by_hand); // a setting
 }
 
-GM_PRIVATE void *gm_fate_main(void *arg) {
+GM_PRIVATE void *gm_finalize_main(void *arg) {
     struct gm_runtime *rt = arg;
-    struct gm_fate *f = &rt->fate;
+    struct gm_finalize *f = &rt->finalize;
     struct gm_thread *me = gm_world_attach(rt);
-    while (me && !gm_load_seq(&f->quit)) {     // pairs with gm_fate_shutdown
-        uint32_t kick = gm_load_acq(&f->kick); // pairs with gm_fate_wake: what is ready
-        while (!gm_load_seq(&f->quit) && !gm_fate_by_hand(rt) && gm_fate_run_one(rt, me)) {}
+    while (me && !gm_load_seq(&f->quit)) {     // pairs with gm_finalize_shutdown
+        uint32_t kick = gm_load_acq(&f->kick); // pairs with gm_finalize_wake: what is ready
+        while (!gm_load_seq(&f->quit) && !gm_finalize_by_hand(rt) && gm_finalize_run_one(rt, me)) {}
         gm_world_block(&rt->world, me, 0);
         if (!gm_load_seq(&f->quit)) gm_os_wait(&f->kick, kick, 0); // as above
         gm_world_end_block(&rt->world, me);
@@ -11980,51 +11989,51 @@ GM_PRIVATE void *gm_fate_main(void *arg) {
     return NULL;
 }
 
-enum { GM_FATE_NONE, GM_FATE_STARTING, GM_FATE_THERE };
+enum { GM_FINALIZE_NONE, GM_FINALIZE_STARTING, GM_FINALIZE_THERE };
 
 // The thread of callbacks: a stack as the program's threads have it, all signals blocked.
-GM_COLD GM_PRIVATE void gm_fate_start(struct gm_runtime *rt) {
-    struct gm_fate *f = &rt->fate;
-    uint32_t none = GM_FATE_NONE;
+GM_COLD GM_PRIVATE void gm_finalize_start(struct gm_runtime *rt) {
+    struct gm_finalize *f = &rt->finalize;
+    uint32_t none = GM_FINALIZE_NONE;
     sigset_t old;
-    if (!gm_cas_seq(&f->thread, &none, (uint32_t)GM_FATE_STARTING)) return; // another does it
+    if (!gm_cas_seq(&f->thread, &none, (uint32_t)GM_FINALIZE_STARTING)) return; // another does it
     bool started = false;
     gm_os_block_signals(&old);
-    if (!gm_load_seq(&f->quit)) // Dekker: pairs with gm_fate_shutdown
-        started = GOMEM_PTHREAD_CREATE(&f->handle, NULL, gm_fate_main, rt) == 0;
+    if (!gm_load_seq(&f->quit)) // Dekker: pairs with gm_finalize_shutdown
+        started = GOMEM_PTHREAD_CREATE(&f->handle, NULL, gm_finalize_main, rt) == 0;
     gm_os_restore_signals(&old);
-    // pairs with gm_fate_shutdown: the handle is there; failing, the next cycle tries again
-    gm_store_seq(&f->thread, (uint32_t)(started ? GM_FATE_THERE : GM_FATE_NONE));
+    // pairs with gm_finalize_shutdown: the handle is there; failing, the next cycle tries again
+    gm_store_seq(&f->thread, (uint32_t)(started ? GM_FINALIZE_THERE : GM_FINALIZE_NONE));
 }
 
 // Callbacks may be ready: somebody runs them. In no section.
-GM_PRIVATE void gm_fate_wake(struct gm_runtime *rt) {
-    struct gm_fate *f = &rt->fate;
-    if (GOMEM_I_LIKELY(!gm_load_rlx(&rt->engine.special.count)) || gm_fate_by_hand(rt)) return;
-    (void)gm_add_acqrel(&f->kick, 1u); // pairs with gm_fate_main
+GM_PRIVATE void gm_finalize_wake(struct gm_runtime *rt) {
+    struct gm_finalize *f = &rt->finalize;
+    if (GOMEM_I_LIKELY(!gm_load_rlx(&rt->engine.special.count)) || gm_finalize_by_hand(rt)) return;
+    (void)gm_add_acqrel(&f->kick, 1u); // pairs with gm_finalize_main
     // a thread that is just starting has not looked yet
-    if (gm_load_seq(&f->thread) == GM_FATE_NONE) gm_fate_start(rt);
+    if (gm_load_seq(&f->thread) == GM_FINALIZE_NONE) gm_finalize_start(rt);
     else gm_os_wake(&f->kick, 1);
 }
 
-// Ends the thread, after the callback that runs. Nobody starts another until gm_fate_reset.
-GM_PRIVATE void gm_fate_shutdown(struct gm_runtime *rt) {
-    struct gm_fate *f = &rt->fate;
-    gm_store_seq(&f->quit, 1u);        // Dekker: pairs with gm_fate_start
-    (void)gm_add_acqrel(&f->kick, 1u); // pairs with gm_fate_main
+// Ends the thread, after the callback that runs. Nobody starts another until gm_finalize_reset.
+GM_PRIVATE void gm_finalize_shutdown(struct gm_runtime *rt) {
+    struct gm_finalize *f = &rt->finalize;
+    gm_store_seq(&f->quit, 1u);        // Dekker: pairs with gm_finalize_start
+    (void)gm_add_acqrel(&f->kick, 1u); // pairs with gm_finalize_main
     gm_os_wake(&f->kick, INT_MAX);
     uint32_t thread;
-    // pairs with gm_fate_start
-    for (unsigned i = 0; (thread = gm_load_seq(&f->thread)) == GM_FATE_STARTING; i++)
+    // pairs with gm_finalize_start
+    for (unsigned i = 0; (thread = gm_load_seq(&f->thread)) == GM_FINALIZE_STARTING; i++)
         gm_os_yield(i);
-    if (thread == GM_FATE_THERE) gm_os_join(f->handle);
-    gm_store_seq(&f->thread, (uint32_t)GM_FATE_NONE); // as above
+    if (thread == GM_FINALIZE_THERE) gm_os_join(f->handle);
+    gm_store_seq(&f->thread, (uint32_t)GM_FINALIZE_NONE); // as above
 }
 
 // The heap is empty: a new life may begin.
-GM_PRIVATE void gm_fate_reset(struct gm_runtime *rt) {
+GM_PRIVATE void gm_finalize_reset(struct gm_runtime *rt) {
     gm_special_reset(&rt->engine.special);
-    gm_store_seq(&rt->fate.quit, 0u); // pairs with gm_fate_start, of the next life
+    gm_store_seq(&rt->finalize.quit, 0u); // pairs with gm_finalize_start, of the next life
 }
 #endif // GOMEM_I_COLLECTOR
 
@@ -12866,7 +12875,7 @@ GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) 
  * ==========================================================================================
  * OWNS        struct gm_gc: markers, worker threads, the background thread, holds
  * CALLS       base os sync stats sizes pages span heap central types special guard pacer mark
- *             writes sweep cache world roots fate paths
+ *             writes sweep cache world roots finalize paths
  * LOCKS       GC, then TURN, then WORLD (a stop); TURN is let go for forks; inside a stop HEAP and
  *             CENTRAL are free
  * INVARIANTS  E1  marking begins when all spans are swept and all mark and grey bits are 0
@@ -13403,8 +13412,8 @@ GM_PRIVATE bool gm_gc_stop(struct gm_runtime *rt, struct gm_thread *me, struct g
 // No cycle marks any more.
 GM_PRIVATE void gm_gc_quiet_stopped(struct gm_runtime *rt) {
     gm_store_rlx(&rt->gc.phase, (uint32_t)GM_PHASE_OFF); // in a stop, as the others
-    gm_store_rlx(&rt->engine.mark.on, 0u);
-    gm_store_rlx(&rt->engine.mark.final, 0u);
+    gm_store_rlx(&rt->engine.mark.active, 0u);
+    gm_store_rlx(&rt->engine.mark.complete, 0u);
     gm_store_rlx(&gomem_i_barrier, 0u);
     gm_writes_forget_roots(&rt->engine.writes);
 }
@@ -13621,7 +13630,7 @@ GM_PRIVATE void gm_gc_check_collected(struct gm_check *check, const struct gm_sp
     const struct gm_pages *p = &check->rt->engine.heap.pages;
     const struct gm_color *c = gm_span_colors(p, s->page);
     bool swept = gm_sweep_swept(&check->rt->engine.sweep, s) || !GM_IN(GM_SET_COLLECTED, s->kind);
-    bool marking = gm_load_rlx(&check->rt->engine.mark.on); // E4: a cycle may wait
+    bool marking = gm_load_rlx(&check->rt->engine.mark.active); // E4: a cycle may wait
     uint32_t used = 0, last = 0;
     for (unsigned i = 0; i < gm_span_groups(s); i++) {
         used += gm_base_popcount(c[i].alloc);
@@ -13829,7 +13838,7 @@ GM_PRIVATE bool gm_gc_run_stopped(struct gm_runtime *rt, struct gm_thread *me, s
     c->between = gm_os_now() - c->stopped;
     c->tries = 1;
     if (GOMEM_I_CHECK >= 3) c->matches = gm_gc_oracle_stopped(rt);
-    c->after += gm_fate_decide(rt, true, &c->kept);
+    c->after += gm_finalize_decide(rt, true, &c->kept);
     gm_gc_end_stopped(rt, c);
     return true;
 }
@@ -13859,7 +13868,7 @@ GM_PRIVATE bool gm_gc_start_stop(struct gm_runtime *rt, struct gm_thread *me, st
     }
     gm_gc_color_stopped(rt);
     gm_store_rlx(&rt->gc.phase, (uint32_t)GM_PHASE_MARK); // in a stop
-    gm_store_rlx(&rt->engine.mark.on, 1u);                // in a stop
+    gm_store_rlx(&rt->engine.mark.active, 1u);            // in a stop
     if (barrier) gm_store_rlx(&gomem_i_barrier, 1u);
     if (barrier || !reads) gm_mark_begin(&rt->gc.marker[0], &rt->engine.mark, false);
     if (!reads) gm_mark_all_roots(&rt->gc.marker[0]);
@@ -13945,13 +13954,13 @@ GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct
 
 // The marks are complete: the program goes on while it is decided what becomes of white objects
 // that have records; nobody can reach them any more, but by weak pointers, which see their marks.
-GM_PRIVATE void gm_gc_final(struct gm_runtime *rt, struct gm_cycle *c) {
-    gm_store_rlx(&rt->engine.mark.final, 1u); // in a stop
+GM_PRIVATE void gm_gc_decide(struct gm_runtime *rt, struct gm_cycle *c) {
+    gm_store_rlx(&rt->engine.mark.complete, 1u); // in a stop
     gm_store_rlx(&gomem_i_barrier, 0u);
     gm_store_rlx(&rt->gc.phase, (uint32_t)GM_PHASE_FLIP); // in a stop
     c->heap = gm_load_rlx(&rt->engine.live);
     gm_gc_resume(rt, c);
-    c->after += gm_fate_decide(rt, false, &c->kept);
+    c->after += gm_finalize_decide(rt, false, &c->kept);
 }
 
 // Marks to the end, beside the program. True: in a finish stop that left nothing grey. False: the
@@ -13990,7 +13999,7 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
         size_t heavy = GM_MIN(gm_load_rlx(&gc->heavy) - c->heavy, more);
         gm_pacer_learn(&e->pacer, more - heavy, heavy, c->after);
         if (GOMEM_I_CHECK >= 3) c->matches = gm_gc_oracle_stopped(rt);
-        if (gm_load_rlx(&e->special.used)) gm_gc_final(rt, c);
+        if (gm_load_rlx(&e->special.used)) gm_gc_decide(rt, c);
     }
     if (gc->phase == GM_PHASE_FLIP) {
         if (!gm_gc_stop_world(rt, me, c)) return false;
@@ -14208,9 +14217,9 @@ GM_PRIVATE void *gm_gc_background(void *arg) {
         if (gm_gc_due(rt, gm_os_now(), &reason)) (void)rt->gc.collect(rt, me, reason);
         gm_gc_each_central(rt, gm_gc_sweep_central);
         uint64_t nap = (uint64_t)(period > 0 ? period : 120000) * 1000000u;
-        uint64_t look = gm_world_look_at_pools(rt); // before what it lets go is given back
+        uint64_t tick = gm_world_tick_pools(rt); // before what it lets go is given back
         if (gm_gc_scavenge(rt, me, &sleep)) nap = sleep;
-        if (look) nap = GM_MIN(nap, look);
+        if (tick) nap = GM_MIN(nap, tick);
         uint64_t now = gm_os_now(), next = gm_load_rlx(&rt->gc.not_before); // heuristics
         if (next > now) nap = GM_MIN(nap, next - now);
         else if (gm_load_rlx(&rt->gc.asked) || gm_load_rlx(&rt->gc.phase)) // another had the lock
@@ -14309,7 +14318,7 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_run_and_unlock(struct gm_runtime *rt, struct g
     if (me->cache.hot.blocked) me->registers = saved, me->in_handler = in_handler;
     gm_gc_back_off(rt, done);
     gm_gc_start_background(rt); // after a fork
-    gm_fate_wake(rt);
+    gm_finalize_wake(rt);
     gm_store_rlx(&gc->runner, (struct gm_thread *)NULL);
     gm_world_unlock_cycle(rt);
     (void)gm_add_acqrel(&gc->ended, 1u); // pairs with gm_gc_wait
@@ -14453,7 +14462,7 @@ GM_COLD GM_PRIVATE void gm_gc_pace(struct gm_runtime *rt, struct gm_thread *me, 
     uint64_t ns = GM_MAX(gm_pacer_debt(goal, live, bytes),
                          closing ? (uint64_t)GM_DEBT << (closing - 1) : (uint64_t)0);
     uint64_t until = gm_os_now() + ns;
-    bool helped = gm_load_rlx(&e->mark.on) && gm_gc_assist(rt, me, until); // a hint
+    bool helped = gm_load_rlx(&e->mark.active) && gm_gc_assist(rt, me, until); // a hint
     if (!helped && hard) gm_gc_wait(rt, me, ended, GM_MIN(ns, (uint64_t)GM_WAIT_MOST));
     else
         while ((!helped || closing > 1) && gm_load_rlx(&rt->gc.closing) && gm_os_now() < until)
@@ -14495,7 +14504,7 @@ GM_PRIVATE void gm_gc_hurry(struct gm_runtime *rt, struct gm_thread *me) {
         return;
     }
     gm_gc_ask(rt, GM_ASKED);
-    bool helped = gm_load_rlx(&rt->engine.mark.on) && gm_gc_assist(rt, me, gm_os_now() + ns);
+    bool helped = gm_load_rlx(&rt->engine.mark.active) && gm_gc_assist(rt, me, gm_os_now() + ns);
     if (!helped) gm_gc_wait(rt, me, ended, ns);
 }
 
@@ -14606,7 +14615,7 @@ GM_INLINE void gm_gc_drop_marks_stopped(struct gm_runtime *rt) { (void)rt; }
  * ==========================================================================================
  * OWNS        nothing
  * CALLS       base os sync stats sizes pages span heap central types special guard pacer mark
- *             writes sweep cache world roots fate gc
+ *             writes sweep cache world roots finalize gc
  * LOCKS       CENTRAL, then HEAP
  * INVARIANTS  L1  errno is kept by everything that frees, and by everything that succeeds
  *             L2  misuse is reported after the section, with nothing changed
@@ -14955,7 +14964,7 @@ GM_PRIVATE enum gm_message gm_alloc_give_slot(struct gm_cache *t, struct gm_span
 
 // Cleanups of a freed object run elsewhere.
 #if GOMEM_I_COLLECTOR
-GM_INLINE void gm_alloc_freed(struct gm_runtime *rt) { gm_fate_wake(rt); }
+GM_INLINE void gm_alloc_freed(struct gm_runtime *rt) { gm_finalize_wake(rt); }
 #else
 GM_INLINE void gm_alloc_freed(struct gm_runtime *rt) { (void)rt; }
 #endif
@@ -15642,10 +15651,10 @@ GM_PRIVATE void gm_alloc_forget_collected(struct gm_runtime *rt) {
     gm_roots_forget_coroutines(rt);
     rt->engine.live = 0;
     gm_store_rlx(&rt->engine.collected, false); // nobody uses gomem: the next life chooses a signal
-    gm_fate_reset(rt);
+    gm_finalize_reset(rt);
 }
 
-GM_PRIVATE void gm_alloc_end_callbacks(struct gm_runtime *rt) { gm_fate_shutdown(rt); }
+GM_PRIVATE void gm_alloc_end_callbacks(struct gm_runtime *rt) { gm_finalize_shutdown(rt); }
 #else
 // there is nothing to set or to forget
 GM_INLINE void gm_alloc_set_percent(int percent) { (void)percent; }
@@ -16000,7 +16009,7 @@ GOMEM_DEF bool gomem_gc_work(unsigned max_us) {
     const struct gm_pacer *p = &rt->engine.pacer;
     if (!me || !gm_world_collected(rt)) return false;
     uint64_t until = gm_os_now() + (uint64_t)max_us * 1000;
-    if (gm_load_rlx(&rt->engine.mark.on)) { // a hint
+    if (gm_load_rlx(&rt->engine.mark.active)) { // a hint
         (void)gm_gc_assist(rt, me, until);
     } else if (gm_alloc_sweep_until(rt, me, until)) {
         size_t old = gm_load_rlx(&p->live), trigger = gm_load_rlx(&p->trigger); // heuristics
@@ -16373,10 +16382,10 @@ GM_PRIVATE void gm_alloc_give_block(struct gm_runtime *rt, struct gm_span *s) {
 
 #if GOMEM_I_COLLECTOR
 /* ==========================================================================================
- * >>final   finalizers, cleanups, weak pointers, counts: the public functions      floor 5
+ * >>lifetime   finalizers, cleanups, weak pointers, counts: the public functions      floor 5
  * ==========================================================================================
  * OWNS        nothing
- * CALLS       base pages span special guard sweep cache world fate alloc
+ * CALLS       base pages span special guard sweep cache world finalize alloc
  * LOCKS       SPECIAL
  * INVARIANTS  U1  what is no live collected object gets no record: false, {0}, EINVAL
  *             U2  drops run outside sections, on the thread whose release was the last
@@ -16386,7 +16395,8 @@ GM_PRIVATE void gm_alloc_give_block(struct gm_runtime *rt, struct gm_span *s) {
  */
 // In a section: the span of the live collected object that starts at obj, and with `roots` also of
 // an uncollectable one; NULL: there is none (U1).
-GM_PRIVATE struct gm_span *gm_final_span(const struct gm_runtime *rt, const void *obj, bool roots) {
+GM_PRIVATE struct gm_span *gm_lifetime_span(const struct gm_runtime *rt, const void *obj,
+                                            bool roots) {
     const struct gm_pages *p = &rt->engine.heap.pages;
     struct gm_span *s = gm_alloc_span(p, obj);
     if (!s || !GM_IN(roots ? GM_SET_COLORED : GM_SET_COLLECTED, s->kind)) return NULL;
@@ -16397,7 +16407,7 @@ GM_PRIVATE struct gm_span *gm_final_span(const struct gm_runtime *rt, const void
 
 // At check level 1: an argument is a root until its callback has run, which waits for the object to
 // die. Go's AddCleanup panics where both are the same.
-GM_PRIVATE void gm_final_look_at(struct gm_runtime *rt, const void *obj, const void *arg) {
+GM_PRIVATE void gm_lifetime_look_at(struct gm_runtime *rt, const void *obj, const void *arg) {
     struct gm_text t = {0, {0}};
     if (!GOMEM_I_CHECK || !arg || gomem_base(arg) != obj) return;
     gm_guard_start(&t, GM_MSG_OWN_ARGUMENT);
@@ -16407,35 +16417,35 @@ GM_PRIVATE void gm_final_look_at(struct gm_runtime *rt, const void *obj, const v
 }
 
 // Makes a record; 0 with errno: it cannot be.
-GM_PRIVATE uint64_t gm_final_add(const void *obj, enum gm_special_kind kind, union gm_callback fn,
-                                 uintptr_t arg) {
+GM_PRIVATE uint64_t gm_lifetime_add(const void *obj, enum gm_special_kind kind,
+                                    union gm_callback fn, uintptr_t arg) {
     struct gm_runtime *rt = &gm_runtime;
     int error = EINVAL;
     size_t more = 0;
     uint64_t id = 0;
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return 0;
-    struct gm_span *s = gm_final_span(rt, obj, kind != GM_SPECIAL_FINALIZER);
+    struct gm_span *s = gm_lifetime_span(rt, obj, kind != GM_SPECIAL_FINALIZER);
     if (s) {
         gm_store_rlx(&s->special, (uint8_t)1); // X1: whoever frees obj has it from us
-        if (kind != GM_SPECIAL_COUNT) gm_fate_keep(rt, arg);
+        if (kind != GM_SPECIAL_COUNT) gm_finalize_keep(rt, arg);
         id = gm_special_add(&rt->engine.special, (uintptr_t)obj, kind, fn, arg, &error, &more);
         gm_cache_charge(t, more);
     }
     gm_alloc_leave(rt, t);
     if (!id) errno = error;
     else if (kind == GM_SPECIAL_FINALIZER || kind == GM_SPECIAL_CLEANUP)
-        gm_final_look_at(rt, obj, (const void *)arg);
+        gm_lifetime_look_at(rt, obj, (const void *)arg);
     return id;
 }
 
 GOMEM_DEF bool gomem_set_finalizer(void *obj, void (*fn)(void *obj, void *arg), void *arg) {
     struct gm_runtime *rt = &gm_runtime;
-    union gm_callback callback = {.final = fn};
-    if (fn) return gm_final_add(obj, GM_SPECIAL_FINALIZER, callback, (uintptr_t)arg) != 0;
+    union gm_callback callback = {.finalizer = fn};
+    if (fn) return gm_lifetime_add(obj, GM_SPECIAL_FINALIZER, callback, (uintptr_t)arg) != 0;
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return false;
-    bool valid = gm_final_span(rt, obj, false) != NULL;
+    bool valid = gm_lifetime_span(rt, obj, false) != NULL;
     if (valid) gm_special_drop(&rt->engine.special, (uintptr_t)obj, GM_SPECIAL_FINALIZER);
     gm_alloc_leave(rt, t);
     if (!valid) errno = EINVAL;
@@ -16444,23 +16454,24 @@ GOMEM_DEF bool gomem_set_finalizer(void *obj, void (*fn)(void *obj, void *arg), 
 
 GOMEM_DEF bool gomem_get_finalizer(const void *obj, void (**fn)(void *obj, void *arg), void **arg) {
     struct gm_runtime *rt = &gm_runtime;
-    struct gm_call call;
+    struct gm_callback_record call;
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return false;
-    bool valid = gm_final_span(rt, obj, false) != NULL;
+    bool valid = gm_lifetime_span(rt, obj, false) != NULL;
     bool found = valid &&
                  gm_special_tell(&rt->engine.special, (uintptr_t)obj, GM_SPECIAL_FINALIZER, &call);
-    if (found) gm_fate_keep(rt, call.arg);
+    if (found) gm_finalize_keep(rt, call.arg);
     gm_alloc_leave(rt, t);
-    if (found) *fn = call.fn.final, *arg = (void *)call.arg;
+    if (found) *fn = call.fn.finalizer, *arg = (void *)call.arg;
     else errno = valid ? ENOENT : EINVAL;
     return found;
 }
 
 GOMEM_DEF gomem_cleanup gomem_add_cleanup(void *obj, void (*fn)(void *arg), void *arg) {
-    union gm_callback callback = {.plain = fn};
+    union gm_callback callback = {.cleanup = fn};
     gomem_cleanup none = {0};
-    if (fn) return (gomem_cleanup){gm_final_add(obj, GM_SPECIAL_CLEANUP, callback, (uintptr_t)arg)};
+    if (fn)
+        return (gomem_cleanup){gm_lifetime_add(obj, GM_SPECIAL_CLEANUP, callback, (uintptr_t)arg)};
     errno = EINVAL;
     return none;
 }
@@ -16477,13 +16488,13 @@ GOMEM_DEF int gomem_run_finalizers(int max) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
     int n = 0;
-    while (me && n != max && n < INT_MAX && gm_fate_run_one(rt, me)) n++;
+    while (me && n != max && n < INT_MAX && gm_finalize_run_one(rt, me)) n++;
     return n;
 }
 
 GOMEM_DEF gomem_weak gomem_weak_make(void *obj) {
-    union gm_callback none = {.plain = NULL};
-    return (gomem_weak){gm_final_add(obj, GM_SPECIAL_WEAK, none, 0)};
+    union gm_callback none = {.cleanup = NULL};
+    return (gomem_weak){gm_lifetime_add(obj, GM_SPECIAL_WEAK, none, 0)};
 }
 
 // A collected pointer comes into being here, out of nothing that is a root: between the first and
@@ -16493,9 +16504,9 @@ GOMEM_DEF void *gomem_weak_get(gomem_weak w) {
     struct gm_cache *t = w.id ? gm_alloc_enter(rt) : NULL;
     if (!t) return NULL;
     uintptr_t object = gm_special_weak_get(&rt->engine.special, w.id);
-    if (object && !gm_fate_lives(rt, object)) object = 0;
+    if (object && !gm_finalize_is_live(rt, object)) object = 0;
     if (object) {
-        gm_fate_keep(rt, object);
+        gm_finalize_keep(rt, object);
         object = gm_special_weak_get(&rt->engine.special, w.id);
     }
     gm_alloc_leave(rt, t);
@@ -16505,8 +16516,8 @@ GOMEM_DEF void *gomem_weak_get(gomem_weak w) {
 // ---- counts ----
 
 // The count of obj; NULL, said: it is not counted.
-GM_ALWAYS struct gm_call *gm_final_count(struct gm_runtime *rt, void *obj) {
-    struct gm_call *c = gm_special_count(&rt->engine.special, (uintptr_t)obj);
+GM_ALWAYS struct gm_callback_record *gm_lifetime_count(struct gm_runtime *rt, void *obj) {
+    struct gm_callback_record *c = gm_special_count(&rt->engine.special, (uintptr_t)obj);
     if (GOMEM_I_LIKELY(c != NULL)) return c;
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return NULL;
@@ -16518,16 +16529,16 @@ GM_ALWAYS struct gm_call *gm_final_count(struct gm_runtime *rt, void *obj) {
 
 // The last release: drops the object, outside of sections (U2), and frees it unless the drop has
 // retained it, or a weak pointer may have been read meanwhile.
-GM_NOINLINE GM_PRIVATE void gm_final_drop(struct gm_runtime *rt, void *obj) {
+GM_NOINLINE GM_PRIVATE void gm_lifetime_drop(struct gm_runtime *rt, void *obj) {
     struct gm_special *sp = &rt->engine.special;
-    struct gm_turn turn;
+    struct gm_ready_callback turn;
     void *volatile self = obj; // alive while its drop runs
     uintptr_t object = 0;
     struct gm_cache *t = gm_alloc_enter(rt);
     bool mine = t && gm_special_begin_drop(sp, (uintptr_t)obj, &turn);
     if (t) gm_alloc_leave(rt, t);
     if (!mine) return;
-    if (turn.fn.plain) turn.fn.plain(self);
+    if (turn.fn.cleanup) turn.fn.cleanup(self);
     t = gm_alloc_enter(rt);
     bool gone = t && gm_special_end_drop(sp, turn.id, &object);
     if (t) gm_alloc_leave(rt, t);
@@ -16535,16 +16546,16 @@ GM_NOINLINE GM_PRIVATE void gm_final_drop(struct gm_runtime *rt, void *obj) {
 }
 
 GOMEM_DEF void *gomem_rc_new(size_t size, void (*drop)(void *obj)) {
-    union gm_callback callback = {.plain = drop};
+    union gm_callback callback = {.cleanup = drop};
     void *p = gomem_new(size);
-    if (!p || gm_final_add(p, GM_SPECIAL_COUNT, callback, 1)) return p;
+    if (!p || gm_lifetime_add(p, GM_SPECIAL_COUNT, callback, 1)) return p;
     gomem_free(p);
     errno = ENOMEM;
     return NULL;
 }
 
 GOMEM_DEF void *gomem_rc_retain(void *obj) {
-    struct gm_call *c = obj ? gm_final_count(&gm_runtime, obj) : NULL;
+    struct gm_callback_record *c = obj ? gm_lifetime_count(&gm_runtime, obj) : NULL;
     if (c) (void)gm_add_rlx(&c->arg, (uintptr_t)1); // who retains holds the object already
     return obj;
 }
@@ -16552,11 +16563,11 @@ GOMEM_DEF void *gomem_rc_retain(void *obj) {
 GOMEM_DEF void gomem_rc_release(void *obj) {
     struct gm_runtime *rt = &gm_runtime;
     if (!obj || gm_load_acq(&rt->world.life) == GM_LIFE_SHUT) return; // pairs with gomem_shutdown
-    struct gm_call *c = gm_final_count(rt, obj);
+    struct gm_callback_record *c = gm_lifetime_count(rt, obj);
     if (!c) return;
     // pairs with itself: who comes to zero sees what all holders did to the object
     uintptr_t count = gm_sub_acqrel(&c->arg, (uintptr_t)1);
-    if (count == 1) gm_final_drop(rt, obj);
+    if (count == 1) gm_lifetime_drop(rt, obj);
     if (count) return;
     (void)gm_add_rlx(&c->arg, (uintptr_t)1); // in its own drop
     gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_NOT_COUNTED, obj);
@@ -16567,10 +16578,10 @@ GOMEM_DEF void gomem_rc_release(void *obj) {
 /* ==========================================================================================
  * >>pool   objects that are used again                                             floor 5
  * ==========================================================================================
- * OWNS        struct gomem_pool, what is in struct gm_pools and struct gm_hand; spans whose use is
- *             GM_USE_POOL (slabs)
+ * OWNS        struct gomem_pool, what is in struct gm_pools and struct gm_pool_cache; spans whose
+ *             use is GM_USE_POOL (slabs)
  * CALLS       base os sync pages span guard cache world alloc
- * LOCKS       POOLS, then HAND (of a pool with a shared hand), then POOL, then META. Never while a
+ * LOCKS       POOLS, then POOL_CACHE (of a shared cache), then POOL, then META. Never while a
  *             hook of the user runs
  * ORDER       a magazine's slots and head are written before `previous` or a list of the depot
  *             (acqrel) hands it over
@@ -16578,11 +16589,11 @@ GOMEM_DEF void gomem_rc_release(void *obj) {
  *             PO2 the loaded magazine is its thread's alone; `previous` is taken only by exchange,
  *                 by its owner or by a thief, so one of them has it; only the owner puts one there
  *             PO3 a place belongs to one pool; a cache's place that holds a magazine belongs to a
- *                 pool that its thread has a hand of
+ *                 pool that its thread has a cache of
  *             PO4 an object of a slab up to `fresh` may hold anything, one beyond it is zero; free
  *                 ones of a scanned slab are zero
- *             PO5 ageing turns three lists: full -> victim -> doomed; what is doomed is dropped by
- *                 who comes next, and the turn goes on only when all of it is gone
+ *             PO5 ageing turns three lists: full -> victim -> expired; what is expired is dropped
+ *                 by who comes next, and the turn goes on only when all of it is gone
  *             PO6 between a thread's two magazines halves are moved, not wholes: 31 objects more or
  *                 less make no other move
  *             PO7 pools that no cycle ages turn by the clock: one thread at a time looks, a bounded
@@ -16594,7 +16605,7 @@ GOMEM_DEF void gomem_rc_release(void *obj) {
  *             hook waits for a call.
  *
  *             get  loaded -> previous -> depot: any of the three -> another's previous -> a slab
- *             put  loaded -> previous -> depot: full  . . age . . victim  . . age . . doomed
+ *             put  loaded -> previous -> depot: full  . . age . . victim  . . age . . expired
  */
 enum {
     GM_POOL_SLAB = 64 * 1024,
@@ -16612,7 +16623,7 @@ struct gomem_pool {
     uint32_t get, put;         // places that the inlined paths take: first. 0: none. const
     uint32_t far_get, far_put; // the number, where there is no place: next. 0: slow. const
     uint32_t place;            // 0: none. const
-    uint32_t number;           // in the tables of hands. const
+    uint32_t number;           // in the tables of caches. const
     uint32_t epoch;          // 0: destroyed; else pools.epoch + 1 when it was made. atomic: acq/rel
     uint32_t most;           // objects in a magazine. const
     bool scanned;            // const
@@ -16621,13 +16632,14 @@ struct gomem_pool {
     uint32_t count;          // slots of a slab. const
     gomem_i_pool *name;      // NULL: none. const
     struct gomem_pool *next; // lock: pools
-    struct gm_hand *shared;  // all threads' where capacity is small, NULL: each has its own. const
-    struct gm_lock hand_lock;
+    struct gm_pool_cache
+        *shared; // all threads' where capacity is small, NULL: each has its own. const
+    struct gm_lock cache_lock;
     _Alignas(64) struct gm_lock lock; // of what follows
     uint32_t room, full;              // slabs: page + 1 of the first with free slots, of the others
     size_t slots, taken, high;        // in slabs; not free; most ever
     size_t keep;                      // slots that stay
-    struct gm_hand *hands;            // of all threads that used it
+    struct gm_pool_cache *caches;     // of all threads that used it
     _Alignas(
         64) uint64_t list[GM_POOL_TURNS]; // the depot, by turn: {tag, index + 1}. atomic: acqrel
     uint32_t turn; // list[turn % 3] is full, the one before is victim. atomic: rlx
@@ -16763,7 +16775,7 @@ GM_PRIVATE uint32_t gm_pool_return_locked(struct gm_engine *e, struct gomem_pool
     return empty;
 }
 
-GM_PRIVATE void gm_pool_give_slabs(struct gm_runtime *rt, uint32_t list) {
+GM_PRIVATE void gm_pool_free_slabs(struct gm_runtime *rt, uint32_t list) {
     while (list) {
         struct gm_span *s = gm_span_at(gm_pool_pages(), list - 1);
         list = s->shape;
@@ -16773,22 +16785,23 @@ GM_PRIVATE void gm_pool_give_slabs(struct gm_runtime *rt, uint32_t list) {
 
 // ---- magazines ----
 
-GM_INLINE void ***gm_pool_top(const struct gomem_pool *p, struct gm_hand *h) {
+GM_INLINE void ***gm_pool_top(const struct gomem_pool *p, struct gm_pool_cache *h) {
     return p->place && h->cache ? &h->cache->hot.pool[p->place] : &h->hot.top;
 }
-GM_INLINE void gm_pool_set_top(const struct gomem_pool *p, struct gm_hand *h, void **top) { // R8
+GM_INLINE void gm_pool_set_top(const struct gomem_pool *p, struct gm_pool_cache *h,
+                               void **top) { // R8
     gm_signal_fence();
     gm_store_rlx(gm_pool_top(p, h), top);
 }
 
 // A magazine becomes the loaded one.
-GM_PRIVATE void gm_pool_load(const struct gomem_pool *p, struct gm_hand *h, void **top) {
+GM_PRIVATE void gm_pool_load(const struct gomem_pool *p, struct gm_pool_cache *h, void **top) {
     uint32_t index = gm_cache_index(gm_pool_pages(), top);
     gm_store_rlx(&h->bottom, gm_cache_head(gm_pool_pages(), index)->bottom); // a statistic
     gm_pool_set_top(p, h, top);
 }
 
-// A list of the depot: generation 0 is full, 1 victim, 2 doomed. What turns meanwhile makes it
+// A list of the depot: generation 0 is full, 1 victim, 2 expired. What turns meanwhile makes it
 // another one: then objects are dropped earlier or later.
 GM_INLINE uint64_t *gm_pool_list(struct gomem_pool *p, unsigned generation) {
     return &p->list[(gm_load_rlx(&p->turn) + GM_POOL_TURNS - generation) % GM_POOL_TURNS];
@@ -16811,8 +16824,8 @@ GM_PRIVATE uint32_t gm_pool_pop_list(struct gomem_pool *p, unsigned generation) 
     return magazine;
 }
 
-// A loaded magazine is taken off its hand: index + 1, its head says what it holds; 0: none.
-GM_PRIVATE uint32_t gm_pool_unload(const struct gomem_pool *p, struct gm_hand *h) {
+// A loaded magazine is taken out of its cache: index + 1, its head says what it holds; 0: none.
+GM_PRIVATE uint32_t gm_pool_unload(const struct gomem_pool *p, struct gm_pool_cache *h) {
     void **top = gm_load_rlx(gm_pool_top(p, h));
     if (top == GM_CACHE_NOTHING) return 0;
     uint32_t index = gm_cache_index(gm_pool_pages(), top);
@@ -16821,7 +16834,7 @@ GM_PRIVATE uint32_t gm_pool_unload(const struct gomem_pool *p, struct gm_hand *h
     return index + 1;
 }
 
-// Puts a magazine where it belongs: the depot, the doomed where there are enough, the empty ones.
+// Puts a magazine where it belongs: the depot, the expired where there are enough, the empty ones.
 GM_PRIVATE void gm_pool_store(struct gm_engine *e, struct gomem_pool *p, uint32_t magazine) {
     const struct gm_magazine *m = magazine ? gm_cache_head(&e->heap.pages, magazine - 1) : NULL;
     if (!m) return;
@@ -16831,31 +16844,32 @@ GM_PRIVATE void gm_pool_store(struct gm_engine *e, struct gomem_pool *p, uint32_
     else gm_cache_push_magazine(&e->heap.pages, &e->depot.empty, magazine - 1);
 }
 
-// ---- hands ----
+// ---- caches ----
 
-// A thread's hand of pool `number`; NULL: it has none.
-GM_INLINE struct gm_hand *gm_pool_hand_of(const struct gm_cache *t, uint32_t number) {
-    gomem_i_hand *hot = number < t->hot.hands_room ? t->hot.hands[number] : NULL;
-    return (struct gm_hand *)(void *)hot;
+// A thread's cache of pool `number`; NULL: it has none.
+GM_INLINE struct gm_pool_cache *gm_pool_cache_of(const struct gm_cache *t, uint32_t number) {
+    gomem_i_pool_cache *hot = number < t->hot.pool_caches_room ? t->hot.pool_caches[number] : NULL;
+    return (struct gm_pool_cache *)(void *)hot;
 }
 
-// Room for the hand of pool `number`. Other threads write into the table under the lock.
+// Room for the cache of pool `number`. Other threads write into the table under the lock.
 GM_PRIVATE bool gm_pool_room_locked(struct gm_engine *e, struct gm_cache *t, uint32_t number) {
-    uint32_t had = t->hot.hands_room, room = GM_MAX(had * 2, 16u);
+    uint32_t had = t->hot.pool_caches_room, room = GM_MAX(had * 2, 16u);
     if (number < had) return true;
     while (room <= number) room *= 2;
-    gomem_i_hand **hands = gm_pages_meta_grow(&e->meta, t->hot.hands, had * sizeof *hands,
-                                              room * sizeof *hands);
-    if (!hands) return false;
-    t->hot.hands = hands;
-    t->hot.hands_room = room;
+    gomem_i_pool_cache **caches = gm_pages_meta_grow(&e->meta, t->hot.pool_caches,
+                                                     had * sizeof *caches, room * sizeof *caches);
+    if (!caches) return false;
+    t->hot.pool_caches = caches;
+    t->hot.pool_caches_room = room;
     return true;
 }
 
-// What a hand holds goes to the depot, and the hand with it. It is in no table any more.
-GM_PRIVATE void gm_pool_drop_hand(struct gm_engine *e, struct gomem_pool *p, struct gm_hand *h) {
+// What a cache holds goes to the depot, and the cache with it. It is in no table any more.
+GM_PRIVATE void gm_pool_drop_cache(struct gm_engine *e, struct gomem_pool *p,
+                                   struct gm_pool_cache *h) {
     gm_sync_lock(&p->lock);
-    struct gm_hand **at = &p->hands;
+    struct gm_pool_cache **at = &p->caches;
     while (*at && *at != h) at = &(*at)->next;
     if (*at) *at = h->next;
     gm_sync_unlock(&p->lock);
@@ -16870,73 +16884,73 @@ GM_PRIVATE void gm_pool_end_thread(struct gm_cache *t) {
     struct gm_pools *pools = &gm_runtime.pools;
     gm_sync_lock(&pools->lock);
     for (struct gomem_pool *p = pools->list; p; p = p->next) {
-        struct gm_hand *h = gm_pool_hand_of(t, p->number);
+        struct gm_pool_cache *h = gm_pool_cache_of(t, p->number);
         if (!h) continue;
-        t->hot.hands[p->number] = NULL;
-        gm_pool_drop_hand(t->engine, p, h);
+        t->hot.pool_caches[p->number] = NULL;
+        gm_pool_drop_cache(t->engine, p, h);
     }
     gm_sync_unlock(&pools->lock);
 }
 
-GM_PRIVATE struct gm_hand *gm_pool_new_hand(struct gm_engine *e, struct gm_cache *t) {
-    struct gm_hand *h = gm_pages_meta(&e->meta, sizeof *h);
+GM_PRIVATE struct gm_pool_cache *gm_pool_new_cache(struct gm_engine *e, struct gm_cache *t) {
+    struct gm_pool_cache *h = gm_pages_meta(&e->meta, sizeof *h);
     if (!h) return NULL;
     h->cache = t;
     h->hot.top = GM_CACHE_NOTHING;
     return h;
 }
 
-// The calling thread's hand, or the one that all threads share, locked; NULL: no memory.
-GM_PRIVATE struct gm_hand *gm_pool_hand(struct gm_runtime *rt, struct gm_cache *t,
-                                        struct gomem_pool *p) {
+// The calling thread's cache, or the one that all threads share, locked; NULL: no memory.
+GM_PRIVATE struct gm_pool_cache *gm_pool_find_cache(struct gm_runtime *rt, struct gm_cache *t,
+                                                    struct gomem_pool *p) {
     if (p->shared) {
-        gm_sync_lock(&p->hand_lock);
+        gm_sync_lock(&p->cache_lock);
         return p->shared;
     }
-    struct gm_hand *h = gm_pool_hand_of(t, p->number);
+    struct gm_pool_cache *h = gm_pool_cache_of(t, p->number);
     if (GOMEM_I_LIKELY(h != NULL)) return h;
     gm_sync_lock(&rt->pools.lock);
-    if (gm_pool_room_locked(&rt->engine, t, p->number)) h = gm_pool_new_hand(&rt->engine, t);
+    if (gm_pool_room_locked(&rt->engine, t, p->number)) h = gm_pool_new_cache(&rt->engine, t);
     if (h) {
-        t->hot.hands[p->number] = &h->hot;
+        t->hot.pool_caches[p->number] = &h->hot;
         gm_sync_lock(&p->lock);
-        h->next = p->hands;
-        p->hands = h;
+        h->next = p->caches;
+        p->caches = h;
         gm_sync_unlock(&p->lock);
     }
     gm_sync_unlock(&rt->pools.lock);
     return h;
 }
 GM_PRIVATE void gm_pool_let_go(struct gomem_pool *p) {
-    if (p->shared) gm_sync_unlock(&p->hand_lock);
+    if (p->shared) gm_sync_unlock(&p->cache_lock);
 }
 
-GM_PRIVATE unsigned gm_pool_cap(const struct gomem_pool *p, struct gm_hand *h) {
+GM_PRIVATE unsigned gm_pool_cap(const struct gomem_pool *p, struct gm_pool_cache *h) {
     uint32_t first = GM_MAX((uint32_t)(512 / p->stride), 1u);
     h->cap = (uint8_t)GM_MIN(h->cap ? h->cap * 2u : first, p->most);
     return h->cap;
 }
 
 // An empty magazine that is nobody's: index + 1, 0: no memory.
-GM_PRIVATE uint32_t gm_pool_empty(struct gm_engine *e, struct gm_hand *h) {
+GM_PRIVATE uint32_t gm_pool_empty(struct gm_engine *e, struct gm_pool_cache *h) {
     uint32_t spare = h->spare;
     h->spare = 0;
     return spare ? spare : gm_cache_new_magazine(e);
 }
 
-// ---- in and out of a hand ----
+// ---- in and out of a cache ----
 
-GM_PRIVATE void *gm_pool_pop(const struct gomem_pool *p, struct gm_hand *h) {
+GM_PRIVATE void *gm_pool_pop(const struct gomem_pool *p, struct gm_pool_cache *h) {
     void **top = gm_load_rlx(gm_pool_top(p, h)), *object = gm_load_rlx(top);
     if (object) gm_pool_set_top(p, h, top - 1);
     return object;
 }
 
-// A full magazine from another thread's hand: index + 1, 0: none.
-GM_PRIVATE uint32_t gm_pool_steal(struct gomem_pool *p, const struct gm_hand *mine) {
+// A full magazine from another thread's cache: index + 1, 0: none.
+GM_PRIVATE uint32_t gm_pool_steal(struct gomem_pool *p, const struct gm_pool_cache *mine) {
     uint32_t found = 0;
     gm_sync_lock(&p->lock);
-    for (struct gm_hand *h = p->hands; h && !found; h = h->next) {
+    for (struct gm_pool_cache *h = p->caches; h && !found; h = h->next) {
         if (h == mine || !gm_load_rlx(&h->previous)) continue; // it may have gone: the swap tells
         found = gm_swap_acqrel(&h->previous, 0u);              // PO2: pairs with the owner's
     }
@@ -16944,15 +16958,15 @@ GM_PRIVATE uint32_t gm_pool_steal(struct gomem_pool *p, const struct gm_hand *mi
     return found;
 }
 
-// Victims become doomed, what is full becomes victim, once the doomed are gone. What hands have not
-// used for a generation goes to the depot; `mine` is the caller's, NULL: none. (PO5)
-GM_PRIVATE void gm_pool_turn(struct gm_engine *e, struct gomem_pool *p, struct gm_hand *mine,
-                             uint64_t now) {
+// Victims become expired, what is full becomes victim, once the expired are gone. What caches have
+// not used for a generation goes to the depot; `mine` is the caller's, NULL: none. (PO5)
+GM_PRIVATE void gm_pool_rotate(struct gm_engine *e, struct gomem_pool *p,
+                               struct gm_pool_cache *mine, uint64_t now) {
     uint32_t turn = gm_load_rlx(&p->turn);
     gm_store_rlx(&p->aged, now); // a heuristic
     if (p->o.max_idle || p->o.capacity) return;
     gm_sync_lock(&p->lock);
-    for (struct gm_hand *h = p->hands; h; h = h->next)
+    for (struct gm_pool_cache *h = p->caches; h; h = h->next)
         if (turn != gm_load_rlx(&h->turn))                         // a heuristic
             gm_pool_store(e, p, gm_swap_acqrel(&h->previous, 0u)); // PO2: as a thief
     gm_sync_unlock(&p->lock);
@@ -16966,7 +16980,7 @@ GM_PRIVATE void gm_pool_exchanged(struct gm_engine *e, struct gomem_pool *p) {
     uint64_t now = gm_os_now();
     (void)gm_add_rlx(&p->exchanges, (uint64_t)1);                       // a statistic
     if (GOMEM_I_UNLIKELY(now - gm_load_rlx(&p->aged) > GM_POOL_PERIOD)) // a heuristic
-        gm_pool_turn(e, p, NULL, now);
+        gm_pool_rotate(e, p, NULL, now);
 }
 
 // Moves objects from the top of a magazine to another's; both are the caller's. The other's top.
@@ -16975,79 +16989,81 @@ GM_INLINE void **gm_pool_move(void **to, void **from, unsigned n) {
     return to + n;
 }
 
-// A magazine with objects goes behind the loaded one, where there is none now.
-GM_PRIVATE void gm_pool_put_behind(struct gm_hand *h, uint32_t magazine) {
+// A magazine with objects becomes the previous one, of which there is none.
+GM_PRIVATE void gm_pool_put_previous(struct gm_pool_cache *h, uint32_t magazine) {
     const struct gm_magazine *m = gm_cache_head(gm_pool_pages(), magazine - 1);
     gm_store_rlx(&h->kept, (uint8_t)(m->top - m->bottom)); // a statistic
     gm_store_rel(&h->previous, magazine); // PO2: pairs with a thief's; others store only 0
 }
 
-// What is behind the loaded magazine is the caller's: index + 1, 0: nothing is.
-GM_PRIVATE uint32_t gm_pool_take_behind(struct gm_hand *h) {
+// Takes the previous magazine: index + 1, 0: there is none.
+GM_PRIVATE uint32_t gm_pool_take_previous(struct gm_pool_cache *h) {
     if (!gm_load_rlx(&h->previous)) return 0; // only we store others than 0
     return gm_swap_acqrel(&h->previous, 0u);  // PO2: pairs with a thief's
 }
 
 // A magazine without objects becomes the spare one, or nobody's.
-GM_PRIVATE void gm_pool_put_empty(struct gm_engine *e, struct gm_hand *h, uint32_t empty) {
+GM_PRIVATE void gm_pool_put_empty(struct gm_engine *e, struct gm_pool_cache *h, uint32_t empty) {
     if (empty && h->spare) gm_cache_push_magazine(&e->heap.pages, &e->depot.empty, empty - 1);
     else if (empty) h->spare = empty;
 }
 
 // Another magazine is loaded instead of the empty one.
-GM_PRIVATE void gm_pool_replace(struct gm_engine *e, struct gomem_pool *p, struct gm_hand *h,
+GM_PRIVATE void gm_pool_replace(struct gm_engine *e, struct gomem_pool *p, struct gm_pool_cache *h,
                                 uint32_t full) {
     void **slots = gm_cache_slots(gm_pool_pages(), full - 1);
     gm_pool_put_empty(e, h, gm_pool_unload(p, h));
     gm_pool_load(p, h, slots + gm_cache_head(gm_pool_pages(), full - 1)->top);
 }
 
-// The loaded magazine is empty: what is behind it comes in, of many the half (PO6). False: nothing.
-GM_PRIVATE bool gm_pool_own_refill(struct gm_engine *e, struct gomem_pool *p, struct gm_hand *h) {
-    uint32_t behind = gm_pool_take_behind(h);
-    if (!behind) return false;
-    struct gm_magazine *m = gm_cache_head(gm_pool_pages(), behind - 1);
+// The loaded magazine is empty: the previous one is loaded, or half of a full one (PO6). False:
+// none.
+GM_PRIVATE bool gm_pool_own_refill(struct gm_engine *e, struct gomem_pool *p,
+                                   struct gm_pool_cache *h) {
+    uint32_t previous = gm_pool_take_previous(h);
+    if (!previous) return false;
+    struct gm_magazine *m = gm_cache_head(gm_pool_pages(), previous - 1);
     void **top = gm_load_rlx(gm_pool_top(p, h));
     unsigned n = (unsigned)(m->top - m->bottom), some = n > GM_POOL_HALF ? n / 2 : n;
     if (top == GM_CACHE_NOTHING || some > GM_MAGAZINE_LAST - gm_cache_slot(top)) {
-        gm_pool_replace(e, p, h, behind); // ours is a small one
+        gm_pool_replace(e, p, h, previous); // ours is a small one
         return true;
     }
-    void **from = gm_cache_slots(gm_pool_pages(), behind - 1) + m->top;
+    void **from = gm_cache_slots(gm_pool_pages(), previous - 1) + m->top;
     m->top = (uint8_t)(m->top - some);
     gm_pool_set_top(p, h, gm_pool_move(top, from, some));
-    if (some < n) gm_pool_put_behind(h, behind);
-    else gm_pool_put_empty(e, h, behind);
+    if (some < n) gm_pool_put_previous(h, previous);
+    else gm_pool_put_empty(e, h, previous);
     return true;
 }
 
-// The loaded magazine is full: half of it goes behind, or all of it. False: no room there (PO6).
-GM_PRIVATE bool gm_pool_own_room(struct gomem_pool *p, struct gm_hand *h) {
+// The loaded magazine is full: half of it moves to the previous one, or all (PO6). False: no room.
+GM_PRIVATE bool gm_pool_own_room(struct gomem_pool *p, struct gm_pool_cache *h) {
     void **top = gm_load_rlx(gm_pool_top(p, h));
     bool none = top == GM_CACHE_NOTHING;
-    uint32_t behind = none ? 0 : gm_pool_take_behind(h);
-    if (!behind) {
+    uint32_t previous = none ? 0 : gm_pool_take_previous(h);
+    if (!previous) {
         if (!h->spare || top == GM_CACHE_NOTHING) return false; // ageing has taken the loaded one
-        gm_pool_put_behind(h, gm_pool_unload(p, h));
+        gm_pool_put_previous(h, gm_pool_unload(p, h));
         gm_pool_load(p, h, gm_cache_open(gm_pool_pages(), h->spare - 1, gm_pool_cap(p, h)));
         h->spare = 0;
         return true;
     }
-    struct gm_magazine *m = gm_cache_head(gm_pool_pages(), behind - 1);
+    struct gm_magazine *m = gm_cache_head(gm_pool_pages(), previous - 1);
     unsigned n = gm_cache_count(gm_pool_pages(), top), half = n / 2,
              room = GM_MAGAZINE_LAST - m->top;
     bool fits = half && room >= half;
     if (fits) {
-        (void)gm_pool_move(gm_cache_slots(gm_pool_pages(), behind - 1) + m->top, top, half);
+        (void)gm_pool_move(gm_cache_slots(gm_pool_pages(), previous - 1) + m->top, top, half);
         m->top = (uint8_t)(m->top + half);
         gm_pool_set_top(p, h, top - half);
     }
-    gm_pool_put_behind(h, behind);
+    gm_pool_put_previous(h, previous);
     return fits;
 }
 
 // The loaded magazine is empty: another one with objects. False: there is none.
-GM_PRIVATE bool gm_pool_refill(struct gm_engine *e, struct gomem_pool *p, struct gm_hand *h) {
+GM_PRIVATE bool gm_pool_refill(struct gm_engine *e, struct gomem_pool *p, struct gm_pool_cache *h) {
     if (gm_pool_own_refill(e, p, h)) return true;
     uint32_t full = 0;
     for (unsigned g = 0; !full && g < GM_POOL_TURNS; g++) full = gm_pool_pop_list(p, g);
@@ -17061,20 +17077,21 @@ GM_PRIVATE bool gm_pool_refill(struct gm_engine *e, struct gomem_pool *p, struct
 }
 
 // The loaded magazine is full. False: no memory for another one.
-GM_PRIVATE bool gm_pool_make_room(struct gm_engine *e, struct gomem_pool *p, struct gm_hand *h) {
+GM_PRIVATE bool gm_pool_make_room(struct gm_engine *e, struct gomem_pool *p,
+                                  struct gm_pool_cache *h) {
     if (gm_pool_own_room(p, h)) return true;
     uint32_t empty = gm_pool_empty(e, h), full = gm_pool_unload(p, h);
-    uint32_t old = gm_pool_take_behind(h);
+    uint32_t old = gm_pool_take_previous(h);
     if (old) {
         gm_pool_store(e, p, old);
         gm_pool_exchanged(e, p);
     }
-    if (full) gm_pool_put_behind(h, full);
+    if (full) gm_pool_put_previous(h, full);
     if (empty) gm_pool_load(p, h, gm_cache_open(gm_pool_pages(), empty - 1, gm_pool_cap(p, h)));
     return empty != 0;
 }
 
-GM_PRIVATE bool gm_pool_push(struct gm_engine *e, struct gomem_pool *p, struct gm_hand *h,
+GM_PRIVATE bool gm_pool_push(struct gm_engine *e, struct gomem_pool *p, struct gm_pool_cache *h,
                              void *object) {
     void **top = gm_load_rlx(gm_pool_top(p, h));
     if (!((uintptr_t)(top + 1) & 511)) { // K1
@@ -17086,8 +17103,8 @@ GM_PRIVATE bool gm_pool_push(struct gm_engine *e, struct gomem_pool *p, struct g
     return true;
 }
 
-// An object from a slab, and where no hook makes them, some more for the hand.
-GM_PRIVATE void *gm_pool_fresh(struct gm_engine *e, struct gomem_pool *p, struct gm_hand *h) {
+// An object from a slab, and where no hook makes them, some more for the cache.
+GM_PRIVATE void *gm_pool_fresh(struct gm_engine *e, struct gomem_pool *p, struct gm_pool_cache *h) {
     void *out[GM_MAGAZINE_LAST + 2], **end = out + GM_MAGAZINE_LAST + 2, **bottom = NULL;
     unsigned want = 1;
     if (h && !p->o.make) {
@@ -17126,8 +17143,8 @@ GM_PRIVATE uint32_t gm_pool_unpack(struct gm_engine *e, struct gomem_pool *p, ui
     return empty;
 }
 
-// Drops what one doomed magazine holds; outside sections. False: there is none.
-GM_PRIVATE bool gm_pool_bury(struct gm_runtime *rt, struct gomem_pool *p) {
+// Drops what one expired magazine holds; outside sections. False: there is none.
+GM_PRIVATE bool gm_pool_drop_expired(struct gm_runtime *rt, struct gomem_pool *p) {
     struct gm_engine *e = &rt->engine;
     // a snapshot: what comes now is for the next one
     if (!(uint32_t)gm_load_rlx(gm_pool_list(p, 2))) return false;
@@ -17147,7 +17164,7 @@ GM_PRIVATE bool gm_pool_bury(struct gm_runtime *rt, struct gomem_pool *p) {
     }
     if (magazine) empty = gm_pool_unpack(e, p, magazine);
     gm_alloc_leave(rt, t);
-    gm_pool_give_slabs(rt, empty);
+    gm_pool_free_slabs(rt, empty);
     return magazine != 0;
 }
 
@@ -17172,7 +17189,7 @@ GM_PRIVATE bool gm_pool_age_step(struct gm_runtime *rt, uint64_t now, uint32_t *
     if (p && (p->number != *number || !*turned)) {
         *number = p->number;
         *turned = true;
-        gm_pool_turn(&rt->engine, p, gm_pool_hand_of(t, p->number), now ? now : gm_os_now());
+        gm_pool_rotate(&rt->engine, p, gm_pool_cache_of(t, p->number), now ? now : gm_os_now());
     } else if (p) {
         uint32_t magazine = p->o.drop ? 0 : gm_pool_pop_list(p, 2);
         if (magazine) empty = gm_pool_unpack(&rt->engine, p, magazine);
@@ -17180,7 +17197,7 @@ GM_PRIVATE bool gm_pool_age_step(struct gm_runtime *rt, uint64_t now, uint32_t *
     }
     gm_sync_unlock(&pools->lock);
     gm_alloc_leave(rt, t);
-    gm_pool_give_slabs(rt, empty);
+    gm_pool_free_slabs(rt, empty);
     return there;
 }
 
@@ -17195,7 +17212,7 @@ GM_PRIVATE void gm_pool_age(unsigned generations) {
 
 // Hook of world, and what a slow call ends with: pools age by the clock, in so many steps at most.
 // Returns ns until the next look. (PO7)
-GM_PRIVATE uint64_t gm_pool_look(unsigned steps) {
+GM_PRIVATE uint64_t gm_pool_tick(unsigned steps) {
     struct gm_pools *pools = &gm_runtime.pools;
     uint64_t now = gm_os_now_coarse(), due = gm_load_rlx(&pools->due); // the cas decides
     // pairs with itself: one of those that find it due looks
@@ -17212,20 +17229,22 @@ GM_PRIVATE uint64_t gm_pool_look(unsigned steps) {
 
 // Most slow calls only move objects between the thread's own two magazines: the quick ones.
 
-// In a section with the calling thread's hand, where nothing else is to be seen to; NULL: there is.
-GM_INLINE struct gm_hand *gm_pool_quick(const struct gm_runtime *rt, const struct gomem_pool *p) {
+// In a section with the calling thread's cache, where nothing else is to be seen to; NULL: there
+// is.
+GM_INLINE struct gm_pool_cache *gm_pool_quick(const struct gm_runtime *rt,
+                                              const struct gomem_pool *p) {
     struct gm_thread *me = gm_world_self();
     if (GOMEM_I_CHECK || GM_ASAN || !me || me->cache.hot.depth) return NULL;
     // pairs with gomem_pool_destroy, if the user's threads do
     if (gm_load_acq(&p->epoch) != gm_load_rlx(&rt->pools.epoch) + 1) return NULL;
-    struct gm_hand *h = me->cache.hot.base ? gm_pool_hand_of(&me->cache, p->number) : NULL;
+    struct gm_pool_cache *h = me->cache.hot.base ? gm_pool_cache_of(&me->cache, p->number) : NULL;
     if (!h || !(++h->calls % GM_POOL_CALLS) || gm_load_rlx(&rt->pools.more)) return NULL; // PO7
     gm_sync_enter(&me->cache.hot);
     return h;
 }
 
 GM_PRIVATE void *gm_pool_get_quick(struct gm_runtime *rt, struct gomem_pool *p) {
-    struct gm_hand *h = gm_pool_quick(rt, p);
+    struct gm_pool_cache *h = gm_pool_quick(rt, p);
     if (!h) return NULL;
     void *object = gm_pool_pop(p, h);
     if (!object && gm_pool_own_refill(&rt->engine, p, h)) object = gm_pool_pop(p, h);
@@ -17234,7 +17253,7 @@ GM_PRIVATE void *gm_pool_get_quick(struct gm_runtime *rt, struct gomem_pool *p) 
 }
 
 GM_PRIVATE bool gm_pool_put_quick(struct gm_runtime *rt, struct gomem_pool *p, void *object) {
-    struct gm_hand *h = p->o.reset ? NULL : gm_pool_quick(rt, p);
+    struct gm_pool_cache *h = p->o.reset ? NULL : gm_pool_quick(rt, p);
     if (!h) return false;
     void **top = gm_load_rlx(gm_pool_top(p, h));
     bool done = ((uintptr_t)(top + 1) & 511) != 0 || gm_pool_own_room(p, h); // K1
@@ -17264,7 +17283,7 @@ GOMEM_DEF void *gomem_i_pool_get_slow(gomem_pool *p) {
     do {
         struct gm_cache *t = gm_pool_enter(rt, p);
         if (!t) return NULL;
-        struct gm_hand *h = gm_pool_hand(rt, t, p);
+        struct gm_pool_cache *h = gm_pool_find_cache(rt, t, p);
         if (h) gm_store_rlx(&h->turn, gm_load_rlx(&p->turn)); // a heuristic
         object = h ? gm_pool_pop(p, h) : NULL;
         if (!object && h && gm_pool_refill(&rt->engine, p, h)) object = gm_pool_pop(p, h);
@@ -17279,8 +17298,8 @@ GOMEM_DEF void *gomem_i_pool_get_slow(gomem_pool *p) {
             return NULL;
         }
     } while (!object && gm_pool_grow(rt, p));
-    (void)gm_pool_bury(rt, p);
-    (void)gm_pool_look(GM_POOL_STEPS);
+    (void)gm_pool_drop_expired(rt, p);
+    (void)gm_pool_tick(GM_POOL_STEPS);
     if (!object) return NULL;
     gm_guard_forbid(object, p->stride, p->scanned);
     gm_guard_allow(object, p->o.size);
@@ -17311,7 +17330,7 @@ GM_PRIVATE void gm_pool_drop(struct gm_runtime *rt, struct gomem_pool *p, void *
     uint32_t empty = gm_pool_return_locked(&rt->engine, p, &object, 1);
     gm_sync_unlock(&p->lock);
     gm_alloc_leave(rt, t);
-    gm_pool_give_slabs(rt, empty);
+    gm_pool_free_slabs(rt, empty);
 }
 
 GOMEM_DEF void gomem_i_pool_put_slow(gomem_pool *p, void *obj) {
@@ -17329,7 +17348,7 @@ GOMEM_DEF void gomem_i_pool_put_slow(gomem_pool *p, void *obj) {
     bool pushed = true;
     if (t && wrong == GM_MESSAGE_COUNT) {
         gm_guard_forbid(obj, p->stride, p->scanned);
-        struct gm_hand *h = gm_pool_hand(rt, t, p);
+        struct gm_pool_cache *h = gm_pool_find_cache(rt, t, p);
         if (h) gm_store_rlx(&h->turn, gm_load_rlx(&p->turn)); // a heuristic
         pushed = h && gm_pool_push(&rt->engine, p, h, obj);
         gm_pool_let_go(p);
@@ -17338,8 +17357,8 @@ GOMEM_DEF void gomem_i_pool_put_slow(gomem_pool *p, void *obj) {
     if (wrong != GM_MESSAGE_COUNT)
         gm_guard_misuse_of(&rt->engine.guard, &rt->engine.heap.pages, wrong, obj, p->o.name);
     if (!pushed) gm_pool_drop(rt, p, obj);
-    if (t) (void)gm_pool_bury(rt, p);
-    (void)gm_pool_look(GM_POOL_STEPS);
+    if (t) (void)gm_pool_drop_expired(rt, p);
+    (void)gm_pool_tick(GM_POOL_STEPS);
     errno = saved;
 }
 
@@ -17390,7 +17409,7 @@ GM_PRIVATE void gm_pool_shape(struct gomem_pool *p, const gomem_pool_options *o)
     if (o->capacity >= 64) most = GM_MIN(most, o->capacity / 64);
     p->most = (uint32_t)most;
     p->lock.rank = GM_RANK_POOL;
-    p->hand_lock.rank = GM_RANK_HAND;
+    p->cache_lock.rank = GM_RANK_POOL_CACHE;
 }
 
 // A record: a new one, or the oldest of those that were destroyed. NULL: no memory.
@@ -17434,7 +17453,7 @@ GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt, const gomem_poo
     if (p && !there) {
         gm_pool_shape(p, o);
         p->name = name;
-        if (p->o.capacity && p->o.capacity < 64) p->shared = gm_pool_new_hand(&rt->engine, NULL);
+        if (p->o.capacity && p->o.capacity < 64) p->shared = gm_pool_new_cache(&rt->engine, NULL);
         gm_store_rlx(&p->aged, gm_os_now()); // nobody knows it yet
         p->place = p->shared ? 0
                              : gm_pool_place_locked(pools, name ? (void *)name : (void *)p, name);
@@ -17449,7 +17468,7 @@ GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt, const gomem_poo
         gm_store_rel(&p->epoch, epoch);                // pairs with gm_pool_enter
         gm_store_rel(&pools->end, gm_pool_end_thread); // pairs with gm_world_flush_pools
         gm_store_rel(&pools->age, gm_pool_age);        // pairs with gm_world_age_pools
-        gm_store_rel(&pools->look, gm_pool_look);      // pairs with gm_world_look_at_pools
+        gm_store_rel(&pools->tick, gm_pool_tick);      // pairs with gm_world_tick_pools
     }
     if (p && !there && name) {
         gm_store_rlx(&name->pool, p);
@@ -17500,15 +17519,15 @@ GOMEM_DEF void gomem_i_pool_put_named(gomem_i_pool *name, void *obj) {
     errno = saved;
 }
 
-// The hands of a pool that is destroyed: what they hold is doomed, and their threads forget them.
-GM_PRIVATE void gm_pool_end_hands_locked(struct gm_engine *e, struct gomem_pool *p) {
-    while (p->hands) {
-        struct gm_hand *h = p->hands;
-        h->cache->hot.hands[p->number] = NULL;
-        gm_pool_drop_hand(e, p, h);
+// The caches of a pool that is destroyed: what they hold is expired, and their threads forget them.
+GM_PRIVATE void gm_pool_end_caches_locked(struct gm_engine *e, struct gomem_pool *p) {
+    while (p->caches) {
+        struct gm_pool_cache *h = p->caches;
+        h->cache->hot.pool_caches[p->number] = NULL;
+        gm_pool_drop_cache(e, p, h);
     }
     if (!p->shared) return;
-    gm_pool_drop_hand(e, p, p->shared);
+    gm_pool_drop_cache(e, p, p->shared);
     p->shared = NULL;
 }
 
@@ -17523,7 +17542,7 @@ GOMEM_DEF void gomem_pool_destroy(gomem_pool *p) {
     struct gomem_pool **at = &pools->list;
     while (*at && *at != p) at = &(*at)->next;
     if (*at) *at = p->next;
-    gm_pool_end_hands_locked(&rt->engine, p);
+    gm_pool_end_caches_locked(&rt->engine, p);
     if (p->name) {
         gm_store_rlx(&p->name->get, 0u);
         gm_store_rlx(&p->name->put, 0u);
@@ -17537,11 +17556,11 @@ GOMEM_DEF void gomem_pool_destroy(gomem_pool *p) {
     gm_sync_unlock(&pools->lock);
     gm_alloc_leave(rt, t);
     for (unsigned g = 0; g < GM_POOL_TURNS; g++) { // nobody else knows it any more
-        while (gm_pool_bury(rt, p)) {}
+        while (gm_pool_drop_expired(rt, p)) {}
         gm_store_rlx(&p->turn, gm_load_rlx(&p->turn) + 1);
     }
-    gm_pool_give_slabs(rt, p->room);
-    gm_pool_give_slabs(rt, p->full);
+    gm_pool_free_slabs(rt, p->room);
+    gm_pool_free_slabs(rt, p->full);
     t = gm_alloc_enter(rt);
     if (!t) return;
     gm_sync_lock(&pools->lock);
@@ -17581,7 +17600,7 @@ GM_PRIVATE bool gm_pool_keep(struct gm_runtime *rt, struct gomem_pool *p, size_t
     *keep = before;
     gm_sync_unlock(&p->lock);
     gm_alloc_leave(rt, t);
-    gm_pool_give_slabs(rt, empty);
+    gm_pool_free_slabs(rt, empty);
     return true;
 }
 
@@ -17603,7 +17622,7 @@ GOMEM_DEF size_t gomem_pool_reserve(gomem_pool *p, size_t n) {
     return GM_MIN(have, n);
 }
 
-GM_PRIVATE uint64_t gm_pool_in_hand(const struct gomem_pool *p, struct gm_hand *h) {
+GM_PRIVATE uint64_t gm_pool_cached(const struct gomem_pool *p, struct gm_pool_cache *h) {
     void **top = gm_load_rlx(gm_pool_top(p, h)); // statistics
     unsigned loaded = gm_cache_slot(top), bottom = gm_load_rlx(&h->bottom);
     uint64_t n = top != GM_CACHE_NOTHING && loaded > bottom ? loaded - bottom : 0;
@@ -17619,9 +17638,9 @@ GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p) {
     s.misses = gm_load_rlx(&p->misses);
     s.exchanges = gm_load_rlx(&p->exchanges);
     s.idle = gm_load_rlx(&p->idle);
-    if (p->shared) s.idle += gm_pool_in_hand(p, p->shared);
+    if (p->shared) s.idle += gm_pool_cached(p, p->shared);
     gm_sync_lock(&p->lock);
-    for (struct gm_hand *h = p->hands; h; h = h->next) s.idle += gm_pool_in_hand(p, h);
+    for (struct gm_pool_cache *h = p->caches; h; h = h->next) s.idle += gm_pool_cached(p, h);
     s.high_water = p->high;
     gm_sync_unlock(&p->lock);
     gm_alloc_leave(rt, t);

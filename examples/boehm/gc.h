@@ -415,11 +415,11 @@ struct gc_shim_fate {
 
 // A disappearing link, found by where it is. Manual memory.
 struct gc_shim_link {
-    struct gc_shim_node node;  // first
-    struct gc_shim_link *next; // of the same object. lock
-    struct gc_shim_fate *fate; // const
-    gomem_weak holder;         // collected object that it lies in, {0}: none
-    gomem_weak object;         // what it leads to
+    struct gc_shim_node node;      // first
+    struct gc_shim_link *next;     // of the same object. lock
+    struct gc_shim_fate *finalize; // const
+    gomem_weak holder;             // collected object that it lies in, {0}: none
+    gomem_weak object;             // what it leads to
 };
 
 static struct gc_shim_table gc_shim_links; // lock; its count is read without
@@ -477,7 +477,7 @@ static void gc_shim_clear_link(struct gc_shim_link *l) {
 }
 
 static void gc_shim_drop_link(struct gc_shim_link *l) {
-    struct gc_shim_link **at = &l->fate->links;
+    struct gc_shim_link **at = &l->finalize->links;
     while (*at != l) at = &(*at)->next;
     *at = l->next;
     gc_shim_take(&gc_shim_links, &l->node);
@@ -503,7 +503,7 @@ static void gc_shim_finalize(void *object, void *arg) {
     if (fn) fn(object, data);
 }
 
-// The finalizer of an object, or its fate, which is returned; NULL: links do not lead to it.
+// The finalizer of an object, or its finalize, which is returned; NULL: links do not lead to it.
 static struct gc_shim_fate *gc_shim_ask(const void *object, GC_finalization_proc *fn, void **data) {
     *fn = NULL;
     *data = NULL;
@@ -514,7 +514,7 @@ static struct gc_shim_fate *gc_shim_ask(const void *object, GC_finalization_proc
     return f;
 }
 
-// The fate of an object, made if it has none; it takes over the finalizer. NULL: no memory, or not
+// The finalize of an object, made if it has none; it takes over the finalizer. NULL: no memory, or not
 // the start of a collected one.
 static struct gc_shim_fate *gc_shim_fate_of(void *object) {
     GC_finalization_proc fn;
@@ -598,7 +598,7 @@ static int gc_shim_add_link(void **link, const void *object) {
         gomem_free(l);
         return GC_NO_MEMORY;
     }
-    l->fate = f;
+    l->finalize = f;
     l->object = gomem_weak_make(base);
     l->next = f->links;
     f->links = l;
@@ -619,7 +619,7 @@ GC_API int GC_unregister_disappearing_link(void **link) {
     GC_alloc_lock();
     struct gc_shim_link *l = (struct gc_shim_link *)gc_shim_find(&gc_shim_links, link);
     if (l) {
-        struct gc_shim_fate *f = l->fate;
+        struct gc_shim_fate *f = l->finalize;
         void *object = gomem_weak_get(l->object);
         gc_shim_drop_link(l);
         if (object) gc_shim_settle(f, object); // else its finalizer is about to run

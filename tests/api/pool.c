@@ -202,7 +202,7 @@ TEST(hooks_call_back) {
     REQUIRE(gomem_pool_get_n(c.pool, (void **)all, 300) == 300);
     gomem_pool_put_n(c.pool, (void **)all, 300);
     for (int i = 0; i < 4; i++) gomem_gc();
-    CHECK_EQ(c.dropped, 0); // what is doomed waits for a call
+    CHECK_EQ(c.dropped, 0); // what is expired waits for a call
     for (int i = 0; i < 5; i++) gomem_pool_put(c.pool, gomem_pool_get(c.pool));
     CHECK(c.dropped > 100);
     gomem_pool *pool = c.pool;

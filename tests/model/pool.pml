@@ -114,7 +114,7 @@ inline swap_out(who, m) {
     fi
 }
 
-/* gm_pool_put_behind: others store only 0 there */
+/* gm_pool_put_previous: others store only 0 there */
 inline put_behind(m) {
     atomic {
         assert(previous[me] == 0);
@@ -191,7 +191,7 @@ proctype thread(byte me) {
         m = 0
     :: operations == OPERATIONS -> break
     od;
-    /* gm_pool_drop_hand */
+    /* gm_pool_drop_cache */
     if
     :: laden[loaded] -> push(FULL, loaded)
     :: else -> push(EMPTY, loaded)

@@ -99,7 +99,7 @@ static void finish(void) {
     }
     cycle.after = 0;
     if (GOMEM_I_CHECK >= 3) cycle.matches = gm_gc_oracle_stopped(rt);
-    (void)gm_fate_decide(rt, true, &kept);
+    (void)gm_finalize_decide(rt, true, &kept);
     gm_gc_end_stopped(rt, &cycle);
     CHECK(cycle.matches && !cycle.broken);
     gm_gc_put_empty_roots(rt);
@@ -640,14 +640,14 @@ static void new_objects(int collector) {
     spill();
     while (!gm_gc_finish(rt, me, &cycle, &known)) rounds();
     CHECK(black(n) && black(held(n)));
-    gm_store_rlx(&engine->mark.final, 1u);
+    gm_store_rlx(&engine->mark.complete, 1u);
     gm_store_rlx(&gomem_i_barrier, 0u);
     gm_gc_resume(rt, &cycle);
     gm_cache_flush_runs(&me->cache);
     struct node *m = GOMEM_NEW(struct node);
     CHECK(black(m) && black(held(m)));
     CHECK(black(gomem_new(100000)) && black(gomem_new_noscan(48)));
-    (void)gm_fate_decide(rt, false, &kept);
+    (void)gm_finalize_decide(rt, false, &kept);
     CHECK(gm_world_stop(rt, me, GM_PATIENCE_NS));
     gm_gc_end_stopped(rt, &cycle);
     gm_world_unlock_cycle(rt);
@@ -723,7 +723,7 @@ static void weak_while_deciding(int collector) {
     clear_stack();
     spill();
     while (!gm_gc_finish(rt, me, &cycle, &known)) rounds();
-    gm_store_rlx(&engine->mark.final, 1u);
+    gm_store_rlx(&engine->mark.complete, 1u);
     gm_store_rlx(&gomem_i_barrier, 0u);
     gm_gc_resume(rt, &cycle);
     CHECK(gomem_weak_get(weak[0]) == (void *)show(hidden[0]));
@@ -732,7 +732,7 @@ static void weak_while_deciding(int collector) {
     struct node *n = GOMEM_NEW(struct node); // born black
     gomem_weak new_weak = gomem_weak_make(n);
     CHECK(gomem_weak_get(new_weak) == (void *)n);
-    (void)gm_fate_decide(rt, false, &kept);
+    (void)gm_finalize_decide(rt, false, &kept);
     CHECK(gm_world_stop(rt, me, GM_PATIENCE_NS));
     gm_gc_end_stopped(rt, &cycle);
     gm_world_unlock_cycle(rt);
@@ -796,7 +796,7 @@ TEST(over_budget) { // the stop ends, nothing is lost, and the sixth try finishe
         tries++;
     }
     CHECK(tries >= 1 && tries <= GM_TRIES && cycle.tries == tries + 1);
-    (void)gm_fate_decide(rt, true, &kept);
+    (void)gm_finalize_decide(rt, true, &kept);
     gm_gc_end_stopped(rt, &cycle);
     gm_world_unlock_cycle(rt);
     CHECK(cycle.matches && !cycle.broken);
@@ -839,7 +839,7 @@ TEST(goes_on) {
     rt->gc.quit++;
     CHECK(!gm_gc_run_concurrent(rt, me, &cycle)); // the holders are black
     rt->gc.quit--;
-    CHECK(engine->mark.on && rt->gc.phase == GM_PHASE_MARK);
+    CHECK(engine->mark.active && rt->gc.phase == GM_PHASE_MARK);
     dance(2);
     w[2] = new_hidden();
     store_shown(6, w[2]);
@@ -848,7 +848,7 @@ TEST(goes_on) {
     gm_world_lock_cycle(rt);
     spill();
     CHECK(gm_gc_run_concurrent(rt, me, &cycle));
-    CHECK(!engine->mark.on && rt->gc.phase == GM_PHASE_OFF);
+    CHECK(!engine->mark.active && rt->gc.phase == GM_PHASE_OFF);
     gm_world_unlock_cycle(rt);
     CHECK(gomem_verify()); // E1
     CHECK(whole(w[0]) && whole(w[1]) && whole(w[2]));
@@ -860,7 +860,7 @@ static uintptr_t forked[8];
 
 // A child has no cycle, but its marks: nothing may be taken for marked because of them.
 static void child_collects(void) {
-    CHECK(!engine->mark.on && !gm_load_rlx(&gomem_i_barrier) && !(uint32_t)engine->mark.queue);
+    CHECK(!engine->mark.active && !gm_load_rlx(&gomem_i_barrier) && !(uint32_t)engine->mark.queue);
     size_t cycles = engine->stats.cycles;
     for (int i = 0; i < 1000; i++) new_top(30);
     CHECK(engine->stats.cycles == cycles);    // the parent's was due, but none is here

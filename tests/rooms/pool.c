@@ -49,8 +49,8 @@ static size_t slabs(uint32_t list, bool full) {
 static bool sound(void) {
     int before = test_failed();
     size_t idle = gm_load_rlx(&pool->idle);
-    if (pool->shared) idle += gm_pool_in_hand(pool, pool->shared);
-    for (struct gm_hand *h = pool->hands; h; h = h->next) idle += gm_pool_in_hand(pool, h);
+    if (pool->shared) idle += gm_pool_cached(pool, pool->shared);
+    for (struct gm_pool_cache *h = pool->caches; h; h = h->next) idle += gm_pool_cached(pool, h);
     CHECK_EQ(slabs(pool->room, false) + slabs(pool->full, true), pool->taken); // PO1
     CHECK_EQ(pool->taken, count + idle);
     CHECK(pool->taken <= pool->high && pool->taken <= pool->slots);
@@ -142,7 +142,7 @@ TEST(shapes) {
     CHECK_EQ(gm_pool_least_cap(0, 1, 16), 1);
 }
 
-// What is idle is full, then victim, then doomed, and then gone.
+// What is idle is full, then victim, then expired, and then gone.
 TEST(three_turns) {
     pool = gomem_pool_new(&(gomem_pool_options){.size = 64});
     REQUIRE(pool != NULL);
@@ -185,11 +185,11 @@ static void use(struct gomem_pool *other) {
 // A look of the library turns it, as often as it takes, and one that comes too early does not.
 TEST(turned_by_the_clock) {
     size_t idle = fill(&(gomem_pool_options){.size = 64});
-    for (int i = 0; i < 10; i++) CHECK_EQ(gm_world_look_at_pools(&gm_runtime), GM_POOL_LOOK);
+    for (int i = 0; i < 10; i++) CHECK_EQ(gm_world_tick_pools(&gm_runtime), GM_POOL_LOOK);
     CHECK_EQ(gomem_pool_read_stats(pool).idle, idle);
     for (int i = 0; i < 4; i++) {
         skip(GM_POOL_LOOK + 10000000);
-        CHECK_EQ(gm_world_look_at_pools(&gm_runtime), GM_POOL_LOOK);
+        CHECK_EQ(gm_world_tick_pools(&gm_runtime), GM_POOL_LOOK);
     }
     CHECK_EQ(gomem_pool_read_stats(pool).idle, 0);
     CHECK(sound());
@@ -221,10 +221,10 @@ TEST(dropped_by_a_call) {
     for (int i = 0; i < 4; i++) {
         skip(GM_POOL_LOOK + 10000000);
         use(other);
-        (void)gm_world_look_at_pools(&gm_runtime);
+        (void)gm_world_tick_pools(&gm_runtime);
     }
     CHECK_EQ(gomem_pool_read_stats(pool).idle, idle);
-    for (size_t i = 0; i < MOST; i++) CHECK(gm_pool_bury(&gm_runtime, pool) || i > 10);
+    for (size_t i = 0; i < MOST; i++) CHECK(gm_pool_drop_expired(&gm_runtime, pool) || i > 10);
     CHECK(gomem_pool_read_stats(pool).idle < idle / 2);
     gomem_pool_destroy(pool);
     gomem_pool_destroy(other);
@@ -283,7 +283,7 @@ TEST(without_a_place) {
     for (size_t i = 0; i < POOLS; i++) {
         uint32_t number = all[i]->number;
         gomem_pool_destroy(all[i]);
-        CHECK(gm_pool_hand_of(&gm_world_self()->cache, number) == NULL);
+        CHECK(gm_pool_cache_of(&gm_world_self()->cache, number) == NULL);
     }
     CHECK(gomem_verify());
 }

@@ -11,7 +11,7 @@ static int calls;
 
 static void called(void *arg) { calls += arg == NULL; }
 
-static const union gm_callback callback = {.plain = called};
+static const union gm_callback callback = {.cleanup = called};
 
 static const struct gm_pages *pages(void) { return &engine.heap.pages; }
 
@@ -43,7 +43,7 @@ static uint64_t add(uint32_t i, enum gm_special_kind kind) {
 }
 
 static void settle(struct gm_special_list *list, bool all) {
-    while (gm_special_settle(special, pages(), list, all)) {}
+    while (gm_special_conclude(special, pages(), list, all)) {}
 }
 
 // Records that are neither free nor soon will be.
@@ -83,7 +83,7 @@ TEST(one_of_each) {
     CHECK(sound());
     for (uint32_t i = 0; i < 100; i++) gm_special_forget(special, object(i));
     CHECK_EQ(special->count, 200);
-    struct gm_turn turn;
+    struct gm_ready_callback turn;
     for (int i = 0; i < 200; i++) {
         REQUIRE(gm_special_pop(special, &turn));
         CHECK(turn.kind == GM_SPECIAL_CLEANUP && !turn.self);
@@ -100,7 +100,7 @@ TEST(random_operations) {
     REQUIRE(begin());
     for (int step = 0; step < 200000; step++) {
         uint32_t i = (uint32_t)room_below(OBJECTS), k = (uint32_t)room_below(OBJECTS);
-        struct gm_turn turn;
+        struct gm_ready_callback turn;
         switch (room_below(6)) {
         case 0: weak[i] = add(i, GM_SPECIAL_WEAK); break;
         case 1:
@@ -154,16 +154,18 @@ TEST(walk) {
         mark(i, i % 4 < 2);
     }
     for (int round = 0; round < 2; round++) {
-        struct gm_verdict v = {{0, 0}, {0, 0}};
+        struct gm_unreached v = {{0, 0}, {0, 0}};
         uint32_t at = 0, final = 0, other = 0;
         while (gm_special_walk(special, pages(), &at, &v)) {}
         CHECK_EQ(at, special->made);
-        for (uint32_t n = v.final.first; n; n = gm_special_call(special, n - 1)->link) final++;
-        for (uint32_t n = v.other.first; n; n = gm_special_call(special, n - 1)->link) other++;
+        for (uint32_t n = v.finalizers.first; n; n = gm_special_callback(special, n - 1)->link)
+            final++;
+        for (uint32_t n = v.cleanups.first; n; n = gm_special_callback(special, n - 1)->link)
+            other++;
         CHECK_EQ(final, round ? 0 : 50 + 20);
         CHECK_EQ(other, round ? 0 : 50);
-        settle(&v.other, false);
-        settle(&v.final, true);
+        settle(&v.cleanups, false);
+        settle(&v.finalizers, true);
         CHECK_EQ(special->count, 50 + 70);
     }
     for (uint32_t i = 0; i < 200; i++)
@@ -174,9 +176,9 @@ TEST(walk) {
 // A listed record that is taken away stays in its list, as nothing (X3).
 TEST(taken_away_while_listed) {
     REQUIRE(begin());
-    struct gm_verdict v = {{0, 0}, {0, 0}};
+    struct gm_unreached v = {{0, 0}, {0, 0}};
     uint32_t at = 0;
-    struct gm_turn turn;
+    struct gm_ready_callback turn;
     uint64_t cleanup = add(0, GM_SPECIAL_CLEANUP);
     (void)add(1, GM_SPECIAL_FINALIZER);
     (void)add(2, GM_SPECIAL_COUNT);
@@ -186,8 +188,8 @@ TEST(taken_away_while_listed) {
     gm_special_forget(special, object(1));
     gm_special_forget(special, object(2));
     CHECK_EQ(special->used, 3);
-    settle(&v.final, true);
-    settle(&v.other, false);
+    settle(&v.finalizers, true);
+    settle(&v.cleanups, false);
     CHECK(in_use() == 0 && !gm_special_pop(special, &turn));
     cleanup = add(0, GM_SPECIAL_CLEANUP);
     gm_special_forget(special, object(0)); // ready
@@ -200,7 +202,7 @@ TEST(taken_away_while_listed) {
 // A cleanup is cancelled while it waits, and not any more when it has been taken.
 TEST(withdrawn) {
     REQUIRE(begin());
-    struct gm_turn turn;
+    struct gm_ready_callback turn;
     uint64_t first = add(0, GM_SPECIAL_CLEANUP), second = add(0, GM_SPECIAL_CLEANUP);
     gm_special_forget(special, object(0));
     CHECK_EQ(special->count, 2);
@@ -226,7 +228,7 @@ TEST(used_again) {
     REQUIRE(begin());
     size_t charged = 0, kept = 0;
     for (int round = 0; round < ROUNDS; round++) {
-        struct gm_turn turn;
+        struct gm_ready_callback turn;
         for (uint32_t i = 0; i < BATCH; i++) {
             int error;
             size_t more = 0;
@@ -280,7 +282,7 @@ TEST(buckets) {
 
 TEST(drops) {
     REQUIRE(begin());
-    struct gm_turn turn, other;
+    struct gm_ready_callback turn, other;
     uintptr_t at = 0;
     (void)add(3, GM_SPECIAL_COUNT); // with a count of 0
     REQUIRE(gm_special_begin_drop(special, object(3), &turn));
@@ -297,7 +299,7 @@ TEST(drops) {
     REQUIRE(gm_special_begin_drop(special, object(3), &turn));
     gm_special_count(special, object(3))->arg++;
     CHECK(!gm_special_end_drop(special, turn.id, &at)); // retained
-    CHECK(gm_special_count(special, object(3))->fn.plain == NULL);
+    CHECK(gm_special_count(special, object(3))->fn.cleanup == NULL);
     CHECK(sound());
 }
 

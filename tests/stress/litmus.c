@@ -599,7 +599,7 @@ TEST(depot) {
 //       previous = none, was it there?       previous = none, was it there?
 
 static struct gomem_pool robbed_pool;
-static struct gm_hand robbed;
+static struct gm_pool_cache robbed;
 static uint32_t magazine; // index + 1
 static bool got[SIDES];
 
@@ -641,7 +641,7 @@ TEST(stolen) {
     run(&race);
 }
 
-// ---- fate: who starts the thread of callbacks, and who shuts down, are never both blind ----
+// ---- finalize: who starts the thread of callbacks, and who shuts down, are never both blind ----
 //
 //       here                                 there
 //       thread = STARTING                    quit = 1
@@ -657,20 +657,20 @@ static int create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(voi
 }
 
 static void reset_fate(struct stress_random *r) {
-    rt->fate.thread = GM_FATE_NONE;
-    rt->fate.quit = 0;
+    rt->finalize.thread = GM_FINALIZE_NONE;
+    rt->finalize.quit = 0;
     of_create = r;
 }
 
 static void start_callbacks(struct stress_random *r) {
     uint64_t started = sides[HERE].seen[0];
     (void)r;
-    gm_fate_start(rt);
+    gm_finalize_start(rt);
     sides[HERE].seen[1] += sides[HERE].seen[0] == started;
 }
 
 static void shut_down(struct stress_random *r) {
-    gm_fate_shutdown(rt);
+    gm_finalize_shutdown(rt);
     hold(THERE, r);
 }
 
@@ -749,11 +749,11 @@ TEST(barrier) {
         *all[i] = GOMEM_NEW(struct node);
         REQUIRE(*all[i] != NULL && ((*all[i])->next = GOMEM_NEW(struct node)) != NULL);
     }
-    gm_store_rlx(&rt->engine.mark.on, 1u);
+    gm_store_rlx(&rt->engine.mark.active, 1u);
     gm_store_rlx(&gomem_i_barrier, 1u);
     run(&race);
     gm_store_rlx(&gomem_i_barrier, 0u);
-    gm_store_rlx(&rt->engine.mark.on, 0u);
+    gm_store_rlx(&rt->engine.mark.active, 0u);
 }
 
 TEST_MAIN
