@@ -1054,12 +1054,12 @@ typedef struct gomem_i_cache {                      /* what a thread's fast path
     void **top[GOMEM_CLASSES + 1];                  /* loaded magazine: its topmost object       */
     uintptr_t base, size;                           /* the heap's range; size 0: always go slow  */
     const uint32_t *desc;                           /* page descriptors                          */
-    const uint32_t *attention;                      /* nonzero: a stop pending, or a closed gate */
-    uint32_t depth;                                 /* library sections entered                  */
+    const uint32_t *stop_request;                   /* nonzero: a stop pending, or a closed gate */
+    uint32_t section_depth;                         /* library sections entered                  */
     uint32_t blocked;                               /* blocking regions entered                  */
     uint32_t ranks;                                 /* locks held, a bit per rank (check level 2) */
     uint32_t typed_count;                           /* entries of typed                          */
-    void (*stop_wait)(struct gomem_i_cache *t, bool enter); /* hook: attention was seen          */
+    void (*stop_wait)(struct gomem_i_cache *t, bool enter); /* hook: stop_request was seen       */
     gomem_i_run *typed;                             /* runs by shape index; [0] is always empty  */
 #if GOMEM_I_POOL
     void **pool[GOMEM_I_PLACES];                    /* loaded magazines of pools, as top         */
@@ -2143,10 +2143,10 @@ typedef union {
  *   gm_world_stop stores the number of the stop in a word that every thread checks when it enters
  *   and leaves a section, and signals each that runs. A thread in a section parks when it leaves
  *   the section. A thread in a blocking region (gomem_blocking_begin) counts as stopped: it touches
- *   no collected memory there. Any other parks in the signal's handler. If one of them is late, the
- *   stop is withdrawn, at first after a millisecond, and tried again; after a second it is given
- *   up. Nothing has been changed by then, and the others run. A cycle keeps its marks meanwhile
- *   (E4).
+ *   no collected memory there. Any other parks in the signal's handler. If one of them is a
+ *   straggler, the stop is withdrawn, at first after a millisecond, and tried again; after a second
+ *   it is given up. Nothing has been changed by then, and the others run. A cycle keeps its marks
+ *   meanwhile (E4).
  *
  * LOCKS
  *   A thread that holds a lock takes only locks further down this list. Check level 2 asserts it
@@ -2636,7 +2636,7 @@ GM_PRIVATE uint64_t gm_os_random(void) {
 // Where nothing else lies, between 16 and 80 TiB: next to libraries and stacks a word of which half
 // was overwritten would still look like a pointer into the heap. Sanitizers know which addresses
 // may be used: 0.
-GM_PRIVATE uintptr_t gm_os_far_away(void) {
+GM_PRIVATE uintptr_t gm_os_random_base(void) {
     if (sizeof(uintptr_t) < 8 || GM_ASAN || GM_TSAN) return 0;
     return (uintptr_t)(((uint64_t)1 << 44) + (gm_os_random() << 20));
 }
@@ -3685,7 +3685,7 @@ GM_PRIVATE void gm_os_action(struct sigaction *action, gm_handler *handler) {
 
 // ThreadSanitizer runs handlers at calls that it intercepts. Installing this one past it was tried:
 // a thread that stood inside its runtime held a lock there that the collector then waited for.
-GM_PRIVATE bool gm_os_handle(int signal, gm_handler *handler) {
+GM_PRIVATE bool gm_os_install_handler(int signal, gm_handler *handler) {
     struct sigaction action;
     gm_os_action(&action, handler);
     return GOMEM_SIGACTION(signal, &action, NULL) == 0;
@@ -3729,7 +3729,7 @@ GM_PRIVATE int gm_os_claim_signal(gm_handler *handler) {
 
 // The handler goes. Ignoring the signal first discards what is still pending for any thread, which
 // the default action would let end the process.
-GM_PRIVATE void gm_os_unhandle(int signal, gm_handler *handler) {
+GM_PRIVATE void gm_os_remove_handler(int signal, gm_handler *handler) {
     struct sigaction action;
     if (gm_os_handled(signal, handler) != GM_HANDLED) return; // the program's
     memset(&action, 0, sizeof action);
@@ -3770,11 +3770,12 @@ GM_PRIVATE void gm_os_unblock(int signal) {
  * ==========================================================================================
  * OWNS        struct gm_lock; depth and ranks of the thread's cache
  * CALLS       base os
- * ORDER       *attention is set by world (seq), read here after depth has changed; see Y2
+ * ORDER       *stop_request is set by world (seq), read here after depth has changed; see Y2
  * INVARIANTS  Y1  in a section (depth > 0) a thread is not stopped, and calls nothing that may
  *                 block on a lock that is not ours, and no user code
- *             Y2  a thread leaves its section before it looks at attention: whoever sets attention
- *                 and signals the thread finds it out of the section, or it finds attention set
+ *             Y2  a thread leaves its section before it looks at stop_request: whoever sets
+ *                 stop_request and signals the thread finds it out of the section, or it finds
+ *                 stop_request set
  *             Y3  INIT, GC, TURN, GONE and WORLD are held outside of sections: their holders may
  *                 wait. Any other lock is held in a section, or under INIT, TURN, GONE or WORLD: so
  *                 no stop and no fork begins while another thread holds it, but for one that
@@ -3810,26 +3811,26 @@ struct gm_lock {
     uintptr_t owner; // thread pointer of the holder, 0: none. atomic: rlx
 };
 
-GM_PRIVATE const uint32_t gm_sync_quiet = 0; // attention of a cache that belongs to no heap
+GM_PRIVATE const uint32_t gm_sync_quiet = 0; // stop_request of a cache that belongs to no heap
 
 GM_ALWAYS void gm_sync_enter(gomem_i_cache *t) {
-    uint32_t depth = gm_load_rlx(&t->depth);
-    gm_store_rlx(&t->depth, depth + 1); // read at the gate
+    uint32_t depth = gm_load_rlx(&t->section_depth);
+    gm_store_rlx(&t->section_depth, depth + 1); // read at the gate
     if (depth) return;
     gm_signal_fence();
-    if (GOMEM_I_UNLIKELY(gm_load_rlx(t->attention) | t->blocked)) t->stop_wait(t, true); // Y2
-    gm_base_tsan_acquire(t->attention);
+    if (GOMEM_I_UNLIKELY(gm_load_rlx(t->stop_request) | t->blocked)) t->stop_wait(t, true); // Y2
+    gm_base_tsan_acquire(t->stop_request);
 }
 
 GM_ALWAYS void gm_sync_leave(gomem_i_cache *t) {
-    gm_assert(t->depth);
-    if (t->depth == 1) gm_base_tsan_release(t);
+    gm_assert(t->section_depth);
+    if (t->section_depth == 1) gm_base_tsan_release(t);
     gm_signal_fence();
-    uint32_t depth = gm_load_rlx(&t->depth) - 1;
-    gm_store_rel(&t->depth, depth); // pairs with gm_world_close_gate: what the section did
+    uint32_t depth = gm_load_rlx(&t->section_depth) - 1;
+    gm_store_rel(&t->section_depth, depth); // pairs with gm_world_close_gate: what the section did
     if (depth) return;
     gm_signal_fence();
-    if (GOMEM_I_UNLIKELY(gm_load_rlx(t->attention) | t->blocked)) t->stop_wait(t, false); // Y2
+    if (GOMEM_I_UNLIKELY(gm_load_rlx(t->stop_request) | t->blocked)) t->stop_wait(t, false); // Y2
 }
 
 GM_PRIVATE void gm_sync_rank(const struct gm_lock *l, bool take) {
@@ -4160,7 +4161,7 @@ GM_PRIVATE bool gm_pages_init(struct gm_pages *p, size_t size) {
         if (size < 2 * GM_CHUNK) return false;
         l = gm_pages_layout(size / GM_PAGE);
         p->reserved = l.total + size + GM_CHUNK;
-        p->reservation = gm_os_reserve(p->reserved, gm_os_far_away());
+        p->reservation = gm_os_reserve(p->reserved, gm_os_random_base());
         if (p->reservation) break;
     }
     p->size = size;
@@ -4225,7 +4226,7 @@ GM_PRIVATE bool gm_pages_place_sparse(struct gm_pages *p, uintptr_t slot, size_t
 GM_PRIVATE bool gm_pages_init_sparse(struct gm_pages *p, size_t size) {
     uint64_t random = gm_os_random();
     size_t page = gm_os_page_size();
-    if (!gm_os_far_away()) return false;
+    if (!gm_os_random_base()) return false;
     for (unsigned kind = 0; kind < GM_SLOT_KINDS; kind++) {
         const struct gm_slots k = gm_os_slots(kind);
         if (!kind && size > (size_t)1 << k.heap) return false; // more than any slot holds
@@ -7626,7 +7627,7 @@ GM_PRIVATE bool gm_writes_choose(struct gm_writes *w, struct gm_meta *meta,
     unsigned reason = GOMEM_REASON_NONE;
     if (ask && !can) reason = room ? gm_writes_diagnose(GOMEM_REASON_KERNEL) : GOMEM_REASON_MEMORY;
     gm_store_rlx(&w->reason, reason);       // statistics
-    gm_store_rlx(&w->collector, collector); // gm_world_collect lets the others come
+    gm_store_rlx(&w->collector, collector); // gm_world_enable_stops lets the others come
     gm_store_rel(&w->ready, true);          // pairs with gomem_init and memstats
     return can || wanted != GOMEM_GC_TRACKED;
 }
@@ -9155,16 +9156,16 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
  * CALLS       base os sync pages central types special guard pacer writes cache
  * LOCKS       INIT, TURN, GONE, WORLD (fork); GC, then TURN (no cycle runs); GONE, then WORLD, held
  *             through a stop by the thread that stopped; WORLD, then META (attach, leave)
- * ORDER       V1 and V2 are Dekker pairs: state and attention are stored and loaded seq
- * INVARIANTS  V1  who stops stores attention, then looks at states; a thread that leaves a blocking
- *                 region stores its state, then looks at attention: one sees the other
+ * ORDER       V1 and V2 are Dekker pairs: state and stop_request are stored and loaded seq
+ * INVARIANTS  V1  who stops stores stop_request, then looks at states; a thread that leaves a
+ *                 blocking region stores its state, then looks at stop_request: one sees the other
  *             V2  a state goes running -> parked(epoch) once per stop; a signal with no stop
  *                 pending, or to a thread that is in a section or a blocking region, parks already,
  *                 or has no record, returns
  *             V3  a stop that has not gathered all within its window (1 ms; after eight tries
- *                 longer, where the late thread only waits for a processor) is withdrawn: nothing
+ *                 longer, where the straggler only waits for a processor) is withdrawn: nothing
  *                 was changed. The pause before the next try grows, so that a thread which holds
- *                 what the late one waits for goes on. After its patience it is given up
+ *                 what the straggler waits for goes on. After its patience it is given up
  *             V4  records are never unmapped; a record's thread is running, blocked or parked, or
  *                 it is not scanned (none, attaching, stale), or the record is the shared one
  *             V5  a stop begins when the threads that waited for the end of the last one have woken
@@ -9209,8 +9210,8 @@ enum {
     GM_THREAD_STALE = 6
 };
 #define GM_STATE(kind, epoch) ((uint32_t)(kind) | (uint32_t)(epoch) << 3)
-enum { GM_FORKS_HEARD = 1 };
-enum { GM_GATE = 1 }; // attention: fork has closed the gate; else an epoch << 3 of a stop
+enum { GM_FORKS_REGISTERED = 1 };
+enum { GM_GATE = 1 }; // stop_request: fork has closed the gate; else an epoch << 3 of a stop
 enum {
     GM_GATHER_NS = 1000000,      // the window of a stop
     GM_WITHDRAWALS = 8,          // after so many it may grow
@@ -9237,9 +9238,9 @@ struct gm_thread {
     void *fake_stack;              // AddressSanitizer's, NULL: none
     bool in_handler;               // parked in the handler
     bool parking;                  // is in gm_world_park: signals return. owner: thread
-    bool told;                     // it was named as late. lock: world
+    bool told;                     // it was reported as a straggler. lock: world
     struct gm_start *start;        // gomem_thread_create's, NULL: none. owner: thread
-    uint32_t late;                 // a stop waits for it in vain. atomic: rel/acq
+    uint32_t straggler;            // a stop waits for it in vain. atomic: rel/acq
     uint32_t sent;                 // stop signals, but those that were taken back. lock: world
     uint32_t heard;                // calls of the handler. owner: thread; atomic: rlx
     bool own;                      // the background thread: works for who stops. atomic: rlx
@@ -9306,7 +9307,7 @@ struct gm_world {
     struct gm_lock init_lock; // around init and shutdown; outside all
     struct gm_lock gone_lock; // of the record for threads that have ended
     uint32_t life;            // GM_LIFE_…. atomic: acq/rel
-    uint32_t attention;       // 0, GM_GATE, or epoch << 3. atomic: seq
+    uint32_t stop_request;    // 0, GM_GATE, or epoch << 3. atomic: seq
     uint32_t epoch;           // of the last stop. lock: world
     uint32_t acks;            // futex: bumped when a thread parks. atomic
     uint32_t waiting;         // threads that wait for a stop to end. atomic: rlx
@@ -9317,7 +9318,7 @@ struct gm_world {
     struct gm_thread *all;    // every record. atomic: acq/rel
     struct gm_thread *gone;   // the shared record. lock: gone
     struct gm_start *starts;  // until they are joined. lock: world
-    uint32_t forks;           // 0, GM_FORKS_HEARD, or who registers: pid << 2. atomic: acq/rel
+    uint32_t forks;           // 0, GM_FORKS_REGISTERED, or who registers: pid << 2. atomic: acq/rel
     uintptr_t forker;         // &errno of the thread between our fork handlers, 0. atomic: rlx
     bool alone;               // the process that forks has one thread. lock: world
     uint32_t nested;          // forks of handlers that have interrupted it there. owner: forker
@@ -9327,8 +9328,9 @@ struct gm_world {
     sigset_t mask;            // of who stopped, as it was. lock: world
     int signal;               // stop signal, 0: handler not installed. lock: world; read rlx
     bool told_signal;         // that none is free. lock: world
-    uint32_t deaf;            // id of a thread that blocks the signal, 0: none known. lock: gc
-    uint64_t late_since; // ns: since when no stop has gathered all, 0: the last did. lock: world
+    uint32_t signal_blocker;  // id of a thread that blocks the signal, 0: none known. lock: gc
+    uint64_t
+        unstopped_since; // ns: since when no stop has gathered all, 0: the last did. lock: world
     void (*end_thread)(struct gomem_arena *scratch); // hook: a thread ends. atomic: rel/acq
     struct gm_settings settings;
 };
@@ -9383,9 +9385,9 @@ struct gm_roots {                      // room roots
     bool incomplete;                   // no memory for one of them
     bool running;                      // what is listed is read while threads run. lock: gc
     bool again;      // the finish stop lists: what the start stop has, and is kept since. lock: gc
-    uint32_t looks;  // at the loader's list, twice; odd: one goes on. atomic: acq/rel
-    uint32_t looker; // thread id of whoever looks. atomic: rlx
-    uint64_t look_since;              // ns: when that look began. atomic: rlx
+    uint32_t walks;  // at the loader's list, twice; odd: one goes on. atomic: acq/rel
+    uint32_t walker; // thread id of whoever looks. atomic: rlx
+    uint64_t walk_since;              // ns: when that look began. atomic: rlx
     bool inside;                      // the look has the loader's lock. atomic: seq
     bool lockless;                    // a child: the loader's lock may be held for ever. lock: gc
     bool strange;                     // the latest list met a stack that is not known. lock: gc
@@ -9503,11 +9505,11 @@ _Static_assert(GOMEM_I_PLACES == 256, "GM_256 makes one entry per place");
 #define GM_WORLD_EMPTY                                                        \
     {                                                                         \
         .top = {GM_86(GM_CACHE_NOTHING)}, .pool = {GM_256(GM_CACHE_NOTHING)}, \
-        .attention = &gm_sync_quiet                                           \
+        .stop_request = &gm_sync_quiet                                        \
     }
 #else
 #define GM_WORLD_EMPTY \
-    { .top = {GM_86(GM_CACHE_NOTHING)}, .attention = &gm_sync_quiet }
+    { .top = {GM_86(GM_CACHE_NOTHING)}, .stop_request = &gm_sync_quiet }
 #endif
 GM_PRIVATE const gomem_i_cache gm_world_nobody = GM_WORLD_EMPTY;
 GM_PRIVATE const gomem_i_cache gm_world_gone = GM_WORLD_EMPTY;
@@ -9548,9 +9550,9 @@ GM_PRIVATE void gm_world_unlock(const struct gm_world *w, struct gm_lock *l) {
 }
 
 // What asks the calling thread to stand: the gate does not ask the one that has closed it. (V8)
-GM_NO_SANITIZE GM_PRIVATE uint32_t gm_world_attention(const struct gm_world *w) {
-    uint32_t attention = gm_load_seq(&w->attention); // V1
-    return attention == GM_GATE && gm_world_forks(w) ? 0 : attention;
+GM_NO_SANITIZE GM_PRIVATE uint32_t gm_world_stop_request(const struct gm_world *w) {
+    uint32_t stop_request = gm_load_seq(&w->stop_request); // V1
+    return stop_request == GM_GATE && gm_world_forks(w) ? 0 : stop_request;
 }
 
 // ---- parking ----
@@ -9568,49 +9570,49 @@ GM_NO_SANITIZE GM_PRIVATE void gm_world_copy(uintptr_t *to, const uintptr_t *fro
 // Says that the thread stands, and wakes who stops.
 GM_NO_SANITIZE GM_PRIVATE void gm_world_acknowledge(struct gm_world *w, struct gm_thread *t,
                                                     uint32_t state) {
-    gm_store_seq(&t->state, state);          // V1: pairs with gm_world_running's loads
-    if (!gm_load_seq(&w->attention)) return; // V1: nobody waits
+    gm_store_seq(&t->state, state);             // V1: pairs with gm_world_running's loads
+    if (!gm_load_seq(&w->stop_request)) return; // V1: nobody waits
     (void)gm_add_acqrel(&w->acks,
                         1u); // pairs with gm_world_gather: the state is seen with the count
     gm_os_wake(&w->acks, 1);
 }
 
-// Waits once for the end of the stop of `attention`; may return earlier. (V5)
-GM_NO_SANITIZE GM_PRIVATE void gm_world_wait(struct gm_world *w, uint32_t attention) {
+// Waits once for the end of the stop of `stop_request`; may return earlier. (V5)
+GM_NO_SANITIZE GM_PRIVATE void gm_world_wait(struct gm_world *w, uint32_t stop_request) {
     (void)gm_add_rlx(&w->waiting, 1u);
-    gm_os_wait(&w->attention, attention, 0);
+    gm_os_wait(&w->stop_request, stop_request, 0);
     (void)gm_add_rlx(&w->waiting, (uint32_t)-1);
 }
 
-// Stands still until the stop of `attention` is over.
-GM_NO_SANITIZE GM_PRIVATE void gm_world_stand(struct gm_world *w, struct gm_thread *t,
-                                              uint32_t attention) {
+// Stands still until the stop of `stop_request` is over.
+GM_NO_SANITIZE GM_PRIVATE void gm_world_wait_out(struct gm_world *w, struct gm_thread *t,
+                                                 uint32_t stop_request) {
     t->fake_stack = gm_world_fake_stack();
-    gm_world_acknowledge(w, t, attention | GM_THREAD_PARKED);
-    while (gm_load_seq(&w->attention) == attention) gm_world_wait(w, attention); // V1
+    gm_world_acknowledge(w, t, stop_request | GM_THREAD_PARKED);
+    while (gm_load_seq(&w->stop_request) == stop_request) gm_world_wait(w, stop_request); // V1
     gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING); // V1: a stop that begins now signals us
 }
 
-// The thread stops by itself, outside of any section, as long as attention asks for it. No handler
-// of the program runs meanwhile: it might move pointers. One that is not yet known is not scanned
-// and only waits.
+// The thread stops by itself, outside of any section, as long as stop_request asks for it. No
+// handler of the program runs meanwhile: it might move pointers. One that is not yet known is not
+// scanned and only waits.
 GM_NOINLINE GM_PRIVATE void gm_world_park(struct gm_world *w, struct gm_thread *t) {
-    uint32_t attention;
-    while ((attention = gm_world_attention(w)) != 0) {
-        if (attention == GM_GATE || gm_load_seq(&t->state) == GM_THREAD_ATTACHING) { // V1
-            gm_world_wait(w, attention);
+    uint32_t stop_request;
+    while ((stop_request = gm_world_stop_request(w)) != 0) {
+        if (stop_request == GM_GATE || gm_load_seq(&t->state) == GM_THREAD_ATTACHING) { // V1
+            gm_world_wait(w, stop_request);
             continue;
         }
         sigset_t old;
         gm_os_block_signals(&old);
-        gm_base_tsan_acquire(&w->attention); // of a stop that it stood out in the handler
+        gm_base_tsan_acquire(&w->stop_request); // of a stop that it stood out in the handler
         t->parking = true;
         gm_signal_fence();
         t->in_handler = false;
         gm_os_spill(&t->registers);
         gm_base_tsan_release(&t->cache.hot);
-        gm_world_stand(w, t, attention);
-        gm_base_tsan_acquire(&w->attention);
+        gm_world_wait_out(w, t, stop_request);
+        gm_base_tsan_acquire(&w->stop_request);
         gm_signal_fence();
         t->parking = false;
         gm_os_keep_unblocked(&old, gm_load_rlx(&w->signal)); // V7; it changes in stops only
@@ -9621,14 +9623,14 @@ GM_NOINLINE GM_PRIVATE void gm_world_park(struct gm_world *w, struct gm_thread *
 // Leaves a blocking region: waits out a stop, whose collector may be reading our saved stack.
 GM_PRIVATE void gm_world_unblock(struct gm_world *w, struct gm_thread *t) {
     for (;;) {
-        uint32_t attention = gm_world_attention(w);
-        if (attention) {
-            gm_world_wait(w, attention);
+        uint32_t stop_request = gm_world_stop_request(w);
+        if (stop_request) {
+            gm_world_wait(w, stop_request);
             continue;
         }
         // V1: pairs with gm_world_running
         gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING);
-        if (!gm_world_attention(w)) return;
+        if (!gm_world_stop_request(w)) return;
         gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
     }
 }
@@ -9636,7 +9638,7 @@ GM_PRIVATE void gm_world_unblock(struct gm_world *w, struct gm_thread *t) {
 // Enters a blocking region: from here on the thread counts as stopped. Frames below `top` end when
 // the caller returns, and may hold the only copy of a register: they are copied.
 GM_NOINLINE GM_PRIVATE void gm_world_block(struct gm_world *w, struct gm_thread *t, uintptr_t top) {
-    gm_base_tsan_acquire(&w->attention); // of a stop that it stood out in the handler
+    gm_base_tsan_acquire(&w->stop_request); // of a stop that it stood out in the handler
     if (t->cache.hot.blocked++) return;
     gm_signal_fence(); // from here on a stop signal returns
     t->in_handler = false;
@@ -9650,7 +9652,7 @@ GM_NOINLINE GM_PRIVATE void gm_world_block(struct gm_world *w, struct gm_thread 
 }
 
 GM_PRIVATE void gm_world_end_block(struct gm_world *w, struct gm_thread *t) {
-    gm_base_tsan_acquire(&w->attention);
+    gm_base_tsan_acquire(&w->stop_request);
     if (t->cache.hot.blocked > 1) {
         t->cache.hot.blocked--;
         return;
@@ -9658,32 +9660,32 @@ GM_PRIVATE void gm_world_end_block(struct gm_world *w, struct gm_thread *t) {
     gm_world_unblock(w, t);
     t->cache.hot.blocked = 0;
     gm_signal_fence();
-    if (gm_load_seq(&w->attention)) gm_world_park(w, t); // V1: a signal in between returned
+    if (gm_load_seq(&w->stop_request)) gm_world_park(w, t); // V1: a signal in between returned
 }
 
-// Hook of sync: attention was seen, or the thread is in a blocking region (V1, V2).
+// Hook of sync: stop_request was seen, or the thread is in a blocking region (V1, V2).
 GM_PRIVATE void gm_world_stop_wait(gomem_i_cache *hot, bool enter) {
     struct gm_world *w = &gm_runtime.world;
     struct gm_thread *t = (struct gm_thread *)(void *)hot;
     if (!enter) {
         if (hot->blocked) gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
         // V1: pairs with the stores of who stops; the gate is for who enters
-        else if (gm_load_seq(&w->attention) != GM_GATE) gm_world_park(w, t);
+        else if (gm_load_seq(&w->stop_request) != GM_GATE) gm_world_park(w, t);
         return;
     }
-    uint32_t attention;
-    do {                               // with the gate: the depth is taken back while waiting
-        gm_store_rlx(&hot->depth, 0u); // read at the gate
+    uint32_t stop_request;
+    do { // with the gate: the depth is taken back while waiting
+        gm_store_rlx(&hot->section_depth, 0u); // read at the gate
         gm_signal_fence();
         if (hot->blocked) gm_world_unblock(w, t);
         else gm_world_park(w, t);
-        gm_store_rlx(&hot->depth, 1u); // read at the gate
+        gm_store_rlx(&hot->section_depth, 1u); // read at the gate
         gm_signal_fence();
         // Y2: pairs with the stores of who stops. One look: a stop that began between two would
         // wait for this thread, which, running and blocked, would wait for the stop.
-        attention = gm_world_attention(w);
-        if (attention && hot->blocked) gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
-    } while (attention);
+        stop_request = gm_world_stop_request(w);
+        if (stop_request && hot->blocked) gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
+    } while (stop_request);
 }
 
 // The stop signal.
@@ -9693,18 +9695,20 @@ GM_NO_SANITIZE GM_PRIVATE void gm_world_handler(int signal, siginfo_t *info, voi
     (void)signal, (void)info;
     if (!gm_world_has_record(hot)) return;
     struct gm_thread *t = (struct gm_thread *)(void *)hot;
-    gm_store_rlx(&t->heard, gm_load_rlx(&t->heard) + 1); // V9: a stale one costs little
-    uint32_t attention = gm_load_seq(&w->attention);     // V2
-    if (!attention || attention == GM_GATE || hot->depth || hot->blocked || t->parking) return;
+    gm_store_rlx(&t->heard, gm_load_rlx(&t->heard) + 1);   // V9: a stale one costs little
+    uint32_t stop_request = gm_load_seq(&w->stop_request); // V2
+    if (!stop_request || stop_request == GM_GATE || hot->section_depth || hot->blocked ||
+        t->parking)
+        return;
     if (gm_load_seq(&t->state) != GM_THREAD_RUNNING) return; // V2
     int saved = errno;
     (void)gm_add_rlx(&w->handling, 1u); // counts only
     t->in_handler = true;
     t->at = gm_os_interrupted(context);
     gm_os_spill(&t->registers);
-    gm_world_stand(w, t, attention);
+    gm_world_wait_out(w, t, stop_request);
     errno = saved;
-    (void)gm_sub_acqrel(&w->handling, 1u); // pairs with gm_world_unhandle: nothing follows it
+    (void)gm_sub_acqrel(&w->handling, 1u); // pairs with gm_world_remove_handler: nothing follows it
 }
 
 // ---- stopping the others ----
@@ -9717,13 +9721,13 @@ GM_INLINE bool gm_world_absent(uint32_t state) {
 
 // Counts the threads that still run; signals them when asked to.
 GM_PRIVATE unsigned gm_world_running(struct gm_world *w, const struct gm_thread *me,
-                                     uint32_t attention, bool signal) {
+                                     uint32_t stop_request, bool signal) {
     unsigned n = 0;
     // pairs with gm_world_record_locked: records are complete
     for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next) {
         uint32_t state = gm_load_seq(&t->state); // V1
         if (t == me || gm_world_absent(state)) continue;
-        if (state == GM_THREAD_BLOCKED || state == (attention | GM_THREAD_PARKED)) continue;
+        if (state == GM_THREAD_BLOCKED || state == (stop_request | GM_THREAD_PARKED)) continue;
         t->sent += signal; // V9
         if (signal && !gm_os_signal_thread(t->id, w->signal)) {
             gm_store_seq(&t->state, (uint32_t)GM_THREAD_STALE); // V4: it ended by a bare exit call
@@ -9736,26 +9740,26 @@ GM_PRIVATE unsigned gm_world_running(struct gm_world *w, const struct gm_thread 
 }
 
 // Asks all threads but `me` to stand; returns how many still run. The lock is held.
-GM_PRIVATE unsigned gm_world_ask(struct gm_world *w, const struct gm_thread *me) {
-    uint32_t attention = ++w->epoch << 3;
-    if (!attention) attention = ++w->epoch << 3;
-    gm_store_seq(&w->attention, attention); // V1
-    return gm_world_running(w, me, attention, true);
+GM_PRIVATE unsigned gm_world_request_stop(struct gm_world *w, const struct gm_thread *me) {
+    uint32_t stop_request = ++w->epoch << 3;
+    if (!stop_request) stop_request = ++w->epoch << 3;
+    gm_store_seq(&w->stop_request, stop_request); // V1
+    return gm_world_running(w, me, stop_request, true);
 }
 
-GM_PRIVATE void gm_world_open(struct gm_world *w) {
-    gm_base_tsan_release(&w->attention);
-    gm_store_seq(&w->attention, 0u); // pairs with the loads of who waits: it sees what we did
-    gm_os_wake(&w->attention, INT_MAX);
+GM_PRIVATE void gm_world_release(struct gm_world *w) {
+    gm_base_tsan_release(&w->stop_request);
+    gm_store_seq(&w->stop_request, 0u); // pairs with the loads of who waits: it sees what we did
+    gm_os_wake(&w->stop_request, INT_MAX);
 }
 
 // Waits until all stand; false: not within ns.
-GM_PRIVATE bool gm_world_gather(struct gm_world *w, const struct gm_thread *me, uint32_t attention,
-                                uint64_t ns) {
+GM_PRIVATE bool gm_world_gather(struct gm_world *w, const struct gm_thread *me,
+                                uint32_t stop_request, uint64_t ns) {
     uint64_t end = gm_os_now() + ns;
     for (;;) {
         uint32_t acks = gm_load_seq(&w->acks); // pairs with gm_world_acknowledge
-        if (!gm_world_running(w, me, attention, false)) {
+        if (!gm_world_running(w, me, stop_request, false)) {
             for (struct gm_thread *t = gm_load_acq(&w->all); GM_TSAN && t; t = t->next) // as above
                 gm_base_tsan_acquire(&t->cache.hot);
             return true;
@@ -9768,7 +9772,7 @@ GM_PRIVATE bool gm_world_gather(struct gm_world *w, const struct gm_thread *me, 
 
 // Takes back the signals of a stop that no handler has heard: their threads mask them, have parked
 // by themselves, or sleep where nothing wakes them. The stop is not yet over for anybody. (V9)
-GM_PRIVATE void gm_world_take_back(struct gm_world *w) {
+GM_PRIVATE void gm_world_discard_signals(struct gm_world *w) {
     bool unheard = false;
     // pairs with gm_world_record_locked: records are complete
     for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next) {
@@ -9779,12 +9783,12 @@ GM_PRIVATE void gm_world_take_back(struct gm_world *w) {
     if (unheard && w->signal) gm_os_discard_signal(w->signal, gm_world_handler);
 }
 
-GM_PRIVATE void gm_world_start(struct gm_runtime *rt) {
+GM_PRIVATE void gm_world_resume(struct gm_runtime *rt) {
     struct gm_world *w = &rt->world;
     sigset_t mask = w->mask;
-    gm_world_take_back(w);
+    gm_world_discard_signals(w);
     gm_store_rlx(&w->opened, gm_os_now());
-    gm_world_open(w);
+    gm_world_release(w);
     gm_sync_unlock(&w->lock);
     gm_sync_unlock(&w->gone_lock);
     gm_os_restore_signals(&mask);
@@ -9792,29 +9796,29 @@ GM_PRIVATE void gm_world_start(struct gm_runtime *rt) {
 
 // ---- a thread that does not stop ----
 
-enum { GM_LATE = 8 };
-struct gm_late {          // threads that did not stand when a try was withdrawn, the first few
-    uint32_t id[GM_LATE]; // of the kernel
-    unsigned count;       //
+enum { GM_STRAGGLERS = 8 };
+struct gm_stragglers { // threads that did not stand when a try was withdrawn, the first few
+    uint32_t id[GM_STRAGGLERS]; // of the kernel
+    unsigned count;             //
 };
 
-// Does the stop of `attention` still wait for this thread?
-GM_INLINE bool gm_world_is_late(const struct gm_thread *t, const struct gm_thread *me,
-                                uint32_t attention) {
+// Does the stop of `stop_request` still wait for this thread?
+GM_INLINE bool gm_world_is_straggler(const struct gm_thread *t, const struct gm_thread *me,
+                                     uint32_t stop_request) {
     uint32_t state = gm_load_seq(&t->state); // V1
     return t != me && !gm_world_absent(state) && state != GM_THREAD_BLOCKED &&
-           state != (attention | GM_THREAD_PARKED);
+           state != (stop_request | GM_THREAD_PARKED);
 }
 
-// The stop of `attention` has waited in vain: notes for whom. The lock is held.
-GM_PRIVATE void gm_world_note_late(struct gm_world *w, const struct gm_thread *me,
-                                   uint32_t attention, struct gm_late *late) {
-    late->count = 0;
+// The stop of `stop_request` has waited in vain: notes for whom. The lock is held.
+GM_PRIVATE void gm_world_note_stragglers(struct gm_world *w, const struct gm_thread *me,
+                                         uint32_t stop_request, struct gm_stragglers *stragglers) {
+    stragglers->count = 0;
     // pairs with gm_world_record_locked: records are complete
     for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next) {
-        if (!gm_world_is_late(t, me, attention)) continue;
-        gm_store_rlx(&t->late, 1u); // V7: only its own thread acts on it
-        if (late->count < GM_LATE) late->id[late->count++] = t->id;
+        if (!gm_world_is_straggler(t, me, stop_request)) continue;
+        gm_store_rlx(&t->straggler, 1u); // V7: only its own thread acts on it
+        if (stragglers->count < GM_STRAGGLERS) stragglers->id[stragglers->count++] = t->id;
     }
 }
 
@@ -9825,31 +9829,31 @@ GM_PRIVATE bool gm_world_is_runnable(struct gm_world *w, uint32_t id) {
            !task.blocked;
 }
 
-// Do the late threads only wait for a processor? Then a longer window helps.
-GM_PRIVATE bool gm_world_are_runnable(struct gm_world *w, const struct gm_late *late) {
-    for (unsigned i = 0; i < late->count; i++)
-        if (!gm_world_is_runnable(w, late->id[i])) return false;
-    return late->count > 0;
+// Do the stragglers only wait for a processor? Then a longer window helps.
+GM_PRIVATE bool gm_world_are_runnable(struct gm_world *w, const struct gm_stragglers *stragglers) {
+    for (unsigned i = 0; i < stragglers->count; i++)
+        if (!gm_world_is_runnable(w, stragglers->id[i])) return false;
+    return stragglers->count > 0;
 }
 
 // Does the thread that the last stops have waited for still block the signal? Then a try would hold
 // up the others for nothing: once the thread comes to a slow path, it unblocks the signal (V7).
-GM_PRIVATE bool gm_world_is_deaf(struct gm_world *w) {
+GM_PRIVATE bool gm_world_blocks_signal(struct gm_world *w) {
     struct gm_task task;
-    if (!w->deaf) return false;
+    if (!w->signal_blocker) return false;
     gm_sync_lock(&w->lock);
     const struct gm_thread *t = w->all;
-    while (t && (t->id != w->deaf || gm_load_seq(&t->state) != GM_THREAD_RUNNING)) // V1
+    while (t && (t->id != w->signal_blocker || gm_load_seq(&t->state) != GM_THREAD_RUNNING)) // V1
         t = t->next;
     gm_sync_unlock(&w->lock);
     int signal = gm_load_rlx(&w->signal); // V7
-    if (t && gm_os_read_task(w->deaf, signal, &task) && task.blocked) return true;
-    w->deaf = 0;
+    if (t && gm_os_read_task(w->signal_blocker, signal, &task) && task.blocked) return true;
+    w->signal_blocker = 0;
     return false;
 }
 
 // Names a thread that no stop has reached for some time. The world runs.
-GM_COLD GM_PRIVATE void gm_world_tell_late(struct gm_runtime *rt, uint32_t id) {
+GM_COLD GM_PRIVATE void gm_world_report_straggler(struct gm_runtime *rt, uint32_t id) {
     struct gm_world *w = &rt->world;
     struct gm_text line = {0, {0}};
     struct gm_task task;
@@ -9889,13 +9893,13 @@ GM_PRIVATE void gm_world_keep_handler(struct gm_world *w) {
                     ? gm_os_claim_signal(gm_world_handler)
                     : 0;
     if (other) gm_store_rlx(&w->signal, other); // V7
-    else (void)gm_os_handle(w->signal, gm_world_handler);
+    else (void)gm_os_install_handler(w->signal, gm_world_handler);
 }
 
 // The library may be unloaded after this: no thread stands in the handler, none will, and the end
 // of a thread calls nothing of ours. No stop runs.
-GM_PRIVATE void gm_world_unhandle(struct gm_world *w) {
-    if (w->signal) gm_os_unhandle(w->signal, gm_world_handler);
+GM_PRIVATE void gm_world_remove_handler(struct gm_world *w) {
+    if (w->signal) gm_os_remove_handler(w->signal, gm_world_handler);
     w->signal = 0;
     // pairs with gm_world_handler; they were woken when the last stop ended
     while (gm_load_acq(&w->handling)) gm_os_wait(&gm_sync_quiet, 0, 100000);
@@ -9905,12 +9909,13 @@ GM_PRIVATE void gm_world_unhandle(struct gm_world *w) {
 
 // The calling thread takes the stop signal from here on. (V7)
 GM_COLD GM_PRIVATE void gm_world_unmask(struct gm_world *w, struct gm_thread *t) {
-    gm_store_rlx(&t->late, 0u); // by its own thread; a stop that has not gathered it sets it again
+    gm_store_rlx(&t->straggler,
+                 0u); // by its own thread; a stop that has not gathered it sets it again
     gm_os_unblock(gm_load_rlx(&w->signal));
 }
 
 // Lets the program's other threads run for as long as the last stop took, at most 1 ms. (V5)
-GM_PRIVATE void gm_world_take_turns(struct gm_world *w, const struct gm_thread *me) {
+GM_PRIVATE void gm_world_yield_before_stop(struct gm_world *w, const struct gm_thread *me) {
     unsigned others = 0;
     // pairs with gm_world_record_locked: records are complete
     for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next) {
@@ -9930,51 +9935,55 @@ GM_PRIVATE void gm_world_take_turns(struct gm_world *w, const struct gm_thread *
 }
 
 // Runs one try of a stop. True: all stand, the lock is held, all signals are blocked. False: it was
-// withdrawn; *late names threads that did not stand.
+// withdrawn; *stragglers names threads that did not stand.
 GM_PRIVATE bool gm_world_try_stop(struct gm_runtime *rt, const struct gm_thread *me,
-                                  uint64_t window, struct gm_late *late) {
+                                  uint64_t window, struct gm_stragglers *stragglers) {
     struct gm_world *w = &rt->world;
-    gm_world_take_turns(w, me);
+    gm_world_yield_before_stop(w, me);
     gm_sync_lock(&w->gone_lock);
     gm_sync_lock(&w->lock);
     gm_store_rlx(&w->stopped, gm_os_now());
     gm_os_block_signals(&w->mask); // a handler that allocates would wait for this very stop
     if (w->signal) gm_world_keep_handler(w);
-    (void)gm_world_ask(w, me);
-    uint32_t attention = gm_load_rlx(&w->attention); // ours: the lock is held
-    if (gm_world_gather(w, me, attention, window)) {
-        w->late_since = 0;
+    (void)gm_world_request_stop(w, me);
+    uint32_t stop_request = gm_load_rlx(&w->stop_request); // ours: the lock is held
+    if (gm_world_gather(w, me, stop_request, window)) {
+        w->unstopped_since = 0;
         return true;
     }
-    if (!w->late_since) w->late_since = w->stopped;
-    gm_world_note_late(w, me, attention, late);
+    if (!w->unstopped_since) w->unstopped_since = w->stopped;
+    gm_world_note_stragglers(w, me, stop_request, stragglers);
     gm_store_rlx(&rt->engine.stats.withdrawn, rt->engine.stats.withdrawn + 1); // statistics
-    gm_world_start(rt);                                                        // V3
+    gm_world_resume(rt);                                                       // V3
     return false;
 }
 
-// Is it time to name a late thread: after a second, or after ten where it only lacks a processor or
+// Is it time to name a straggler: after a second, or after ten where it only lacks a processor or
 // sleeps in the kernel where no signal wakes it? Each is named once.
-GM_PRIVATE bool gm_world_is_due(struct gm_world *w, uint32_t id, const struct gm_task *task) {
+GM_PRIVATE bool gm_world_is_report_due(struct gm_world *w, uint32_t id,
+                                       const struct gm_task *task) {
     bool slow = (task->state == 'R' || task->state == 'D') && !task->blocked;
     uint64_t wait = (slow ? 10 : 1) * (uint64_t)GM_PATIENCE_NS;
     gm_sync_lock(&w->lock);
     struct gm_thread *t = w->all;
     while (t && t->id != id) t = t->next;
-    bool due = t && !t->told && w->late_since && gm_os_now() - w->late_since >= wait;
+    bool due = t && !t->told && w->unstopped_since && gm_os_now() - w->unstopped_since >= wait;
     if (due) t->told = true;
     gm_sync_unlock(&w->lock);
     return due;
 }
 
 // A stop was given up: says which thread it has waited for.
-GM_COLD GM_PRIVATE void gm_world_judge_late(struct gm_runtime *rt, const struct gm_late *late) {
+GM_COLD GM_PRIVATE void gm_world_report_stragglers(struct gm_runtime *rt,
+                                                   const struct gm_stragglers *stragglers) {
     struct gm_world *w = &rt->world;
     struct gm_task task;
-    for (unsigned i = 0; i < late->count; i++) {
-        (void)gm_os_read_task(late->id[i], gm_load_rlx(&w->signal), &task); // V7; else all is 0
-        if (task.blocked) w->deaf = late->id[i];
-        if (gm_world_is_due(w, late->id[i], &task)) gm_world_tell_late(rt, late->id[i]);
+    for (unsigned i = 0; i < stragglers->count; i++) {
+        (void)gm_os_read_task(stragglers->id[i], gm_load_rlx(&w->signal),
+                              &task); // V7; else all is 0
+        if (task.blocked) w->signal_blocker = stragglers->id[i];
+        if (gm_world_is_report_due(w, stragglers->id[i], &task))
+            gm_world_report_straggler(rt, stragglers->id[i]);
     }
 }
 
@@ -10126,7 +10135,7 @@ GM_PRIVATE struct gm_thread *gm_world_record_locked(struct gm_runtime *rt) {
     t->next = w->all;
     gm_store_rlx(&w->numbers, w->numbers + 1); // memstats reads it
     t->cache.number = w->numbers;
-    t->cache.hot.attention = &w->attention;
+    t->cache.hot.stop_request = &w->stop_request;
     t->cache.hot.stop_wait = gm_world_stop_wait;
     gm_cache_reset(&t->cache, &rt->engine);
     gm_store_rel(&w->all, t); // pairs with who walks the list
@@ -10210,41 +10219,45 @@ GM_PRIVATE void gm_world_flush(struct gm_thread *t, bool depot) {
 // ---- what a collector adds ----
 
 #if GOMEM_I_COLLECTOR
-// The collected heap has been used: threads are stopped and scanned. Pairs with gm_world_collect.
-GM_INLINE bool gm_world_collected(const struct gm_runtime *rt) {
+// The collected heap has been used: threads are stopped and scanned. Pairs with
+// gm_world_enable_stops.
+GM_INLINE bool gm_world_can_stop(const struct gm_runtime *rt) {
     return gm_load_acq(&rt->engine.collected);
 }
 
 // ---- the loader's lock, for which the runner of a cycle may have to wait ----
 
-enum { GM_LOOK_NS = 10000000 }; // a look at the loader's list that takes longer waits for its lock
+enum {
+    GM_LOADER_WALK_NS = 10000000
+}; // a look at the loader's list that takes longer waits for its lock
 
-// From here to gm_world_end_look the calling thread, which holds GC, may wait for the loader's
-// lock.
-GM_PRIVATE void gm_world_begin_look(struct gm_runtime *rt) {
+// From here to gm_world_end_loader_walk the calling thread, which holds GC, may wait for the
+// loader's lock.
+GM_PRIVATE void gm_world_begin_loader_walk(struct gm_runtime *rt) {
     struct gm_roots *r = &rt->roots;
     const struct gm_thread *me = gm_world_self();
-    gm_store_rlx(&r->looker, me ? me->id : 0u);
-    gm_store_rlx(&r->look_since, gm_os_now());
-    gm_store_rel(&r->looks, r->looks + 1); // pairs with the loads of looks: whose, and since when
+    gm_store_rlx(&r->walker, me ? me->id : 0u);
+    gm_store_rlx(&r->walk_since, gm_os_now());
+    gm_store_rel(&r->walks, r->walks + 1); // pairs with the loads of looks: whose, and since when
 }
-GM_PRIVATE void gm_world_end_look(struct gm_runtime *rt) {
-    gm_store_rel(&rt->roots.looks,
-                 rt->roots.looks + 1); // pairs with the loads of looks: it is over
+GM_PRIVATE void gm_world_end_loader_walk(struct gm_runtime *rt) {
+    gm_store_rel(&rt->roots.walks,
+                 rt->roots.walks + 1); // pairs with the loads of looks: it is over
 }
 
 // Does the thread that looks sleep? Then it waits for the loader's lock.
-GM_PRIVATE bool gm_world_look_sleeps(struct gm_runtime *rt) {
-    return !gm_world_is_runnable(&rt->world, gm_load_rlx(&rt->roots.looker)); // a guess
+GM_PRIVATE bool gm_world_loader_walk_sleeps(struct gm_runtime *rt) {
+    return !gm_world_is_runnable(&rt->world, gm_load_rlx(&rt->roots.walker)); // a guess
 }
 
 // Has the runner of a cycle waited for the loader's lock for some time? The caller may hold it
 // (E6).
 GM_PRIVATE bool gm_world_waits_for_loader(struct gm_runtime *rt) {
     const struct gm_roots *r = &rt->roots;
-    // pairs with gm_world_begin_look: whose, and since when
-    if (gm_load_acq(&r->looks) % 2 == 0) return false;
-    return gm_os_now() - gm_load_rlx(&r->look_since) >= GM_LOOK_NS && gm_world_look_sleeps(rt);
+    // pairs with gm_world_begin_loader_walk: whose, and since when
+    if (gm_load_acq(&r->walks) % 2 == 0) return false;
+    return gm_os_now() - gm_load_rlx(&r->walk_since) >= GM_LOADER_WALK_NS &&
+           gm_world_loader_walk_sleeps(rt);
 }
 
 // Waits for the lock of the cycle. False: its holder waits for the loader's lock, and the caller
@@ -10276,10 +10289,10 @@ GM_PRIVATE void gm_world_unlock_cycle(struct gm_runtime *rt) {
 // that lock held for ever (glibc before 2.37 does not reset it). One that sleeps waits for it,
 // perhaps until this fork is over.
 GM_PRIVATE bool gm_world_has_loader(struct gm_runtime *rt) {
-    // pairs with gm_world_begin_look: whose; and with gm_roots_enter, which takes the turn
+    // pairs with gm_world_begin_loader_walk: whose; and with gm_roots_enter, which takes the turn
     // afterwards
-    if (gm_load_acq(&rt->roots.looks) % 2 == 0) return false;
-    return gm_load_seq(&rt->roots.inside) || !gm_world_look_sleeps(rt);
+    if (gm_load_acq(&rt->roots.walks) % 2 == 0) return false;
+    return gm_load_seq(&rt->roots.inside) || !gm_world_loader_walk_sleeps(rt);
 }
 
 // A fork does not wait for the end of a cycle: it may come while one marks, or while its runner
@@ -10338,8 +10351,8 @@ GM_PRIVATE void gm_world_forget_cycle(struct gm_runtime *rt) {
     gm_store_rlx(&gc->asked, 0u);
     gm_store_rlx(&gc->closing, 0u);
     gm_store_rlx(&gc->not_before, (uint64_t)0);
-    gm_store_rlx(&rt->roots.looks,
-                 0u); // the looker is not here; nothing that it listed is half done
+    gm_store_rlx(&rt->roots.walks,
+                 0u); // the walker is not here; nothing that it listed is half done
     gm_store_rlx(&rt->roots.inside, false);
     // the fork may have come between two tries of a stop: the child's first stop lists everything
     rt->roots.again = rt->roots.running = false;
@@ -10393,7 +10406,7 @@ GM_PRIVATE bool gm_world_init_collector(struct gm_runtime *rt) {
 }
 #else
 // no cycle, no threads of its own, nothing to prepare
-GM_INLINE bool gm_world_collected(const struct gm_runtime *rt) { return (void)rt, false; }
+GM_INLINE bool gm_world_can_stop(const struct gm_runtime *rt) { return (void)rt, false; }
 GM_INLINE bool gm_world_lock_cycle(struct gm_runtime *rt) { return (void)rt, true; }
 GM_INLINE void gm_world_unlock_cycle(struct gm_runtime *rt) { (void)rt; }
 GM_INLINE void gm_world_take_turn(struct gm_runtime *rt) { (void)rt; }
@@ -10421,20 +10434,20 @@ GM_PRIVATE bool gm_world_stop(struct gm_runtime *rt, const struct gm_thread *me,
                               uint64_t patience) {
     struct gm_world *w = &rt->world;
     uint64_t begin = gm_os_now(), window = GM_GATHER_NS, pause = 0;
-    struct gm_late late = {{0}, 0};
+    struct gm_stragglers stragglers = {{0}, 0};
     for (unsigned tries = 1;; tries++) {
-        bool deaf = gm_world_is_deaf(w);
-        if (!deaf && gm_world_try_stop(rt, me, window, &late)) return true;
+        bool blocked = gm_world_blocks_signal(w);
+        if (!blocked && gm_world_try_stop(rt, me, window, &stragglers)) return true;
         if (gm_os_now() - begin >= patience) {
-            gm_world_judge_late(rt, &late);
+            gm_world_report_stragglers(rt, &stragglers);
             return false;
         }
-        if (!deaf && tries < GM_WITHDRAWALS) {
+        if (!blocked && tries < GM_WITHDRAWALS) {
             gm_world_pause(rt, 0, false);
             continue;
         }
         // ThreadSanitizer keeps signals from a thread that waits for a mutex.
-        bool grow = !deaf && !GM_TSAN && gm_world_are_runnable(w, &late);
+        bool grow = !blocked && !GM_TSAN && gm_world_are_runnable(w, &stragglers);
         window = grow ? GM_MIN(window * 2, (uint64_t)GM_GATHER_MOST) : (uint64_t)GM_GATHER_NS;
         pause = GM_MIN(pause ? pause * 2 : (uint64_t)GM_GATHER_NS, (uint64_t)GM_PAUSE_MOST);
         gm_world_pause(rt, GM_MAX(pause, grow ? window : 0), grow);
@@ -10447,11 +10460,12 @@ GM_PRIVATE bool gm_world_stop(struct gm_runtime *rt, const struct gm_thread *me,
 GM_PRIVATE void gm_world_close_gate(struct gm_runtime *rt, const struct gm_thread *me) {
     struct gm_world *w = &rt->world;
     gm_store_rlx(&w->stopped, gm_os_now());
-    gm_store_seq(&w->attention, (uint32_t)GM_GATE); // Y2: pairs with gm_sync_enter
-    gm_os_fence_all();                              // the threads' half of Y2
+    gm_store_seq(&w->stop_request, (uint32_t)GM_GATE); // Y2: pairs with gm_sync_enter
+    gm_os_fence_all();                                 // the threads' half of Y2
     // pairs with gm_world_record_locked, and with gm_sync_leave: the section's work is done
     for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next)
-        for (unsigned i = 0; t != me && gm_load_acq(&t->cache.hot.depth); i++) gm_os_yield(i);
+        for (unsigned i = 0; t != me && gm_load_acq(&t->cache.hot.section_depth); i++)
+            gm_os_yield(i);
 }
 
 // ---- fork ----
@@ -10465,7 +10479,7 @@ GM_NO_SANITIZE GM_PRIVATE bool gm_world_is_inside(void) {
                                            gm_world_turn_lock(rt), &w->gone_lock, &w->lock};
     const struct gm_thread *t = gm_world_self();
     uintptr_t me = gm_os_thread_pointer();
-    if (t && gm_load_rlx(&t->cache.hot.depth)) return true; // this thread's own
+    if (t && gm_load_rlx(&t->cache.hot.section_depth)) return true; // this thread's own
     for (size_t i = 0; me && i < sizeof locks / sizeof locks[0]; i++)
         if (locks[i] && gm_load_rlx(&locks[i]->owner) == me) return true; // it finds only itself
     return false;
@@ -10484,7 +10498,9 @@ GM_PRIVATE void gm_world_fork_prepare(void) {
     gm_sync_lock(&rt->world.gone_lock);
     gm_sync_lock(&rt->world.lock); // no stop
     if (gm_load_rlx(&rt->world.life) == GM_LIFE_READY) gm_world_close_gate(rt, gm_world_self());
-    else gm_store_seq(&rt->world.attention, (uint32_t)GM_GATE); // the next handler may be the first
+    else
+        gm_store_seq(&rt->world.stop_request,
+                     (uint32_t)GM_GATE);                // the next handler may be the first
     gm_store_rlx(&rt->world.forker, (uintptr_t)&errno); // only this thread finds itself (V8)
     rt->world.alone = gm_os_is_alone();
 }
@@ -10499,7 +10515,7 @@ GM_PRIVATE bool gm_world_has_gate(struct gm_world *w) {
 
 GM_PRIVATE void gm_world_open_gate(struct gm_runtime *rt) {
     gm_store_rlx(&rt->world.forker, (uintptr_t)0);
-    gm_world_open(&rt->world);
+    gm_world_release(&rt->world);
     gm_sync_unlock(&rt->world.lock);
     gm_sync_unlock(&rt->world.gone_lock);
     gm_world_give_turn(rt);
@@ -10544,14 +10560,14 @@ GM_PRIVATE void gm_world_fork_child(void) {
     struct gm_thread *me = gm_world_self();
     if (!gm_world_has_gate(&rt->world)) return;
     if (me) me->id = gm_os_thread_id();
-    gm_store_rlx(&rt->world.forks, (uint32_t)GM_FORKS_HEARD); // V6: it ran
+    gm_store_rlx(&rt->world.forks, (uint32_t)GM_FORKS_REGISTERED); // V6: it ran
     gm_store_rlx(&rt->world.waiting, 0u);
     gm_store_rlx(&rt->world.handling, 0u); // threads that this child does not have
     gm_world_forget_cycle(rt); // before anything is given back: nothing shrinks while one marks
     for (struct gm_thread *t = rt->world.all; t; t = t->next) {
         uint32_t state = gm_load_rlx(&t->state); // the child has one thread
         if (t == me || (gm_world_absent(state) && state != GM_THREAD_ATTACHING)) continue;
-        t->cache.hot.depth = t->cache.hot.blocked = 0;
+        t->cache.hot.section_depth = t->cache.hot.blocked = 0;
         gm_world_flush(t, true);
         gm_world_flush_pools(rt, t);
         t->cache.hot.base = t->cache.hot.size = 0;
@@ -10675,10 +10691,10 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
 
 // Registers the fork handlers, before any lock of ours is taken: a child that was forked while the
 // first thread of its parent held one would wait for ever. False: no memory. (V6)
-GM_PRIVATE bool gm_world_hear_forks(struct gm_world *w) {
+GM_PRIVATE bool gm_world_register_atfork(struct gm_world *w) {
     uint32_t mine = (uint32_t)getpid() << 2, old;
     unsigned rounds = 0;
-    while ((old = gm_load_acq(&w->forks)) != GM_FORKS_HEARD) { // pairs with the stores below
+    while ((old = gm_load_acq(&w->forks)) != GM_FORKS_REGISTERED) { // pairs with the stores below
         if (old == mine) {
             if (gm_load_rlx(&w->starting) == (uintptr_t)&errno)
                 return true; // pthread_atfork's malloc
@@ -10688,7 +10704,8 @@ GM_PRIVATE bool gm_world_hear_forks(struct gm_world *w) {
             bool done = !pthread_atfork(gm_world_fork_prepare, gm_world_fork_parent,
                                         gm_world_fork_child);
             gm_store_rlx(&w->starting, (uintptr_t)0);
-            gm_store_rel(&w->forks, done ? (uint32_t)GM_FORKS_HEARD : 0u); // pairs with the load
+            // pairs with the load above
+            gm_store_rel(&w->forks, done ? (uint32_t)GM_FORKS_REGISTERED : 0u);
             if (!done) return false;
         }
     }
@@ -10697,8 +10714,8 @@ GM_PRIVATE bool gm_world_hear_forks(struct gm_world *w) {
 
 // Before main, and before the constructors of the program, which may register fork handlers: ours
 // is to be the last one that runs before a fork.
-__attribute__((constructor(101))) GM_PRIVATE void gm_world_start_hearing(void) {
-    (void)gm_world_hear_forks(&gm_runtime.world); // failing: the first use tries again
+__attribute__((constructor(101))) GM_PRIVATE void gm_world_register_at_start(void) {
+    (void)gm_world_register_atfork(&gm_runtime.world); // failing: the first use tries again
 }
 
 // Makes the runtime ready. False: errno says why.
@@ -10710,7 +10727,7 @@ GM_PRIVATE bool gm_world_ready(struct gm_runtime *rt, bool again) {
         errno = ESHUTDOWN;
         return false;
     }
-    if (!gm_world_hear_forks(w)) {
+    if (!gm_world_register_atfork(w)) {
         errno = ENOMEM;
         return false;
     }
@@ -10728,7 +10745,7 @@ GM_PRIVATE void gm_world_join(struct gm_runtime *rt, struct gm_thread *t) {
     bool collected = false;
     for (;;) {
         gm_world_lock(w, &w->lock); // waits out a stop
-        collected = gm_world_collected(rt);
+        collected = gm_world_can_stop(rt);
         if (!collected || t->stack_hi) gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING); // V4
         gm_world_unlock(w, &w->lock);
         if (!collected || t->stack_hi) break;
@@ -10756,7 +10773,7 @@ GM_PRIVATE struct gm_thread *gm_world_attach(struct gm_runtime *rt) {
         t->rounds = 0;
         gm_world_forget_frames(t);
         gm_store_rlx(&t->own, false);
-        gm_store_rlx(&t->late, 0u); // of the thread that had the record before
+        gm_store_rlx(&t->straggler, 0u); // of the thread that had the record before
         t->sent = gm_load_rlx(&t->heard);
         t->told = false;
         t->start = NULL;
@@ -10779,7 +10796,7 @@ GM_PRIVATE struct gm_thread *gm_world_attach(struct gm_runtime *rt) {
 #if GOMEM_I_COLLECTOR
 // First use of the collected heap: threads can be stopped and scanned from now on. False: no signal
 // is free for that.
-GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
+GM_COLD GM_PRIVATE bool gm_world_enable_stops(struct gm_runtime *rt) {
     struct gm_world *w = &rt->world;
     if (gm_load_acq(&rt->engine.collected)) return true; // pairs with the store below
     gm_world_lock(w, &w->lock);
@@ -10787,7 +10804,7 @@ GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
         int wanted = w->settings.options.stop_signal;
         int signal = wanted; // V7: the store is read rlx
         if (!wanted) signal = gm_os_claim_signal(gm_world_handler);
-        else if (!gm_os_handle(wanted, gm_world_handler)) signal = 0;
+        else if (!gm_os_install_handler(wanted, gm_world_handler)) signal = 0;
         gm_store_rlx(&w->signal, signal);
     }
     bool done = w->signal != 0;
@@ -10796,7 +10813,7 @@ GM_COLD GM_PRIVATE bool gm_world_collect(struct gm_runtime *rt) {
             if (gm_world_absent(gm_load_seq(&t->state))) continue; // V4
             gm_world_bounds(t, t == gm_world_self() ? (uintptr_t)__builtin_frame_address(0) : 0);
             // V7: they have attached with any mask; pairs with gm_alloc_enter: the signal is known
-            gm_store_rel(&t->late, 1u);
+            gm_store_rel(&t->straggler, 1u);
         }
         gm_store_rel(&rt->engine.collected,
                      true); // pairs with attach and alloc: the handler is there
@@ -10981,10 +10998,10 @@ GM_PRIVATE uint64_t gm_roots_changes(const struct gm_loaded *object, size_t size
 
 // One walk over the loader's list: `each` gets its objects, with the loader's lock and the turn
 // held, until it says that it has seen enough (not 0).
-struct gm_look {
-    struct gm_runtime *rt;                                                          //
-    int (*each)(struct gm_look *look, const struct gm_loaded *object, size_t size); //
-    void *arg;                                                                      // of each
+struct gm_loader_walk {
+    struct gm_runtime *rt;                                                                 //
+    int (*each)(struct gm_loader_walk *walk, const struct gm_loaded *object, size_t size); //
+    void *arg;   // of each
     size_t seen; // objects before this one
     bool turn;   // it is held again
 };
@@ -10992,34 +11009,34 @@ struct gm_look {
 // Called by the loader with its lock held. A fork that has the turn may wait for that lock in
 // another fork handler: then the walk is tried again.
 GM_PRIVATE int gm_roots_enter(struct gm_loaded *object, size_t size, void *arg) {
-    struct gm_look *look = arg;
-    struct gm_runtime *rt = look->rt;
+    struct gm_loader_walk *walk = arg;
+    struct gm_runtime *rt = walk->rt;
     gm_store_seq(&rt->roots.inside, true); // pairs with gm_world_has_loader: before we try
-    uint64_t end = look->turn ? 0 : gm_os_now() + GM_LOOK_NS;
-    for (unsigned i = 0; !look->turn; i++) {
-        look->turn = gm_sync_try(&rt->gc.turn);
-        if (!look->turn && gm_os_now() >= end) return 1;
-        if (!look->turn) gm_os_yield(i);
+    uint64_t end = walk->turn ? 0 : gm_os_now() + GM_LOADER_WALK_NS;
+    for (unsigned i = 0; !walk->turn; i++) {
+        walk->turn = gm_sync_try(&rt->gc.turn);
+        if (!walk->turn && gm_os_now() >= end) return 1;
+        if (!walk->turn) gm_os_yield(i);
     }
-    int enough = look->each(look, object, size);
-    look->seen++;
+    int enough = walk->each(walk, object, size);
+    walk->seen++;
     return enough;
 }
 
 // Walks over the loader's list. The caller holds GC and the turn; while it waits for the loader's
 // lock the turn is free, since a thread that holds the lock may fork (E6).
-GM_PRIVATE void gm_roots_walk(struct gm_runtime *rt, struct gm_look *look) {
-    look->rt = rt;
-    look->seen = 0;
+GM_PRIVATE void gm_roots_walk(struct gm_runtime *rt, struct gm_loader_walk *walk) {
+    walk->rt = rt;
+    walk->seen = 0;
     do {
-        look->turn = false;
-        gm_world_begin_look(rt);
+        walk->turn = false;
+        gm_world_begin_loader_walk(rt);
         gm_sync_unlock(&rt->gc.turn);
-        (void)gm_libc_iterate(gm_roots_enter, look);
+        (void)gm_libc_iterate(gm_roots_enter, walk);
         gm_store_seq(&rt->roots.inside, false); // the lock is free
-        if (!look->turn) gm_sync_lock(&rt->gc.turn);
-        gm_world_end_look(rt);
-    } while (!look->seen);
+        if (!walk->turn) gm_sync_lock(&rt->gc.turn);
+        gm_world_end_loader_walk(rt);
+    } while (!walk->seen);
 }
 
 // An object file in memory.
@@ -11102,22 +11119,22 @@ GM_PRIVATE void gm_roots_add_namespaces(struct gm_runtime *rt, uintptr_t first) 
 // The hash is taken with the loader's lock held, in the same walk: libraries that are closed and
 // opened again come to the same addresses, so an earlier hash may be that of the list in the stop,
 // and the segments not.
-GM_PRIVATE int gm_roots_list_object(struct gm_look *look, const struct gm_loaded *object,
+GM_PRIVATE int gm_roots_list_object(struct gm_loader_walk *walk, const struct gm_loaded *object,
                                     size_t size) {
-    struct gm_roots *r = &look->rt->roots;
+    struct gm_roots *r = &walk->rt->roots;
     uint64_t now = gm_roots_changes(object, size);
-    if (!look->seen) {
+    if (!walk->seen) {
         if (now && now == r->changes && r->objects && !r->incomplete) return 1;
         r->objects = gm_roots_loader_hash();
         r->globals.count = r->modules.count = 0;
         r->incomplete = false;
-        gm_roots_add_namespaces(look->rt, object->base);
+        gm_roots_add_namespaces(walk->rt, object->base);
     }
     r->changes = now;
     bool numbered = size > offsetof(struct gm_loaded, tls_module);
     struct gm_object o = {object->base, (uintptr_t)object->header, object->headers,
                           numbered ? object->tls_module : 0};
-    gm_roots_add_object(look->rt, &o);
+    gm_roots_add_object(walk->rt, &o);
     return 0;
 }
 
@@ -11134,7 +11151,7 @@ GM_PRIVATE void gm_roots_add_unknown(struct gm_runtime *rt, const struct link_ma
 
 // Lists everything from what the loader shows to debuggers. What comes or goes meanwhile changes
 // the hash, which is taken before and in the stop. False: it shows no list.
-GM_PRIVATE bool gm_roots_look_alone(struct gm_runtime *rt) {
+GM_PRIVATE bool gm_roots_scan_loader_unlocked(struct gm_runtime *rt) {
     struct gm_roots *r = &rt->roots;
     const struct r_debug *first = gm_roots_loader();
     uint64_t hash = gm_roots_loader_hash();
@@ -11157,17 +11174,17 @@ GM_PRIVATE bool gm_roots_look_alone(struct gm_runtime *rt) {
 }
 
 // Lists segments and modules; before the stop, since libc locks here.
-GM_PRIVATE void gm_roots_look(struct gm_runtime *rt) {
-    struct gm_look look = {.each = gm_roots_list_object};
-    if (rt->roots.lockless && gm_roots_look_alone(rt)) return;
-    gm_roots_walk(rt, &look);
+GM_PRIVATE void gm_roots_scan_loader(struct gm_runtime *rt) {
+    struct gm_loader_walk walk = {.each = gm_roots_list_object};
+    if (rt->roots.lockless && gm_roots_scan_loader_unlocked(rt)) return;
+    gm_roots_walk(rt, &walk);
 }
 
 // The same in a walk: the loader's lock, which is recursive, and the turn are held.
-GM_PRIVATE void gm_roots_look_locked(struct gm_runtime *rt) {
-    struct gm_look look = {.rt = rt, .each = gm_roots_list_object, .turn = true};
+GM_PRIVATE void gm_roots_scan_loader_locked(struct gm_runtime *rt) {
+    struct gm_loader_walk walk = {.rt = rt, .each = gm_roots_list_object, .turn = true};
     rt->roots.objects = 0;
-    (void)gm_libc_iterate(gm_roots_enter, &look);
+    (void)gm_libc_iterate(gm_roots_enter, &walk);
 }
 
 // ---- threads ----
@@ -11758,7 +11775,7 @@ GM_PRIVATE void gm_roots_arm(struct gm_runtime *rt) {
     struct gm_roots *r = &rt->roots;
     struct gm_engine *e = &rt->engine;
     size_t page = e->heap.pages.os_page;
-    gm_roots_look(rt);
+    gm_roots_scan_loader(rt);
     gm_roots_arm_stacks(rt);
     for (size_t i = 0; i < r->globals.count; i++)
         gm_writes_arm_root(&e->writes, &e->meta, page, r->globals.list[i].start,
@@ -13000,7 +13017,7 @@ GM_PRIVATE void *gm_gc_worker(void *arg) {
     struct gm_gc *gc = &gm_runtime.gc;
     struct gomem_marker *m = arg;
     uint32_t seen = 0;
-    gm_store_rlx(&m->id, gm_os_thread_id()); // gm_gc_knows asks: late, it is taken for a stranger
+    gm_store_rlx(&m->id, gm_os_thread_id()); // gm_gc_knows asks; until then it is no known thread
     for (;;) {
         uint32_t work = gm_load_acq(&gc->work);  // pairs with gm_gc_mark_stopped: markers are ready
         if (gm_load_acq(&gc->quit)) return NULL; // pairs with gm_gc_shutdown
@@ -13016,9 +13033,9 @@ GM_PRIVATE void *gm_gc_worker(void *arg) {
 // Starts a thread while GC is held. libc waits for the loader's locks there, too (E6).
 GM_PRIVATE bool gm_gc_start_thread(struct gm_runtime *rt, pthread_t *thread, void *(*fn)(void *),
                                    void *arg) {
-    gm_world_begin_look(rt);
+    gm_world_begin_loader_walk(rt);
     bool started = gm_os_start_thread(thread, fn, arg);
-    gm_world_end_look(rt);
+    gm_world_end_loader_walk(rt);
     return started;
 }
 
@@ -13354,12 +13371,12 @@ struct gm_locked_stop {
 };
 
 // The loader's lock is held: no object comes or goes before the world stands.
-GM_PRIVATE int gm_gc_stop_locked(struct gm_look *look, const struct gm_loaded *object,
+GM_PRIVATE int gm_gc_stop_locked(struct gm_loader_walk *walk, const struct gm_loaded *object,
                                  size_t size) {
-    struct gm_locked_stop *stop = look->arg;
+    struct gm_locked_stop *stop = walk->arg;
     (void)object, (void)size;
-    gm_roots_look_locked(look->rt);
-    stop->stopped = gm_gc_stop_world(look->rt, stop->me, stop->cycle);
+    gm_roots_scan_loader_locked(walk->rt);
+    stop->stopped = gm_gc_stop_world(walk->rt, stop->me, stop->cycle);
     return 1;
 }
 
@@ -13369,12 +13386,12 @@ enum { GM_STOP_TRIES = 12, GM_STOP_FREELY = 8, GM_STOP_NAP = 100000 }; // ns, do
 GM_PRIVATE unsigned gm_gc_try_stop(struct gm_runtime *rt, struct gm_thread *me,
                                    struct gm_cycle *cycle, bool locked) {
     struct gm_locked_stop stop = {me, cycle, false};
-    struct gm_look look = {.each = gm_gc_stop_locked, .arg = &stop};
+    struct gm_loader_walk walk = {.each = gm_gc_stop_locked, .arg = &stop};
     if (!gm_gc_prepare(rt)) return GOMEM_REASON_MEMORY;
     if (locked) {
-        gm_roots_walk(rt, &look);
+        gm_roots_walk(rt, &walk);
     } else {
-        gm_roots_look(rt);
+        gm_roots_scan_loader(rt);
         stop.stopped = gm_gc_stop_world(rt, me, cycle);
     }
     if (!stop.stopped) return GOMEM_REASON_THREAD;
@@ -13384,7 +13401,7 @@ GM_PRIVATE unsigned gm_gc_try_stop(struct gm_runtime *rt, struct gm_thread *me,
     else if (rt->roots.incomplete) reason = GOMEM_REASON_MEMORY;
     else if (!gm_roots_list_stopped(rt))
         reason = rt->engine.mark.full ? GOMEM_REASON_MEMORY : GOMEM_REASON_STACK;
-    if (reason) gm_world_start(rt);
+    if (reason) gm_world_resume(rt);
     return reason;
 }
 
@@ -13521,7 +13538,7 @@ GM_PRIVATE void gm_gc_tell_reason(struct gm_runtime *rt, const struct gm_cycle *
 // Ends a stop of the cycle.
 GM_PRIVATE void gm_gc_resume(struct gm_runtime *rt, struct gm_cycle *c) {
     struct gm_stats *s = &rt->engine.stats;
-    gm_world_start(rt);
+    gm_world_resume(rt);
     c->resumed = gm_os_now();
     c->paused += c->resumed - c->stop;
     gm_store_rlx(&s->stop_ns[s->stops % GM_PAUSES], c->resumed - c->stop); // statistics, as above
@@ -14210,7 +14227,7 @@ GM_PRIVATE void *gm_gc_background(void *arg) {
     struct gm_runtime *rt = arg;
     struct gm_thread *me = gm_gc_attach_background(rt);
     uint64_t sleep = 0;
-    if (me) gm_store_rlx(&me->own, true);          // gm_world_take_turns asks
+    if (me) gm_store_rlx(&me->own, true);          // gm_world_yield_before_stop asks
     while (me && !gm_load_acq(&rt->gc.quit)) {     // pairs with gm_gc_shutdown
         uint32_t kick = gm_load_acq(&rt->gc.kick); // pairs with gm_gc_wake_background
         int reason, period = gm_load_rlx(&rt->world.settings.options.force_period_ms); // a setting
@@ -14356,11 +14373,11 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_collect(struct gm_runtime *rt, struct gm_threa
 
 // First use of the collected heap: from here on there is a handler and the background thread.
 GM_COLD GM_PRIVATE bool gm_gc_open(struct gm_runtime *rt) {
-    // pairs with gm_world_collect; after a fork, or for a new life, the thread is started here
+    // pairs with gm_world_enable_stops; after a fork, or for a new life, the thread is started here
     if (gm_load_acq(&rt->engine.collected) && gm_load_rlx(&rt->gc.background)) return true;
     gm_roots_learn_keys(rt);
     // E6: it was opened before, else there would be no runner
-    if (!gm_world_lock_cycle(rt)) return gm_world_collected(rt);
+    if (!gm_world_lock_cycle(rt)) return gm_world_can_stop(rt);
     if (!rt->gc.cycle) rt->gc.cycle = gm_pages_meta(&rt->engine.meta, sizeof(struct gm_cycle));
     if (!rt->gc.cycle) {
         gm_world_unlock_cycle(rt);
@@ -14378,7 +14395,7 @@ GM_COLD GM_PRIVATE bool gm_gc_open(struct gm_runtime *rt) {
     if (!rt->gc.collect) rt->gc.collect = gm_gc_collect; // before its only reader starts
     rt->gc.patience = GM_PATIENCE_NS;
     gm_store_rlx(&rt->gc.last, gm_os_now()); // the forced period starts
-    bool done = gm_world_collect(rt); // last: others, who do not wait here, find all that done
+    bool done = gm_world_enable_stops(rt); // last: others, who do not wait here, find all that done
     if (done && !gm_world_forks(&rt->world)) gm_gc_start_background(rt); // else after the fork
     gm_world_unlock_cycle(rt);
     return done;
@@ -14413,10 +14430,10 @@ GM_NOINLINE GM_PRIVATE void gm_gc_wait(struct gm_runtime *rt, struct gm_thread *
     if (me->cache.hot.blocked) return;
     gm_world_block(&rt->world, me, (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD);
     while (now < end && gm_load_acq(&rt->gc.ended) == ended) { // pairs with gm_gc_run_and_unlock
-        gm_os_wait(&rt->gc.ended, ended, GM_MIN(end - now, (uint64_t)GM_LOOK_NS));
+        gm_os_wait(&rt->gc.ended, ended, GM_MIN(end - now, (uint64_t)GM_LOADER_WALK_NS));
         now = gm_os_now();
         if (!gm_world_waits_for_loader(rt)) continue;
-        gm_store_rlx(&rt->gc.not_before, now + 10 * (uint64_t)GM_LOOK_NS); // heuristics
+        gm_store_rlx(&rt->gc.not_before, now + 10 * (uint64_t)GM_LOADER_WALK_NS); // heuristics
         break;
     }
     gm_world_end_block(&rt->world, me);
@@ -14598,7 +14615,7 @@ GM_PRIVATE void gm_gc_shutdown(struct gm_runtime *rt) {
 
 // Memory is exhausted: what a cycle frees may help.
 GM_PRIVATE void gm_gc_emergency(struct gm_runtime *rt, struct gm_thread *me) {
-    if (!gm_world_collected(rt)) return;
+    if (!gm_world_can_stop(rt)) return;
     gm_gc_clear_stack(me, GM_CLEAR_ASSIST); // of what the failing allocation left
     (void)gm_gc_collect(rt, me, GM_REASON_EMERGENCY);
 }
@@ -14636,14 +14653,14 @@ GM_PRIVATE void gm_alloc_trim(struct gm_cache *t) {
 GM_PRIVATE struct gm_cache *gm_alloc_enter(struct gm_runtime *rt) {
     struct gm_world *w = &rt->world;
     struct gm_thread *t = gm_world_attach(rt);
-    if (t && GOMEM_I_UNLIKELY(t->cache.hot.depth)) {
+    if (t && GOMEM_I_UNLIKELY(t->cache.hot.section_depth)) {
         gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_SIGNAL, NULL);
         errno = ENOMEM;
         return NULL;
     }
     if (t) {
-        // V7: pairs with gm_world_collect
-        if (GOMEM_I_UNLIKELY(gm_load_acq(&t->late))) gm_world_unmask(w, t);
+        // V7: pairs with gm_world_enable_stops
+        if (GOMEM_I_UNLIKELY(gm_load_acq(&t->straggler))) gm_world_unmask(w, t);
         gm_sync_enter(&t->cache.hot);
         gm_alloc_trim(&t->cache);
         return &t->cache;
@@ -15055,11 +15072,11 @@ GM_PRIVATE bool gm_alloc_blocked(struct gm_runtime *rt, const void *p) {
 GM_PRIVATE bool gm_alloc_collected(struct gm_runtime *rt, size_t bytes) {
     struct gm_thread *me = gm_world_attach(rt);
     if (!me) return GOMEM_I_TLS == GM_WORLD_GONE && gm_world_ready(rt, false) && gm_gc_open(rt);
-    if (GOMEM_I_UNLIKELY(!gm_load_acq(&rt->engine.collected)) && // pairs with gm_world_collect
+    if (GOMEM_I_UNLIKELY(!gm_load_acq(&rt->engine.collected)) && // pairs with gm_world_enable_stops
         !gm_gc_open(rt))
-        return false; // pairs with gm_world_collect
+        return false; // pairs with gm_world_enable_stops
     if (gm_alloc_blocked(rt, NULL)) return false;
-    if (GOMEM_I_LIKELY(!me->cache.hot.depth)) gm_gc_poll(rt, me, bytes);
+    if (GOMEM_I_LIKELY(!me->cache.hot.section_depth)) gm_gc_poll(rt, me, bytes);
     return true;
 }
 
@@ -15444,7 +15461,8 @@ GM_PRIVATE void gm_alloc_move_records(struct gm_runtime *rt, const struct gm_spa
 // A collected object is about to grow by `more`.
 GM_PRIVATE void gm_alloc_pay(struct gm_runtime *rt, const struct gm_span *s, size_t more) {
     struct gm_thread *me = gm_world_attach(rt);
-    if (!GM_IN(GM_SET_COLLECTED, s->kind) || !me || me->cache.hot.depth || me->cache.hot.blocked)
+    if (!GM_IN(GM_SET_COLLECTED, s->kind) || !me || me->cache.hot.section_depth ||
+        me->cache.hot.blocked)
         return;
     gm_gc_poll(rt, me, more);
 }
@@ -15742,7 +15760,7 @@ GOMEM_DEF void gomem_shutdown(void) {
     e->small = e->taken = 0;
     memset(&e->stats, 0, sizeof e->stats);
     gm_alloc_forget_collected(rt);
-    gm_world_unhandle(w);
+    gm_world_remove_handler(w);
     gm_sync_unlock(&w->init_lock);
 }
 
@@ -16007,7 +16025,7 @@ GOMEM_DEF bool gomem_gc_work(unsigned max_us) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
     const struct gm_pacer *p = &rt->engine.pacer;
-    if (!me || !gm_world_collected(rt)) return false;
+    if (!me || !gm_world_can_stop(rt)) return false;
     uint64_t until = gm_os_now() + (uint64_t)max_us * 1000;
     if (gm_load_rlx(&rt->engine.mark.active)) { // a hint
         (void)gm_gc_assist(rt, me, until);
@@ -16127,9 +16145,9 @@ struct gomem_stack {        // a handle, typed: gm_alloc_mark_stack
 GM_PRIVATE void gm_alloc_mark_stack(const void *obj, size_t size, gomem_marker *m) {
     const gomem_stack *handle = obj;
     struct gm_stack *s = gm_load_rlx(&handle->stack); // its memory stays while a cycle marks
-    uint32_t attention = gm_load_rlx(&gm_runtime.world.attention);
+    uint32_t stop_request = gm_load_rlx(&gm_runtime.world.stop_request);
     (void)size;
-    if (s) gm_mark_handle(m, s, attention && attention != GM_GATE);
+    if (s) gm_mark_handle(m, s, stop_request && stop_request != GM_GATE);
 }
 
 // Maps a stack of `size` bytes above a guard page. NULL: no memory.
@@ -17234,7 +17252,7 @@ GM_PRIVATE uint64_t gm_pool_tick(unsigned steps) {
 GM_INLINE struct gm_pool_cache *gm_pool_quick(const struct gm_runtime *rt,
                                               const struct gomem_pool *p) {
     struct gm_thread *me = gm_world_self();
-    if (GOMEM_I_CHECK || GM_ASAN || !me || me->cache.hot.depth) return NULL;
+    if (GOMEM_I_CHECK || GM_ASAN || !me || me->cache.hot.section_depth) return NULL;
     // pairs with gomem_pool_destroy, if the user's threads do
     if (gm_load_acq(&p->epoch) != gm_load_rlx(&rt->pools.epoch) + 1) return NULL;
     struct gm_pool_cache *h = me->cache.hot.base ? gm_pool_cache_of(&me->cache, p->number) : NULL;
@@ -18753,7 +18771,7 @@ GOMEM_DEF gomem_i_hint gomem_i_hint_slow(uintmax_t n, size_t size, size_t align,
     uintptr_t lo = 0, hi = 0;
     unsigned why = GM_HINT_TOLD;
     if (bytes > GOMEM_STACK_MAX) why = GM_HINT_LARGE;
-    else if (!me || me->cache.hot.depth || !gm_escape_stack(rt, me, sp, &lo, &hi))
+    else if (!me || me->cache.hot.section_depth || !gm_escape_stack(rt, me, sp, &lo, &hi))
         why = GM_HINT_STRANGE_STACK;
     else if (sp <= gm_escape_floor(lo, hi) + bytes + slack) why = GM_HINT_LITTLE_LEFT;
     hint.stack = why == GM_HINT_TOLD;
@@ -18769,7 +18787,7 @@ GOMEM_DEF void *gomem_i_hint_heap_slow(uintmax_t n, size_t size, size_t align, c
                                        int line) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
-    if (me && !me->cache.hot.depth) gm_escape_learn(rt, me);
+    if (me && !me->cache.hot.section_depth) gm_escape_learn(rt, me);
     bool fits = gomem_i_fits(n, size);
     void *p = fits ? gomem_i_new(gomem_i_array((size_t)n * size), align, 0) : gomem_i_overflow();
     gm_escape_count(rt, me, file, line, fits ? (size_t)n * size : 0,
@@ -18797,7 +18815,7 @@ GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t a
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = p ? gm_world_attach(rt) : NULL;
     uintptr_t lo = 0, hi = 0, sp = (uintptr_t)__builtin_frame_address(0);
-    if (!me || me->cache.hot.depth || !gm_escape_stack(rt, me, sp, &lo, &hi) ||
+    if (!me || me->cache.hot.section_depth || !gm_escape_stack(rt, me, sp, &lo, &hi) ||
         (uintptr_t)p - lo >= hi - lo)
         return (void *)(uintptr_t)p;
     if (!gomem_i_fits(n, size)) return gomem_i_overflow();
@@ -18908,7 +18926,7 @@ GM_PRIVATE void gm_report_collector(gomem_memstats *m, const struct gm_runtime *
 }
 
 GM_PRIVATE void gm_report_collect(const struct gm_runtime *rt) {
-    if (gm_world_collected(rt)) (void)gomem_gc();
+    if (gm_world_can_stop(rt)) (void)gomem_gc();
 }
 #else
 // nothing to say, nothing to do
@@ -18992,7 +19010,7 @@ GOMEM_DEF bool gomem_verify(void) {
     uintptr_t where = 0;
     // pairs with gm_world_ready; true: there is no heap
     if (gm_load_acq(&rt->world.life) != GM_LIFE_READY) return true;
-    if (gm_world_collected(rt)) {
+    if (gm_world_can_stop(rt)) {
         bool locked = gm_world_lock_cycle(rt);
         if (!locked || !gm_world_stop(rt, me, GM_PATIENCE_NS)) {
             if (locked) gm_world_unlock_cycle(rt);
@@ -19001,7 +19019,7 @@ GOMEM_DEF bool gomem_verify(void) {
         }
         gm_gc_drop_marks_stopped(rt);
         const char *broken = gm_gc_verify_stopped(rt, true, &where);
-        gm_world_start(rt);
+        gm_world_resume(rt);
         gm_world_unlock_cycle(rt);
         if (broken) gm_gc_report_broken(rt, broken, where);
         return !broken;
@@ -19011,7 +19029,7 @@ GOMEM_DEF bool gomem_verify(void) {
     gm_world_close_gate(rt, me);
     bool alone = me && rt->world.threads == 1; // without a record, the one is another thread
     const char *broken = gm_gc_verify_stopped(rt, alone, &where);
-    gm_world_start(rt);
+    gm_world_resume(rt);
     if (broken) gm_gc_report_broken(rt, broken, where);
     return !broken;
 }
@@ -19039,7 +19057,7 @@ GM_NOINLINE GM_PRIVATE bool gm_report_search(struct gm_runtime *rt, struct gm_th
     bool stopped = rt->gc.phase == GM_PHASE_OFF && gm_gc_stop(rt, me, &cycle);
     if (stopped) {
         gm_paths_find_stopped(rt, me, ~hidden, path);
-        gm_world_start(rt);
+        gm_world_resume(rt);
     }
     if (me->cache.hot.blocked) me->registers = saved, me->in_handler = in_handler;
     gm_world_unlock_cycle(rt);
@@ -19053,7 +19071,7 @@ GOMEM_DEF bool gomem_why(const void *p, int fd) {
     struct gm_thread *me = gm_world_attach(rt);
     struct gm_path path = {.length = 0};
     struct gm_text t = {0, {0}};
-    bool collected = me && gm_world_collected(rt);
+    bool collected = me && gm_world_can_stop(rt);
     path.busy = collected && gm_load_rlx(&rt->gc.runner) == me; // asked by a cycle's callback
     // E4: a cycle that was left under way is finished first
     if (collected && !path.busy && gm_load_rlx(&rt->gc.phase)) // a hint
@@ -19336,7 +19354,7 @@ extern int gm_override_atfork(void (*prepare)(void), void (*parent)(void), void 
                               void *object) __asm__("__register_atfork") GM_EXPORT_WEAK;
 int gm_override_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
                        void *object) {
-    if (!gm_world_hear_forks(&gm_runtime.world)) return ENOMEM;
+    if (!gm_world_register_atfork(&gm_runtime.world)) return ENOMEM;
     union gm_os_next next = gm_os_find_next("__register_atfork");
     return next.object ? next.atfork(prepare, parent, child, object) : ENOMEM;
 }

@@ -77,7 +77,7 @@ TEST_I_UNUSED static bool room_engine(struct gm_engine *e, size_t n) {
 TEST_I_UNUSED static void room_cache(struct gm_cache *t, struct gm_engine *e, uint32_t number) {
     memset(t, 0, sizeof *t);
     t->number = number;
-    t->hot.attention = &gm_sync_quiet;
+    t->hot.stop_request = &gm_sync_quiet;
     gm_cache_reset(t, e);
 }
 

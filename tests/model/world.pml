@@ -6,14 +6,14 @@
  * in a section; while the gate is closed, none is in a section; the argument of a thread is in the
  * list of starts or on a stack that is scanned; nobody waits for ever (no invalid end state).
  *
- *   V1  who stops stores attention, then looks at states; a thread that leaves a blocking region
- *       stores its state, then looks at attention
+ *   V1  who stops stores stop_request, then looks at states; a thread that leaves a blocking region
+ *       stores its state, then looks at stop_request
  *   V2  a state goes running -> parked(epoch) once per stop; signals return in sections, in
  *       blocking regions, when parking already, and when no stop is pending
  *   V3  a stop may be withdrawn: nothing was changed
  *   V4  a record is running, blocked, parked or none, and changes to and from none under the lock
  *   V9  when a stop is over no signal of it is on its way
- *   Y2  a thread leaves its section before it looks at attention, and enters it before, too
+ *   Y2  a thread leaves its section before it looks at stop_request, and enters it before, too
  *
  * Signals are late but not lost and waits have no time limits, so that a handshake that needs them
  * to come to an end is a deadlock here. Threads that attach (libc may call malloc meanwhile) are
@@ -34,7 +34,7 @@
 #define THREADS 2
 #endif
 
-/* attention: 0, GATE, or 2 + the epoch of a stop */
+/* stop_request: 0, GATE, or 2 + the epoch of a stop */
 #define GATE 1
 
 #define NONE      0
@@ -47,7 +47,7 @@
 #define PARKED(a) (8 + (a))
 #endif
 
-byte attention, epoch;
+byte stop_request, epoch;
 bool lock;               /* of the world */
 bool acked;              /* the futex word acks differs from what gather has read */
 byte state[THREADS];     /* GM_THREAD_… */
@@ -70,14 +70,14 @@ bool gated;              /* the gate's owner believes that nobody is in a sectio
 
 #define me (_pid % THREADS)
 
-/* gm_world_wait: a futex on attention. */
-#define WAIT(a) attention != (a)
+/* gm_world_wait: a futex on stop_request. */
+#define WAIT(a) stop_request != (a)
 
 inline acknowledge(new) {
     state[me] = new; /* V1 */
     if
-    :: attention == 0
-    :: attention != 0 -> acked = 1
+    :: stop_request == 0
+    :: stop_request != 0 -> acked = 1
     fi
 }
 
@@ -89,8 +89,8 @@ inline stand(a) {
 
 inline park() {
     do
-    :: atomic { attention == 0 -> a = 0 }; break
-    :: atomic { attention != 0 -> a = attention };
+    :: atomic { stop_request == 0 -> a = 0 }; break
+    :: atomic { stop_request != 0 -> a = stop_request };
         if
         :: a == GATE -> WAIT(a)
         :: a != GATE ->
@@ -102,18 +102,18 @@ inline park() {
     od
 }
 
-/* V1: states, then attention. */
+/* V1: states, then stop_request. */
 inline unblock() {
     do
-    :: atomic { attention != 0 -> a = attention }; WAIT(a)
+    :: atomic { stop_request != 0 -> a = stop_request }; WAIT(a)
 #if MUTANT == 1
-    :: attention == 0 -> state[me] = RUNNING; break /* looks before, not after */
+    :: stop_request == 0 -> state[me] = RUNNING; break /* looks before, not after */
 #else
-    :: attention == 0 ->
+    :: stop_request == 0 ->
         state[me] = RUNNING; /* V1 */
         if
-        :: attention == 0 -> break
-        :: attention != 0 -> acknowledge(BLOCKED)
+        :: stop_request == 0 -> break
+        :: stop_request != 0 -> acknowledge(BLOCKED)
         fi
 #endif
     od;
@@ -127,7 +127,7 @@ inline block() {
 
 inline end_block() {
 #if MUTANT == 2
-    state[me] = RUNNING; /* whatever attention says */
+    state[me] = RUNNING; /* whatever stop_request says */
 #else
     unblock();
 #endif
@@ -137,7 +137,7 @@ inline end_block() {
 #endif
 }
 
-/* gm_world_stop_wait: attention was seen, or the thread is in a blocking region. */
+/* gm_world_stop_wait: stop_request was seen, or the thread is in a blocking region. */
 inline stop_wait_enter() {
     do
     :: true ->
@@ -150,18 +150,18 @@ inline stop_wait_enter() {
         fi;
         depth[me] = 1;
 #if MUTANT == 3
-        if /* attention is loaded twice: a stop can begin in between */
-        :: blocked[me] && attention != 0 -> acknowledge(BLOCKED)
-        :: !blocked[me] || attention == 0
+        if /* stop_request is loaded twice: a stop can begin in between */
+        :: blocked[me] && stop_request != 0 -> acknowledge(BLOCKED)
+        :: !blocked[me] || stop_request == 0
         fi;
         if
-        :: attention == 0 -> break
-        :: attention != 0
+        :: stop_request == 0 -> break
+        :: stop_request != 0
         fi
 #else
         if
-        :: attention == 0 -> break
-        :: attention != 0 ->
+        :: stop_request == 0 -> break
+        :: stop_request != 0 ->
             if
             :: blocked[me] -> acknowledge(BLOCKED)
             :: !blocked[me]
@@ -176,8 +176,8 @@ inline stop_wait_leave() {
     :: blocked[me] -> acknowledge(BLOCKED)
     :: !blocked[me] ->
         if
-        :: attention == GATE
-        :: attention != GATE -> park()
+        :: stop_request == GATE
+        :: stop_request != GATE -> park()
         fi
     fi
 }
@@ -186,20 +186,20 @@ inline stop_wait_leave() {
 inline enter() {
 #if MUTANT == 11
     if /* looks first */
-    :: attention != 0 || blocked[me] -> depth[me] = 1; stop_wait_enter()
-    :: attention == 0 && !blocked[me] -> depth[me] = 1
+    :: stop_request != 0 || blocked[me] -> depth[me] = 1; stop_wait_enter()
+    :: stop_request == 0 && !blocked[me] -> depth[me] = 1
     fi
 #else
     depth[me] = 1;
 #if MUTANT == 10
     if /* blocked is not looked at */
-    :: attention != 0 -> stop_wait_enter()
-    :: attention == 0
+    :: stop_request != 0 -> stop_wait_enter()
+    :: stop_request == 0
     fi
 #else
     if
-    :: attention != 0 || blocked[me] -> stop_wait_enter()
-    :: attention == 0 && !blocked[me]
+    :: stop_request != 0 || blocked[me] -> stop_wait_enter()
+    :: stop_request == 0 && !blocked[me]
     fi
 #endif
 #endif
@@ -209,8 +209,8 @@ inline leave() {
     depth[me] = 0;
 #if MUTANT != 7
     if
-    :: attention != 0 || blocked[me] -> stop_wait_leave()
-    :: attention == 0 && !blocked[me]
+    :: stop_request != 0 || blocked[me] -> stop_wait_leave()
+    :: stop_request == 0 && !blocked[me]
     fi
 #endif
 }
@@ -279,7 +279,7 @@ active [THREADS] proctype handler() {
 end:
     do
     :: d_step { signal[me] && !mask[me] -> signal[me] = 0; handling[me] = 1 };
-        a = attention; /* V2 */
+        a = stop_request; /* V2 */
         if
         :: a == 0 || a == GATE || state[me] == NONE
 #if MUTANT != 5
@@ -300,7 +300,7 @@ end:
 /* ---- who stops ---- */
 
 #define STANDS(t) (state[t] == NONE || state[t] == ATTACHING || state[t] == BLOCKED || \
-                   state[t] == PARKED(attention))
+                   state[t] == PARKED(stop_request))
 #define FOUND(t)  (starts[t] || given[t] && state[t] != NONE && state[t] != ATTACHING || \
                    !given[t] && state[t] == NONE)
 
@@ -328,7 +328,7 @@ inline open() {
 #endif
     };
 #endif
-    attention = 0;
+    stop_request = 0;
     UNLOCK
 }
 
@@ -341,9 +341,9 @@ active proctype stopper() {
         if
         :: true -> /* gm_world_stop */
 #if MUTANT == 6
-            running(); /* before attention is stored */
+            running(); /* before stop_request is stored */
             epoch++;
-            attention = 2 + epoch;
+            stop_request = 2 + epoch;
             signal_all();
             if
             :: n == 0 -> goto all_stand
@@ -351,7 +351,7 @@ active proctype stopper() {
             fi;
 #else
             epoch++;
-            attention = 2 + epoch; /* V1 */
+            stop_request = 2 + epoch; /* V1 */
             signal_all();
 #endif
 gather:
@@ -379,7 +379,7 @@ all_stand:
             fi;
             open()
         :: true -> /* gm_world_close_gate */
-            attention = GATE;
+            stop_request = GATE;
             !depth[0]; /* Y2 */
 #if THREADS > 1
             !depth[1];

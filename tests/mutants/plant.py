@@ -5,8 +5,8 @@
     tests/mutants/plant.py --check  does each bug of the list still apply?
 
 A bug follows its line in the list, indented by two columns: '-' begins a line that goes, '+' one that
-comes, ' ' one that stays and tells where; '@' stands alone between two places. Lines are compared
-without their indentation, and the lines of a place must stand in gomem.h once.
+comes, ' ' one that stays and tells where; '@' stands alone between two places. Blanks, line ends and
+comments behind code do not count: formatting moves no bug. A place must stand in gomem.h once.
 """
 import re
 import sys
@@ -35,48 +35,65 @@ def read_list(path):
     return bugs
 
 
-def index_lines(lines):
-    """{stripped line: [indices]}: finding all places of a list is a look-up each."""
-    index = {}
-    for i, line in enumerate(lines):
-        index.setdefault(line.strip(), []).append(i)
-    return index
+def squeeze(line):
+    """What a line says: no blanks, no comment behind the code, no backslash of a macro."""
+    line = line.strip().rstrip("\\")
+    if not line.startswith("//"):
+        line = line.split(" //")[0]
+    return "".join(line.split())
 
 
-def find(place, lines, index):
-    """Where the lines of a place stand. Raises ValueError unless that is one position."""
-    wanted = [text.strip() for mark, text in place if mark != "+"]
-    if not wanted:
-        raise ValueError("a place needs a line that tells where it is")
-    found = [at for at in index.get(wanted[0], [])
-             if [line.strip() for line in lines[at:at + len(wanted)]] == wanted]
-    if len(found) != 1:
-        raise ValueError(f"{len(found)} places in {HEADER} read: {wanted[0]}")
-    return found[0]
+class Header:
+    """The lines of gomem.h, and what they say as one text: places may be wrapped differently."""
+
+    def __init__(self, path):
+        with open(path, encoding="utf-8") as file:
+            self.lines = file.read().split("\n")
+        self.begin, self.end, self.text = {}, {}, ""
+        parts, length = [], 0
+        for i, line in enumerate(self.lines):
+            said = squeeze(line)
+            if said:
+                self.begin[length] = i
+                length += len(said)
+                self.end[length] = i + 1
+                parts.append(said)
+        self.text = "".join(parts)
+
+    def find(self, place):
+        """The lines [from, to) of a place. Raises ValueError unless there is one."""
+        wanted = [text for mark, text in place if mark != "+"]
+        said = "".join(squeeze(line) for line in wanted)
+        if not said:
+            raise ValueError("a place needs a line that tells where it is")
+        found, at = [], self.text.find(said)
+        while at >= 0:
+            if at in self.begin and at + len(said) in self.end:
+                found.append((self.begin[at], self.end[at + len(said)]))
+            at = self.text.find(said, at + 1)
+        if len(found) != 1:
+            raise ValueError(f"{len(found)} places in {HEADER} read: {wanted[0].strip()}")
+        return found[0]
 
 
-def plant(places, lines, index):
+def plant(places, header):
     """A copy of the lines with one bug."""
-    edits = sorted(((find(place, lines, index), place) for place in places), reverse=True)
-    result = list(lines)
-    for at, place in edits:
-        old = sum(mark != "+" for mark, _ in place)
-        result[at:at + old] = [text for mark, text in place if mark != "-"]
+    result = list(header.lines)
+    for begin, end, place in sorted(((*header.find(place), place) for place in places), reverse=True):
+        result[begin:end] = [text for mark, text in place if mark != "-"]
     return result
 
 
 def main(argument):
     bugs = read_list(LIST)
-    with open(HEADER, encoding="utf-8") as file:
-        lines = file.read().split("\n")
-    index = index_lines(lines)
+    header = Header(HEADER)
     if argument != "--check":
-        sys.stdout.write("\n".join(plant(bugs[int(argument)], lines, index)))
+        sys.stdout.write("\n".join(plant(bugs[int(argument)], header)))
         return 0
     failed = 0
     for number, places in sorted(bugs.items()):
         try:
-            if plant(places, lines, index) == lines:
+            if [squeeze(line) for line in plant(places, header)] == [squeeze(line) for line in header.lines]:
                 raise ValueError("it changes nothing")
         except ValueError as error:
             print(f"FAIL mutant {number} does not apply: {error}")

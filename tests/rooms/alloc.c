@@ -22,7 +22,7 @@ static bool never(void *obj, size_t size, void *user) {
         errno = 77;                                          \
         call;                                                \
         CHECK_EQ(errno, 77);                                 \
-        CHECK(!gm_world_self()->cache.hot.depth);            \
+        CHECK(!gm_world_self()->cache.hot.section_depth);    \
         CHECK(!gm_world_self()->cache.hot.ranks);            \
         CHECK_EQ(gm_world_self()->state, GM_THREAD_RUNNING); \
     } while (0)
@@ -125,7 +125,7 @@ TEST(inside_of_a_section) {
     struct gm_cache *t = &gm_world_self()->cache;
     void *p = test_opaque(gomem_malloc(40000)), *mine = gomem_malloc(8);
     volatile uintptr_t word = (uintptr_t)p;
-    t->hot.depth = 1;
+    t->hot.section_depth = 1;
     errno = 0;
     CHECK(gomem_malloc(50000) == NULL && errno == ENOMEM);
     CHECK(panics == 1 && strstr(said, "in a signal handler"));
@@ -133,8 +133,8 @@ TEST(inside_of_a_section) {
     gomem_free(p);
     CHECK_EQ(panics, 3);
     CHECK(gomem_base(mine) == mine && panics == 3); // the one thing that may be asked
-    CHECK_EQ(t->hot.depth, 1);
-    t->hot.depth = 0;
+    CHECK_EQ(t->hot.section_depth, 1);
+    t->hot.section_depth = 0;
     gomem_free((void *)word);
     gomem_free(mine);
     CHECK_EQ(panics, 3);

@@ -531,14 +531,14 @@ TEST(stops_fall_between_pieces) {
     static const uint32_t wanted = 8;
     char *bytes = gomem_malloc(BYTES);
     REQUIRE(bytes != NULL);
-    const uint32_t *attention = me->cache.hot.attention;
+    const uint32_t *stop_request = me->cache.hot.stop_request;
     void (*stop_wait)(gomem_i_cache *, bool) = me->cache.hot.stop_wait;
     for (size_t i = 0; i < 3; i++) {
         places = 0;
-        me->cache.hot.attention = &wanted;
+        me->cache.hot.stop_request = &wanted;
         me->cache.hot.stop_wait = note_place;
         (void)gomem_memmove(bytes + (i == 0), bytes + (i == 1), BYTES - 1);
-        me->cache.hot.attention = attention;
+        me->cache.hot.stop_request = stop_request;
         me->cache.hot.stop_wait = stop_wait;
         CHECK(places >= BYTES / (64 * 1024));
     }
@@ -792,7 +792,7 @@ TEST(over_budget) { // the stop ends, nothing is lost, and the sixth try finishe
     unsigned tries = 0;
     spill();
     while (!gm_gc_finish(rt, me, &cycle, &known)) {
-        CHECK(known && !gm_load_rlx(&rt->world.attention)); // the world runs
+        CHECK(known && !gm_load_rlx(&rt->world.stop_request)); // the world runs
         tries++;
     }
     CHECK(tries >= 1 && tries <= GM_TRIES && cycle.tries == tries + 1);
@@ -935,10 +935,10 @@ static void *collect_on(void *arg) {
 static int collect_in_callback(struct dl_phdr_info *object, size_t size, void *refused) {
     (void)object, (void)size;
     for (int i = 0, same = 0; i < 20000 && same < 200; i++) {
-        uint32_t looks = gm_load_acq(&rt->roots.looks);
+        uint32_t looks = gm_load_acq(&rt->roots.walks);
         struct timespec nap = {0, 100000};
         nanosleep(&nap, NULL);
-        same = looks % 2 && looks == gm_load_acq(&rt->roots.looks) ? same + 1 : 0;
+        same = looks % 2 && looks == gm_load_acq(&rt->roots.walks) ? same + 1 : 0;
         if (same == 200) *(bool *)refused = !gomem_gc() && errno == EAGAIN;
     }
     return 1;
@@ -968,14 +968,14 @@ static void fork_begins(void) { gm_store_rel(&forking, 1); }
 static void *hold_the_loader(void *arg) {
     struct timespec nap = {0, 100000000};
     CHECK(gomem_thread_attach());
-    gm_world_begin_look(rt);
+    gm_world_begin_loader_walk(rt);
     gm_store_seq(&rt->roots.inside, true);
     gm_store_rel(&looking, 1);
     while (!gm_load_acq(&forking)) (void)sched_yield();
     nanosleep(&nap, NULL); // what it needs to come past us, if it may
     gm_store_rel(&looking, 2);
     gm_store_seq(&rt->roots.inside, false);
-    gm_world_end_look(rt);
+    gm_world_end_loader_walk(rt);
     return arg;
 }
 

@@ -199,7 +199,7 @@ static bool stop(struct gm_cycle *c) {
 }
 
 static void go_on(void) {
-    gm_world_start(rt);
+    gm_world_resume(rt);
     gm_world_unlock_cycle(rt);
 }
 

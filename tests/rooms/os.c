@@ -259,21 +259,21 @@ TEST(interrupted_code) {
 TEST(signals_are_claimed_once) {
     int first = gm_os_claim_signal(look), second = gm_os_claim_signal(look);
     CHECK(first > second && second > SIGRTMIN);
-    gm_os_unhandle(first, look);
+    gm_os_remove_handler(first, look);
     CHECK_EQ(gm_os_claim_signal(look), first);
-    gm_os_unhandle(first, look);
+    gm_os_remove_handler(first, look);
     rival = 1;
     int other = gm_os_claim_signal(look);
     CHECK(other > 0 && other < second);
     struct sigaction now;
     sigaction(first, NULL, &now);
     CHECK(now.sa_handler == rival_handler); // the rival's is back
-    gm_os_unhandle(first, look);
+    gm_os_remove_handler(first, look);
     sigaction(first, NULL, &now);
     CHECK(now.sa_handler == rival_handler); // not ours to take away
     signal(first, SIG_DFL);
-    gm_os_unhandle(second, look);
-    gm_os_unhandle(other, look);
+    gm_os_remove_handler(second, look);
+    gm_os_remove_handler(other, look);
 }
 
 // A signal that is still pending when the handler goes ends nothing.
@@ -285,7 +285,7 @@ TEST(pending_when_the_handler_goes) {
     sigaddset(&set, signal);
     pthread_sigmask(SIG_BLOCK, &set, &old);
     CHECK(gm_os_signal_thread(gm_os_thread_id(), signal));
-    gm_os_unhandle(signal, look);
+    gm_os_remove_handler(signal, look);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     struct sigaction now;
     sigaction(signal, NULL, &now);

@@ -88,7 +88,7 @@ TEST(what_an_address_is_to_a_thread) {
     uintptr_t frame[400] = {0}, here = (uintptr_t)&frame[100];
     REQUIRE(gomem_new(16) != NULL);
     gm_world_lock_cycle(rt);
-    gm_roots_look(rt);
+    gm_roots_scan_loader(rt);
     gm_world_unlock_cycle(rt);
     t = *gm_world_self();
     t.in_handler = false;

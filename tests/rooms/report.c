@@ -101,7 +101,7 @@ TEST(counters_agree_with_bitmaps) {
     CHECK(gm_world_stop(rt, NULL, GM_PATIENCE_NS)); // the background thread may still be sweeping
     gomem_read_memstats(&m);
     gm_heap_walk(&rt->engine.heap, sum_span, &sums);
-    gm_world_start(rt);
+    gm_world_resume(rt);
     gm_world_unlock_cycle(rt);
     uint64_t objects = 0, bytes = sums.large;
     // Manual objects in the depot are free for the counters and in use for the bitmaps.

@@ -24,7 +24,7 @@ static bool begin(void) {
     if (!CHECK(gomem_new(16) != NULL)) return false;
     gm_world_lock_cycle(rt);
     bool done = CHECK(gm_gc_prepare(rt));
-    gm_roots_look(rt);
+    gm_roots_scan_loader(rt);
     rt->engine.mark.njobs = 0;
     return done;
 }
@@ -149,7 +149,7 @@ TEST(hash_of_the_loader_list) {
     rt->roots.objects = 0; // look again
     before_iterating = move_library;
     gm_world_lock_cycle(rt);
-    gm_roots_look(rt);
+    gm_roots_scan_loader(rt);
     gm_world_unlock_cycle(rt);
     before_iterating = NULL;
     CHECK_EQ(iterations, 1);
@@ -195,7 +195,7 @@ TEST(loader_that_is_never_done) {
     bool stopped = gm_gc_stop(rt, me, &cycle);
     loader()->r_state = RT_CONSISTENT;
     CHECK(stopped && rt->roots.globals.count > 0 && job_of(&initialised));
-    if (stopped) gm_world_start(rt);
+    if (stopped) gm_world_resume(rt);
     CHECK_EQ(rt->engine.stats.veto, GOMEM_REASON_LOADER);
     rt->roots.objects = 0; // look again
     end();
@@ -281,7 +281,7 @@ TEST(everything_of_a_thread) {
     CHECK(!job_of((void *)(me->registers.sp - 4096)));
     CHECK(!job_of(&initialised));
     rt->world.starts = start.next;
-    gm_world_start(rt);
+    gm_world_resume(rt);
     rt->roots.objects = 0; // look again
     CHECK(gomem_remove_root(range) && gomem_remove_stack(coroutine));
     end();
@@ -300,7 +300,7 @@ TEST(too_many_roots_veto) {
     CHECK(!gm_roots_list_stopped(rt) && rt->engine.mark.full);
     rt->engine.mark.room = room;
     CHECK(gm_roots_list_stopped(rt));
-    gm_world_start(rt);
+    gm_world_resume(rt);
     CHECK(gm_gc_prepare(rt)); // makes more room for the next try
     CHECK(rt->engine.mark.room > room && !rt->engine.mark.full);
     end();

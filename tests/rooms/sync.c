@@ -52,30 +52,30 @@ TEST(a_held_lock_is_waited_for) {
     gm_sync_unlock(&lock);
 }
 
-static uint32_t attention, entries, exits, depth_at_exit;
+static uint32_t stop_request, entries, exits, depth_at_exit;
 
 static void note_stop(gomem_i_cache *t, bool enter) {
     if (enter) entries++;
-    else exits++, depth_at_exit = t->depth;
-    attention = 0;
+    else exits++, depth_at_exit = t->section_depth;
+    stop_request = 0;
 }
 
-// Y2: attention is looked at where a section begins, and behind where it ends, never inside.
+// Y2: stop_request is looked at where a section begins, and behind where it ends, never inside.
 TEST(sections) {
-    gomem_i_cache t = {.attention = &attention, .stop_wait = note_stop};
+    gomem_i_cache t = {.stop_request = &stop_request, .stop_wait = note_stop};
     gm_sync_enter(&t);
     gm_sync_enter(&t);
-    attention = 8;
+    stop_request = 8;
     gm_sync_enter(&t);
     gm_sync_leave(&t);
     gm_sync_leave(&t);
-    CHECK_EQ(t.depth, 1);
+    CHECK_EQ(t.section_depth, 1);
     CHECK_EQ(entries + exits, 0);
     depth_at_exit = 1;
     gm_sync_leave(&t);
     CHECK_EQ(exits, 1);
     CHECK_EQ(depth_at_exit, 0);
-    attention = 8;
+    stop_request = 8;
     gm_sync_enter(&t);
     CHECK_EQ(entries, 1);
     gm_sync_leave(&t);
@@ -86,7 +86,7 @@ TEST(sections) {
     CHECK_EQ(exits, 2);
 }
 
-static gomem_i_cache ranked = {.attention = &gm_sync_quiet, .size = 1};
+static gomem_i_cache ranked = {.stop_request = &gm_sync_quiet, .size = 1};
 static struct gm_lock outer = {.rank = GM_RANK_CENTRAL}, inner = {.rank = GM_RANK_HEAP};
 
 static void inner_first(void) {

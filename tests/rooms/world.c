@@ -176,7 +176,7 @@ static void *act(void *arg) {
 }
 
 static bool start_actors(size_t n) {
-    if (!CHECK(gomem_thread_attach()) || !CHECK(gm_world_collect(rt))) return false;
+    if (!CHECK(gomem_thread_attach()) || !CHECK(gm_world_enable_stops(rt))) return false;
     for (size_t i = 0; i < n; i++) {
         actors[i] = (struct actor){.kind = (int)i % KINDS};
         if (!CHECK(pthread_create(&actors[i].thread, NULL, act, &actors[i]) == 0)) return false;
@@ -206,18 +206,18 @@ TEST(stop_and_start) {
         CHECK(gm_world_stop(rt, gm_world_self(), GM_PATIENCE_NS));
         for (int i = 0; i < N; i++) {
             CHECK(stands(&actors[i]));
-            if (!GM_TSAN) CHECK(!actors[i].record->cache.hot.depth); // Y1
+            if (!GM_TSAN) CHECK(!actors[i].record->cache.hot.section_depth); // Y1
             steps[i] = gm_load_rlx(&actors[i].steps);
         }
         for (int i = 0; i < 50; i++) (void)sched_yield();
         for (int i = 0; i < N; i++) CHECK_EQ(gm_load_rlx(&actors[i].steps), steps[i]);
-        gm_world_start(rt);
+        gm_world_resume(rt);
         gm_world_unlock_cycle(rt);
         for (int i = 0; i < N; i++)
             while (gm_load_rlx(&actors[i].steps) == steps[i]) (void)sched_yield();
     }
     end_actors(N);
-    CHECK_EQ(world->attention, 0);
+    CHECK_EQ(world->stop_request, 0);
 }
 
 static bool release; // atomic
@@ -243,7 +243,7 @@ static void *stop_once(void *arg) {
     gm_world_lock_cycle(rt);
     CHECK(gm_world_stop(rt, me, GM_PATIENCE_NS));
     CHECK(stands(&actors[0]) && stands(&actors[1]));
-    gm_world_start(rt);
+    gm_world_resume(rt);
     gm_world_unlock_cycle(rt);
     gm_store_rel(&stopped, true);
     return NULL;
@@ -261,7 +261,7 @@ TEST(withdrawn) {
     uint32_t epoch = world->epoch;
     REQUIRE(pthread_create(&stopper, NULL, stop_once, NULL) == 0);
     for (uint32_t i = 2; i <= GM_WITHDRAWALS / 2; i++) { // until the i-th stop is tried
-        while (gm_load_seq(&world->attention) >> 3 < epoch + i && !gm_load_acq(&stopped))
+        while (gm_load_seq(&world->stop_request) >> 3 < epoch + i && !gm_load_acq(&stopped))
             (void)sched_yield();
     }
     CHECK_EQ(gm_load_seq(&actors[1].record->state), GM_THREAD_RUNNING);
@@ -274,7 +274,7 @@ TEST(withdrawn) {
 static void stop_and_go(void) {
     gm_world_lock_cycle(rt);
     CHECK(gm_world_stop(rt, gm_world_self(), 60 * (uint64_t)GM_PATIENCE_NS));
-    gm_world_start(rt);
+    gm_world_resume(rt);
     gm_world_unlock_cycle(rt);
 }
 
@@ -325,18 +325,18 @@ TEST(sections_are_not_stopped) {
     while (!gm_load_acq(&inside)) (void)sched_yield();
     gm_sync_lock(&world->gone_lock);
     gm_sync_lock(&world->lock);
-    uint32_t attention = ++world->epoch << 3;
-    gm_store_seq(&world->attention, attention);
-    CHECK_EQ(gm_world_running(world, me, attention, true), 1);
-    CHECK(!gm_world_gather(world, me, attention, GM_GATHER_NS));
+    uint32_t stop_request = ++world->epoch << 3;
+    gm_store_seq(&world->stop_request, stop_request);
+    CHECK_EQ(gm_world_running(world, me, stop_request, true), 1);
+    CHECK(!gm_world_gather(world, me, stop_request, GM_GATHER_NS));
     CHECK_EQ(gm_load_seq(&actors[0].record->state), GM_THREAD_RUNNING);
     gm_store_rel(&leave, true);
-    CHECK(gm_world_gather(world, me, attention, 60 * (uint64_t)GM_PATIENCE_NS));
+    CHECK(gm_world_gather(world, me, stop_request, 60 * (uint64_t)GM_PATIENCE_NS));
     CHECK(gm_load_acq(&inside)); // it stands at the end of its section
     CHECK(stands(&actors[0]) && !actors[0].record->in_handler);
     CHECK(actors[0].record->registers.sp - actors[0].record->stack_lo <
           actors[0].record->stack_hi - actors[0].record->stack_lo);
-    gm_world_start(rt);
+    gm_world_resume(rt);
     end_actors(1);
 }
 
@@ -414,12 +414,13 @@ TEST(gate) {
         gm_sync_lock(&world->gone_lock);
         gm_sync_lock(&world->lock);
         gm_world_close_gate(rt, gm_world_self());
-        for (int i = 0; i < N; i++) CHECK_EQ(gm_load_acq(&actors[i].record->cache.hot.depth), 0);
+        for (int i = 0; i < N; i++)
+            CHECK_EQ(gm_load_acq(&actors[i].record->cache.hot.section_depth), 0);
         uint64_t spins = gm_load_rlx(&actors[SPINS].steps),
                  works = gm_load_rlx(&actors[WORKS].steps);
         while (gm_load_rlx(&actors[SPINS].steps) == spins) (void)sched_yield(); // outside all go on
         CHECK(gm_load_rlx(&actors[WORKS].steps) <= works + 1);
-        gm_world_start(rt);
+        gm_world_resume(rt);
         while (gm_load_rlx(&actors[WORKS].steps) <= works + 1) (void)sched_yield();
     }
     end_actors(N);
@@ -434,7 +435,7 @@ TEST(gate_without_membarrier) {
         gm_sync_lock(&world->gone_lock);
         gm_sync_lock(&world->lock);
         gm_world_close_gate(rt, gm_world_self());
-        gm_world_start(rt);
+        gm_world_resume(rt);
         CHECK(gomem_base(p) == p);
         CHECK(gomem_verify());
     }
@@ -573,10 +574,10 @@ TEST(forks_of_forks) { // V10
     gm_world_fork_prepare();
     gm_world_fork_prepare();
     gm_world_fork_parent();
-    CHECK_EQ(gm_load_rlx(&world->attention), (uint32_t)GM_GATE);
+    CHECK_EQ(gm_load_rlx(&world->stop_request), (uint32_t)GM_GATE);
     CHECK(gm_world_forks(world));
     gm_world_fork_parent();
-    CHECK_EQ(gm_load_rlx(&world->attention), 0u);
+    CHECK_EQ(gm_load_rlx(&world->stop_request), 0u);
     CHECK(!gm_world_forks(world));
     gm_world_fork_parent(); // behind a fork that took nothing
     CHECK(gomem_verify());
@@ -612,7 +613,7 @@ static uint64_t next_stop_after(uint64_t stood, uint32_t waiting) {
     gm_store_rlx(&world->stopped, now - stood);
     gm_store_rlx(&world->opened, now);
     (void)gm_add_rlx(&world->waiting, waiting);
-    gm_world_take_turns(world, gm_world_self());
+    gm_world_yield_before_stop(world, gm_world_self());
     (void)gm_add_rlx(&world->waiting, -waiting);
     return gm_os_now() - now;
 }

@@ -181,8 +181,8 @@ static bool begin(void) {
 // ---- V1: who stops, and who leaves a blocking region, are never both blind ----
 //
 //       here                                 there
-//       attention = epoch                    state = RUNNING
-//       is the state BLOCKED? stopped        is attention 0? runs
+//       stop_request = epoch                    state = RUNNING
+//       is the state BLOCKED? stopped        is stop_request 0? runs
 
 static void enter_region(void) { gm_world_block(world, gm_world_self(), 0); }
 static void leave_region(void) { gm_world_end_block(world, gm_world_self()); }
@@ -190,10 +190,10 @@ static void leave_region(void) { gm_world_end_block(world, gm_world_self()); }
 // Begins a stop; where not all stand at once, it is withdrawn.
 static void stop(struct stress_random *r) {
     gm_sync_lock(&world->lock);
-    unsigned others = gm_world_ask(world, gm_world_self());
+    unsigned others = gm_world_request_stop(world, gm_world_self());
     if (!others) hold(HERE, r);
     sides[HERE].seen[1] += others != 0;
-    gm_world_open(world);
+    gm_world_release(world);
     gm_sync_unlock(&world->lock);
 }
 
@@ -219,8 +219,8 @@ TEST(stop_and_region) {
 // ---- Y2: who closes the gate, and who enters a section, are never both blind ----
 //
 //       here                                 there
-//       attention = GATE                     depth = 1, relaxed
-//       fence of all threads                 is attention 0? in the section
+//       stop_request = GATE                     depth = 1, relaxed
+//       fence of all threads                 is stop_request 0? in the section
 //       is depth 0? closed
 
 static uint32_t work[2]; // of the section: both the same outside of it
@@ -241,7 +241,7 @@ static void close_gate(struct stress_random *r) {
     CHECK_EQ(gm_load_rlx(&work[0]), gm_load_rlx(&work[1]));
     sides[HERE].seen[1] += gm_load_rlx(&work[1]) != before;
     hold(HERE, r);
-    gm_world_open(world);
+    gm_world_release(world);
     gm_sync_unlock(&world->lock);
 }
 
