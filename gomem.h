@@ -1142,7 +1142,7 @@ GOMEM_I_INLINE void ***gomem_i_top(gomem_i_cache *t, unsigned c) {
 
 // Manual allocation: pop the loaded magazine. Slot 0 below its objects is NULL, so the test for an
 // empty magazine is the test of the value.
-GOMEM_I_INLINE void *gomem_i_take(size_t size, size_t align) {
+GOMEM_I_INLINE void *gomem_i_malloc_typed(size_t size, size_t align) {
     unsigned c = gomem_i_class(size, align);
     if (GOMEM_I_SLOW || GOMEM_I_UNLIKELY(!c)) return gomem_i_malloc_slow(size, align);
     void ***at = gomem_i_top(GOMEM_I_TLS, c);
@@ -1161,7 +1161,7 @@ GOMEM_I_INLINE bool gomem_i_lately(void **top, const void *p) {
 }
 
 // Manual free: push to the caller's magazine when the page says that p is manual, of this class.
-GOMEM_I_INLINE void gomem_i_give(void *p, size_t size, size_t align) {
+GOMEM_I_INLINE void gomem_i_free_typed(void *p, size_t size, size_t align) {
     unsigned c = gomem_i_class(size, align);
     gomem_i_cache *t = GOMEM_I_TLS;
     uintptr_t offset = (uintptr_t)p - t->base;
@@ -1185,7 +1185,8 @@ GOMEM_I_INLINE bool gomem_i_fits(uintmax_t n, size_t size) {
 }
 
 GOMEM_I_INLINE void *gomem_i_take_n(uintmax_t n, size_t size, size_t align) {
-    return gomem_i_fits(n, size) ? gomem_i_take((size_t)n * size, align) : gomem_i_overflow();
+    return gomem_i_fits(n, size) ? gomem_i_malloc_typed((size_t)n * size, align)
+                                 : gomem_i_overflow();
 }
 
 GOMEM_I_INLINE void *gomem_i_resize(void *p, uintmax_t n, size_t size) {
@@ -1585,9 +1586,9 @@ GOMEM_I_INLINE void gomem_i_keep_alive(const volatile void *p) {
 
 // Manual, inlined, class known at compile time. GOMEM_FREE: NULL or any gomem object; inlined when
 // p is a manual object of T's class, else gomem_free.
-#define GOMEM_MALLOC(T)       ((T *)gomem_i_take(sizeof(T), GOMEM_I_ALIGNOF(T)))
+#define GOMEM_MALLOC(T)       ((T *)gomem_i_malloc_typed(sizeof(T), GOMEM_I_ALIGNOF(T)))
 #define GOMEM_MALLOC_N(T, n)  ((T *)gomem_i_take_n((uintmax_t)(n), sizeof(T), GOMEM_I_ALIGNOF(T)))
-#define GOMEM_FREE(T, p)      gomem_i_give((1 ? (p) : (T *)0), sizeof(T), GOMEM_I_ALIGNOF(T))
+#define GOMEM_FREE(T, p)      gomem_i_free_typed((1 ? (p) : (T *)0), sizeof(T), GOMEM_I_ALIGNOF(T))
 #define GOMEM_RESIZE(T, p, n) ((T *)gomem_i_resize((1 ? (p) : (T *)0), (uintmax_t)(n), sizeof(T)))
 
 #if GOMEM_I_POOL
@@ -2012,7 +2013,7 @@ typedef union {
  *     GM_MANUAL                     the program frees them, nobody scans them
  *     GM_SCAN, GM_TYPED, GM_NOSCAN  the collector frees them: scanned word by word, scanned by
  *                                   type, not scanned
- *     GM_ROOT, GM_ROOT_PLAIN        uncollectable: the program frees them; the first are scanned
+ *     GM_ROOT, GM_ROOT_NOSCAN        uncollectable: the program frees them; the first are scanned
  *   The way back from a word to an object is short: subtract the base, read the descriptor of the
  *   page (its kind, its class, and how far into its span it lies), find the span (gm_span_find) and
  *   the slot (gm_span_index). A free needs the descriptor only; a marker goes from there to the
@@ -2020,10 +2021,10 @@ typedef union {
  *
  * A MANUAL OBJECT
  *   For each size class that it uses a thread keeps two magazines, which are stacks of free
- *   objects; one of them is loaded. GOMEM_MALLOC pops the loaded one (gomem_i_take). GOMEM_FREE
- *   pushes to it (gomem_i_give), after it has compared kind and class with the page's descriptor,
- *   and the pointer with the two that were freed last. It does not matter which thread allocated
- *   the object. Neither takes a lock or needs an atomic read-modify-write.
+ *   objects; one of them is loaded. GOMEM_MALLOC pops the loaded one (gomem_i_malloc_typed).
+ *   GOMEM_FREE pushes to it (gomem_i_free_typed), after it has compared kind and class with the
+ *   page's descriptor, and the pointer with the two that were freed last. It does not matter which
+ *   thread allocated the object. Neither takes a lock or needs an atomic read-modify-write.
  *   When the magazine is empty, gomem_i_malloc_slow enters a library section (gm_alloc_enter) and
  *   gm_cache_refill_manual looks in three places: the thread's second magazine; the depot, where
  *   threads exchange whole magazines without a lock (gm_cache_from_depot); the spans of the class,
@@ -2048,8 +2049,8 @@ typedef union {
  *   alloc = mark & ~freed, mark = freed = 0 (gm_sweep_bits). A slot whose alloc bit has become 0 is
  *   free for the next run. The object itself is not touched before it is zeroed for its next use,
  *   unless freed memory is filled (poison=1) or a tool watches.
- *   gomem_free works here too: it sets freed (gm_alloc_give_collected), and outside of marking the
- *   next run may take the slot; a large object's pages return at once (gm_alloc_give_large).
+ *   gomem_free works here too: it sets freed (gm_alloc_free_collected), and outside of marking the
+ *   next run may take the slot; a large object's pages return at once (gm_alloc_free_large).
  *
  * SECTIONS
  *   Slow paths run in a library section: a thread adds 1 to its depth when it enters
@@ -2098,8 +2099,8 @@ typedef union {
  *
  * 1. ARM  gm_writes_arm asks the kernel to note, from here on, which pages are written (by write
  *   protection of userfaultfd, Linux 6.7). The program runs.
- * 2. START STOP  gm_gc_start_stop stops all other threads for some 20 us. The spans that they own
- *   are swept: now all mark and grey bits are 0. Stacks, registers, thread-local storage, the
+ * 2. START STOP  gm_gc_begin_marking stops all other threads for some 20 us. The spans that they
+ *   own are swept: now all mark and grey bits are 0. Stacks, registers, thread-local storage, the
  *   program's globals and what it has registered are listed as roots; uncollectable objects become
  *   grey. From here on marking is on, and rule R5 holds. The program runs again.
  * 3. MARK  Markers (gm_mark_work) read the roots and shade what they point to: a white object (no
@@ -2301,7 +2302,7 @@ GM_INLINE bool gm_base_power_of_two(size_t x) { return x && !(x & (x - 1)); }
     X(THREAD, "nothing can be collected: a thread does not stop", "the heap grows until it does")  \
     X(NO_SIGNAL, "no collected memory: the program handles every real-time signal",                \
       "threads are stopped by one: leave one at its default, or name one in options.stop_signal")  \
-    X(STRANGE_STACK, "a stack that nobody registered",                                             \
+    X(UNKNOWN_STACK, "a stack that nobody registered",                                             \
       "what lies on it is read only while a thread runs on it: call gomem_add_stack")              \
     X(NO_CYCLE, "collections are given up, and the heap grows",                                    \
       "they are tried again, more seldom")                                                         \
@@ -2319,7 +2320,7 @@ GM_INLINE bool gm_base_power_of_two(size_t x) { return x && !(x & (x - 1)); }
       "pass a pointer to it; gomem_arena_absorb hands its memory over")                            \
     X(STALE_MARK, "a mark of an arena that is void",                                               \
       "restore marks latest first, and before reset")                                              \
-    X(STRANGER, "a thread that gomem does not know",                                               \
+    X(UNATTACHED, "a thread that gomem does not know",                                             \
       "gomem_thread_attach in threads that hold collected pointers")                               \
     X(NOT_COUNTED, "retain or release of what is not counted",                                     \
       "was it released too often? gomem_rc_new makes counted objects")                             \
@@ -4049,7 +4050,7 @@ enum {
     GM_CHUNK_WORDS = GM_CHUNK_PAGES / 64,
     GM_PICK_CHUNKS = 16, // given back at once
     GM_ZONE_SCAN = 0,    // grows up: kinds that may hold collected pointers
-    GM_ZONE_PLAIN = 1    // grows down: manual, noscan
+    GM_ZONE_NOSCAN = 1   // grows down: manual, noscan
 };
 #define GM_CHUNK ((size_t)GM_CHUNK_PAGES * GM_PAGE)
 
@@ -4623,7 +4624,8 @@ GM_PRIVATE struct gm_idle gm_pages_idle_run(const struct gm_chunk *c, size_t at)
 // Takes a run of free pages out, so that it can be discarded without the lock: with at least
 // `least` touched ones, at most a chunk, or of chunks that are free as a whole those that `most`
 // pages hold; from the far end, cut to whole pages of the system.
-GM_PRIVATE struct gm_idle gm_pages_pick_locked(struct gm_pages *p, size_t least, size_t most) {
+GM_PRIVATE struct gm_idle gm_pages_scavenge_begin_locked(struct gm_pages *p, size_t least,
+                                                         size_t most) {
     size_t unit = GM_MAX(p->os_page / GM_PAGE, (size_t)1);
     for (unsigned which = 0; which < 2; which++) {
         struct gm_zone *zone = &p->zone[which];
@@ -4664,7 +4666,8 @@ GM_PRIVATE void gm_pages_discard_meta(const struct gm_pages *p, size_t page, siz
 }
 
 // The picked pages come back, clean if they were discarded.
-GM_PRIVATE void gm_pages_unpick_locked(struct gm_pages *p, struct gm_idle idle, bool discarded) {
+GM_PRIVATE void gm_pages_scavenge_end_locked(struct gm_pages *p, struct gm_idle idle,
+                                             bool discarded) {
     struct gm_zone *zone = gm_pages_zone(p, idle.page);
     size_t z = gm_pages_unplace(zone, idle.page, idle.n);
     if (z / GM_CHUNK_PAGES < zone->hint) zone->hint = (uint32_t)(z / GM_CHUNK_PAGES); // P5
@@ -4680,11 +4683,11 @@ GM_PRIVATE bool gm_pages_allowed_locked(struct gm_pages *p, size_t n) {
     size_t most = p->hard / EACH;
     if (n > most || p->used > most - n) return false;
     while (p->used + n + p->idle > most) {
-        struct gm_idle idle = gm_pages_pick_locked(p, 1, GM_MIB / GM_PAGE);
+        struct gm_idle idle = gm_pages_scavenge_begin_locked(p, 1, GM_MIB / GM_PAGE);
         uintptr_t at = gm_pages_address(p, idle.page);
         if (!idle.n) return true;
         bool done = gm_os_discard((void *)at, idle.n * GM_PAGE);
-        gm_pages_unpick_locked(p, idle, done);
+        gm_pages_scavenge_end_locked(p, idle, done);
         if (!done) return false;
     }
     return true;
@@ -4808,22 +4811,22 @@ GM_PRIVATE const char *gm_pages_verify_locked(struct gm_pages *p) {
  */
 enum gm_kind { // what a span holds
     GM_FREE = 0,
-    GM_MANUAL = 1, // gomem_i_give knows this number
+    GM_MANUAL = 1, // gomem_i_free_typed knows this number
     GM_NOSCAN = 2,
     GM_SCAN = 3,
     GM_TYPED = 4,
-    GM_ROOT = 5,       // uncollectable, scanned
-    GM_ROOT_PLAIN = 6, // uncollectable, noscan
+    GM_ROOT = 5,        // uncollectable, scanned
+    GM_ROOT_NOSCAN = 6, // uncollectable, noscan
     GM_KINDS = 7
 };
 enum { // sets of kinds
     GM_SET_COLLECTED = 1u << GM_NOSCAN | 1u << GM_SCAN | 1u << GM_TYPED,
     GM_SET_SCANNED = 1u << GM_SCAN | 1u << GM_TYPED | 1u << GM_ROOT,
-    GM_SET_COLORED = GM_SET_COLLECTED | 1u << GM_ROOT | 1u << GM_ROOT_PLAIN
+    GM_SET_COLORED = GM_SET_COLLECTED | 1u << GM_ROOT | 1u << GM_ROOT_NOSCAN
 };
 #define GM_IN(set, kind) (1u & (unsigned)(set) >> (kind))
 GM_INLINE unsigned gm_span_zone(unsigned kind) {
-    return GM_IN(GM_SET_SCANNED, kind) ? GM_ZONE_SCAN : GM_ZONE_PLAIN;
+    return GM_IN(GM_SET_SCANNED, kind) ? GM_ZONE_SCAN : GM_ZONE_NOSCAN;
 }
 
 enum { GM_USE_OBJECT, GM_USE_ARENA, GM_USE_POOL }; // of a span of class 0
@@ -4895,11 +4898,11 @@ enum { GM_PIECE = GM_PAGE, GM_PIECE_PAGES = GM_PIECE / GM_PAGE }; // of a large 
 enum { GM_CLASS_24 = 3 }; // the one class above 8 bytes that is no multiple of 16
 
 // The lower half of a descriptor. Plain: a slot's bit is where its address says.
-enum { GM_PLAIN = 8, GM_POINTERS = 5 }; // the latter: bits that kinds with pointers have
+enum { GM_BIT_AT_ADDRESS = 8, GM_POINTERS = 5 }; // the latter: bits that kinds with pointers have
 _Static_assert(GM_NOSCAN == 2 && GM_SCAN == 3 && GM_TYPED == 4, "GM_POINTERS tells them apart");
 GM_INLINE uint32_t gm_span_desc(unsigned kind, unsigned class) {
     bool plain = GM_IN(GM_SET_COLLECTED, kind) && class && class != GM_CLASS_24;
-    return (plain ? GM_PLAIN : 0) | kind | class << 4;
+    return (plain ? GM_BIT_AT_ADDRESS : 0) | kind | class << 4;
 }
 
 // Groups that the slots below `fresh` have bits in; of a large object the first piece's.
@@ -5007,7 +5010,7 @@ struct gm_heap {
     struct gm_pages pages; //
     struct gm_lock lock;   // of the zones
     size_t retry;          // idle pages at which to look again after nothing was found. atomic: rlx
-    size_t given;          // bytes given back so far. atomic: rlx
+    size_t released;       // bytes given back so far. atomic: rlx
     size_t kept;           // pages of spans that no cycle frees. atomic: rlx
     size_t high[2];        // most pages in use in this second, and in the one before. lock: heap
     size_t low;            // fewest since they were that many. lock: heap
@@ -5185,20 +5188,20 @@ GM_PRIVATE size_t gm_heap_give_back(struct gm_heap *h, size_t keep, size_t least
         struct gm_idle idle = {0, 0, 0};
         gm_sync_lock(&h->lock);
         if (h->pages.idle > keep)
-            idle = gm_pages_pick_locked(&h->pages, least,
-                                        GM_MIN(most / GM_PAGE, h->pages.idle - keep));
+            idle = gm_pages_scavenge_begin_locked(&h->pages, least,
+                                                  GM_MIN(most / GM_PAGE, h->pages.idle - keep));
         bool left = h->pages.idle > keep; // in pieces, or out: else there is nothing to wait for
         if (!idle.n) gm_store_rlx(&h->retry, left ? h->pages.idle + GM_GIVE_STEP : 0); // heuristics
         gm_sync_unlock(&h->lock);
         if (!idle.n) break;
         bool done = gm_heap_discard(h, idle);
         gm_sync_lock(&h->lock);
-        gm_pages_unpick_locked(&h->pages, idle, done);
+        gm_pages_scavenge_end_locked(&h->pages, idle, done);
         gm_sync_unlock(&h->lock);
         if (!done) break;
         bytes += idle.touched * GM_PAGE;
     }
-    gm_add_rlx(&h->given, bytes); // a statistic
+    gm_add_rlx(&h->released, bytes); // a statistic
     if (bytes && h->pages.sparse && gm_os_is_limited()) gm_heap_retreat(h);
     return bytes;
 }
@@ -6573,16 +6576,16 @@ struct gm_mark {
 
 // What a lookup needs: a drain keeps a copy of it in registers.
 struct gm_view {
-    uintptr_t base, mask;    // of page 0; and-ed to each word
-    uintptr_t from;          // what can be looked up begins here (P3), as of this phase
-    size_t size, top;        // bytes from there on; entries of stack
-    const uint32_t *desc;    //
-    struct gm_color *colors; // a group per KiB of heap
-    uintptr_t *stack;        // addresses of black objects to scan (M1)
-    uint64_t bytes;          // marked
-    struct gm_color *late;   // colors that this worker is setting, NULL: none (M5)
-    uint64_t late_bits;      // of late, not yet there
-    uint32_t late_size;      // bytes of a slot of late
+    uintptr_t base, mask;     // of page 0; and-ed to each word
+    uintptr_t from;           // what can be looked up begins here (P3), as of this phase
+    size_t size, top;         // bytes from there on; entries of stack
+    const uint32_t *desc;     //
+    struct gm_color *colors;  // a group per KiB of heap
+    uintptr_t *stack;         // addresses of black objects to scan (M1)
+    uint64_t bytes;           // marked
+    struct gm_color *pending; // colors that this worker is setting, NULL: none (M5)
+    uint64_t pending_bits;    // of late, not yet there
+    uint32_t pending_size;    // bytes of a slot of late
 };
 
 struct gomem_marker {     // owner: worker
@@ -6703,9 +6706,9 @@ GM_NOINLINE GM_PRIVATE uint64_t gm_mark_settle(struct gm_color *c, uint64_t bits
 }
 
 GM_ALWAYS void gm_mark_settle_view(struct gm_view *v) {
-    v->bytes += gm_mark_settle(v->late, v->late_bits, v->late_size);
-    v->late = NULL;
-    v->late_bits = 0;
+    v->bytes += gm_mark_settle(v->pending, v->pending_bits, v->pending_size);
+    v->pending = NULL;
+    v->pending_bits = 0;
 }
 
 // The stack is full, or others are idle: the oldest half becomes grey again, for anybody. Or all of
@@ -6734,15 +6737,15 @@ GM_ALWAYS bool gm_mark_blacken(struct gm_view *v, struct gm_color *c, unsigned n
         return true; // M1: counted when it is scanned
     }
     uint64_t bit = (uint64_t)1 << (n & 63);
-    if (c == v->late) {
-        if (v->late_bits & bit) return false;
-        v->late_bits |= bit;
+    if (c == v->pending) {
+        if (v->pending_bits & bit) return false;
+        v->pending_bits |= bit;
         return true;
     }
-    v->bytes += gm_mark_settle(v->late, v->late_bits, v->late_size);
-    v->late = c;
-    v->late_bits = bit;
-    v->late_size = gomem_i_class_size[desc >> 4 & 255];
+    v->bytes += gm_mark_settle(v->pending, v->pending_bits, v->pending_size);
+    v->pending = c;
+    v->pending_bits = bit;
+    v->pending_size = gomem_i_class_size[desc >> 4 & 255];
     return true;
 }
 
@@ -6765,7 +6768,7 @@ GM_ALWAYS uintptr_t gm_mark_reach(struct gomem_marker *m, struct gm_view *v, uin
     uint32_t desc = *found = gm_load_rlx(&v->desc[offset >> GM_PAGE_SHIFT]);
     struct gm_color *c = &v->colors[offset >> 10];
     unsigned n = (unsigned)(offset >> 4);
-    if (GOMEM_I_UNLIKELY(!(desc & GM_PLAIN) || offset & 15 ||
+    if (GOMEM_I_UNLIKELY(!(desc & GM_BIT_AT_ADDRESS) || offset & 15 ||
                          !(gm_load_rlx(&c->alloc) >> (n & 63) & 1))) {
         if (!GM_IN(GM_SET_COLLECTED, desc & 7)) return 0;
         if (!(desc >> 4 & 255)) {
@@ -6897,8 +6900,8 @@ GM_NO_SANITIZE GM_ALWAYS void gm_mark_follow(struct gomem_marker *m, struct gm_v
 GM_NO_SANITIZE GM_ALWAYS void gm_mark_drain_as(struct gomem_marker *m, bool alone) {
     struct gm_view v = m->view;
     unsigned until_share = 64;
-    v.bytes = v.late_bits = 0;
-    v.late = NULL;
+    v.bytes = v.pending_bits = 0;
+    v.pending = NULL;
     while (v.top) {
         gm_mark_follow(m, &v, v.stack[--v.top], alone);
         if (alone || --until_share) continue;
@@ -6908,7 +6911,7 @@ GM_NO_SANITIZE GM_ALWAYS void gm_mark_drain_as(struct gomem_marker *m, bool alon
             gm_mark_make_room(m, &v, halted);
     }
     m->view.top = 0;
-    m->view.bytes += v.bytes + gm_mark_settle(v.late, v.late_bits, v.late_size);
+    m->view.bytes += v.bytes + gm_mark_settle(v.pending, v.pending_bits, v.pending_size);
 }
 GM_NOINLINE GM_NO_SANITIZE static void gm_mark_drain_alone(struct gomem_marker *m) {
     gm_mark_drain_as(m, true);
@@ -7317,7 +7320,8 @@ GM_PRIVATE bool gm_mark_rest(struct gomem_marker *m) {
 }
 
 // Opens a phase of marking with m as its first worker.
-GM_PRIVATE void gm_mark_open(struct gm_mark *mark, struct gomem_marker *m, uint64_t deadline) {
+GM_PRIVATE void gm_mark_begin_phase(struct gm_mark *mark, struct gomem_marker *m,
+                                    uint64_t deadline) {
     uint32_t phase = (uint32_t)(gm_load_rlx(&mark->state) >> 32) + 1;
     gm_mark_begin(m, mark, false);
     m->phase = phase;
@@ -7328,7 +7332,8 @@ GM_PRIVATE void gm_mark_open(struct gm_mark *mark, struct gomem_marker *m, uint6
 
 // Joins the marking; false: it is over.
 GM_PRIVATE bool gm_mark_join(struct gm_mark *mark, struct gomem_marker *m) {
-    uint64_t s = gm_load_acq(&mark->state); // pairs with gm_mark_open: jobs and colors are ready
+    uint64_t s = gm_load_acq(
+        &mark->state); // pairs with gm_mark_begin_phase: jobs and colors are ready
     while ((uint32_t)s != GM_MARK_DONE)
         if (gm_cas_acqrel(&mark->state, &s, s + 1)) { // pairs with gm_mark_rest
             gm_mark_begin(m, mark, false);
@@ -7412,8 +7417,8 @@ enum {
     GM_WRITES_UNIT = 16 * 1024 * 1024,
     GM_WRITES_NAP = 10000,             // ns between calls
     GM_WRITES_LIST = 512,              // ranges a call reports
-    GM_WRITES_OPEN = 128 * 1024,       // bytes that are cleared ahead while marking
-    GM_WRITES_OPEN_FAR = 1024 * 1024,  // and else
+    GM_WRITES_AHEAD = 128 * 1024,      // bytes that are cleared ahead while marking
+    GM_WRITES_AHEAD_FAR = 1024 * 1024, // and else
     GM_WRITES_ROOT = 64 * 1024,        // a root is tracked from this size on
     GM_WRITES_ROOT_UNIT = 1024 * 1024, // of it in a job
     GM_WRITES_ROOT_LIST = 16,          // ranges that a call reports of it
@@ -7432,7 +7437,7 @@ struct gm_writes {
     uintptr_t before;        // the same of earlier descriptors: the highest. lock: gc
     uint32_t unmapped;       // of the pages, as of then: a sparse heap. lock: gc
     uintptr_t armed;         // end of what the cycle armed. atomic: rlx
-    uint64_t *open;          // a bit per 128 KiB: cleared since it was armed. atomic: rlx
+    uint64_t *unarmed;       // a bit per 128 KiB: cleared since it was armed. atomic: rlx
     void *list;              // for GM_WRITES_LIST ranges, private and touched. lock: gc
     bool ready;              // the choice is made. lock: gc; read acq
     uint32_t reason;         // GOMEM_REASON_…: why it cannot track. lock: gc; read rlx
@@ -7456,7 +7461,7 @@ GM_PRIVATE void gm_writes_close(struct gm_writes *w) {
 }
 
 // Opens the descriptors of this process. False: the kernel refuses.
-GM_PRIVATE bool gm_writes_open(struct gm_writes *w) {
+GM_PRIVATE bool gm_writes_open_files(struct gm_writes *w) {
     uint32_t process = (uint32_t)getpid();
     if (w->process == process && gm_os_is_own(&w->uffd) && gm_os_is_own(&w->pagemap)) return true;
     gm_writes_close(w); // W5
@@ -7568,7 +7573,7 @@ GM_PRIVATE bool gm_writes_test_identity(const struct gm_writes *w) {
 // The same with the descriptor closed: an error, not silence. *file: also in mappings of files?
 GM_PRIVATE bool gm_writes_test(size_t page, bool *file) {
     struct gm_writes own = {.uffd = {.fd = -1}, .pagemap = {.fd = -1}};
-    if (!gm_writes_open(&own)) return false;
+    if (!gm_writes_open_files(&own)) return false;
     char *p = gm_os_reserve(18 * page, 0);
     bool done = p && gm_writes_test_identity(&own) &&
                 gm_os_protect((uintptr_t)p, (uintptr_t)p + 18 * page, PROT_READ | PROT_WRITE);
@@ -7620,9 +7625,9 @@ GM_PRIVATE bool gm_writes_choose(struct gm_writes *w, struct gm_meta *meta,
     gm_store_rlx(&w->registered, (uintptr_t)0); // nobody reads yet
     w->armed = 0;
     if (ask && !w->list) w->list = gm_pages_meta(meta, GM_WRITES_LIST * sizeof(struct gm_written));
-    if (ask && !w->open) w->open = gm_pages_meta(meta, p->size / GM_WRITES_OPEN / 8);
-    bool room = w->list && w->open;
-    if (ask && room) can = gm_writes_test(p->os_page, &w->can_roots) && gm_writes_open(w);
+    if (ask && !w->unarmed) w->unarmed = gm_pages_meta(meta, p->size / GM_WRITES_AHEAD / 8);
+    bool room = w->list && w->unarmed;
+    if (ask && room) can = gm_writes_test(p->os_page, &w->can_roots) && gm_writes_open_files(w);
     int collector = can ? GOMEM_GC_TRACKED : ask ? GOMEM_GC_STW : wanted;
     unsigned reason = GOMEM_REASON_NONE;
     if (ask && !can) reason = room ? gm_writes_diagnose(GOMEM_REASON_KERNEL) : GOMEM_REASON_MEMORY;
@@ -7791,8 +7796,8 @@ GM_PRIVATE void gm_writes_reset(struct gm_writes *w, struct gm_meta *meta,
                                 const struct gm_pages *p) {
     if (!w->ready) return;
     gm_writes_close(w);
-    gm_pages_meta_free(meta, w->open, p->size / GM_WRITES_OPEN / 8);
-    w->open = NULL;
+    gm_pages_meta_free(meta, w->unarmed, p->size / GM_WRITES_AHEAD / 8);
+    w->unarmed = NULL;
     gm_store_rel(&w->ready, false); // as above
 }
 
@@ -7838,9 +7843,9 @@ GM_PRIVATE void gm_writes_grown(void *writes, uintptr_t from, uintptr_t to) {
 GM_PRIVATE void gm_writes_close_bits(struct gm_writes *w, const struct gm_pages *p, uintptr_t from,
                                      uintptr_t to) {
     uintptr_t start = gm_pages_scanned(p);
-    size_t word = (from - start) / GM_WRITES_OPEN / 64;
-    for (; start + word * 64 * GM_WRITES_OPEN < to; word++)
-        gm_store_rlx(&w->open[word], (uint64_t)0); // advice
+    size_t word = (from - start) / GM_WRITES_AHEAD / 64;
+    for (; start + word * 64 * GM_WRITES_AHEAD < to; word++)
+        gm_store_rlx(&w->unarmed[word], (uint64_t)0); // advice
 }
 
 // The next range of chunks in use from *at on, at most a unit; false: there is none. Free chunks
@@ -7876,7 +7881,7 @@ GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages *p,
     if (w->collector == GOMEM_GC_BARRIER) return true;
     if (w->failed) gm_writes_close(w); // and set up anew
     w->failed = 0;
-    if (!gm_writes_open(w) || !gm_writes_register(w, p)) {
+    if (!gm_writes_open_files(w) || !gm_writes_register(w, p)) {
         gm_writes_close(w);
         gm_store_rlx(&w->reason, gm_writes_diagnose(GOMEM_REASON_MEMORY)); // statistics
         return false;
@@ -8027,8 +8032,8 @@ GM_PRIVATE long gm_writes_there(struct gomem_marker *m, uintptr_t from, uintptr_
 // Are most pages from an address on free? Then they will be taken soon, and hold nothing marked.
 GM_PRIVATE bool gm_writes_mostly_free(const struct gm_pages *p, uintptr_t from) {
     size_t page = (from - p->base) >> GM_PAGE_SHIFT, free = 0;
-    for (size_t i = 0; i < GM_WRITES_OPEN / GM_PAGE; i++) free += !gm_pages_desc(p, page + i);
-    return free >= GM_WRITES_OPEN / GM_PAGE / 4 * 3;
+    for (size_t i = 0; i < GM_WRITES_AHEAD / GM_PAGE; i++) free += !gm_pages_desc(p, page + i);
+    return free >= GM_WRITES_AHEAD / GM_PAGE / 4 * 3;
 }
 
 // The pages of a span that is being taken are about to be written: their protection is cleared
@@ -8039,12 +8044,12 @@ GM_PRIVATE bool gm_writes_mostly_free(const struct gm_pages *p, uintptr_t from) 
 GM_PRIVATE void gm_writes_clear_ahead(struct gm_writes *w, const struct gm_pages *p, uintptr_t from,
                                       uintptr_t to, bool marking) {
     uintptr_t armed = gm_load_rlx(&w->armed); // advice
-    uintptr_t step = marking ? GM_WRITES_OPEN : GM_WRITES_OPEN_FAR;
-    uint64_t bits = marking ? 1 : ((uint64_t)1 << GM_WRITES_OPEN_FAR / GM_WRITES_OPEN) - 1;
+    uintptr_t step = marking ? GM_WRITES_AHEAD : GM_WRITES_AHEAD_FAR;
+    uint64_t bits = marking ? 1 : ((uint64_t)1 << GM_WRITES_AHEAD_FAR / GM_WRITES_AHEAD) - 1;
     from -= (from - p->base) % step;
     for (to = GM_MIN(to, armed); from < to; from += step) {
-        size_t unit = (from - gm_pages_scanned(p)) / GM_WRITES_OPEN;
-        uint64_t *word = &w->open[unit / 64], mine = bits << unit % 64;
+        size_t unit = (from - gm_pages_scanned(p)) / GM_WRITES_AHEAD;
+        uint64_t *word = &w->unarmed[unit / 64], mine = bits << unit % 64;
         if ((gm_load_rlx(word) & mine) == mine) continue;
         if (marking && !gm_writes_mostly_free(p, from)) continue;
         uintptr_t end = GM_MIN(from + step, armed);
@@ -8158,7 +8163,7 @@ GM_PRIVATE void gm_sweep_place(const struct gm_sweep *w, struct gm_heap *h, stru
                  (!s->class &&
                   gm_load_rlx(&gm_span_colors(&h->pages, s->page)->freed)); // under the lock
     if (!empty) gm_central_add_locked(c, &h->pages, list, s);
-    if (!s->class) s->bucket = !empty; // listed: see gm_alloc_give_large
+    if (!s->class) s->bucket = !empty; // listed: see gm_alloc_free_large
     gm_sync_unlock(&c->lock);
     if (empty) gm_heap_put(h, s);
 }
@@ -8298,8 +8303,8 @@ struct gm_engine {
     struct gm_guard guard;                                  // const once ready
     struct gm_kept kept;                                    // lock: its own
     struct gm_stats stats; // shared counters, and those of the collector. atomic: rlx
-    void *bad;             // an object whose second free was found out, NULL: none. atomic: rel/acq
-    uint32_t wrong;        // what was wrong with it. atomic: rlx
+    void *misuse_at;       // an object whose second free was found out, NULL: none. atomic: rel/acq
+    uint32_t misuse;       // what was wrong with it. atomic: rlx
     uint32_t trims; // asked for so far: each thread trims itself at its next slow path. atomic: rlx
     size_t small;   // bytes of manual spans with slots. atomic: rlx
     size_t taken;   // bytes of their slots that are used or cached. atomic: rlx
@@ -8328,19 +8333,19 @@ struct gm_pool_cache {      // what a thread holds of a pool
     uint8_t calls;              // quick ones, to look at the clock now and then. owner
 };
 
-struct gm_cache {                    // owner: thread, in sections
-    gomem_i_cache hot;               // first: the TLS pointer leads here
-    struct gm_engine *engine;        // const
-    uint32_t number;                 // of the thread, for span.owner. const
-    uint32_t trims;                  // engine.trims as obeyed
-    size_t held;                     // bytes that its magazines can hold (K2)
-    size_t pins;                     // bytes of spans, one for each object they can hold (K3)
-    size_t charged;                  // bytes of runs not yet added to engine.live
-    size_t ahead;                    // of a large object to come that engine.live counts already
-    size_t counted;                  // bytes not yet added to engine.stats.allocated
-    void **other[GOMEM_CLASSES + 1]; // the previous magazine's top, NULL: none
-    uint8_t cap[GOMEM_CLASSES + 1];  // objects in the class's next magazine, 0: not used yet
-    struct gm_shard stats;           //
+struct gm_cache {                       // owner: thread, in sections
+    gomem_i_cache hot;                  // first: the TLS pointer leads here
+    struct gm_engine *engine;           // const
+    uint32_t number;                    // of the thread, for span.owner. const
+    uint32_t trims;                     // engine.trims as obeyed
+    size_t held;                        // bytes that its magazines can hold (K2)
+    size_t pins;                        // bytes of spans, one for each object they can hold (K3)
+    size_t charged;                     // bytes of runs not yet added to engine.live
+    size_t ahead;                       // of a large object to come that engine.live counts already
+    size_t counted;                     // bytes not yet added to engine.stats.allocated
+    void **previous[GOMEM_CLASSES + 1]; // the previous magazine's top, NULL: none
+    uint8_t cap[GOMEM_CLASSES + 1];     // objects in the class's next magazine, 0: not used yet
+    struct gm_shard stats;              //
 #if GOMEM_I_COLLECTOR
     struct gm_span *scan[GOMEM_CLASSES + 1]; // spans that the runs are taken from (R4)
     struct gm_span *noscan[GOMEM_CLASSES + 1];
@@ -8574,8 +8579,8 @@ GM_PRIVATE void gm_cache_return(struct gm_engine *e, unsigned class, void **obje
     if (gone) (void)gm_sub_rlx(&e->small, gm_cache_pinned(class, gone));
     gm_heap_trim(&e->heap);
     if (GOMEM_I_UNLIKELY(bad)) { // said after the section
-        gm_store_rlx(&e->wrong, (uint32_t)wrong);
-        gm_store_rel(&e->bad, bad); // pairs with gm_alloc_leave
+        gm_store_rlx(&e->misuse, (uint32_t)wrong);
+        gm_store_rel(&e->misuse_at, bad); // pairs with gm_alloc_leave
     }
 }
 
@@ -8668,11 +8673,11 @@ GM_INLINE void gm_cache_set_top(struct gm_cache *t, unsigned class, void **top) 
 
 // Gives all magazines of a class away.
 GM_PRIVATE void gm_cache_flush_class(struct gm_cache *t, unsigned class, bool depot) {
-    void **loaded = t->hot.top[class], **other = t->other[class];
+    void **loaded = t->hot.top[class], **previous = t->previous[class];
     gm_cache_set_top(t, class, GM_CACHE_NOTHING);
-    t->other[class] = NULL;
+    t->previous[class] = NULL;
     if (loaded != GM_CACHE_NOTHING) gm_cache_give_magazine(t, class, loaded, depot);
-    if (other) gm_cache_give_magazine(t, class, other, depot);
+    if (previous) gm_cache_give_magazine(t, class, previous, depot);
     t->held -= (size_t)t->cap[class] * gm_sizes_table[class].size * 2;
     t->pins -= gm_cache_pinned(class, t->cap[class] * 2u);
     t->cap[class] = 0;
@@ -8763,10 +8768,10 @@ GM_INLINE void *gm_cache_pop(struct gm_cache *t, unsigned class) {
 GM_PRIVATE bool gm_cache_refill_manual(struct gm_cache *t, unsigned class) {
     struct gm_engine *e = t->engine;
     struct gm_pages *p = &e->heap.pages;
-    void **loaded = t->hot.top[class], **other = t->other[class];
-    if (other && *other) {
-        t->other[class] = loaded;
-        gm_cache_set_top(t, class, other);
+    void **loaded = t->hot.top[class], **previous = t->previous[class];
+    if (previous && *previous) {
+        t->previous[class] = loaded;
+        gm_cache_set_top(t, class, previous);
         return true;
     }
     void **full = gm_cache_from_depot(e, class);
@@ -8794,7 +8799,7 @@ enum { GM_LATELY = 8 };
 
 // Is p among the objects that this thread freed last?
 GM_PRIVATE bool gm_cache_lately(const struct gm_cache *t, unsigned class, const void *p) {
-    void **top[2] = {t->hot.top[class], t->other[class]};
+    void **top[2] = {t->hot.top[class], t->previous[class]};
     for (unsigned i = 0, n = 0; i < 2; i++)
         for (void **at = top[i]; at && *at && n < GM_LATELY; at--, n++)
             if (*at == p) return true;
@@ -8809,7 +8814,7 @@ GM_PRIVATE void gm_cache_load_empty(struct gm_cache *t, unsigned class, void **t
     if (full != GM_CACHE_NOTHING) {
         n = GM_MIN(GM_MIN(room - 1, gm_cache_count(p, full)), 3u);
         memcpy(top + 1, full + 1 - n, n * sizeof *top);
-        t->other[class] = full - n;
+        t->previous[class] = full - n;
     }
     gm_cache_set_top(t, class, top + n);
 }
@@ -8817,18 +8822,18 @@ GM_PRIVATE void gm_cache_load_empty(struct gm_cache *t, unsigned class, void **t
 // The loaded magazine is full: makes room for one object. False: no memory for a magazine.
 GM_PRIVATE bool gm_cache_make_room(struct gm_cache *t, unsigned class) {
     struct gm_pages *p = &t->engine->heap.pages;
-    void **loaded = t->hot.top[class], **other = t->other[class];
-    if (other && !*other) { // the previous one is empty
-        t->other[class] = loaded;
-        gm_cache_load_empty(t, class, other, loaded);
+    void **loaded = t->hot.top[class], **previous = t->previous[class];
+    if (previous && !*previous) { // the previous one is empty
+        t->previous[class] = loaded;
+        gm_cache_load_empty(t, class, previous, loaded);
         return true;
     }
     unsigned cap = gm_cache_grow(t, class);
     uint32_t index = gm_cache_new_magazine(t->engine);
     if (!index) return false;
     if (loaded != GM_CACHE_NOTHING) {
-        if (other) gm_cache_give_magazine(t, class, other, true);
-        t->other[class] = loaded;
+        if (previous) gm_cache_give_magazine(t, class, previous, true);
+        t->previous[class] = loaded;
     }
     gm_cache_load_empty(t, class, gm_cache_open(p, index - 1, cap), loaded);
     return true;
@@ -9137,7 +9142,7 @@ GM_INLINE void gm_cache_reset_pools(struct gm_cache *t) { (void)t; }
 GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
     for (unsigned c = 0; c <= GOMEM_CLASSES; c++) {
         t->hot.top[c] = GM_CACHE_NOTHING;
-        t->other[c] = NULL;
+        t->previous[c] = NULL;
         t->cap[c] = 0;
     }
     t->engine = e;
@@ -9390,21 +9395,21 @@ struct gm_roots {                      // room roots
     uint64_t walk_since;              // ns: when that look began. atomic: rlx
     bool inside;                      // the look has the loader's lock. atomic: seq
     bool lockless;                    // a child: the loader's lock may be held for ever. lock: gc
-    bool strange;                     // the latest list met a stack that is not known. lock: gc
-    uint32_t strangers;               // so many lists in a row did. lock: gc
-    uint32_t stranger;                // whose: thread id. lock: gc
-    uintptr_t stranger_sp;            // where it stood. lock: gc
+    bool unknown_stack;               // the latest list met a stack that is not known. lock: gc
+    uint32_t unknown_stacks;          // so many lists in a row did. lock: gc
+    uint32_t unknown_thread;          // whose: thread id. lock: gc
+    uintptr_t unknown_sp;             // where it stood. lock: gc
     size_t stack_bytes, global_bytes; // of the last cycle
 };
 
 enum { GM_WORKERS = 16, GM_ASSISTS = 16 };
 enum { GM_ASKED = 1, GM_ASKED_BY_TRIGGER = 2 };
-enum { GM_STRANGERS = 16 };
-struct gm_stranger { // a thread that has no record. lock: gc
-    uint32_t id;     // of the kernel, 0: none
-    uint32_t seen;   // the look that saw it last
-    uint64_t since;  // ns of the first one
-    bool told;       // it was named
+enum { GM_UNATTACHED = 16 };
+struct gm_unattached { // a thread that has no record. lock: gc
+    uint32_t id;       // of the kernel, 0: none
+    uint32_t seen;     // the look that saw it last
+    uint64_t since;    // ns of the first one
+    bool told;         // it was named
 };
 
 struct gm_gc {                                           // room gc
@@ -9434,13 +9439,13 @@ struct gm_gc {                                           // room gc
     uint32_t closing; // few written pages are left: who allocates helps, the longer the more finish
                       // stops were given up: 1 + so many; 0: not yet. atomic: rlx
     bool background;  // its thread runs. lock: gc; read rlx
-    bool unattached;  // it got no memory for its record, and runs no cycles. atomic: rlx
+    bool no_record;   // it got no memory for its record, and runs no cycles. atomic: rlx
     bool (*collect)(struct gm_runtime *rt, struct gm_thread *me, int reason); // hook: runs a cycle
     pthread_t threads[GM_WORKERS], background_thread;
-    uint32_t thread_count;                     // of threads[]
-    uint64_t last;                             // ns of the last cycle's end, monotonic. atomic: rlx
-    struct gm_stranger stranger[GM_STRANGERS]; // check level 1. lock: gc
-    uint32_t looks;                            // for strangers so far. lock: gc
+    uint32_t thread_count; // of threads[]
+    uint64_t last;         // ns of the last cycle's end, monotonic. atomic: rlx
+    struct gm_unattached unattached[GM_UNATTACHED]; // check level 1. lock: gc
+    uint32_t looks;                                 // for unattached threads so far. lock: gc
     uint32_t traced_reason; // why writes are not tracked, as gctrace told it. lock: gc
     bool told_reason;       // a slow stop was told. lock: gc
     uint32_t told_vetoes;   // a bit per GOMEM_REASON_…. lock: gc
@@ -10372,7 +10377,7 @@ GM_PRIVATE void gm_world_forget_cycle(struct gm_runtime *rt) {
 
 // In a child: the collector's threads are started again when needed.
 GM_PRIVATE void gm_world_forget_workers(struct gm_runtime *rt) {
-    rt->gc.background = rt->gc.unattached = false;
+    rt->gc.background = rt->gc.no_record = false;
     rt->gc.thread_count = 0;
     rt->gc.assisting = 0;
     gm_store_rlx(&rt->engine.writes.armed, (uintptr_t)0); // its descriptors are the parent's (W5)
@@ -11427,7 +11432,7 @@ GM_INLINE size_t gm_roots_guard(const struct gm_runtime *rt) {
 }
 
 // Takes a handle's stack out of the list; its memory goes when no cycle marks: a marker may read.
-GM_PRIVATE void gm_roots_bury_locked(struct gm_runtime *rt, struct gm_stack *stack) {
+GM_PRIVATE void gm_roots_retire_locked(struct gm_runtime *rt, struct gm_stack *stack) {
     struct gm_stacks *s = &rt->roots.stacks;
     size_t at = gm_roots_stacks_below(s, stack->start) - 1;
     memmove(s->list + at, s->list + at + 1, (--s->count - at) * sizeof *s->list);
@@ -11443,7 +11448,7 @@ GM_PRIVATE bool gm_roots_is_black(const struct gm_runtime *rt, uintptr_t handle,
 }
 
 // The marks are complete: stacks whose handle is white, or was freed, go. Returns how many stay.
-GM_PRIVATE size_t gm_roots_bury_stopped(struct gm_runtime *rt) {
+GM_PRIVATE size_t gm_roots_retire_stopped(struct gm_runtime *rt) {
     struct gm_stacks *s = &rt->roots.stacks;
     size_t kept = 0, handles = 0;
     for (size_t i = 0; i < s->count; i++) {
@@ -11461,7 +11466,7 @@ GM_PRIVATE size_t gm_roots_bury_stopped(struct gm_runtime *rt) {
 }
 
 // Gives memory of buried stacks back, unless a cycle marks. In no section and no stop.
-GM_PRIVATE void gm_roots_give_back(struct gm_runtime *rt, struct gm_thread *me) {
+GM_PRIVATE void gm_roots_free_retired(struct gm_runtime *rt, struct gm_thread *me) {
     size_t guard = gm_roots_guard(rt);
     for (struct gm_stack *s = NULL, *next;; s = next) {
         if (s) gm_os_release((void *)(s->start - guard), s->end - s->start + guard);
@@ -11482,7 +11487,7 @@ GM_PRIVATE void gm_roots_forget_coroutines(struct gm_runtime *rt) {
     size_t guard = gm_roots_guard(rt);
     while (r->stacks.count) {
         struct gm_stack *s = r->stacks.list[r->stacks.count - 1];
-        if (s->handle) gm_roots_bury_locked(rt, s);
+        if (s->handle) gm_roots_retire_locked(rt, s);
         else (void)gm_roots_remove_coroutine(&rt->engine.meta, &r->stacks, s->start);
     }
     while (r->dead) {
@@ -11653,19 +11658,19 @@ GM_PRIVATE bool gm_roots_on_normal(const struct gm_runtime *rt, const struct gm_
     return sp - t->stack_lo < t->stack_hi - t->stack_lo && !gm_roots_stack_of(&rt->roots, sp);
 }
 
-enum { GM_STRANGE_LISTS = 6 }; // in a row that a strange stack vetoes
+enum { GM_UNKNOWN_STACKS = 6 }; // in a row that an unknown stack vetoes
 
 // A stack that nobody registered, as those of programs that run all of main on one: from its stack
 // pointer to the end of the object or the memory that it lies in, and all of the normal one. At
 // first it vetoes: the thread may leave it soon. (O2)
-GM_PRIVATE bool gm_roots_add_strange(struct gm_runtime *rt, const struct gm_thread *t,
-                                     uintptr_t sp) {
+GM_PRIVATE bool gm_roots_add_unregistered(struct gm_runtime *rt, const struct gm_thread *t,
+                                          uintptr_t sp) {
     const struct gm_pages *p = &rt->engine.heap.pages;
     uintptr_t at = sp - sp % p->os_page, end = 0;
-    rt->roots.strange = true;
-    rt->roots.stranger = t->id;
-    rt->roots.stranger_sp = sp;
-    if (rt->roots.strangers < GM_STRANGE_LISTS) return false;
+    rt->roots.unknown_stack = true;
+    rt->roots.unknown_thread = t->id;
+    rt->roots.unknown_sp = sp;
+    if (rt->roots.unknown_stacks < GM_UNKNOWN_STACKS) return false;
     const struct gm_span *s = gm_span_find(p, sp);
     if (s) end = gm_span_start(p, s) + (uintptr_t)s->pages * GM_PAGE;
     else end = gm_os_readable_up(at, (size_t)1 << (GM_WORD == 8 ? 36 : 31), p->os_page);
@@ -11685,7 +11690,7 @@ GM_PRIVATE bool gm_roots_add_standing(struct gm_runtime *rt, const struct gm_thr
         return gm_roots_add_stack_part(rt, t, sp, alt_lo + alt_size) &&
                gm_roots_add_interrupted(rt, t, sp, alt_lo + alt_size);
     struct gm_stack *stack = gm_roots_stack_of(&rt->roots, sp);
-    if (!stack) return gm_roots_add_strange(rt, t, sp);
+    if (!stack) return gm_roots_add_unregistered(rt, t, sp);
     return gm_roots_run(rt, stack) &&
            gm_roots_add_stack_part(rt, t, GM_MAX(sp - zone, stack->start), stack->end) &&
            gm_roots_add_left(rt, t);
@@ -11798,7 +11803,7 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
     rt->engine.mark.njobs = 0;
     r->deep_count = 0;
     r->stack_bytes = r->global_bytes = 0;
-    r->strange = false;
+    r->unknown_stack = false;
     for (size_t i = 0; i < r->stacks.count; i++) {
         struct gm_stack *s = r->stacks.list[i];
         s->runs = false;
@@ -11810,7 +11815,7 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
         if (gm_world_absent(state)) continue;
         done = gm_roots_add_thread(rt, t);
     }
-    r->strangers = r->strange ? r->strangers + 1 : 0;
+    r->unknown_stacks = r->unknown_stack ? r->unknown_stacks + 1 : 0;
     for (size_t i = 0; i < r->globals.count && done; i++) {
         done = gm_roots_add_range(rt, r->globals.list[i].start, r->globals.list[i].end);
         r->global_bytes += r->globals.list[i].end - r->globals.list[i].start;
@@ -12119,7 +12124,7 @@ GM_PRIVATE bool gm_paths_cached(struct gm_runtime *rt, unsigned class, uintptr_t
     // pairs with gm_world_record_locked: records are complete
     for (const struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next)
         if (gm_paths_in_magazine(gm_load_rlx(&t->cache.hot.top[class]), slot) ||
-            gm_paths_in_magazine(t->cache.other[class], slot))
+            gm_paths_in_magazine(t->cache.previous[class], slot))
             return true;
     // pairs with gm_cache_push_magazine: links and slots
     uint32_t at = (uint32_t)gm_load_acq(&rt->engine.depot.full[class]);
@@ -12205,7 +12210,7 @@ struct gm_paths_walk {     // what gm_paths_unscanned needs
 GM_PRIVATE void gm_paths_holders(const struct gm_paths_walk *walk, const struct gm_span *s) {
     const struct gm_pages *p = &walk->rt->engine.heap.pages;
     const struct gm_color *c = gm_span_colors(p, s->page);
-    bool root = s->kind == GM_ROOT || s->kind == GM_ROOT_PLAIN;
+    bool root = s->kind == GM_ROOT || s->kind == GM_ROOT_NOSCAN;
     bool scanned = s->kind == GM_SCAN || s->kind == GM_ROOT;
     for (unsigned i = 0; i < gm_span_groups(s); i++) {
         uint64_t bits = root ? gm_load_rlx(&c[i].alloc) : gm_load_rlx(&c[i].mark);
@@ -12453,7 +12458,7 @@ struct gm_search {
     uint64_t *seen;             // a bit for 16 bytes of either end
     struct gm_reached *queue;   // all that was reached; those below `at` have been scanned
     size_t count, ready, room;  // of queue: used, with memory, reserved
-    uintptr_t plain;            // where zone 1 is; stw
+    uintptr_t noscan;           // where zone 1 is; stw
     size_t found;               // number of the target + 1, 0: not yet
     bool full;                  // no memory for queue
 };
@@ -12482,7 +12487,7 @@ GM_PRIVATE bool gm_paths_begin(struct gm_search *q) {
     const struct gm_pages *p = &q->rt->engine.heap.pages;
     q->low = (size_t)gm_load_rlx(&p->zone[0].mapped) * GM_CHUNK;  // in a stop
     q->high = (size_t)gm_load_rlx(&p->zone[1].mapped) * GM_CHUNK; // in a stop
-    q->plain = gm_pages_address(p, p->zone[1].origin) - q->high;
+    q->noscan = gm_pages_address(p, p->zone[1].origin) - q->high;
     size_t seen = gm_base_round_up((q->low + q->high) / 128, p->os_page);
     q->room = GM_MIN((q->low + q->high) / 16 + 1, (size_t)GM_ROOTED);
     q->size = gm_base_round_up(seen + q->room * sizeof *q->queue, p->os_page);
@@ -12514,7 +12519,7 @@ GM_PRIVATE void gm_paths_reach(struct gm_search *q, uintptr_t word, uintptr_t fr
     const struct gm_pages *p = &q->rt->engine.heap.pages;
     uintptr_t object = gm_paths_object(q->rt, word), offset = object - gm_pages_scanned(p);
     if (!object || q->found || q->full) return;
-    if (offset >= q->low) offset = q->low + object - q->plain;
+    if (offset >= q->low) offset = q->low + object - q->noscan;
     uint64_t *seen = &q->seen[offset / 1024], bit = (uint64_t)1 << (offset / 16 & 63);
     if (*seen & bit) return;
     *seen |= bit;
@@ -12586,7 +12591,7 @@ GM_PRIVATE bool gm_paths_uncollectable(struct gm_span *s, void *arg) {
     struct gm_search *q = arg;
     const struct gm_pages *p = &q->rt->engine.heap.pages;
     const struct gm_color *c = gm_span_colors(p, s->page);
-    if (s->kind != GM_ROOT && s->kind != GM_ROOT_PLAIN) return true;
+    if (s->kind != GM_ROOT && s->kind != GM_ROOT_NOSCAN) return true;
     for (unsigned i = 0; i < gm_span_groups(s); i++)
         for (uint64_t bits = gm_load_rlx(&c[i].alloc); bits; bits &= bits - 1)
             gm_paths_reach(q, gm_span_object(p, s, i, gm_base_ctz(bits)), 0, GM_ROOTED);
@@ -13153,7 +13158,7 @@ GM_PRIVATE bool gm_gc_mark_with(struct gm_runtime *rt, unsigned n, uint64_t dead
     struct gm_gc *gc = &rt->gc;
     struct gm_mark *mark = &rt->engine.mark;
     do {
-        gm_mark_open(mark, &gc->marker[0], deadline);
+        gm_mark_begin_phase(mark, &gc->marker[0], deadline);
         if (n > 1) {
             (void)gm_add_acqrel(&gc->work, 1u); // pairs with gm_gc_worker
             gm_os_wake(&gc->work, (int)n - 1);
@@ -13427,7 +13432,7 @@ GM_PRIVATE bool gm_gc_stop(struct gm_runtime *rt, struct gm_thread *me, struct g
 }
 
 // No cycle marks any more.
-GM_PRIVATE void gm_gc_quiet_stopped(struct gm_runtime *rt) {
+GM_PRIVATE void gm_gc_end_marking_stopped(struct gm_runtime *rt) {
     gm_store_rlx(&rt->gc.phase, (uint32_t)GM_PHASE_OFF); // in a stop, as the others
     gm_store_rlx(&rt->engine.mark.active, 0u);
     gm_store_rlx(&rt->engine.mark.complete, 0u);
@@ -13440,7 +13445,7 @@ GM_PRIVATE void gm_gc_flip_stopped(struct gm_runtime *rt, size_t live, size_t ke
     struct gm_engine *e = &rt->engine;
     for (struct gm_thread *t = rt->world.all; t; t = t->next)
         t->cache.charged = 0, t->cache.ahead = 0;
-    gm_gc_quiet_stopped(rt);
+    gm_gc_end_marking_stopped(rt);
     gm_store_rlx(&e->sweep.generation, e->sweep.generation + 2); // in a stop
     gm_store_rlx(&e->live, live);
     size_t page = GM_SPAN_BYTES + GM_COLOR_BYTES + sizeof(uint32_t);
@@ -13488,21 +13493,21 @@ GM_PRIVATE void gm_gc_put_reason(struct gm_text *t, const struct gm_runtime *rt,
 
 // Says once of each reason that cycles are given up for it, or what they do in spite of it. A
 // thread that does not stop is named elsewhere.
-GM_PRIVATE void gm_gc_tell_veto(struct gm_runtime *rt, bool done) {
+GM_PRIVATE void gm_gc_warn_veto(struct gm_runtime *rt, bool done) {
     uint64_t reason = gm_load_rlx(&rt->engine.stats.veto); // changes under gc's lock
-    bool strange = done && rt->roots.strangers >= GM_STRANGE_LISTS;
-    if (done ? !strange : reason == GOMEM_REASON_THREAD || rt->gc.stuck < 2) return;
+    bool unknown = done && rt->roots.unknown_stacks >= GM_UNKNOWN_STACKS;
+    if (done ? !unknown : reason == GOMEM_REASON_THREAD || rt->gc.stuck < 2) return;
     if (rt->gc.told_vetoes >> reason & 1) return;
     rt->gc.told_vetoes |= 1u << reason;
-    enum gm_message message = strange ? GM_MSG_STRANGE_STACK : GM_MSG_NO_CYCLE;
+    enum gm_message message = unknown ? GM_MSG_UNKNOWN_STACK : GM_MSG_NO_CYCLE;
     struct gm_text t = {0, {0}};
     gm_guard_start(&t, message);
     gm_text_put(&t, ": ");
-    if (strange) {
+    if (unknown) {
         gm_text_put(&t, "thread ");
-        gm_text_number(&t, rt->roots.stranger);
+        gm_text_number(&t, rt->roots.unknown_thread);
         gm_text_put(&t, " runs at ");
-        gm_text_pointer(&t, rt->roots.stranger_sp);
+        gm_text_pointer(&t, rt->roots.unknown_sp);
     } else {
         gm_text_put(&t, gm_base_reason(reason));
     }
@@ -13513,7 +13518,7 @@ GM_PRIVATE void gm_gc_tell_veto(struct gm_runtime *rt, bool done) {
 // Where writes should be tracked and cannot be: with gctrace it is said before the first line of
 // each process that it is so; else once, at every check level, as soon as a program notices: a heap
 // that is not small was marked in a stop that took long.
-GM_PRIVATE void gm_gc_tell_reason(struct gm_runtime *rt, const struct gm_cycle *c) {
+GM_PRIVATE void gm_gc_warn_reason(struct gm_runtime *rt, const struct gm_cycle *c) {
     uint32_t reason = gm_load_rlx(&rt->engine.writes.reason); // changes under gc's lock
     struct gm_text t = {0, {0}};
     if (rt->world.settings.gctrace && reason != rt->gc.traced_reason) {
@@ -13750,7 +13755,7 @@ GM_INLINE void gm_gc_check_runs(struct gm_check *check, const struct gm_thread *
 GM_PRIVATE void gm_gc_check_thread(struct gm_check *check, const struct gm_thread *t) {
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
         gm_gc_check_magazine(check, c, t->cache.hot.top[c]);
-        gm_gc_check_magazine(check, c, t->cache.other[c]);
+        gm_gc_check_magazine(check, c, t->cache.previous[c]);
     }
     gm_gc_check_runs(check, t);
 }
@@ -13834,7 +13839,7 @@ GM_PRIVATE void gm_gc_end_stopped(struct gm_runtime *rt, struct gm_cycle *c) {
     gm_store_rlx(&p->least, growth); // heuristics
     gm_paths_lost_stopped(rt, &c->lost);
     gm_paths_frames_stopped(rt, &c->dead);
-    c->after += gm_roots_bury_stopped(rt) * GM_STACK_COST; // O8
+    c->after += gm_roots_retire_stopped(rt) * GM_STACK_COST; // O8
     c->after += gm_special_bytes_stopped(&rt->engine.special, &c->kept);
     gm_gc_flip_stopped(rt, c->after, c->kept);
     if (GOMEM_I_CHECK >= 3 || rt->world.settings.verify)
@@ -13873,7 +13878,8 @@ enum {
 };
 
 // From here on nothing shrinks, and marking may begin. (C1: pages are armed before.)
-GM_PRIVATE bool gm_gc_start_stop(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c) {
+GM_PRIVATE bool gm_gc_begin_marking(struct gm_runtime *rt, struct gm_thread *me,
+                                    struct gm_cycle *c) {
     bool barrier = c->collector == GOMEM_GC_BARRIER, reads = gm_os_can_read();
     if (reads) gm_roots_arm(rt); // C1
     rt->roots.running = !barrier;
@@ -13924,7 +13930,7 @@ GM_PRIVATE bool gm_gc_rounds(struct gm_runtime *rt, struct gm_cycle *c, unsigned
 }
 
 // Scanned kinds came to lie in the other zone, where nobody tracks writes.
-GM_PRIVATE void gm_gc_regrey_plain_zone(struct gm_runtime *rt) {
+GM_PRIVATE void gm_gc_regrey_noscan_zone(struct gm_runtime *rt) {
     const struct gm_pages *p = &rt->engine.heap.pages;
     uintptr_t end = gm_pages_address(p, p->zone[1].origin);
     gm_mark_regrey(&rt->engine.mark, end - (uintptr_t)gm_load_rlx(&p->zone[1].mapped) * GM_CHUNK,
@@ -13956,7 +13962,7 @@ GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct
     uint64_t deadline = patient ? gm_os_now() + gm_gc_budget(c->tries) + cost : 0;
     c->tries++;
     gm_store_rlx(&e->mark.next_job, 0u);
-    if (gm_load_rlx(&e->heap.mixed)) gm_gc_regrey_plain_zone(rt); // W2: since this cycle began
+    if (gm_load_rlx(&e->heap.mixed)) gm_gc_regrey_noscan_zone(rt); // W2: since this cycle began
     gm_writes_list_stopped(&e->writes, &e->mark);
     bool done = gm_gc_mark_with(rt, n, deadline);
     c->pages = (size_t)gm_load_rlx(&e->mark.pages_written);
@@ -14004,7 +14010,7 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
         bool armed = !gm_load_rlx(&e->heap.mixed) && // W2
                      gm_writes_arm(&e->writes, &e->heap.pages, gm_gc_pause, rt);
         if (!armed) return gm_gc_run_stopped(rt, me, c);
-        if (!gm_gc_start_stop(rt, me, c)) return false;
+        if (!gm_gc_begin_marking(rt, me, c)) return false;
     }
     if (gc->phase == GM_PHASE_MARK) {
         if (!gm_gc_mark(rt, me, c)) return false;
@@ -14061,14 +14067,14 @@ GM_PRIVATE void gm_gc_begin(struct gm_runtime *rt, struct gm_cycle *c, int reaso
     c->before = gm_load_rlx(&e->live);
 }
 
-// ---- strangers ----
+// ---- threads that are not attached ----
 
 // Is a thread known to the collector, or its own?
 GM_PRIVATE bool gm_gc_knows(const struct gm_runtime *rt, uint32_t id) {
     // pairs with gm_world_record_locked: records are complete
     for (const struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next)
         if (gm_load_rlx(&t->id) == id && gm_load_rlx(&t->state) != GM_THREAD_NONE)
-            return true; // an old record can only hide a stranger
+            return true; // an old record can only hide one
     for (unsigned i = 0; i < GM_WORKERS; i++)
         if (gm_load_rlx(&rt->gc.marker[i].id) == id) return true; // written once
     return false;
@@ -14081,57 +14087,57 @@ GM_PRIVATE bool gm_gc_all_run(const struct gm_runtime *rt) {
     // pairs with gm_world_record_locked: records are complete
     for (const struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next)
         if (gm_load_rlx(&t->own) && gm_load_rlx(&t->state) != GM_THREAD_NONE) return true;
-    return !gm_load_rlx(&rt->gc.background) || gm_load_rlx(&rt->gc.unattached); // a heuristic
+    return !gm_load_rlx(&rt->gc.background) || gm_load_rlx(&rt->gc.no_record); // a heuristic
 }
 
 // A thread that sleeps has run, and could have attached; one that is ready perhaps waits for its
 // first turn on a processor.
-enum { GM_STRANGER_NS = 5000000, GM_STRANGER_READY_NS = 200000000 };
+enum { GM_UNATTACHED_NS = 5000000, GM_UNATTACHED_READY_NS = 200000000 };
 
 // Names a thread that was met `age` ns ago; false: not yet, or it has ended.
-GM_COLD GM_PRIVATE bool gm_gc_tell_stranger(const struct gm_runtime *rt, uint32_t id,
-                                            uint64_t age) {
+GM_COLD GM_PRIVATE bool gm_gc_report_unattached(const struct gm_runtime *rt, uint32_t id,
+                                                uint64_t age) {
     struct gm_text t = {0, {0}};
     struct gm_task task;
     if (!gm_os_read_task(id, 1, &task)) return false;
-    if (task.state == 'R' && age < GM_STRANGER_READY_NS) return false;
-    gm_guard_start(&t, GM_MSG_STRANGER);
+    if (task.state == 'R' && age < GM_UNATTACHED_READY_NS) return false;
+    gm_guard_start(&t, GM_MSG_UNATTACHED);
     gm_text_put(&t, ": ");
     gm_text_number(&t, id);
     gm_text_put(&t, " (");
     gm_text_put(&t, task.name);
     gm_text_put(&t, "); its stack is not scanned");
-    gm_guard_finish(&t, GM_MSG_STRANGER);
+    gm_guard_finish(&t, GM_MSG_UNATTACHED);
     gm_guard_warn(&rt->engine.guard, t.data);
     return true;
 }
 
-// A thread is met. A stranger is named once, when it is seen in two looks in a row.
-GM_PRIVATE void gm_gc_meet(uint32_t id, void *arg) {
+// A thread is met. One that is not attached is named once, when it is seen in two looks in a row.
+GM_PRIVATE void gm_gc_check_attached(uint32_t id, void *arg) {
     struct gm_runtime *rt = arg;
     struct gm_gc *gc = &rt->gc;
-    struct gm_stranger *free = NULL;
+    struct gm_unattached *free = NULL;
     if (gm_gc_knows(rt, id)) return;
-    for (unsigned i = 0; i < GM_STRANGERS; i++) {
-        struct gm_stranger *s = &gc->stranger[i];
+    for (unsigned i = 0; i < GM_UNATTACHED; i++) {
+        struct gm_unattached *s = &gc->unattached[i];
         if (!s->id || s->seen + 1 < gc->looks) {
             free = s;
         } else if (s->id == id) {
             uint64_t age = gm_os_now() - s->since;
             s->seen = gc->looks;
-            if (!s->told && age >= GM_STRANGER_NS) s->told = gm_gc_tell_stranger(rt, id, age);
+            if (!s->told && age >= GM_UNATTACHED_NS) s->told = gm_gc_report_unattached(rt, id, age);
             return;
         }
     }
-    if (free) *free = (struct gm_stranger){id, gc->looks, gm_os_now(), false};
+    if (free) *free = (struct gm_unattached){id, gc->looks, gm_os_now(), false};
 }
 
 // At check level 1 a cycle looks for threads that it could not scan. ThreadSanitizer has one.
-GM_PRIVATE void gm_gc_look_for_strangers(struct gm_runtime *rt) {
+GM_PRIVATE void gm_gc_find_unattached(struct gm_runtime *rt) {
     if (!GOMEM_I_CHECK || GM_TSAN) return;
     if (gm_world_starts(rt) || !gm_gc_all_run(rt)) return; // what has not begun has no record yet
     rt->gc.looks++;
-    (void)gm_os_each_task(gm_gc_meet, rt);
+    (void)gm_os_each_task(gm_gc_check_attached, rt);
 }
 
 // The cycle has ended: it is counted and told.
@@ -14140,12 +14146,12 @@ GM_PRIVATE void gm_gc_end(struct gm_runtime *rt, const struct gm_cycle *c, int r
     gm_gc_count(rt, c, reason);
     gm_paths_lost_tell(rt, &c->lost);
     gm_paths_frames_tell(rt, &c->dead);
-    gm_gc_look_for_strangers(rt);
+    gm_gc_find_unattached(rt);
     if (c->broken) gm_gc_report_broken(rt, c->broken, c->where);
     if (c->broken || !c->matches)
         gm_guard_misuse(&e->guard, &e->heap.pages, GM_MSG_CORRUPT, (const void *)c->where);
-    gm_gc_tell_veto(rt, true);
-    gm_gc_tell_reason(rt, c);
+    gm_gc_warn_veto(rt, true);
+    gm_gc_warn_reason(rt, c);
     if (rt->world.settings.gctrace) gm_gc_trace(rt, c, reason, c->goal);
     gm_gc_event(rt, GOMEM_EVENT_END, gm_os_now());
 }
@@ -14163,7 +14169,7 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_run(struct gm_runtime *rt, struct gm_thread *m
                             gm_gc_is_small(rt));
     bool done = stopped ? gm_gc_run_stopped(rt, me, c) : gm_gc_run_concurrent(rt, me, c);
     if (done) gm_gc_end(rt, c, reason);
-    else gm_gc_tell_veto(rt, false);
+    else gm_gc_warn_veto(rt, false);
     return done;
 }
 
@@ -14215,11 +14221,11 @@ GM_PRIVATE struct gm_thread *gm_gc_attach_background(struct gm_runtime *rt) {
     struct gm_thread *me;
     while (!(me = gm_world_attach(rt)) && !gm_load_acq(&rt->gc.quit)) { // pairs with shutdown
         uint32_t kick = gm_load_rlx(&rt->gc.kick);                      // only for the wait
-        gm_store_rlx(&rt->gc.unattached,
+        gm_store_rlx(&rt->gc.no_record,
                      true); // a heuristic: a stop that sees it late waits 1 ms more
         gm_os_wait(&rt->gc.kick, kick, 100000000);
     }
-    gm_store_rlx(&rt->gc.unattached, false); // the same
+    gm_store_rlx(&rt->gc.no_record, false); // the same
     return me;
 }
 
@@ -14330,7 +14336,7 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_run_and_unlock(struct gm_runtime *rt, struct g
     gm_os_spill(
         &me->registers); // its stack is scanned from here: frames below are the collector's own
     bool done = gm_gc_run(rt, me, reason);
-    gm_roots_give_back(rt, me);
+    gm_roots_free_retired(rt, me);
     gm_gc_clear_stack(me, GM_CLEAR_CYCLE);
     if (me->cache.hot.blocked) me->registers = saved, me->in_handler = in_handler;
     gm_gc_back_off(rt, done);
@@ -14372,7 +14378,7 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_collect(struct gm_runtime *rt, struct gm_threa
 }
 
 // First use of the collected heap: from here on there is a handler and the background thread.
-GM_COLD GM_PRIVATE bool gm_gc_open(struct gm_runtime *rt) {
+GM_COLD GM_PRIVATE bool gm_gc_enable(struct gm_runtime *rt) {
     // pairs with gm_world_enable_stops; after a fork, or for a new life, the thread is started here
     if (gm_load_acq(&rt->engine.collected) && gm_load_rlx(&rt->gc.background)) return true;
     gm_roots_learn_keys(rt);
@@ -14450,7 +14456,7 @@ GM_PRIVATE void gm_gc_ask(struct gm_runtime *rt, uint32_t how) {
 GM_PRIVATE bool gm_gc_runs_here(const struct gm_runtime *rt) {
     return gm_load_rlx(&rt->engine.writes.collector) == GOMEM_GC_STW || gm_gc_is_small(rt) ||
            !gm_load_rlx(&rt->gc.background) || // chosen once
-           gm_load_rlx(&rt->gc.unattached);    // heuristics
+           gm_load_rlx(&rt->gc.no_record);     // heuristics
 }
 
 // The heap has grown to the trigger: a stopping cycle runs on this thread; a concurrent one is
@@ -14608,7 +14614,7 @@ GM_PRIVATE void gm_gc_shutdown(struct gm_runtime *rt) {
     gc->background = false;
     gc->stuck = 0;
     gm_store_rlx(&gc->not_before, (uint64_t)0); // heuristics
-    gm_gc_quiet_stopped(rt);                    // a cycle that could not go on goes with its heap
+    gm_gc_end_marking_stopped(rt);              // a cycle that could not go on goes with its heap
     gm_store_rlx(&rt->engine.mark.queue, (uint64_t)0); // no marker works
     gm_store_rel(&gc->quit, 0u); // pairs with the threads' loads, of the next ones
 }
@@ -14684,11 +14690,11 @@ GM_PRIVATE void gm_alloc_leave(struct gm_runtime *rt, struct gm_cache *t) {
     if (rt->world.gone && t == &rt->world.gone->cache)
         gm_world_unlock(&rt->world, &rt->world.gone_lock);
     else gm_sync_leave(&t->hot);
-    void *bad = gm_load_acq(&rt->engine.bad); // pairs with gm_cache_return
+    void *bad = gm_load_acq(&rt->engine.misuse_at); // pairs with gm_cache_return
     if (GOMEM_I_LIKELY(!bad)) return;
-    gm_store_rlx(&rt->engine.bad, (void *)NULL);
+    gm_store_rlx(&rt->engine.misuse_at, (void *)NULL);
     gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages,
-                    (enum gm_message)gm_load_rlx(&rt->engine.wrong), bad); // L2
+                    (enum gm_message)gm_load_rlx(&rt->engine.misuse), bad); // L2
 }
 
 // No memory: collects and empties the caches once, then asks the user. True: try again.
@@ -14812,7 +14818,7 @@ GM_PRIVATE void *gm_alloc_zero_pages(struct gm_runtime *rt, void *p, size_t byte
     return p;
 }
 
-GOMEM_DEF void *gomem_malloc(size_t size) { return gomem_i_take(size, 16); }
+GOMEM_DEF void *gomem_malloc(size_t size) { return gomem_i_malloc_typed(size, 16); }
 
 GOMEM_DEF void *gomem_calloc(size_t n, size_t size) {
     size_t bytes;
@@ -14856,7 +14862,7 @@ GM_PRIVATE void gm_alloc_count_large(struct gm_cache *t, const struct gm_span *s
     gm_stats_own(&t->stats.large_free, s->size);
 }
 
-GM_PRIVATE enum gm_message gm_alloc_give_manual(struct gm_cache *t, struct gm_span *s,
+GM_PRIVATE enum gm_message gm_alloc_free_manual(struct gm_cache *t, struct gm_span *s,
                                                 uint32_t index, void *p) {
     struct gm_engine *e = t->engine;
     struct gm_pages *pages = &e->heap.pages;
@@ -14898,7 +14904,7 @@ GM_PRIVATE void gm_alloc_hide(struct gm_engine *e, const struct gm_span *s, uint
 }
 
 // A large collected object: gone at once where it is listed, else when who sweeps it places it.
-GM_PRIVATE enum gm_message gm_alloc_give_large(struct gm_cache *t, struct gm_span *s) {
+GM_PRIVATE enum gm_message gm_alloc_free_large(struct gm_cache *t, struct gm_span *s) {
     struct gm_engine *e = t->engine;
     struct gm_central *c = gm_alloc_central(e, s);
     size_t size = s->size;
@@ -14919,11 +14925,11 @@ GM_PRIVATE enum gm_message gm_alloc_give_large(struct gm_cache *t, struct gm_spa
     return GM_MESSAGE_COUNT;
 }
 
-GM_PRIVATE enum gm_message gm_alloc_give_collected(struct gm_cache *t, struct gm_span *s, void *p) {
+GM_PRIVATE enum gm_message gm_alloc_free_collected(struct gm_cache *t, struct gm_span *s, void *p) {
     struct gm_engine *e = t->engine;
     uint64_t bit = gm_span_bit(&e->heap.pages, (uintptr_t)p);
     if (!gm_sweep_live(&e->sweep, &e->heap.pages, s, (uintptr_t)p)) return GM_MSG_DOUBLE_FREE; // R6
-    if (!s->class) return gm_alloc_give_large(t, s);
+    if (!s->class) return gm_alloc_free_large(t, s);
     unsigned class = s->class; // once its bit is set, the slot and its span may be somebody else's
     if (e->guard.poison && !gm_guard_watched(&e->guard))
         memset(p, GM_POISON, gm_sizes_table[class].size);
@@ -14935,7 +14941,7 @@ GM_PRIVATE enum gm_message gm_alloc_give_collected(struct gm_cache *t, struct gm
 }
 
 // Roots are zeroed at once and their slot is free at once (R7).
-GM_PRIVATE enum gm_message gm_alloc_give_root(struct gm_cache *t, struct gm_span *s, void *p) {
+GM_PRIVATE enum gm_message gm_alloc_free_root(struct gm_cache *t, struct gm_span *s, void *p) {
     struct gm_engine *e = t->engine;
     struct gm_central *c = &e->central[s->kind][s->class];
     struct gm_color *color = gm_span_color(&e->heap.pages, (uintptr_t)p);
@@ -14962,20 +14968,20 @@ GM_PRIVATE enum gm_message gm_alloc_give_root(struct gm_cache *t, struct gm_span
     return GM_MESSAGE_COUNT;
 }
 
-GM_PRIVATE enum gm_message gm_alloc_give_slot(struct gm_cache *t, struct gm_span *s, uint32_t index,
+GM_PRIVATE enum gm_message gm_alloc_free_slot(struct gm_cache *t, struct gm_span *s, uint32_t index,
                                               void *p) {
     struct gm_engine *e = t->engine;
     if (GOMEM_I_UNLIKELY(gm_load_rlx(&s->special)) && // X4
         gm_sweep_live(&e->sweep, &e->heap.pages, s, (uintptr_t)p))
         gm_special_forget(&e->special, (uintptr_t)p);
-    if (GM_IN(GM_SET_COLLECTED, s->kind)) return gm_alloc_give_collected(t, s, p);
-    if (s->kind == GM_ROOT || s->kind == GM_ROOT_PLAIN) return gm_alloc_give_root(t, s, p);
-    return gm_alloc_give_manual(t, s, index, p);
+    if (GM_IN(GM_SET_COLLECTED, s->kind)) return gm_alloc_free_collected(t, s, p);
+    if (s->kind == GM_ROOT || s->kind == GM_ROOT_NOSCAN) return gm_alloc_free_root(t, s, p);
+    return gm_alloc_free_manual(t, s, index, p);
 }
 #else
-GM_PRIVATE enum gm_message gm_alloc_give_slot(struct gm_cache *t, struct gm_span *s, uint32_t index,
+GM_PRIVATE enum gm_message gm_alloc_free_slot(struct gm_cache *t, struct gm_span *s, uint32_t index,
                                               void *p) {
-    return gm_alloc_give_manual(t, s, index, p);
+    return gm_alloc_free_manual(t, s, index, p);
 }
 #endif
 
@@ -14993,7 +14999,7 @@ GM_ALWAYS struct gm_span *gm_alloc_span(const struct gm_pages *p, const void *wo
 }
 
 // What a pointer that is in no span of objects is.
-GM_PRIVATE enum gm_message gm_alloc_stranger(const struct gm_pages *p, uintptr_t word) {
+GM_PRIVATE enum gm_message gm_alloc_classify_foreign(const struct gm_pages *p, uintptr_t word) {
     const struct gm_span *s = gm_span_find(p, word);
     if (s && s->use == GM_USE_POOL) return GM_MSG_POOL;
     if (s && s->use == GM_USE_ARENA) return GM_MSG_ARENA;
@@ -15002,13 +15008,13 @@ GM_PRIVATE enum gm_message gm_alloc_stranger(const struct gm_pages *p, uintptr_t
     return word - here < 256 * GM_KIB ? GM_MSG_STACK : GM_MSG_FOREIGN; // frames of the callers
 }
 
-GM_PRIVATE enum gm_message gm_alloc_give(struct gm_cache *t, void *p) {
+GM_PRIVATE enum gm_message gm_alloc_free(struct gm_cache *t, void *p) {
     const struct gm_pages *pages = &t->engine->heap.pages;
     struct gm_span *s = gm_alloc_span(pages, p);
-    if (!s) return gm_alloc_stranger(pages, (uintptr_t)p);
+    if (!s) return gm_alloc_classify_foreign(pages, (uintptr_t)p);
     uint32_t index = gm_span_index(pages, s, (uintptr_t)p);
     if (index >= s->count || gm_span_slot(pages, s, index) != (uintptr_t)p) return GM_MSG_INTERIOR;
-    return gm_alloc_give_slot(t, s, index, p);
+    return gm_alloc_free_slot(t, s, index, p);
 }
 
 GM_NOINLINE GM_PRIVATE void gm_alloc_free_slow(void *p) {
@@ -15017,7 +15023,7 @@ GM_NOINLINE GM_PRIVATE void gm_alloc_free_slow(void *p) {
     if (!p || gm_load_acq(&rt->world.life) == GM_LIFE_SHUT) return; // pairs with gomem_shutdown
     struct gm_cache *t = gm_alloc_enter(rt);
     if (t) {
-        enum gm_message wrong = gm_alloc_give(t, p);
+        enum gm_message wrong = gm_alloc_free(t, p);
         gm_world_widen(rt, t);
         gm_alloc_leave(rt, t);
         gm_alloc_freed(rt);
@@ -15071,9 +15077,9 @@ GM_PRIVATE bool gm_alloc_blocked(struct gm_runtime *rt, const void *p) {
 // blocking regions, and the collector is paid. False: errno says why.
 GM_PRIVATE bool gm_alloc_collected(struct gm_runtime *rt, size_t bytes) {
     struct gm_thread *me = gm_world_attach(rt);
-    if (!me) return GOMEM_I_TLS == GM_WORLD_GONE && gm_world_ready(rt, false) && gm_gc_open(rt);
+    if (!me) return GOMEM_I_TLS == GM_WORLD_GONE && gm_world_ready(rt, false) && gm_gc_enable(rt);
     if (GOMEM_I_UNLIKELY(!gm_load_acq(&rt->engine.collected)) && // pairs with gm_world_enable_stops
-        !gm_gc_open(rt))
+        !gm_gc_enable(rt))
         return false; // pairs with gm_world_enable_stops
     if (gm_alloc_blocked(rt, NULL)) return false;
     if (GOMEM_I_LIKELY(!me->cache.hot.section_depth)) gm_gc_poll(rt, me, bytes);
@@ -15191,7 +15197,7 @@ GM_PRIVATE void *gm_alloc_kind(struct gm_cache *t, unsigned kind, unsigned class
 
 GOMEM_DEF void *gomem_i_new_slow(size_t size, size_t align, unsigned flags) {
     struct gm_runtime *rt = &gm_runtime;
-    unsigned kind = flags & GOMEM_UNCOLLECTABLE ? (flags & GOMEM_NOSCAN ? GM_ROOT_PLAIN : GM_ROOT)
+    unsigned kind = flags & GOMEM_UNCOLLECTABLE ? (flags & GOMEM_NOSCAN ? GM_ROOT_NOSCAN : GM_ROOT)
                     : flags & GOMEM_NOSCAN      ? GM_NOSCAN
                                                 : GM_SCAN;
     if (size > (size_t)PTRDIFF_MAX - 2 * GM_MARGIN) return gomem_i_overflow();
@@ -15438,8 +15444,8 @@ GM_PRIVATE void *gm_alloc_like(struct gm_runtime *rt, const struct gm_span *s, s
         return gomem_i_new_typed_slow(&type, size);
     }
     if (s->kind != GM_MANUAL) {
-        unsigned noscan = s->kind == GM_NOSCAN || s->kind == GM_ROOT_PLAIN ? GOMEM_NOSCAN : 0;
-        unsigned root = s->kind == GM_ROOT || s->kind == GM_ROOT_PLAIN ? GOMEM_UNCOLLECTABLE : 0;
+        unsigned noscan = s->kind == GM_NOSCAN || s->kind == GM_ROOT_NOSCAN ? GOMEM_NOSCAN : 0;
+        unsigned root = s->kind == GM_ROOT || s->kind == GM_ROOT_NOSCAN ? GOMEM_UNCOLLECTABLE : 0;
         return gomem_i_new_slow(size, size > 8 ? 16 : 8, noscan | root);
     }
     return gomem_malloc(size);
@@ -15561,7 +15567,7 @@ GM_ALWAYS struct gm_span *gm_alloc_span_of(struct gm_runtime *rt, void *p) {
         uint32_t index = gm_span_index(pages, s, (uintptr_t)p);
         wrong = gm_cache_wrong(pages, s, index, (uintptr_t)p);
     } else if (!s) {
-        wrong = gm_alloc_stranger(pages, (uintptr_t)p);
+        wrong = gm_alloc_classify_foreign(pages, (uintptr_t)p);
     } else if (gomem_base(p) != p) {
         wrong = gomem_base(p) ? GM_MSG_INTERIOR : GM_MSG_DOUBLE_FREE;
     }
@@ -15984,7 +15990,7 @@ GM_NOINLINE GOMEM_DEF bool gomem_gc(void) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
     int saved = errno;
-    if (!me || !gm_gc_open(rt)) return false;
+    if (!me || !gm_gc_enable(rt)) return false;
     if (gm_load_rlx(&rt->gc.holds)) { // a setting
         errno = EBUSY;
         return false;
@@ -16000,7 +16006,7 @@ GM_NOINLINE GOMEM_DEF bool gomem_gc(void) {
 GOMEM_DEF bool gomem_gc_start(void) {
     struct gm_runtime *rt = &gm_runtime;
     if (!gm_world_attach(rt) || gm_load_rlx(&rt->gc.holds)) return false; // held: a setting
-    if (!gm_gc_open(rt) || !gm_load_rlx(&rt->gc.background)) return false;
+    if (!gm_gc_enable(rt) || !gm_load_rlx(&rt->gc.background)) return false;
     gm_store_rel(&rt->gc.asked, (uint32_t)GM_ASKED); // pairs with gm_gc_due
     gm_gc_wake_background(rt);
     return true;
@@ -16212,10 +16218,10 @@ GOMEM_DEF void gomem_stack_free(gomem_stack *handle) {
     gm_sync_lock(&rt->roots.lock);
     struct gm_stack *s = gm_load_rlx(&handle->stack); // under the lock
     gm_store_rlx(&handle->stack, (struct gm_stack *)NULL);
-    if (s) gm_roots_bury_locked(rt, s);
+    if (s) gm_roots_retire_locked(rt, s);
     gm_sync_unlock(&rt->roots.lock);
     gm_sync_leave(&me->cache.hot);
-    gm_roots_give_back(rt, me);
+    gm_roots_free_retired(rt, me);
 }
 
 // Adds or removes a function of roots in a section, under the lock of roots.
@@ -16377,7 +16383,7 @@ GM_PRIVATE struct gm_span *gm_alloc_block(struct gm_runtime *rt, size_t size, si
 }
 
 // Its record becomes that of an object again, which is freed.
-GM_PRIVATE void gm_alloc_give_block(struct gm_runtime *rt, struct gm_span *s) {
+GM_PRIVATE void gm_alloc_free_block(struct gm_runtime *rt, struct gm_span *s) {
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return;
     void *start = (void *)gm_span_start(&rt->engine.heap.pages, s);
@@ -16392,7 +16398,7 @@ GM_PRIVATE void gm_alloc_give_block(struct gm_runtime *rt, struct gm_span *s) {
         gm_alloc_count_large(t, s);
         gm_cache_put(t, s, start);
     } else {
-        (void)gm_alloc_give_slot(t, s, 0, start);
+        (void)gm_alloc_free_slot(t, s, 0, start);
     }
     gm_alloc_leave(rt, t);
 }
@@ -16756,8 +16762,8 @@ GM_PRIVATE struct gm_span *gm_pool_slab(const struct gomem_pool *p, const void *
 }
 
 GM_PRIVATE void gm_pool_wrong(struct gm_engine *e, enum gm_message wrong, void *object) {
-    gm_store_rlx(&e->wrong, (uint32_t)wrong);
-    gm_store_rel(&e->bad, object); // pairs with gm_alloc_leave, which says it
+    gm_store_rlx(&e->misuse, (uint32_t)wrong);
+    gm_store_rel(&e->misuse_at, object); // pairs with gm_alloc_leave, which says it
 }
 
 // Objects go back to their slabs; those that are empty and not needed become a list, to be given
@@ -16797,7 +16803,7 @@ GM_PRIVATE void gm_pool_free_slabs(struct gm_runtime *rt, uint32_t list) {
     while (list) {
         struct gm_span *s = gm_span_at(gm_pool_pages(), list - 1);
         list = s->shape;
-        gm_alloc_give_block(rt, s);
+        gm_alloc_free_block(rt, s);
     }
 }
 
@@ -17800,7 +17806,7 @@ GM_INLINE struct gm_span *gm_arena_take(const gomem_arena *a, size_t size, size_
     return gm_alloc_block(&gm_runtime, size, align, gm_arena_scanned(a), GM_USE_ARENA);
 }
 GM_INLINE void gm_arena_give(uint32_t page) {
-    gm_alloc_give_block(&gm_runtime, gm_arena_span(page));
+    gm_alloc_free_block(&gm_runtime, gm_arena_span(page));
 }
 
 // Gives back a list of spans down to `until`; returns their bytes.
@@ -17927,7 +17933,7 @@ GM_PRIVATE bool gm_arena_extend(gomem_arena *a, char *from, const char *to) {
 }
 
 // What lies above `to` in the current block is let go; `to` may be none of what is in use.
-GM_PRIVATE void gm_arena_lower(gomem_arena *a, char *to) {
+GM_PRIVATE void gm_arena_truncate(gomem_arena *a, char *to) {
     char *old = a->cursor, *was = a->ready, *cursor = to < a->start || to > old ? old : to;
     if (!a->start) return;
     a->clean = GM_MIN(GM_MAX(a->clean, old), a->limit);
@@ -17989,7 +17995,7 @@ GM_PRIVATE void *gm_arena_bump(gomem_arena *a, size_t size, size_t align, bool z
 }
 
 // Any request; errno is kept by what succeeds.
-GM_PRIVATE void *gm_arena_any(gomem_arena *a, size_t size, size_t align, bool zero) {
+GM_PRIVATE void *gm_arena_alloc_slow(gomem_arena *a, size_t size, size_t align, bool zero) {
     int saved = errno;
     if (!a || size > (size_t)PTRDIFF_MAX - 16) return gomem_i_overflow(); // ENOMEM
     if (!gm_arena_enter(a, a->cursor)) return NULL;
@@ -18001,7 +18007,7 @@ GM_PRIVATE void *gm_arena_any(gomem_arena *a, size_t size, size_t align, bool ze
 }
 
 GOMEM_DEF void *gomem_i_arena_slow(gomem_arena *a, size_t size) {
-    return gm_arena_any(a, size, 16, true);
+    return gm_arena_alloc_slow(a, size, 16, true);
 }
 
 GOMEM_DEF void *gomem_i_arena_with(gomem_arena *a, size_t size, size_t align, unsigned flags) {
@@ -18011,11 +18017,11 @@ GOMEM_DEF void *gomem_i_arena_with(gomem_arena *a, size_t size, size_t align, un
     }
     // a scanned one is zeroed in any case: stale words would keep garbage
     bool zero = !(flags & GOMEM_UNINIT) || (a && gm_arena_scanned(a));
-    return gm_arena_any(a, size, GM_MAX(align, (size_t)16), zero);
+    return gm_arena_alloc_slow(a, size, GM_MAX(align, (size_t)16), zero);
 }
 
 GOMEM_DEF void *gomem_arena_resize(gomem_arena *a, void *p, size_t old_size, size_t new_size) {
-    if (!p || !a) return gm_arena_any(a, new_size, 16, true);
+    if (!p || !a) return gm_arena_alloc_slow(a, new_size, 16, true);
     if (new_size > (size_t)PTRDIFF_MAX - 16 || old_size > (size_t)PTRDIFF_MAX - 16)
         return gomem_i_overflow();
     char *object = p;
@@ -18027,7 +18033,7 @@ GOMEM_DEF void *gomem_arena_resize(gomem_arena *a, void *p, size_t old_size, siz
     bool last = a->cursor && object >= a->start && object + old == a->cursor;
     if (last && now <= old) { // what it leaves is free again
         gm_arena_measure(a);
-        gm_arena_lower(a, object + now);
+        gm_arena_truncate(a, object + now);
     }
     bool room = last && now > old && now <= (size_t)(a->limit - object) &&
                 gm_arena_extend(a, a->cursor, object + now);
@@ -18044,14 +18050,14 @@ GOMEM_DEF void *gomem_arena_resize(gomem_arena *a, void *p, size_t old_size, siz
     }
     gm_arena_leave(a);
     if (in_place) return gm_alloc_done(p, saved);
-    char *to = gm_arena_any(a, new_size, 16, true);
+    char *to = gm_arena_alloc_slow(a, new_size, 16, true);
     return to ? memcpy(to, p, GM_MIN(old_size, new_size)) : NULL;
 }
 
 GOMEM_DEF char *gomem_arena_strdup(gomem_arena *a, const char *s) {
     size_t size = strlen(s) + 1;
     char *copy = size < GM_ARENA_STEP ? gomem_arena_alloc(a, size)
-                                      : gm_arena_any(a, size, 16, false);
+                                      : gm_arena_alloc_slow(a, size, 16, false);
     return copy ? memcpy(copy, s, size) : NULL;
 }
 
@@ -18114,23 +18120,23 @@ GM_PRIVATE int gm_arena_format(char *to, size_t room, const char *f, struct gm_a
     return (int)(at - to);
 }
 
-// straight: what can be taken without a call may be written to, and gm_arena_format left it.
+// in_place: what can be taken without a call may be written to, and gm_arena_format left it.
 __attribute__((format(printf, 2, 0))) GM_COLD GM_PRIVATE char *gm_arena_print_slow(
-    gomem_arena *a, const char *format, bool straight, struct gm_arguments *args) {
-    char text[GM_ARENA_TEXT], *to = straight ? a->cursor : text, *p = NULL;
+    gomem_arena *a, const char *format, bool in_place, struct gm_arguments *args) {
+    char text[GM_ARENA_TEXT], *to = in_place ? a->cursor : text, *p = NULL;
     va_list again, last;
     text[0] = 0;
     va_copy(again, args->list);
     va_copy(last, args->list);
-    int n = straight ? -1 : gm_arena_format(text, sizeof text, format, args);
+    int n = in_place ? -1 : gm_arena_format(text, sizeof text, format, args);
     if (n < 0) n = vsnprintf(to, sizeof text, format, again);
     bool fits = n >= 0 && (size_t)n < sizeof text;
-    if (straight && fits) {
+    if (in_place && fits) {
         p = a->cursor;
         a->cursor = p + gm_base_round_up((size_t)n + 1, 16);
     } else {
-        if (straight) memset(to, 0, sizeof text); // I1
-        if (n >= 0) p = gm_arena_any(a, (size_t)n + 1, 16, false);
+        if (in_place) memset(to, 0, sizeof text); // I1
+        if (n >= 0) p = gm_arena_alloc_slow(a, (size_t)n + 1, 16, false);
         if (p && fits) memcpy(p, text, (size_t)n + 1);
         else if (p) (void)vsnprintf(p, (size_t)n + 1, format, last);
     }
@@ -18145,10 +18151,10 @@ __attribute__((format(printf, 2, 0))) GM_ALWAYS char *gm_arena_print(gomem_arena
                                                                      struct gm_arguments *args,
                                                                      struct gm_arguments *again) {
     // it is written where it will lie, unless that is watched
-    bool straight = !GOMEM_I_CHECK && !GOMEM_I_POISONED && a && a->end - a->cursor >= GM_ARENA_TEXT;
-    char *p = straight ? a->cursor : NULL;
-    int n = straight ? gm_arena_format(p, GM_ARENA_TEXT, format, args) : -1;
-    if (n < 0) return gm_arena_print_slow(a, format, straight, again);
+    bool in_place = !GOMEM_I_CHECK && !GOMEM_I_POISONED && a && a->end - a->cursor >= GM_ARENA_TEXT;
+    char *p = in_place ? a->cursor : NULL;
+    int n = in_place ? gm_arena_format(p, GM_ARENA_TEXT, format, args) : -1;
+    if (n < 0) return gm_arena_print_slow(a, format, in_place, again);
     a->cursor = p + gm_base_round_up((size_t)n + 1, 16);
     return p;
 }
@@ -18186,7 +18192,7 @@ GM_PRIVATE void gm_arena_run(gomem_arena *a, const struct gomem_i_on_reset *unti
 }
 
 // Back to a mark: callbacks, large ones, blocks, the rest of the block.
-GM_PRIVATE void gm_arena_back_to(gomem_arena *a, const gomem_arena_mark *m) {
+GM_PRIVATE void gm_arena_rewind(gomem_arena *a, const gomem_arena_mark *m) {
     gm_arena_measure(a);
     gm_arena_run(a, m->on_reset);
     a->aside_bytes -= gm_arena_give_list(&a->aside, m->aside);
@@ -18202,7 +18208,7 @@ GM_PRIVATE void gm_arena_back_to(gomem_arena *a, const gomem_arena_mark *m) {
         a->before -= used;
         gm_arena_open(a, older, used);
     }
-    gm_arena_lower(a, m->cursor ? m->cursor : a->start);
+    gm_arena_truncate(a, m->cursor ? m->cursor : a->start);
 }
 
 GM_PRIVATE size_t gm_arena_in_blocks(const gomem_arena *a) {
@@ -18309,7 +18315,7 @@ GOMEM_DEF void gomem_arena_restore(gomem_arena *a, gomem_arena_mark m) {
     bool valid = !GOMEM_I_CHECK || gm_arena_valid(a, m.save, &save);
     if (valid) {
         size_t most = gm_arena_in_blocks(a);
-        gm_arena_back_to(a, &m);
+        gm_arena_rewind(a, &m);
         a->save = save;
         gm_arena_settle(a, most);
     }
@@ -18364,7 +18370,7 @@ GOMEM_DEF void gomem_arena_reset(gomem_arena *a) {
     if (!a || !gm_arena_enter(a, a->cursor)) return;
     a->peak = GM_MAX(gm_arena_in_blocks(a), a->peak - a->peak / 8);
     if (a->block && gm_arena_settled(a)) empty.block = a->block;
-    gm_arena_back_to(a, &empty);
+    gm_arena_rewind(a, &empty);
     a->save = NULL;
     a->bottom = ++a->saves;
     a->base = 0;
@@ -18386,7 +18392,7 @@ GM_PRIVATE void gm_arena_give_spare(gomem_arena *a) {
 GOMEM_DEF void gomem_arena_free(gomem_arena *a) {
     gomem_arena_mark empty = {NULL, 0, 0, 0, NULL};
     if (!a || !gm_arena_enter(a, a->cursor)) return;
-    gm_arena_back_to(a, &empty);
+    gm_arena_rewind(a, &empty);
     gm_arena_give_spare(a);
     a->save = NULL;
     a->bottom = ++a->saves;
@@ -18442,7 +18448,7 @@ GOMEM_DEF bool gomem_arena_init(gomem_arena *a, const gomem_arena_options *o) {
 }
 
 GOMEM_DEF bool gomem_arena_on_reset(gomem_arena *a, void (*fn)(void *arg), void *arg) {
-    struct gomem_i_on_reset *r = gm_arena_any(a, sizeof *r, 16, false);
+    struct gomem_i_on_reset *r = gm_arena_alloc_slow(a, sizeof *r, 16, false);
     if (!r) return false;
     *r = (struct gomem_i_on_reset){a->on_reset, fn, arg};
     if (!a->on_reset) a->on_reset_last = r;
@@ -18571,7 +18577,7 @@ GOMEM_DEF void gomem_i_scope_end(gomem_arena_scope *scope) {
     if (!GOMEM_I_CHECK || !a || !a->save || a->save->number != scope->mark.save) return;
     struct gomem_i_save *save = a->save; // the scope's own: nobody else has this mark
     a->save = save->next;
-    gm_arena_lower(a, (char *)save);
+    gm_arena_truncate(a, (char *)save);
 }
 #else
 // there are none
@@ -18597,7 +18603,7 @@ GM_INLINE void gm_arena_trim_scratch(struct gomem_arena *scratch) { (void)scratc
  *             alloca between them, and leave nothing in the cache: hints may nest, and a thread
  *             that has ended may use them.
  */
-enum gm_reason_of_hint { GM_HINT_LARGE, GM_HINT_LITTLE_LEFT, GM_HINT_STRANGE_STACK, GM_HINT_TOLD };
+enum gm_reason_of_hint { GM_HINT_LARGE, GM_HINT_LITTLE_LEFT, GM_HINT_UNKNOWN_STACK, GM_HINT_TOLD };
 enum { GM_HINT_SHARE = 4 };           // of a stack hints take one part in so many
 #define GM_HINT_MOST ((size_t)GM_MIB) // and so many bytes of a large one
 
@@ -18772,7 +18778,7 @@ GOMEM_DEF gomem_i_hint gomem_i_hint_slow(uintmax_t n, size_t size, size_t align,
     unsigned why = GM_HINT_TOLD;
     if (bytes > GOMEM_STACK_MAX) why = GM_HINT_LARGE;
     else if (!me || me->cache.hot.section_depth || !gm_escape_stack(rt, me, sp, &lo, &hi))
-        why = GM_HINT_STRANGE_STACK;
+        why = GM_HINT_UNKNOWN_STACK;
     else if (sp <= gm_escape_floor(lo, hi) + bytes + slack) why = GM_HINT_LITTLE_LEFT;
     hint.stack = why == GM_HINT_TOLD;
     if (!hint.stack) hint.heap = gomem_i_new(gomem_i_array(bytes), align, 0);
@@ -19091,27 +19097,27 @@ GOMEM_DEF bool gomem_why(const void *p, int fd) {
 GM_PRIVATE size_t gm_report_trim(struct gm_runtime *rt, size_t keep) {
     struct gm_thread *me = gm_world_attach(rt);
     if (!me) return 0;
-    size_t before = gm_load_rlx(&rt->engine.heap.given); // what the flush gives back counts too
-    (void)gm_add_rlx(&rt->engine.trims, 1u);             // others obey at their next slow path
+    size_t before = gm_load_rlx(&rt->engine.heap.released); // what the flush gives back counts too
+    (void)gm_add_rlx(&rt->engine.trims, 1u);                // others obey at their next slow path
     gm_sync_enter(&me->cache.hot);
     gm_cache_unkeep(&me->cache, 0);
     gm_cache_flush_manual(&me->cache, false);
     gm_cache_drain_depot(&rt->engine);
     (void)gm_heap_give_back(&rt->engine.heap, keep, 1, SIZE_MAX);
     gm_alloc_leave(rt, &me->cache); // says what the flush found
-    return gm_load_rlx(&rt->engine.heap.given) - before;
+    return gm_load_rlx(&rt->engine.heap.released) - before;
 }
 
 GOMEM_DEF size_t gomem_free_os_memory(void) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
     if (!me) return 0;
-    size_t before = gm_load_rlx(&rt->engine.heap.given); // a statistic
+    size_t before = gm_load_rlx(&rt->engine.heap.released); // a statistic
     gm_report_collect(rt);
     gm_world_age_pools(rt, 3);
     gm_arena_trim_scratch(me->scratch);
     (void)gm_report_trim(rt, 0);
-    return gm_load_rlx(&rt->engine.heap.given) - before;
+    return gm_load_rlx(&rt->engine.heap.released) - before;
 }
 
 GM_PRIVATE void gm_report_line(const char *name, uint64_t value) {

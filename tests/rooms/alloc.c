@@ -101,13 +101,13 @@ TEST(options_of_a_running_heap) {
 TEST(strangers) {
     const struct gm_pages *p = &rt->engine.heap.pages;
     REQUIRE(gomem_thread_attach());
-    CHECK_EQ(gm_alloc_stranger(p, p->lo), GM_MSG_UNALLOCATED);
-    CHECK_EQ(gm_alloc_stranger(p, p->hi - 1), GM_MSG_UNALLOCATED);
-    CHECK_EQ(gm_alloc_stranger(p, p->lo - 1), GM_MSG_FOREIGN);
-    CHECK_EQ(gm_alloc_stranger(p, p->hi), GM_MSG_FOREIGN);
-    CHECK_EQ(gm_alloc_stranger(p, (uintptr_t)__builtin_frame_address(0)), GM_MSG_STACK);
-    CHECK_EQ(gm_alloc_stranger(p, (uintptr_t)area), GM_MSG_FOREIGN);
-    CHECK_EQ(gm_alloc_stranger(p, 1), GM_MSG_FOREIGN);
+    CHECK_EQ(gm_alloc_classify_foreign(p, p->lo), GM_MSG_UNALLOCATED);
+    CHECK_EQ(gm_alloc_classify_foreign(p, p->hi - 1), GM_MSG_UNALLOCATED);
+    CHECK_EQ(gm_alloc_classify_foreign(p, p->lo - 1), GM_MSG_FOREIGN);
+    CHECK_EQ(gm_alloc_classify_foreign(p, p->hi), GM_MSG_FOREIGN);
+    CHECK_EQ(gm_alloc_classify_foreign(p, (uintptr_t)__builtin_frame_address(0)), GM_MSG_STACK);
+    CHECK_EQ(gm_alloc_classify_foreign(p, (uintptr_t)area), GM_MSG_FOREIGN);
+    CHECK_EQ(gm_alloc_classify_foreign(p, 1), GM_MSG_FOREIGN);
 }
 
 static int panics;

@@ -81,7 +81,7 @@ static size_t holds(const struct gm_cache *t) {
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
         size_t n = 0;
         for (void **at = t->hot.top[c]; *at; at--) n++;
-        for (void **at = t->other[c]; at && *at; at--) n++;
+        for (void **at = t->previous[c]; at && *at; at--) n++;
         bytes += n * gm_sizes_table[c].size;
     }
     return bytes;
@@ -245,8 +245,8 @@ TEST(random_hands) {
 
 // What gm_cache_return found out about the objects it was given; it is said after the section.
 static bool found(enum gm_message wrong, const void *bad) {
-    bool right = engine.bad == bad && (!bad || engine.wrong == wrong);
-    engine.bad = NULL;
+    bool right = engine.misuse_at == bad && (!bad || engine.misuse == wrong);
+    engine.misuse_at = NULL;
     return right;
 }
 

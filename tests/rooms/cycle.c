@@ -82,7 +82,7 @@ static bool start(void) {
     clear_stack();
     spill();
     return CHECK(gm_writes_arm(&engine->writes, &engine->heap.pages, NULL, NULL)) &&
-           CHECK(gm_gc_start_stop(rt, me, &cycle));
+           CHECK(gm_gc_begin_marking(rt, me, &cycle));
 }
 
 static size_t kept; // what only waits for its callback

@@ -462,22 +462,22 @@ TEST(slow_stops_are_told) {
     rt->gc.told_reason = false;
     slow_stop = 1000;
     engine->writes.reason = GOMEM_REASON_SETUID;
-    gm_gc_tell_reason(rt, &c);
+    gm_gc_warn_reason(rt, &c);
     CHECK(!said[0]); // not slow
     slow_stop = 500;
     c.before = GM_MIB;
-    gm_gc_tell_reason(rt, &c);
+    gm_gc_warn_reason(rt, &c);
     CHECK(!said[0]); // a small heap
     c.before = 3 * GM_MIB;
     engine->writes.reason = GOMEM_REASON_NONE;
-    gm_gc_tell_reason(rt, &c);
+    gm_gc_warn_reason(rt, &c);
     CHECK(!said[0]); // it was asked for
     engine->writes.reason = GOMEM_REASON_SETUID;
-    gm_gc_tell_reason(rt, &c);
+    gm_gc_warn_reason(rt, &c);
 
     CHECK(strstr(said, "0 ms") && strstr(said, "setuid") && strstr(said, "BARRIER"));
     said[0] = 0;
-    gm_gc_tell_reason(rt, &c);
+    gm_gc_warn_reason(rt, &c);
     CHECK(!said[0]); // once
     engine->writes.reason = reason;
     slow_stop = 10000000;

@@ -79,7 +79,7 @@ TEST(callbacks) {
 TEST(messages) {
     struct gm_guard g = {.panic = note};
     REQUIRE(room_heap(&heap, 8));
-    struct gm_span *s = gm_heap_take(&heap, GM_ROOT_PLAIN, GOMEM_CLASSES, 0, 0);
+    struct gm_span *s = gm_heap_take(&heap, GM_ROOT_NOSCAN, GOMEM_CLASSES, 0, 0);
     gm_heap_publish(&heap, s);
     uintptr_t at = gm_span_start(&heap.pages, s) + (uintptr_t)7 * 32768 + 32767;
     for (unsigned m = 0; m < GM_MESSAGE_COUNT; m++)

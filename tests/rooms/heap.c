@@ -160,7 +160,7 @@ TEST(give_back) {
     CHECK(heap.pages.idle <= keep && heap.pages.idle * GM_PAGE == idle - some);
     CHECK_EQ(some + gm_heap_give_back(&heap, 0, 1, SIZE_MAX), idle);
     CHECK_EQ(heap.pages.idle, 0);
-    CHECK_EQ(heap.given, idle);
+    CHECK_EQ(heap.released, idle);
     CHECK(largest_advice <= 16 * GM_MIB);
     s = take(GM_MANUAL, 0, 20 * GM_MIB, 0);
     REQUIRE(s && s->clean);
@@ -195,9 +195,9 @@ TEST(trim) {
     gm_heap_trim(&heap);
     CHECK(heap.pages.idle <= GM_IDLE_PAGES);
     CHECK(heap.pages.idle + GM_CHUNK_PAGES >= GM_IDLE_PAGES); // not more than needed
-    size_t given = heap.given;
+    size_t given = heap.released;
     gm_heap_trim(&heap);
-    CHECK_EQ(heap.given, given);
+    CHECK_EQ(heap.released, given);
     room_end_pages(&heap.pages);
 }
 
@@ -211,8 +211,8 @@ TEST(used_again_is_kept) {
         gm_heap_put(&heap, s);
         gm_heap_trim(&heap);
         if (round == 0) CHECK(heap.pages.idle <= GM_IDLE_PAGES); // nobody knew yet
-        if (round == 1) given = heap.given;
-        if (round > 1) CHECK_EQ(heap.given, given);
+        if (round == 1) given = heap.released;
+        if (round > 1) CHECK_EQ(heap.released, given);
         if (round % 3 == 2) heap.turned -= GM_TURN_NS; // a second passes
         ROOM_PAGES_HOLD(&heap.pages);
     }

@@ -71,7 +71,7 @@ static uint64_t mark_all(unsigned n) {
     pthread_t threads[WORKERS];
     engine.mark.queue = engine.mark.next_job = 0;
     engine.mark.bytes = 0;
-    if (n > 1) gm_mark_open(&engine.mark, &markers[0], 0);
+    if (n > 1) gm_mark_begin_phase(&engine.mark, &markers[0], 0);
     else gm_mark_begin(&markers[0], &engine.mark, true);
     for (unsigned i = 1; i < n; i++)
         CHECK(pthread_create(&threads[i], NULL, work, &markers[i]) == 0);
@@ -127,7 +127,7 @@ TEST(every_byte_of_an_object_leads_to_it) {
 TEST(what_is_no_object) {
     REQUIRE(begin(8));
     uintptr_t manual = make(GM_MANUAL, 10, 0), root = make(GM_ROOT, 10, 0);
-    uintptr_t plain = make(GM_ROOT_PLAIN, 10, 0), noscan = make(GM_NOSCAN, 10, 0);
+    uintptr_t plain = make(GM_ROOT_NOSCAN, 10, 0), noscan = make(GM_NOSCAN, 10, 0);
     struct gm_span *s = gm_span_find(&engine.heap.pages, noscan);
     uintptr_t tail = gm_span_start(&engine.heap.pages, s) + (uintptr_t)s->pages * GM_PAGE - 1;
     const uintptr_t words[] = {manual,
@@ -261,7 +261,7 @@ static void halted_in(unsigned kind) {
     uintptr_t at = make(kind, 0, (size_t)PIECES * GM_PIECE);
     struct gm_span *s = gm_span_find(&engine.heap.pages, at);
     struct gm_color *c = gm_span_colors(&engine.heap.pages, s->page);
-    gm_mark_open(&engine.mark, &markers[0], 0);
+    gm_mark_begin_phase(&engine.mark, &markers[0], 0);
     gm_mark_shade(&markers[0], at, false);
     engine.mark.halt = 1;
     for (unsigned left = PIECES; left-- > PIECES - 70;) {

@@ -105,7 +105,8 @@ static void extend(size_t at, size_t more) {
 
 static void give_back(size_t least) {
     size_t touched = 0, before = pages.idle;
-    struct gm_idle idle = gm_pages_pick_locked(&pages, least, room_below(5) * GM_CHUNK_PAGES);
+    struct gm_idle idle = gm_pages_scavenge_begin_locked(&pages, least,
+                                                         room_below(5) * GM_CHUNK_PAGES);
     if (!idle.n) return;
     CHECK(idle.touched >= least && idle.n >= idle.touched);
     CHECK_EQ(before - pages.idle, idle.touched);
@@ -118,7 +119,7 @@ static void give_back(size_t least) {
     }
     CHECK_EQ(touched, idle.touched);
     if (done) done = gm_os_discard(word(idle.page), idle.n * GM_PAGE);
-    gm_pages_unpick_locked(&pages, idle, done);
+    gm_pages_scavenge_end_locked(&pages, idle, done);
     for (size_t i = idle.page; i < idle.page + idle.n; i++) dirty[zone][place(zone, i, 1)] = !done;
 }
 
@@ -289,14 +290,14 @@ TEST(refused_memory) {
         bool clean, refused;
         REQUIRE(room_pages(&pages, CHUNKS));
         protects_left = n;
-        size_t page = gm_pages_take_locked(&pages, GM_ZONE_PLAIN, 3, &clean);
+        size_t page = gm_pages_take_locked(&pages, GM_ZONE_NOSCAN, 3, &clean);
         refused = protects_left < 0;
         protects_left = -1;
         CHECK(page == SIZE_MAX || page == PAGES - 3);
         ROOM_PAGES_HOLD(&pages);
         CHECK_EQ(pages.used, page == SIZE_MAX ? 0 : 3);
         CHECK(gm_pages_take_locked(&pages, GM_ZONE_SCAN, 1, &clean) == 1);
-        CHECK(gm_pages_take_locked(&pages, GM_ZONE_PLAIN, 3, &clean) != SIZE_MAX);
+        CHECK(gm_pages_take_locked(&pages, GM_ZONE_NOSCAN, 3, &clean) != SIZE_MAX);
         room_end_pages(&pages);
         if (!refused) return; // more than are made
     }

@@ -129,15 +129,15 @@ TEST(bits_of_slots) {
 
 TEST(kinds) {
     static const unsigned up[] = {GM_SCAN, GM_TYPED, GM_ROOT},
-                          down[] = {GM_MANUAL, GM_NOSCAN, GM_ROOT_PLAIN};
+                          down[] = {GM_MANUAL, GM_NOSCAN, GM_ROOT_NOSCAN};
     for (int i = 0; i < 3; i++) {
         CHECK_EQ(gm_span_zone(up[i]), GM_ZONE_SCAN);
-        CHECK_EQ(gm_span_zone(down[i]), GM_ZONE_PLAIN);
+        CHECK_EQ(gm_span_zone(down[i]), GM_ZONE_NOSCAN);
         CHECK(GM_IN(GM_SET_SCANNED, up[i]) && !GM_IN(GM_SET_SCANNED, down[i]));
     }
     CHECK(!GM_IN(GM_SET_COLLECTED, GM_ROOT) && !GM_IN(GM_SET_COLLECTED, GM_MANUAL));
     CHECK(GM_IN(GM_SET_COLLECTED, GM_NOSCAN) && !GM_IN(GM_SET_COLORED, GM_FREE));
-    CHECK_EQ(GM_MANUAL, 1); // as gomem_i_give compares
+    CHECK_EQ(GM_MANUAL, 1); // as gomem_i_free_typed compares
 }
 
 TEST_MAIN

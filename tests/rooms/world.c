@@ -390,7 +390,7 @@ TEST(records_are_used_again) { // V4
     CHECK_EQ(world->threads, threads);
     CHECK_EQ(world->numbers, numbers);
     for (unsigned c = 0; c <= GOMEM_CLASSES; c++) // it left nothing behind
-        CHECK(record->cache.hot.top[c] == GM_CACHE_NOTHING && !record->cache.other[c]);
+        CHECK(record->cache.hot.top[c] == GM_CACHE_NOTHING && !record->cache.previous[c]);
 }
 
 TEST(attach_and_detach) {
@@ -474,7 +474,7 @@ static void look_at_records(void) {
     const struct gm_thread *t = actors[0].record;
     CHECK(t->state == GM_THREAD_NONE && world->threads == 1);
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
-        CHECK(t->cache.hot.top[c] == GM_CACHE_NOTHING && !t->cache.other[c]);
+        CHECK(t->cache.hot.top[c] == GM_CACHE_NOTHING && !t->cache.previous[c]);
         CHECK(!t->cache.scan[c] && !t->cache.hot.scan[c].cursor);
     }
     CHECK(gomem_verify());

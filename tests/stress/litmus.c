@@ -316,7 +316,7 @@ static void whiten(const struct gm_pages *p, uintptr_t object) {
 
 static void open_marking(struct gm_mark *mark) {
     mark->bytes = 0;
-    gm_mark_open(mark, &marker, 0);
+    gm_mark_begin_phase(mark, &marker, 0);
     marker.steady = true;
 }
 
