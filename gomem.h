@@ -217,7 +217,11 @@
  *            finalize  what becomes of the unreached, and the thread that runs callbacks
  *            paths     who points at what: from roots to an object, from manual memory
  *            gc        the cycle, workers, background thread, verification
- *   floor 5  alloc     public functions: allocation, threads, cycles, roots, life cycle
+ *   floor 5  alloc     the public allocation functions
+ *            block     whole pages for pools and arenas
+ *            control   cycles, roots, stacks of coroutines, walking the heap
+ *            init      options, start and shutdown
+ *            thread    attach, blocking regions, created threads, signal masks
  *            lifetime  finalizers, cleanups, weak pointers, counts: the public functions
  *            pool      objects that are used again
  *            arena     memory that goes all at once
@@ -14637,8 +14641,8 @@ GM_INLINE void gm_gc_drop_marks_stopped(struct gm_runtime *rt) { (void)rt; }
  * >>alloc   the public allocation functions                                        floor 5
  * ==========================================================================================
  * OWNS        nothing
- * CALLS       base os sync stats sizes pages span heap central types special guard pacer mark
- *             writes sweep cache world roots finalize gc
+ * CALLS       base os sync stats sizes pages span heap central types special guard mark sweep
+ *             cache world finalize gc
  * LOCKS       CENTRAL, then HEAP
  * INVARIANTS  L1  errno is kept by everything that frees, and by everything that succeeds
  *             L2  misuse is reported after the section, with nothing changed
@@ -15600,8 +15604,456 @@ GOMEM_DEF void *gomem_realloc(void *p, size_t size) {
     return gm_alloc_done(to, saved);
 }
 
-// ---- life cycle ----
+#if GOMEM_I_POOL || GOMEM_I_ARENA
+/* ==========================================================================================
+ * >>block   whole pages for pools and arenas                                      floor 5
+ * ==========================================================================================
+ * OWNS        nothing
+ * CALLS       base os span guard cache alloc
+ * LOCKS       CENTRAL, then HEAP
+ * WHY         A pool or an arena takes its memory in blocks of pages and cuts them itself. A block
+ *             whose words are scanned is a large collected object, so that the collector needs to
+ *             know nothing of pools and arenas; any other is a large manual one.
+ */
+#if GOMEM_I_COLLECTOR
+GM_PRIVATE void *gm_block_scanned_pages(struct gm_cache *t, size_t size, size_t align) {
+    size_t dirty = 0;
+    return gm_alloc_large(t, &t->engine->central[GM_ROOT][0], size, align, &dirty);
+}
+GM_INLINE bool gm_block_ready(struct gm_runtime *rt) { return gm_alloc_collected(rt, 0); }
+#else
+// nothing is scanned
+GM_INLINE void *gm_block_scanned_pages(struct gm_cache *t, size_t size, size_t align) {
+    return (void)t, (void)size, (void)align, NULL;
+}
+GM_INLINE bool gm_block_ready(struct gm_runtime *rt) { return (void)rt, true; }
+#endif
 
+// A block for `size` bytes; scanned ones are scanned as far as span.size says, which is all of it.
+// NULL with errno: no memory.
+GM_PRIVATE struct gm_span *gm_block_new(struct gm_runtime *rt, size_t size, size_t align,
+                                        bool scanned, unsigned use) {
+    unsigned tries = 0;
+    void *p = NULL;
+    if (size > (size_t)PTRDIFF_MAX - GM_PAGE) return gomem_i_overflow();
+    if (scanned && !gm_block_ready(rt)) return NULL;
+    size = gm_base_round_up(size, GM_PAGE);
+    struct gm_span *s = NULL;
+    do {
+        struct gm_cache *t = gm_alloc_enter(rt);
+        if (!t) return NULL;
+        p = scanned ? gm_block_scanned_pages(t, size, align)
+                    : gm_alloc_manual_large(t, size, align);
+        s = p ? gm_span_find(&rt->engine.heap.pages, (uintptr_t)p) : NULL;
+        if (s) s->use = (uint8_t)use;
+        if (s) gm_os_allow((uintptr_t)p, size);
+        gm_alloc_leave(rt, t);
+    } while (!p && gm_alloc_exhausted(rt, size, &tries));
+    return s;
+}
+
+// Its record becomes that of an object again, which is freed.
+GM_PRIVATE void gm_block_free(struct gm_runtime *rt, struct gm_span *s) {
+    struct gm_cache *t = gm_alloc_enter(rt);
+    if (!t) return;
+    void *start = (void *)gm_span_start(&rt->engine.heap.pages, s);
+    size_t bytes = (size_t)s->pages * GM_PAGE;
+    gm_guard_allow(start, bytes);
+    gm_store_rlx(&s->size, bytes); // as it was taken: statistics. A marker may look
+    gm_store_rlx(&s->owner, 0u);   // as above
+    s->shape = s->cursor = 0;
+    s->used = s->fresh = 1;
+    s->use = GM_USE_OBJECT;
+    if (s->kind == GM_MANUAL) { // at once: what is in it was watched by its room
+        gm_alloc_count_large(t, s);
+        gm_cache_put(t, s, start);
+    } else {
+        (void)gm_alloc_free_slot(t, s, 0, start);
+    }
+    gm_alloc_leave(rt, t);
+}
+#endif // GOMEM_I_POOL || GOMEM_I_ARENA
+
+#if GOMEM_I_COLLECTOR
+/* ==========================================================================================
+ * >>control   cycles, roots, stacks of coroutines, walking the heap               floor 5
+ * ==========================================================================================
+ * OWNS        nothing
+ * CALLS       base os sync pages span types guard pacer mark sweep world roots gc alloc
+ * LOCKS       ROOTS, for a step
+ * WHY         The public side of the collector. What changes lists of roots does so in a section,
+ *             so that no stop reads a list that is half changed.
+ */
+GM_NOINLINE GOMEM_DEF bool gomem_gc(void) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_attach(rt);
+    int saved = errno;
+    if (!me || !gm_gc_enable(rt)) return false;
+    if (gm_load_rlx(&rt->gc.holds)) { // a setting
+        errno = EBUSY;
+        return false;
+    }
+    me->called = (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD;
+    bool done = gm_gc_collect(rt, me, GM_REASON_FORCED);
+    me->called = 0;
+    if (!done) return false;
+    errno = saved;
+    return true;
+}
+
+GOMEM_DEF bool gomem_gc_start(void) {
+    struct gm_runtime *rt = &gm_runtime;
+    if (!gm_world_attach(rt) || gm_load_rlx(&rt->gc.holds)) return false; // held: a setting
+    if (!gm_gc_enable(rt) || !gm_load_rlx(&rt->gc.background)) return false;
+    gm_store_rel(&rt->gc.asked, (uint32_t)GM_ASKED); // pairs with gm_gc_due
+    gm_gc_wake_background(rt);
+    return true;
+}
+
+// Sweeps spans of collected kinds until a time; true: nothing is left to sweep.
+GM_PRIVATE bool gm_control_sweep_until(struct gm_runtime *rt, struct gm_thread *me,
+                                       uint64_t until) {
+    struct gm_engine *e = &rt->engine;
+    struct gm_central *c;
+    for (uint32_t i = 0; (c = gm_gc_central(rt, i)) != NULL; i++) {
+        for (unsigned done = 4; done == 4;) {
+            gm_sync_enter(&me->cache.hot);
+            done = gm_sweep_some(&e->sweep, &e->heap, &e->guard, &e->stats.shared, c, 4);
+            gm_sync_leave(&me->cache.hot);
+            if (done && gm_os_now() >= until) return false;
+        }
+    }
+    return true;
+}
+
+GOMEM_DEF bool gomem_gc_work(unsigned max_us) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_attach(rt);
+    const struct gm_pacer *p = &rt->engine.pacer;
+    if (!me || !gm_world_can_stop(rt)) return false;
+    uint64_t until = gm_os_now() + (uint64_t)max_us * 1000;
+    if (gm_load_rlx(&rt->engine.mark.active)) { // a hint
+        (void)gm_gc_assist(rt, me, until);
+    } else if (gm_control_sweep_until(rt, me, until)) {
+        size_t old = gm_load_rlx(&p->live), trigger = gm_load_rlx(&p->trigger); // heuristics
+        bool half = trigger != SIZE_MAX &&
+                    gm_load_rlx(&rt->engine.live) >= old + (trigger - old) / 2;
+        if (half && !gm_load_rlx(&rt->gc.holds)) gm_gc_ask(rt, GM_ASKED);
+    }
+    uint32_t ended = gm_load_acq(&rt->gc.ended), seen = me->ended; // pairs with gm_gc_collect
+    me->ended = ended;
+    return ended != seen;
+}
+
+GOMEM_DEF void gomem_gc_hold(void) { (void)gm_add_rlx(&gm_runtime.gc.holds, 1u); }
+
+GOMEM_DEF void gomem_gc_unhold(void) {
+    struct gm_runtime *rt = &gm_runtime;
+    uint32_t n = gm_load_rlx(&rt->gc.holds); // a counter: nothing is published by it
+    while (n && !gm_cas_acqrel(&rt->gc.holds, &n, n - 1)) {} // pairs with itself
+    if (!n) gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_UNBALANCED, NULL);
+}
+
+GOMEM_DEF int gomem_set_gc_percent(int percent) {
+    struct gm_pacer *p = &gm_runtime.engine.pacer;
+    if (!gm_world_ready(&gm_runtime, false)) return 0;
+    int old = gm_load_rlx(&p->percent); // a setting: the next refill sees it
+    gm_store_rlx(&p->percent, percent < 0 ? GOMEM_GC_OFF : percent);
+    gm_pacer_set(p, gm_load_rlx(&p->live), gm_load_rlx(&p->roots));
+    return old;
+}
+
+GOMEM_DEF size_t gomem_set_memory_limit(size_t bytes) {
+    struct gm_pacer *p = &gm_runtime.engine.pacer;
+    if (!gm_world_ready(&gm_runtime, false)) return 0;
+    size_t old = gm_load_rlx(&p->limit); // a setting: the next refill sees it
+    gm_store_rlx(&p->limit, bytes);
+    gm_pacer_set(p, gm_load_rlx(&p->live), gm_load_rlx(&p->roots));
+    return old;
+}
+
+// Adds or removes in a section, under the lock of roots.
+GM_PRIVATE bool gm_control_set_area(struct gm_areas *areas, uintptr_t start, uintptr_t end,
+                                    bool add) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_attach(rt);
+    if (!me) return false;
+    bool valid = !add || (start < end && end - start <= PTRDIFF_MAX), done = true;
+    gm_sync_enter(&me->cache.hot);
+    gm_sync_lock(&rt->roots.lock);
+    struct gm_area *old = gm_roots_find_area(areas, start);
+    if (add && valid && old) old->end = end;
+    else if (add && valid) done = gm_roots_add_area(&rt->engine.meta, areas, start, end, 0);
+    if (!add && old) *old = areas->list[--areas->count];
+    gm_sync_unlock(&rt->roots.lock);
+    gm_sync_leave(&me->cache.hot);
+    if (!valid || (!add && !old)) errno = EINVAL;
+    else if (!done) errno = ENOMEM;
+    return valid && done && (add || old);
+}
+
+GOMEM_DEF bool gomem_add_root(const void *start, size_t size) {
+    return gm_control_set_area(&gm_runtime.roots.ranges, (uintptr_t)start, (uintptr_t)start + size,
+                               true);
+}
+GOMEM_DEF bool gomem_remove_root(const void *start) {
+    return gm_control_set_area(&gm_runtime.roots.ranges, (uintptr_t)start, 0, false);
+}
+
+GOMEM_DEF bool gomem_add_stack(const void *lo, const void *hi) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_attach(rt);
+    if (!me) return false;
+    uintptr_t start = (uintptr_t)lo, end = (uintptr_t)hi;
+    bool valid = start < end && end - start <= PTRDIFF_MAX, done = valid;
+    gm_sync_enter(&me->cache.hot);
+    gm_sync_lock(&rt->roots.lock);
+    if (valid) done = gm_roots_add_coroutine(&rt->engine.meta, &rt->roots.stacks, start, end);
+    gm_sync_unlock(&rt->roots.lock);
+    gm_sync_leave(&me->cache.hot);
+    if (!done) errno = valid ? ENOMEM : EINVAL;
+    return done;
+}
+
+GOMEM_DEF bool gomem_remove_stack(const void *lo) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_attach(rt);
+    if (!me) return false;
+    gm_sync_enter(&me->cache.hot);
+    gm_sync_lock(&rt->roots.lock);
+    bool done = gm_roots_remove_coroutine(&rt->engine.meta, &rt->roots.stacks, (uintptr_t)lo);
+    gm_sync_unlock(&rt->roots.lock);
+    gm_sync_leave(&me->cache.hot);
+    if (!done) errno = EINVAL;
+    return done;
+}
+
+GM_NOINLINE GOMEM_DEF void gomem_stack_parked(const void *lo, const void *sp) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_attach(rt);
+    uintptr_t caller = (uintptr_t)__builtin_frame_address(0);
+    if (!me) return;
+    gm_sync_enter(&me->cache.hot);
+    gm_sync_lock(&rt->roots.lock);
+    struct gm_stack *stack = gm_roots_stack_of(&rt->roots, (uintptr_t)lo);
+    bool known = stack && stack->start == (uintptr_t)lo;
+    if (known && (uintptr_t)sp - stack->start <= stack->end - stack->start)
+        gm_roots_park(stack, (uintptr_t)sp, caller);
+    else if (known) gm_store_rlx(&stack->parked, (uintptr_t)0); // in a section
+    gm_sync_unlock(&rt->roots.lock);
+    gm_sync_leave(&me->cache.hot);
+}
+
+struct gomem_stack {        // a handle, typed: gm_control_mark_stack
+    struct gm_stack *stack; // NULL: not yet, or freed by hand. atomic: rlx
+};
+
+// Mark procedure of handles.
+GM_PRIVATE void gm_control_mark_stack(const void *obj, size_t size, gomem_marker *m) {
+    const gomem_stack *handle = obj;
+    struct gm_stack *s = gm_load_rlx(&handle->stack); // its memory stays while a cycle marks
+    uint32_t stop_request = gm_load_rlx(&gm_runtime.world.stop_request);
+    (void)size;
+    if (s) gm_mark_handle(m, s, stop_request && stop_request != GM_GATE);
+}
+
+// Maps a stack of `size` bytes above a guard page. NULL: no memory.
+GM_PRIVATE void *gm_control_map_stack(struct gm_runtime *rt, size_t size) {
+    size_t guard = gm_roots_guard(rt);
+    unsigned tries = 0;
+    do {
+        char *p = gm_os_reserve(size + guard, 0);
+        if (p && gm_os_protect((uintptr_t)p + guard, (uintptr_t)p + guard + size,
+                               PROT_READ | PROT_WRITE))
+            return p + guard;
+        if (p) gm_os_release(p, size + guard);
+    } while (gm_alloc_exhausted(rt, size, &tries));
+    return NULL;
+}
+
+GOMEM_DEF gomem_stack *gomem_stack_new(size_t size) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_attach(rt);
+    gomem_type type = {.name = "gomem_stack",
+                       .size = sizeof(gomem_stack),
+                       .align = GM_WORD,
+                       .mark = gm_control_mark_stack};
+    if (size > (size_t)PTRDIFF_MAX / 2) return gomem_i_overflow();
+    gomem_stack *handle = me ? gomem_i_new_typed_slow(&type, sizeof *handle) : NULL;
+    if (!handle) return NULL;
+    size = gm_base_round_up(GM_MAX(size, (size_t)GM_STACK_LEAST), gm_roots_guard(rt));
+    uintptr_t start = (uintptr_t)gm_control_map_stack(rt, size);
+    if (!start) return NULL;
+    struct gm_roots *r = &rt->roots;
+    gm_sync_enter(&me->cache.hot);
+    gm_sync_lock(&r->lock);
+    bool done = gm_roots_add_coroutine(&rt->engine.meta, &r->stacks, start, start + size);
+    struct gm_stack *s = done ? gm_roots_stack_of(r, start) : NULL;
+    if (s) s->handle = (uintptr_t)handle;
+    gm_store_rlx(&handle->stack, s);
+    gm_sync_unlock(&r->lock);
+    gm_sync_leave(&me->cache.hot);
+    if (!s) {
+        gm_os_release((void *)(start - gm_roots_guard(rt)), size + gm_roots_guard(rt));
+        return gomem_i_overflow();
+    }
+    (void)gm_add_rlx(&rt->engine.live, (size_t)GM_STACK_COST); // a heuristic counter
+    return handle;
+}
+
+GOMEM_DEF void *gomem_stack_base(const gomem_stack *handle) {
+    const struct gm_stack *s = gm_load_rlx(&handle->stack); // const until it is freed
+    return s ? (void *)s->start : NULL;
+}
+
+GOMEM_DEF size_t gomem_stack_size(const gomem_stack *handle) {
+    const struct gm_stack *s = gm_load_rlx(&handle->stack); // const until it is freed
+    return s ? s->end - s->start : 0;
+}
+
+GOMEM_DEF void gomem_stack_free(gomem_stack *handle) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = handle ? gm_world_attach(rt) : NULL;
+    if (!me) return;
+    gm_sync_enter(&me->cache.hot);
+    gm_sync_lock(&rt->roots.lock);
+    struct gm_stack *s = gm_load_rlx(&handle->stack); // under the lock
+    gm_store_rlx(&handle->stack, (struct gm_stack *)NULL);
+    if (s) gm_roots_retire_locked(rt, s);
+    gm_sync_unlock(&rt->roots.lock);
+    gm_sync_leave(&me->cache.hot);
+    gm_roots_free_retired(rt, me);
+}
+
+// Adds or removes a function of roots in a section, under the lock of roots.
+GM_PRIVATE bool gm_control_set_root_fn(struct gm_root_fn fn, bool add) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_attach(rt);
+    if (!me) return false;
+    gm_sync_enter(&me->cache.hot);
+    gm_sync_lock(&rt->roots.lock);
+    bool done = add ? gm_roots_add_fn(&rt->engine.meta, &rt->roots.fns, fn)
+                    : gm_roots_remove_fn(&rt->roots.fns, fn);
+    gm_sync_unlock(&rt->roots.lock);
+    gm_sync_leave(&me->cache.hot);
+    if (!done) errno = add ? ENOMEM : EINVAL;
+    return done;
+}
+
+GOMEM_DEF bool gomem_add_root_fn(void (*fn)(gomem_marker *m, void *arg), void *arg) {
+    return gm_control_set_root_fn((struct gm_root_fn){fn, arg}, true);
+}
+GOMEM_DEF bool gomem_remove_root_fn(void (*fn)(gomem_marker *m, void *arg), void *arg) {
+    return gm_control_set_root_fn((struct gm_root_fn){fn, arg}, false);
+}
+
+GOMEM_DEF void gomem_stack_saved_at(const void *lo, const void *slot) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_attach(rt);
+    if (!me) return;
+    gm_sync_enter(&me->cache.hot);
+    gm_sync_lock(&rt->roots.lock);
+    struct gm_stack *stack = gm_roots_stack_of(&rt->roots, (uintptr_t)lo);
+    if (stack && stack->start == (uintptr_t)lo) gm_store_rlx(&stack->saved, slot); // in a section
+    gm_sync_unlock(&rt->roots.lock);
+    gm_sync_leave(&me->cache.hot);
+}
+
+// The run that holds slots of s, empty if none does. Its thread may move on meanwhile.
+GM_PRIVATE gomem_i_run gm_control_held(struct gm_runtime *rt, const struct gm_span *s) {
+    uint32_t owner = gm_load_rlx(&s->owner);           // a snapshot
+    struct gm_thread *t = gm_load_acq(&rt->world.all); // pairs with gm_world_record_locked
+    while (t && (!owner || t->cache.number != owner)) t = t->next;
+    if (!t || !s->class) return (gomem_i_run){0, 0};
+    const gomem_i_run *run = s->kind == GM_SCAN ? &t->cache.hot.scan[s->class]
+                                                : &t->cache.hot.noscan[s->class];
+    if (s->kind == GM_TYPED)
+        run = s->shape < t->cache.hot.typed_count ? &t->cache.hot.typed[s->shape] : NULL;
+    uintptr_t end = run ? gm_load_rlx(&run->end) : 0;
+    return (gomem_i_run){run ? gm_load_rlx(&run->cursor) : 0, end};
+}
+
+// Live objects of one group of s, held slots not among them; returns how many.
+GM_PRIVATE unsigned gm_control_live(struct gm_runtime *rt, const struct gm_span *s, unsigned group,
+                                    void **objects) {
+    gomem_i_run held = gm_control_held(rt, s);
+    unsigned n = 0;
+    for (uint64_t starts = gm_span_starts(s, group); starts; starts &= starts - 1) {
+        uintptr_t slot = gm_span_object(&rt->engine.heap.pages, s, group, gm_base_ctz(starts));
+        if (slot >= held.cursor && slot < held.end) continue;
+        if (gm_sweep_live(&rt->engine.sweep, &rt->engine.heap.pages, s, slot))
+            objects[n++] = (void *)slot;
+    }
+    return n;
+}
+
+// In a section: live objects of the next 64 slots from *page, *group on, moving these; false: end.
+GM_PRIVATE bool gm_control_each_group(struct gm_runtime *rt, const struct gm_type_record *type,
+                                      size_t *page, unsigned *group, void **objects, unsigned *n,
+                                      size_t *size) {
+    struct gm_pages *p = &rt->engine.heap.pages;
+    *n = 0;
+    *page = gm_pages_next(p, *page);
+    if (*page == SIZE_MAX) return false;
+    uint32_t desc = gm_pages_desc(p, *page);
+    struct gm_span *s = gm_span_at(p, *page);
+    if (!GM_IN(GM_SET_COLLECTED, desc & 7) || desc >> 12) {
+        ++*page;
+        *group = 0;
+        return true;
+    }
+    if (!type || (s->kind == GM_TYPED && gm_types_shape(&rt->engine.types, s->shape)->type == type))
+        *n = gm_control_live(rt, s, *group, objects);
+    *size = gm_span_slot_size(s);
+    if (++*group < (s->class ? s->pages * 8 : 1)) return true;
+    *page += GM_MAX(s->pages, 1u);
+    *group = 0;
+    return true;
+}
+
+GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, void *user),
+                            void *user) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_attach(rt);
+    size_t called = 0, page = 0, size = 0;
+    unsigned group = 0, n = 0;
+    void *objects[64];
+    bool more = me != NULL;
+    const struct gm_type_record *type = NULL;
+    if (t && me) {
+        gm_sync_enter(&me->cache.hot);
+        uint32_t number = gm_types_intern(&rt->engine.types, t,
+                                          gomem_i_class_new(t->size, t->align));
+        gm_sync_leave(&me->cache.hot);
+        if (!number) return 0;
+        type = gm_types_shape(&rt->engine.types, number)->type;
+    }
+    while (more) {
+        gm_sync_enter(&me->cache.hot);
+        do more = gm_control_each_group(rt, type, &page, &group, objects, &n, &size);
+        while (more && !n);
+        gm_sync_leave(&me->cache.hot);
+        for (unsigned i = 0; i < n; i++) {
+            called++;
+            size_t own = gm_guard_watched(&rt->engine.guard) ? gomem_usable_size(objects[i]) : size;
+            if (!fn(objects[i], own, user)) return called;
+        }
+    }
+    return called;
+}
+#endif // GOMEM_I_COLLECTOR
+
+/* ==========================================================================================
+ * >>init   options, start and shutdown                                            floor 5
+ * ==========================================================================================
+ * OWNS        nothing
+ * CALLS       base sync pages types guard writes cache world roots finalize gc control
+ * LOCKS       INIT, around start and shutdown
+ * INVARIANTS  L3  options that a running heap cannot change are compared, never stored
+ * WHY         The first call of any function starts the library with the defaults. gomem_init only
+ *             says what else is wanted, and is refused with EBUSY where that cannot be had any
+ *             more.
+ */
 GOMEM_DEF const char *gomem_version(void) {
 #define GM_STRING_OF(x) #x
 #define GM_STRING(x)    GM_STRING_OF(x)
@@ -15611,7 +16063,7 @@ GOMEM_DEF const char *gomem_version(void) {
 #undef GM_STRING_OF
 }
 
-GM_PRIVATE bool gm_alloc_options_valid(const gomem_options *o) {
+GM_PRIVATE bool gm_init_options_valid(const gomem_options *o) {
     if (o->gc_percent < GOMEM_GC_OFF || o->mark_workers < 0 || o->force_period_ms < -1)
         return false;
     if (o->collector < GOMEM_GC_AUTO || o->collector > GOMEM_GC_STW) return false;
@@ -15620,7 +16072,7 @@ GM_PRIVATE bool gm_alloc_options_valid(const gomem_options *o) {
 }
 
 // Fields that a running heap cannot change: false if one differs.
-GM_PRIVATE bool gm_alloc_options_agree(const gomem_options *o, const gomem_options *now) {
+GM_PRIVATE bool gm_init_options_agree(const gomem_options *o, const gomem_options *now) {
     return (!o->reserve || o->reserve == now->reserve) &&
            (!o->hard_limit || o->hard_limit == now->hard_limit) &&
            (!o->stop_signal || o->stop_signal == now->stop_signal) &&
@@ -15628,7 +16080,7 @@ GM_PRIVATE bool gm_alloc_options_agree(const gomem_options *o, const gomem_optio
 }
 
 // Threads may run: each field is one that they read at once, and callbacks come after `user`.
-GM_PRIVATE void gm_alloc_options_set(struct gm_runtime *rt, const gomem_options *o) {
+GM_PRIVATE void gm_init_options_set(struct gm_runtime *rt, const gomem_options *o) {
     gomem_options *now = &rt->world.settings.options;
     struct gm_guard *g = &rt->engine.guard;
     if (o->gc_percent) now->gc_percent = o->gc_percent; // read before threads run, these two
@@ -15653,23 +16105,23 @@ GM_PRIVATE void gm_alloc_options_set(struct gm_runtime *rt, const gomem_options 
 }
 
 #if GOMEM_I_COLLECTOR
-GM_PRIVATE void gm_alloc_set_percent(int percent) { (void)gomem_set_gc_percent(percent); }
-GM_PRIVATE void gm_alloc_set_limit(size_t bytes) { (void)gomem_set_memory_limit(bytes); }
+GM_PRIVATE void gm_init_set_percent(int percent) { (void)gomem_set_gc_percent(percent); }
+GM_PRIVATE void gm_init_set_limit(size_t bytes) { (void)gomem_set_memory_limit(bytes); }
 
 // The collector was chosen when the collected heap was first used.
-GM_PRIVATE bool gm_alloc_collector_agrees(const struct gm_runtime *rt, int collector) {
+GM_PRIVATE bool gm_init_collector_agrees(const struct gm_runtime *rt, int collector) {
     const struct gm_writes *w = &rt->engine.writes;
     // pairs with gm_writes_choose
     return !collector || !gm_load_acq(&w->ready) || collector == w->collector;
 }
 
 // Before the heap goes.
-GM_PRIVATE void gm_alloc_forget_writes(struct gm_engine *e) {
+GM_PRIVATE void gm_init_forget_writes(struct gm_engine *e) {
     gm_writes_reset(&e->writes, &e->meta, &e->heap.pages);
 }
 
 // After a shutdown: no collected object, no root is left.
-GM_PRIVATE void gm_alloc_forget_collected(struct gm_runtime *rt) {
+GM_PRIVATE void gm_init_forget_collected(struct gm_runtime *rt) {
     gm_types_reset(&rt->engine.types);
     rt->roots.ranges.count = rt->roots.fns.count = 0;
     gm_roots_forget_coroutines(rt);
@@ -15678,17 +16130,17 @@ GM_PRIVATE void gm_alloc_forget_collected(struct gm_runtime *rt) {
     gm_finalize_reset(rt);
 }
 
-GM_PRIVATE void gm_alloc_end_callbacks(struct gm_runtime *rt) { gm_finalize_shutdown(rt); }
+GM_PRIVATE void gm_init_end_callbacks(struct gm_runtime *rt) { gm_finalize_shutdown(rt); }
 #else
 // there is nothing to set or to forget
-GM_INLINE void gm_alloc_set_percent(int percent) { (void)percent; }
-GM_INLINE void gm_alloc_set_limit(size_t bytes) { (void)bytes; }
-GM_INLINE bool gm_alloc_collector_agrees(const struct gm_runtime *rt, int collector) {
+GM_INLINE void gm_init_set_percent(int percent) { (void)percent; }
+GM_INLINE void gm_init_set_limit(size_t bytes) { (void)bytes; }
+GM_INLINE bool gm_init_collector_agrees(const struct gm_runtime *rt, int collector) {
     return (void)rt, (void)collector, true;
 }
-GM_INLINE void gm_alloc_forget_writes(struct gm_engine *e) { (void)e; }
-GM_INLINE void gm_alloc_forget_collected(struct gm_runtime *rt) { (void)rt; }
-GM_INLINE void gm_alloc_end_callbacks(struct gm_runtime *rt) { (void)rt; }
+GM_INLINE void gm_init_forget_writes(struct gm_engine *e) { (void)e; }
+GM_INLINE void gm_init_forget_collected(struct gm_runtime *rt) { (void)rt; }
+GM_INLINE void gm_init_end_callbacks(struct gm_runtime *rt) { (void)rt; }
 #endif // GOMEM_I_COLLECTOR
 
 GOMEM_DEF bool gomem_init(const gomem_options *options) {
@@ -15696,28 +16148,28 @@ GOMEM_DEF bool gomem_init(const gomem_options *options) {
     gomem_options none;
     memset(&none, 0, sizeof none);
     const gomem_options *o = options ? options : &none;
-    if (!gm_alloc_options_valid(o)) {
+    if (!gm_init_options_valid(o)) {
         errno = EINVAL;
         return false;
     }
     gm_sync_lock(&rt->world.init_lock);
     bool ready = gm_load_rlx(&rt->world.life) == GM_LIFE_READY; // changes under the lock
-    bool agree = !ready || (gm_alloc_options_agree(o, &rt->world.settings.options) &&
-                            gm_alloc_collector_agrees(rt, o->collector));
-    if (agree) gm_alloc_options_set(rt, o);
+    bool agree = !ready || (gm_init_options_agree(o, &rt->world.settings.options) &&
+                            gm_init_collector_agrees(rt, o->collector));
+    if (agree) gm_init_options_set(rt, o);
     gm_sync_unlock(&rt->world.init_lock);
     if (!agree) {
         errno = EALREADY;
         return false;
     }
-    if (ready && o->gc_percent) gm_alloc_set_percent(o->gc_percent);
-    if (ready && o->memory_limit) gm_alloc_set_limit(o->memory_limit);
+    if (ready && o->gc_percent) gm_init_set_percent(o->gc_percent);
+    if (ready && o->memory_limit) gm_init_set_limit(o->memory_limit);
     return gm_world_ready(rt, true);
 }
 
 // All pools are void. Those with a name come back, and find the places that they had.
 #if GOMEM_I_POOL
-GM_PRIVATE void gm_alloc_forget_pools(struct gm_runtime *rt) {
+GM_PRIVATE void gm_init_forget_pools(struct gm_runtime *rt) {
     struct gm_pools *pools = &rt->pools;
     pools->list = pools->dead = NULL;
     pools->dead_count = 0;
@@ -15726,10 +16178,10 @@ GM_PRIVATE void gm_alloc_forget_pools(struct gm_runtime *rt) {
         if (!pools->named[i]) pools->place[i] = NULL;
 }
 #else
-GM_INLINE void gm_alloc_forget_pools(struct gm_runtime *rt) { (void)rt; }
+GM_INLINE void gm_init_forget_pools(struct gm_runtime *rt) { (void)rt; }
 #endif
 
-GM_COLD GM_PRIVATE void gm_alloc_warn_shutdown(struct gm_runtime *rt) {
+GM_COLD GM_PRIVATE void gm_init_warn_shutdown(struct gm_runtime *rt) {
     struct gm_text t = {0, {0}};
     gm_guard_start(&t, GM_MSG_SHUTDOWN);
     gm_guard_finish(&t, GM_MSG_SHUTDOWN);
@@ -15742,10 +16194,10 @@ GOMEM_DEF void gomem_shutdown(void) {
     struct gm_world *w = &rt->world;
     if (gm_load_acq(&w->life) != GM_LIFE_READY) return; // pairs with init
     if (!gm_gc_begin_shutdown(rt)) {
-        gm_alloc_warn_shutdown(rt);
+        gm_init_warn_shutdown(rt);
         return;
     }
-    gm_alloc_end_callbacks(rt); // they may start what the next line ends
+    gm_init_end_callbacks(rt); // they may start what the next line ends
     gm_gc_shutdown(rt);
     gm_sync_lock(&w->init_lock);
     gm_store_rel(&w->life, (uint32_t)GM_LIFE_SHUT); // pairs with gm_world_ready
@@ -15757,19 +16209,29 @@ GOMEM_DEF void gomem_shutdown(void) {
     }
     w->threads = 0;
     w->gone = NULL;
-    gm_alloc_forget_pools(rt);
-    gm_alloc_forget_writes(e);
+    gm_init_forget_pools(rt);
+    gm_init_forget_writes(e);
     gm_pages_release(&e->heap.pages);
     memset(&e->heap, 0, sizeof e->heap);
     memset(&e->depot, 0, sizeof e->depot);
     memset(&e->kept, 0, sizeof e->kept);
     e->small = e->taken = 0;
     memset(&e->stats, 0, sizeof e->stats);
-    gm_alloc_forget_collected(rt);
+    gm_init_forget_collected(rt);
     gm_world_remove_handler(w);
     gm_sync_unlock(&w->init_lock);
 }
 
+/* ==========================================================================================
+ * >>thread   attach, blocking regions, created threads, signal masks              floor 5
+ * ==========================================================================================
+ * OWNS        nothing
+ * CALLS       base os pages guard world
+ * LOCKS       WORLD, for a step
+ * WHY         A thread's argument and its result are in libc's memory while nobody else has them,
+ *             where the collector does not look. So both are kept in a record, the result until the
+ *             thread is joined. The functions of GOMEM_THREADS keep the stop signal out of masks.
+ */
 GOMEM_DEF bool gomem_thread_attach(void) { return gm_world_attach(&gm_runtime) != NULL; }
 
 GOMEM_DEF void gomem_thread_detach(void) {
@@ -15797,22 +16259,22 @@ GOMEM_DEF void gomem_blocking_end(void) {
 // ---- threads that are created here ----
 
 // The record of a thread in a state; NULL: none. The lock is held.
-GM_PRIVATE struct gm_start *gm_alloc_find_start_locked(struct gm_runtime *rt, pthread_t thread,
-                                                       unsigned state) {
+GM_PRIVATE struct gm_start *gm_thread_find_start_locked(struct gm_runtime *rt, pthread_t thread,
+                                                        unsigned state) {
     struct gm_start *s = rt->world.starts;
     while (s && (s->state != state || !pthread_equal(s->thread, thread))) s = s->next;
     return s;
 }
 
 // A result that nobody will fetch from here on is let go.
-GM_PRIVATE void gm_alloc_forget_result(struct gm_runtime *rt, pthread_t thread) {
+GM_PRIVATE void gm_thread_forget_result(struct gm_runtime *rt, pthread_t thread) {
     gm_world_lock(&rt->world, &rt->world.lock);
-    struct gm_start *old = gm_alloc_find_start_locked(rt, thread, GM_START_ENDED);
+    struct gm_start *old = gm_thread_find_start_locked(rt, thread, GM_START_ENDED);
     if (old) gm_world_forget_start_locked(rt, old);
     gm_world_unlock(&rt->world, &rt->world.lock);
 }
 
-GM_PRIVATE bool gm_alloc_is_detached(void) {
+GM_PRIVATE bool gm_thread_is_detached(void) {
     pthread_attr_t attr;
     int state = PTHREAD_CREATE_JOINABLE;
     if (gm_libc_getattr(pthread_self(), &attr)) return false;
@@ -15823,10 +16285,10 @@ GM_PRIVATE bool gm_alloc_is_detached(void) {
 
 // The thread ends: its result is a root until it is joined. What is no pointer into the heap needs
 // no root.
-GM_PRIVATE void gm_alloc_end_thread(struct gm_runtime *rt, struct gm_start *start, void *result) {
+GM_PRIVATE void gm_thread_end(struct gm_runtime *rt, struct gm_start *start, void *result) {
     const struct gm_pages *p = &rt->engine.heap.pages;
     struct gm_thread *t = gm_world_self();
-    bool kept = gm_pages_holds(p, (uintptr_t)result) && !gm_alloc_is_detached();
+    bool kept = gm_pages_holds(p, (uintptr_t)result) && !gm_thread_is_detached();
     if (t) t->start = NULL;
     gm_world_lock(&rt->world, &rt->world.lock);
     if (kept && !start->detached) {
@@ -15839,10 +16301,10 @@ GM_PRIVATE void gm_alloc_end_thread(struct gm_runtime *rt, struct gm_start *star
 }
 
 // The thread runs, and its argument is on its stack.
-GM_PRIVATE void gm_alloc_begin_thread(struct gm_runtime *rt, struct gm_start *start) {
+GM_PRIVATE void gm_thread_begin(struct gm_runtime *rt, struct gm_start *start) {
     struct gm_thread *t = gm_world_self();
     if (t) t->start = start;
-    gm_alloc_forget_result(rt, pthread_self()); // of the thread that had this pthread_t before
+    gm_thread_forget_result(rt, pthread_self()); // of the thread that had this pthread_t before
     gm_world_lock(&rt->world, &rt->world.lock);
     start->root = NULL;
     start->thread = pthread_self();
@@ -15851,27 +16313,27 @@ GM_PRIVATE void gm_alloc_begin_thread(struct gm_runtime *rt, struct gm_start *st
 }
 
 // The thread was cancelled, or has called pthread_exit: before any key destructor runs.
-GM_PRIVATE void gm_alloc_unwound(void *arg) {
+GM_PRIVATE void gm_thread_unwound(void *arg) {
     struct gm_thread *t = gm_world_self();
     if (t) gm_world_end_regions(arg, t);
 }
 
-GM_PRIVATE void *gm_alloc_thread_main(void *arg) {
+GM_PRIVATE void *gm_thread_main(void *arg) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_start *start = arg;
     (void)gm_world_attach(rt);          // failing: as a thread that is not attached
     void *volatile given = start->root; // on our stack before it leaves the list of roots
-    gm_alloc_begin_thread(rt, start);
+    gm_thread_begin(rt, start);
     void *volatile result = NULL;
-    pthread_cleanup_push(gm_alloc_unwound, &rt->world);
+    pthread_cleanup_push(gm_thread_unwound, &rt->world);
     result = start->fn(given);
     pthread_cleanup_pop(0);
-    gm_alloc_end_thread(rt, start, result);
+    gm_thread_end(rt, start, result);
     return result;
 }
 
-GM_PRIVATE struct gm_start *gm_alloc_new_start(struct gm_runtime *rt, void *(*fn)(void *),
-                                               void *root, unsigned state) {
+GM_PRIVATE struct gm_start *gm_thread_new_start(struct gm_runtime *rt, void *(*fn)(void *),
+                                                void *root, unsigned state) {
     gm_world_lock(&rt->world, &rt->world.lock);
     struct gm_start *start = gm_pages_meta(&rt->engine.meta, sizeof *start);
     if (start) {
@@ -15889,10 +16351,10 @@ GM_PRIVATE struct gm_start *gm_alloc_new_start(struct gm_runtime *rt, void *(*fn
 GOMEM_DEF int gomem_thread_create(void *thread, const void *attr, void *(*fn)(void *), void *arg) {
     struct gm_runtime *rt = &gm_runtime;
     if (!gm_world_ready(rt, false)) return errno;
-    struct gm_start *start = gm_alloc_new_start(rt, fn, arg, GM_START_WAITS);
+    struct gm_start *start = gm_thread_new_start(rt, fn, arg, GM_START_WAITS);
     if (!start) return EAGAIN;
     int error = GOMEM_PTHREAD_CREATE((pthread_t *)thread, (const pthread_attr_t *)attr,
-                                     gm_alloc_thread_main, start);
+                                     gm_thread_main, start);
     if (error) gm_world_forget_start(rt, start);
     return error;
 }
@@ -15905,7 +16367,7 @@ GOMEM_DEF int gomem_thread_join(const void *thread, void **result) {
     if (error) return error;
     value = place; // on our stack before it leaves the list of roots
     if (result) *result = value;
-    gm_alloc_forget_result(&gm_runtime, id);
+    gm_thread_forget_result(&gm_runtime, id);
     return 0;
 }
 
@@ -15915,8 +16377,8 @@ GOMEM_DEF void gomem_thread_exit(void *result) {
     struct gm_thread *t = gm_world_self();
     struct gm_start *start = t ? t->start : NULL;
     if (!start && gm_pages_holds(p, (uintptr_t)result))
-        start = gm_alloc_new_start(rt, NULL, result, GM_START_RUNS);
-    if (start) gm_alloc_end_thread(rt, start, result);
+        start = gm_thread_new_start(rt, NULL, result, GM_START_RUNS);
+    if (start) gm_thread_end(rt, start, result);
     pthread_exit(result);
 }
 
@@ -15924,10 +16386,10 @@ GOMEM_DEF int gomem_i_thread_detached(const void *thread) {
     struct gm_runtime *rt = &gm_runtime;
     pthread_t id = *(const pthread_t *)thread;
     gm_world_lock(&rt->world, &rt->world.lock);
-    struct gm_start *runs = gm_alloc_find_start_locked(rt, id, GM_START_RUNS);
+    struct gm_start *runs = gm_thread_find_start_locked(rt, id, GM_START_RUNS);
     if (runs) runs->detached = true;
     gm_world_unlock(&rt->world, &rt->world.lock);
-    gm_alloc_forget_result(rt, id);
+    gm_thread_forget_result(rt, id);
     return pthread_detach(id);
 }
 
@@ -15982,427 +16444,6 @@ GOMEM_DEF int gomem_i_sigaction(int number, const void *action, void *old) {
     (void)gomem_i_open_mask(&own.sa_mask, &own.sa_mask);
     return GOMEM_SIGACTION(number, &own, old);
 }
-
-#if GOMEM_I_COLLECTOR
-// ---- collector ----
-
-GM_NOINLINE GOMEM_DEF bool gomem_gc(void) {
-    struct gm_runtime *rt = &gm_runtime;
-    struct gm_thread *me = gm_world_attach(rt);
-    int saved = errno;
-    if (!me || !gm_gc_enable(rt)) return false;
-    if (gm_load_rlx(&rt->gc.holds)) { // a setting
-        errno = EBUSY;
-        return false;
-    }
-    me->called = (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD;
-    bool done = gm_gc_collect(rt, me, GM_REASON_FORCED);
-    me->called = 0;
-    if (!done) return false;
-    errno = saved;
-    return true;
-}
-
-GOMEM_DEF bool gomem_gc_start(void) {
-    struct gm_runtime *rt = &gm_runtime;
-    if (!gm_world_attach(rt) || gm_load_rlx(&rt->gc.holds)) return false; // held: a setting
-    if (!gm_gc_enable(rt) || !gm_load_rlx(&rt->gc.background)) return false;
-    gm_store_rel(&rt->gc.asked, (uint32_t)GM_ASKED); // pairs with gm_gc_due
-    gm_gc_wake_background(rt);
-    return true;
-}
-
-// Sweeps spans of collected kinds until a time; true: nothing is left to sweep.
-GM_PRIVATE bool gm_alloc_sweep_until(struct gm_runtime *rt, struct gm_thread *me, uint64_t until) {
-    struct gm_engine *e = &rt->engine;
-    struct gm_central *c;
-    for (uint32_t i = 0; (c = gm_gc_central(rt, i)) != NULL; i++) {
-        for (unsigned done = 4; done == 4;) {
-            gm_sync_enter(&me->cache.hot);
-            done = gm_sweep_some(&e->sweep, &e->heap, &e->guard, &e->stats.shared, c, 4);
-            gm_sync_leave(&me->cache.hot);
-            if (done && gm_os_now() >= until) return false;
-        }
-    }
-    return true;
-}
-
-GOMEM_DEF bool gomem_gc_work(unsigned max_us) {
-    struct gm_runtime *rt = &gm_runtime;
-    struct gm_thread *me = gm_world_attach(rt);
-    const struct gm_pacer *p = &rt->engine.pacer;
-    if (!me || !gm_world_can_stop(rt)) return false;
-    uint64_t until = gm_os_now() + (uint64_t)max_us * 1000;
-    if (gm_load_rlx(&rt->engine.mark.active)) { // a hint
-        (void)gm_gc_assist(rt, me, until);
-    } else if (gm_alloc_sweep_until(rt, me, until)) {
-        size_t old = gm_load_rlx(&p->live), trigger = gm_load_rlx(&p->trigger); // heuristics
-        bool half = trigger != SIZE_MAX &&
-                    gm_load_rlx(&rt->engine.live) >= old + (trigger - old) / 2;
-        if (half && !gm_load_rlx(&rt->gc.holds)) gm_gc_ask(rt, GM_ASKED);
-    }
-    uint32_t ended = gm_load_acq(&rt->gc.ended), seen = me->ended; // pairs with gm_gc_collect
-    me->ended = ended;
-    return ended != seen;
-}
-
-GOMEM_DEF void gomem_gc_hold(void) { (void)gm_add_rlx(&gm_runtime.gc.holds, 1u); }
-
-GOMEM_DEF void gomem_gc_unhold(void) {
-    struct gm_runtime *rt = &gm_runtime;
-    uint32_t n = gm_load_rlx(&rt->gc.holds); // a counter: nothing is published by it
-    while (n && !gm_cas_acqrel(&rt->gc.holds, &n, n - 1)) {} // pairs with itself
-    if (!n) gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_UNBALANCED, NULL);
-}
-
-GOMEM_DEF int gomem_set_gc_percent(int percent) {
-    struct gm_pacer *p = &gm_runtime.engine.pacer;
-    if (!gm_world_ready(&gm_runtime, false)) return 0;
-    int old = gm_load_rlx(&p->percent); // a setting: the next refill sees it
-    gm_store_rlx(&p->percent, percent < 0 ? GOMEM_GC_OFF : percent);
-    gm_pacer_set(p, gm_load_rlx(&p->live), gm_load_rlx(&p->roots));
-    return old;
-}
-
-GOMEM_DEF size_t gomem_set_memory_limit(size_t bytes) {
-    struct gm_pacer *p = &gm_runtime.engine.pacer;
-    if (!gm_world_ready(&gm_runtime, false)) return 0;
-    size_t old = gm_load_rlx(&p->limit); // a setting: the next refill sees it
-    gm_store_rlx(&p->limit, bytes);
-    gm_pacer_set(p, gm_load_rlx(&p->live), gm_load_rlx(&p->roots));
-    return old;
-}
-
-// Adds or removes in a section, under the lock of roots.
-GM_PRIVATE bool gm_alloc_area(struct gm_areas *areas, uintptr_t start, uintptr_t end, bool add) {
-    struct gm_runtime *rt = &gm_runtime;
-    struct gm_thread *me = gm_world_attach(rt);
-    if (!me) return false;
-    bool valid = !add || (start < end && end - start <= PTRDIFF_MAX), done = true;
-    gm_sync_enter(&me->cache.hot);
-    gm_sync_lock(&rt->roots.lock);
-    struct gm_area *old = gm_roots_find_area(areas, start);
-    if (add && valid && old) old->end = end;
-    else if (add && valid) done = gm_roots_add_area(&rt->engine.meta, areas, start, end, 0);
-    if (!add && old) *old = areas->list[--areas->count];
-    gm_sync_unlock(&rt->roots.lock);
-    gm_sync_leave(&me->cache.hot);
-    if (!valid || (!add && !old)) errno = EINVAL;
-    else if (!done) errno = ENOMEM;
-    return valid && done && (add || old);
-}
-
-GOMEM_DEF bool gomem_add_root(const void *start, size_t size) {
-    return gm_alloc_area(&gm_runtime.roots.ranges, (uintptr_t)start, (uintptr_t)start + size, true);
-}
-GOMEM_DEF bool gomem_remove_root(const void *start) {
-    return gm_alloc_area(&gm_runtime.roots.ranges, (uintptr_t)start, 0, false);
-}
-
-GOMEM_DEF bool gomem_add_stack(const void *lo, const void *hi) {
-    struct gm_runtime *rt = &gm_runtime;
-    struct gm_thread *me = gm_world_attach(rt);
-    if (!me) return false;
-    uintptr_t start = (uintptr_t)lo, end = (uintptr_t)hi;
-    bool valid = start < end && end - start <= PTRDIFF_MAX, done = valid;
-    gm_sync_enter(&me->cache.hot);
-    gm_sync_lock(&rt->roots.lock);
-    if (valid) done = gm_roots_add_coroutine(&rt->engine.meta, &rt->roots.stacks, start, end);
-    gm_sync_unlock(&rt->roots.lock);
-    gm_sync_leave(&me->cache.hot);
-    if (!done) errno = valid ? ENOMEM : EINVAL;
-    return done;
-}
-
-GOMEM_DEF bool gomem_remove_stack(const void *lo) {
-    struct gm_runtime *rt = &gm_runtime;
-    struct gm_thread *me = gm_world_attach(rt);
-    if (!me) return false;
-    gm_sync_enter(&me->cache.hot);
-    gm_sync_lock(&rt->roots.lock);
-    bool done = gm_roots_remove_coroutine(&rt->engine.meta, &rt->roots.stacks, (uintptr_t)lo);
-    gm_sync_unlock(&rt->roots.lock);
-    gm_sync_leave(&me->cache.hot);
-    if (!done) errno = EINVAL;
-    return done;
-}
-
-GM_NOINLINE GOMEM_DEF void gomem_stack_parked(const void *lo, const void *sp) {
-    struct gm_runtime *rt = &gm_runtime;
-    struct gm_thread *me = gm_world_attach(rt);
-    uintptr_t caller = (uintptr_t)__builtin_frame_address(0);
-    if (!me) return;
-    gm_sync_enter(&me->cache.hot);
-    gm_sync_lock(&rt->roots.lock);
-    struct gm_stack *stack = gm_roots_stack_of(&rt->roots, (uintptr_t)lo);
-    bool known = stack && stack->start == (uintptr_t)lo;
-    if (known && (uintptr_t)sp - stack->start <= stack->end - stack->start)
-        gm_roots_park(stack, (uintptr_t)sp, caller);
-    else if (known) gm_store_rlx(&stack->parked, (uintptr_t)0); // in a section
-    gm_sync_unlock(&rt->roots.lock);
-    gm_sync_leave(&me->cache.hot);
-}
-
-struct gomem_stack {        // a handle, typed: gm_alloc_mark_stack
-    struct gm_stack *stack; // NULL: not yet, or freed by hand. atomic: rlx
-};
-
-// Mark procedure of handles.
-GM_PRIVATE void gm_alloc_mark_stack(const void *obj, size_t size, gomem_marker *m) {
-    const gomem_stack *handle = obj;
-    struct gm_stack *s = gm_load_rlx(&handle->stack); // its memory stays while a cycle marks
-    uint32_t stop_request = gm_load_rlx(&gm_runtime.world.stop_request);
-    (void)size;
-    if (s) gm_mark_handle(m, s, stop_request && stop_request != GM_GATE);
-}
-
-// Maps a stack of `size` bytes above a guard page. NULL: no memory.
-GM_PRIVATE void *gm_alloc_map_stack(struct gm_runtime *rt, size_t size) {
-    size_t guard = gm_roots_guard(rt);
-    unsigned tries = 0;
-    do {
-        char *p = gm_os_reserve(size + guard, 0);
-        if (p && gm_os_protect((uintptr_t)p + guard, (uintptr_t)p + guard + size,
-                               PROT_READ | PROT_WRITE))
-            return p + guard;
-        if (p) gm_os_release(p, size + guard);
-    } while (gm_alloc_exhausted(rt, size, &tries));
-    return NULL;
-}
-
-GOMEM_DEF gomem_stack *gomem_stack_new(size_t size) {
-    struct gm_runtime *rt = &gm_runtime;
-    struct gm_thread *me = gm_world_attach(rt);
-    gomem_type type = {.name = "gomem_stack",
-                       .size = sizeof(gomem_stack),
-                       .align = GM_WORD,
-                       .mark = gm_alloc_mark_stack};
-    if (size > (size_t)PTRDIFF_MAX / 2) return gomem_i_overflow();
-    gomem_stack *handle = me ? gomem_i_new_typed_slow(&type, sizeof *handle) : NULL;
-    if (!handle) return NULL;
-    size = gm_base_round_up(GM_MAX(size, (size_t)GM_STACK_LEAST), gm_roots_guard(rt));
-    uintptr_t start = (uintptr_t)gm_alloc_map_stack(rt, size);
-    if (!start) return NULL;
-    struct gm_roots *r = &rt->roots;
-    gm_sync_enter(&me->cache.hot);
-    gm_sync_lock(&r->lock);
-    bool done = gm_roots_add_coroutine(&rt->engine.meta, &r->stacks, start, start + size);
-    struct gm_stack *s = done ? gm_roots_stack_of(r, start) : NULL;
-    if (s) s->handle = (uintptr_t)handle;
-    gm_store_rlx(&handle->stack, s);
-    gm_sync_unlock(&r->lock);
-    gm_sync_leave(&me->cache.hot);
-    if (!s) {
-        gm_os_release((void *)(start - gm_roots_guard(rt)), size + gm_roots_guard(rt));
-        return gomem_i_overflow();
-    }
-    (void)gm_add_rlx(&rt->engine.live, (size_t)GM_STACK_COST); // a heuristic counter
-    return handle;
-}
-
-GOMEM_DEF void *gomem_stack_base(const gomem_stack *handle) {
-    const struct gm_stack *s = gm_load_rlx(&handle->stack); // const until it is freed
-    return s ? (void *)s->start : NULL;
-}
-
-GOMEM_DEF size_t gomem_stack_size(const gomem_stack *handle) {
-    const struct gm_stack *s = gm_load_rlx(&handle->stack); // const until it is freed
-    return s ? s->end - s->start : 0;
-}
-
-GOMEM_DEF void gomem_stack_free(gomem_stack *handle) {
-    struct gm_runtime *rt = &gm_runtime;
-    struct gm_thread *me = handle ? gm_world_attach(rt) : NULL;
-    if (!me) return;
-    gm_sync_enter(&me->cache.hot);
-    gm_sync_lock(&rt->roots.lock);
-    struct gm_stack *s = gm_load_rlx(&handle->stack); // under the lock
-    gm_store_rlx(&handle->stack, (struct gm_stack *)NULL);
-    if (s) gm_roots_retire_locked(rt, s);
-    gm_sync_unlock(&rt->roots.lock);
-    gm_sync_leave(&me->cache.hot);
-    gm_roots_free_retired(rt, me);
-}
-
-// Adds or removes a function of roots in a section, under the lock of roots.
-GM_PRIVATE bool gm_alloc_root_fn(struct gm_root_fn fn, bool add) {
-    struct gm_runtime *rt = &gm_runtime;
-    struct gm_thread *me = gm_world_attach(rt);
-    if (!me) return false;
-    gm_sync_enter(&me->cache.hot);
-    gm_sync_lock(&rt->roots.lock);
-    bool done = add ? gm_roots_add_fn(&rt->engine.meta, &rt->roots.fns, fn)
-                    : gm_roots_remove_fn(&rt->roots.fns, fn);
-    gm_sync_unlock(&rt->roots.lock);
-    gm_sync_leave(&me->cache.hot);
-    if (!done) errno = add ? ENOMEM : EINVAL;
-    return done;
-}
-
-GOMEM_DEF bool gomem_add_root_fn(void (*fn)(gomem_marker *m, void *arg), void *arg) {
-    return gm_alloc_root_fn((struct gm_root_fn){fn, arg}, true);
-}
-GOMEM_DEF bool gomem_remove_root_fn(void (*fn)(gomem_marker *m, void *arg), void *arg) {
-    return gm_alloc_root_fn((struct gm_root_fn){fn, arg}, false);
-}
-
-GOMEM_DEF void gomem_stack_saved_at(const void *lo, const void *slot) {
-    struct gm_runtime *rt = &gm_runtime;
-    struct gm_thread *me = gm_world_attach(rt);
-    if (!me) return;
-    gm_sync_enter(&me->cache.hot);
-    gm_sync_lock(&rt->roots.lock);
-    struct gm_stack *stack = gm_roots_stack_of(&rt->roots, (uintptr_t)lo);
-    if (stack && stack->start == (uintptr_t)lo) gm_store_rlx(&stack->saved, slot); // in a section
-    gm_sync_unlock(&rt->roots.lock);
-    gm_sync_leave(&me->cache.hot);
-}
-
-// The run that holds slots of s, empty if none does. Its thread may move on meanwhile.
-GM_PRIVATE gomem_i_run gm_alloc_held(struct gm_runtime *rt, const struct gm_span *s) {
-    uint32_t owner = gm_load_rlx(&s->owner);           // a snapshot
-    struct gm_thread *t = gm_load_acq(&rt->world.all); // pairs with gm_world_record_locked
-    while (t && (!owner || t->cache.number != owner)) t = t->next;
-    if (!t || !s->class) return (gomem_i_run){0, 0};
-    const gomem_i_run *run = s->kind == GM_SCAN ? &t->cache.hot.scan[s->class]
-                                                : &t->cache.hot.noscan[s->class];
-    if (s->kind == GM_TYPED)
-        run = s->shape < t->cache.hot.typed_count ? &t->cache.hot.typed[s->shape] : NULL;
-    uintptr_t end = run ? gm_load_rlx(&run->end) : 0;
-    return (gomem_i_run){run ? gm_load_rlx(&run->cursor) : 0, end};
-}
-
-// Live objects of one group of s, held slots not among them; returns how many.
-GM_PRIVATE unsigned gm_alloc_live(struct gm_runtime *rt, const struct gm_span *s, unsigned group,
-                                  void **objects) {
-    gomem_i_run held = gm_alloc_held(rt, s);
-    unsigned n = 0;
-    for (uint64_t starts = gm_span_starts(s, group); starts; starts &= starts - 1) {
-        uintptr_t slot = gm_span_object(&rt->engine.heap.pages, s, group, gm_base_ctz(starts));
-        if (slot >= held.cursor && slot < held.end) continue;
-        if (gm_sweep_live(&rt->engine.sweep, &rt->engine.heap.pages, s, slot))
-            objects[n++] = (void *)slot;
-    }
-    return n;
-}
-
-// In a section: live objects of the next 64 slots from *page, *group on, moving these; false: end.
-GM_PRIVATE bool gm_alloc_each_group(struct gm_runtime *rt, const struct gm_type_record *type,
-                                    size_t *page, unsigned *group, void **objects, unsigned *n,
-                                    size_t *size) {
-    struct gm_pages *p = &rt->engine.heap.pages;
-    *n = 0;
-    *page = gm_pages_next(p, *page);
-    if (*page == SIZE_MAX) return false;
-    uint32_t desc = gm_pages_desc(p, *page);
-    struct gm_span *s = gm_span_at(p, *page);
-    if (!GM_IN(GM_SET_COLLECTED, desc & 7) || desc >> 12) {
-        ++*page;
-        *group = 0;
-        return true;
-    }
-    if (!type || (s->kind == GM_TYPED && gm_types_shape(&rt->engine.types, s->shape)->type == type))
-        *n = gm_alloc_live(rt, s, *group, objects);
-    *size = gm_span_slot_size(s);
-    if (++*group < (s->class ? s->pages * 8 : 1)) return true;
-    *page += GM_MAX(s->pages, 1u);
-    *group = 0;
-    return true;
-}
-
-GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, void *user),
-                            void *user) {
-    struct gm_runtime *rt = &gm_runtime;
-    struct gm_thread *me = gm_world_attach(rt);
-    size_t called = 0, page = 0, size = 0;
-    unsigned group = 0, n = 0;
-    void *objects[64];
-    bool more = me != NULL;
-    const struct gm_type_record *type = NULL;
-    if (t && me) {
-        gm_sync_enter(&me->cache.hot);
-        uint32_t number = gm_types_intern(&rt->engine.types, t,
-                                          gomem_i_class_new(t->size, t->align));
-        gm_sync_leave(&me->cache.hot);
-        if (!number) return 0;
-        type = gm_types_shape(&rt->engine.types, number)->type;
-    }
-    while (more) {
-        gm_sync_enter(&me->cache.hot);
-        do more = gm_alloc_each_group(rt, type, &page, &group, objects, &n, &size);
-        while (more && !n);
-        gm_sync_leave(&me->cache.hot);
-        for (unsigned i = 0; i < n; i++) {
-            called++;
-            size_t own = gm_guard_watched(&rt->engine.guard) ? gomem_usable_size(objects[i]) : size;
-            if (!fn(objects[i], own, user)) return called;
-        }
-    }
-    return called;
-}
-#endif // GOMEM_I_COLLECTOR
-
-#if GOMEM_I_POOL || GOMEM_I_ARENA
-// ---- blocks: whole pages for pools and arenas ----
-
-#if GOMEM_I_COLLECTOR
-GM_PRIVATE void *gm_alloc_scanned_pages(struct gm_cache *t, size_t size, size_t align) {
-    size_t dirty = 0;
-    return gm_alloc_large(t, &t->engine->central[GM_ROOT][0], size, align, &dirty);
-}
-GM_INLINE bool gm_alloc_block_ready(struct gm_runtime *rt) { return gm_alloc_collected(rt, 0); }
-#else
-// nothing is scanned
-GM_INLINE void *gm_alloc_scanned_pages(struct gm_cache *t, size_t size, size_t align) {
-    return (void)t, (void)size, (void)align, NULL;
-}
-GM_INLINE bool gm_alloc_block_ready(struct gm_runtime *rt) { return (void)rt, true; }
-#endif
-
-// A block for `size` bytes; scanned ones are scanned as far as span.size says, which is all of it.
-// NULL with errno: no memory.
-GM_PRIVATE struct gm_span *gm_alloc_block(struct gm_runtime *rt, size_t size, size_t align,
-                                          bool scanned, unsigned use) {
-    unsigned tries = 0;
-    void *p = NULL;
-    if (size > (size_t)PTRDIFF_MAX - GM_PAGE) return gomem_i_overflow();
-    if (scanned && !gm_alloc_block_ready(rt)) return NULL;
-    size = gm_base_round_up(size, GM_PAGE);
-    struct gm_span *s = NULL;
-    do {
-        struct gm_cache *t = gm_alloc_enter(rt);
-        if (!t) return NULL;
-        p = scanned ? gm_alloc_scanned_pages(t, size, align)
-                    : gm_alloc_manual_large(t, size, align);
-        s = p ? gm_span_find(&rt->engine.heap.pages, (uintptr_t)p) : NULL;
-        if (s) s->use = (uint8_t)use;
-        if (s) gm_os_allow((uintptr_t)p, size);
-        gm_alloc_leave(rt, t);
-    } while (!p && gm_alloc_exhausted(rt, size, &tries));
-    return s;
-}
-
-// Its record becomes that of an object again, which is freed.
-GM_PRIVATE void gm_alloc_free_block(struct gm_runtime *rt, struct gm_span *s) {
-    struct gm_cache *t = gm_alloc_enter(rt);
-    if (!t) return;
-    void *start = (void *)gm_span_start(&rt->engine.heap.pages, s);
-    size_t bytes = (size_t)s->pages * GM_PAGE;
-    gm_guard_allow(start, bytes);
-    gm_store_rlx(&s->size, bytes); // as it was taken: statistics. A marker may look
-    gm_store_rlx(&s->owner, 0u);   // as above
-    s->shape = s->cursor = 0;
-    s->used = s->fresh = 1;
-    s->use = GM_USE_OBJECT;
-    if (s->kind == GM_MANUAL) { // at once: what is in it was watched by its room
-        gm_alloc_count_large(t, s);
-        gm_cache_put(t, s, start);
-    } else {
-        (void)gm_alloc_free_slot(t, s, 0, start);
-    }
-    gm_alloc_leave(rt, t);
-}
-#endif
 
 #if GOMEM_I_COLLECTOR
 /* ==========================================================================================
@@ -16604,7 +16645,7 @@ GOMEM_DEF void gomem_rc_release(void *obj) {
  * ==========================================================================================
  * OWNS        struct gomem_pool, what is in struct gm_pools and struct gm_pool_cache; spans whose
  *             use is GM_USE_POOL (slabs)
- * CALLS       base os sync pages span guard cache world alloc
+ * CALLS       base os sync pages span guard cache world alloc block
  * LOCKS       POOLS, then POOL_CACHE (of a shared cache), then POOL, then META. Never while a
  *             hook of the user runs
  * ORDER       a magazine's slots and head are written before `previous` or a list of the depot
@@ -16699,8 +16740,7 @@ GM_PRIVATE void gm_pool_unlink_locked(uint32_t *list, struct gm_span *s) {
 
 // Adds a slab. False with errno: no memory.
 GM_PRIVATE bool gm_pool_grow(struct gm_runtime *rt, struct gomem_pool *p) {
-    struct gm_span *s = gm_alloc_block(rt, p->count * p->stride, p->o.align, p->scanned,
-                                       GM_USE_POOL);
+    struct gm_span *s = gm_block_new(rt, p->count * p->stride, p->o.align, p->scanned, GM_USE_POOL);
     if (!s) return false;
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return false;
@@ -16803,7 +16843,7 @@ GM_PRIVATE void gm_pool_free_slabs(struct gm_runtime *rt, uint32_t list) {
     while (list) {
         struct gm_span *s = gm_span_at(gm_pool_pages(), list - 1);
         list = s->shape;
-        gm_alloc_free_block(rt, s);
+        gm_block_free(rt, s);
     }
 }
 
@@ -17677,7 +17717,7 @@ GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p) {
  * >>arena   memory that goes all at once                                           floor 5
  * ==========================================================================================
  * OWNS        struct gomem_arena, which lies with the user; spans whose use is GM_USE_ARENA
- * CALLS       base os sync sizes pages span heap guard world alloc
+ * CALLS       base os sync sizes pages span heap guard world alloc block control
  * INVARIANTS  I1  cursor <= end <= ready <= limit, all multiples of 16 from start on; [cursor, end)
  *                 and [max(clean, cursor), limit) are zero; memory below `ready` is usable
  *             I2  a scanned block is scanned from its start to `ready`, in steps of 4 KiB, of 64 in
@@ -17793,7 +17833,7 @@ GM_PRIVATE void gm_arena_publish(struct gm_span *s, size_t size) {
 
 #if GOMEM_I_COLLECTOR
 GM_PRIVATE bool gm_arena_root(char *start, const char *end, bool add) {
-    return gm_alloc_area(&gm_runtime.roots.ranges, (uintptr_t)start, (uintptr_t)end, add);
+    return gm_control_set_area(&gm_runtime.roots.ranges, (uintptr_t)start, (uintptr_t)end, add);
 }
 #else
 // without a collector nothing is scanned
@@ -17803,11 +17843,9 @@ GM_INLINE bool gm_arena_root(char *start, const char *end, bool add) {
 #endif
 
 GM_INLINE struct gm_span *gm_arena_take(const gomem_arena *a, size_t size, size_t align) {
-    return gm_alloc_block(&gm_runtime, size, align, gm_arena_scanned(a), GM_USE_ARENA);
+    return gm_block_new(&gm_runtime, size, align, gm_arena_scanned(a), GM_USE_ARENA);
 }
-GM_INLINE void gm_arena_give(uint32_t page) {
-    gm_alloc_free_block(&gm_runtime, gm_arena_span(page));
-}
+GM_INLINE void gm_arena_give(uint32_t page) { gm_block_free(&gm_runtime, gm_arena_span(page)); }
 
 // Gives back a list of spans down to `until`; returns their bytes.
 GM_PRIVATE size_t gm_arena_give_list(uint32_t *list, uint32_t until) {
@@ -18834,7 +18872,7 @@ GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t a
  * >>report   memstats, verify, stats at exit                                       floor 5
  * ==========================================================================================
  * OWNS        nothing: the read side
- * CALLS       base os sync stats sizes pages heap cache world paths gc alloc arena
+ * CALLS       base os sync stats sizes pages heap cache world paths gc alloc control arena
  * LOCKS       GC, then WORLD
  * WHY         Counters are summed over the shards as threads go on; a held slot is allocated.
  */
@@ -19152,7 +19190,7 @@ __attribute__((destructor)) GM_PRIVATE void gm_report_at_exit(void) {
  * >>override   malloc and its family                                               floor 5
  * ==========================================================================================
  * OWNS        the names of libc's allocator in this link
- * CALLS       base os world alloc report
+ * CALLS       base os world alloc thread report
  * INVARIANTS  J1  errno, alignment and zero sizes as glibc's
  *             J2  memory of every name by which libc hands out memory may be given to free
  * WHY         The first call may come before main, from the loader: so nothing here waits for a

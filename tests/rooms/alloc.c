@@ -1,4 +1,4 @@
-// Room alloc: sections, errno, options, what is in place, what is live.
+// Rooms alloc and control: sections, errno, what is in place, what is live.
 #include "room.h"
 #include "child.h"
 
@@ -68,35 +68,7 @@ TEST(sections_end) {
     SOUND(gomem_read_memstats(&m));
 }
 
-// ---- options ----
-
-TEST(valid_options) {
-    static const struct {
-        gomem_options o;
-        bool valid;
-    } cases[] = {{{.gc_percent = 0}, true},         {{.gc_percent = -1}, true},
-                 {{.gc_percent = -2}, false},       {{.mark_workers = -1}, false},
-                 {{.mark_workers = 1000}, true},    {{.force_period_ms = -1}, true},
-                 {{.force_period_ms = -2}, false},  {{.collector = GOMEM_GC_STW}, true},
-                 {{.collector = -1}, false},        {{.collector = 99}, false},
-                 {{.stop_signal = SIGKILL}, false}, {{.stop_signal = SIGSTOP}, false},
-                 {{.stop_signal = -1}, false},      {{.stop_signal = 10000}, false},
-                 {{.stop_signal = SIGUSR2}, true}};
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        CHECK_EQ(gm_alloc_options_valid(&cases[i].o), cases[i].valid);
-}
-
-TEST(options_of_a_running_heap) {
-    gomem_options now = {.reserve = GM_MIB, .stop_signal = 5, .pointer_mask = 7}, same = now,
-                  none = {0};
-    CHECK(gm_alloc_options_agree(&same, &now) && gm_alloc_options_agree(&none, &now));
-    gomem_options others[] = {{.reserve = 1}, {.stop_signal = 6}, {.pointer_mask = 1}};
-    for (int i = 0; i < 3; i++) CHECK(!gm_alloc_options_agree(&others[i], &now));
-    gomem_options percent = {.gc_percent = 50, .mark_workers = 3, .force_period_ms = 7};
-    CHECK(gm_alloc_options_agree(&percent, &now));
-}
-
-// ---- strangers, signals, threads that have ended ----
+// ---- foreign pointers, signals, threads that have ended ----
 
 TEST(strangers) {
     const struct gm_pages *p = &rt->engine.heap.pages;
