@@ -26,3 +26,5 @@ TEST(options_of_a_running_heap) {
     gomem_options percent = {.gc_percent = 50, .mark_workers = 3, .force_period_ms = 7};
     CHECK(gm_init_options_agree(&percent, &now));
 }
+
+TEST_MAIN
