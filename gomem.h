@@ -212,7 +212,9 @@
  *            writes    what was written while marking: kernel, barrier, stop
  *            sweep     marked spans become allocatable again
  *            cache     a thread's magazines and runs, the depot
- *            world     thread records, the runtime struct, settings, attach, stop, fork
+ *            runtime   the records of threads and of what all threads share
+ *            settings  GOMEM_DEBUG and the other variables of the environment
+ *            world     attach, stop, fork
  *            roots     where marking starts
  *            finalize  what becomes of the unreached, and the thread that runs callbacks
  *            paths     who points at what: from roots to an object, from manual memory
@@ -9159,55 +9161,17 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
 }
 
 /* ==========================================================================================
- * >>world   thread records, the runtime struct, attach, stop                       floor 4
+ * >>runtime   the records of threads and of what all threads share                floor 4
  * ==========================================================================================
- * OWNS        struct gm_thread, struct gm_world, struct gm_runtime (the one), the TLS pointer
- * CALLS       base os sync pages central types special guard pacer writes cache
- * LOCKS       INIT, TURN, GONE, WORLD (fork); GC, then TURN (no cycle runs); GONE, then WORLD, held
- *             through a stop by the thread that stopped; WORLD, then META (attach, leave)
- * ORDER       V1 and V2 are Dekker pairs: state and stop_request are stored and loaded seq
- * INVARIANTS  V1  who stops stores stop_request, then looks at states; a thread that leaves a
- *                 blocking region stores its state, then looks at stop_request: one sees the other
- *             V2  a state goes running -> parked(epoch) once per stop; a signal with no stop
- *                 pending, or to a thread that is in a section or a blocking region, parks already,
- *                 or has no record, returns
- *             V3  a stop that has not gathered all within its window (1 ms; after eight tries
- *                 longer, where the straggler only waits for a processor) is withdrawn: nothing
- *                 was changed. The pause before the next try grows, so that a thread which holds
- *                 what the straggler waits for goes on. After its patience it is given up
- *             V4  records are never unmapped; a record's thread is running, blocked or parked, or
- *                 it is not scanned (none, attaching, stale), or the record is the shared one
- *             V5  a stop begins when the threads that waited for the end of the last one have woken
- *                 and have run as long as it took, or 1 ms after it: cycles back to back starve
- *                 nobody
- *             V6  the fork handlers are registered before a lock is taken; a child in which the
- *                 handler runs knows that they are, another one registers again
- *             V7  a thread whose signal mask holds the stop signal unblocks it when it attaches,
- *                 when it parks, and, once a stop has waited for it in vain, at its next slow path;
- *                 a handler that was replaced is put back, or another signal taken, before the next
- *                 stop
- *             V8  from the end of our prepare handler to our handler behind fork the calling thread
- *                 holds INIT, TURN, GONE and WORLD: it takes them no second time, passes the gate,
- *                 and runs no cycle. So fork handlers that were registered earlier may allocate
- *             V9  when a stop is over or withdrawn no signal of it is on its way to any thread. The
- *                 stopper counts what it sends, the handler what it hears; where the two differ,
- *                 ignoring the signal for an instant discards what is pending, masked or not
- *             V10 a fork in a signal handler that has interrupted a section, or the holder of one
- *                 of these locks, takes nothing: it would wait for itself, or for a thread that
- *                 forks in the same way. Its child execs or ends
- * WHY         A thread in a section parks when it leaves it, one in a blocking region counts as
- *             stopped, any other gets a signal. Withdrawing bounds what a thread that sits in a
- *             long system call costs the others. Threads that have ended but still run destructors
- *             allocate from one shared record under a lock.
- *             Real-time signals queue, and their default action ends the process. Left alone, each
- *             withdrawn stop would add one for a thread that masks them, up to the user's limit,
- *             and a program that resets its handlers would die of them. Counts that differ without
- *             need (a handler may run when its stop is over) cost two system calls. Sending none
- *             while one is pending was dropped: that one would still be there at a reset. A child
- *             of posix_spawn that begins in that instant inherits an ignored signal, and no more.
- *             Prepare handlers run in reverse order. Ours should be the last one: a program's may
- *             wait for a lock whose holder allocates, and would find the gate closed. So they are
- *             registered by a constructor, and under the override before anybody else's.
+ * OWNS        struct gm_thread, struct gm_world, struct gm_runtime (the one); the TLS pointer; the
+ *             structs that the rooms roots, finalize, gc, pool and escape keep in the runtime
+ * WHY         One static struct holds all that threads share, so that its parts are listed in one
+ *             place and a room needs one pointer. A struct is declared here and explained here; the
+ *             room that its comment names is the only one that writes to it. The thread's cache is
+ *             the first member of its record, and the TLS pointer points to it: an inlined path
+ *             loads that one pointer. Threads without a record point to one of two constant caches
+ *             in which each magazine is empty, full and of a heap of size 0, so that "not attached"
+ *             needs no test of its own.
  */
 enum {
     GM_THREAD_NONE = 0,
@@ -9506,36 +9470,223 @@ static struct gm_runtime gm_runtime;
         x, x, x, x, x
 _Static_assert(GOMEM_CLASSES + 1 == 86, "GM_86 makes one entry per class");
 
-// Everything is empty, full and not ours: "not attached" needs no test of its own. Never written.
+// Never written.
 #if GOMEM_I_POOL
 #define GM_64(x)  GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x)
 #define GM_256(x) GM_64(x), GM_64(x), GM_64(x), GM_64(x)
 _Static_assert(GOMEM_I_PLACES == 256, "GM_256 makes one entry per place");
-#define GM_WORLD_EMPTY                                                        \
+#define GM_RUNTIME_EMPTY                                                      \
     {                                                                         \
         .top = {GM_86(GM_CACHE_NOTHING)}, .pool = {GM_256(GM_CACHE_NOTHING)}, \
         .stop_request = &gm_sync_quiet                                        \
     }
 #else
-#define GM_WORLD_EMPTY \
+#define GM_RUNTIME_EMPTY \
     { .top = {GM_86(GM_CACHE_NOTHING)}, .stop_request = &gm_sync_quiet }
 #endif
-GM_PRIVATE const gomem_i_cache gm_world_nobody = GM_WORLD_EMPTY;
-GM_PRIVATE const gomem_i_cache gm_world_gone = GM_WORLD_EMPTY;
-#define GM_WORLD_NOBODY ((gomem_i_cache *)(uintptr_t)&gm_world_nobody)
-#define GM_WORLD_GONE   ((gomem_i_cache *)(uintptr_t)&gm_world_gone)
+GM_PRIVATE const gomem_i_cache gm_runtime_nobody = GM_RUNTIME_EMPTY;
+GM_PRIVATE const gomem_i_cache gm_runtime_gone = GM_RUNTIME_EMPTY;
+#define GM_RUNTIME_NOBODY ((gomem_i_cache *)(uintptr_t)&gm_runtime_nobody)
+#define GM_RUNTIME_GONE   ((gomem_i_cache *)(uintptr_t)&gm_runtime_gone)
 
 #if defined(GOMEM_STATIC)
 static
 #endif
-    GOMEM_I_THREAD gomem_i_cache *GOMEM_I_TLS GOMEM_I_TLS_MODEL = GM_WORLD_NOBODY;
+    GOMEM_I_THREAD gomem_i_cache *GOMEM_I_TLS GOMEM_I_TLS_MODEL = GM_RUNTIME_NOBODY;
 
 #if GOMEM_I_COLLECTOR && !defined(GOMEM_STATIC)
 uint32_t gomem_i_barrier = 0;
 #endif
 
+/* ==========================================================================================
+ * >>settings   GOMEM_DEBUG and the other variables of the environment             floor 4
+ * ==========================================================================================
+ * OWNS        struct gm_settings
+ * CALLS       base os guard
+ * INVARIANTS  SE1 what the program has set in its options wins over the environment
+ *             SE2 a value that cannot be read changes nothing and is named, with what is accepted
+ * WHY         Read once, before the heap is made, by the thread that makes it.
+ */
+GM_COLD GM_PRIVATE void gm_settings_warn(struct gm_runtime *rt, const char *name, const char *value,
+                                         size_t n, const char *accepted) {
+    struct gm_text t = {0, {0}};
+    char copy[64];
+    n = GM_MIN(n, sizeof copy - 1);
+    memcpy(copy, value, n);
+    copy[n] = 0;
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)copy[i] < ' ') copy[i] = '?'; // one line
+    gm_guard_start(&t, GM_MSG_ENVIRONMENT);
+    gm_text_put(&t, ": ");
+    gm_text_put(&t, name);
+    gm_text_put(&t, " does not know \"");
+    gm_text_put(&t, copy);
+    gm_text_put(&t, "\"; accepted: ");
+    gm_text_put(&t, accepted);
+    gm_guard_finish(&t, GM_MSG_ENVIRONMENT);
+    gm_guard_warn(&rt->engine.guard, t.data);
+}
+
+GM_PRIVATE bool gm_settings_is_word(const char *s, size_t n, const char *word) {
+    return strlen(word) == n && !memcmp(s, word, n);
+}
+
+// One key=value of GOMEM_DEBUG; false: unknown.
+GM_PRIVATE bool gm_settings_debug_key(struct gm_settings *s, const char *item, size_t n) {
+    static const char *const names[] = {"gctrace", "verify", "stats", "poison", "lost", "escape"};
+    bool *const flags[] = {&s->gctrace, &s->verify, &s->stats, &s->poison, &s->lost, &s->escape};
+    const char *equals = memchr(item, '=', n);
+    if (!equals) return false;
+    size_t key = (size_t)(equals - item), value = n - key - 1;
+    if (GOMEM_I_COLLECTOR && gm_settings_is_word(item, key, "collector")) {
+        static const char *const collectors[] = {"tracked", "barrier", "stw"};
+        for (int i = 0; i < 3; i++) {
+            if (!gm_settings_is_word(equals + 1, value, collectors[i])) continue;
+            if (!s->options.collector) s->options.collector = GOMEM_GC_TRACKED + i;
+            return true;
+        }
+        return false;
+    }
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (!gm_settings_is_word(item, key, names[i])) continue;
+        if (value != 1 || (equals[1] != '0' && equals[1] != '1')) return false;
+        *flags[i] = equals[1] == '1';
+        return true;
+    }
+    return false;
+}
+
+// Decimal digits to the end; -1: something else.
+GM_PRIVATE int gm_settings_decimal(const char *s) {
+    long n = 0;
+    if (!*s) return -1;
+    for (; *s; s++) {
+        if (*s < '0' || *s > '9' || n > 10000000) return -1;
+        n = n * 10 + (*s - '0');
+    }
+    return (int)n;
+}
+
+// A number of bytes with a unit as Go's GOMEMLIMIT has them; 0: something else.
+GM_PRIVATE size_t gm_settings_bytes(const char *s) {
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    size_t n = 0;
+    if (*s < '0' || *s > '9') return 0;
+    for (; *s >= '0' && *s <= '9'; s++)
+        if (__builtin_mul_overflow(n, (size_t)10, &n) ||
+            __builtin_add_overflow(n, (size_t)(*s - '0'), &n))
+            return 0;
+    if (!*s) return n;
+    for (unsigned i = 0; i < 5; i++)
+        if (i * 10 < 8 * sizeof n && !strcmp(s, units[i]))
+            return n <= ((uint64_t)PTRDIFF_MAX >> i * 10) ? n << i * 10 : 0;
+    return 0;
+}
+
+// A variable that holds bytes, `off`, or, if it can, `auto`: 90 % of what the control group may
+// have. Options that the program has set win.
+GM_PRIVATE void gm_settings_read_size(struct gm_runtime *rt, const char *name, bool group,
+                                      size_t *size) {
+    const char *value = GOMEM_GETENV(name);
+    if (!value || !*value || *size || !strcmp(value, "off")) return;
+    if (group && !strcmp(value, "auto")) {
+        uint64_t most = gm_os_group_limit("/proc/thread-self/cgroup", "/sys/fs/cgroup");
+        if (most < (uint64_t)PTRDIFF_MAX) *size = (size_t)(most - most / 10);
+        return;
+    }
+    *size = gm_settings_bytes(value);
+    if (*size) return;
+    gm_settings_warn(rt, name, value, strlen(value),
+                     group ? "a number of bytes with B, KiB, MiB, GiB or TiB behind, auto, off"
+                           : "a number of bytes with B, KiB, MiB, GiB or TiB behind, off");
+}
+
+GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
+    struct gm_settings *s = &rt->world.settings;
+    if (s->read) return;
+    s->read = true;
+    const char *gogc = GOMEM_GETENV("GOMEM_GOGC"), *debug = GOMEM_GETENV("GOMEM_DEBUG");
+    gm_settings_read_size(rt, "GOMEM_MEMLIMIT", true, &s->options.memory_limit);
+    gm_settings_read_size(rt, "GOMEM_HARDLIMIT", true, &s->options.hard_limit);
+    gm_settings_read_size(rt, "GOMEM_RESERVE", false, &s->options.reserve);
+    if (gogc && *gogc && !s->options.gc_percent) {
+        int n = strcmp(gogc, "off") ? gm_settings_decimal(gogc) : GOMEM_GC_OFF;
+        if (n > 0 || n == GOMEM_GC_OFF) {
+            if (n > 0 || !strcmp(gogc, "off")) s->options.gc_percent = n;
+            else
+                gm_settings_warn(rt, "GOMEM_GOGC", gogc, strlen(gogc),
+                                 "a number of percent from 1, off");
+        } else {
+            gm_settings_warn(rt, "GOMEM_GOGC", gogc, strlen(gogc),
+                             "a number of percent from 1, off");
+        }
+    }
+    while (debug && *debug) {
+        size_t n = strcspn(debug, ",");
+        if (n && !gm_settings_debug_key(s, debug, n))
+            gm_settings_warn(rt, "GOMEM_DEBUG", debug, n,
+                             "gctrace=0|1, collector=tracked|barrier|stw, verify=0|1, "
+                             "stats=0|1, poison=0|1, lost=0|1, escape=0|1");
+        debug += n;
+        if (*debug) debug++;
+    }
+    rt->engine.guard.poison = s->poison;
+    if (GOMEM_I_CHECK) rt->engine.guard.watched = gm_os_ask_valgrind(GM_VALGRIND_RUNS, 0, 0) != 0;
+}
+
+/* ==========================================================================================
+ * >>world   attach, stop, fork                                                    floor 4
+ * ==========================================================================================
+ * OWNS        what struct gm_thread and struct gm_world hold
+ * CALLS       base os sync pages central types special guard pacer writes cache settings
+ * LOCKS       INIT, TURN, GONE, WORLD (fork); GC, then TURN (no cycle runs); GONE, then WORLD, held
+ *             through a stop by the thread that stopped; WORLD, then META (attach, leave)
+ * ORDER       V1 and V2 are Dekker pairs: state and stop_request are stored and loaded seq
+ * INVARIANTS  V1  who stops stores stop_request, then looks at states; a thread that leaves a
+ *                 blocking region stores its state, then looks at stop_request: one sees the other
+ *             V2  a state goes running -> parked(epoch) once per stop; a signal with no stop
+ *                 pending, or to a thread that is in a section or a blocking region, parks already,
+ *                 or has no record, returns
+ *             V3  a stop that has not gathered all within its window (1 ms; after eight tries
+ *                 longer, where the straggler only waits for a processor) is withdrawn: nothing
+ *                 was changed. The pause before the next try grows, so that a thread which holds
+ *                 what the straggler waits for goes on. After its patience it is given up
+ *             V4  records are never unmapped; a record's thread is running, blocked or parked, or
+ *                 it is not scanned (none, attaching, stale), or the record is the shared one
+ *             V5  a stop begins when the threads that waited for the end of the last one have woken
+ *                 and have run as long as it took, or 1 ms after it: cycles back to back starve
+ *                 nobody
+ *             V6  the fork handlers are registered before a lock is taken; a child in which the
+ *                 handler runs knows that they are, another one registers again
+ *             V7  a thread whose signal mask holds the stop signal unblocks it when it attaches,
+ *                 when it parks, and, once a stop has waited for it in vain, at its next slow path;
+ *                 a handler that was replaced is put back, or another signal taken, before the next
+ *                 stop
+ *             V8  from the end of our prepare handler to our handler behind fork the calling thread
+ *                 holds INIT, TURN, GONE and WORLD: it takes them no second time, passes the gate,
+ *                 and runs no cycle. So fork handlers that were registered earlier may allocate
+ *             V9  when a stop is over or withdrawn no signal of it is on its way to any thread. The
+ *                 stopper counts what it sends, the handler what it hears; where the two differ,
+ *                 ignoring the signal for an instant discards what is pending, masked or not
+ *             V10 a fork in a signal handler that has interrupted a section, or the holder of one
+ *                 of these locks, takes nothing: it would wait for itself, or for a thread that
+ *                 forks in the same way. Its child execs or ends
+ * WHY         A thread in a section parks when it leaves it, one in a blocking region counts as
+ *             stopped, any other gets a signal. Withdrawing bounds what a thread that sits in a
+ *             long system call costs the others. Threads that have ended but still run destructors
+ *             allocate from one shared record under a lock.
+ *             Real-time signals queue, and their default action ends the process. Left alone, each
+ *             withdrawn stop would add one for a thread that masks them, up to the user's limit,
+ *             and a program that resets its handlers would die of them. Counts that differ without
+ *             need (a handler may run when its stop is over) cost two system calls. Sending none
+ *             while one is pending was dropped: that one would still be there at a reset. A child
+ *             of posix_spawn that begins in that instant inherits an ignored signal, and no more.
+ *             Prepare handlers run in reverse order. Ours should be the last one: a program's may
+ *             wait for a lock whose holder allocates, and would find the gate closed. So they are
+ *             registered by a constructor, and under the override before anybody else's.
+ */
 GM_INLINE bool gm_world_has_record(const gomem_i_cache *t) {
-    return t != &gm_world_nobody && t != &gm_world_gone;
+    return t != &gm_runtime_nobody && t != &gm_runtime_gone;
 }
 
 // The calling thread's record; NULL: none.
@@ -9994,135 +10145,6 @@ GM_COLD GM_PRIVATE void gm_world_report_stragglers(struct gm_runtime *rt,
         if (gm_world_is_report_due(w, stragglers->id[i], &task))
             gm_world_report_straggler(rt, stragglers->id[i]);
     }
-}
-
-// ---- settings ----
-
-GM_COLD GM_PRIVATE void gm_world_bad_setting(struct gm_runtime *rt, const char *name,
-                                             const char *value, size_t n, const char *accepted) {
-    struct gm_text t = {0, {0}};
-    char copy[64];
-    n = GM_MIN(n, sizeof copy - 1);
-    memcpy(copy, value, n);
-    copy[n] = 0;
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)copy[i] < ' ') copy[i] = '?'; // one line
-    gm_guard_start(&t, GM_MSG_ENVIRONMENT);
-    gm_text_put(&t, ": ");
-    gm_text_put(&t, name);
-    gm_text_put(&t, " does not know \"");
-    gm_text_put(&t, copy);
-    gm_text_put(&t, "\"; accepted: ");
-    gm_text_put(&t, accepted);
-    gm_guard_finish(&t, GM_MSG_ENVIRONMENT);
-    gm_guard_warn(&rt->engine.guard, t.data);
-}
-
-GM_PRIVATE bool gm_world_is(const char *s, size_t n, const char *word) {
-    return strlen(word) == n && !memcmp(s, word, n);
-}
-
-// One key=value of GOMEM_DEBUG; false: unknown.
-GM_PRIVATE bool gm_world_debug_key(struct gm_settings *s, const char *item, size_t n) {
-    static const char *const names[] = {"gctrace", "verify", "stats", "poison", "lost", "escape"};
-    bool *const flags[] = {&s->gctrace, &s->verify, &s->stats, &s->poison, &s->lost, &s->escape};
-    const char *equals = memchr(item, '=', n);
-    if (!equals) return false;
-    size_t key = (size_t)(equals - item), value = n - key - 1;
-    if (GOMEM_I_COLLECTOR && gm_world_is(item, key, "collector")) {
-        static const char *const collectors[] = {"tracked", "barrier", "stw"};
-        for (int i = 0; i < 3; i++) {
-            if (!gm_world_is(equals + 1, value, collectors[i])) continue;
-            if (!s->options.collector) s->options.collector = GOMEM_GC_TRACKED + i;
-            return true;
-        }
-        return false;
-    }
-    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (!gm_world_is(item, key, names[i])) continue;
-        if (value != 1 || (equals[1] != '0' && equals[1] != '1')) return false;
-        *flags[i] = equals[1] == '1';
-        return true;
-    }
-    return false;
-}
-
-// Decimal digits to the end; -1: something else.
-GM_PRIVATE int gm_world_decimal(const char *s) {
-    long n = 0;
-    if (!*s) return -1;
-    for (; *s; s++) {
-        if (*s < '0' || *s > '9' || n > 10000000) return -1;
-        n = n * 10 + (*s - '0');
-    }
-    return (int)n;
-}
-
-// A number of bytes with a unit as Go's GOMEMLIMIT has them; 0: something else.
-GM_PRIVATE size_t gm_world_bytes(const char *s) {
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    size_t n = 0;
-    if (*s < '0' || *s > '9') return 0;
-    for (; *s >= '0' && *s <= '9'; s++)
-        if (__builtin_mul_overflow(n, (size_t)10, &n) ||
-            __builtin_add_overflow(n, (size_t)(*s - '0'), &n))
-            return 0;
-    if (!*s) return n;
-    for (unsigned i = 0; i < 5; i++)
-        if (i * 10 < 8 * sizeof n && !strcmp(s, units[i]))
-            return n <= ((uint64_t)PTRDIFF_MAX >> i * 10) ? n << i * 10 : 0;
-    return 0;
-}
-
-// A variable that holds bytes, `off`, or, if it can, `auto`: 90 % of what the control group may
-// have. Options that the program has set win.
-GM_PRIVATE void gm_world_read_size(struct gm_runtime *rt, const char *name, bool group,
-                                   size_t *size) {
-    const char *value = GOMEM_GETENV(name);
-    if (!value || !*value || *size || !strcmp(value, "off")) return;
-    if (group && !strcmp(value, "auto")) {
-        uint64_t most = gm_os_group_limit("/proc/thread-self/cgroup", "/sys/fs/cgroup");
-        if (most < (uint64_t)PTRDIFF_MAX) *size = (size_t)(most - most / 10);
-        return;
-    }
-    *size = gm_world_bytes(value);
-    if (*size) return;
-    gm_world_bad_setting(rt, name, value, strlen(value),
-                         group ? "a number of bytes with B, KiB, MiB, GiB or TiB behind, auto, off"
-                               : "a number of bytes with B, KiB, MiB, GiB or TiB behind, off");
-}
-
-GM_PRIVATE void gm_world_read_environment(struct gm_runtime *rt) {
-    struct gm_settings *s = &rt->world.settings;
-    if (s->read) return;
-    s->read = true;
-    const char *gogc = GOMEM_GETENV("GOMEM_GOGC"), *debug = GOMEM_GETENV("GOMEM_DEBUG");
-    gm_world_read_size(rt, "GOMEM_MEMLIMIT", true, &s->options.memory_limit);
-    gm_world_read_size(rt, "GOMEM_HARDLIMIT", true, &s->options.hard_limit);
-    gm_world_read_size(rt, "GOMEM_RESERVE", false, &s->options.reserve);
-    if (gogc && *gogc && !s->options.gc_percent) {
-        int n = strcmp(gogc, "off") ? gm_world_decimal(gogc) : GOMEM_GC_OFF;
-        if (n > 0 || n == GOMEM_GC_OFF) {
-            if (n > 0 || !strcmp(gogc, "off")) s->options.gc_percent = n;
-            else
-                gm_world_bad_setting(rt, "GOMEM_GOGC", gogc, strlen(gogc),
-                                     "a number of percent from 1, off");
-        } else {
-            gm_world_bad_setting(rt, "GOMEM_GOGC", gogc, strlen(gogc),
-                                 "a number of percent from 1, off");
-        }
-    }
-    while (debug && *debug) {
-        size_t n = strcspn(debug, ",");
-        if (n && !gm_world_debug_key(s, debug, n))
-            gm_world_bad_setting(rt, "GOMEM_DEBUG", debug, n,
-                                 "gctrace=0|1, collector=tracked|barrier|stw, verify=0|1, "
-                                 "stats=0|1, poison=0|1, lost=0|1, escape=0|1");
-        debug += n;
-        if (*debug) debug++;
-    }
-    rt->engine.guard.poison = s->poison;
-    if (GOMEM_I_CHECK) rt->engine.guard.watched = gm_os_ask_valgrind(GM_VALGRIND_RUNS, 0, 0) != 0;
 }
 
 // ---- records ----
@@ -10652,7 +10674,7 @@ GM_PRIVATE void gm_world_key_destructor(void *arg) {
     if (++t->rounds < 3 && pthread_setspecific(gm_runtime.world.key, t) == 0) return;
     // It was cancelled, or has called pthread_exit: its result is not known.
     if (t->start) gm_world_forget_start(&gm_runtime, t->start);
-    gm_world_leave(&gm_runtime, t, GM_WORLD_GONE);
+    gm_world_leave(&gm_runtime, t, GM_RUNTIME_GONE);
 }
 
 // ---- init, attach ----
@@ -10679,7 +10701,7 @@ GM_PRIVATE bool gm_world_reserve(struct gm_pages *p, size_t size) {
 GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     struct gm_engine *e = &rt->engine;
     struct gm_world *w = &rt->world;
-    gm_world_read_environment(rt);
+    gm_settings_read_environment(rt);
     w->lock.rank = GM_RANK_WORLD;
     w->gone_lock.rank = GM_RANK_GONE;
     e->heap.lock.rank = GM_RANK_HEAP;
@@ -10772,7 +10794,7 @@ GM_PRIVATE struct gm_thread *gm_world_attach(struct gm_runtime *rt) {
     struct gm_thread *t = gm_world_self();
     if (t && t->cache.hot.base) return t;
     if (!gm_world_ready(rt, false)) return NULL;
-    if (GOMEM_I_TLS == GM_WORLD_GONE) return NULL;
+    if (GOMEM_I_TLS == GM_RUNTIME_GONE) return NULL;
     gm_world_lock(w, &w->lock);
     if (!t) t = gm_world_record_locked(rt);
     if (t) {
@@ -14676,7 +14698,7 @@ GM_PRIVATE struct gm_cache *gm_alloc_enter(struct gm_runtime *rt) {
         return &t->cache;
     }
     // pairs with gm_world_ready: everything is in place
-    if (GOMEM_I_TLS != GM_WORLD_GONE || gm_load_acq(&w->life) != GM_LIFE_READY) return NULL;
+    if (GOMEM_I_TLS != GM_RUNTIME_GONE || gm_load_acq(&w->life) != GM_LIFE_READY) return NULL;
     gm_world_lock(w, &w->gone_lock);
     if (!w->gone) {
         gm_world_lock(w, &w->lock);
@@ -15081,7 +15103,7 @@ GM_PRIVATE bool gm_alloc_blocked(struct gm_runtime *rt, const void *p) {
 // blocking regions, and the collector is paid. False: errno says why.
 GM_PRIVATE bool gm_alloc_collected(struct gm_runtime *rt, size_t bytes) {
     struct gm_thread *me = gm_world_attach(rt);
-    if (!me) return GOMEM_I_TLS == GM_WORLD_GONE && gm_world_ready(rt, false) && gm_gc_enable(rt);
+    if (!me) return GOMEM_I_TLS == GM_RUNTIME_GONE && gm_world_ready(rt, false) && gm_gc_enable(rt);
     if (GOMEM_I_UNLIKELY(!gm_load_acq(&rt->engine.collected)) && // pairs with gm_world_enable_stops
         !gm_gc_enable(rt))
         return false; // pairs with gm_world_enable_stops
@@ -16238,7 +16260,7 @@ GOMEM_DEF void gomem_thread_detach(void) {
     struct gm_thread *t = gm_world_self();
     if (!t || !t->cache.hot.base) return;
     (void)pthread_setspecific(gm_runtime.world.key, NULL);
-    gm_world_leave(&gm_runtime, t, GM_WORLD_NOBODY);
+    gm_world_leave(&gm_runtime, t, GM_RUNTIME_NOBODY);
 }
 
 GM_NOINLINE GOMEM_DEF void gomem_blocking_begin(void) {

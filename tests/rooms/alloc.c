@@ -116,10 +116,10 @@ TEST(inside_of_a_section) {
 TEST(after_the_last_destructor) {
     REQUIRE(gomem_thread_attach());
     gomem_i_cache *own = GOMEM_I_TLS;
-    GOMEM_I_TLS = GM_WORLD_GONE;
+    GOMEM_I_TLS = GM_RUNTIME_GONE;
     void *small[100], *large = gomem_malloc(100000);
     for (int i = 0; i < 100; i++) small[i] = gomem_malloc(64);
-    CHECK(GOMEM_I_TLS == GM_WORLD_GONE && rt->world.gone != NULL);
+    CHECK(GOMEM_I_TLS == GM_RUNTIME_GONE && rt->world.gone != NULL);
     CHECK_EQ(rt->world.gone->state, GM_THREAD_SHARED);
     CHECK_EQ(rt->world.gone_lock.word, 0);
     void *string = gomem_new_noscan(30);

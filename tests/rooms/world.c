@@ -82,7 +82,7 @@ static const struct gm_settings *parse(const char *gogc, const char *debug) {
     fresh.engine.guard.warn = note;
     env_gogc = gogc, env_debug = debug;
     warnings = 0;
-    gm_world_read_environment(&fresh);
+    gm_settings_read_environment(&fresh);
     env_gogc = env_debug = NULL;
     return &fresh.world.settings;
 }
