@@ -418,6 +418,29 @@ TEST(large_objects_are_counted_first) {
     rt->gc.holds = holds;
 }
 
+// E7: a large object that does not fit waits for a cycle; one that fits does not.
+TEST(large_objects_wait_for_a_cycle) {
+    REQUIRE(GOMEM_NEW(int) != NULL);
+    struct gm_thread *self = gm_world_self();
+    uint32_t holds = rt->gc.holds; // of other tests
+    int collector = engine->writes.collector;
+    rt->gc.holds = 0;
+    engine->writes.collector = GOMEM_GC_STW; // the cycle runs on this thread
+    gomem_gc();
+    uint64_t cycles = engine->stats.cycles;
+    size_t live = engine->live;
+    gm_gc_admit(rt, self, GM_MIB);
+    CHECK_EQ(engine->stats.cycles, cycles);
+    CHECK_EQ(engine->live, live + GM_MIB);
+    gm_store_rlx(&engine->live, engine->pacer.goal);
+    gm_gc_admit(rt, self, 2 * GM_MIB); // one of them is counted already
+    CHECK_EQ(engine->stats.cycles, cycles + 1);
+    CHECK(engine->live < live + 3 * GM_MIB); // what was marked, and this one
+    gomem_gc();                              // counts what is there
+    engine->writes.collector = collector;
+    rt->gc.holds = holds;
+}
+
 static uint32_t has_forked;
 
 static void *fork_once(void *arg) {
