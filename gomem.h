@@ -331,8 +331,8 @@
 #define GOMEM_I_ESCAPE 1
 #endif
 
-// Of stack hints: the most bytes that go to the stack, and what of a thread's stack stays free at
-// least (hints take a quarter of the stack at most).
+// Stack hints: the size in bytes of the largest one that goes on the stack, and the bytes of a
+// thread's stack that hints always leave free. Hints use at most a quarter of a stack.
 #if !defined(GOMEM_STACK_MAX)
 #define GOMEM_STACK_MAX 4096
 #endif
@@ -340,7 +340,8 @@
 #define GOMEM_STACK_RESERVE 65536
 #endif
 
-// AddressSanitizer watches this file: what is nobody's is poisoned, and every call goes slow.
+// Set if this file is compiled with AddressSanitizer: free memory is then poisoned, and every call
+// takes the slow path.
 #if defined(__SANITIZE_ADDRESS__)
 #define GOMEM_I_POISONED 1
 #elif defined(__has_feature)
@@ -352,11 +353,11 @@
 #define GOMEM_I_POISONED 0
 #endif
 
-// Nothing is inlined where each object has to be looked at.
+// Where each object has to be checked, every call takes the slow path.
 #define GOMEM_I_SLOW (GOMEM_I_CHECK || GOMEM_I_POISONED)
 
-// The tag makes files of one link that disagree on version, check level, parts or the use of
-// AddressSanitizer fail to link.
+// The name of the thread-local pointer encodes version, check level, parts and the use of
+// AddressSanitizer, so that object files that disagree on one of them do not link.
 #define GOMEM_I_PASTE(a, b, c, d, e, f, g, h, i) \
     gomem_i_tls_v##a##_##b##_c##c##_k##d##_r##e##_p##f##_a##g##_e##h##_s##i
 #define GOMEM_I_TAG(a, b, c, d, e, f, g, h, i) GOMEM_I_PASTE(a, b, c, d, e, f, g, h, i)
@@ -403,35 +404,35 @@
 
 // clang-format off
 #define GOMEM_CLASSES 85                            /* size classes, 8 to 32768 bytes            */
-#define GOMEM_MAX_SMALL 32768                       /* above it an object is a span of its own   */
+#define GOMEM_MAX_SMALL 32768                       /* bytes; a larger object has its own span   */
 enum {
     GOMEM_NOSCAN = 1,                               /* holds no pointers: never scanned          */
-    GOMEM_UNCOLLECTABLE = 2,                        /* kept until freed by hand; a root          */
-    GOMEM_UNINIT = 4,                               /* not zeroed; with GOMEM_NOSCAN, or arenas  */
-    GOMEM_SCAN = 8                                  /* pools and arenas: holds collected pointers */
+    GOMEM_UNCOLLECTABLE = 2,                        /* lives until gomem_free; is a root         */
+    GOMEM_UNINIT = 4,                               /* not zeroed; with NOSCAN, or in arenas     */
+    GOMEM_SCAN = 8                                  /* pool, arena: may hold collected pointers  */
 };
 enum { GOMEM_GC_OFF = -1 };                         /* for gc_percent                            */
 enum { /* for gomem_options.collector */
-    GOMEM_GC_AUTO = 0,    /* tracked where the kernel can, else stw */
-    GOMEM_GC_TRACKED = 1, /* concurrent: the kernel tells which pages were written */
-    GOMEM_GC_BARRIER = 2, /* concurrent: GOMEM_STORE and its family tell */
-    GOMEM_GC_STW = 3      /* all of the marking in one stop */
+    GOMEM_GC_AUTO = 0,    /* tracked if the kernel supports it, otherwise stw */
+    GOMEM_GC_TRACKED = 1, /* concurrent; the kernel reports which pages were written */
+    GOMEM_GC_BARRIER = 2, /* concurrent; GOMEM_STORE and its family report stores */
+    GOMEM_GC_STW = 3      /* stop the world: all marking happens in one stop */
 };
 enum { GOMEM_EVENT_BEGIN = 1, GOMEM_EVENT_STOPPED, GOMEM_EVENT_RESUMED, GOMEM_EVENT_END };
-enum { /* gomem_memstats.collector_reason and .last_veto; gomem_reason_text: a sentence of each */
+enum { /* gomem_memstats.collector_reason and .last_veto; gomem_reason_text explains each one */
     GOMEM_REASON_NONE = 0,
     /* why writes are not tracked, so that AUTO is stw */
-    GOMEM_REASON_KERNEL,      /* older than Linux 6.7, or built without it                    */
-    GOMEM_REASON_USERFAULTFD, /* the system call is refused: Docker's default profile         */
-    GOMEM_REASON_IOCTL,       /* the ioctl of either descriptor is refused                    */
-    GOMEM_REASON_PROC,        /* /proc/thread-self/pagemap is not there                       */
-    GOMEM_REASON_SETUID,      /* it is root's, since the process changed its user before      */
-    GOMEM_REASON_DESCRIPTORS, /* none is left                                                 */
+    GOMEM_REASON_KERNEL,      /* the kernel is older than Linux 6.7, or lacks the feature     */
+    GOMEM_REASON_USERFAULTFD, /* the call is refused, as by Docker's default profile          */
+    GOMEM_REASON_IOCTL,       /* an ioctl on userfaultfd or on pagemap is refused             */
+    GOMEM_REASON_PROC,        /* /proc/thread-self/pagemap does not exist                     */
+    GOMEM_REASON_SETUID,      /* pagemap belongs to root: the process changed its user before */
+    GOMEM_REASON_DESCRIPTORS, /* the process has no file descriptor left                      */
     GOMEM_REASON_MADVISE,     /* the system call is refused                                   */
-    GOMEM_REASON_MEMORY,      /* none is left; also of a cycle that was given up              */
+    GOMEM_REASON_MEMORY,      /* out of memory; also why a cycle was given up                 */
     /* why a cycle was given up */
-    GOMEM_REASON_STACK,       /* a thread ran on a stack that nobody registered               */
-    GOMEM_REASON_LOADER,      /* shared objects came and went all the time                    */
+    GOMEM_REASON_STACK,       /* a thread ran on a stack that was not registered              */
+    GOMEM_REASON_LOADER,      /* shared objects were loaded or unloaded at each try           */
     GOMEM_REASON_THREAD       /* a thread did not stop                                        */
 };
 // clang-format on
@@ -443,87 +444,92 @@ enum { /* gomem_memstats.collector_reason and .last_veto; gomem_reason_text: a s
 extern "C" {
 #endif
 
-// The string "MAJOR.MINOR.PATCH" of the implementation. Any thread; constant time.
+// Returns the version of the implementation, "MAJOR.MINOR.PATCH". Any thread; constant time.
 GOMEM_DEF const char *gomem_version(void);
 
 /* ---- life cycle and settings -------------------------------------------------------------- */
 
 // clang-format off
 typedef struct gomem_options {                      /* {0} is the default for every field        */
-    int       gc_percent;                           /* 0: 100 or GOMEM_GOGC; GOMEM_GC_OFF: off   */
-    size_t    memory_limit;                         /* bytes; 0: none, or GOMEM_MEMLIMIT         */
-    size_t    hard_limit;                           /* bytes: NULL above; 0: GOMEM_HARDLIMIT     */
+    int       gc_percent;                           /* 0: GOMEM_GOGC or 100; GOMEM_GC_OFF: off   */
+    size_t    memory_limit;                         /* bytes; 0: GOMEM_MEMLIMIT or no limit      */
+    size_t    hard_limit;                           /* bytes; NULL above; 0: GOMEM_HARDLIMIT     */
     int       collector;                            /* GOMEM_GC_AUTO, _TRACKED, _BARRIER, _STW   */
-    int       mark_workers;                         /* 0: from the number of processors          */
-    size_t    reserve;                              /* the heap's address space at most, 0: 1 TiB*/
-    int       stop_signal;                          /* 0: chosen among the real-time signals;    */
-                                                    /* SIGURG: a reset handler never kills       */
-    int       force_period_ms;                      /* 0: 120000, as Go; -1: never               */
-    uintptr_t pointer_mask;                         /* and-ed to every scanned word, 0: none     */
-    bool      finalizers_by_hand;                   /* never on a thread of the library          */
-    bool      unordered;                            /* finalizers of what dies together: at once */
-    bool (*oom)(size_t size, void *user);           /* true: try again; false: NULL is returned  */
+    int       mark_workers;                         /* 0: by the number of processors            */
+    size_t    reserve;                              /* bytes of address space at most; 0: 1 TiB  */
+    int       stop_signal;                          /* 0: an unused real-time signal. SIGURG is  */
+                                                    /* harmless if its handler is reset          */
+    int       force_period_ms;                      /* most between cycles; 0: 120000 (Go's),    */
+                                                    /* -1: no limit                              */
+    uintptr_t pointer_mask;                         /* ANDed with every scanned word; 0: no mask */
+    bool      finalizers_by_hand;                   /* only gomem_run_finalizers runs callbacks  */
+    bool      unordered;                            /* see gomem_set_finalizer                   */
+    bool (*oom)(size_t size, void *user);           /* true: try again; false: return NULL       */
     void (*warn)(const char *line, void *user);     /* default: standard error                   */
-    void (*panic)(const char *line, void *user);    /* proven misuse; default: the line + abort  */
-    void (*event)(int what, uint64_t ns, void *user); /* GOMEM_EVENT_…; the world is running     */
-    void     *user;                                 /* handed to the callbacks                   */
+    void (*panic)(const char *line, void *user);    /* proven misuse; default: print, abort      */
+    void (*event)(int what, uint64_t ns, void *user); /* GOMEM_EVENT_…; threads are running */
+    void     *user;                                 /* passed to the callbacks                   */
 } gomem_options;
 // clang-format on
 
-// Optional: sets what the first use would take from the environment. May be repeated; fields left 0
-// keep their value. False with errno: EALREADY (a field that cannot change any more differs),
-// EINVAL, ENOMEM. Any thread.
+// Optional: sets what the first use would otherwise read from the environment. May be called again;
+// fields that are 0 keep their value. False with errno: EALREADY (a field differs that can no
+// longer change), EINVAL, ENOMEM. Any thread.
 GOMEM_DEF bool gomem_init(const gomem_options *options);
 
-// Gives everything back. No other thread may use gomem meanwhile; every pointer is void afterwards:
-// freeing one does nothing, allocating returns NULL with ESHUTDOWN until the next gomem_init. No
-// thread, signal handler or thread-local key of the library is left: a plugin may be unloaded, and
-// threads that used it may end later. In a callback of dl_iterate_phdr it does nothing, and warns,
-// when the collector's thread waits for the loader's lock, which the callback holds.
+// Ends the library and returns all memory to the system. No other thread may use gomem meanwhile.
+// All pointers become invalid; freeing one does nothing, and allocation returns NULL with ESHUTDOWN
+// until the next gomem_init. No thread, signal handler or thread-local key of the library remains,
+// so a plugin may be unloaded, and threads that used it may end later. Called in a callback of
+// dl_iterate_phdr while the collector's thread waits for the loader's lock, which that callback
+// holds, it only warns.
 GOMEM_DEF void gomem_shutdown(void);
 
-// pthread_create(pthread_t *thread, const pthread_attr_t *attr, fn, arg), and the new thread is
-// attached before fn runs. Until then arg keeps its object alive; what fn returns is kept alive
-// until the thread is joined. Returns pthread_create's error number. Any thread; about 20 us.
-// A plain pthread_create leaves arg in memory of libc alone, where the collector does not look:
-// hold the object elsewhere until the new thread has allocated or attached, and what such a thread
-// returns until it is joined. std::thread of C++ is a plain pthread_create.
+// pthread_create(pthread_t *thread, const pthread_attr_t *attr, fn, arg) that attaches the new
+// thread before fn runs. arg keeps its object alive until then, and the result of fn keeps its
+// object alive until the thread is joined. Returns pthread_create's error number. Any thread; about
+// 20 us.
+// Plain pthread_create, and std::thread of C++, hold arg and the result only in libc's memory,
+// which is not scanned. The program must hold these objects elsewhere: that of arg until the new
+// thread has allocated or attached, that of the result until the join.
 GOMEM_DEF int gomem_thread_create(void *thread, const void *attr, void *(*fn)(void *), void *arg);
 
-// pthread_join(*(pthread_t *)thread, result); from then on the caller holds the result. A thread
-// may be joined by pthread_join as well: then its result is kept until its pthread_t is used again.
-// Returns pthread_join's error number.
+// pthread_join(*(pthread_t *)thread, result). The library keeps the result alive up to this call;
+// after a plain pthread_join, until the system uses the pthread_t again. Returns pthread_join's
+// error number. Any thread.
 GOMEM_DEF int gomem_thread_join(const void *thread, void **result);
 
-// pthread_exit(result), which keeps the result's object alive until the thread is joined. With a
-// plain pthread_exit nothing does.
+// pthread_exit(result) that keeps the result's object alive until the thread is joined. A plain
+// pthread_exit does not.
 GOMEM_DEF void gomem_thread_exit(void *result) __attribute__((noreturn));
 
-// Makes the calling thread known to the collector. Implied by its first allocation; needed as the
-// first statement of a thread that is only given collected pointers. False: ENOMEM. About 20 us.
+// Registers the calling thread with the collector. Its first allocation does so too; a thread that
+// is given collected pointers before it allocates must call this first. False: ENOMEM. About 20 us.
 GOMEM_DEF bool gomem_thread_attach(void);
 
-// Gives the thread's caches back at once. Implied by the end of the thread: by the third round of
-// key destructors. What runs later may allocate, but the stack and the keys are no roots any more.
+// Unregisters the calling thread and returns its caches to the heap. The end of a thread does so
+// too, in the third round of its key destructors. Code that runs later may allocate, but the stack
+// and the values of keys are no longer roots.
 GOMEM_DEF void gomem_thread_detach(void);
 
-// Between begin and end the thread touches no collected memory (around poll, read, cond_wait): it
-// is scanned where it stands and never signalled. Nests. A thread that leaves one by longjmp, by an
-// exception, or because it is cancelled calls gomem_blocking_end before it touches collected memory
-// again, in a cleanup handler for instance; at its end all have ended before gomem_thread_create's
-// threads run destructors of keys (of others: keys made later than the first use of this library).
-// Manual memory may be used inside;
-// GOMEM_NEW and its family, and gomem_realloc of a collected object, are misuse there: check level
-// 1 names each, level 0 those that do not take the inlined path. About 20 ns.
+// A blocking region, as around poll, read or pthread_cond_wait. Between begin and end the thread
+// must not touch collected memory; a collection scans its stack as it is and sends it no signal.
+// Regions nest. A thread that leaves one by longjmp, by an exception or by cancellation must call
+// gomem_blocking_end before it touches collected memory again, for example in a cleanup handler.
+// The end of a thread ends its regions: before all destructors of keys in threads made by
+// gomem_thread_create, in others before those of keys that are younger than the library's.
+// Manual memory may be used inside. GOMEM_NEW and its family, and gomem_realloc of a collected
+// object, are misuse there: check level 1 reports each, level 0 those that miss the inlined path.
+// Any thread; about 20 ns.
 GOMEM_DEF void gomem_blocking_begin(void);
 GOMEM_DEF void gomem_blocking_end(void);
 
-// Of GOMEM_THREADS: the functions behind pthread_detach, pthread_sigmask and sigprocmask (errno in
-// place of the error number), sigsuspend, sigtimedwait (sigwaitinfo without a time), and sigaction.
-// As those, but the stop signal is never masked or waited for, a thread that waits for signals
-// counts as stopped, and the handler of the stop signal cannot be replaced (EINVAL).
-// gomem_i_open_mask is for calls with a mask of their own: copies *mask to *own (both sigset_t; may
-// be the same) without the stop signal, and returns own, or NULL for NULL.
+// GOMEM_THREADS maps pthread_detach, pthread_sigmask and sigprocmask (which sets errno),
+// sigsuspend, sigtimedwait and sigwaitinfo (time NULL), and sigaction to these. They differ from
+// the originals in three points: the stop signal is never masked or waited for, a thread that waits
+// for signals counts as stopped, and the handler of the stop signal cannot be replaced (EINVAL).
+// gomem_i_open_mask serves calls that take a mask, such as ppoll: it copies *mask without the stop
+// signal to *own (both sigset_t; may be the same) and returns own, or NULL if mask is NULL.
 GOMEM_DEF int gomem_i_thread_detached(const void *thread);
 GOMEM_DEF int gomem_i_sigsuspend(const void *mask);
 GOMEM_DEF int gomem_i_sigtimedwait(const void *set, void *info, const void *time);
@@ -533,37 +539,40 @@ GOMEM_DEF const void *gomem_i_open_mask(const void *mask, void *own);
 
 /* ---- memory of either heap ------------------------------------------------------------------ */
 
-// Frees any object of a gomem heap, or does nothing for NULL. Optional for collected objects.
-// Panics for what is not the start of a live object. Any thread; 2 ns for manual objects.
+// Frees an object of either heap; NULL does nothing. Collected objects need not be freed. Panics if
+// p is not the start of a live object. Any thread; 2 ns for manual objects.
 GOMEM_DEF void gomem_free(void *p);
 
-// Keeps p's kind (NULL: manual); the grown part is zeroed for collected kinds; on failure NULL,
-// ENOMEM and p stays valid. Size 0 gives a unique pointer. In place where the class or the free
-// pages behind the object allow it, and AddressSanitizer and valgrind do not look.
+// Resizes p to `size` bytes, keeps its kind (p NULL: manual) and returns its new address. The added
+// part of a collected object is zeroed. NULL with ENOMEM on failure: p stays valid. Size 0 gives a
+// unique pointer. The object stays in place if its class or the free pages after it allow that, but
+// always moves under AddressSanitizer and valgrind. Any thread.
 GOMEM_DEF void *gomem_realloc(void *p, size_t size) GOMEM_I_SIZED(2);
 
-// As gomem_free; size is a hint that saves nothing here and costs nothing when wrong.
+// gomem_free(p). size is ignored: the page descriptor knows it. Any thread.
 GOMEM_DEF void gomem_free_sized(void *p, size_t size);
 
-// Bytes usable at p, the start of an object (0 for NULL and for pointers that are not ours): those
-// of its slot, or, where AddressSanitizer or valgrind looks, those that were asked for (1 for 0).
+// Returns the bytes usable at p, the start of an object: the size of its slot, or under
+// AddressSanitizer or valgrind the size requested (1 for 0). 0 if p is NULL or not from gomem. Any
+// thread; some ns.
 GOMEM_DEF size_t gomem_usable_size(const void *p);
 
-// Start of the object p points into, NULL if none. A freed slot that is still cached counts. May be
-// called in a signal handler.
+// Returns the start of the object that p points into, or NULL. A freed manual slot counts while a
+// magazine holds it. Any thread, also in a signal handler; some ns.
 GOMEM_DEF void *gomem_base(const void *p);
 
 /* ---- manual heap ---------------------------------------------------------------------------- */
 
-// Not collected, not scanned, not zeroed (except calloc). Aligned to 16 from size 9 up, to 8 below.
-// Size 0 gives a unique pointer. NULL with ENOMEM on exhaustion and overflow. Any thread; 1 ns.
+// Memory that is not collected, not scanned, and not zeroed (except calloc's). Aligned to 16 from
+// size 9 up, to 8 below. Size 0 gives a unique pointer. NULL with ENOMEM if memory is exhausted or
+// n x size overflows. Any thread; 1 ns.
 GOMEM_DEF void *gomem_malloc(size_t size) GOMEM_I_MALLOC GOMEM_I_SIZED(1);
 GOMEM_DEF void *gomem_calloc(size_t n, size_t size) GOMEM_I_MALLOC GOMEM_I_SIZED(1, 2);
 
-// Any power of two; else NULL and EINVAL.
+// gomem_malloc with any power of two as alignment; NULL with EINVAL for other values.
 GOMEM_DEF void *gomem_aligned_alloc(size_t align, size_t size) GOMEM_I_MALLOC GOMEM_I_SIZED(2);
 
-// Manual copies, freed by gomem_free.
+// Manual copies of s, of at most n bytes and a NUL; free them with gomem_free. NULL: ENOMEM.
 GOMEM_DEF char *gomem_strdup(const char *s) GOMEM_I_MALLOC;
 GOMEM_DEF char *gomem_strndup(const char *s, size_t n) GOMEM_I_MALLOC;
 
@@ -571,64 +580,67 @@ GOMEM_DEF char *gomem_strndup(const char *s, size_t n) GOMEM_I_MALLOC;
 
 // clang-format off
 typedef struct gomem_class_stats { uint64_t size, mallocs, frees; } gomem_class_stats;
-typedef struct gomem_memstats {                     /* Go's MemStats by field; bytes unless said */
-    uint64_t size, version;                         /* size: set by the caller to sizeof *m      */
+typedef struct gomem_memstats {                     /* Go's MemStats; bytes unless said otherwise*/
+    uint64_t size, version;                         /* the caller sets size to sizeof *m         */
     uint64_t alloc, total_alloc;                    /* in live or cached objects; ever allocated */
-    uint64_t sys;                                   /* from the system, heap and metadata        */
+    uint64_t sys;                                   /* from the system: heap and metadata        */
     uint64_t lookups;                               /* 0, as in Go                               */
-    uint64_t mallocs, frees;                        /* counts                                    */
+    uint64_t mallocs, frees;                        /* objects                                   */
     uint64_t heap_alloc, heap_sys, heap_idle, heap_inuse, heap_released;
     uint64_t heap_objects;                          /* mallocs - frees                           */
-    uint64_t stack_inuse, stack_sys;                /* stacks of attached threads, last cycle    */
+    uint64_t stack_inuse, stack_sys;                /* attached threads' stacks at last cycle    */
     uint64_t mspan_inuse, mspan_sys, mcache_inuse, mcache_sys, buck_hash_sys, gc_sys, other_sys;
-    uint64_t next_gc, last_gc;                      /* heap goal; ns since 1970, 0: never        */
+    uint64_t next_gc, last_gc;                      /* heap goal; ns since 1970, 0: no cycle yet */
     uint64_t pause_total_ns;
-    uint64_t pause_ns[256], pause_end[256];         /* ring; the latest: at (num_gc + 255) % 256 */
+    uint64_t pause_ns[256], pause_end[256];         /* rings; latest at (num_gc + 255) % 256     */
     uint64_t num_gc, num_forced_gc;
     double   gc_cpu_fraction;
     uint64_t enable_gc, debug_gc;
     gomem_class_stats by_size[GOMEM_CLASSES + 1];   /* [0]: large objects                        */
     uint64_t threads, collector, rounds, dirty_pages;
     uint64_t pause_p50_ns, pause_p99_ns, pause_p999_ns, pause_max_ns; /* of the last 256 stops   */
-    uint64_t gather_p50_ns, gather_p99_ns, gather_p999_ns, gather_max_ns; /* until all stood     */
-    uint64_t stops_withdrawn;                       /* a thread did not stand within 1 ms        */
+    uint64_t gather_p50_ns, gather_p99_ns, gather_p999_ns, gather_max_ns; /* to stop all threads */
+    uint64_t stops_withdrawn;                       /* a thread took over 1 ms; tried again      */
     uint64_t collector_reason;                      /* GOMEM_REASON_: why not tracked; 0: it is, */
-                                                    /* or another one was asked for by name      */
-    uint64_t cycles_vetoed;                         /* given up: no stop, or roots not known     */
-    uint64_t last_veto;                             /* GOMEM_REASON_ of the last one, or of a    */
-                                                    /* try that a later one of its cycle made up */
+                                                    /* or another was chosen by name             */
+    uint64_t cycles_vetoed;                         /* given up: no stop, or unknown roots       */
+    uint64_t last_veto;                             /* GOMEM_REASON_ of the latest such cycle, or*/
+                                                    /* of a failed try that was made up for      */
 } gomem_memstats;
 // clang-format on
 
-// A sentence about one of GOMEM_REASON_…: what is wrong, and what to do. Never NULL. Any thread.
+// Returns a sentence for one of GOMEM_REASON_…: what is wrong and what to do. Never NULL. Any
+// thread.
 GOMEM_DEF const char *gomem_reason_text(uint64_t reason);
 
-// Fills m up to the size that the caller set. Collected kinds are exact as of the last refill of
-// each thread; manual memory counts what crosses a magazine exchange, and alloc includes what
-// caches hold. Any thread; microseconds.
+// Fills the first m->size bytes of *m. Counts of collected objects are exact up to each thread's
+// last refill. Manual objects are counted when their magazine is exchanged, so alloc includes free
+// objects in caches. Any thread; microseconds.
 GOMEM_DEF void gomem_read_memstats(gomem_memstats *m);
 
-// The numbers that programs poll, without a walk over the counters of all threads. Any thread; a
-// load or two each (1 ns), no lock. 0 before the first use and after gomem_shutdown.
-// Bytes of the heap that are backed by the system: pages in use, and free pages that have not been
-// given back (heap_sys - heap_released).
+// The next four are for programs that poll: they do not walk the counters of all threads. Any
+// thread, no lock, 1 ns. 0 before the first use and after gomem_shutdown.
+
+// Bytes of the heap that the system backs: pages in use, and free pages that have not been given
+// back (heap_sys - heap_released).
 GOMEM_DEF size_t gomem_heap_size(void);
-// Of these, bytes in free pages (heap_idle - heap_released). Free slots between objects are not
-// counted: heap_inuse - heap_alloc has them.
+// The part of gomem_heap_size that is free pages (heap_idle - heap_released). Free slots in used
+// pages are not in it; they are in heap_inuse - heap_alloc.
 GOMEM_DEF size_t gomem_heap_free(void);
-// Bytes allocated since the start, whatever has been freed: memstats' total_alloc, less up to
-// 64 KiB for each thread but the calling one.
+// Bytes allocated since the start, freed or not: memstats' total_alloc, less up to 64 KiB for each
+// thread other than the caller.
 GOMEM_DEF uint64_t gomem_total_alloc(void);
 // Collections that have ended (num_gc).
 GOMEM_DEF uint64_t gomem_num_gc(void);
 
-// All invariants of the heap, with the threads stopped. False and one line that says what broke, or
-// false and EAGAIN where a thread did not stop within a second, or where a cycle waits for the lock
-// of the callback of dl_iterate_phdr that this is called in.
+// Stops the threads and checks the invariants of the heap. False: one line says what is broken; or
+// errno is EAGAIN, because a thread did not stop within a second, or because the caller is in a
+// callback of dl_iterate_phdr and a cycle waits for the lock that it holds. Any thread; time grows
+// with the heap.
 GOMEM_DEF bool gomem_verify(void);
 
-// Collects, trims caches (of others at their next slow path), gives free pages back: how many
-// bytes.
+// Collects, trims caches (those of other threads at their next slow path) and gives free pages back
+// to the system. Returns how many bytes it gave back. Any thread; takes a collection.
 GOMEM_DEF size_t gomem_free_os_memory(void);
 
 #if GOMEM_I_COLLECTOR
@@ -640,234 +652,255 @@ typedef struct gomem_field { uint32_t offset, words; } gomem_field; /* words 0: 
 typedef struct gomem_type {                         /* made by GOMEM_TYPE and its family         */
     const char *name;                               /* the C type's name                         */
     size_t size, align;                             /* of one element                            */
-    const gomem_field *fields;                      /* where pointers are                        */
+    const gomem_field *fields;                      /* the words that may hold pointers          */
     size_t nfields;
-    void (*mark)(const void *obj, size_t size, gomem_marker *m); /* or a procedure               */
+    void (*mark)(const void *obj, size_t size, gomem_marker *m); /* or a mark procedure          */
     uint32_t index;                                 /* 0: not interned yet. atomic: rlx          */
 } gomem_type;
 // clang-format on
 
-// Zeroed; scanned conservatively. NULL with ENOMEM on exhaustion and overflow (an emergency
-// collection has been tried). Aligned to 16 from size 9 up, to 8 below. Any thread.
+// The functions of this section return zeroed collected memory. NULL with ENOMEM if memory is
+// exhausted, even after an emergency collection, or if the size overflows. Any thread; some ns.
+
+// Scanned conservatively. Aligned to 16 from size 9 up, to 8 below.
 GOMEM_DEF void *gomem_new(size_t size) GOMEM_I_SIZED(1);
 
-// Zeroed; holds no pointers, is never scanned.
+// Never scanned: holds no pointers.
 GOMEM_DEF void *gomem_new_noscan(size_t size) GOMEM_I_SIZED(1);
 
 // n elements of t, scanned precisely: only t's pointer fields.
 GOMEM_DEF void *gomem_new_typed(gomem_type *t, size_t n) __attribute__((warn_unused_result));
 
-// align 0: default; EINVAL for no power of two and for unknown or contradicting flags.
+// align 0: the default. flags: GOMEM_NOSCAN and its neighbors. EINVAL if align is no power of two,
+// or if flags are unknown or contradict each other.
 GOMEM_DEF void *gomem_new_with(size_t size, size_t align, unsigned flags) GOMEM_I_SIZED(1);
 
-// A noscan copy of n bytes with a NUL behind it; n SIZE_MAX: to the NUL.
+// A noscan copy of the first n bytes of s, or up to its NUL if n is SIZE_MAX, and a NUL.
 GOMEM_DEF char *gomem_new_string(const char *s, size_t n) __attribute__((warn_unused_result));
 
-// In a mark procedure or a function of roots: p, which may point anywhere, keeps its object alive;
-// so does what any aligned word of [lo, hi) points to.
+// For mark procedures and root functions only. gomem_mark keeps alive the object that p points
+// into, if any; gomem_mark_range, the objects that the aligned words of [lo, hi) point into.
 GOMEM_DEF void gomem_mark(gomem_marker *m, const void *p);
 GOMEM_DEF void gomem_mark_range(gomem_marker *m, const void *lo, const void *hi);
 
 /* ---- collector ------------------------------------------------------------------------------ */
 
-// Runs a full cycle, which has ended when this returns (as runtime.GC). False with errno: EAGAIN, a
-// thread does not stop, or a stack is not known: each stop of the cycle is tried for a second, and
-// the next cycle goes on with what was marked; or, in a callback of dl_iterate_phdr, another thread
-// runs a cycle that needs the loader's lock, which the callback holds; EBUSY, cycles are held, or a
-// callback of the collector asks; ENOMEM. Any thread, no signal handler.
+// Runs a full collection and returns when it has ended (runtime.GC). False with errno:
+//   EAGAIN  a thread did not stop within a second, or a thread runs on an unknown stack; the next
+//           cycle keeps what was marked. Or the caller is in a callback of dl_iterate_phdr, and a
+//           cycle on another thread needs the loader's lock, which that callback holds.
+//   EBUSY   gomem_gc_hold is in effect, or a callback of the collector called.
+//   ENOMEM
+// Any thread, not a signal handler; takes as long as the heap is large.
 GOMEM_DEF bool gomem_gc(void);
-GOMEM_DEF bool gomem_gc_start(void); // asks for a cycle, returns at once; false: held or off
+// Requests a cycle without waiting for it. False: cycles are held, or the collector or its
+// background thread could not be started. Any thread.
+GOMEM_DEF bool gomem_gc_start(void);
 
-// Nested, per process: no cycle starts (gomem_gc returns at once) and no assist is charged, up to
-// the memory limit. A cycle that runs goes on.
+// While held, no cycle starts, gomem_gc fails, and allocation is charged no assists, until the heap
+// reaches the memory limit. A running cycle continues. Nests, for the whole process. Any thread.
 GOMEM_DEF void gomem_gc_hold(void);
 GOMEM_DEF void gomem_gc_unhold(void);
 
-GOMEM_DEF int gomem_set_gc_percent(int percent); // returns the old one; GOMEM_GC_OFF: off
+// Sets how far the heap grows between cycles, in percent of the live heap; GOMEM_GC_OFF: no cycles.
+// Returns the old value. Any thread. (debug.SetGCPercent)
+GOMEM_DEF int gomem_set_gc_percent(int percent);
 
-// Bytes of memory in all, manual and metadata included, that collections and giving back keep to,
-// as Go's SetMemoryLimit. A limit into which twice the live heap fits is kept, also by large
-// objects, which wait for a cycle. Below that it is soft: so that the program is not collected all
-// the time, the heap may grow by up to half of what lives. 0: none. Returns the old one. Any
-// thread.
+// Sets the bytes of memory that collections and the return of pages aim to stay below, manual
+// memory and metadata included. The limit holds if twice the live heap fits in it; large objects
+// wait for a cycle to keep it. A lower limit is soft: the heap may exceed it by up to half of what
+// lives, so that the program is not collected all the time. 0: no limit. Returns the old one. Any
+// thread. (debug.SetMemoryLimit)
 GOMEM_DEF size_t gomem_set_memory_limit(size_t bytes);
 
-// Does up to max_us microseconds of a cycle's work on this thread (sweeping, then marking beside
-// the collector's; asks for a cycle when half of the way to the trigger is gone). True when
-// a cycle has ended since this thread's last call. For game loops and event loops.
+// Does up to max_us microseconds of the collector's work on this thread: it sweeps, helps a running
+// cycle to mark, and requests a cycle once the heap is halfway to its trigger. True if a cycle has
+// ended since this thread's last call. For game loops and event loops. Any thread.
 GOMEM_DEF bool gomem_gc_work(unsigned max_us);
 
-// Ranges that may hold collected pointers. False: ENOMEM, or EINVAL (empty, or unknown to remove).
-// Writable data of libraries in dlmopen's namespaces is a root with glibc 2.35 and later. Older
-// ones do not show it: such a library adds its own.
+// Adds or removes a range that may hold collected pointers. False: ENOMEM, or EINVAL (the range is
+// empty, or was not added). Any thread. Writable data of libraries in namespaces of
+// dlmopen is a root with glibc 2.35 and later; with an older glibc such a library must add its own.
 GOMEM_DEF bool gomem_add_root(const void *start, size_t size);
 GOMEM_DEF bool gomem_remove_root(const void *start);
 
-// fn(m, arg) is called whenever roots are read. It names what is reachable from memory that the
-// collector does not know, such as an interpreter's stack or a table in malloc's memory. It runs in
-// stops, on the thread that runs the cycle: in both stops of a concurrent cycle and in each further
-// try of the last, so its time is part of the pause. Threads may stand in the middle of anything,
-// with any lock held: it calls gomem_mark and gomem_mark_range, and nothing else. A pair that is
-// added twice is called twice. False: ENOMEM, or EINVAL (not there to remove). Any thread.
+// Adds or removes a root function. Each time roots are read, fn(m, arg) marks what is reachable
+// from memory that the collector does not know, such as an interpreter's stack or a table in memory
+// of malloc. It runs while threads are stopped, on the thread that runs the cycle: in both stops of
+// a concurrent cycle, and in each retry of the last one, so it adds to the pause. A stopped thread
+// may hold any lock, so fn must call gomem_mark and gomem_mark_range only. A pair that was added
+// twice is called twice. False: ENOMEM, or EINVAL (the pair to remove was not added). Any thread.
 GOMEM_DEF bool gomem_add_root_fn(void (*fn)(gomem_marker *m, void *arg), void *arg);
 GOMEM_DEF bool gomem_remove_root_fn(void (*fn)(gomem_marker *m, void *arg), void *arg);
 
-// Stacks of coroutines, [lo, hi), each a root until it is removed. One that a thread runs on is
-// scanned from its stack pointer up, others whole, as far as they were ever touched, unless the
-// library knows where they stand. Whatever else a switch saves (ucontext_t, jmp_buf, which hold
-// callee-saved registers) must lie in scanned memory: on the stack itself, in a collected,
-// uncollectable or global object; malloc's is not, and glibc's jmp_buf hides rbp on
-// x86-64, so code that switches by longjmp is compiled with -fno-omit-frame-pointer there. False:
-// EINVAL, ENOMEM. Any thread; microseconds.
+// Adds or removes [lo, hi), the stack of a coroutine, as a root. If a thread runs on it, it is
+// scanned from the stack pointer up. Otherwise all of it that was ever touched is scanned, unless
+// gomem_stack_parked or gomem_stack_saved_at says where its stack pointer is. Callee-saved
+// registers that a switch saves elsewhere (ucontext_t, jmp_buf) must be in scanned memory: on the
+// stack itself, or in a collected, uncollectable or global object, not in memory of malloc. On
+// x86-64 glibc's jmp_buf encrypts rbp: compile code that switches by longjmp with
+// -fno-omit-frame-pointer. False: EINVAL, ENOMEM. Any thread; microseconds.
 GOMEM_DEF bool gomem_add_stack(const void *lo, const void *hi);
 GOMEM_DEF bool gomem_remove_stack(const void *lo);
 
-// Belongs before every switch away from a stack: only [sp, hi) is live until it runs again. Called
-// on that stack itself, 512 bytes more are, for the frames of what switches, and up to 4 KiB below
-// them are cleared. sp NULL: not known. Where it was forgotten since the coroutine ran again, the
-// next collection sees that memory below was written and scans the whole stack. Any thread; 0.2 us.
+// Call it before each switch away from a stack: only [sp, hi) is scanned until it runs again. A
+// call on that stack itself also keeps the 512 bytes below sp, for the frames of the switching
+// code, and clears up to 4 KiB below those. sp NULL: not known. If the call was forgotten after the
+// coroutine ran again, the next collection sees that memory below sp was written and scans the
+// whole stack. Any thread; 0.2 us.
 GOMEM_DEF void gomem_stack_parked(const void *lo, const void *sp);
 
-// In place of that, at no cost per switch: the program keeps the stack pointer of the coroutine
-// here while it does not run (a field that the switch writes; uc_mcontext.gregs[REG_RSP]). Read
-// whenever roots are, until the stack is removed. NULL: no longer.
+// The alternative to gomem_stack_parked, at no cost per switch: while the coroutine does not run,
+// *slot holds its stack pointer, as in a field that the switch writes, or
+// uc_mcontext.gregs[REG_RSP]. It is read whenever roots are read, until the stack is removed or
+// slot is set to NULL. Any thread.
 GOMEM_DEF void gomem_stack_saved_at(const void *lo, const void *slot);
 
-// A stack for a coroutine, collected with it: `size` bytes, rounded up to pages and to 32 KiB at
-// least, from gomem_stack_base up, zeroed, above a guard page. The handle is a collected object.
-// Words of the stack count while something leads to the handle, or a thread runs on the stack: a
-// coroutine that only its own stack points to dies, and its memory goes back after the cycle.
-// gomem_stack_parked and gomem_stack_saved_at take its base, with the same effect (an object that
-// holds the slot is kept). Not for gomem_add_stack. NULL: ENOMEM. Any thread; 10 us, and about 1 us
-// in each finish stop while it lives. Each counts as 16 KiB of heap.
+// Allocates a stack for a coroutine that is collected with it: `size` bytes, rounded up to pages
+// and at least 32 KiB, zeroed, from gomem_stack_base up, above a guard page. The handle is a
+// collected object. The stack is scanned while its handle is reachable or a thread runs on it: a
+// coroutine that only its own stack points to dies, and its memory is returned after the cycle.
+// Pass the base to gomem_stack_parked and gomem_stack_saved_at (an object that holds the slot is
+// kept alive), not to gomem_add_stack. NULL: ENOMEM. Any thread; 10 us, and about 1 us of each
+// finish stop while it lives. Each stack counts as 16 KiB of heap.
 typedef struct gomem_stack gomem_stack;
 GOMEM_DEF gomem_stack *gomem_stack_new(size_t size) __attribute__((warn_unused_result));
 GOMEM_DEF void *gomem_stack_base(const gomem_stack *s); // NULL after gomem_stack_free
 GOMEM_DEF size_t gomem_stack_size(const gomem_stack *s);
 
-// Gives the memory back at once. No thread may run on it. NULL, and twice, do nothing.
+// Returns the stack's memory to the system; no thread may run on it. NULL, or a second call, does
+// nothing. Any thread.
 GOMEM_DEF void gomem_stack_free(gomem_stack *s);
 
-// Calls fn for each live object of t (NULL: of all collected kinds) with the world running; objects
-// born meanwhile may be missed; fn false ends it. Returns how many it called.
+// Calls fn for each live object of type t (NULL: of every collected kind) until fn returns false.
+// Threads keep running; objects allocated meanwhile may be missed. Returns the number of calls. Any
+// thread; time grows with the heap.
 GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, void *user),
                             void *user);
 
 /* ---- finalizers, cleanups, weak pointers, counts -------------------------------------------- */
 
-// Handles: a number and a generation. {0} is none; one whose object has gone does nothing; there is
-// nothing to free. They may lie anywhere, and keep nothing alive.
+// Handles: a number and a generation. {0} is no handle. A handle of a dead object is harmless and
+// has no effect. Handles need not be freed, may lie in any memory, and keep nothing alive.
 // clang-format off
 typedef struct gomem_weak { uint64_t id; } gomem_weak;
 typedef struct gomem_cleanup { uint64_t id; } gomem_cleanup;
 // clang-format on
 
-// Calls fn(obj, arg) once, after obj, the start of a collected object, was found unreachable. Both,
-// and all they lead to, are kept until it has returned. fn may make obj reachable again: then it
-// is an object like any other. fn NULL removes it; one per object. arg is a root until then: if it
-// leads to obj, obj never dies (check level 1 names an arg that points into obj). If A leads to B
-// and both have finalizers, A's runs first, and B's in a later collection that finds B unreachable
-// still: fn may use what its object leads to, and a list of n objects takes n collections (20 000:
-// 10 s). Of a cycle (which Go never frees) one runs per collection, in no promised order. With
-// options.unordered, or with cleanups, all that dies together takes one collection: then fn must
-// not rely on what its object leads to, which may be finalized already. Freeing by hand forgets a
-// finalizer that is not due yet; so does shutdown, which waits for the one that runs. It runs on a
-// thread of the library, with all signals blocked, or in gomem_run_finalizers, under no lock: it
-// may allocate, collect, set finalizers, or never return. False: EINVAL (no start of a collected
-// object), EEXIST (has one), ENOMEM. Any thread; 150 ns and 56 bytes.
-// (runtime.SetFinalizer; that cycles are collected is ours.)
+// Makes the library call fn(obj, arg) once, after a collection found obj, the start of a collected
+// object, unreachable. obj, arg and all that they lead to are kept until fn has returned. fn may
+// make obj reachable again, as an object without a finalizer. An object has one finalizer; fn NULL
+// removes it. arg is a root meanwhile: if it leads to obj, obj never dies (check level 1 reports an
+// arg that points into obj).
+// If A leads to B and both have finalizers, A's runs first, and B's in a later collection that
+// still finds B unreachable. So fn may use what its object leads to, and a list of n objects takes
+// n collections (20 000: 10 s). Of a cycle of objects, which Go never frees, one runs per
+// collection, in unspecified order. With options.unordered, as with cleanups, all objects that die
+// together are finalized after one collection, and fn must not rely on what its object leads to.
+// gomem_free drops a finalizer that is not due yet. So does gomem_shutdown, which waits for one
+// that is running. fn runs on a thread of the library, with all signals blocked, or in
+// gomem_run_finalizers. No lock is held: it may allocate, collect, set finalizers, or never return.
+// False: EINVAL (not the start of a collected object), EEXIST (obj has a finalizer), ENOMEM. Any
+// thread; 150 ns and 56 bytes. (runtime.SetFinalizer)
 GOMEM_DEF bool gomem_set_finalizer(void *obj, void (*fn)(void *obj, void *arg), void *arg);
 
-// Tells the finalizer of obj and its argument. False: ENOENT (it has none, or it is due: its object
-// was found unreachable), EINVAL. Any thread; 50 ns.
+// Returns the finalizer of obj and its argument. False: ENOENT (obj has none, or was already found
+// unreachable), EINVAL. Any thread; 50 ns.
 GOMEM_DEF bool gomem_get_finalizer(const void *obj, void (**fn)(void *obj, void *arg), void **arg);
 
-// Calls fn(arg) after obj has gone, also when it was freed by hand: for what belongs to it and is
-// no memory. Many per object; arg is a root until then. {0} with EINVAL or ENOMEM; obj may also be
-// uncollectable. Else as a finalizer. (runtime.AddCleanup)
+// Makes the library call fn(arg) after obj, collected or uncollectable, has died or was freed: to
+// release what belongs to it and is not memory. An object may have many. arg is a root until then.
+// fn runs where finalizers run. {0}: EINVAL, ENOMEM. Any thread; 150 ns. (runtime.AddCleanup)
 GOMEM_DEF gomem_cleanup gomem_add_cleanup(void *obj, void (*fn)(void *arg), void *arg);
 
-// fn will not be called, unless its call has begun. Any thread.
+// Cancels the call of fn unless it has begun. Any thread.
 GOMEM_DEF void gomem_cancel_cleanup(gomem_cleanup c);
 
-// Runs up to max callbacks that are ready (negative: all) on this thread; returns how many it ran.
+// Runs up to max callbacks that are ready (negative: all) on this thread. Returns how many it ran.
+// Any thread.
 GOMEM_DEF int gomem_run_finalizers(int max);
 
-// A pointer that keeps nothing alive: get returns obj, or NULL from when obj is unreachable (before
-// its finalizer runs, and for ever) or freed. The same object has the same handle. {0}: EINVAL (no
-// start of a collected or uncollectable object), ENOMEM. Any thread; get takes 20 ns. Who frees obj
-// by hand says when others may no longer use what they got. (package weak)
+// A weak pointer keeps nothing alive. get returns obj until obj is found unreachable or is freed,
+// then NULL for good, also while and after its finalizer runs. make returns the same handle for the
+// same object; {0}: EINVAL (not the start of a collected or uncollectable object), ENOMEM. If obj
+// is freed by hand, pointers that get returned before dangle. Any thread; get takes 20 ns. (package
+// weak)
 GOMEM_DEF gomem_weak gomem_weak_make(void *obj);
 GOMEM_DEF void *gomem_weak_get(gomem_weak w);
 
-// A scanned collected object with a count of 1, which lies beside it: retain writes no page of the
-// heap. The last release calls drop(obj) (NULL: nothing) on its thread, then frees obj, unless drop
-// retained it: drop runs once. Counts are not roots: an unreachable object is collected whatever
-// its count, also in a cycle, and dropped by the thread of finalizers; so what is held by memory of
-// malloc alone is dropped. drop releases what its object holds, which is harmless in a cycle.
-// Retain and release take NULL; what is not counted panics. Any thread; 10 ns.
+// Allocates a scanned collected object with a reference count of 1. The count is not stored in the
+// object, so retain writes to no page of the heap. The last release calls drop(obj), if any, on its
+// thread and frees obj, unless drop retained it; drop runs only once. Counts are not roots: an
+// unreachable object is collected whatever its count, in cycles too, and the finalizers' thread
+// drops it. So an object that only memory of malloc refers to is dropped early. drop should release
+// the objects that obj refers to; that is harmless in a cycle. retain and release accept NULL and
+// panic if obj is not counted. Any thread; 10 ns.
 GOMEM_DEF void *gomem_rc_new(size_t size, void (*drop)(void *obj)) GOMEM_I_SIZED(1);
 GOMEM_DEF void *gomem_rc_retain(void *obj);
 GOMEM_DEF void gomem_rc_release(void *obj);
 
 #if GOMEM_I_REPORT
-// Why does p's object live? Writes a shortest path to it to fd, a line each: the root (stack,
-// register or thread-local storage of a thread, global of an object file, registered range or
-// stack, uncollectable object), then every object with address, size, kind and class, and the
-// offset of the word that points at the next one; of long paths both ends. The stack of the thread
-// that asks, which knows p, counts only where nothing else does. False, with a line that says so:
-// p is in no live collected object, nothing reaches it, or roots cannot be searched where gomem_gc
-// returns false. Any thread; all stand meanwhile, as long as marking the heap on one processor
-// takes, or twice that.
+// Explains why p's object is alive: writes a shortest path from a root to it to fd, one line per
+// step. The first names the root (stack, register or thread-local storage of a thread, global of an
+// object file, registered range or stack, uncollectable object); the others name each object with
+// its address, size, kind and class, and the offset of the word that points to the next one. Of a
+// long path both ends are written. The caller's own stack, which holds p, counts only if nothing
+// else reaches the object. False, and a line that says so: p is in no live collected object,
+// nothing reaches it, or the threads cannot be stopped (gomem_gc would fail too). Any thread; stops
+// all others for once or twice the time that one processor needs to mark the heap.
 GOMEM_DEF bool gomem_why(const void *p, int fd);
 #endif
 
-// memmove for memory that holds collected pointers: what GOMEM_GC_BARRIER needs in place of memcpy
-// and memmove. In the other modes it is memmove. Any memory, any alignment, any thread. While a
-// cycle marks it takes some ns for each word that goes and for each that comes; a stop waits for
-// 16 KiB of it at most.
+// memmove for memory that may hold collected pointers. GOMEM_GC_BARRIER needs it in place of memcpy
+// and memmove; in the other modes it is memmove. Any memory, alignment and thread. While a cycle
+// marks it takes some ns for each word that is overwritten and for each that is stored, and a stop
+// may wait for up to 16 KiB of it.
 GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size);
 #endif
 
 #if GOMEM_I_POOL
 /* ---- pools ---------------------------------------------------------------------------------- */
 
-// Objects of one size that are used again. Any thread gets and puts; what one has put another may
-// get. An object keeps its contents while it is idle; a fresh one is zero, then made. What is idle
-// from one collection past the next (a victim generation, as in Go's sync.Pool) gives its memory
-// back, and where no cycle runs, after some ten seconds: the background thread sees to that if the
-// collected heap has been used; else the gets and puts of any pool that go past the thread's own
-// magazine, so a program that makes none, as while it sleeps, keeps what is idle until it calls
-// gomem_free_os_memory. Objects of a pool with a drop hook wait for such a call of their pool. Each
-// thread keeps one magazine of a pool it has used: 63 objects or 128 KiB at most.
-// get and put are inlined: a pop and a push in a magazine of the thread, about 1 ns together, and 3
-// to 4 ns from the 256th pool of a program on; what overflows goes to a depot without a lock, whole
-// magazines at a time.
-// Not scanned, so that it keeps no collected object alive, unless GOMEM_SCAN: then all of the
-// pool's memory is a root, idle objects too. Objects are not for gomem_free.
+// A pool recycles objects of one size. Any thread may get and put, and may get what another one has
+// put. An object keeps its contents while it is idle; a fresh object is zeroed, then passed to
+// make.
+//
+// Idle memory is returned after two collections without use (the victim generation of Go's
+// sync.Pool), or after some ten seconds if no cycle runs. The background thread sees to the latter
+// if the program uses the collected heap; otherwise the gets and puts of any pool that miss the
+// thread's magazine do. A program that makes none, as while it sleeps, keeps the memory until it
+// calls gomem_free_os_memory. Objects of a pool with a drop hook are dropped only in calls of that
+// pool. Each thread keeps one magazine per pool that it has used: at most 63 objects or 128 KiB.
+//
+// get and put are inlined as a pop and a push on a magazine of the thread: about 1 ns together, 3
+// to 4 ns from a program's 256th pool on. Full and empty magazines are exchanged with a lock-free
+// depot.
+//
+// Pool memory is not scanned, so it keeps no collected object alive. With GOMEM_SCAN all of it is a
+// root, idle objects included. Do not pass objects to gomem_free.
 
 typedef struct gomem_pool gomem_pool;
 
 // clang-format off
 typedef struct gomem_pool_options {                 /* {0} is the default for every field        */
-    size_t size, align;                             /* of an object; align 0: 16                 */
-    unsigned flags;                                 /* GOMEM_SCAN                                */
-    void (*make)(void *obj, void *user);            /* a fresh object is about to be got         */
-    void (*reset)(void *obj, void *user);           /* an object is being put                    */
-    void (*drop)(void *obj, void *user);            /* the memory of an idle object goes         */
-    void *user;                                     /* for the three                             */
-    size_t max_idle, max_idle_bytes;                /* keep about so many idle, without ageing   */
-    size_t capacity, capacity_bytes;                /* so many objects, made from the start      */
+    size_t size, align;                             /* of an object in bytes; align 0: 16        */
+    unsigned flags;                                 /* 0 or GOMEM_SCAN                           */
+    void (*make)(void *obj, void *user);            /* called before get returns a fresh object  */
+    void (*reset)(void *obj, void *user);           /* called by put                             */
+    void (*drop)(void *obj, void *user);            /* called before idle memory is returned     */
+    void *user;                                     /* passed to the three hooks                 */
+    size_t max_idle, max_idle_bytes;                /* keep about this much idle, at any age     */
+    size_t capacity, capacity_bytes;                /* fixed number of objects, made at once     */
     const char *name;                               /* for messages; not copied                  */
 } gomem_pool_options;
 typedef struct gomem_pool_stats {
-    uint64_t hits, misses;                          /* objects that came from others, made fresh */
+    uint64_t hits, misses;                          /* objects gets recycled, made fresh         */
     uint64_t exchanges;                             /* magazines moved between threads and depot */
-    uint64_t idle, high_water;                      /* objects now; most that there ever were    */
+    uint64_t idle, high_water;                      /* objects idle now; most that ever existed  */
 } gomem_pool_stats;
-typedef struct gomem_i_pool {                       /* a pool declared by name; made at first use */
-    uint32_t get, put;                              /* its place in every thread's cache, 0: none */
-    uint32_t far_get, far_put;                      /* without a place: its number, 0: slow      */
+typedef struct gomem_i_pool {                       /* a pool by name; created at first use      */
+    uint32_t get, put;                              /* its slot in each thread's cache; 0: none  */
+    uint32_t far_get, far_put;                      /* if it has no slot: its number; 0: slow    */
     uint32_t flags, epoch;
     gomem_pool *pool;
     const char *name;
@@ -875,25 +908,26 @@ typedef struct gomem_i_pool {                       /* a pool declared by name; 
 } gomem_i_pool;
 // clang-format on
 
-// NULL: EINVAL (an alignment that is no power of two, unknown flags), ENOMEM. Of a cap in objects
-// and one in bytes of objects, rounded up to their alignment, the smaller holds; it is one object
-// at least. The hooks run on a thread that calls a function of the pool, never on one of the
-// library's, and may use the pool. A pool of fixed capacity has all its memory from the start;
-// where threads share one, a get may find none while up to a 32nd of it is idle with each other
-// thread (none below 64 objects, which cost a lock each).
+// Creates a pool. NULL: EINVAL (align is no power of two, unknown flags), ENOMEM. If a limit is
+// given both in objects and in bytes (of objects rounded up to their alignment), the smaller one
+// applies; it is at least one object. Hooks run on threads that call a function of the pool, never
+// on the library's threads, and may use the pool. A pool with a capacity allocates all its memory
+// here. If threads share such a pool, a get may fail while up to 1/32 of the objects are idle in
+// the cache of each other thread; below 64 objects nothing is cached, and each call takes a lock.
+// Any thread. With a capacity it takes the time to make the objects.
 GOMEM_DEF gomem_pool *gomem_pool_new(const gomem_pool_options *options);
 
-// All its memory goes: what is idle is dropped, what is not must not be used any more. No other
-// thread may use the pool meanwhile, or any thread later (panics: found out by a call).
+// Frees the pool and its memory: drop runs for idle objects, objects in use become invalid. No
+// other thread may use the pool meanwhile; any later call with it panics.
 GOMEM_DEF void gomem_pool_destroy(gomem_pool *p);
 
-// Takes care that n objects can be got without asking the system; they stay until it is called with
-// less. Returns how many can be: n, or fewer, with ENOMEM, when there is no memory for n, or more
-// is asked for than the machine has. Then nothing is kept that was not before.
+// Guarantees that n objects can be got without a system call, until it is called with a smaller n.
+// Returns how many can: n, or fewer with ENOMEM if memory is exhausted or n is more than the
+// machine has. Then the pool keeps no more than before. Any thread.
 GOMEM_DEF size_t gomem_pool_reserve(gomem_pool *p, size_t n);
 
-// hits, misses and exchanges are what went through the depot: what never left a thread's magazine
-// is not counted.
+// Returns the pool's counts. Hits, misses and exchanges are counted at the depot: objects that
+// never leave a thread's magazine are not in them. Any thread; takes a lock.
 GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p);
 
 GOMEM_DEF void *gomem_i_pool_get_slow(gomem_pool *p);
@@ -904,72 +938,75 @@ GOMEM_DEF gomem_pool *gomem_i_pool_of(gomem_i_pool *p);
 #if GOMEM_I_ARENA
 /* ---- arenas --------------------------------------------------------------------------------- */
 
-// Memory that goes all at once: allocation bumps a pointer, reset or free gives everything back.
-// gomem_arena a = {0} (C++: {}) is a valid empty arena in chained blocks. One arena, one thread at
-// a time. Sizes round up to 16; memory is zeroed; what is never handed out is never touched, but
-// for 4 KiB ahead. It is not scanned, so it keeps no collected object alive, unless GOMEM_SCAN:
-// then it is a root as far as it is used. Pointers into it are not for gomem_free.
+// An arena frees its objects all together: allocation bumps a pointer, reset or free returns all
+// memory. gomem_arena a = {0} (C++: {}) is a valid empty arena made of chained blocks. Only one
+// thread at a time may use an arena. Sizes are rounded up to 16 bytes. Memory is zeroed; at most 4
+// KiB beyond what was allocated are touched. Arena memory is not scanned, so it keeps no collected
+// object alive. With GOMEM_SCAN the used part is a root. Do not pass pointers into it to
+// gomem_free.
 //
-// Pass a gomem_arena by pointer. A copy by value of one that holds memory is misuse and panics: at
-// check level 1 at its first call, at level 0 at its next slow one, such as taking a block.
+// Pass a gomem_arena by pointer. Use of a copy by value of an arena that holds memory is misuse and
+// panics: at check level 1 in its first call, at level 0 in its next slow one, as for a new block.
 //
-// NULL is an arena without memory: allocation from it gives NULL with ENOMEM, a scope of it is
-// empty, and the rest does nothing. So one test after the allocation is enough where gomem_scratch
-// may have returned NULL.
+// NULL stands for an arena without memory: allocation from it gives NULL with ENOMEM, a scope of it
+// is empty, and all other calls do nothing. So a test after the allocation also covers a NULL from
+// gomem_scratch.
 
 // clang-format off
-typedef struct gomem_arena {                        /* {0}: empty. No field is for users         */
-    char *cursor, *end;                             /* zero, and can be taken without a call     */
-    char *clean, *ready;                            /* from here on zero; usable up to here      */
+typedef struct gomem_arena {                        /* {0}: empty. All fields are private        */
+    char *cursor, *end;                             /* zeroed bytes for the inlined path         */
+    char *clean, *ready;                            /* zero from clean on; usable up to ready    */
     char *start, *limit;                            /* the block, or the buffer                  */
-    char *committed;                                /* of a reservation: up to here              */
-    uint32_t block, aside, spare;                   /* page + 1: block; large ones; kept ones    */
-    uint32_t aside_last;                            /* page + 1 of the oldest large one          */
+    char *committed;                                /* a reservation: end of usable memory       */
+    uint32_t block, aside, spare;                   /* page + 1 of: block, large and kept ones   */
+    uint32_t aside_last;                            /* page + 1 of the oldest large block        */
     uint32_t flags, mode;
-    uint32_t stamp;                                 /* as in the record of the block             */
-    uint32_t saves, bottom;                         /* marks given out, before the last reset    */
+    uint32_t stamp;                                 /* equals that in the block's record         */
+    uint32_t saves, bottom;                         /* marks given out; their number at reset    */
     uint32_t busy;                                  /* check level 1: a thread is in a call      */
-    size_t before, aside_bytes, spare_bytes;        /* in earlier blocks, large ones, kept ones  */
-    size_t high, peak, base;                        /* most ever used; what rounds need, from   */
+    size_t before, aside_bytes, spare_bytes;        /* in earlier, large and kept blocks         */
+    size_t high, peak, base;                        /* most ever used; a round's need, start     */
     size_t next, least;                             /* bytes of the next block, of the first     */
     struct gomem_i_on_reset *on_reset, *on_reset_last; /* the latest callback, the earliest      */
     struct gomem_i_save *save;                      /* check level 1: the latest mark            */
-    struct gomem_arena *self;                       /* where it lay when it took memory first    */
+    struct gomem_arena *self;                       /* its address when it first took memory     */
     const char *name;
 } gomem_arena;
 typedef struct gomem_arena_options {                /* {0} is the default for every field        */
-    size_t block;                                   /* bytes of the first block, 0: 32 KiB       */
-    void *buffer; size_t buffer_size;               /* use this and no more                      */
-    size_t reserve;                                 /* address space: grows in place up to this  */
-    unsigned flags;                                 /* GOMEM_SCAN                                */
+    size_t block;                                   /* bytes of the first block; 0: 32 KiB       */
+    void *buffer; size_t buffer_size;               /* use only this memory                      */
+    size_t reserve;                                 /* address space; grows in place up to it    */
+    unsigned flags;                                 /* 0 or GOMEM_SCAN                           */
     const char *name;                               /* for messages; not copied                  */
 } gomem_arena_options;
-typedef struct gomem_arena_mark {                   /* where an arena stood                      */
+typedef struct gomem_arena_mark {                   /* a position of an arena                    */
     char *cursor;
     uint32_t block, aside, save;
     struct gomem_i_on_reset *on_reset;
 } gomem_arena_mark;
 typedef struct gomem_arena_stats { uint64_t used, held, high_water, blocks; } gomem_arena_stats;
-typedef struct gomem_arena_scope {                  /* of GOMEM_ARENA_TEMP and _SCOPE           */
+typedef struct gomem_arena_scope {                  /* for GOMEM_ARENA_TEMP and _SCOPE           */
     gomem_arena *arena; gomem_arena_mark mark; int live;
 } gomem_arena_scope;
 // clang-format on
 
-// Zeroed and aligned to 16; NULL with ENOMEM when memory, or the buffer, is used up. Inlined as
-// gomem_arena_alloc; 16 bytes cost no more than a bump pointer in a struct that zeroes (2 ns).
+// gomem_arena_alloc(a, size), inlined below, returns zeroed memory aligned to 16; NULL with ENOMEM
+// if memory, or the buffer, is used up. 2 ns for 16 bytes, as a bump and memset by hand. This is
+// its slow path.
 GOMEM_DEF void *gomem_i_arena_slow(gomem_arena *a, size_t size);
 
-// gomem_arena_alloc_with takes any power of two as alignment (0: 16), else EINVAL; GOMEM_UNINIT:
-// not zeroed. Inlined up to an alignment of 16.
+// gomem_arena_alloc_with(a, size, align, flags) takes any power of two as alignment (0: 16; else
+// NULL with EINVAL); with GOMEM_UNINIT memory is not zeroed. Inlined up to an alignment of 16. This
+// is its slow path.
 GOMEM_DEF void *gomem_i_arena_with(gomem_arena *a, size_t size, size_t align, unsigned flags);
 
-// p of old_size bytes, or NULL, becomes new_size bytes; in place if it is the last allocation or
-// shrinks; what grows is zeroed. NULL with ENOMEM: p stays as it is.
+// Resizes p of old_size bytes (p may be NULL) to new_size bytes: in place if p was allocated last
+// or shrinks. The added part is zeroed. NULL with ENOMEM: p is unchanged.
 GOMEM_DEF void *gomem_arena_resize(gomem_arena *a, void *p, size_t old_size, size_t new_size)
     GOMEM_I_SIZED(4);
 
-// Strings that go with the arena. NULL: ENOMEM, or what vsnprintf says. Formats that have only
-// %s %c %d %u %x %% (with l, ll, z) are written in place, at a third of vsnprintf's cost.
+// Strings in the arena. NULL: ENOMEM, or vsnprintf's error. Formats with only %s %c %d %u %x %%
+// (also with l, ll, z) are written in place, at a third of vsnprintf's cost.
 GOMEM_DEF char *gomem_arena_strdup(gomem_arena *a, const char *s) __attribute__((malloc));
 GOMEM_DEF char *gomem_arena_printf(gomem_arena *a, const char *format, ...)
     __attribute__((malloc, format(printf, 2, 3)));
@@ -977,39 +1014,39 @@ GOMEM_DEF char *gomem_arena_vprintf(gomem_arena *a, const char *format,
                                     __builtin_va_list list) // a va_list, without <stdarg.h>
     __attribute__((malloc, format(printf, 2, 0)));
 
-// What is allocated between save and restore goes with restore, callbacks included; marks nest. A
-// mark that is void since an earlier one was restored, or reset, is misuse (check level 1: panics).
-// Restore, and so the end of a scope, keeps as much memory for the next round as the last rounds
-// needed, an eighth less each time.
+// restore frees what was allocated since save, and runs the callbacks added since. Marks nest. A
+// stale mark, taken before the arena was reset or restored to an earlier mark, is misuse (panics at
+// check level 1). restore, and so the end of a scope, keeps as much memory for the next round as
+// the latest rounds needed; that estimate shrinks by an eighth each time.
 GOMEM_DEF gomem_arena_mark gomem_arena_save(gomem_arena *a);
 GOMEM_DEF void gomem_arena_restore(gomem_arena *a, gomem_arena_mark m);
 
-// Empty again. Reset keeps as much memory as the last rounds needed, an eighth less each time; free
-// gives all back (the options stay). Both run the callbacks, latest first.
+// Both empty the arena and run its callbacks, the latest first. reset keeps memory as restore does;
+// free returns all of it, but keeps the options.
 GOMEM_DEF void gomem_arena_reset(gomem_arena *a);
 GOMEM_DEF void gomem_arena_free(gomem_arena *a);
 
-// Sets a new arena up: chained blocks, a fixed buffer, or a reservation. False: EINVAL (buffer and
-// reserve, unknown flags), ENOMEM. Not for an arena that holds memory. Blocks are memory of the
-// heap; a buffer and a reservation lie outside: options.hard_limit and memory_limit do not count
-// them, and a reservation counts against RLIMIT_AS whole.
+// Initializes an arena that holds no memory: chained blocks, a fixed buffer, or a reservation.
+// False: EINVAL (both buffer and reserve, unknown flags), ENOMEM. Blocks come from the heap. A
+// buffer and a reservation do not: options.hard_limit and memory_limit do not count them, and all
+// of a reservation counts against RLIMIT_AS.
 GOMEM_DEF bool gomem_arena_init(gomem_arena *a, const gomem_arena_options *options);
 
 // fn(arg) runs when the arena is reset, freed, or restored to before this call. False: ENOMEM.
 GOMEM_DEF bool gomem_arena_on_reset(gomem_arena *a, void (*fn)(void *arg), void *arg);
 
-// `into` takes over everything that `from` holds, which becomes empty: pointers stay valid. Costs a
-// step per block of `from`, whatever `into` holds. False, EINVAL: one is not of chained blocks or
-// NULL, only one is scanned, or both are the same.
+// Moves all memory and callbacks of `from` to `into` and leaves `from` empty; pointers stay valid.
+// Costs a step per block of `from`. False with EINVAL: one arena is NULL or not made of chained
+// blocks, only one is scanned, or both are the same.
 GOMEM_DEF bool gomem_arena_absorb(gomem_arena *into, gomem_arena *from);
 
-// An arena of this thread that is none of the n busy ones, for what a function needs until it
-// returns: gomem_arena *s = gomem_scratch(&out, 1); GOMEM_ARENA_TEMP(s). Freed with the thread;
-// gomem_free_os_memory gives back what it keeps for later rounds. NULL: ENOMEM, or eight are busy
-// (EINVAL); NULL is an arena without memory.
+// Returns an arena of this thread that is not among the n busy ones, for memory that a function
+// needs until it returns: gomem_arena *s = gomem_scratch(&out, 1); GOMEM_ARENA_TEMP(s). It is freed
+// when the thread ends; gomem_free_os_memory returns what it keeps for later rounds. NULL, which is
+// an arena without memory: ENOMEM, or EINVAL if all eight are busy.
 GOMEM_DEF gomem_arena *gomem_scratch(gomem_arena *const *busy, size_t n);
 
-// Bytes in use, held from the system, most ever in use; blocks.
+// Returns bytes in use, bytes held, the most bytes ever in use, and the number of blocks.
 GOMEM_DEF gomem_arena_stats gomem_arena_read_stats(const gomem_arena *a);
 
 GOMEM_DEF gomem_arena_scope gomem_i_scope_begin(gomem_arena *a);
@@ -1019,22 +1056,23 @@ GOMEM_DEF void gomem_i_scope_end(gomem_arena_scope *scope);
 #if GOMEM_I_ESCAPE
 /* ---- escape hints --------------------------------------------------------------------------- */
 
-// Stack or heap, as Go's compiler decides, decided by you. What GOMEM_STACK returns does not
-// outlive the function that asked: it lies on its stack, up to GOMEM_STACK_MAX bytes (4096) and
-// within the first quarter of the thread's known stack, 1 MiB at most; else in the collected heap.
-// So hints never take more than that quarter, in loops and recursions too: three quarters, and
-// GOMEM_STACK_RESERVE bytes (64 KiB) at least, stay for the frames of functions.
-// No free either way. Zeroed both. On a stack that gomem does not know (gomem_add_stack) it is the
-// heap. Since it may allocate, it is not for signal handlers. It costs an alloca and a memset on
-// the stack, and from the heap as much as GOMEM_MAKE: just above 4 KiB some five times malloc and
-// free. A pointer that is used after its function has returned dangles: nothing checks that at
-// level 0, and at check level 1 a collection names heap objects that point into the stack of a
-// function that has returned, with the call site. GOMEM_DEBUG=escape=1 tells at exit, by call site,
-// how often and how many bytes went where, and why.
+// GOMEM_STACK chooses stack or heap at run time, as Go's compiler does by escape analysis. The
+// program promises that the memory is not used after the calling function has returned. The memory
+// is on the function's stack if it has at most GOMEM_STACK_MAX bytes (4096) and lies in the first
+// quarter of the thread's stack, of which hints use 1 MiB at most; otherwise it is in the collected
+// heap. So hints never use more than that quarter, even in loops and recursions, and leave at least
+// GOMEM_STACK_RESERVE bytes (64 KiB) free. On a stack that gomem does not know (see
+// gomem_add_stack) the heap is used.
+// Memory is zeroed and never freed by hand. Not for signal handlers, since it may allocate. On the
+// stack it costs an alloca and a memset; on the heap as much as GOMEM_MAKE, which just above 4 KiB
+// is some five times malloc and free. Use after the function has returned is not detected at check
+// level 0; at level 1 a collection reports heap objects that point to such memory, with the call
+// site. GOMEM_DEBUG=escape=1 reports at exit how many hints and bytes of each call site went to the
+// stack and to the heap, and why.
 
-enum { GOMEM_I_STACK_ROOM = 4096 }; // bytes above the floor that hints need not ask for
+enum { GOMEM_I_STACK_ROOM = 4096 }; // bytes above stack_floor that a hint may use without a check
 
-typedef struct gomem_i_hint { // what a hint decided
+typedef struct gomem_i_hint { // the decision for a hint
     void *heap;               // the memory, unless `stack`; NULL: ENOMEM
     bool stack;
 } gomem_i_hint;
@@ -1045,8 +1083,8 @@ GOMEM_DEF void *gomem_i_hint_heap_slow(uintmax_t n, size_t size, size_t align, c
                                        int line);
 GOMEM_DEF void gomem_i_hint_placed(const void *p, size_t bytes, const char *file, int line);
 
-// p if it is in the heap, or NULL; a copy of `bytes` in the collected heap if p lies on the calling
-// thread's stack. NULL with ENOMEM.
+// Returns a copy of p's n elements in the collected heap if p lies on the calling thread's stack
+// (NULL: ENOMEM), else p.
 GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t align);
 #endif
 
@@ -1054,26 +1092,26 @@ GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t a
 
 // clang-format off
 typedef struct gomem_i_run { uintptr_t cursor, end; } gomem_i_run; /* free slots [cursor, end)   */
-enum { GOMEM_I_PLACES = 256 };                      /* of pools; [0] is of none                  */
-typedef struct gomem_i_pool_cache { void **top; } gomem_i_pool_cache; /* of a pool without place */
-typedef struct gomem_i_cache {                      /* what a thread's fast paths touch          */
-    void **top[GOMEM_CLASSES + 1];                  /* loaded magazine: its topmost object       */
-    uintptr_t base, size;                           /* the heap's range; size 0: always go slow  */
+enum { GOMEM_I_PLACES = 256 };                      /* slots for pools; [0] belongs to no pool   */
+typedef struct gomem_i_pool_cache { void **top; } gomem_i_pool_cache; /* of a pool with no slot  */
+typedef struct gomem_i_cache {                      /* a thread's state for the fast paths       */
+    void **top[GOMEM_CLASSES + 1];                  /* loaded magazines: their topmost objects   */
+    uintptr_t base, size;                           /* the heap's range; size 0: always slow     */
     const uint32_t *desc;                           /* page descriptors                          */
     const uint32_t *stop_request;                   /* nonzero: a stop pending, or a closed gate */
     uint32_t section_depth;                         /* library sections entered                  */
     uint32_t blocked;                               /* blocking regions entered                  */
-    uint32_t ranks;                                 /* locks held, a bit per rank (check level 2) */
+    uint32_t ranks;                                 /* locks held, a bit per rank (check level 2)*/
     uint32_t typed_count;                           /* entries of typed                          */
     void (*stop_wait)(struct gomem_i_cache *t, bool enter); /* hook: stop_request was seen       */
     gomem_i_run *typed;                             /* runs by shape index; [0] is always empty  */
 #if GOMEM_I_POOL
-    void **pool[GOMEM_I_PLACES];                    /* loaded magazines of pools, as top         */
-    gomem_i_pool_cache **pool_caches;               /* what it holds of pools, by their number   */
-    uint32_t pool_caches_room;                      /* entries of it                             */
+    void **pool[GOMEM_I_PLACES];                    /* loaded magazines of pools, like top       */
+    gomem_i_pool_cache **pool_caches;               /* its caches of pools, by the pool's number */
+    uint32_t pool_caches_room;                      /* entries of pool_caches                    */
 #endif
 #if GOMEM_I_ESCAPE
-    uintptr_t stack_floor, stack_span;              /* where hints may go to; 0: always slow     */
+    uintptr_t stack_floor, stack_span;              /* stack range of hints; span 0: always slow */
 #endif
 #if GOMEM_I_COLLECTOR
     gomem_i_run scan[GOMEM_CLASSES + 1];            /* runs by class                             */
@@ -1088,14 +1126,14 @@ GOMEM_DEF void *gomem_i_malloc_slow(size_t size, size_t align);
 GOMEM_DEF void *gomem_i_overflow(void); // errno = ENOMEM, NULL
 #if GOMEM_I_COLLECTOR
 #if !defined(GOMEM_STATIC)
-GOMEM_I_VARIABLE uint32_t gomem_i_barrier; // a cycle marks that relies on GOMEM_STORE
+GOMEM_I_VARIABLE uint32_t gomem_i_barrier; // nonzero while a cycle that needs GOMEM_STORE marks
 #else
 static uint32_t gomem_i_barrier;
 #endif
 GOMEM_DEF void gomem_i_shade(uintptr_t old, uintptr_t value);
 GOMEM_DEF void *gomem_i_new_slow(size_t size, size_t align, unsigned flags);
 GOMEM_DEF void *gomem_i_new_typed_slow(gomem_type *t, size_t size);
-GOMEM_DEF bool gomem_i_type_fits(const gomem_type *t, size_t size); // check level 1; false: said
+GOMEM_DEF bool gomem_i_type_fits(const gomem_type *t, size_t size); // check level 1; warns if not
 #endif
 
 // Size to class: 8-byte steps up to 1024, 128-byte steps above.
@@ -1125,8 +1163,8 @@ static const uint8_t gomem_i_class128[249] GOMEM_I_UNUSED = {
 };
 // clang-format on
 
-// The smallest class that is large enough and a multiple of align; 0: none (large, or align above
-// 16). Folded to a constant where size and align are constants.
+// Returns the smallest class whose size is at least `size` and a multiple of align, or 0 if there
+// is none (a large object, or align above 16). Folds to a constant if size and align are constants.
 GOMEM_I_INLINE unsigned gomem_i_class(size_t size, size_t align) {
     if (GOMEM_I_UNLIKELY(align > 16)) return 0;
     if (GOMEM_I_LIKELY(size <= 1024)) {
@@ -1137,17 +1175,17 @@ GOMEM_I_INLINE unsigned gomem_i_class(size_t size, size_t align) {
     return gomem_i_class128[(size - 1024 + 127) >> 7];
 }
 
-// Where the top of the loaded magazine stands. Addressed by one register where the class is not a
-// constant: then the processor forwards the last store at once (a pair of malloc and free of
-// unknown size: 9.3 -> 5.4 ns; with base and index it waits for the store buffer).
+// The address of the loaded magazine's top. If the class is not a constant, it is forced into one
+// register: with base and index addressing the processor does not forward the previous store, and a
+// malloc and free of unknown size takes 9.3 ns instead of 5.4.
 GOMEM_I_INLINE void ***gomem_i_top(gomem_i_cache *t, unsigned c) {
     void ***top = &t->top[c];
     if (!__builtin_constant_p(c)) __asm__("" : "+r"(top));
     return top;
 }
 
-// Manual allocation: pop the loaded magazine. Slot 0 below its objects is NULL, so the test for an
-// empty magazine is the test of the value.
+// Manual allocation: pops the loaded magazine. The slot below its objects is NULL, so testing the
+// value is also the test for an empty magazine.
 GOMEM_I_INLINE void *gomem_i_malloc_typed(size_t size, size_t align) {
     unsigned c = gomem_i_class(size, align);
     if (GOMEM_I_SLOW || GOMEM_I_UNLIKELY(!c)) return gomem_i_malloc_slow(size, align);
@@ -1160,13 +1198,14 @@ GOMEM_I_INLINE void *gomem_i_malloc_typed(size_t size, size_t align) {
     return p;
 }
 
-// Is p one of the two objects below top, which were freed last and not handed out since? Then the
-// slow path names the double free. Below the objects of a magazine lie NULLs (K1).
+// Tests whether p is one of the two objects on top of the magazine, which were freed last. If so,
+// this is a double free, and the slow path reports it. Below the objects lie NULLs (K1).
 GOMEM_I_INLINE bool gomem_i_lately(void **top, const void *p) {
     return GOMEM_I_UNLIKELY(top[0] == p) || GOMEM_I_UNLIKELY(top[-1] == p);
 }
 
-// Manual free: push to the caller's magazine when the page says that p is manual, of this class.
+// Manual free: pushes p to the thread's magazine if the page's descriptor says that it holds manual
+// objects of this class, the magazine has room, and p is not a recent double free.
 GOMEM_I_INLINE void gomem_i_free_typed(void *p, size_t size, size_t align) {
     unsigned c = gomem_i_class(size, align);
     gomem_i_cache *t = GOMEM_I_TLS;
@@ -1185,7 +1224,7 @@ GOMEM_I_INLINE void gomem_i_free_typed(void *p, size_t size, size_t align) {
     gomem_free(p);
 }
 
-// n x size without overflow and at most PTRDIFF_MAX. Negative counts arrive as huge ones.
+// Tests that n x size is at most PTRDIFF_MAX. A negative count arrives as a huge n and fails.
 GOMEM_I_INLINE bool gomem_i_fits(uintmax_t n, size_t size) {
     return GOMEM_I_LIKELY(n <= (uintmax_t)PTRDIFF_MAX / (size ? size : 1));
 }
@@ -1199,19 +1238,19 @@ GOMEM_I_INLINE void *gomem_i_resize(void *p, uintmax_t n, size_t size) {
     return gomem_i_fits(n, size) ? gomem_realloc(p, (size_t)n * size) : gomem_i_overflow();
 }
 
-// Reads and writes through a word that may alias anything, so that pointers of every type are fine.
+// A pointer-sized word that may alias an object of any pointer type.
 typedef void *gomem_i_word __attribute__((may_alias));
 
 #if GOMEM_I_POOL
-// Where the top of a place's magazine stands; in one register, as gomem_i_top.
+// The address of the top of the magazine in slot *place, in one register as in gomem_i_top.
 GOMEM_I_INLINE void ***gomem_i_pool_at(const uint32_t *place) {
     void ***at = &GOMEM_I_TLS->pool[__atomic_load_n(place, __ATOMIC_RELAXED)];
     __asm__("" : "+r"(at));
     return at;
 }
 
-// The same of a pool that got no place, in the thread's cache of it; NULL: the thread has none. The
-// pool's number stands two words behind that of the place.
+// The same for a pool without a slot, in the thread's cache of that pool; NULL if the thread has no
+// such cache. The pool's number is stored two words after its slot.
 GOMEM_I_INLINE void ***gomem_i_pool_far_at(const uint32_t *place) {
     gomem_i_cache *t = GOMEM_I_TLS;
     uint32_t number = __atomic_load_n(place + 2, __ATOMIC_RELAXED);
@@ -1219,7 +1258,7 @@ GOMEM_I_INLINE void ***gomem_i_pool_far_at(const uint32_t *place) {
     return known ? &t->pool_caches[number]->top : NULL;
 }
 
-// Pops a magazine; NULL: it is empty. That of place 0 always is, and is always full.
+// Pops a magazine; NULL if it is empty. The magazine in slot 0 is always empty, and always full.
 GOMEM_I_INLINE void *gomem_i_pool_pop_at(void ***at) {
     void **top = *at, *p = __atomic_load_n(top, __ATOMIC_RELAXED);
     if (GOMEM_I_UNLIKELY(!p)) return NULL;
@@ -1235,7 +1274,7 @@ GOMEM_I_INLINE void *gomem_i_pool_pop(const uint32_t *place) {
     return at ? gomem_i_pool_pop_at(at) : NULL;
 }
 
-// Pushes; false: it is full, or p is NULL.
+// Pushes p to a magazine; false if it is full or p is NULL.
 GOMEM_I_INLINE bool gomem_i_pool_push_at(void ***at, void *p) {
     void **top = *at;
     if (GOMEM_I_UNLIKELY(!((uintptr_t)(top + 1) & 511u) || !p)) return false;
@@ -1247,25 +1286,26 @@ GOMEM_I_INLINE bool gomem_i_pool_push_at(void ***at, void *p) {
 GOMEM_I_INLINE bool gomem_i_pool_push(const uint32_t *place, void *p) {
     if (GOMEM_I_CHECK || GOMEM_I_POISONED) return false;
     if (GOMEM_I_LIKELY(gomem_i_pool_push_at(gomem_i_pool_at(place), p))) return true;
-    __asm__("" : "+r"(p)); // else gcc keeps its test for here, in the first half
+    __asm__("" : "+r"(p)); // stops gcc from computing the test of p for the first call too
     void ***at = gomem_i_pool_far_at(place);
     return at && gomem_i_pool_push_at(at, p);
 }
 
-// Where many go in or out: a place, or else a pool cache. NULL: it has neither.
+// The address of the top for calls that move several objects: in the pool's slot or, if it has
+// none, in the thread's cache of it. NULL: neither exists.
 GOMEM_I_INLINE void ***gomem_i_pool_any_at(const uint32_t *place) {
     bool near = GOMEM_I_LIKELY(__atomic_load_n(place, __ATOMIC_RELAXED) != 0);
     return near ? gomem_i_pool_at(place) : gomem_i_pool_far_at(place);
 }
 
-// As many as the magazine has, n at most.
+// Pops up to n objects from the thread's magazine; returns how many it popped.
 GOMEM_I_INLINE size_t gomem_i_pool_pop_n(const uint32_t *place, gomem_i_word *out, size_t n) {
     size_t done = 0;
     if (GOMEM_I_CHECK || GOMEM_I_POISONED) return 0;
     void ***at = gomem_i_pool_any_at(place), **top = NULL;
     if (GOMEM_I_UNLIKELY(!at)) return 0;
     top = *at;
-    void *a, *b, *c, *d; // four at a time: else what aligns the loop decides how long one takes
+    void *a, *b, *c, *d; // four per turn, so that the loop's alignment does not set its speed
     while (n - done >= 4 && (a = __atomic_load_n(top - done, __ATOMIC_RELAXED)) != NULL &&
            (b = __atomic_load_n(top - done - 1, __ATOMIC_RELAXED)) != NULL &&
            (c = __atomic_load_n(top - done - 2, __ATOMIC_RELAXED)) != NULL &&
@@ -1280,7 +1320,8 @@ GOMEM_I_INLINE size_t gomem_i_pool_pop_n(const uint32_t *place, gomem_i_word *ou
     return done;
 }
 
-// As many as fit, n at most.
+// Pushes up to n objects to the thread's magazine, up to the first NULL; returns how many it
+// pushed.
 GOMEM_I_INLINE size_t gomem_i_pool_push_n(const uint32_t *place, gomem_i_word *in, size_t n) {
     size_t done = 0;
     if (GOMEM_I_SLOW) return 0;
@@ -1288,7 +1329,7 @@ GOMEM_I_INLINE size_t gomem_i_pool_push_n(const uint32_t *place, gomem_i_word *i
     if (GOMEM_I_UNLIKELY(!at)) return 0;
     top = *at;
     size_t room = ((0 - (uintptr_t)(top + 1)) & 511u) / sizeof(void *);
-    __asm__("" : "+r"(in)); // else gcc warns of in[3] where n is 3
+    __asm__("" : "+r"(in)); // gcc would warn of in[3] where it knows that n is 3
     if (n > room) n = room;
     void *a, *b, *c, *d;
     while (n - done >= 4 && (a = in[done]) && (b = in[done + 1]) && (c = in[done + 2]) &&
@@ -1306,20 +1347,22 @@ GOMEM_I_INLINE size_t gomem_i_pool_push_n(const uint32_t *place, gomem_i_word *i
     return done;
 }
 
-// An object; NULL: ENOMEM (a pool of fixed capacity: none is idle), EINVAL after destroy.
+// Returns an object of the pool. NULL: ENOMEM (or, with a fixed capacity, no object is idle),
+// EINVAL after gomem_pool_destroy. Any thread; 1 ns together with a put.
 GOMEM_I_INLINE void *gomem_pool_get(gomem_pool *p) {
     void *obj = gomem_i_pool_pop((const uint32_t *)(const void *)p);
     return GOMEM_I_LIKELY(obj != NULL) ? obj : gomem_i_pool_get_slow(p);
 }
 
-// Gives an object back, which any thread got from this pool; NULL is nothing. Twice, or foreign:
-// panics (check level 1: at once, else at the latest when its memory goes).
+// Returns obj, which any thread has got from this pool, to the pool; NULL does nothing. A second
+// put of an object, or a put of a foreign one, panics: at check level 1 in this call, at level 0 no
+// later than when its memory is returned. Any thread.
 GOMEM_I_INLINE void gomem_pool_put(gomem_pool *p, void *obj) {
     if (GOMEM_I_UNLIKELY(!gomem_i_pool_push((const uint32_t *)(const void *)p + 1, obj)))
         gomem_i_pool_put_slow(p, obj);
 }
 
-// Many at once: get_n returns how many there were, with errno if fewer than n.
+// Get and put n objects in one call. get_n returns how many it got, and sets errno if fewer than n.
 GOMEM_I_INLINE size_t gomem_pool_get_n(gomem_pool *p, void **out, size_t n) {
     gomem_i_word *words = (gomem_i_word *)(void *)out;
     size_t done = 0;
@@ -1331,14 +1374,14 @@ GOMEM_I_INLINE size_t gomem_pool_get_n(gomem_pool *p, void **out, size_t n) {
 }
 GOMEM_I_INLINE void gomem_pool_put_n(gomem_pool *p, void **in, size_t n) {
     gomem_i_word *words = (gomem_i_word *)(void *)in;
-    for (size_t done = 0;; done++) { // one that does not fit, or is NULL, goes slow
+    for (size_t done = 0;; done++) { // an object that does not fit, or NULL, takes the slow path
         done += gomem_i_pool_push_n((const uint32_t *)(const void *)p + 1, words + done, n - done);
         if (done == n) return;
         gomem_i_pool_put_slow(p, words[done]);
     }
 }
 
-// The same by name: the pool is made at the first call that goes slow.
+// The same for pools declared by name: the first call that takes the slow path creates the pool.
 GOMEM_DEF void *gomem_i_pool_get_named(gomem_i_pool *p);
 GOMEM_DEF void gomem_i_pool_put_named(gomem_i_pool *p, void *obj);
 GOMEM_I_INLINE void *gomem_i_pool_get(gomem_i_pool *p) {
@@ -1368,8 +1411,9 @@ GOMEM_I_INLINE void gomem_i_pool_put_n(gomem_i_pool *p, void *in, size_t n) {
 #endif
 
 #if GOMEM_I_ARENA
-// Zeroed, aligned to 16: what lies up to `end` is zero already. Sizes round up, not pointers: the
-// next address waits for nothing. Size 0, less 1, is too large for any block.
+// Returns zeroed memory aligned to 16; the bytes up to `end` are zero already. The size is rounded
+// up rather than the cursor, so that the result does not depend on it. Size 0 wraps in the test and
+// takes the slow path.
 __attribute__((malloc, alloc_size(2), warn_unused_result)) GOMEM_I_INLINE void *gomem_arena_alloc(
     gomem_arena *a, size_t size) {
     if (GOMEM_I_SLOW || GOMEM_I_UNLIKELY(!a)) return gomem_i_arena_slow(a, size);
@@ -1379,8 +1423,8 @@ __attribute__((malloc, alloc_size(2), warn_unused_result)) GOMEM_I_INLINE void *
     return p;
 }
 
-// What is not to be zeroed takes zeroes while there are some, then what lies behind them: up to
-// `ready` it is usable as it is, and zero in an arena that is scanned.
+// GOMEM_UNINIT uses zeroed bytes while there are some, then those that follow: up to `ready` they
+// are usable as they are (and zeroed in a scanned arena).
 __attribute__((malloc, alloc_size(2), warn_unused_result)) GOMEM_I_INLINE void *
 gomem_arena_alloc_with(gomem_arena *a, size_t size, size_t align, unsigned flags) {
     bool plain = !GOMEM_I_CHECK && !GOMEM_I_POISONED && align <= 16 && !(align & (align - 1));
@@ -1404,8 +1448,8 @@ GOMEM_I_INLINE void *gomem_i_arena_make(gomem_arena *a, uintmax_t n, size_t size
 #endif
 
 #if GOMEM_I_COLLECTOR
-// Collected allocation: bump the run. Zeroes are made when a run is taken. The commit of the cursor
-// precedes every store to the object on this thread's time line (R3).
+// Collected allocation: bumps the cursor of a run, whose slots were zeroed when it was taken. The
+// fences keep the store of the cursor before every use of the object in program order (R3).
 GOMEM_I_INLINE void *gomem_i_bump(gomem_i_run *run, size_t size) {
     uintptr_t cursor = __atomic_load_n(&run->cursor, __ATOMIC_RELAXED);
     uintptr_t next = cursor + size;
@@ -1427,7 +1471,7 @@ static const uint16_t gomem_i_class_size[GOMEM_CLASSES + 1] GOMEM_I_UNUSED = {
 };
 // clang-format on
 
-// Collected objects take 16 bytes at least: their bitmaps have a bit per 16 bytes.
+// Collected objects have at least 16 bytes, because their bitmaps have one bit per 16 bytes.
 GOMEM_I_INLINE unsigned gomem_i_class_new(size_t size, size_t align) {
     return gomem_i_class(size < 16 ? 16 : size, align);
 }
@@ -1442,11 +1486,11 @@ GOMEM_I_INLINE void *gomem_i_new(size_t size, size_t align, unsigned flags) {
     return gomem_i_new_slow(size, align, flags);
 }
 
-// One past the end of a collected array lies in its own slot, or the pointer would be that of the
-// next object: an array has a byte more than its elements. What counts as one: any number of
-// elements but the constant 1, sizes without a type, and a T of 128 bytes, which may end in one; a
-// smaller T has no byte to spare (16 would become 32).
-// What AddressSanitizer or valgrind watches ends where it should: behind it lies a margin anyway.
+// A collected array is allocated with one byte more than its elements. Otherwise a pointer one past
+// its end would be the address of the next object and would not keep the array alive. Any count but
+// the constant 1, a size without a type, and a T of 128 bytes or more, which may end in an array,
+// count as arrays; the byte is too costly for a smaller T (16 would become 32).
+// Objects that AddressSanitizer or valgrind watches have a margin after them and need no such byte.
 GOMEM_DEF size_t gomem_i_spare(void);
 #define GOMEM_I_SPARE (GOMEM_I_POISONED ? 0 : GOMEM_I_CHECK ? gomem_i_spare() : (size_t)1)
 GOMEM_I_INLINE size_t gomem_i_array(size_t size) {
@@ -1479,8 +1523,9 @@ GOMEM_I_INLINE uintptr_t gomem_i_stack_pointer(void) {
     return sp;
 }
 
-// The first half: may it go to the stack? While the stack pointer is above stack_floor, below which
-// hints may still take 4096 bytes. Else the slow half looks more closely.
+// First half of a hint: true if the memory may go on the stack, because the stack pointer is in
+// [stack_floor, stack_floor + stack_span). A hint of 4096 bytes still fits below stack_floor. If
+// false, gomem_i_hint_slow decides.
 GOMEM_I_INLINE bool gomem_i_hint_fits(uintmax_t n, size_t size, size_t align) {
     const gomem_i_cache *t = GOMEM_I_TLS;
     if (GOMEM_I_UNLIKELY(n > GOMEM_STACK_MAX / (size ? size : 1))) return false;
@@ -1489,7 +1534,7 @@ GOMEM_I_INLINE bool gomem_i_hint_fits(uintmax_t n, size_t size, size_t align) {
     return GOMEM_I_LIKELY(gomem_i_stack_pointer() - t->stack_floor - bytes < t->stack_span);
 }
 
-// The second half: p is what alloca returned for what the first half looked at.
+// Second half: aligns and zeroes p, which alloca returned.
 GOMEM_I_INLINE void *gomem_i_hint_end(void *p, size_t bytes, size_t align, const char *file,
                                       int line) {
     if (align > 16) p = (char *)p + ((0 - (uintptr_t)p) & (align - 1));
@@ -1523,7 +1568,8 @@ GOMEM_I_INLINE void *gomem_i_make_typed(gomem_type *type, uintmax_t n, size_t si
                                  : gomem_i_overflow();
 }
 
-// Header, then n elements behind it; at least the size of the struct. SIZE_MAX: overflow.
+// Size of a header of `offset` bytes and n elements, at least that of the struct; SIZE_MAX:
+// overflow.
 GOMEM_I_INLINE size_t gomem_i_flex(uintmax_t n, size_t offset, size_t element, size_t least) {
     if (GOMEM_I_UNLIKELY(n > ((uintmax_t)PTRDIFF_MAX - offset) / (element ? element : 1)))
         return SIZE_MAX;
@@ -1540,8 +1586,9 @@ GOMEM_I_INLINE void *gomem_i_make_flex_typed(gomem_type *type, size_t size) {
                                             : gomem_i_overflow();
 }
 
-// What is overwritten and what is stored becomes grey before the store; what EXCHANGE and CAS
-// removed and stored, after it: until then it is on the stack.
+// The write barrier. gomem_i_before shades the old and the new value before the store.
+// gomem_i_after does so after EXCHANGE and CAS; until then both values are on the thread's stack,
+// where a stop finds them.
 GOMEM_I_INLINE void gomem_i_before(volatile void *slot, uintptr_t value) {
     if (GOMEM_I_UNLIKELY(__atomic_load_n(&gomem_i_barrier, __ATOMIC_RELAXED)))
         gomem_i_shade(__atomic_load_n((volatile uintptr_t *)slot, __ATOMIC_RELAXED), value);
@@ -1590,18 +1637,21 @@ GOMEM_I_INLINE void gomem_i_keep_alive(const volatile void *p) {
 
 /* ---- macros --------------------------------------------------------------------------------- */
 
-// Manual, inlined, class known at compile time. GOMEM_FREE: NULL or any gomem object; inlined when
-// p is a manual object of T's class, else gomem_free.
+// gomem_malloc and gomem_free for a T, inlined, with the class known at compile time: 1 ns, NULL
+// with ENOMEM. GOMEM_FREE accepts NULL and any gomem object; it calls gomem_free unless p is a
+// manual object of T's class. GOMEM_RESIZE is gomem_realloc to n elements. Any thread.
 #define GOMEM_MALLOC(T)       ((T *)gomem_i_malloc_typed(sizeof(T), GOMEM_I_ALIGNOF(T)))
 #define GOMEM_MALLOC_N(T, n)  ((T *)gomem_i_take_n((uintmax_t)(n), sizeof(T), GOMEM_I_ALIGNOF(T)))
 #define GOMEM_FREE(T, p)      gomem_i_free_typed((1 ? (p) : (T *)0), sizeof(T), GOMEM_I_ALIGNOF(T))
 #define GOMEM_RESIZE(T, p, n) ((T *)gomem_i_resize((1 ? (p) : (T *)0), (uintmax_t)(n), sizeof(T)))
 
 #if GOMEM_I_POOL
-// A pool of T of this file, and T *name_get(void), void name_put(T *), size_t name_get_n(T **, n),
-// void name_put_n(T **, n). SCAN: its objects hold collected pointers. DECLARE and DEFINE: one pool
-// of the program, for a header and for one .c file. GOMEM_POOL_OF(name): its gomem_pool *, for
-// stats, reserve and destroy (after which the next get makes a new one); NULL: ENOMEM.
+// GOMEM_POOL(name, T) defines a pool of T private to this file, and T *name_get(void), void
+// name_put(T *), size_t name_get_n(T **, n) and void name_put_n(T **, n), which work as the
+// gomem_pool_ functions. _SCAN: the objects may hold collected pointers. _DECLARE in a header and
+// _DEFINE in one .c file make one pool for the whole program. GOMEM_POOL_OF(name) is its
+// gomem_pool *, for stats, reserve and destroy (the next get then creates a new pool); NULL:
+// ENOMEM.
 #define GOMEM_I_POOL_INIT(name, T, flags) \
     { 0, 0, 0, 0, (flags), 0, 0, #name, sizeof(T), GOMEM_I_ALIGNOF(T) }
 #define GOMEM_I_POOL_CALLS(name, T)                                                         \
@@ -1630,13 +1680,13 @@ GOMEM_I_INLINE void gomem_i_keep_alive(const volatile void *p) {
 #endif
 
 #if GOMEM_I_ARENA
-// Zeroed, from an arena: one T, or n of them; NULL with ENOMEM.
+// Allocate one T, or n of them, zeroed, from an arena; NULL with ENOMEM.
 #define GOMEM_ARENA_NEW(a, T) ((T *)gomem_i_arena_make((a), 1u, sizeof(T), GOMEM_I_ALIGNOF(T)))
 #define GOMEM_ARENA_MAKE(a, T, n) \
     ((T *)gomem_i_arena_make((a), (uintmax_t)(n), sizeof(T), GOMEM_I_ALIGNOF(T)))
 
-// TEMP: what the enclosing block allocates from here on goes at its end, however it is left. SCOPE:
-// the same as a statement; break and continue leave it, not a loop around it.
+// TEMP frees what the enclosing block allocates from here on when the block ends, however it is
+// left. SCOPE does the same for one statement; break and continue leave it, not a loop around it.
 #define GOMEM_I_JOIN(a, b) a##b
 #define GOMEM_I_NAME(a, b) GOMEM_I_JOIN(a, b)
 #define GOMEM_I_SCOPE      GOMEM_I_NAME(gomem_scope_, __LINE__)
@@ -1650,9 +1700,10 @@ GOMEM_I_INLINE void gomem_i_keep_alive(const volatile void *p) {
 #endif
 
 #if GOMEM_I_ESCAPE
-// n of T, zeroed, on the stack or in the collected heap; NULL with ENOMEM. n is evaluated once, and
-// may be 0. HINT: `escapes` says that it outlives the function: then it is GOMEM_MAKE. ESCAPE: p,
-// of n elements, for somebody who outlives the function: a copy in the heap if p is on the stack.
+// GOMEM_STACK: n of T, zeroed, on the stack or in the collected heap; NULL with ENOMEM. n is
+// evaluated once and may be 0. GOMEM_HINT is GOMEM_MAKE if `escapes` (the memory outlives the
+// function), else GOMEM_STACK. GOMEM_ESCAPE makes p, of n elements, outlive the function: it
+// returns a copy in the heap if p is on the stack, else p.
 #define GOMEM_I_SLACK(T) (GOMEM_I_ALIGNOF(T) > 16 ? GOMEM_I_ALIGNOF(T) : 0)
 #define GOMEM_STACK(T, n)                                                                          \
     ((T *)__extension__({                                                                          \
@@ -1682,7 +1733,8 @@ template <class T> GOMEM_I_INLINE T *gomem_i_escape_typed(T *p, uintmax_t n) {
 #endif
 
 #if GOMEM_I_COLLECTOR
-// Collected, zeroed: one T, n of them, or a T with n elements of its flexible array member.
+// Collected, zeroed: one T, n of them, or a T with n elements of its flexible array member. NULL
+// with ENOMEM if memory is exhausted or the size overflows. Any thread; inlined, 2 ns for 16 bytes.
 #define GOMEM_NEW(T) ((T *)gomem_i_new(gomem_i_one(sizeof(T)), GOMEM_I_ALIGNOF(T), 0u))
 #define GOMEM_NEW_NOSCAN(T) \
     ((T *)gomem_i_new(gomem_i_one(sizeof(T)), GOMEM_I_ALIGNOF(T), GOMEM_NOSCAN))
@@ -1703,8 +1755,9 @@ template <class T> GOMEM_I_INLINE T *gomem_i_escape_typed(T *p, uintmax_t n) {
 #define GOMEM_NEW_FLEX_TYPED(T, type, tail, n) \
     ((T *)gomem_i_make_flex_typed((type), GOMEM_I_FLEX(T, tail, n)))
 
-// GOMEM_TYPE(name, T, field, …) at file scope: these fields (at most 64, arrays too) are pointers.
-// GOMEM_TYPE_FLEX(name, T, tail, field, …): all words from tail on too; no field is fine.
+// These define a gomem_type at file scope.
+// GOMEM_TYPE(name, T, field, …): these fields (at most 64; arrays count as one) hold pointers.
+// GOMEM_TYPE_FLEX(name, T, tail, field, …): so do all words from tail on; fields are optional.
 // GOMEM_TYPE_MARK(name, T, fn): fn calls gomem_mark for each pointer; it runs on collector threads.
 #define GOMEM_I_PROVE(c) (0 * sizeof(char[(c) ? 1 : -1]))
 #define GOMEM_I_FIELD(T, f)                                                                 \
@@ -1824,12 +1877,13 @@ template <class T> GOMEM_I_INLINE T *gomem_i_escape_typed(T *p, uintmax_t n) {
 #define GOMEM_TYPE_MARK(name, T, fn) \
     static gomem_type name GOMEM_I_UNUSED = {#T, sizeof(T), GOMEM_I_ALIGNOF(T), 0, 0u, fn, 0u}
 
-// Keeps p's object alive up to here, whatever the optimiser does.
+// Keeps p's object alive up to here, whatever the optimizer does. No instruction.
 #define GOMEM_KEEP_ALIVE(p) gomem_i_keep_alive(p)
 
-// *(slot) = (value) for slots of pointer type and uintptr_t, telling a running collector that wants
-// to know (GOMEM_GC_BARRIER); else a load and a test. _ATOMIC releases; EXCHANGE returns the old
-// value; CAS(slot, &expected, value): C11's strong one.
+// *(slot) = (value) for a slot of pointer type or uintptr_t, with the write barrier that
+// GOMEM_GC_BARRIER needs: a load and a test, and while a cycle marks some ns. _ATOMIC is a release
+// store; EXCHANGE returns the old value; CAS(slot, &expected, value) is C11's strong
+// compare-exchange. Any thread.
 GOMEM_I_INLINE void gomem_i_store_word(volatile void *slot, uintptr_t value) {
     gomem_i_before(slot, value);
     *(volatile uintptr_t *)slot = value;
@@ -1907,7 +1961,8 @@ GOMEM_I_INLINE bool gomem_i_swap_if(volatile uintptr_t *slot, uintptr_t *expecte
 #define GOMEM_CAS(slot, expected, value) gomem_i_swap_if((slot), (expected), (value))
 #else
 GOMEM_I_INLINE bool gomem_i_never(uintptr_t a, uintptr_t b) { return a != b; }
-// As a statement, a call's result may be ignored without a warning; a conditional's may not.
+// GOMEM_CAS may stand as a statement: no compiler warns of an unused result of a call, but some do
+// of a conditional's.
 GOMEM_I_INLINE bool gomem_i_whether(bool done) { return done; }
 // The branch that is never taken lets the compiler check the types of slot and value.
 #define GOMEM_I_BY_SLOT(slot, word, pointer) _Generic(*(slot), uintptr_t : word, default : pointer)
@@ -1932,7 +1987,7 @@ GOMEM_I_INLINE bool gomem_i_whether(bool done) { return done; }
 #if defined(GOMEM_IMPLEMENTATION) && !defined(GOMEM_IMPLEMENTATION_DONE)
 #define GOMEM_IMPLEMENTATION_DONE
 
-#undef pthread_create // of GOMEM_THREADS, where this file was included before
+#undef pthread_create // GOMEM_THREADS may have defined these in an earlier inclusion
 #undef pthread_join
 #undef pthread_exit
 #undef pthread_detach
@@ -1954,7 +2009,7 @@ GOMEM_I_INLINE bool gomem_i_whether(bool done) { return done; }
 #include <fcntl.h>
 #include <limits.h>
 #include <link.h>
-#if defined(GOMEM_I_NO_RWLOCK) // as glibc has them: <pthread.h> names them
+#if defined(GOMEM_I_NO_RWLOCK) // <pthread.h> uses these types; the same as glibc's
 typedef union {
     struct __pthread_rwlock_arch_t __data;
     char __size[__SIZEOF_PTHREAD_RWLOCK_T];
