@@ -2445,7 +2445,7 @@ struct gm_text {
     char data[600]; // always ends in NUL
 };
 
-GM_PRIVATE void gm_text_put(struct gm_text *t, const char *s) {
+GM_COLD GM_PRIVATE void gm_text_put(struct gm_text *t, const char *s) {
     while (*s && t->size + 1 < sizeof t->data) t->data[t->size++] = *s++;
     t->data[t->size] = 0;
 }
@@ -2460,21 +2460,21 @@ GM_ALWAYS char *gm_text_digits(char *end, uint64_t x, unsigned base, unsigned wi
     return at;
 }
 
-GM_PRIVATE void gm_text_base(struct gm_text *t, uint64_t x, unsigned base, unsigned width) {
+GM_COLD GM_PRIVATE void gm_text_base(struct gm_text *t, uint64_t x, unsigned base, unsigned width) {
     char digits[24];
     digits[sizeof digits - 1] = 0;
     gm_text_put(t, gm_text_digits(digits + sizeof digits - 1, x, base, width));
 }
 
-GM_PRIVATE void gm_text_number(struct gm_text *t, uint64_t x) { gm_text_base(t, x, 10, 1); }
+GM_COLD GM_PRIVATE void gm_text_number(struct gm_text *t, uint64_t x) { gm_text_base(t, x, 10, 1); }
 
-GM_PRIVATE void gm_text_pointer(struct gm_text *t, uintptr_t x) {
+GM_COLD GM_PRIVATE void gm_text_pointer(struct gm_text *t, uintptr_t x) {
     gm_text_put(t, "0x");
     gm_text_base(t, x, 16, 1);
 }
 
 // Thousandths as a decimal: up to three digits behind the point, as Go prints milliseconds.
-GM_PRIVATE void gm_text_milli(struct gm_text *t, uint64_t thousandths) {
+GM_COLD GM_PRIVATE void gm_text_milli(struct gm_text *t, uint64_t thousandths) {
     gm_text_number(t, thousandths / 1000);
     if (thousandths >= 1000000 || thousandths % 1000 == 0) return;
     gm_text_put(t, ".");
@@ -2486,7 +2486,7 @@ extern long gm_libc_syscall(long, ...) __asm__("syscall");
 
 // Writes all of it. Not by write of libc: that is a cancellation point, and a thread that is
 // cancelled in here would leave with our locks.
-GM_PRIVATE void gm_base_write(int fd, const char *data, size_t n) {
+GM_COLD GM_PRIVATE void gm_base_write(int fd, const char *data, size_t n) {
     while (n) {
         long done = gm_libc_syscall(SYS_write, (long)fd, data, n);
         if (done < 0 && errno == EINTR) continue;
@@ -2497,7 +2497,7 @@ GM_PRIVATE void gm_base_write(int fd, const char *data, size_t n) {
 }
 
 // Default of GOMEM_LOG: the line and its end in one write, so that lines of threads do not mix.
-GM_PRIVATE void gm_base_log(const char *line) {
+GM_COLD GM_PRIVATE void gm_base_log(const char *line) {
     struct gm_text t = {0};
     gm_text_put(&t, line);
     if (t.size + 2 > sizeof t.data) t.size = sizeof t.data - 2;
@@ -2809,7 +2809,7 @@ GM_PRIVATE bool gm_os_move(void *from, void *to, size_t size) {
     return GOMEM_MREMAP(from, size, size, GM_MREMAP_MOVE_KEEP, to) == to;
 }
 
-GM_PRIVATE uint64_t gm_os_clock(gm_clock clock) {
+GM_NOINLINE GM_PRIVATE uint64_t gm_os_clock(gm_clock clock) {
     struct timespec ts = {0};
     (void)GOMEM_CLOCK(clock, &ts);
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
@@ -3929,7 +3929,8 @@ GM_COLD GM_PRIVATE void gm_sync_lock_slow(struct gm_lock *l) {
     while (gm_swap_acqrel(&l->word, 2u)) gm_os_wait(&l->word, 2, 0); // pairs with unlock's swap
 }
 
-GM_PRIVATE void gm_sync_lock(struct gm_lock *l) {
+// Not inlined: a hundred callers, and the atomic exchange costs much more than the call.
+GM_NOINLINE GM_PRIVATE void gm_sync_lock(struct gm_lock *l) {
     uint32_t zero = 0;
     if (GOMEM_I_CHECK >= 2) gm_sync_rank(l, true);
     // pairs with unlock's swap: what its holder did is seen
