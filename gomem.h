@@ -191,8 +191,9 @@
  *
  * ERRORS
  *   Out of memory, n x size overflow, over PTRDIFF_MAX: NULL and errno ENOMEM, after an emergency
- *   collection. Bad alignment or flags: NULL and EINVAL. Proven misuse (double free, foreign or
- *   interior pointers): one line that names what, where and what to do, then GOMEM_PANIC.
+ *   collection; a thread whose last four freed nothing gets one in a fifth of the time. Bad
+ *   alignment or flags: NULL and EINVAL. Proven misuse (double free, foreign or interior pointers):
+ *   one line that names what, where and what to do, then GOMEM_PANIC.
  *
  * MAP OF THE HOUSE (each room calls only rooms above it, others by hooks)
  *   floor 1  base      attributes, bits, checked arithmetic, atomics, text, messages
@@ -4087,6 +4088,8 @@ GM_PRIVATE unsigned gm_sizes_class(size_t size, size_t align) {
  *                 unmaps them when it leaves the zone; descriptors and chunk records stay (P3)
  *             P8  with a hard limit, pages in use, free ones that hold memory, and the records of
  *                 both stay below it, as far as whole pages of the system allow
+ *             P9  a zone grows by chunks, or by steps of 16 pages where the kernel refuses a chunk;
+ *                 the pages of the last chunk that are not there count as used in its bitmap only
  * WHY         One range makes "is it ours" one subtraction and one compare where it is inlined, and
  *             page numbers small.
  *             Kinds that may hold pointers grow up, all others grow down, so the range that a
@@ -4110,6 +4113,7 @@ GM_PRIVATE unsigned gm_sizes_class(size_t size, size_t align) {
 enum {
     GM_CHUNK_PAGES = 512, // 4 MiB: the unit of commit and of summaries
     GM_CHUNK_WORDS = GM_CHUNK_PAGES / 64,
+    GM_STEP_PAGES = 16,  // 128 KiB: the unit of commit where memory is scarce (P9)
     GM_PICK_CHUNKS = 16, // given back at once
     GM_ZONE_SCAN = 0,    // grows up: kinds that may hold collected pointers
     GM_ZONE_NOSCAN = 1   // grows down: manual, noscan
@@ -4127,7 +4131,7 @@ struct gm_zone {            // lock: heap
     struct gm_chunk *chunk; // by number from the zone's end
     size_t origin;          // the first page, or, going down, the one behind it. const
     size_t ready;           // sparse: bytes of chunk that are mapped
-    uint32_t mapped;        // chunks. atomic: rlx for readers
+    uint32_t mapped;        // pages that are there (P9). atomic: rlx for readers
     uint32_t hint;          // P5
     bool down;              // zone 1
 };
@@ -4239,8 +4243,8 @@ GM_PRIVATE bool gm_pages_init(struct gm_pages *p, size_t size) {
 }
 
 enum {
-    GM_DESC_UNIT = 16384,  // pages whose descriptors fill the largest page of a system
-    GM_DESC_LEAST = 262144 // pages to each side that can be looked up at first: 2 GiB
+    GM_DESC_UNIT = 16384, // pages whose descriptors fill the largest page of a system
+    GM_DESC_LEAST = 16384 // pages to each side that can be looked up at first: 128 MiB
 };
 
 // Moves an end of what can be read: maps descriptors from page `from` to `to`, not yet mapped.
@@ -4317,7 +4321,7 @@ GM_PRIVATE unsigned gm_pages_meta_class(size_t size) {
 // Reserves address space for `bytes` more, and some.
 GM_PRIVATE bool gm_pages_meta_more_locked(struct gm_meta *m, size_t bytes) {
     size_t size = gm_base_round_up(bytes, 64 * GM_KIB),
-           ahead = GM_MAX(size, GM_MAX(m->reserved / 4 & ~(64 * GM_KIB - 1), GM_MIB));
+           ahead = GM_MAX(size, GM_MAX(m->reserved / 4 & ~(64 * GM_KIB - 1), 256 * GM_KIB));
     char *at = gm_os_reserve(ahead, 0);
     if (at) size = ahead;
     else at = gm_os_reserve(size, 0);
@@ -4331,6 +4335,14 @@ GM_PRIVATE bool gm_pages_meta_more_locked(struct gm_meta *m, size_t bytes) {
 GM_PRIVATE bool gm_pages_meta_init(struct gm_meta *m) {
     m->lock.rank = GM_RANK_META;
     return m->at || gm_pages_meta_more_locked(m, 1);
+}
+
+// Address space for `bytes` is there, whatever the zones take. False: there is none any more.
+GM_PRIVATE bool gm_pages_meta_ensure(struct gm_meta *m, size_t bytes) {
+    gm_sync_lock(&m->lock);
+    bool done = (size_t)(m->end - m->at) >= bytes || gm_pages_meta_more_locked(m, bytes);
+    gm_sync_unlock(&m->lock);
+    return done;
 }
 
 // Maps the metadata up to `to`, in steps.
@@ -4433,12 +4445,15 @@ GM_INLINE uintptr_t gm_pages_scanned(const struct gm_pages *p) {
     return gm_pages_address(p, p->zone[0].origin);
 }
 
+// Chunks that hold the first n pages of a zone.
+GM_INLINE size_t gm_pages_chunks(size_t n) { return (n + GM_CHUNK_PAGES - 1) / GM_CHUNK_PAGES; }
+
 // The first page from `page` on that lies in a zone; SIZE_MAX: none.
 GM_PRIVATE size_t gm_pages_next(const struct gm_pages *p, size_t page) {
     size_t next = SIZE_MAX;
     for (unsigned i = 0; i < 2; i++) {
         const struct gm_zone *zone = &p->zone[i];
-        size_t n = (size_t)gm_load_rlx(&zone->mapped) * GM_CHUNK_PAGES; // a snapshot
+        size_t n = gm_load_rlx(&zone->mapped); // a snapshot
         size_t first = zone->down ? zone->origin - n : zone->origin;
         if (page < first + n) next = GM_MIN(next, GM_MAX(page, first));
     }
@@ -4508,18 +4523,29 @@ GM_PRIVATE bool gm_pages_clean_locked(const struct gm_zone *zone, size_t z, size
     return true;
 }
 
+// Free pages at a zone's end, `carry` where its last chunk is whole.
+GM_PRIVATE size_t gm_pages_tail_locked(const struct gm_zone *zone, size_t carry) {
+    size_t z = zone->mapped;
+    if (z % GM_CHUNK_PAGES == 0) return carry;
+    while (z && !(zone->chunk[(z - 1) / GM_CHUNK_PAGES].used[(z - 1) % GM_CHUNK_PAGES / 64] >>
+                      ((z - 1) % 64) &
+                  1))
+        z--;
+    return zone->mapped - z;
+}
+
 // First fit: the lowest zone page from which n pages are free; SIZE_MAX: none. *tail: free pages at
 // the zone's end.
 GM_PRIVATE size_t gm_pages_find_locked(struct gm_zone *zone, size_t n, size_t *tail) {
-    size_t carry = 0; // free pages directly before chunk i
-    while (zone->hint < zone->mapped && !zone->chunk[zone->hint].most) zone->hint++;
-    for (size_t i = zone->hint; i < zone->mapped; i++) {
+    size_t carry = 0, chunks = gm_pages_chunks(zone->mapped); // free pages directly before chunk i
+    while (zone->hint < chunks && !zone->chunk[zone->hint].most) zone->hint++;
+    for (size_t i = zone->hint; i < chunks; i++) {
         struct gm_chunk *c = &zone->chunk[i];
         if (carry + c->first >= n) return i * GM_CHUNK_PAGES - carry;
         if (c->most >= n) return i * GM_CHUNK_PAGES + (size_t)gm_pages_runs(c, (unsigned)n);
         carry = c->first == GM_CHUNK_PAGES ? carry + GM_CHUNK_PAGES : c->last;
     }
-    *tail = carry;
+    *tail = gm_pages_tail_locked(zone, carry);
     return SIZE_MAX;
 }
 
@@ -4535,7 +4561,8 @@ GM_PRIVATE bool gm_pages_map_part(const struct gm_pages *p, char *area, size_t b
 // Makes the records of a zone's first n chunks usable.
 GM_PRIVATE bool gm_pages_map_chunks(const struct gm_pages *p, struct gm_zone *zone, size_t n) {
     if (!p->sparse)
-        return gm_pages_map_part(p, (char *)zone->chunk, sizeof *zone->chunk, zone->mapped, n);
+        return gm_pages_map_part(p, (char *)zone->chunk, sizeof *zone->chunk,
+                                 gm_pages_chunks(zone->mapped), n);
     size_t bytes = gm_base_round_up(n * sizeof *zone->chunk, 64 * GM_KIB);
     if (bytes <= zone->ready) return true;
     uintptr_t start = (uintptr_t)zone->chunk;
@@ -4562,69 +4589,92 @@ GM_PRIVATE void gm_pages_unmap(const struct gm_pages *p, size_t page, size_t n, 
 // discarded, that is clean. Up to one with more than `most` pages that hold memory.
 GM_PRIVATE void gm_pages_retreat_locked(struct gm_pages *p, struct gm_zone *zone, size_t most) {
     while (zone->mapped) {
-        struct gm_chunk *c = &zone->chunk[zone->mapped - 1];
-        unsigned none = !zone->down && zone->mapped == 1; // P6
-        if (c->last != GM_CHUNK_PAGES - none) break;
-        size_t z = (zone->mapped - 1) * (size_t)GM_CHUNK_PAGES;
-        uintptr_t start = gm_pages_address(p, gm_pages_place(zone, z, GM_CHUNK_PAGES));
-        if (c->idle && (c->idle > most || !gm_os_discard((void *)start, GM_CHUNK))) break;
-        gm_store_rlx(&p->idle, p->idle - c->idle); // a statistic for who reads without the lock
+        size_t chunks = gm_pages_chunks(zone->mapped), z = (chunks - 1) * GM_CHUNK_PAGES;
+        size_t n = zone->mapped - z, none = !zone->down && !z; // P6
+        struct gm_chunk *c = &zone->chunk[chunks - 1];
+        if (c->most != n - none) break;
+        uintptr_t start = gm_pages_address(p, gm_pages_place(zone, z, n));
+        if (c->idle && (c->idle > most || !gm_os_discard((void *)start, n * GM_PAGE))) break;
+        gm_store_rlx(&p->idle, p->idle - c->idle); // a statistic for readers without the lock
         memset(c, 0, sizeof *c);
-        gm_store_rlx(&zone->mapped, zone->mapped - 1);
+        gm_store_rlx(&zone->mapped, (uint32_t)z);
         if (!p->sparse) continue;
         if (!zone->down) gm_store_rlx(&p->unmapped, p->unmapped + 1); // gc asks in a later cycle
-        gm_pages_unmap(p, gm_pages_place(zone, z, GM_CHUNK_PAGES), GM_CHUNK_PAGES, false);
+        gm_pages_unmap(p, gm_pages_place(zone, z, n), n, false);
     }
-    if (zone->hint > zone->mapped) zone->hint = zone->mapped;
+    zone->hint = GM_MIN(zone->hint, (uint32_t)gm_pages_chunks(zone->mapped));
 }
 
-// Makes n pages and their records usable. False: no memory, and nothing is left of it.
+// Makes n pages and their records usable. False: no memory, and nothing is left of it. The pages,
+// most of it, come first: where there is no memory one call says so.
 GM_PRIVATE bool gm_pages_commit(const struct gm_pages *p, size_t page, size_t n) {
-    if (gm_pages_map_part(p, (char *)p->desc, sizeof *p->desc, page, page + n) &&
+    if (gm_pages_map_part(p, (char *)p->base, GM_PAGE, page, page + n) &&
+        gm_pages_map_part(p, (char *)p->desc, sizeof *p->desc, page, page + n) &&
         gm_pages_map_part(p, p->span_area, GM_SPAN_BYTES, page, page + n) &&
         gm_pages_map_part(p, p->manual_area, GM_MANUAL_BYTES, page, page + n) &&
-        gm_pages_map_part(p, p->color_area, GM_COLOR_BYTES, page, page + n) &&
-        gm_pages_map_part(p, (char *)p->base, GM_PAGE, page, page + n))
+        gm_pages_map_part(p, p->color_area, GM_COLOR_BYTES, page, page + n))
         return true;
     if (p->sparse) gm_pages_unmap(p, page, n, false);
     return false;
 }
 
-// Maps k more chunks at the zone's end.
-GM_PRIVATE bool gm_pages_map_locked(struct gm_pages *p, struct gm_zone *zone, size_t k) {
-    size_t all = p->count / GM_CHUNK_PAGES;
-    if (k > all - p->zone[0].mapped - p->zone[1].mapped)
-        gm_pages_retreat_locked(p, &p->zone[!zone->down], GM_CHUNK_PAGES);
-    if (k > all - p->zone[0].mapped - p->zone[1].mapped) return false;
-    size_t from = gm_pages_place(zone, zone->mapped * (size_t)GM_CHUNK_PAGES, k * GM_CHUNK_PAGES);
-    size_t to = from + k * GM_CHUNK_PAGES;
-    if (!gm_pages_map_chunks(p, zone, zone->mapped + k) ||
-        (p->sparse && !gm_pages_widen_locked(p, from, to)))
+// The chunks at a zone's end know which of their pages are there; they were [0, from). (P9)
+GM_PRIVATE void gm_pages_add_locked(struct gm_pages *p, struct gm_zone *zone, size_t from,
+                                    size_t to) {
+    size_t end = gm_base_round_up(to, GM_CHUNK_PAGES);
+    for (size_t i = gm_pages_chunks(from); i < gm_pages_chunks(to); i++) {
+        struct gm_chunk *c = &zone->chunk[i];
+        c->first = c->last = GM_CHUNK_PAGES;
+        gm_store_rlx(&c->most, (uint16_t)GM_CHUNK_PAGES); // writes guesses which chunks are free
+    }
+    if (from % GM_CHUNK_PAGES) { // the last one was not whole
+        size_t more = gm_base_round_up(from, GM_CHUNK_PAGES) - from;
+        gm_pages_mark_locked(p, zone, from, more, false, false);
+        zone->hint = GM_MIN(zone->hint, (uint32_t)(from / GM_CHUNK_PAGES)); // P5
+    }
+    if (!from && !zone->down) gm_pages_mark_locked(p, zone, 0, 1, true, false); // P6
+    if (to < end) gm_pages_mark_locked(p, zone, to, end - to, true, false);
+}
+
+// Maps a zone up to its page `to`.
+GM_PRIVATE bool gm_pages_map_locked(struct gm_pages *p, struct gm_zone *zone, size_t to) {
+    struct gm_zone *other = &p->zone[!zone->down];
+    size_t all = p->count / GM_CHUNK_PAGES, from = zone->mapped, chunks = gm_pages_chunks(to);
+    if (chunks > all - gm_pages_chunks(other->mapped))
+        gm_pages_retreat_locked(p, other, GM_CHUNK_PAGES);
+    if (chunks > all - gm_pages_chunks(other->mapped)) return false;
+    size_t n = to - from, first = gm_pages_place(zone, from, n);
+    if (!gm_pages_map_chunks(p, zone, chunks) ||
+        (p->sparse && !gm_pages_widen_locked(p, first, first + n)))
         return false;
-    if (!gm_pages_commit(p, from, to - from)) {
+    if (!gm_pages_commit(p, first, n)) {
         if (!p->sparse) return false;
-        gm_pages_retreat_locked(p, &p->zone[!zone->down],
-                                GM_CHUNK_PAGES); // it has address space to spare
-        if (!gm_pages_commit(p, from, to - from)) return false;
+        gm_pages_retreat_locked(p, other, GM_CHUNK_PAGES); // it has address space to spare
+        if (!gm_pages_commit(p, first, n)) return false;
     }
     if (p->grown && p->sparse && !zone->down)
-        p->grown(p->writes, gm_pages_address(p, from), gm_pages_address(p, to));
-    gm_os_forbid(gm_pages_address(p, from), k * GM_CHUNK, !zone->down, GM_SHADE_BEYOND);
-    for (size_t i = 0; i < k; i++) {
-        struct gm_chunk *c = &zone->chunk[zone->mapped + i];
-        c->first = c->last = GM_CHUNK_PAGES;
-        gm_store_rlx(&c->most, (uint16_t)GM_CHUNK_PAGES); // as above
-    }
-    if (!zone->mapped && !zone->down) { // P6
-        zone->chunk[0].used[0] = 1;
-        (void)gm_pages_runs(&zone->chunk[0], GM_CHUNK_PAGES + 1);
-    }
-    gm_store_rlx(&zone->mapped, zone->mapped + (uint32_t)k);
+        p->grown(p->writes, gm_pages_address(p, first), gm_pages_address(p, first + n));
+    gm_os_forbid(gm_pages_address(p, first), n * GM_PAGE, !zone->down, GM_SHADE_BEYOND);
+    gm_pages_add_locked(p, zone, from, to);
+    gm_store_rlx(&zone->mapped, (uint32_t)to);
     return true;
 }
 
+// A zone grows by n pages, of which it has `tail` at its end: by some chunks, which takes fewer and
+// larger calls, by as many as are needed, or in steps (P9). False: no memory.
+GM_PRIVATE bool gm_pages_grow_locked(struct gm_pages *p, struct gm_zone *zone, size_t n,
+                                     size_t tail) {
+    size_t none = !zone->down && !zone->mapped; // P6
+    size_t to = zone->mapped + n + none - tail, least = gm_base_round_up(to, GM_STEP_PAGES);
+    size_t chunks = gm_pages_chunks(zone->mapped), need = gm_pages_chunks(to) - chunks;
+    size_t ahead = chunks + GM_MIN(GM_MAX(need, chunks / 4), need + 16);
+    if (ahead > chunks + need && gm_pages_map_locked(p, zone, ahead * GM_CHUNK_PAGES)) return true;
+    return gm_pages_map_locked(p, zone, (chunks + need) * GM_CHUNK_PAGES) ||
+           gm_pages_map_locked(p, zone, least);
+}
+
 GM_INLINE unsigned gm_pages_which(const struct gm_pages *p, size_t page) {
-    return page - p->zone[0].origin >= (size_t)p->zone[0].mapped * GM_CHUNK_PAGES;
+    return page - p->zone[0].origin >= p->zone[0].mapped;
 }
 GM_INLINE struct gm_zone *gm_pages_zone(struct gm_pages *p, size_t page) {
     return &p->zone[gm_pages_which(p, page)];
@@ -4635,8 +4685,7 @@ GM_INLINE struct gm_zone *gm_pages_zone(struct gm_pages *p, size_t page) {
 GM_PRIVATE void gm_pages_release(struct gm_pages *p) {
     const struct gm_zone *zone = p->zone;
     if (p->sparse) {
-        size_t to = zone[0].origin + (size_t)zone[0].mapped * GM_CHUNK_PAGES,
-               from = zone[1].origin - (size_t)zone[1].mapped * GM_CHUNK_PAGES;
+        size_t to = zone[0].origin + zone[0].mapped, from = zone[1].origin - zone[1].mapped;
         gm_pages_unmap(p, from, to - from, true);
         gm_os_release(p->desc + (p->lo - p->base) / GM_PAGE,
                       (p->hi - p->lo) / GM_PAGE * sizeof *p->desc);
@@ -4644,7 +4693,7 @@ GM_PRIVATE void gm_pages_release(struct gm_pages *p) {
         gm_os_release(p->magazine_area, p->base - (uintptr_t)p->magazine_area); // all that is left
     } else
         for (unsigned i = 0; i < 2 && p->reservation; i++) {
-            size_t n = zone[i].mapped * (size_t)GM_CHUNK_PAGES;
+            size_t n = zone[i].mapped;
             if (n) gm_os_allow(gm_pages_address(p, gm_pages_place(&zone[i], 0, n)), n * GM_PAGE);
         }
     gm_os_release(p->reservation, p->reserved);
@@ -4691,7 +4740,7 @@ GM_PRIVATE struct gm_idle gm_pages_scavenge_begin_locked(struct gm_pages *p, siz
     size_t unit = GM_MAX(p->os_page / GM_PAGE, (size_t)1);
     for (unsigned which = 0; which < 2; which++) {
         struct gm_zone *zone = &p->zone[which];
-        for (size_t i = zone->mapped; i-- > 0;) {
+        for (size_t i = gm_pages_chunks(zone->mapped); i-- > 0;) {
             struct gm_chunk *c = &zone->chunk[i];
             if (c->idle < least) continue;
             size_t k = gm_pages_free_chunks_locked(
@@ -4762,12 +4811,7 @@ GM_PRIVATE size_t gm_pages_take_locked(struct gm_pages *p, unsigned which, size_
     if (!gm_pages_allowed_locked(p, n)) return SIZE_MAX;
     size_t tail = 0, z = gm_pages_find_locked(zone, n, &tail);
     if (z == SIZE_MAX) {
-        size_t none = !which && !zone->mapped; // P6
-        size_t need = (n + none - tail + GM_CHUNK_PAGES - 1) / GM_CHUNK_PAGES;
-        size_t ahead = GM_MIN(GM_MAX(need, (size_t)zone->mapped / 4),
-                              need + 16); // fewer, larger calls
-        if (!gm_pages_map_locked(p, zone, ahead) && !gm_pages_map_locked(p, zone, need))
-            return SIZE_MAX;
+        if (!gm_pages_grow_locked(p, zone, n, tail)) return SIZE_MAX;
         z = gm_pages_find_locked(zone, n, &tail);
     }
     *clean = gm_pages_clean_locked(zone, z, n);
@@ -4791,8 +4835,7 @@ GM_PRIVATE bool gm_pages_extend_locked(struct gm_pages *p, size_t page, size_t n
                                        bool *clean) {
     struct gm_zone *zone = gm_pages_zone(p, page);
     size_t z = gm_pages_unplace(zone, page + n, more);
-    size_t end = (size_t)zone->mapped * GM_CHUNK_PAGES;
-    if (zone->down ? page + n + more > zone->origin : z + more > end) return false;
+    if (zone->down ? page + n + more > zone->origin : z + more > zone->mapped) return false;
     if (!gm_pages_allowed_locked(p, more)) return false;
     for (size_t i = z; i < z + more; i++)
         if (zone->chunk[i / GM_CHUNK_PAGES].used[i % GM_CHUNK_PAGES / 64] >> (i % 64) & 1)
@@ -4824,7 +4867,7 @@ GM_PRIVATE const char *gm_pages_verify_locked(struct gm_pages *p) {
     size_t used = 0, idle = 0;
     for (unsigned which = 0; which < 2; which++) {
         struct gm_zone *zone = &p->zone[which];
-        for (size_t i = 0; i < zone->mapped; i++) {
+        for (size_t i = 0; i < gm_pages_chunks(zone->mapped); i++) {
             struct gm_chunk copy = zone->chunk[i];
             unsigned n = 0;
             (void)gm_pages_runs(&copy, GM_CHUNK_PAGES + 1);
@@ -4839,8 +4882,9 @@ GM_PRIVATE const char *gm_pages_verify_locked(struct gm_pages *p) {
             if (i < zone->hint && copy.most) return "pages: free pages below the hint (P5)";
         }
     }
-    size_t up = (size_t)p->zone[0].mapped * GM_CHUNK_PAGES,
-           down = (size_t)p->zone[1].mapped * GM_CHUNK_PAGES;
+    size_t up = p->zone[0].mapped, down = p->zone[1].mapped;
+    used -= gm_base_round_up(up, GM_CHUNK_PAGES) - up +
+            (gm_base_round_up(down, GM_CHUNK_PAGES) - down); // P9
     if (gm_pages_address(p, p->zone[0].origin + up) > p->hi ||
         gm_pages_address(p, p->zone[1].origin - down) < p->lo)
         return "pages: a zone reaches beyond the descriptors (P3)";
@@ -5311,8 +5355,7 @@ GM_PRIVATE void gm_heap_walk(struct gm_heap *h, bool (*visit)(struct gm_span *s,
                              void *arg) {
     struct gm_pages *p = &h->pages;
     for (unsigned which = 0; which < 2; which++) {
-        size_t n = (size_t)gm_load_rlx(&p->zone[which].mapped) *
-                   GM_CHUNK_PAGES; // world stopped, or a snapshot
+        size_t n = gm_load_rlx(&p->zone[which].mapped); // world stopped, or a snapshot
         size_t page = gm_pages_place(&p->zone[which], 0, n), end = page + n;
         while (page < end) {
             uint32_t desc = gm_pages_desc(p, page);
@@ -7481,6 +7524,7 @@ enum {
     GM_WRITES_LIST = 512,              // ranges a call reports
     GM_WRITES_AHEAD = 128 * 1024,      // bytes that are cleared ahead while marking
     GM_WRITES_AHEAD_FAR = 1024 * 1024, // and else
+    GM_WRITES_AHEAD_WORDS = 8192,      // of bits for it: 64 GiB
     GM_WRITES_ROOT = 64 * 1024,        // a root is tracked from this size on
     GM_WRITES_ROOT_UNIT = 1024 * 1024, // of it in a job
     GM_WRITES_ROOT_LIST = 16,          // ranges that a call reports of it
@@ -7499,7 +7543,8 @@ struct gm_writes {
     uintptr_t before;        // the same of earlier descriptors: the highest. lock: gc
     uint32_t unmapped;       // of the pages, as of then: a sparse heap. lock: gc
     uintptr_t armed;         // end of what the cycle armed. atomic: rlx
-    uint64_t *unarmed;       // a bit per 128 KiB: cleared since it was armed. atomic: rlx
+    uint64_t *unarmed;       // a bit per 128 KiB: cleared since it was armed; pieces that lie 64
+                             // GiB apart share one. atomic: rlx
     void *list;              // for GM_WRITES_LIST ranges, private and touched. lock: gc
     bool ready;              // the choice is made. lock: gc; read acq
     uint32_t reason;         // GOMEM_REASON_…: why it cannot track. lock: gc; read rlx
@@ -7687,7 +7732,8 @@ GM_PRIVATE bool gm_writes_choose(struct gm_writes *w, struct gm_meta *meta,
     gm_store_rlx(&w->registered, (uintptr_t)0); // nobody reads yet
     w->armed = 0;
     if (ask && !w->list) w->list = gm_pages_meta(meta, GM_WRITES_LIST * sizeof(struct gm_written));
-    if (ask && !w->unarmed) w->unarmed = gm_pages_meta(meta, p->size / GM_WRITES_AHEAD / 8);
+    if (ask && !w->unarmed)
+        w->unarmed = gm_pages_meta(meta, GM_WRITES_AHEAD_WORDS * sizeof *w->unarmed);
     bool room = w->list && w->unarmed;
     if (ask && room) can = gm_writes_test(p->os_page, &w->can_roots) && gm_writes_open_files(w);
     int collector = can ? GOMEM_GC_TRACKED : ask ? GOMEM_GC_STW : wanted;
@@ -7854,18 +7900,16 @@ GM_PRIVATE size_t gm_writes_collect_roots(struct gm_writes *w, struct gm_mark *m
 // ---- the heap ----
 
 // The heap goes; the next one chooses again.
-GM_PRIVATE void gm_writes_reset(struct gm_writes *w, struct gm_meta *meta,
-                                const struct gm_pages *p) {
+GM_PRIVATE void gm_writes_reset(struct gm_writes *w, struct gm_meta *meta) {
     if (!w->ready) return;
     gm_writes_close(w);
-    gm_pages_meta_free(meta, w->unarmed, p->size / GM_WRITES_AHEAD / 8);
+    gm_pages_meta_free(meta, w->unarmed, GM_WRITES_AHEAD_WORDS * sizeof *w->unarmed);
     w->unarmed = NULL;
     gm_store_rel(&w->ready, false); // as above
 }
 
 GM_PRIVATE uintptr_t gm_writes_end(const struct gm_pages *p) {
-    return gm_pages_scanned(p) +
-           (uintptr_t)gm_load_rlx(&p->zone[0].mapped) * GM_CHUNK; // a snapshot
+    return gm_pages_scanned(p) + (uintptr_t)gm_load_rlx(&p->zone[0].mapped) * GM_PAGE; // a snapshot
 }
 
 // The heap is registered by a descriptor that was ours, of which a copy is open: the program moved
@@ -7881,7 +7925,7 @@ GM_COLD GM_PRIVATE uintptr_t gm_writes_adopt(struct gm_writes *w, uintptr_t end,
 GM_PRIVATE bool gm_writes_register(struct gm_writes *w, const struct gm_pages *p) {
     uintptr_t end = gm_writes_end(p), to = end + GM_MIN(GM_WRITES_LEAST, p->size / 4);
     to = GM_MIN(to, gm_pages_address(p, p->zone[1].origin) -
-                        (uintptr_t)gm_load_rlx(&p->zone[1].mapped) * GM_CHUNK); // a snapshot
+                        (uintptr_t)gm_load_rlx(&p->zone[1].mapped) * GM_PAGE); // a snapshot
     uint32_t unmapped = gm_load_rlx(&p->unmapped); // a change between here and there is seen later
     if (p->sparse) to = end;
     if (end <= gm_load_rlx(&w->registered) && w->unmapped == unmapped) return true;
@@ -7902,12 +7946,16 @@ GM_PRIVATE void gm_writes_grown(void *writes, uintptr_t from, uintptr_t to) {
     gm_store_rlx(&w->registered, to); // rlx: as in gm_writes_register
 }
 
+GM_INLINE uint64_t *gm_writes_unarmed_word(const struct gm_writes *w, size_t word) {
+    return &w->unarmed[word % GM_WRITES_AHEAD_WORDS];
+}
+
 GM_PRIVATE void gm_writes_close_bits(struct gm_writes *w, const struct gm_pages *p, uintptr_t from,
                                      uintptr_t to) {
     uintptr_t start = gm_pages_scanned(p);
     size_t word = (from - start) / GM_WRITES_AHEAD / 64;
     for (; start + word * 64 * GM_WRITES_AHEAD < to; word++)
-        gm_store_rlx(&w->unarmed[word], (uint64_t)0); // advice
+        gm_store_rlx(gm_writes_unarmed_word(w, word), (uint64_t)0); // advice
 }
 
 // The next range of chunks in use from *at on, at most a unit; false: there is none. Free chunks
@@ -7915,15 +7963,17 @@ GM_PRIVATE void gm_writes_close_bits(struct gm_writes *w, const struct gm_pages 
 GM_PRIVATE bool gm_writes_next(const struct gm_pages *p, uintptr_t *at, uintptr_t *to) {
     const struct gm_chunk *chunk = p->zone[0].chunk;
     uintptr_t start = gm_pages_scanned(p);
-    size_t n = gm_load_rlx(&p->zone[0].mapped), i = (*at - start) / GM_CHUNK; // a snapshot
+    size_t pages = gm_load_rlx(&p->zone[0].mapped); // a snapshot
+    uintptr_t last = start + (uintptr_t)pages * GM_PAGE;
+    size_t n = gm_pages_chunks(pages), i = (*at - start) / GM_CHUNK;
     while (i < n && gm_load_rlx(&chunk[i].most) == GM_CHUNK_PAGES) i++;
-    if (i >= n) return false;
+    if (i >= n || *at >= last) return false; // the last chunk may end before its end (P9)
     *at = GM_MAX(*at, start + (uintptr_t)i * GM_CHUNK);
     size_t end = i + 1;
     while (end < n && end - i < GM_WRITES_UNIT / GM_CHUNK &&
            gm_load_rlx(&chunk[end].most) != GM_CHUNK_PAGES)
         end++;
-    *to = start + (uintptr_t)end * GM_CHUNK;
+    *to = GM_MIN(start + (uintptr_t)end * GM_CHUNK, last);
     return true;
 }
 
@@ -8111,7 +8161,7 @@ GM_PRIVATE void gm_writes_clear_ahead(struct gm_writes *w, const struct gm_pages
     from -= (from - p->base) % step;
     for (to = GM_MIN(to, armed); from < to; from += step) {
         size_t unit = (from - gm_pages_scanned(p)) / GM_WRITES_AHEAD;
-        uint64_t *word = &w->unarmed[unit / 64], mine = bits << unit % 64;
+        uint64_t *word = gm_writes_unarmed_word(w, unit / 64), mine = bits << unit % 64;
         if ((gm_load_rlx(word) & mine) == mine) continue;
         if (marking && !gm_writes_mostly_free(p, from)) continue;
         uintptr_t end = GM_MIN(from + step, armed);
@@ -8481,7 +8531,7 @@ GM_PRIVATE uint32_t gm_cache_new_magazine(struct gm_engine *e) {
     if (index) return index;
     gm_sync_lock(&e->depot.lock);
     if (e->depot.made == e->depot.mapped) {
-        size_t from = e->depot.mapped, to = from + 1024;
+        size_t from = e->depot.mapped, to = from + 256;
         if (to <= p->magazines && gm_pages_map_part(p, p->magazine_area, 512, from, to) &&
             gm_pages_map_part(p, p->magazine_heads, GM_HEAD_BYTES, from, to))
             gm_store_rlx(&e->depot.mapped, (uint32_t)to); // memstats reads it
@@ -9275,6 +9325,7 @@ struct gm_thread {
     bool own;                      // the background thread: works for who stops. atomic: rlx
     uint8_t rounds;                // of key destructors seen
     uint32_t ended;                // gc.ended as gomem_gc_work saw it. owner: thread
+    uint32_t futile;               // emergency collections that freed nothing. owner: thread
     struct gomem_arena *scratch;   // of room arena, NULL: none. owner: thread
     bool orphans;                  // scratch is of a thread that this child does not have
     uintptr_t called; // where its caller's stack ends while it is in gomem_gc, else 0. owner
@@ -9458,8 +9509,9 @@ struct gm_gc {                                           // room gc
     uint32_t stuck;           // of them since one has ended. lock: gc
     uint64_t not_before;      // ns: when the next may be tried by itself. atomic: rlx
     uint64_t patience;        // ns: of the runner with a stop. lock: gc
-    uint32_t holds;           // gomem_gc_hold. atomic: rlx
-    uint32_t asked;           // gomem_gc_start. atomic: acq/rel
+    uint64_t spared;  // ns: until then no emergency, if the last ones freed nothing. atomic: rlx
+    uint32_t holds;   // gomem_gc_hold. atomic: rlx
+    uint32_t asked;   // gomem_gc_start. atomic: acq/rel
     uint32_t closing; // few written pages are left: who allocates helps, the longer the more finish
                       // stops were given up: 1 + so many; 0: not yet. atomic: rlx
     bool background;  // its thread runs. lock: gc; read rlx
@@ -12567,8 +12619,8 @@ GM_PRIVATE bool gm_paths_more(struct gm_search *q) {
 // The heap's ends are as large as they will be while the world stands.
 GM_PRIVATE bool gm_paths_begin(struct gm_search *q) {
     const struct gm_pages *p = &q->rt->engine.heap.pages;
-    q->low = (size_t)gm_load_rlx(&p->zone[0].mapped) * GM_CHUNK;  // in a stop
-    q->high = (size_t)gm_load_rlx(&p->zone[1].mapped) * GM_CHUNK; // in a stop
+    q->low = (size_t)gm_load_rlx(&p->zone[0].mapped) * GM_PAGE;  // in a stop
+    q->high = (size_t)gm_load_rlx(&p->zone[1].mapped) * GM_PAGE; // in a stop
     q->noscan = gm_pages_address(p, p->zone[1].origin) - q->high;
     size_t seen = gm_base_round_up((q->low + q->high) / 128, p->os_page);
     q->room = GM_MIN((q->low + q->high) / 16 + 1, (size_t)GM_ROOTED);
@@ -14015,7 +14067,7 @@ GM_PRIVATE bool gm_gc_rounds(struct gm_runtime *rt, struct gm_cycle *c, unsigned
 GM_PRIVATE void gm_gc_regrey_noscan_zone(struct gm_runtime *rt) {
     const struct gm_pages *p = &rt->engine.heap.pages;
     uintptr_t end = gm_pages_address(p, p->zone[1].origin);
-    gm_mark_regrey(&rt->engine.mark, end - (uintptr_t)gm_load_rlx(&p->zone[1].mapped) * GM_CHUNK,
+    gm_mark_regrey(&rt->engine.mark, end - (uintptr_t)gm_load_rlx(&p->zone[1].mapped) * GM_PAGE,
                    end);
 }
 
@@ -14459,6 +14511,9 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_collect(struct gm_runtime *rt, struct gm_threa
     return done;
 }
 
+// What the first cycle allocates for itself, with two markers: it may be an emergency.
+enum { GM_CYCLE_RECORDS = 384 * 1024 };
+
 // First use of the collected heap: from here on there is a handler and the background thread.
 GM_COLD GM_PRIVATE bool gm_gc_enable(struct gm_runtime *rt) {
     // pairs with gm_world_enable_stops; after a fork, or for a new life, the thread is started here
@@ -14467,6 +14522,7 @@ GM_COLD GM_PRIVATE bool gm_gc_enable(struct gm_runtime *rt) {
     // E6: it was opened before, else there would be no runner
     if (!gm_world_lock_cycle(rt)) return gm_world_can_stop(rt);
     if (!rt->gc.cycle) rt->gc.cycle = gm_pages_meta(&rt->engine.meta, sizeof(struct gm_cycle));
+    (void)gm_pages_meta_ensure(&rt->engine.meta, GM_CYCLE_RECORDS); // else it may do without
     if (!rt->gc.cycle) {
         gm_world_unlock_cycle(rt);
         errno = ENOMEM;
@@ -14701,11 +14757,22 @@ GM_PRIVATE void gm_gc_shutdown(struct gm_runtime *rt) {
     gm_store_rel(&gc->quit, 0u); // pairs with the threads' loads, of the next ones
 }
 
-// Memory is exhausted: what a cycle frees may help.
+// Memory is exhausted: what a cycle frees may help. A thread whose last ones freed next to nothing
+// fails without one in most cases: a program that goes on allocating at the end of its memory would
+// do nothing but collect. The first few are run in any case, for one that drops what it can spare
+// and tries again.
 GM_PRIVATE void gm_gc_emergency(struct gm_runtime *rt, struct gm_thread *me) {
+    enum { IN_A_ROW = 4, SHARE = 4 };
+    size_t live = gm_load_rlx(&rt->engine.live); // statistics
+    uint64_t begun = gm_os_now();
     if (!gm_world_can_stop(rt)) return;
+    if (me->futile >= IN_A_ROW && begun < gm_load_rlx(&rt->gc.spared)) return; // heuristics
     gm_gc_clear_stack(me, GM_CLEAR_ASSIST); // of what the failing allocation left
     (void)gm_gc_collect(rt, me, GM_REASON_EMERGENCY);
+    bool helped = gm_load_rlx(&rt->engine.live) < live - live / 64; // statistics
+    me->futile = helped ? 0 : GM_MIN(me->futile + 1u, (uint32_t)IN_A_ROW);
+    uint64_t ended = gm_os_now();
+    gm_store_rlx(&rt->gc.spared, ended + SHARE * (ended - begun)); // heuristics
 }
 #else
 // no cycle, no threads
@@ -16195,7 +16262,7 @@ GM_PRIVATE bool gm_init_collector_agrees(const struct gm_runtime *rt, int collec
 
 // Before the heap goes.
 GM_PRIVATE void gm_init_forget_writes(struct gm_engine *e) {
-    gm_writes_reset(&e->writes, &e->meta, &e->heap.pages);
+    gm_writes_reset(&e->writes, &e->meta);
 }
 
 // After a shutdown: no collected object, no root is left.
@@ -19010,7 +19077,7 @@ GM_PRIVATE void gm_report_heap(gomem_memstats *m, struct gm_runtime *rt) {
     const struct gm_pages *p = &rt->engine.heap.pages;
     uint64_t mapped = ((uint64_t)gm_load_rlx(&p->zone[0].mapped) +
                        gm_load_rlx(&p->zone[1].mapped)) *
-                      GM_CHUNK; // statistics
+                      GM_PAGE; // statistics
     uint64_t used = (uint64_t)gm_load_rlx(&p->used) * GM_PAGE,
              idle = (uint64_t)gm_load_rlx(&p->idle) * GM_PAGE;
     m->stack_inuse = m->stack_sys = gm_load_rlx(&rt->engine.stats.stacks);

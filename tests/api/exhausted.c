@@ -159,6 +159,39 @@ static void threads_come_to_the_end(void) {
     CHECK(gomem_verify());
 }
 
+static struct alive_node *all;
+
+// Until NULL; returns how many allocations failed out of 2000.
+ALIVE_NOINLINE static unsigned fail_often(void) {
+    unsigned failed = 0;
+    for (struct alive_node *node; (node = gomem_new(100000)) != NULL; all = node) node->next = all;
+    for (int i = 0; i < 2000; i++) failed += gomem_new(100000) == NULL;
+    return failed;
+}
+
+ALIVE_NOINLINE static void drop_all(void) { all = NULL; }
+
+// A program that goes on without memory does not collect each time; one that lets go of what it has
+// finds it at once.
+static void fail_without_a_cycle(void) {
+    CHECK(limit_address_space(LIMIT));
+    for (int round = 0; round < 5 && test_failed() == 0; round++) {
+        struct alive_node *node;
+        unsigned n = 0;
+        for (; (node = gomem_new(100000)) != NULL; all = node) node->next = all, n++;
+        CHECK(n > 500);
+        alive_deep(drop_all);
+        for (unsigned i = 0; i < n / 2; i++) CHECK(gomem_new(100000) != NULL);
+    }
+    uint64_t before = stats().num_gc;
+    CHECK_EQ(fail_often(), 2000);
+    uint64_t cycles = stats().num_gc - before;
+    CHECK(cycles < 500);
+    alive_deep(drop_all);
+    alive_gc();
+    CHECK(gomem_new(10 * MB) != NULL);
+}
+
 #if defined TEST_ASAN || defined TEST_TSAN
 #define NEEDS_LIMIT SKIP("sanitizers need more address space than the limit")
 #else
@@ -168,6 +201,11 @@ static void threads_come_to_the_end(void) {
 TEST(emergency_collection) {
     NEEDS_LIMIT;
     CHILD_GOOD(live_in_little_space);
+}
+
+TEST(failing_is_cheap) {
+    NEEDS_LIMIT;
+    CHILD_GOOD(fail_without_a_cycle);
 }
 
 TEST(end_of_address_space) {

@@ -336,4 +336,54 @@ TEST(locked_memory_and_limited_files) {
     check_child(&child);
 }
 
+// Little memory may be locked, and all that is mapped from here on is locked (EAGAIN).
+static bool lock_little(size_t bytes) {
+    struct rlimit limit = {bytes, bytes};
+    struct {
+        uint32_t version;
+        int pid;
+    } head = {0x20080522, 0}; // as in <linux/capability.h>
+    struct {
+        uint32_t effective, permitted, inheritable;
+    } set[2] = {{0}};
+    if (syscall(SYS_capget, &head, set) != 0) return false;
+    set[0].effective &= ~(UINT32_C(1) << 14); // CAP_IPC_LOCK: the limit does not hold
+    return syscall(SYS_capset, &head, set) == 0 && !setrlimit(RLIMIT_MEMLOCK, &limit) &&
+           !mlockall(MCL_FUTURE);
+}
+
+static void *make_collected(size_t size) { return gomem_new(size); }
+static void *make_manual(size_t size) { return gomem_malloc(size); }
+static void *(*make)(size_t size); // of the child
+
+static void locked_to_the_end(void) {
+    enum { LIMIT = 8 << 20, SIZE = 1000 };
+    static struct link *all;
+    size_t n = 0;
+    if (!lock_little(LIMIT)) exit(77);
+    for (struct link *next; n < LIMIT / SIZE && (next = make(SIZE)) != NULL; n++) {
+        next->next = all;
+        next->check = ~(uintptr_t)next;
+        all = next;
+    }
+    CHECK(n * SIZE > LIMIT / 2);
+    for (struct link *at = all; at != NULL; at = at->next)
+        if (!CHECK_EQ(at->check, ~(uintptr_t)at)) return;
+    CHECK(gomem_verify());
+}
+
+// libc's malloc gets 6 MB of 8. The heap grows by 4 MB at a time, and by less where that is refused.
+TEST(little_memory_may_be_locked) {
+    NEEDS_FORK;
+    static struct child child;
+    static void *(*const makers[])(size_t) = {make_manual, make_collected};
+    for (size_t i = 0; i < 2; i++) {
+        make = makers[i];
+        child_run(&child, locked_to_the_end);
+        if (WIFEXITED(child.status) && WEXITSTATUS(child.status) == 77)
+            SKIP("memory cannot be locked");
+        check_child(&child);
+    }
+}
+
 TEST_MAIN

@@ -65,7 +65,7 @@ static bool begin(int collector) {
     }
     me = gm_world_self();
     gomem_gc();
-    gm_writes_reset(&engine->writes, &engine->meta, &engine->heap.pages); // choose again
+    gm_writes_reset(&engine->writes, &engine->meta); // choose again
     if (!gm_writes_choose(&engine->writes, &engine->meta, &engine->heap.pages, collector))
         return false;
     for (int i = 0; i < TOPS; i++) GOMEM_STORE(&top[i], NULL);

@@ -1,13 +1,18 @@
 // Room pages: the page heap against a naive model, metadata, descriptors.
+#include <errno.h>
 #include <stddef.h>
 #include <sys/mman.h>
 
 static size_t most_space = (size_t)-1; // larger mappings are refused
 static size_t highest = (size_t)-1;    // so are those beyond this address
+static size_t space_left = (size_t)-1; // bytes that may be mapped
 static int protects_left = -1;         // calls of mprotect until one fails, -1: none does
 static void *limited_mmap(void *at, size_t size, int prot, int flags, int fd, long offset) {
     if (size > most_space || (size_t)at > highest) return MAP_FAILED;
-    return mmap(at, size, prot, flags, fd, offset);
+    if (size > space_left) return errno = EAGAIN, MAP_FAILED; // as with RLIMIT_MEMLOCK
+    void *p = mmap(at, size, prot, flags, fd, offset);
+    if (p != MAP_FAILED && space_left != (size_t)-1) space_left -= size;
+    return p;
 }
 #define GOMEM_MMAP(addr, size, prot, flags, fd, offset) \
     limited_mmap((addr), (size), (prot), (flags), (fd), (offset))
@@ -60,10 +65,17 @@ static void fill(unsigned zone, size_t page, size_t n, bool clean) {
     }
 }
 
+// What left a zone lost its memory.
+static void forget_what_left(unsigned zone) {
+    for (size_t z = pages.zone[zone].mapped; z < PAGES; z++) dirty[zone][z] = false;
+}
+
 static void take(unsigned zone, size_t n) {
     size_t expected = first_fit(zone, n);
     bool clean = false, was_dirty = false;
     size_t page = gm_pages_take_locked(&pages, zone, n, &clean);
+    forget_what_left(!zone);
+    if (page == SIZE_MAX && space_left != SIZE_MAX) return; // it may be refused
     CHECK_EQ(page == SIZE_MAX ? SIZE_MAX : place(zone, page, n), expected);
     if (page == SIZE_MAX) return;
     for (size_t z = expected; z < expected + n; z++) was_dirty |= dirty[zone][z];
@@ -89,8 +101,7 @@ static void put(size_t at) {
 
 static void extend(size_t at, size_t more) {
     struct run *r = &runs[at];
-    size_t mapped = (size_t)pages.zone[r->zone].mapped * GM_CHUNK_PAGES,
-           end = r->page + r->n + more;
+    size_t mapped = pages.zone[r->zone].mapped, end = r->page + r->n + more;
     size_t first = pages.sparse ? pages.end / 2 : 0;
     bool clean = false;
     bool expected = end <= (!r->zone ? first + mapped : pages.sparse ? first : PAGES);
@@ -111,7 +122,7 @@ static void give_back(size_t least) {
     CHECK(idle.touched >= least && idle.n >= idle.touched);
     CHECK_EQ(before - pages.idle, idle.touched);
     bool done = room_below(4) != 0; // the system may refuse
-    size_t mapped = (size_t)pages.zone[0].mapped * GM_CHUNK_PAGES;
+    size_t mapped = pages.zone[0].mapped;
     unsigned zone = pages.sparse ? idle.page < pages.end / 2 : idle.page >= mapped;
     for (size_t i = idle.page; i < idle.page + idle.n; i++) {
         CHECK(!used[zone][place(zone, i, 1)]);
@@ -127,10 +138,11 @@ static size_t some_pages(void) {
     return 1 + (room_below(8) ? room_below(20) : room_below(3 * GM_CHUNK_PAGES / 2));
 }
 
-static void random_operations(void) {
+static void random_operations(bool scarce) {
     memset(used, 0, sizeof used);
     memset(dirty, 0, sizeof dirty);
     for (int i = 0; i < 6000 && !test_failed(); i++) {
+        if (scarce && i % 40 == 0) space_left = room_below(4) ? room_below(2 * GM_MIB) : SIZE_MAX;
         switch (room_below(i / 500 % 2 ? 6 : 9)) { // phases of growth and of shrinking
         case 0: give_back(1 + room_below(8)); break;
         case 1:
@@ -146,6 +158,7 @@ static void random_operations(void) {
         }
         ROOM_PAGES_HOLD(&pages);
     }
+    space_left = SIZE_MAX;
     while (nruns) put(nruns - 1);
     ROOM_PAGES_HOLD(&pages);
     CHECK_EQ(pages.used, 0);
@@ -167,13 +180,45 @@ static bool sparse_pages(void) {
 
 TEST(random_operations_on_what_is_reserved) {
     REQUIRE(room_pages(&pages, CHUNKS));
-    random_operations();
+    random_operations(false);
 }
 
 TEST(random_operations_on_what_grows) {
     NEEDS_SPARSE;
     REQUIRE(sparse_pages());
-    random_operations();
+    random_operations(false);
+}
+
+// The kernel refuses chunks, and later gives them (P9).
+TEST(random_operations_where_memory_is_scarce) {
+    NEEDS_SPARSE;
+    REQUIRE(sparse_pages());
+    random_operations(true);
+}
+
+// Less than a chunk is used up to some steps, and what comes later completes the chunk. (P9)
+TEST(less_than_a_chunk) {
+    NEEDS_SPARSE;
+    for (unsigned zone = 0; zone < 2; zone++) {
+        bool clean;
+        size_t n = 0, first = SIZE_MAX;
+        REQUIRE(sparse_pages());
+        space_left = 3 * GM_MIB;
+        for (size_t page; (page = gm_pages_take_locked(&pages, zone, 1, &clean)) != SIZE_MAX; n++)
+            first = GM_MIN(first, page), *word(page) = page;
+        CHECK(clean && n * GM_PAGE > 2 * GM_MIB && n < GM_CHUNK_PAGES);
+        CHECK_EQ(pages.zone[zone].mapped % GM_STEP_PAGES, 0);
+        CHECK_EQ(gm_pages_next(&pages, first), first);
+        CHECK(gm_pages_next(&pages, pages.zone[0].origin + pages.zone[0].mapped) == SIZE_MAX);
+        ROOM_PAGES_HOLD(&pages);
+        CHECK(gm_pages_take_locked(&pages, zone, 2 * GM_STEP_PAGES, &clean) == SIZE_MAX);
+        space_left = SIZE_MAX;
+        CHECK(gm_pages_take_locked(&pages, zone, GM_CHUNK_PAGES, &clean) != SIZE_MAX);
+        CHECK(pages.zone[zone].mapped == 2 * GM_CHUNK_PAGES && pages.used == n + GM_CHUNK_PAGES);
+        for (size_t page = first; page < first + n; page++) CHECK_EQ(*word(page), page);
+        ROOM_PAGES_HOLD(&pages);
+        room_end_pages(&pages);
+    }
 }
 
 // Nothing is left mapped of a heap that has grown.
@@ -313,7 +358,7 @@ TEST(metadata) {
         for (size_t i = 0; i < 200; i++) {
             sizes[i] = 1 + room_below(room_below(4) ? 300 : 9000);
             char *b = blocks[i] = gm_pages_meta(&meta, sizes[i]);
-            REQUIRE(b && b + sizes[i] <= meta.ready);
+            REQUIRE(b != NULL);
             size_t unit = (size_t)1 << gm_pages_meta_class(sizes[i]);
             CHECK_EQ((uintptr_t)b % GM_MIN(unit, (size_t)4096), 0);
             for (size_t k = 0; k < sizes[i]; k++) CHECK(!b[k]);

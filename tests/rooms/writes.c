@@ -107,6 +107,22 @@ TEST(only_objects_on_written_pages_become_grey) { // C2
     CHECK_EQ(queued_spans(), 1);
 }
 
+// The heap's last chunk ends where memory was refused (P9): no range reaches beyond, and none is empty.
+TEST(ranges_of_a_chunk_that_is_not_whole) {
+    struct gm_pages *p = &engine.heap.pages;
+    bool clean;
+    REQUIRE(begin(GOMEM_GC_STW));
+    for (size_t n = GM_STEP_PAGES; n <= GM_CHUNK_PAGES + GM_STEP_PAGES; n += GM_CHUNK_PAGES) {
+        REQUIRE(gm_pages_map_locked(p, &p->zone[0], n));
+        REQUIRE(gm_pages_take_locked(p, 0, n > GM_CHUNK_PAGES ? GM_CHUNK_PAGES : 1, &clean) !=
+                SIZE_MAX);
+        uintptr_t at = gm_pages_scanned(p), end = at + n * GM_PAGE, to = at;
+        CHECK(gm_writes_next(p, &at, &to) && at == gm_pages_scanned(p) && to == end);
+        at = to;
+        CHECK(!gm_writes_next(p, &at, &to));
+    }
+}
+
 TEST(objects_that_reach_into_a_page) {
     NEED_KERNEL();
     size_t page = engine.heap.pages.os_page;
