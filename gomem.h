@@ -924,7 +924,8 @@ GOMEM_DEF void gomem_pool_destroy(gomem_pool *p);
 
 // Guarantees that n objects can be got without a system call, until it is called with a smaller n.
 // Returns how many can: n, or fewer with ENOMEM if memory is exhausted or n is more than the
-// machine has. Then the pool keeps no more than before. Any thread.
+// machine has. Then the pool keeps no more than before. A pool with a capacity has its memory
+// already: the call changes nothing and returns the capacity. Any thread.
 GOMEM_DEF size_t gomem_pool_reserve(gomem_pool *p, size_t n);
 
 // Returns the pool's counts. Hits, misses and exchanges are counted at the depot: objects that
@@ -17312,11 +17313,12 @@ GM_PRIVATE bool gm_pool_push(struct gm_engine *e, struct gomem_pool *p, struct g
     return true;
 }
 
-// An object from a slab, and where no hook makes them, some more for the cache.
+// An object from a slab, and some more for the cache where no hook makes or drops them: hooks see
+// only objects that were got.
 GM_PRIVATE void *gm_pool_fresh(struct gm_engine *e, struct gomem_pool *p, struct gm_pool_cache *h) {
     void *out[GM_MAGAZINE_LAST + 2], **end = out + GM_MAGAZINE_LAST + 2, **bottom = NULL;
     unsigned want = 1;
-    if (h && !p->o.make) {
+    if (h && !p->o.make && !p->o.drop) {
         uint32_t empty = gm_pool_unload(p, h);
         if (!empty) empty = gm_pool_empty(e, h);
         if (empty) {

@@ -164,6 +164,26 @@ TEST(hooks) {
     CHECK_EQ(c.dropped, 299); // kept is not idle
 }
 
+static void count_dropped(void *obj, void *user) {
+    struct counts *c = user;
+    CHECK_EQ(((point *)obj)->x, 7); // what a user has written
+    c->dropped++;
+}
+
+// Also where no hook makes objects, and they could be taken from their slab many at a time.
+TEST(only_what_was_got_is_dropped) {
+    struct counts c = {0};
+    gomem_pool *p = gomem_pool_new(
+        &(gomem_pool_options){.size = sizeof(point), .drop = count_dropped, .user = &c});
+    REQUIRE(p != NULL);
+    point *all[70];
+    REQUIRE(gomem_pool_get_n(p, (void **)all, 70) == 70);
+    for (int i = 0; i < 70; i++) all[i]->x = 7;
+    gomem_pool_put_n(p, (void **)all, 70);
+    gomem_pool_destroy(p);
+    CHECK_EQ(c.dropped, 70);
+}
+
 static void make_from_itself(void *obj, void *user) {
     struct counts *c = user;
     (void)obj;
