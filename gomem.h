@@ -5089,6 +5089,44 @@ GM_PRIVATE void gm_span_clear_colors(const struct gm_pages *p, const struct gm_s
     else if (GOMEM_I_CHECK) memset(gm_span_cached(p, s->page), 0, (size_t)gm_span_words(s) * 8);
 }
 
+// ---- verification ----
+
+struct gm_check { // of the whole heap, with nobody in a section
+    const struct gm_pages *pages;
+    const char *broken; // what, NULL: nothing
+    uintptr_t where;    // an address that names the span
+};
+
+// Notes the first invariant that does not hold for s. Returns `holds`.
+GM_PRIVATE bool gm_span_expect(struct gm_check *check, bool holds, const char *what,
+                               const struct gm_span *s) {
+    if (holds || check->broken) return holds;
+    check->broken = what;
+    check->where = gm_span_start(check->pages, s);
+    return false;
+}
+
+// The record of s, its class and the descriptors of its pages.
+GM_PRIVATE bool gm_span_verify(struct gm_check *check, const struct gm_span *s) {
+    const struct gm_pages *p = check->pages;
+    uint32_t expected = gm_span_desc(s->kind, s->class);
+    gm_span_expect(check, s->kind < GM_KINDS && s->class <= GOMEM_CLASSES && s->pages,
+                   "span: a record is damaged", s);
+    if (check->broken) return false;
+    for (size_t i = 0; i < s->pages; i++)
+        if (!gm_span_expect(check,
+                            gm_pages_desc(p, s->page + i) ==
+                                (expected | (uint32_t)GM_MIN(i, (size_t)GM_DESC_FAR) << 12),
+                            "pages: a descriptor differs from its span's record", s))
+            break;
+    if (s->class)
+        gm_span_expect(check,
+                       s->count == gm_sizes_table[s->class].count &&
+                           s->pages == gm_sizes_table[s->class].pages,
+                       "span: a record differs from its class", s);
+    return !check->broken;
+}
+
 /* ==========================================================================================
  * >>heap   spans in and out, large objects, giving back                            floor 2
  * ==========================================================================================
@@ -5439,6 +5477,24 @@ GM_INLINE unsigned gm_central_bucket(const struct gm_span *s) {
     return (s->count - s->used) * 4 / (s->count + 1);
 }
 
+// ---- verification ----
+
+// Spans of a central's list belong there and nowhere else (CL1).
+GM_PRIVATE void gm_central_verify_list(struct gm_check *check, const struct gm_central *c,
+                                       unsigned list) {
+    const struct gm_pages *p = check->pages;
+    uint32_t before = 0;
+    for (uint32_t at = c->list[list]; at && !check->broken;) {
+        const struct gm_span *s = gm_span_at(p, at - 1);
+        gm_span_expect(check,
+                       s->page == at - 1 && s->kind == c->kind && s->class == c->class &&
+                           s->prev == before && (!s->owner || s->use != GM_USE_OBJECT),
+                       "central: a list holds a span that does not belong to it (CL1)", s);
+        before = at;
+        at = s->next;
+    }
+}
+
 #if GOMEM_I_COLLECTOR
 /* ==========================================================================================
  * >>types   type descriptors and shapes                                            floor 3
@@ -5579,6 +5635,13 @@ GM_PRIVATE void gm_types_reset(struct gm_types *t) {
     for (uint32_t i = 1; i < t->shapes; i++)
         gm_central_init(&t->shape[i]->central, GM_TYPED, t->shape[i]->class, i);
 }
+// The lists of all shapes.
+GM_PRIVATE void gm_types_verify(struct gm_check *check, const struct gm_types *types) {
+    for (uint32_t i = 1; i < gm_types_count(types); i++)
+        for (unsigned l = 0; l < GM_LISTS; l++)
+            gm_central_verify_list(check, &gm_types_shape(types, i)->central, l);
+}
+
 /* ==========================================================================================
  * >>special   side records: finalizers, cleanups, weak pointers, counts            floor 3
  * ==========================================================================================
@@ -8176,7 +8239,7 @@ GM_PRIVATE void gm_writes_clear_ahead(struct gm_writes *w, const struct gm_pages
  * >>sweep   marked spans become allocatable again                                  floor 4
  * ==========================================================================================
  * OWNS        struct gm_sweep (the generation)
- * CALLS       base os sync stats pages span heap central guard
+ * CALLS       base os sync stats pages span heap central special guard
  * LOCKS       CENTRAL, then HEAP
  * ORDER       a span is claimed before its bits are rewritten (rel fence), and they are before its
  *             generation is set (rel); who reads bits loads it before (acq) and behind (acq fence)
@@ -8333,6 +8396,55 @@ GM_PRIVATE bool gm_sweep_live(const struct gm_sweep *w, const struct gm_pages *p
             return live & bit;
         if (i < 100) gm_os_pause();
         else (void)sched_yield();
+    }
+}
+
+// ---- verification ----
+
+// The colors of a collected or uncollectable span; `marking`: a cycle may wait with its marks (E4).
+GM_PRIVATE void gm_sweep_verify(struct gm_check *check, const struct gm_sweep *sweep,
+                                const struct gm_span *s, bool marking) {
+    const struct gm_pages *p = check->pages;
+    const struct gm_color *c = gm_span_colors(p, s->page);
+    bool swept = gm_sweep_swept(sweep, s) || !GM_IN(GM_SET_COLLECTED, s->kind);
+    uint32_t used = 0, last = 0;
+    for (unsigned i = 0; i < gm_span_groups(s); i++) {
+        used += gm_base_popcount(c[i].alloc);
+        if (c[i].alloc)
+            last = 1 +
+                   gm_span_index(
+                       p, s, gm_span_object(p, s, i, 63 - (unsigned)__builtin_clzll(c[i].alloc)));
+        gm_span_expect(check, !(c[i].alloc & ~gm_span_starts(s, i)),
+                       "span: a bit where no slot starts (N3)", s);
+        gm_span_expect(check, !(c[i].freed & ~c[i].alloc),
+                       "span: a slot is freed but not allocated", s);
+        gm_span_expect(check, !(c[i].mark & ~c[i].alloc) || GM_IN(GM_SET_COLLECTED, s->kind) == 0,
+                       "span: a slot is marked but not allocated", s);
+        if (swept && !marking && GM_IN(GM_SET_COLLECTED, s->kind))
+            gm_span_expect(check, !c[i].mark && !c[i].grey, "sweep: a swept span has marks (E1)",
+                           s);
+    }
+    if (!s->class) return;
+    for (unsigned i = gm_span_groups(s); i < s->pages * 8; i++)
+        gm_span_expect(check, !(c[i].alloc | c[i].mark | c[i].grey | c[i].freed),
+                       "span: colors above the fresh watermark (N4)", s);
+    gm_span_expect(check, last <= s->fresh, "span: a slot above the fresh watermark is in use (N2)",
+                   s);
+    gm_span_expect(check, !swept || used == s->used,
+                   "span: the count of used slots differs from the bits", s);
+}
+
+// Side records belong to live objects.
+GM_PRIVATE void gm_sweep_verify_records(struct gm_check *check, const struct gm_sweep *sweep,
+                                        const struct gm_special *sp) {
+    const struct gm_pages *p = check->pages;
+    if (!check->broken) check->broken = gm_special_verify_stopped(sp, p, &check->where);
+    for (uint32_t n = 0; n < sp->made && !check->broken; n++) {
+        uintptr_t object = gm_special_object(gm_special_record(sp, n));
+        if (object)
+            gm_span_expect(check, gm_sweep_live(sweep, p, gm_span_find(p, object), object),
+                           "special: a record of an object that is not live (X5)",
+                           gm_span_find(p, object));
     }
 }
 #endif // GOMEM_I_COLLECTOR
@@ -9233,6 +9345,28 @@ GM_PRIVATE void gm_cache_reset_runs(struct gm_cache *t) {
         memset(t->typed, 0, t->typed_room * sizeof *t->typed);
     }
 }
+
+GM_PRIVATE void gm_cache_verify_run(struct gm_check *check, const struct gm_cache *t,
+                                    const struct gm_span *s, const gomem_i_run *run) {
+    const struct gm_pages *p = check->pages;
+    if (!s) return;
+    gm_span_expect(check, s->owner == t->number, "cache: a run's span has another owner (R4)", s);
+    uintptr_t cursor = gm_load_rlx(&run->cursor); // its thread stands
+    if (!cursor) return;
+    for (uintptr_t at = cursor; at < run->end && !check->broken; at += gm_span_slot_size(s))
+        gm_span_expect(check,
+                       gm_span_find(p, at) == s && gm_span_color(p, at)->alloc & gm_span_bit(p, at),
+                       "cache: a held slot is not allocated (R1)", s);
+}
+
+GM_PRIVATE void gm_cache_verify_runs(struct gm_check *check, const struct gm_cache *t) {
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
+        gm_cache_verify_run(check, t, t->scan[c], &t->hot.scan[c]);
+        gm_cache_verify_run(check, t, t->noscan[c], &t->hot.noscan[c]);
+    }
+    for (uint32_t i = 1; i < t->hot.typed_count; i++)
+        gm_cache_verify_run(check, t, t->typed[i], &t->hot.typed[i]);
+}
 #else
 // there are no runs
 GM_INLINE void gm_cache_flush_runs(struct gm_cache *t) { (void)t; }
@@ -9265,6 +9399,49 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
     t->hot.desc = e->heap.pages.desc;
     gm_cache_reset_pools(t);
     gm_cache_reset_runs(t);
+}
+
+// ---- verification ----
+
+// The bits of a manual span, and that it is listed unless it is full.
+GM_PRIVATE void gm_cache_verify_span(struct gm_check *check, const struct gm_span *s) {
+    const uint64_t *bits = gm_span_bits(check->pages, s->page);
+    uint32_t used = 0, last = 0;
+    if (!s->class) return;
+    for (unsigned i = 0; i < gm_span_words(s); i++) {
+        used += gm_base_popcount(bits[i]);
+        if (bits[i]) last = i * 64 + 64 - (uint32_t)__builtin_clzll(bits[i]);
+    }
+    gm_span_expect(check, last <= s->count, "span: bits beyond the last slot (N3)", s);
+    gm_span_expect(check, last <= s->fresh, "span: a slot above the fresh watermark is in use (N2)",
+                   s);
+    gm_span_expect(check, used == s->used, "span: the count of used slots differs from the bits",
+                   s);
+    gm_span_expect(check, (s->bucket == GM_UNLISTED) == (s->used == s->count),
+                   "central: a full span is listed or another is not (CL1)", s);
+}
+
+// Objects of a magazine are slots in use of their class.
+GM_PRIVATE void gm_cache_verify_magazine(struct gm_check *check, unsigned class, void **top) {
+    const struct gm_pages *p = check->pages;
+    for (void *p0; top && (p0 = gm_load_rlx(top)) != NULL && !check->broken;
+         top--) { // its thread stands
+        const struct gm_span *s = gm_span_find(p, (uintptr_t)*top);
+        bool fine = s && s->kind == GM_MANUAL && s->class == class &&
+                    gm_cache_wrong(p, s, gm_span_index(p, s, (uintptr_t)*top), (uintptr_t)*top) ==
+                        GM_MESSAGE_COUNT;
+        if (fine) continue;
+        check->broken = "cache: a magazine holds what is not a slot in use of its class (R8)";
+        check->where = (uintptr_t)*top;
+    }
+}
+
+// What a thread that stands in no section holds.
+GM_PRIVATE void gm_cache_verify(struct gm_check *check, const struct gm_cache *t) {
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
+        gm_cache_verify_magazine(check, c, t->hot.top[c]);
+        gm_cache_verify_magazine(check, c, t->previous[c]);
+    }
 }
 
 /* ==========================================================================================
@@ -13751,206 +13928,56 @@ GM_INLINE void gm_gc_trace(struct gm_runtime *rt, const struct gm_cycle *c, int 
 
 // ---- verification ----
 
-struct gm_check { // of the whole heap, with nobody in a section
-    struct gm_runtime *rt;
-    const char *broken; // what, NULL: nothing
-    uintptr_t where;    // an address that names the span
+struct gm_verify {
+    struct gm_runtime *rt; //
+    struct gm_check check; //
 };
 
-GM_PRIVATE bool gm_gc_check_that(struct gm_check *check, bool holds, const char *what,
-                                 const struct gm_span *s) {
-    if (holds || check->broken) return holds;
-    check->broken = what;
-    check->where = gm_span_start(&check->rt->engine.heap.pages, s);
-    return false;
-}
-
-GM_PRIVATE void gm_gc_check_manual(struct gm_check *check, const struct gm_span *s) {
-    const uint64_t *bits = gm_span_bits(&check->rt->engine.heap.pages, s->page);
-    uint32_t used = 0, last = 0;
-    if (!s->class) return;
-    for (unsigned i = 0; i < gm_span_words(s); i++) {
-        used += gm_base_popcount(bits[i]);
-        if (bits[i]) last = i * 64 + 64 - (uint32_t)__builtin_clzll(bits[i]);
-    }
-    gm_gc_check_that(check, last <= s->count, "span: bits beyond the last slot (N3)", s);
-    gm_gc_check_that(check, last <= s->fresh,
-                     "span: a slot above the fresh watermark is in use (N2)", s);
-    gm_gc_check_that(check, used == s->used, "span: the count of used slots differs from the bits",
-                     s);
-    gm_gc_check_that(check, (s->bucket == GM_UNLISTED) == (s->used == s->count),
-                     "central: a full span is listed or another is not (CL1)", s);
-}
-
 #if GOMEM_I_COLLECTOR
-GM_PRIVATE void gm_gc_check_collected(struct gm_check *check, const struct gm_span *s) {
-    const struct gm_pages *p = &check->rt->engine.heap.pages;
-    const struct gm_color *c = gm_span_colors(p, s->page);
-    bool swept = gm_sweep_swept(&check->rt->engine.sweep, s) || !GM_IN(GM_SET_COLLECTED, s->kind);
-    bool marking = gm_load_rlx(&check->rt->engine.mark.active); // E4: a cycle may wait
-    uint32_t used = 0, last = 0;
-    for (unsigned i = 0; i < gm_span_groups(s); i++) {
-        used += gm_base_popcount(c[i].alloc);
-        if (c[i].alloc)
-            last = 1 +
-                   gm_span_index(
-                       p, s, gm_span_object(p, s, i, 63 - (unsigned)__builtin_clzll(c[i].alloc)));
-        gm_gc_check_that(check, !(c[i].alloc & ~gm_span_starts(s, i)),
-                         "span: a bit where no slot starts (N3)", s);
-        gm_gc_check_that(check, !(c[i].freed & ~c[i].alloc),
-                         "span: a slot is freed but not allocated", s);
-        gm_gc_check_that(check, !(c[i].mark & ~c[i].alloc) || GM_IN(GM_SET_COLLECTED, s->kind) == 0,
-                         "span: a slot is marked but not allocated", s);
-        if (swept && !marking && GM_IN(GM_SET_COLLECTED, s->kind))
-            gm_gc_check_that(check, !c[i].mark && !c[i].grey, "sweep: a swept span has marks (E1)",
-                             s);
-    }
-    if (!s->class) return;
-    for (unsigned i = gm_span_groups(s); i < s->pages * 8; i++)
-        gm_gc_check_that(check, !(c[i].alloc | c[i].mark | c[i].grey | c[i].freed),
-                         "span: colors above the fresh watermark (N4)", s);
-    gm_gc_check_that(check, last <= s->fresh,
-                     "span: a slot above the fresh watermark is in use (N2)", s);
-    gm_gc_check_that(check, !swept || used == s->used,
-                     "span: the count of used slots differs from the bits", s);
+GM_PRIVATE void gm_gc_verify_colors(struct gm_verify *v, const struct gm_span *s) {
+    const struct gm_engine *e = &v->rt->engine;
+    gm_sweep_verify(&v->check, &e->sweep, s, gm_load_rlx(&e->mark.active)); // E4
+}
+
+// What only a collected heap has. With `stopped` no thread runs.
+GM_PRIVATE void gm_gc_verify_collected(struct gm_verify *v, bool stopped) {
+    const struct gm_engine *e = &v->rt->engine;
+    for (struct gm_thread *t = v->rt->world.all; stopped && t; t = t->next)
+        gm_cache_verify_runs(&v->check, &t->cache);
+    gm_types_verify(&v->check, &e->types);
+    gm_sweep_verify_records(&v->check, &e->sweep, &e->special);
 }
 #else
-GM_INLINE void gm_gc_check_collected(struct gm_check *check, const struct gm_span *s) {
-    (void)check, (void)s; // there are none
+GM_INLINE void gm_gc_verify_colors(struct gm_verify *v, const struct gm_span *s) {
+    (void)v, (void)s; // all spans are manual
 }
+GM_INLINE void gm_gc_verify_collected(struct gm_verify *v, bool stopped) { (void)v, (void)stopped; }
 #endif
 
-GM_PRIVATE bool gm_gc_check_span(struct gm_span *s, void *arg) {
-    struct gm_check *check = arg;
-    const struct gm_pages *p = &check->rt->engine.heap.pages;
-    uint32_t expected = gm_span_desc(s->kind, s->class);
-    gm_gc_check_that(check, s->kind < GM_KINDS && s->class <= GOMEM_CLASSES && s->pages,
-                     "span: a record is damaged", s);
-    if (check->broken) return false;
-    for (size_t i = 0; i < s->pages; i++)
-        if (!gm_gc_check_that(check,
-                              gm_pages_desc(p, s->page + i) ==
-                                  (expected | (uint32_t)GM_MIN(i, (size_t)GM_DESC_FAR) << 12),
-                              "pages: a descriptor differs from its span's record", s))
-            break;
-    if (s->class)
-        gm_gc_check_that(check,
-                         s->count == gm_sizes_table[s->class].count &&
-                             s->pages == gm_sizes_table[s->class].pages,
-                         "span: a record differs from its class", s);
-    if (s->kind == GM_MANUAL) gm_gc_check_manual(check, s);
-    else gm_gc_check_collected(check, s);
-    return !check->broken;
+// Verifies one span. (Called by gm_heap_walk.)
+GM_PRIVATE bool gm_gc_verify_span(struct gm_span *s, void *arg) {
+    struct gm_verify *v = arg;
+    if (!gm_span_verify(&v->check, s)) return false;
+    if (s->kind == GM_MANUAL) gm_cache_verify_span(&v->check, s);
+    else gm_gc_verify_colors(v, s);
+    return !v->check.broken;
 }
 
-// Objects of a magazine are slots in use of their class.
-GM_PRIVATE void gm_gc_check_magazine(struct gm_check *check, unsigned class, void **top) {
-    const struct gm_pages *p = &check->rt->engine.heap.pages;
-    for (void *p0; top && (p0 = gm_load_rlx(top)) != NULL && !check->broken;
-         top--) { // its thread stands
-        const struct gm_span *s = gm_span_find(p, (uintptr_t)*top);
-        bool fine = s && s->kind == GM_MANUAL && s->class == class &&
-                    gm_cache_wrong(p, s, gm_span_index(p, s, (uintptr_t)*top), (uintptr_t)*top) ==
-                        GM_MESSAGE_COUNT;
-        if (fine) continue;
-        check->broken = "cache: a magazine holds what is not a slot in use of its class (R8)";
-        check->where = (uintptr_t)*top;
-    }
-}
-
-#if GOMEM_I_COLLECTOR
-GM_PRIVATE void gm_gc_check_run(struct gm_check *check, const struct gm_thread *t,
-                                const struct gm_span *s, const gomem_i_run *run) {
-    const struct gm_pages *p = &check->rt->engine.heap.pages;
-    if (!s) return;
-    gm_gc_check_that(check, s->owner == t->cache.number,
-                     "cache: a run's span has another owner (R4)", s);
-    uintptr_t cursor = gm_load_rlx(&run->cursor); // its thread stands
-    if (!cursor) return;
-    for (uintptr_t at = cursor; at < run->end && !check->broken; at += gm_span_slot_size(s))
-        gm_gc_check_that(
-            check, gm_span_find(p, at) == s && gm_span_color(p, at)->alloc & gm_span_bit(p, at),
-            "cache: a held slot is not allocated (R1)", s);
-}
-
-GM_PRIVATE void gm_gc_check_runs(struct gm_check *check, const struct gm_thread *t) {
-    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
-        gm_gc_check_run(check, t, t->cache.scan[c], &t->cache.hot.scan[c]);
-        gm_gc_check_run(check, t, t->cache.noscan[c], &t->cache.hot.noscan[c]);
-    }
-    for (uint32_t i = 1; i < t->cache.hot.typed_count; i++)
-        gm_gc_check_run(check, t, t->cache.typed[i], &t->cache.hot.typed[i]);
-}
-#else
-GM_INLINE void gm_gc_check_runs(struct gm_check *check, const struct gm_thread *t) {
-    (void)check, (void)t; // there are none
-}
-#endif
-
-GM_PRIVATE void gm_gc_check_thread(struct gm_check *check, const struct gm_thread *t) {
-    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
-        gm_gc_check_magazine(check, c, t->cache.hot.top[c]);
-        gm_gc_check_magazine(check, c, t->cache.previous[c]);
-    }
-    gm_gc_check_runs(check, t);
-}
-
-// Spans of a central's list belong there and nowhere else (CL1).
-GM_PRIVATE void gm_gc_check_list(struct gm_check *check, const struct gm_central *c,
-                                 unsigned list) {
-    const struct gm_pages *p = &check->rt->engine.heap.pages;
-    uint32_t before = 0;
-    for (uint32_t at = c->list[list]; at && !check->broken;) {
-        const struct gm_span *s = gm_span_at(p, at - 1);
-        gm_gc_check_that(check,
-                         s->page == at - 1 && s->kind == c->kind && s->class == c->class &&
-                             s->prev == before && (!s->owner || s->use != GM_USE_OBJECT),
-                         "central: a list holds a span that does not belong to it (CL1)", s);
-        before = at;
-        at = s->next;
-    }
-}
-
-#if GOMEM_I_COLLECTOR
-GM_PRIVATE void gm_gc_check_shapes(struct gm_check *check) {
-    const struct gm_types *types = &check->rt->engine.types;
-    for (uint32_t i = 1; i < gm_types_count(types); i++)
-        for (unsigned l = 0; l < GM_LISTS; l++)
-            gm_gc_check_list(check, &gm_types_shape(types, i)->central, l);
-}
-
-GM_PRIVATE void gm_gc_check_records(struct gm_check *check) {
-    const struct gm_special *sp = &check->rt->engine.special;
-    const struct gm_pages *p = &check->rt->engine.heap.pages;
-    if (!check->broken) check->broken = gm_special_verify_stopped(sp, p, &check->where);
-    for (uint32_t n = 0; n < sp->made && !check->broken; n++) {
-        uintptr_t object = gm_special_object(gm_special_record(sp, n));
-        if (object)
-            gm_gc_check_that(
-                check, gm_sweep_live(&check->rt->engine.sweep, p, gm_span_find(p, object), object),
-                "special: a record of an object that is not live (X5)", gm_span_find(p, object));
-    }
-}
-#else
-// there are none
-GM_INLINE void gm_gc_check_shapes(struct gm_check *check) { (void)check; }
-GM_INLINE void gm_gc_check_records(struct gm_check *check) { (void)check; }
-#endif
-
-// What is broken, or NULL. Nobody is in a section; with `stopped` no thread runs at all.
+// What is broken, or NULL. No thread is in a section; with `stopped` no thread runs at all.
 GM_PRIVATE const char *gm_gc_verify_stopped(struct gm_runtime *rt, bool stopped, uintptr_t *where) {
-    struct gm_check check = {rt, gm_pages_verify_locked(&rt->engine.heap.pages), 0};
-    if (!check.broken) gm_heap_walk(&rt->engine.heap, gm_gc_check_span, &check);
-    for (struct gm_thread *t = rt->world.all; stopped && t && !check.broken; t = t->next)
-        gm_gc_check_thread(&check, t);
+    struct gm_engine *e = &rt->engine;
+    struct gm_verify v = {rt, {&e->heap.pages, gm_pages_verify_locked(&e->heap.pages), 0}};
+    struct gm_check *check = &v.check;
+    if (!check->broken) gm_heap_walk(&e->heap, gm_gc_verify_span, &v);
+    for (struct gm_thread *t = rt->world.all; stopped && t && !check->broken; t = t->next)
+        gm_cache_verify(check, &t->cache);
     for (unsigned k = 0; k < GM_KINDS; k++)
         for (unsigned c = 0; c <= GOMEM_CLASSES; c++)
             for (unsigned l = 0; l < GM_LISTS; l++)
-                gm_gc_check_list(&check, &rt->engine.central[k][c], l);
-    gm_gc_check_shapes(&check);
-    gm_gc_check_records(&check);
-    *where = check.where;
-    return check.broken;
+                gm_central_verify_list(check, &e->central[k][c], l);
+    gm_gc_verify_collected(&v, stopped);
+    *where = check->where;
+    return check->broken;
 }
 
 GM_COLD GM_PRIVATE void gm_gc_report_broken(struct gm_runtime *rt, const char *broken,
