@@ -357,14 +357,18 @@
 // Where each object has to be checked, every call takes the slow path.
 #define GOMEM_I_SLOW (GOMEM_I_CHECK || GOMEM_I_POISONED)
 
-// The name of the thread-local pointer encodes version, check level, parts and the use of
-// AddressSanitizer, so that object files that disagree on one of them do not link.
+// The name of the thread-local pointer holds the options that all files of a link must share. If
+// no file has the implementation, if two have it, or if two files disagree, then the program does
+// not link, and the linker's message shows this name.
+// clang-format off
 #define GOMEM_I_PASTE(a, b, c, d, e, f, g, h, i) \
-    gomem_i_tls_v##a##_##b##_c##c##_k##d##_r##e##_p##f##_a##g##_e##h##_s##i
+    gomem_i_GOMEM_IMPLEMENTATION_in_exactly_one_c_file_with_v ## a ## _ ## b ## _check ## c ## \
+    _collector ## d ## _report ## e ## _pool ## f ## _arena ## g ## _escape ## h ## _asan ## i
 #define GOMEM_I_TAG(a, b, c, d, e, f, g, h, i) GOMEM_I_PASTE(a, b, c, d, e, f, g, h, i)
 #define GOMEM_I_TLS                                                                         \
     GOMEM_I_TAG(GOMEM_VERSION_MAJOR, GOMEM_VERSION_MINOR, GOMEM_I_CHECK, GOMEM_I_COLLECTOR, \
                 GOMEM_I_REPORT, GOMEM_I_POOL, GOMEM_I_ARENA, GOMEM_I_ESCAPE, GOMEM_I_POISONED)
+// clang-format on
 
 #if defined(GOMEM_STATIC)
 #define GOMEM_I_LINKAGE static __attribute__((unused))

@@ -124,11 +124,22 @@ if has_cxx; then
     stops "C++98" "needs C11" "$CXX -x c++ -std=c++98"
 else skip "errors in C++" "no C++ compiler"; fi
 
-# Files of one link that disagree: the tag in the TLS pointer's name differs.
-for option in CHECK=1 NO_COLLECTOR NO_REPORT NO_ARENA; do
-    bad "mismatch of $option does not link" "gomem_" "$c -DGOMEM_$option -c $here/user.c \
-        -o $out/other.o && $c $out/main.o $out/other.o $out/gomem.o -o $out/mismatch"
-done
+# The implementation in no file, in two files, or with other options: the first line of the linker that
+# names a symbol of gomem says what to do.
+bad "implementation missing" "undefined.*GOMEM_IMPLEMENTATION_in_exactly_one_c_file" \
+    "$c $out/main.o $out/user.o -o $out/missing"
+bad "implementation twice" "multiple.*GOMEM_IMPLEMENTATION_in_exactly_one_c_file" \
+    "$c $out/main.o $out/user.o $out/gomem.o tests/gomem.c -o $out/doubled"
+mismatch() {
+    bad "mismatch of $1 does not link" "undefined.*in_exactly_one_c_file_with_v.*_$2" "$c -DGOMEM_$1 \
+        -c $here/user.c -o $out/other.o && $c $out/main.o $out/other.o $out/gomem.o -o $out/mismatch"
+}
+mismatch CHECK=1 check1
+mismatch NO_COLLECTOR collector0
+mismatch NO_REPORT report0
+mismatch NO_ARENA arena0
+mismatch NO_POOL pool0
+mismatch NO_ESCAPE escape0
 
 # Two shared objects, each with its heap: nothing of gomem's is visible in either.
 good "hidden in a shared object" "$c -fPIC -shared $here/user.c tests/gomem.c -o $out/hidden.so &&
