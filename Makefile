@@ -135,13 +135,23 @@ bench: ## measure against the peers that are installed; BENCH="pair batch": some
 coverage: ## lines of gomem.h that the tests run, build/coverage.txt
 	@tests/coverage.sh
 
-install: build/libgomem-malloc.so ## copy the header and the override to PREFIX
-	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib
+install: build/libgomem-malloc.so build/gomem.pc ## copy the header, the override and gomem.pc to PREFIX
+	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 644 gomem.h $(DESTDIR)$(PREFIX)/include/gomem.h
 	install -m 755 build/libgomem-malloc.so $(DESTDIR)$(PREFIX)/lib/libgomem-malloc.so
+	install -m 644 build/gomem.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/gomem.pc
 
 uninstall: ## remove what install copied
-	rm -f $(DESTDIR)$(PREFIX)/include/gomem.h $(DESTDIR)$(PREFIX)/lib/libgomem-malloc.so
+	rm -f $(DESTDIR)$(PREFIX)/include/gomem.h $(DESTDIR)$(PREFIX)/lib/libgomem-malloc.so \
+	    $(DESTDIR)$(PREFIX)/lib/pkgconfig/gomem.pc
+
+# Made anew each time, since PREFIX may differ.
+build/gomem.pc: FORCE
+	@mkdir -p $(@D)
+	@version=$$(sed -n 's/^#define GOMEM_VERSION_[A-Z]* //p' gomem.h | paste -s -d . -) && printf '%s\n' \
+	    'prefix=$(PREFIX)' 'includedir=$${prefix}/include' '' 'Name: gomem' \
+	    'Description: memory management in the style of Go, in one C header' \
+	    "Version: $$version" 'Cflags: -I$${includedir} -pthread' 'Libs: -pthread' >$@
 
 clean: ## remove build/
 	rm -rf build

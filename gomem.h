@@ -75,9 +75,9 @@
  *                    gomem_remove_stack gomem_stack_parked gomem_stack_saved_at gomem_each
  *                    gomem_add_root_fn gomem_remove_root_fn gomem_mark_range gomem_stack_new
  *                    gomem_stack_base gomem_stack_size gomem_stack_free GOMEM_KEEP_ALIVE
- *   when it dies     gomem_set_finalizer gomem_add_cleanup gomem_cancel_cleanup gomem_weak_make
- *                    gomem_weak_get gomem_run_finalizers gomem_rc_new gomem_rc_retain
- *                    gomem_rc_release
+ *   when it dies     gomem_set_finalizer gomem_get_finalizer gomem_add_cleanup
+ *                    gomem_cancel_cleanup gomem_run_finalizers gomem_weak_make gomem_weak_get
+ *                    gomem_rc_new gomem_rc_retain gomem_rc_release
  *   pools            GOMEM_POOL GOMEM_POOL_SCAN GOMEM_POOL_DECLARE GOMEM_POOL_DEFINE
  *                    GOMEM_POOL_DEFINE_SCAN GOMEM_POOL_OF gomem_pool_new gomem_pool_get
  *                    gomem_pool_put gomem_pool_get_n gomem_pool_put_n gomem_pool_reserve
@@ -90,7 +90,8 @@
  *                    gomem_arena_read_stats gomem_scratch
  *   escape hints     GOMEM_STACK GOMEM_HINT GOMEM_ESCAPE
  *   stores           GOMEM_STORE GOMEM_STORE_ATOMIC GOMEM_EXCHANGE GOMEM_CAS gomem_memmove
- *   life cycle       gomem_init gomem_shutdown gomem_thread_create gomem_thread_attach
+ *   life cycle       gomem_init gomem_shutdown gomem_version gomem_thread_create
+ *                    gomem_thread_join gomem_thread_exit gomem_thread_attach
  *                    gomem_thread_detach gomem_blocking_begin gomem_blocking_end
  *   seeing it        gomem_read_memstats gomem_heap_size gomem_heap_free gomem_total_alloc
  *                    gomem_num_gc gomem_reason_text gomem_verify gomem_why

@@ -174,6 +174,27 @@ else
     skip "C++" "no C++ compiler ($CXX)"
 fi
 
+# Installed into a folder of its own: the program is compiled by what pkg-config says, and nothing is
+# left behind by uninstall.
+stage=$PWD/$out/stage
+rm -rf "$stage"
+make="make --no-print-directory DESTDIR=$stage PREFIX=/opt/gomem"
+pc=$stage/opt/gomem/lib/pkgconfig
+good "install" "$make install && test -f $stage/opt/gomem/include/gomem.h -a \
+    -x $stage/opt/gomem/lib/libgomem-malloc.so -a -f $pc/gomem.pc"
+version=$(sed -n 's/^#define GOMEM_VERSION_[A-Z]* //p' gomem.h | paste -s -d . -)
+good "gomem.pc has the version of the header" "grep -x 'Version: $version' $pc/gomem.pc"
+if command -v pkg-config >/dev/null 2>&1; then
+    config="PKG_CONFIG_PATH=$pc PKG_CONFIG_SYSROOT_DIR=$stage pkg-config"
+    printf '#define GOMEM_IMPLEMENTATION\n#include <gomem.h>\n#include <stdio.h>
+int main(void) { return !gomem_new(1) || printf("%%s\\n", gomem_version()) < 0; }\n' >$out/installed.c
+    good "compiled by pkg-config" "cd $out && $CC -w installed.c -o installed \$($config --cflags --libs gomem) &&
+        test \$(./installed) = \$($config --modversion gomem)"
+else
+    skip "compiled by pkg-config" "no pkg-config"
+fi
+good "uninstall" "$make uninstall && test -z \"\$(find $stage -type f)\""
+
 for standard in c17 c2x; do
     if echo 'int main(void) {}' | $CC -std=$standard -x c - -o $out/probe >/dev/null 2>&1; then
         good "$standard" "$CC -std=$standard -pthread -I. -O0 -w $here/main.c $here/user.c \
