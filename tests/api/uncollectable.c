@@ -74,18 +74,25 @@ TEST(freed_is_no_root) {
     CHECK(died >= ALIVE_ROUNDS / 2);
 }
 
+// Every other object of a set is freed, so that no span goes back whole, and its slot is taken again.
 TEST(freed_slots_come_back_zeroed) {
+    static void *taken[ALIVE_N];
+    size_t again = 0;
     for (int round = 0; round < 20; round++) {
         REQUIRE(alive_fill(&set, new_uncollectable, true));
-        free_set();
+        for (size_t i = 0; i < ALIVE_N; i += 2) gomem_free(alive_show(set.hidden[i]));
         if (round % 5 == 0) alive_gc();
-        for (int i = 0; i < 300; i++) {
-            struct alive_node *node = i % 2 ? new_uncollectable() : alive_new_plain();
+        for (size_t i = 0; i < ALIVE_N; i++) {
+            struct alive_node *node = new_uncollectable();
             REQUIRE(node != NULL);
-            CHECK(node->next == NULL && node->index == 0 && node->check == 0);
-            gomem_free(node);
+            CHECK(!node->next && !node->index && !node->check && !node->body[2]);
+            for (size_t k = 0; k < ALIVE_N; k += 2) again += node == alive_show(set.hidden[k]);
+            taken[i] = node;
         }
+        for (size_t i = 0; i < ALIVE_N; i++) gomem_free(taken[i]);
+        for (size_t i = 1; i < ALIVE_N; i += 2) gomem_free(alive_show(set.hidden[i]));
     }
+    CHECK(again > ALIVE_N); // else nothing was tried
     CHECK(gomem_verify());
 }
 

@@ -472,6 +472,41 @@ TEST(a_fork_waits_for_its_turn) {
     CHECK(gomem_verify());
 }
 
+// The last stop's budget: 500 us, doubled with each try, 4 ms at most; the sixth has none.
+TEST(budgets_double) {
+    for (unsigned tries = 0; tries < 8; tries++)
+        CHECK_EQ(gm_gc_budget(tries), tries < 3 ? 500000u << tries : 4000000u);
+    CHECK_EQ(GM_TRIES, 5);
+}
+
+// H2: idle pages go until a tenth over the goal is left, or over what is used where that is more,
+// and never more than fits under a memory limit with its metadata.
+TEST(scavenging_ends_a_tenth_over_the_goal) {
+    static struct gm_runtime other; // without a thread that scavenges, too
+    static struct gm_thread me;
+    struct gm_heap *h = &other.engine.heap;
+    me.cache.hot.stop_request = &gm_sync_quiet;
+    REQUIRE(room_heap(h, 64));
+    struct gm_span *s = gm_heap_take(h, GM_MANUAL, 0, 100 * GM_MIB, 0);
+    REQUIRE(s && gm_heap_take(h, GM_MANUAL, 0, 80 * GM_MIB, 0)); // in use
+    gm_heap_put(h, s);
+    static const struct {
+        size_t goal, limit, keep; // in MiB; goal 0: off
+    } cases[] = {
+        {120, 0, 52}, {120, 128, 40}, // a sixteenth of a limit is left for metadata
+        {40, 0, 8},   {0, 0, 8},      {120, 64, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        uint64_t sleep = 0;
+        other.engine.pacer.goal = cases[i].goal ? cases[i].goal * GM_MIB : SIZE_MAX;
+        other.engine.pacer.limit = cases[i].limit * GM_MIB;
+        while (gm_gc_scavenge(&other, &me, &sleep)) CHECK(sleep >= 1000000);
+        size_t most = cases[i].keep * GM_MIB / GM_PAGE;
+        CHECK(h->pages.idle <= most && h->pages.idle + GM_CHUNK_PAGES >= most); // chunks go whole
+    }
+    room_end_pages(&h->pages);
+}
+
 // A stop that tracking would have made short is told once, by whoever listens to warnings.
 TEST(slow_stops_are_told) {
     struct gm_cycle c;
