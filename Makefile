@@ -5,6 +5,7 @@
 #   CHECK=0..3                 check level; `make test` without it runs levels 0 and 3
 #   SAN=address,undefined      sanitizers, also SAN=thread
 #   T=api/alloc F=part         with test: one program, and of it the tests whose name holds `part`
+#   T=arena TIME=60            with fuzz: one target, the seconds of each of its builds
 #   ROUNDS=20                  of soak
 #   PREFIX, DESTDIR            where install puts things
 #   V=1                        show the commands
@@ -35,7 +36,8 @@ api      = $(patsubst tests/%.c,$(D)/%,$(wildcard tests/api/*.c))
 litmus   = $(D)/stress/litmus
 stress   = $(filter-out $(litmus),$(patsubst tests/%.c,$(D)/%,$(wildcard tests/stress/*.c)))
 rooms    = $(patsubst tests/%.c,$(D)/%,$(wildcard tests/rooms/*.c))
-KINDS   ?= api rooms stress litmus
+fuzz     = $(patsubst tests/%.c,$(D)/%,$(wildcard tests/fuzz/*.c))
+KINDS   ?= api rooms stress litmus fuzz
 programs = $(foreach kind,$(KINDS),$($(kind)))
 scripts  = $(wildcard tests/bad/run.sh tests/compile/run.sh tests/examples/*.sh tests/preload/run.sh \
              tests/process/*.sh)
@@ -48,7 +50,7 @@ sources  = gomem.h $(wildcard tests/*.[ch] tests/*/*.[ch] examples/*.[ch] exampl
 # `make test` runs levels 0 and 3 unless CHECK is given, the rooms only at the last one, and the races
 # of the processor only at the first.
 LEVELS   = $(if $(filter default file,$(origin CHECK)),0 3,$(CHECK))
-kinds_at = api stress $(if $(filter $(firstword $(LEVELS)),$(1)),litmus) \
+kinds_at = api stress fuzz $(if $(filter $(firstword $(LEVELS)),$(1)),litmus) \
            $(if $(filter $(lastword $(LEVELS)),$(1)),rooms)
 at_level = $(foreach kind,$(call kinds_at,$(1)),$(patsubst $(D)/%,$(subst check$(CHECK),check$(1),$(D))/%,$($(kind))))
 
@@ -60,7 +62,7 @@ export CC CXX CFLAGS LDFLAGS
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all demo test bench examples install uninstall format lint sanitize stress mutants preload \
-        model soak coverage clean help programs FORCE
+        fuzz model soak coverage clean help programs FORCE
 
 all: build/libgomem-malloc.so examples ## build the malloc override and the examples
 
@@ -120,6 +122,9 @@ mutants: ## plant each known bug and demand that its test fails
 preload: build/libgomem-malloc.so ## run real programs on the override and compare their output
 	@tests/preload/run.sh
 
+fuzz: ## search for faults with libFuzzer, TIME=60 seconds per target and build; T=arena: one target
+	@tests/fuzz/run.sh $(T)
+
 model: ## check the models of the protocols with spin, and that each planted bug is found
 	@tests/model/run.sh
 
@@ -170,6 +175,10 @@ $(D)/stress/%: tests/stress/%.c $(headers) $(D)/gomem.o
 	@mkdir -p $(@D)
 	$(Q)$(call say,$@) && $(LEVEL) -Itests -o $@ $< $(D)/gomem.o $(LDFLAGS)
 
+$(D)/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.h $(headers) $(D)/gomem.o
+	@mkdir -p $(@D)
+	$(Q)$(call say,$@) && $(LEVEL) -Itests -o $@ $< $(D)/gomem.o $(LDFLAGS)
+
 define build_whole
 	@mkdir -p $(@D)
 	$(Q)$(call say,$@) && $1 -Itests -o $@ $< $(LDFLAGS)
@@ -181,6 +190,9 @@ $(D)/rooms/%: tests/rooms/%.c $(headers) gomem.h $(D)/flags
 # What lies on its stack counts there, so its frames are those of a program.
 $(D)/rooms/cycle: tests/rooms/cycle.c $(headers) gomem.h $(D)/flags
 	$(call build_whole,$(SMALL))
+
+$(D)/fuzz/settings: tests/fuzz/settings.c tests/fuzz/fuzz.h $(headers) gomem.h $(D)/flags
+	$(call build_whole,$(QUICK))
 
 $(D)/api/seams: tests/api/seams.c $(headers) gomem.h $(D)/flags
 	$(call build_whole,$(SMALL))
