@@ -2243,10 +2243,10 @@ typedef union {
  * >>base   attributes, bits, checked arithmetic, atomics, text, messages           floor 1
  * ==========================================================================================
  * OWNS        nothing: pure functions and one table of messages
- * WHY         Atomics carry their order in the name, so that a reader sees at the call site what is
- *             promised; they are macros because C has no other way to be generic over the type.
- *             Text is formatted here and not by printf: a line may be made at any depth, in a
- *             signal handler's shadow or with no memory left.
+ * WHY         Atomics carry their memory order in the name, so that a reader sees at the call site
+ *             what is guaranteed; they are macros because C has no other way to be generic over the
+ *             type. Text is formatted here and not by printf, because messages are written from
+ *             any depth, under locks, from signal handlers, and with no memory left.
  */
 #define GM_NOINLINE __attribute__((noinline))
 #define GM_COLD     __attribute__((noinline, cold))
@@ -2274,7 +2274,8 @@ typedef union {
 #else
 #define GM_ASAN 0
 #endif
-// What reads memory conservatively reads words that other tools did not see being written.
+// For functions that read memory conservatively: they read poisoned and uninitialized words, and
+// words that other threads write.
 #if GM_HAS_ATTRIBUTE(disable_sanitizer_instrumentation)
 #define GM_NO_SANITIZE                                                      \
     __attribute__((no_sanitize("address", "thread", "memory", "undefined"), \
@@ -2286,6 +2287,9 @@ typedef union {
     __attribute__((no_sanitize_address, no_sanitize_thread, no_sanitize_undefined))
 #endif
 
+// Atomic operations by order: rlx relaxed, acq acquire, rel release, seq sequentially consistent.
+// Read-modify-write operations return the old value. The strong compare-and-swap writes the value
+// that it found to *old if it fails.
 #define gm_load_rlx(p)       __atomic_load_n((p), __ATOMIC_RELAXED)
 #define gm_load_acq(p)       __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define gm_load_seq(p)       __atomic_load_n((p), __ATOMIC_SEQ_CST)
@@ -2310,6 +2314,7 @@ typedef union {
 #define gm_fence_rel()    __atomic_thread_fence(__ATOMIC_RELEASE)
 #define gm_signal_fence() __atomic_signal_fence(__ATOMIC_SEQ_CST)
 
+// GM_MIN and GM_MAX evaluate their result twice: no side effects in the arguments.
 #define GM_MIN(a, b)      ((a) < (b) ? (a) : (b))
 #define GM_MAX(a, b)      ((a) > (b) ? (a) : (b))
 #define GM_KIB            ((size_t)1 << 10)
@@ -2318,14 +2323,14 @@ typedef union {
 #if !defined(GOMEM_ASSERT)
 #define GOMEM_ASSERT(c) ((c) ? (void)0 : gm_base_broken(#c, __LINE__))
 #endif
-// A broken invariant: checked from level 1 on, and never with side effects.
+// Checks an invariant from check level 1 on. The condition must have no side effects.
 #define gm_assert(c) (GOMEM_I_CHECK ? GOMEM_ASSERT(c) : (void)0)
 
-// ThreadSanitizer cannot see that a stop signal orders. What it orders is said here: the sections
-// of a stopped thread come before what the collector does, and that before the thread's next
-// section; memory that a cycle freed has no history. __tsan_java_init is not told a range: a report
-// looks for its block from the address down to the range's start, 8 bytes at a time, with all other
-// threads held, and one of a race in a global found no end.
+// ThreadSanitizer does not know that a stop signal orders memory accesses. These calls tell it: the
+// sections of a stopped thread happen before the collector's work, that work happens before the
+// thread's next section, and memory that a cycle freed starts without a history. __tsan_java_init
+// is never called, because ThreadSanitizer searches its range for a block 8 bytes at a time when it
+// makes a report, with all other threads held, and does not end for a race in a global.
 extern void __tsan_acquire(void *address) __attribute__((weak));
 extern void __tsan_release(void *address) __attribute__((weak));
 extern void __tsan_java_alloc(uintptr_t start, uintptr_t size) __attribute__((weak));
@@ -2340,7 +2345,7 @@ GM_ALWAYS void gm_base_tsan_renew(uintptr_t start, size_t size) {
     if (GM_TSAN && size) __tsan_java_alloc(start, size);
 }
 
-// A word of memory that may change meanwhile, read at once.
+// Reads a word that other threads may be writing, with a single load.
 GM_NO_SANITIZE GM_ALWAYS uintptr_t gm_base_word(const uintptr_t *p) {
     return *(const volatile uintptr_t *)p;
 }
@@ -2348,15 +2353,16 @@ GM_NO_SANITIZE GM_ALWAYS uintptr_t gm_base_word(const uintptr_t *p) {
 GM_INLINE unsigned gm_base_ctz(uint64_t x) { return (unsigned)__builtin_ctzll(x); }
 GM_INLINE unsigned gm_base_popcount(uint64_t x) { return (unsigned)__builtin_popcountll(x); }
 
-// n ones from bit `from` on; n from 1 to 64 - from.
+// A mask of n ones from bit `from` up; 1 <= n <= 64 - from.
 GM_INLINE uint64_t gm_base_ones(unsigned from, unsigned n) {
     return (~(uint64_t)0 >> (64 - n)) << from;
 }
 
+// Rounds x up to a multiple of unit, a power of two. The sum must not overflow.
 GM_INLINE size_t gm_base_round_up(size_t x, size_t unit) { return (x + unit - 1) & ~(unit - 1); }
 GM_INLINE bool gm_base_power_of_two(size_t x) { return x && !(x & (x - 1)); }
 
-// All messages live here: what is wrong, and what to do about it.
+// All messages: a name, what is wrong, and what to do about it.
 #define GM_MESSAGES(X)                                                                             \
     X(DOUBLE_FREE, "double free", "free each object once")                                         \
     X(INTERIOR, "free of an interior pointer", "free the pointer that the allocation returned")    \
@@ -2424,7 +2430,7 @@ GM_PRIVATE const char *const gm_base_messages[GM_MESSAGE_COUNT][2] = {
 #undef GM_MESSAGE_TEXT
 };
 
-// By GOMEM_REASON_…
+// The sentences of gomem_reason_text, indexed by GOMEM_REASON_…
 GM_PRIVATE const char *const gm_base_reasons[] = {
     "nothing is wrong",
     "this kernel does not track writes: it needs Linux 6.7 with userfaultfd",
@@ -2491,8 +2497,8 @@ GM_COLD GM_PRIVATE void gm_text_milli(struct gm_text *t, uint64_t thousandths) {
 
 extern long gm_libc_syscall(long, ...) __asm__("syscall");
 
-// Writes all of it. Not by write of libc: that is a cancellation point, and a thread that is
-// cancelled in here would leave with our locks.
+// Writes n bytes, or as many as it can. It does not call libc's write, which is a cancellation
+// point: a thread cancelled here would never release the library's locks.
 GM_COLD GM_PRIVATE void gm_base_write(int fd, const char *data, size_t n) {
     while (n) {
         long done = gm_libc_syscall(SYS_write, (long)fd, data, n);
@@ -2503,7 +2509,8 @@ GM_COLD GM_PRIVATE void gm_base_write(int fd, const char *data, size_t n) {
     }
 }
 
-// Default of GOMEM_LOG: the line and its end in one write, so that lines of threads do not mix.
+// The default of GOMEM_LOG. It writes the line and its newline in one call, so that lines of
+// several threads do not mix.
 GM_COLD GM_PRIVATE void gm_base_log(const char *line) {
     struct gm_text t = {0};
     gm_text_put(&t, line);
@@ -2523,6 +2530,7 @@ GM_COLD GM_PRIVATE void gm_base_log(const char *line) {
 #define GOMEM_PANIC(line) (gm_base_log(line), abort())
 #endif
 
+// Reports a failed gm_assert and aborts. Takes no lock and needs no memory.
 GM_COLD GM_PRIVATE void gm_base_broken(const char *what, int line) {
     struct gm_text t = {0};
     gm_text_put(&t, "gomem: broken invariant: ");
@@ -2539,15 +2547,16 @@ GM_COLD GM_PRIVATE void gm_base_broken(const char *what, int line) {
  * ==========================================================================================
  * OWNS        nothing
  * CALLS       base
- * WHY         Most of what the kernel or libc does for us goes through here, and system calls whose
- *             failure matters go through a seam macro that tests use to make them fail. Functions
- *             that only GNU modes declare are declared here under names of our own, bound to the
- *             libc's by label: so it matters little which system headers came before (the rest is
- *             an #error before floor 1).
- *             Memory that may not be there is read by process_vm_readv. Where that is refused, each
- *             page is asked for by a call that no sandbox forbids, and roots are read in stops.
- *             Discarding is MADV_DONTNEED: memory falls at once and reads as zero; MADV_FREE was
- *             dropped since RSS does not fall until there is pressure: users report that as a leak.
+ * WHY         Most calls of the kernel and of libc are made here. Those whose failure matters go
+ *             through a seam macro, by which tests make them fail. Functions that system headers
+ *             declare only in GNU mode are declared here under names of gomem, bound to libc's by
+ *             assembler label, so that it matters little in which mode a system header was included
+ *             before (what still matters is an #error before floor 1).
+ *             Memory that may be unmapped is read by process_vm_readv. Where that call is refused,
+ *             each page is probed by a call that no sandbox forbids, and roots are read in stops.
+ *             Pages are returned by MADV_DONTNEED: RSS falls immediately and the pages read as
+ *             zero. MADV_FREE was dropped because RSS does not fall until memory is short, which
+ *             users report as a leak.
  */
 #if !defined(MAP_ANONYMOUS)
 #define MAP_ANONYMOUS 0x20
@@ -2593,7 +2602,7 @@ enum { GM_WORD = sizeof(void *) };
 
 struct gm_os_alternate { // Linux's stack_t
     uintptr_t sp;        // its lower end
-    int flags;           // GM_SS_DISABLE: the thread has none
+    int flags;           // GM_SS_DISABLE: the thread has no alternate stack
     size_t size;         // bytes
 };
 enum { GM_SS_DISABLE = 2 };
@@ -2635,7 +2644,7 @@ extern int gm_libc_attr_getstack(const pthread_attr_t *, void **,
 #define GOMEM_SIGACTION(signal, action, old) sigaction((signal), (action), (old))
 #endif
 #if defined(GOMEM_MALLOC_OVERRIDE)
-// What libc has behind the names that the override defines.
+// libc's own functions, whose names the override defines.
 extern void *gm_libc_dlsym(void *, const char *) __asm__("dlsym");
 extern int gm_libc_thrd_create(void *, int (*)(void *), void *) __asm__("thrd_create");
 extern int gm_libc_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *)
@@ -2651,8 +2660,9 @@ GM_PRIVATE union gm_os_next gm_os_find_next(const char *name) {
 #endif
 #if !defined(GOMEM_PTHREAD_CREATE) && defined(GOMEM_MALLOC_OVERRIDE)
 #define GOMEM_PTHREAD_CREATE(thread, attr, fn, arg) gm_os_next_create((thread), (attr), (fn), (arg))
-// Of a static link there is no next one. Its libc has __pthread_create, of which pthread_create is
-// another name, in the file that thrd_create needs: so that file is linked.
+// In a static link dlsym finds no next pthread_create. There libc's pthread_create is an alias of
+// __pthread_create, in an object file that thrd_create refers to; this reference to thrd_create
+// makes the linker add that file.
 __attribute__((used)) GM_PRIVATE int (*const gm_os_static_threads)(void *, int (*)(void *),
                                                                    void *) = gm_libc_thrd_create;
 GM_PRIVATE int gm_os_next_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
@@ -2684,34 +2694,35 @@ typedef clockid_t gm_clock;
 #endif
 // clang-format on
 
+// Bytes of a system page.
 GM_PRIVATE size_t gm_os_page_size(void) {
     long n = sysconf(_SC_PAGESIZE);
     return n > 0 ? (size_t)n : 4096;
 }
 
-// Address space without access or memory, at `hint` if that is free; NULL when refused.
+// Reserves address space without access or memory, at `hint` if that is free; NULL on failure.
 GM_PRIVATE void *gm_os_reserve(size_t size, uintptr_t hint) {
     void *p = GOMEM_MMAP((void *)hint, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                          -1, 0);
     return p == MAP_FAILED ? NULL : p;
 }
 
-// 26 bits, as random as the stack.
+// Returns 26 bits that are as random as the address of the stack.
 GM_PRIVATE uint64_t gm_os_random(void) {
     uint64_t here = (uint64_t)(uintptr_t)__builtin_frame_address(0);
     return ((here >> 4) * 0x9e3779b97f4a7c15u) >> 38;
 }
 
-// Where nothing else lies, between 16 and 80 TiB: next to libraries and stacks a word of which half
-// was overwritten would still look like a pointer into the heap. Sanitizers know which addresses
-// may be used: 0.
+// Returns a random address between 16 and 80 TiB for the heap, far from libraries and stacks: close
+// to them, a stale pointer of which half was overwritten could still point into the heap. 0 (no
+// preference) under sanitizers, which restrict the addresses a program may use, and on 32 bits.
 GM_PRIVATE uintptr_t gm_os_random_base(void) {
     if (sizeof(uintptr_t) < 8 || GM_ASAN || GM_TSAN) return 0;
     return (uintptr_t)(((uint64_t)1 << 44) + (gm_os_random() << 20));
 }
 
-// Maps fresh memory where nothing is. False: there is something, or no memory, or a kernel before
-// 4.17.
+// Maps fresh zeroed memory at [from, to). False with errno if part of it is mapped already
+// (EEXIST), memory is exhausted, or the kernel is older than 4.17.
 GM_PRIVATE bool gm_os_map(uintptr_t from, uintptr_t to, int prot) {
     if (from >= to) return true;
     void *p = GOMEM_MMAP((void *)from, to - from, prot,
@@ -2721,32 +2732,34 @@ GM_PRIVATE bool gm_os_map(uintptr_t from, uintptr_t to, int prot) {
     return false;
 }
 
+// Unmaps a range. A failure only leaks address space.
 GM_PRIVATE void gm_os_release(void *p, size_t size) {
-    if (p && size) (void)GOMEM_MUNMAP(p, size); // failing only keeps address space
+    if (p && size) (void)GOMEM_MUNMAP(p, size);
 }
 
+// Sets the access rights of mapped pages.
 GM_PRIVATE bool gm_os_protect(uintptr_t from, uintptr_t to, int prot) {
     return from >= to || GOMEM_MPROTECT((void *)from, to - from, prot) == 0;
 }
 
-// The range becomes zero and costs no memory. False: it kept its contents.
+// Returns a range's memory to the system: it then reads as zero. False: it kept its contents.
 GM_PRIVATE bool gm_os_discard(void *p, size_t size) {
     return GOMEM_MADVISE(p, size, MADV_DONTNEED) == 0;
 }
 
-// A file that grows past the limit ends the process by SIGXFSZ.
+// Tests whether a file may grow to `size` bytes. Past RLIMIT_FSIZE the kernel would kill the
+// process by SIGXFSZ.
 GM_PRIVATE bool gm_os_file_may_have(size_t size) {
     struct rlimit limit;
     return getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur >= size;
 }
 
-// After mlockall(MCL_FUTURE) every new mapping is locked: it cannot be discarded until this.
-GM_PRIVATE void gm_os_unlock(void *p, size_t size) {
-    (void)GOMEM_SYSCALL(SYS_munlock, p, size); // failing, it stays as it was
-}
+// Unlocks a range. After mlockall(MCL_FUTURE) every new mapping is locked and cannot be discarded.
+// A failure changes nothing.
+GM_PRIVATE void gm_os_unlock(void *p, size_t size) { (void)GOMEM_SYSCALL(SYS_munlock, p, size); }
 
-// Bytes of a range of at most 1024 pages that have memory at the moment, or all where the kernel
-// does not tell: a guess, since pages come and go.
+// Returns how many bytes of a range of at most 1024 pages are resident, or `size` if the kernel
+// does not tell. The result may be stale when it is used.
 GM_PRIVATE size_t gm_os_resident(void *p, size_t size, size_t page) {
     unsigned char here[1024];
     size_t n = 0;
@@ -2758,20 +2771,20 @@ GM_PRIVATE size_t gm_os_resident(void *p, size_t size, size_t page) {
     return n * page;
 }
 
-// Far away, address space is cut into slots, of which a heap claims one by mapping its first page:
-// so the heaps of a process, of plugins for instance, never meet. Small address spaces (39 bits)
-// have lower and smaller ones.
+// High address space is divided into slots. A heap claims a slot by mapping its first page, so that
+// several heaps in one process, such as those of plugins, never grow into each other. Systems with
+// small address spaces (39 bits) have a second kind of slots, lower and smaller.
 struct gm_slots {
-    unsigned base, size; // log2 of bytes
-    unsigned count;      //
-    unsigned heap;       // log2: the largest heap that fits twice, with its records
+    unsigned base, size; // log2 of bytes: address of the first slot, size of a slot
+    unsigned count;      // slots of this kind
+    unsigned heap;       // log2 of bytes: the largest heap that fits twice, with its records
 };
 enum { GM_SLOT_KINDS = 2 };
 GM_PRIVATE struct gm_slots gm_os_slots(unsigned kind) {
     return kind ? (struct gm_slots){37, 37, 2, 35} : (struct gm_slots){44, 42, 16, 40};
 }
 
-// Claims a slot: where it starts; 0: there is none.
+// Claims a slot, the search beginning at a random one. Returns its start, or 0 if none is free.
 GM_PRIVATE uintptr_t gm_os_claim_slot(unsigned kind, uint64_t random, size_t page) {
     const struct gm_slots k = gm_os_slots(kind);
     for (unsigned i = 0; i < k.count; i++) {
@@ -2781,21 +2794,22 @@ GM_PRIVATE uintptr_t gm_os_claim_slot(unsigned kind, uint64_t random, size_t pag
     return 0;
 }
 
-// Bytes of address space that the process may have; SIZE_MAX: it is not limited.
+// Returns the process's limit on address space in bytes, or SIZE_MAX if there is no limit.
 GM_PRIVATE size_t gm_os_space(void) {
     struct rlimit limit;
     bool known = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
     return known ? (size_t)GM_MIN((uint64_t)limit.rlim_cur, (uint64_t)SIZE_MAX - 1) : SIZE_MAX;
 }
 
-// Is there a limit on what the process maps?
+// Tests whether the process has a limit on address space or on data.
 GM_PRIVATE bool gm_os_is_limited(void) {
     struct rlimit data;
     return gm_os_space() != SIZE_MAX ||
            (getrlimit(RLIMIT_DATA, &data) == 0 && data.rlim_cur != RLIM_INFINITY);
 }
 
-// Makes [from, to) usable; parts may be mapped already, page by page.
+// Makes [from, to) readable and writable. If parts are mapped already, it works page by page. False
+// with errno on failure; then a part may have become usable.
 GM_PRIVATE bool gm_os_commit(uintptr_t from, uintptr_t to, size_t page) {
     if (gm_os_map(from, to, PROT_READ | PROT_WRITE)) return true;
     if (errno != EEXIST) return false;
@@ -2806,29 +2820,30 @@ GM_PRIVATE bool gm_os_commit(uintptr_t from, uintptr_t to, size_t page) {
     return true;
 }
 
-// Faults the pages in, in one call; failing costs only speed.
+// Faults all pages in with one call. On failure they are faulted in one by one later.
 GM_PRIVATE void gm_os_populate(void *p, size_t size) {
     (void)GOMEM_MADVISE(p, size, GM_MADV_POPULATE_WRITE);
 }
 
-// Moves pages; the range they leave stays mapped and reads as zero.
+// Moves pages to another address. The old range stays mapped and reads as zero.
 GM_PRIVATE bool gm_os_move(void *from, void *to, size_t size) {
     return GOMEM_MREMAP(from, size, size, GM_MREMAP_MOVE_KEEP, to) == to;
 }
 
+// Reads a clock, in nanoseconds; a failed call reads as 0.
 GM_NOINLINE GM_PRIVATE uint64_t gm_os_clock(gm_clock clock) {
     struct timespec ts = {0};
     (void)GOMEM_CLOCK(clock, &ts);
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 GM_PRIVATE uint64_t gm_os_now(void) { return gm_os_clock(CLOCK_MONOTONIC); }
-// To some milliseconds, at a quarter of the price.
+// The same, accurate to some milliseconds, at a quarter of the cost.
 GM_PRIVATE uint64_t gm_os_now_coarse(void) { return gm_os_clock(CLOCK_MONOTONIC_COARSE); }
 
-// ---- what the kernel knows of writes ----
+// ---- write tracking by the kernel ----
 
-// By userfaultfd's asynchronous write protection and the pagemap. Definitions of Linux 6.7, which
-// older system headers lack.
+// Writes are tracked by userfaultfd's asynchronous write protection and queried through the
+// pagemap. The definitions are Linux 6.7's; older system headers lack them.
 
 struct gm_uffd_api {
     uint64_t api, features, ioctls; // UFFDIO_API
@@ -2838,8 +2853,8 @@ struct gm_uffd_range {
 };
 struct gm_pagemap_scan {
     uint64_t size, flags, start, end;           // PAGEMAP_SCAN
-    uint64_t walk_end, vec, vec_len, max_pages; // where it got; where ranges are put, how many
-    uint64_t inverted, mask, any_of, wanted;    // categories
+    uint64_t walk_end, vec, vec_len, max_pages; // end of the scan; output array, its length
+    uint64_t inverted, mask, any_of, wanted;    // sets of page categories
 };
 struct gm_written {
     uint64_t start, end, categories; // a range of written pages
@@ -2848,38 +2863,38 @@ enum {
     GM_UFFD_API = 0xaa,
     GM_UFFD_FEATURES = 1 << 0 | 1 << 13 |
                        1 << 15, // write protection, unpopulated too, asynchronous
-    GM_UFFD_USER_MODE = 1,      // needs no privileges
+    GM_UFFD_USER_MODE = 1,      // requires no privileges
     GM_UFFD_MODE_WP = 2,
     GM_PAGE_WRITTEN = 2,
     GM_PAGE_PRESENT = 8,
-    GM_PAGE_SWAPPED = 16, // also a page that was armed before it was there
-    GM_PAGE_ZERO = 32,    // the page of zeroes that all reads of new memory share
+    GM_PAGE_SWAPPED = 16, // also set for a page that was armed before it was populated
+    GM_PAGE_ZERO = 32,    // the shared zero page, which reads of untouched memory map
     GM_SCAN_REARM = 1,    // PM_SCAN_WP_MATCHING
-    GM_SCAN_CHECK = 2 // PM_SCAN_CHECK_WPASYNC: an error, not "no pages", where tracking was lost
+    GM_SCAN_CHECK = 2     // PM_SCAN_CHECK_WPASYNC: fail, not "no pages", if tracking was lost
 };
 #define GM_IOCTL_API      0xc018aa3fu // _IOWR(0xaa, 0x3f, 24 bytes)
 #define GM_IOCTL_REGISTER 0xc020aa00u // _IOWR(0xaa, 0x00, 32 bytes)
 #define GM_IOCTL_PROTECT  0xc018aa06u // _IOWR(0xaa, 0x06, 24 bytes)
 #define GM_IOCTL_SCAN     0xc0606610u // _IOWR('f', 16, 96 bytes)
 _Static_assert(sizeof(struct gm_uffd_range) == 32 && sizeof(struct gm_pagemap_scan) == 96,
-               "the numbers of the calls hold the sizes");
+               "the request numbers encode these sizes");
 
 // ---- descriptors ----
 
-// The program may close any number and take it for a file of its own (closefrom in a daemon, dup2
-// over a range): a number proves nothing. So each of ours carries what tells its file from every
-// other one, and is asked for it before each use. Between the question and the use another thread
-// can still take the number; keeping none between cycles would not end that, and closing the one
-// that tracks costs a walk over all page tables. The calls are bare system calls: those of libc are
-// cancellation points, and a thread that is cancelled in here would leave with our locks.
+// The program may close any descriptor and reuse its number (a daemon's closefrom, dup2 over a
+// range). So each of the library's files keeps an identity that no other file has, and the identity
+// is checked before each use. Between check and use another thread can still take the number; that
+// race would remain if descriptors were closed between cycles, and closing the userfaultfd costs a
+// walk over all page tables. All calls are bare system calls: libc's are cancellation points, and a
+// thread cancelled here would never release the library's locks.
 struct gm_file {
-    int fd;                 // -1: none. atomic: rlx
-    uint64_t device, inode; // as of when it was opened. atomic: rlx
-    long position; // random, set by us: nobody else's open file has it; 0: the inode is unique
+    int fd;                 // -1: not open. atomic: rlx
+    uint64_t device, inode; // the file when it was opened. atomic: rlx
+    long position;          // random file offset, the identity; 0: the inode is unique
 };
 
-// Device and inode behind a number: {0, 0} for none. Asks no server of a network or user file
-// system: that might be a thread that stands in a stop.
+// Returns device and inode of a descriptor, {0, 0} if it is closed. It does not query the server of
+// a network or FUSE file system, which might be a stopped thread of this process.
 GM_PRIVATE struct gm_file gm_os_identify(int fd) {
     uint64_t word[32] = {0}; // struct statx: the inode is word 4, the device word 17
     long done = GOMEM_SYSCALL(SYS_statx, (long)fd, "", (long)(GM_AT_EMPTY_PATH | GM_AT_NO_SYNC),
@@ -2890,13 +2905,15 @@ GM_PRIVATE struct gm_file gm_os_identify(int fd) {
     return (struct gm_file){fd, old.st_dev, old.st_ino, 0};    // statx is refused
 }
 
+// lseek as a bare system call.
 GM_PRIVATE long gm_os_seek(int fd, long position, int whence) {
     return GOMEM_SYSCALL(SYS_lseek, (long)fd, position, (long)whence);
 }
 
-// Is the number still the file that was opened? Two system calls at most, 0.3 us each.
+// Tests whether the descriptor still refers to the file that was opened. At most two system calls
+// of 0.3 us each.
 GM_PRIVATE bool gm_os_is_own(const struct gm_file *f) {
-    int fd = gm_load_rlx(&f->fd); // gc may close it meanwhile: then the question fails
+    int fd = gm_load_rlx(&f->fd); // gc may close it meanwhile: then the comparison fails
     if (fd < 0) return false;
     struct gm_file now = gm_os_identify(fd);
     if (!now.inode || now.inode != gm_load_rlx(&f->inode)) return false; // rlx: as fd
@@ -2904,39 +2921,41 @@ GM_PRIVATE bool gm_os_is_own(const struct gm_file *f) {
     return !f->position || gm_os_seek(fd, 0, SEEK_CUR) == f->position;
 }
 
-// Closes what is ours; a number that is not is only forgotten.
+// Closes the file if the descriptor is still the library's, and forgets it in any case.
 GM_PRIVATE void gm_os_close(struct gm_file *f) {
     if (gm_os_is_own(f)) (void)GOMEM_SYSCALL(SYS_close, (long)f->fd);
     gm_store_rlx(&f->fd, -1); // rlx: as in gm_os_is_own
 }
 
-// Takes over a number that was just opened; -1: false. `shared`: others may open the same inode, so
-// the position marks ours.
+// Records the identity of a descriptor that was just opened; false if fd is -1. `shared`: the
+// program may open the same inode too, so a random file offset identifies this open file.
 GM_PRIVATE bool gm_os_own(struct gm_file *f, int fd, bool shared) {
     struct gm_file file = fd < 0 ? (struct gm_file){-1, 0, 0, 0} : gm_os_identify(fd);
     uint64_t random = (gm_os_now() ^ (uintptr_t)f << 20 ^ file.inode) * 0x9e3779b97f4a7c15u;
     if (shared) file.position = (long)(random >> (64 - 8 * sizeof(long) + 2)) | 1;
-    if (shared)
-        (void)gm_os_seek(fd, file.position, SEEK_SET); // failing: it is not told from others
-    gm_store_rlx(&f->device, file.device);             // rlx: as in gm_os_is_own
+    if (shared) (void)gm_os_seek(fd, file.position, SEEK_SET); // on failure the check below fails
+    gm_store_rlx(&f->device, file.device);                     // rlx: as in gm_os_is_own
     gm_store_rlx(&f->inode, file.inode);
     f->position = file.position;
     gm_store_rlx(&f->fd, file.fd);
     return gm_os_is_own(f);
 }
 
+// Opens a file for reading. False with errno; *f is then a closed file.
 GM_PRIVATE bool gm_os_open(struct gm_file *f, const char *path, bool shared) {
     int fd = (int)GOMEM_SYSCALL(SYS_openat, (long)AT_FDCWD, path, (long)(O_RDONLY | O_CLOEXEC));
     return gm_os_own(f, fd, shared);
 }
 
-// Reads on from where *at stands, and moves it. -1: an error, or it is no longer ours.
+// Reads the next bytes of a file. Returns their number, 0 at the end, and -1 if the call fails or
+// the descriptor is no longer the library's.
 GM_PRIVATE long gm_os_read(const struct gm_file *f, char *to, size_t size) {
     return gm_os_is_own(f) ? GOMEM_SYSCALL(SYS_read, (long)f->fd, to, size) : -1;
 }
 
-// Out of the way of programs that close or count small descriptors; below 64, since for more the
-// kernel makes a larger table and waits for all processors (some 9 ms once there are threads).
+// Moves a descriptor to 56 or above, out of the way of programs that close or count small numbers.
+// From 64 on the kernel allocates a larger table and waits for all processors, some 9 ms in a
+// process with threads.
 GM_PRIVATE void gm_os_move_high(struct gm_file *f) {
     struct gm_file high = *f;
     if (!gm_os_is_own(f)) return;
@@ -2946,12 +2965,13 @@ GM_PRIVATE void gm_os_move_high(struct gm_file *f) {
     gm_store_rlx(&f->fd, high.fd); // rlx: as in gm_os_is_own
 }
 
+// Opens a userfaultfd; -1 with errno.
 GM_PRIVATE int gm_os_tracker(void) {
     return (int)GOMEM_SYSCALL(SYS_userfaultfd, (long)(O_CLOEXEC | O_NONBLOCK | GM_UFFD_USER_MODE));
 }
 
-// What tracking needs, a call at a time, to find out which is refused; errno says why. Descriptors
-// live for microseconds here.
+// Probes: one function for each call that tracking needs, to find out which one is refused; errno
+// says why. The descriptors are closed within microseconds, so their identity is not recorded.
 GM_PRIVATE void gm_os_ask_close(int fd) {
     if (fd >= 0) (void)GOMEM_SYSCALL(SYS_close, (long)fd);
 }
@@ -2963,13 +2983,13 @@ GM_PRIVATE int gm_os_ask_pagemap(void) {
     return (int)GOMEM_SYSCALL(SYS_openat, (long)AT_FDCWD, "/proc/thread-self/pagemap",
                               (long)(O_RDONLY | O_CLOEXEC), 0L);
 }
-GM_PRIVATE bool gm_os_ask_scan(int fd) { // of no pages
+GM_PRIVATE bool gm_os_ask_scan(int fd) { // scans an empty range
     struct gm_pagemap_scan scan = {.size = sizeof scan, .mask = GM_PAGE_WRITTEN};
     return GOMEM_IOCTL(fd, GM_IOCTL_SCAN, &scan) >= 0;
 }
 
-// Opens a descriptor that tracks writes to what is registered with it. False: the kernel has none
-// for us.
+// Opens the userfaultfd that tracks writes to the ranges registered with it (gm_os_track). False:
+// the kernel refuses.
 GM_PRIVATE bool gm_os_track_open(struct gm_file *f) {
     struct gm_uffd_api api = {GM_UFFD_API, GM_UFFD_FEATURES, 0};
     if (!gm_os_own(f, gm_os_tracker(), false)) return false;
@@ -2978,24 +2998,27 @@ GM_PRIVATE bool gm_os_track_open(struct gm_file *f) {
     return f->fd >= 0;
 }
 
+// Opens the pagemap, from which written pages are read. False with errno.
 GM_PRIVATE bool gm_os_pagemap_open(struct gm_file *f) {
     if (gm_os_open(f, "/proc/thread-self/pagemap", true)) gm_os_move_high(f);
     return f->fd >= 0;
 }
 
+// Registers a page-aligned range for tracking. Its pages count as written until they are armed.
 GM_PRIVATE bool gm_os_track(const struct gm_file *f, uintptr_t from, uintptr_t to) {
     struct gm_uffd_range range = {from, to - from, GM_UFFD_MODE_WP, 0};
     return gm_os_is_own(f) && GOMEM_IOCTL(f->fd, GM_IOCTL_REGISTER, &range) == 0;
 }
 
-// The pages may be written without a fault again; they count as written.
+// Disarms a range: writes no longer fault, and all pages count as written.
 GM_PRIVATE bool gm_os_track_clear(const struct gm_file *f, uintptr_t from, uintptr_t to) {
     struct gm_uffd_range range = {from, to - from, 0, 0};
     return gm_os_is_own(f) && GOMEM_IOCTL(gm_load_rlx(&f->fd), GM_IOCTL_PROTECT, &range) == 0;
 }
 
-// Pages of [*from, to) that were written since they were last armed, as up to n ranges, and arms
-// these again if asked to; moves *from to where it got. No list: arms only. -1: tracking is lost.
+// Lists the pages of [*from, to) that were written since they were last armed, as up to n ranges,
+// and arms them again if `rearm` is set. Advances *from to the end of the scan. Without a list it
+// only arms. Returns the number of ranges; -1: tracking is lost.
 GM_PRIVATE long gm_os_track_scan(const struct gm_file *pagemap, uintptr_t *from, uintptr_t to,
                                  bool rearm, struct gm_written *list, size_t n) {
     struct gm_pagemap_scan scan = {sizeof scan, GM_SCAN_CHECK | (rearm ? GM_SCAN_REARM : 0),
@@ -3010,12 +3033,12 @@ GM_PRIVATE long gm_os_track_scan(const struct gm_file *pagemap, uintptr_t *from,
     return found;
 }
 
-// The same of private memory without a file, and only pages that hold anything: those that were
-// never written, or were discarded, are neither listed nor armed. Takes twice as long.
+// The same for private anonymous memory, and only for populated pages: pages that were never
+// written, or were discarded, are neither listed nor armed. Takes twice as long.
 enum gm_there {
-    GM_THERE_ALL,     // written or not; the memory need not be tracked
-    GM_THERE_WRITTEN, //
-    GM_THERE_REARM    // and armed again
+    GM_THERE_ALL,     // all populated pages; the memory need not be tracked
+    GM_THERE_WRITTEN, // populated pages that were written
+    GM_THERE_REARM    // the same, and arm them again
 };
 GM_PRIVATE long gm_os_track_scan_there(const struct gm_file *pagemap, uintptr_t *from, uintptr_t to,
                                        enum gm_there which, struct gm_written *list, size_t n) {
@@ -3030,11 +3053,11 @@ GM_PRIVATE long gm_os_track_scan_there(const struct gm_file *pagemap, uintptr_t 
     return found;
 }
 
-// The lowest address from which on all pages up to `to` are mapped, `from` at the lowest; both are
-// page-aligned. Where the system does not say, all counts as mapped.
+// Returns the lowest address >= from such that all pages between it and `to` are mapped. Both are
+// page-aligned. Binary search by msync; if the call is refused, everything counts as mapped.
 GM_PRIVATE uintptr_t gm_os_mapped_from(uintptr_t from, uintptr_t to, size_t page) {
-    enum { ASYNC = 1 }; // MS_ASYNC: writes nothing, and fails where something is not mapped
-    size_t low = 0, high = (to - from) / page; // pages before `to`: so many are mapped, at most
+    enum { ASYNC = 1 }; // MS_ASYNC: writes nothing, and fails if a page is not mapped
+    size_t low = 0, high = (to - from) / page; // bounds of the number of mapped pages before `to`
     int saved = errno;
     for (size_t n = high; low < high; n = low + (high - low + 1) / 2) {
         bool hole = GOMEM_SYSCALL(SYS_msync, to - n * page, n * page, (long)ASYNC) != 0 &&
@@ -3046,7 +3069,7 @@ GM_PRIVATE uintptr_t gm_os_mapped_from(uintptr_t from, uintptr_t to, size_t page
     return to - low * page;
 }
 
-// The highest address up to which all pages from `from` on are mapped, `to` at the highest.
+// Returns the highest address <= to such that all pages between `from` and it are mapped.
 GM_PRIVATE uintptr_t gm_os_mapped_to(uintptr_t from, uintptr_t to, size_t page) {
     enum { ASYNC = 1 }; // as in gm_os_mapped_from
     size_t low = 0, high = (to - from) / page;
@@ -3061,7 +3084,8 @@ GM_PRIVATE uintptr_t gm_os_mapped_to(uintptr_t from, uintptr_t to, size_t page) 
     return from + low * page;
 }
 
-// A descriptor for gm_os_populated, for as long as the world stands. False: refused.
+// Opens the pagemap for gm_os_populated, to be closed by gm_os_return_pagemap before the threads
+// run again. Both keep errno. False: it cannot be opened.
 GM_PRIVATE bool gm_os_borrow_pagemap(struct gm_file *f) {
     int saved = errno;
     bool done = gm_os_open(f, "/proc/thread-self/pagemap", true);
@@ -3074,8 +3098,9 @@ GM_PRIVATE void gm_os_return_pagemap(struct gm_file *f) {
     errno = saved;
 }
 
-// Pages of [*from, to) that hold something, also what was swapped out, as up to n ranges; moves
-// *from to where it got. -1: the kernel does not say (before Linux 6.7).
+// Lists the populated pages of [*from, to), swapped ones included, as up to n ranges, and advances
+// *from to the end of the scan. Returns the number of ranges; -1: the kernel is older than 6.7, or
+// refuses. Keeps errno.
 GM_PRIVATE long gm_os_populated(const struct gm_file *pagemap, uintptr_t *from, uintptr_t to,
                                 struct gm_written *list, size_t n) {
     struct gm_pagemap_scan scan = {sizeof scan,
@@ -3097,9 +3122,10 @@ GM_PRIVATE long gm_os_populated(const struct gm_file *pagemap, uintptr_t *from, 
     return found;
 }
 
-// Calls fn for each thread of this process. False: the system does not tell.
+// Calls fn with the id of each thread of this process. False: /proc cannot be read, and fn may have
+// missed some.
 GM_PRIVATE bool gm_os_each_task(void (*fn)(uint32_t id, void *arg), void *arg) {
-    char entries[1024]; // {inode 8, offset 8, size 2, type 1, name} each
+    char entries[1024]; // each {inode: 8 bytes, offset: 8, size: 2, type: 1, name}
     struct gm_file tasks;
     long n = -1;
     if (!gm_os_open(&tasks, "/proc/self/task", false)) return false;
@@ -3118,11 +3144,11 @@ GM_PRIVATE bool gm_os_each_task(void (*fn)(uint32_t id, void *arg), void *arg) {
     return n == 0;
 }
 
-// Is all of [from, to) mapped, and nobody else's: no memory that another mapping or process may
-// write? As /proc/thread-self/maps says.
+// Tests whether all of [from, to) is mapped as private memory, which no other mapping and no other
+// process can write. Parses /proc/thread-self/maps; false if that cannot be read.
 GM_PRIVATE bool gm_os_is_private(uintptr_t from, uintptr_t to) {
-    char text[1024];              // it stands on a stack of the program
-    uintptr_t number[2] = {0, 0}; // start and end of a line's mapping
+    char text[1024];              // small: this runs on a stack of the program
+    uintptr_t number[2] = {0, 0}; // start and end of the current line's mapping
     unsigned field = 0, column = 0;
     bool own = true;
     struct gm_file maps;
@@ -3143,7 +3169,7 @@ GM_PRIVATE bool gm_os_is_private(uintptr_t from, uintptr_t to) {
     return own && from >= to;
 }
 
-// Bytes of memory and swap that the machine has; SIZE_MAX: unknown.
+// Returns the bytes of memory and swap of the machine, or SIZE_MAX if unknown.
 GM_PRIVATE size_t gm_os_machine_memory(void) {
     struct sysinfo info;
     if (sysinfo(&info)) return SIZE_MAX;
@@ -3151,9 +3177,10 @@ GM_PRIVATE size_t gm_os_machine_memory(void) {
     return units < SIZE_MAX / info.mem_unit ? (size_t)(units * info.mem_unit) : SIZE_MAX;
 }
 
-// Waits while *word is value, at most ns (0: for ever). Wakes spuriously.
+// Waits while *word equals value, at most ns nanoseconds (0: without limit). May return early, so
+// callers loop. Keeps errno.
 GM_PRIVATE void gm_os_wait(const uint32_t *word, uint32_t value, uint64_t ns) {
-    // ThreadSanitizer keeps a stop signal back until its next instrumented operation.
+    // ThreadSanitizer delays a stop signal until the next operation that it intercepts.
     if (GM_TSAN && (!ns || ns > 1000000)) ns = 1000000;
     struct timespec ts = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
     int saved = errno;
@@ -3161,16 +3188,19 @@ GM_PRIVATE void gm_os_wait(const uint32_t *word, uint32_t value, uint64_t ns) {
     errno = saved;
 }
 
+// Wakes up to n threads that wait for *word. Keeps errno.
 GM_PRIVATE void gm_os_wake(const uint32_t *word, int n) {
     int saved = errno;
     (void)GOMEM_SYSCALL(SYS_futex, word, GM_FUTEX_WAKE, n, NULL, NULL, 0);
     errno = saved;
 }
 
+// The kernel's id of the calling thread.
 GM_PRIVATE uint32_t gm_os_thread_id(void) { return (uint32_t)GOMEM_SYSCALL(SYS_gettid); }
 
-// False: there is no such thread. Where a sandbox refuses the call an older one may be allowed; and
-// a full queue of signals is no proof that a thread has gone.
+// Sends a signal to a thread of this process. False only if the thread does not exist: other
+// errors, such as a full signal queue, do not prove that. Uses the older tkill if a sandbox refuses
+// tgkill. Keeps errno.
 GM_PRIVATE bool gm_os_signal_thread(uint32_t id, int signal) {
     int saved = errno;
     bool done = GOMEM_SYSCALL(SYS_tgkill, (long)getpid(), (long)id, (long)signal) == 0;
@@ -3181,22 +3211,23 @@ GM_PRIVATE bool gm_os_signal_thread(uint32_t id, int signal) {
     return done;
 }
 
-// Waits in a loop for a thread that may need this processor. Yielding never lets a thread of a
-// lower scheduling class run (SCHED_FIFO over SCHED_OTHER), so after 100 rounds it sleeps.
+// For loops that wait for another thread, which may need this processor. sched_yield never lets a
+// thread of a lower scheduling class run (SCHED_OTHER below SCHED_FIFO), so from round 100 on this
+// sleeps.
 GM_PRIVATE void gm_os_yield(unsigned round) {
     static const uint32_t never = 0;
     if (round < 100) (void)sched_yield();
     else gm_os_wait(&never, 0, round < 1000 ? 50000 : 1000000);
 }
 
-// What the kernel says of a thread of this process.
+// State of a thread, from /proc.
 struct gm_task {
-    char name[16]; // "" where nothing is known
-    char state;    // R: runs or waits for a processor, S: sleeps, D: sleeps and takes no signal …
-    bool blocked;  // the signal that was asked for is in its mask
+    char name[16]; // "" if unknown
+    char state;    // R: running or runnable, S: sleeping, D: sleeping, not interruptible, …
+    bool blocked;  // its mask contains the signal in question
 };
 
-// The text behind a key at a line's start; NULL: there is none.
+// Returns the text after `key` at the start of a line, or NULL if no line starts with it.
 GM_PRIVATE const char *gm_os_find_field(const char *text, const char *key) {
     size_t n = strlen(key);
     while (text && strncmp(text, key, n) != 0)
@@ -3204,7 +3235,7 @@ GM_PRIVATE const char *gm_os_find_field(const char *text, const char *key) {
     return text ? text + n : NULL;
 }
 
-// The number in a file; UINT64_MAX: none, "max", or no such file.
+// Reads a decimal number from a file; UINT64_MAX if there is none ("max", or no such file).
 GM_PRIVATE uint64_t gm_os_read_number(const char *path) {
     char text[32];
     struct gm_file file;
@@ -3216,7 +3247,8 @@ GM_PRIVATE uint64_t gm_os_read_number(const char *path) {
     return i ? x : UINT64_MAX;
 }
 
-// The least limit of the group `path` (up to n bytes) and of the groups that it is in.
+// Returns the lowest limit, read from `file`, of the control group with the path path[0..n) below
+// `root` and of the groups that contain it; UINT64_MAX: no limit.
 GM_PRIVATE uint64_t gm_os_limit_above(const char *root, const char *path, size_t n,
                                       const char *file) {
     uint64_t least = UINT64_MAX;
@@ -3234,9 +3266,9 @@ GM_PRIVATE uint64_t gm_os_limit_above(const char *root, const char *path, size_t
     }
 }
 
-// The memory that the control groups of the process allow, version 2 or 1: what the nearest limit
-// says; UINT64_MAX: there is none. `list` is the process's /proc/…/cgroup, lines of
-// "number:controllers:path".
+// Returns the lowest memory limit, in bytes, of the process's control groups, version 1 or 2;
+// UINT64_MAX: no limit. `list` is the path of the process's /proc/…/cgroup, which has lines of the
+// form "number:controllers:path"; `root` is where the groups are mounted.
 GM_PRIVATE uint64_t gm_os_group_limit(const char *list, const char *root) {
     char text[2048];
     struct gm_file file;
@@ -3269,7 +3301,8 @@ GM_PRIVATE uint64_t gm_os_group_limit(const char *list, const char *root) {
     return least;
 }
 
-// The system call with a mask or a set of signals that a thread sleeps in; NULL: none of these.
+// Names the system call that a thread sleeps in, if it is one that takes a signal mask or set; NULL
+// otherwise. For messages.
 GM_PRIVATE const char *gm_os_read_wait(uint32_t id) {
     static const struct {
         long number;
@@ -3298,7 +3331,8 @@ GM_PRIVATE const char *gm_os_read_wait(uint32_t id) {
     return NULL;
 }
 
-// False: /proc is not there, or the thread is gone.
+// Reads the state of a thread, and whether it blocks `signal`. False: /proc is not mounted, or the
+// thread has ended; *task is then zero.
 GM_PRIVATE bool gm_os_read_task(uint32_t id, int signal, struct gm_task *task) {
     struct gm_text path = {0, {0}};
     char text[2048];
@@ -3328,6 +3362,7 @@ GM_PRIVATE bool gm_os_read_task(uint32_t id, int signal, struct gm_task *task) {
     return true;
 }
 
+// Tells the processor that this is a spin loop.
 GM_INLINE void gm_os_pause(void) {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
@@ -3336,8 +3371,8 @@ GM_INLINE void gm_os_pause(void) {
 #endif
 }
 
-// A request to valgrind, which knows this sequence of instructions; without it the result is 0, and
-// nothing happens.
+// Makes a client request to valgrind, which recognizes this sequence of instructions. Outside of
+// valgrind it does nothing and returns 0.
 GM_PRIVATE uintptr_t gm_os_ask_valgrind(uintptr_t request, uintptr_t a, uintptr_t b) {
     uintptr_t args[6] = {request, a, b, 0, 0, 0}, result = 0;
 #if defined(__x86_64__)
@@ -3365,11 +3400,12 @@ extern void __asan_get_shadow_mapping(size_t *scale, size_t *offset) __attribute
 extern void __asan_report_error(void *pc, void *bp, void *sp, void *address, int write, size_t size)
     __attribute__((weak));
 
-// What AddressSanitizer's report says of memory that is not to be touched.
+// Shadow bytes that AddressSanitizer reports as use-after-poison, heap-buffer-overflow and
+// heap-use-after-free.
 enum gm_shade { GM_SHADE_IDLE = 0xf7, GM_SHADE_BEYOND = 0xfa, GM_SHADE_FREED = 0xfd };
 
-// Poisons, and writes the reason into the shadow: a byte for 8, and for "use-after-poison" alone
-// there is a call.
+// Poisons a range and writes the reason to its shadow, one byte per 8 bytes: the public call can
+// write only use-after-poison.
 GM_NO_SANITIZE GM_PRIVATE void gm_os_shade(uintptr_t from, size_t size, enum gm_shade shade) {
     size_t scale = 0, offset = 0;
     __asan_poison_memory_region((void *)from, size);
@@ -3381,28 +3417,29 @@ GM_NO_SANITIZE GM_PRIVATE void gm_os_shade(uintptr_t from, size_t size, enum gm_
     for (; at < end; at++) *(volatile uint8_t *)at = (uint8_t)shade;
 }
 
-// The bytes are nobody's. AddressSanitizer says so if they are touched; so does valgrind from check
-// level 1 on, but for memory that markers read.
+// Marks bytes as not accessible, so that AddressSanitizer reports an access; so does valgrind from
+// check level 1 on, unless the memory is scanned, because markers read it.
 GM_PRIVATE void gm_os_forbid(uintptr_t from, size_t size, bool scanned, enum gm_shade shade) {
     if (!size) return;
     if (GM_ASAN) gm_os_shade(from, size, shade);
     else if (GOMEM_I_CHECK && !scanned) (void)gm_os_ask_valgrind(GM_MEMCHECK_NOACCESS, from, size);
 }
 
-// The bytes are a user's, or about to be written by us.
+// Marks bytes as accessible: they are given to the program, or the library is about to write them.
 GM_PRIVATE void gm_os_allow(uintptr_t from, size_t size) {
     if (!size) return;
     if (GM_ASAN) __asan_unpoison_memory_region((void *)from, size);
     else if (GOMEM_I_CHECK) (void)gm_os_ask_valgrind(GM_MEMCHECK_DEFINED, from, size);
 }
 
-// Zeroes memory that is nobody's yet.
+// Zeroes memory that is not in use yet and leaves it marked as not accessible.
 GM_PRIVATE void gm_os_zero(uintptr_t from, size_t size, bool scanned) {
     gm_os_allow(from, size);
     memset((void *)from, 0, size);
     gm_os_forbid(from, size, scanned, GM_SHADE_BEYOND);
 }
 
+// Returns the number of processors that the process may run on, at least 1 and at most 1024.
 GM_PRIVATE unsigned gm_os_processors(void) {
     unsigned long mask[16] = {0};
     long bytes = GOMEM_SYSCALL(SYS_sched_getaffinity, 0L, sizeof mask, mask);
@@ -3412,8 +3449,9 @@ GM_PRIVATE unsigned gm_os_processors(void) {
     return n ? n : 1;
 }
 
-// Every thread of the process has passed a full fence when this returns. Without membarrier, taking
-// access to a page away reaches all processors the same way (x86-64).
+// When this returns, every thread of the process has executed a full fence. Without membarrier it
+// removes access to a page: the TLB shootdown interrupts all processors that run the process, which
+// has the same effect on x86-64.
 GM_PRIVATE void gm_os_fence_all(void) {
     (void)GOMEM_SYSCALL(SYS_membarrier, GM_MEMBARRIER_REGISTER, 0, 0);
     if (GOMEM_SYSCALL(SYS_membarrier, GM_MEMBARRIER_EXPEDITED, 0, 0) == 0) return;
@@ -3425,20 +3463,21 @@ GM_PRIVATE void gm_os_fence_all(void) {
     (void)munmap(page, size);
 }
 
-struct gm_piece {   // iovec
-    uintptr_t base; //
+struct gm_piece {   // struct iovec
+    uintptr_t base; // address
     size_t size;    // bytes
 };
 
-// Has the kernel read n pieces of this process into one. Returns bytes; -1 with errno: EFAULT where
-// the first is not there, else the call is refused. Named by a thread that lives: the memory of
-// "the process" is its main thread's, and has gone when that has ended.
+// Makes the kernel copy n pieces of this process's memory to *to. Returns the bytes copied, or -1
+// with errno: EFAULT if the first piece is not mapped; other errors mean that the call is refused.
+// It names the calling thread and not the process, whose id is that of the main thread: after that
+// has ended, the kernel finds no memory for it.
 GM_PRIVATE long gm_os_read_pieces(const struct gm_piece *to, const struct gm_piece *from,
                                   size_t n) {
     return GOMEM_SYSCALL(SYS_process_vm_readv, (long)gm_os_thread_id(), to, 1L, from, (long)n, 0L);
 }
 
-// Is that call allowed?
+// Tests whether process_vm_readv is allowed. Keeps errno.
 GM_PRIVATE bool gm_os_can_read(void) {
     uintptr_t from = 1, to = 0;
     struct gm_piece here = {(uintptr_t)&to, sizeof to}, there = {(uintptr_t)&from, sizeof from};
@@ -3448,8 +3487,8 @@ GM_PRIVATE bool gm_os_can_read(void) {
     return done;
 }
 
-// May the word at an address be read? For sandboxes without that call: the kernel copies a signal
-// set from there before it finds that it is not told what to do with it.
+// Tests whether the word at an address can be read, where process_vm_readv is refused. The kernel
+// copies the signal set at that address before it rejects the invalid `how`. Keeps errno.
 GM_PRIVATE bool gm_os_is_there(uintptr_t at) {
     int saved = errno;
     bool there = GOMEM_SYSCALL(SYS_rt_sigprocmask, -1L, at & ~(uintptr_t)7, NULL, 8L) == 0 ||
@@ -3458,7 +3497,8 @@ GM_PRIVATE bool gm_os_is_there(uintptr_t at) {
     return there;
 }
 
-// Copies words up to the first page that is not there. Right only while nobody unmaps memory.
+// Copies words up to the first page that is not mapped; returns the bytes copied. No other thread
+// may unmap memory meanwhile.
 GM_NO_SANITIZE GM_PRIVATE size_t gm_os_copy_words(void *to, uintptr_t from, size_t size) {
     size_t n = 0;
     while (n + GM_WORD <= size && gm_os_is_there(from + n)) {
@@ -3469,8 +3509,9 @@ GM_NO_SANITIZE GM_PRIVATE size_t gm_os_copy_words(void *to, uintptr_t from, size
     return n;
 }
 
-// Reads memory of this process that may not be there. Returns the bytes read from the start. Where
-// the system call is refused, only in stops: memory must not go meanwhile.
+// Copies memory of this process that may be unmapped. Returns how many bytes from the start it
+// copied. If process_vm_readv is refused, the threads must be stopped, because memory must not be
+// unmapped meanwhile. Keeps errno.
 GM_PRIVATE size_t gm_os_read_foreign(void *to, uintptr_t from, size_t size) {
     struct gm_piece here = {(uintptr_t)to, size}, there = {from, size};
     int saved = errno;
@@ -3480,8 +3521,8 @@ GM_PRIVATE size_t gm_os_read_foreign(void *to, uintptr_t from, size_t size) {
     return n > 0 ? (size_t)n : 0;
 }
 
-// How many of n pages can be read without a gap, one every `step` bytes (negative: downwards) from
-// `first` on. 0.1 us a page.
+// Returns how many of n pages, at `first` and then every `step` bytes (negative: downward), can be
+// read without a gap. 0.1 us per page. Keeps errno.
 GM_PRIVATE size_t gm_os_count_readable(uintptr_t first, size_t n, long step) {
     enum { BATCH = 64 };
     struct gm_piece there[BATCH];
@@ -3502,28 +3543,28 @@ GM_PRIVATE size_t gm_os_count_readable(uintptr_t first, size_t n, long step) {
     return done;
 }
 
-// The lowest address, `to` at the lowest, from which on all pages up to `from` can be read; all
-// three are page-aligned.
+// Returns the lowest address >= to such that all pages between it and `from` can be read. All are
+// page-aligned.
 GM_PRIVATE uintptr_t gm_os_readable_down(uintptr_t from, uintptr_t to, size_t page) {
     if (from <= to) return from;
     return from - page * gm_os_count_readable(from - page, (from - to) / page, -(long)page);
 }
 
-// The end of what can be read from a page-aligned address on, `size` bytes at most.
+// Returns the end of the readable pages that begin at `from`, page-aligned, within `size` bytes.
 GM_PRIVATE uintptr_t gm_os_readable_up(uintptr_t from, size_t size, size_t page) {
     return from + page * gm_os_count_readable(from, size / page, (long)page);
 }
 
-// The upper end of the stack that the kernel gave the process: the name of its file lies there. 0:
-// not known.
+// Returns the upper end of the main thread's stack, where the kernel stores the name of the
+// program. 0: unknown.
 GM_PRIVATE uintptr_t gm_os_main_top(size_t page) {
     uintptr_t at = (uintptr_t)getauxval(AT_EXECFN);
     if (!at) at = (uintptr_t)getauxval(AT_RANDOM);
     return at ? gm_base_round_up(at + 1, page) : 0;
 }
 
-// The upper end of another thread's stack: libc's record of the thread and its thread-local storage
-// lie there, around the thread pointer.
+// Returns the upper end of another thread's stack, given its thread pointer: libc stores its record
+// of the thread and the thread-local storage there.
 GM_PRIVATE uintptr_t gm_os_thread_top(uintptr_t tp, size_t page) {
     enum { ABOVE = 16 * 1024 };
     uintptr_t top = gm_base_round_up(tp + 1, page), word;
@@ -3532,8 +3573,9 @@ GM_PRIVATE uintptr_t gm_os_thread_top(uintptr_t tp, size_t page) {
     return top;
 }
 
-// pthread_sigmask, by the bare system call: the override defines the function. Signals that libc
-// keeps for itself stay out of the mask, as it wants them. Returns an error number.
+// pthread_sigmask by the bare system call, because the override defines that function. Signals that
+// libc reserves for itself are never masked, as in libc's own. Returns an error number. Keeps
+// errno.
 GM_PRIVATE int gm_os_set_mask(int how, const sigset_t *set, sigset_t *old) {
     sigset_t mask;
     int saved = errno;
@@ -3550,14 +3592,14 @@ GM_PRIVATE int gm_os_set_mask(int how, const sigset_t *set, sigset_t *old) {
 extern char gm_libc_alone __asm__("__libc_single_threaded") __attribute__((weak)); // glibc 2.32
 extern const char *gm_libc_version(void) __asm__("gnu_get_libc_version") __attribute__((weak));
 
-// Has the process one thread, as far as libc knows?
+// Tests whether libc knows that the process has a single thread.
 GM_PRIVATE bool gm_os_is_alone(void) {
     const char *alone = &gm_libc_alone;
     return alone && *alone;
 }
 
-// Does a child find the lock of dl_iterate_phdr held for ever, if a thread of its parent had it,
-// also the one that forked? glibc before 2.37 does not reset it.
+// Tests for a glibc before 2.37. It does not reset the lock of dl_iterate_phdr in the child of a
+// fork, so if any thread of the parent held it, the child finds it held forever.
 GM_PRIVATE bool gm_os_forks_keep_loader(void) {
     const char *v = gm_libc_version ? gm_libc_version() : "";
     if (v[0] != '2' || v[1] != '.') return false;
@@ -3566,7 +3608,8 @@ GM_PRIVATE bool gm_os_forks_keep_loader(void) {
     return minor < 37;
 }
 
-// Starts a thread of the library: all signals blocked, small stack, joinable.
+// Starts a thread of the library: joinable, with all signals blocked and a small stack. False if it
+// cannot be created.
 GM_PRIVATE bool gm_os_start_thread(pthread_t *thread, void *(*fn)(void *), void *arg) {
     sigset_t all, old;
     pthread_attr_t attr;
@@ -3580,7 +3623,8 @@ GM_PRIVATE bool gm_os_start_thread(pthread_t *thread, void *(*fn)(void *), void 
     return done;
 }
 
-// Waits for the end of a thread of the library. Joining is a cancellation point elsewhere.
+// Waits for the end of a thread of the library. pthread_join is a cancellation point, so
+// cancellation is disabled meanwhile.
 GM_PRIVATE void gm_os_join(pthread_t thread) {
     int old = 0;
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
@@ -3588,7 +3632,8 @@ GM_PRIVATE void gm_os_join(pthread_t thread) {
     (void)pthread_setcancelstate(old, NULL);
 }
 
-// The normal stack of a thread, as libc knows it; false: it does not. libc may lock and allocate.
+// Finds the stack of a thread from libc's record; false if libc does not know it. libc may take
+// locks and allocate.
 GM_PRIVATE bool gm_os_stack(pthread_t thread, uintptr_t *lo, uintptr_t *hi) {
     pthread_attr_t attr;
     void *start = NULL;
@@ -3600,13 +3645,14 @@ GM_PRIVATE bool gm_os_stack(pthread_t thread, uintptr_t *lo, uintptr_t *hi) {
     return done;
 }
 
-// What a thread that stops by itself saves: callee-saved registers and its stack pointer.
-// Caller-saved ones, vectors among them, are dead or spilled at any call.
+// The registers that a thread saves when it stops by itself: callee-saved ones and the stack
+// pointer. Caller-saved registers, vectors included, are dead or spilled at any call.
 struct gm_registers {
     uintptr_t word[24]; // registers, then unused
     uintptr_t sp;       // the stack pointer at the time
 };
 
+// Saves the calling thread's callee-saved registers and stack pointer to *r.
 GM_ALWAYS void gm_os_spill(struct gm_registers *r) {
 #if defined(__x86_64__)
     __asm__ volatile(
@@ -3630,13 +3676,13 @@ GM_ALWAYS void gm_os_spill(struct gm_registers *r) {
 #endif
 }
 _Static_assert(offsetof(struct gm_registers, sp) == 24 * sizeof(uintptr_t),
-               "gm_os_spill stores sp behind word");
+               "gm_os_spill stores sp after word");
 
-// The stack pointer of the code that a signal interrupted, and its alternate stack, from the
-// kernel's frame: {flags, link, stack {sp, flags, size}, registers …}, which no libc changes.
+// What a signal handler learns from its context, the kernel's ucontext: {flags, link, stack {sp,
+// flags, size}, registers …}. No libc changes this layout.
 struct gm_interrupted {
-    uintptr_t sp;       // of the interrupted code
-    uintptr_t alt_lo;   // alternate stack as the thread has set it, 0: none
+    uintptr_t sp;       // stack pointer of the interrupted code
+    uintptr_t alt_lo;   // lower end of the thread's alternate stack, 0: none
     uintptr_t alt_size; // bytes
 };
 
@@ -3653,8 +3699,9 @@ GM_NO_SANITIZE GM_PRIVATE struct gm_interrupted gm_os_interrupted(const void *co
     return at;
 }
 
-enum { GM_RED_ZONE = 128 }; // bytes below the stack pointer that leaf functions use (x86-64)
+enum { GM_RED_ZONE = 128 }; // bytes below the stack pointer that leaf functions may use (x86-64)
 
+// The calling thread's thread pointer, which identifies it; 0 on architectures without one.
 GM_ALWAYS uintptr_t gm_os_thread_pointer(void) {
 #if defined(__x86_64__)
     uintptr_t tp = 0;
@@ -3669,6 +3716,7 @@ GM_ALWAYS uintptr_t gm_os_thread_pointer(void) {
 #endif
 }
 
+// Blocks all signals of the calling thread and saves its mask, for gm_os_restore_signals.
 GM_PRIVATE void gm_os_block_signals(sigset_t *old) {
     sigset_t all;
     sigfillset(&all);
@@ -3679,15 +3727,16 @@ GM_PRIVATE void gm_os_restore_signals(const sigset_t *old) {
     (void)gm_os_set_mask(SIG_SETMASK, old, NULL);
 }
 
-// Values of pthread_setspecific: those of the first 32 keys lie in libc's record of the thread,
-// which is scanned; of others in tables of {sequence, value} that malloc returned and the record
-// points at. Where it does is found out by watching which word of the record becomes a pointer to
-// a table when a value is set.
+// glibc stores the values of the first 32 keys of pthread_setspecific in its record of the thread,
+// which is scanned. The values of further keys lie in tables of {sequence, value}, which malloc
+// returns and the record points to. The library finds these pointers by experiment: it sets a value
+// and looks which word of the record changes from NULL to a pointer to a table that holds the
+// value.
 enum {
     GM_KEYS_IN_TABLE = 32,
     GM_KEYS_TABLES = 32,   // the first is part of the record
     GM_KEYS_TABLE = 512,   // bytes
-    GM_KEYS_RECORD = 1792, // bytes of the record that are looked at
+    GM_KEYS_RECORD = 1792, // bytes of the record that are searched
 #if defined(__aarch64__)
     GM_KEYS_FROM = -GM_KEYS_RECORD // the record lies below the thread pointer
 #else
@@ -3695,8 +3744,8 @@ enum {
 #endif
 };
 
-// Sets key's value, the calling thread's first one in its table. The offset from the thread pointer
-// of the word that now points at the table; 0: not found.
+// Sets the value of key, which must be the calling thread's first one in its table. Returns the
+// offset from the thread pointer of the word that now points to the table; 0: not found.
 GM_NO_SANITIZE GM_PRIVATE intptr_t gm_os_find_table(pthread_key_t key) {
     const uintptr_t *record = (const uintptr_t *)(gm_os_thread_pointer() + (uintptr_t)GM_KEYS_FROM);
     uintptr_t before[GM_KEYS_RECORD / GM_WORD];
@@ -3720,15 +3769,16 @@ enum { GM_KEYS_KNOWN = 1 };
 enum { GM_KEYS_KNOWN = 0 };
 #endif
 
-// The offset from any thread pointer of the pointers to tables, [0] included; 0: this libc has none
-// that are found twice at the right distance. Makes keys up to number 95, and deletes them.
+// Returns the offset of the array of table pointers, its element [0] included, from a thread's
+// thread pointer. 0 if this libc has no such array, or if two tables are not found at the expected
+// distance. Creates keys up to number 95 and deletes them.
 GM_PRIVATE intptr_t gm_os_learn_keys(void) {
     pthread_key_t key[3 * GM_KEYS_IN_TABLE];
     intptr_t offset = 0, first = 0;
     size_t n = 0, table = 0;
     sigset_t old;
     if (!GM_KEYS_KNOWN) return 0;
-    gm_os_block_signals(&old); // nobody else changes the record
+    gm_os_block_signals(&old); // a handler would change the record too
     while (!offset && n < 3 * GM_KEYS_IN_TABLE && !pthread_key_create(&key[n], NULL)) {
         size_t now = key[n++] / GM_KEYS_IN_TABLE;
         if (now == table || !now || now >= GM_KEYS_TABLES) continue; // not the first one of a table
@@ -3745,6 +3795,8 @@ GM_PRIVATE intptr_t gm_os_learn_keys(void) {
 
 typedef void gm_handler(int signal, siginfo_t *info, void *context);
 
+// Fills in the action that installs a handler of the library; all signals are blocked while it
+// runs.
 GM_PRIVATE void gm_os_action(struct sigaction *action, gm_handler *handler) {
     memset(action, 0, sizeof *action);
     action->sa_sigaction = handler;
@@ -3752,8 +3804,9 @@ GM_PRIVATE void gm_os_action(struct sigaction *action, gm_handler *handler) {
     sigfillset(&action->sa_mask);
 }
 
-// ThreadSanitizer runs handlers at calls that it intercepts. Installing this one past it was tried:
-// a thread that stood inside its runtime held a lock there that the collector then waited for.
+// Installs a handler. Under ThreadSanitizer it runs at the next intercepted call only. Bypassing
+// ThreadSanitizer was tried and dropped: a thread stopped inside its runtime held a lock there, for
+// which the collector then waited.
 GM_PRIVATE bool gm_os_install_handler(int signal, gm_handler *handler) {
     struct sigaction action;
     gm_os_action(&action, handler);
@@ -3762,7 +3815,8 @@ GM_PRIVATE bool gm_os_install_handler(int signal, gm_handler *handler) {
 
 enum gm_handled { GM_HANDLED, GM_UNHANDLED, GM_HANDLED_ELSEWHERE };
 
-// What an action does with a signal: our handler's, the system's default (or ignored), another's.
+// Classifies an action: it calls `handler`, it is the default or ignores the signal, or it calls
+// another handler.
 GM_PRIVATE enum gm_handled gm_os_whose(const struct sigaction *action, gm_handler *handler) {
     if (action->sa_flags & SA_SIGINFO)
         return action->sa_sigaction == handler ? GM_HANDLED : GM_HANDLED_ELSEWHERE;
@@ -3770,18 +3824,19 @@ GM_PRIVATE enum gm_handled gm_os_whose(const struct sigaction *action, gm_handle
                                                                           : GM_HANDLED_ELSEWHERE;
 }
 
-// What becomes of a signal.
+// Classifies the current action of a signal. An error counts as GM_HANDLED, so that nothing is
+// done.
 GM_PRIVATE enum gm_handled gm_os_handled(int signal, gm_handler *handler) {
     struct sigaction now;
-    if (GOMEM_SIGACTION(signal, NULL, &now) != 0) return GM_HANDLED; // nothing can be done
+    if (GOMEM_SIGACTION(signal, NULL, &now) != 0) return GM_HANDLED;
     return gm_os_whose(&now, handler);
 }
 
-// Installs the handler for a real-time signal that nobody handles, from the top down: one at its
-// default; failing that, one that is ignored, since daemons ignore all signals, and programs that
-// they start inherit it. 0: none is left. The old action that the kernel returns elects one among
-// those that install at once, such as two copies of this file in one process: only one sees what it
-// looked for. The others put back what they found and go on.
+// Installs the handler for an unused real-time signal, from the highest down: one whose action is
+// the default or, failing that, one that is ignored (daemons often ignore all signals, and the
+// programs they start inherit that). Returns the signal, or 0 if all are in use. Two copies of the
+// library in one process may do this concurrently: the old action that sigaction returns elects
+// one. The other sees the first one's handler, puts it back and goes on.
 GM_PRIVATE int gm_os_claim_signal(gm_handler *handler) {
     struct sigaction action, old;
     gm_os_action(&action, handler);
@@ -3796,11 +3851,11 @@ GM_PRIVATE int gm_os_claim_signal(gm_handler *handler) {
     return 0;
 }
 
-// The handler goes. Ignoring the signal first discards what is still pending for any thread, which
-// the default action would let end the process.
+// Restores the default action, if the handler is still installed. Ignoring the signal first
+// discards pending instances, for which the default action would end the process.
 GM_PRIVATE void gm_os_remove_handler(int signal, gm_handler *handler) {
     struct sigaction action;
-    if (gm_os_handled(signal, handler) != GM_HANDLED) return; // the program's
+    if (gm_os_handled(signal, handler) != GM_HANDLED) return; // the program has changed it
     memset(&action, 0, sizeof action);
     action.sa_handler = SIG_IGN;
     (void)GOMEM_SIGACTION(signal, &action, NULL);
@@ -3808,8 +3863,9 @@ GM_PRIVATE void gm_os_remove_handler(int signal, gm_handler *handler) {
     (void)GOMEM_SIGACTION(signal, &action, NULL);
 }
 
-// Discards what is pending of the signal for any thread, blocked or not, by ignoring it. Then the
-// handler is back. Another handler that is found, before or in between, stays.
+// Discards the pending instances of the signal in all threads, blocked or not, by ignoring it for a
+// moment, and installs the handler again. If the program has installed another handler, before or
+// in between, that one stays.
 GM_PRIVATE void gm_os_discard_signal(int signal, gm_handler *handler) {
     struct sigaction ignore, ours, old;
     memset(&ignore, 0, sizeof ignore);
@@ -3822,11 +3878,12 @@ GM_PRIVATE void gm_os_discard_signal(int signal, gm_handler *handler) {
         (void)GOMEM_SIGACTION(signal, &old, NULL);
 }
 
-// Takes the signal out of a mask that is about to become the thread's.
+// Removes the signal, if there is one, from a mask that a thread is about to set.
 GM_PRIVATE void gm_os_keep_unblocked(sigset_t *mask, int signal) {
     if (signal) sigdelset(mask, signal);
 }
 
+// Unblocks a signal in the calling thread.
 GM_PRIVATE void gm_os_unblock(int signal) {
     sigset_t set;
     sigemptyset(&set);
@@ -3840,34 +3897,34 @@ GM_PRIVATE void gm_os_unblock(int signal) {
  * OWNS        struct gm_lock; depth and ranks of the thread's cache
  * CALLS       base os
  * ORDER       *stop_request is set by world (seq), read here after depth has changed; see Y2
- * INVARIANTS  Y1  in a section (depth > 0) a thread is not stopped, and calls nothing that may
- *                 block on a lock that is not ours, and no user code
- *             Y2  a thread leaves its section before it looks at stop_request: whoever sets
- *                 stop_request and signals the thread finds it out of the section, or it finds
+ * INVARIANTS  Y1  in a section (depth > 0) a thread is not stopped; it calls no user code and
+ *                 nothing that may block on a lock of another library
+ *             Y2  a thread stores its depth before it loads stop_request: a thread that sets
+ *                 stop_request and signals it either finds it outside of the section, or it finds
  *                 stop_request set
- *             Y3  INIT, GC, TURN, GONE and WORLD are held outside of sections: their holders may
- *                 wait. Any other lock is held in a section, or under INIT, TURN, GONE or WORLD: so
- *                 no stop and no fork begins while another thread holds it, but for one that
+ *             Y3  INIT, GC, TURN, GONE and WORLD are held outside of sections, so their holders may
+ *                 wait. Every other lock is held in a section, or under INIT, TURN, GONE or WORLD.
+ *                 So no stop and no fork begins while another thread holds it, except a thread that
  *                 attaches. The holder of a lock takes only locks of a higher rank (the essay
  *                 before floor 1 lists them)
- * WHY         A section costs two stores and a few loads of lines that are in the cache anyway; a
- *             mutex of libc here would let fork and signals meet its hidden state. Y2 needs no
- *             fence on the thread's side: the signal itself orders (stop), or the gate's owner
- *             fences all (fork).
+ * WHY         A section costs two stores and a few loads of lines that are in the cache anyway. The
+ *             hidden state of a libc mutex would not survive forks and signals. Y2 needs no fence
+ *             in the thread: a stop is ordered by the signal, and a fork's gate by a fence that its
+ *             owner makes all threads execute.
  */
 enum gm_rank { // outermost first (Y3)
     GM_RANK_INIT,
     GM_RANK_GC,
-    GM_RANK_TURN, // of room gc
+    GM_RANK_TURN, // belongs to room gc
     GM_RANK_GONE,
     GM_RANK_WORLD,
-    GM_RANK_POOLS, // of room pool, but a thread that has ended takes it below GONE
+    GM_RANK_POOLS, // belongs to room pool; the end of a thread takes it while it holds GONE
     GM_RANK_POOL_CACHE,
     GM_RANK_POOL,
     GM_RANK_ESCAPES,
     GM_RANK_ROOTS,
     GM_RANK_SPECIAL,
-    GM_RANK_READY, // of room special
+    GM_RANK_READY, // belongs to room special
     GM_RANK_TYPES,
     GM_RANK_CENTRAL,
     GM_RANK_HEAP,
@@ -3877,20 +3934,23 @@ enum gm_rank { // outermost first (Y3)
 struct gm_lock {
     uint32_t word;   // 0 free, 1 held, 2 held and waited for. atomic: acq/rel
     uint32_t rank;   // enum gm_rank. const
-    uintptr_t owner; // thread pointer of the holder, 0: none. atomic: rlx
+    uintptr_t owner; // thread pointer of the holder; 0: not held. atomic: rlx
 };
 
 GM_PRIVATE const uint32_t gm_sync_quiet = 0; // stop_request of a cache that belongs to no heap
 
+// Enters a library section of the calling thread, whose cache is t. Sections nest. If a stop is
+// pending or a gate is closed, the hook waits first.
 GM_ALWAYS void gm_sync_enter(gomem_i_cache *t) {
     uint32_t depth = gm_load_rlx(&t->section_depth);
-    gm_store_rlx(&t->section_depth, depth + 1); // read at the gate
+    gm_store_rlx(&t->section_depth, depth + 1); // a stop or a gate reads it (Y2)
     if (depth) return;
     gm_signal_fence();
     if (GOMEM_I_UNLIKELY(gm_load_rlx(t->stop_request) | t->blocked)) t->stop_wait(t, true); // Y2
     gm_base_tsan_acquire(t->stop_request);
 }
 
+// Leaves a section. If a stop became pending meanwhile, the thread parks here.
 GM_ALWAYS void gm_sync_leave(gomem_i_cache *t) {
     gm_assert(t->section_depth);
     if (t->section_depth == 1) gm_base_tsan_release(t);
@@ -3902,9 +3962,11 @@ GM_ALWAYS void gm_sync_leave(gomem_i_cache *t) {
     if (GOMEM_I_UNLIKELY(gm_load_rlx(t->stop_request) | t->blocked)) t->stop_wait(t, false); // Y2
 }
 
+// Check level 2: asserts that the thread holds no lock of this rank or a higher one, and records
+// the lock as taken or released.
 GM_PRIVATE void gm_sync_rank(const struct gm_lock *l, bool take) {
     gomem_i_cache *t = GOMEM_I_TLS;
-    if (!t->size) return; // not attached: no place to remember
+    if (!t->size) return; // not attached: it shares this cache with other threads
     if (take) {
         gm_assert(!(t->ranks >> l->rank)); // Y3
         t->ranks |= 1u << l->rank;
@@ -3913,7 +3975,7 @@ GM_PRIVATE void gm_sync_rank(const struct gm_lock *l, bool take) {
     }
 }
 
-// A signal handler interrupted the holder and wants the lock: waiting would be for ever.
+// A signal handler interrupted the holder of the lock and now wants it: it would wait forever.
 GM_COLD GM_PRIVATE void gm_sync_reentered(void) {
     struct gm_text t = {0, {0}};
     gm_text_put(&t, "gomem: ");
@@ -3924,9 +3986,11 @@ GM_COLD GM_PRIVATE void gm_sync_reentered(void) {
     abort();
 }
 
+// The contended case: spins for a while, then sleeps. The swap to 2 takes the lock if it was free
+// and makes the next unlock wake a waiter.
 GM_COLD GM_PRIVATE void gm_sync_lock_slow(struct gm_lock *l) {
     uintptr_t me = gm_os_thread_pointer();
-    if (me && gm_load_rlx(&l->owner) == me) gm_sync_reentered(); // our own stores come in order
+    if (me && gm_load_rlx(&l->owner) == me) gm_sync_reentered(); // a thread sees its own stores
     for (int i = 0; i < 100; i++) {
         uint32_t zero = 0;
         // pairs with unlock's swap
@@ -3936,6 +4000,7 @@ GM_COLD GM_PRIVATE void gm_sync_lock_slow(struct gm_lock *l) {
     while (gm_swap_acqrel(&l->word, 2u)) gm_os_wait(&l->word, 2, 0); // pairs with unlock's swap
 }
 
+// Takes a lock. The caller is in a section or follows Y3, and holds no lock of this rank or above.
 // Not inlined: a hundred callers, and the atomic exchange costs much more than the call.
 GM_NOINLINE GM_PRIVATE void gm_sync_lock(struct gm_lock *l) {
     uint32_t zero = 0;
@@ -3945,6 +4010,7 @@ GM_NOINLINE GM_PRIVATE void gm_sync_lock(struct gm_lock *l) {
     gm_store_rlx(&l->owner, gm_os_thread_pointer()); // only a handler of this thread compares
 }
 
+// Takes a lock if it is free; false otherwise.
 GM_PRIVATE bool gm_sync_try(struct gm_lock *l) {
     uint32_t zero = 0;
     bool done = gm_cas_acqrel(&l->word, &zero, 1u); // pairs with unlock's swap
@@ -3954,9 +4020,10 @@ GM_PRIVATE bool gm_sync_try(struct gm_lock *l) {
     return done;
 }
 
+// Releases a lock and wakes one waiter if there may be any.
 GM_PRIVATE void gm_sync_unlock(struct gm_lock *l) {
     if (GOMEM_I_CHECK >= 2) gm_sync_rank(l, false);
-    gm_store_rlx(&l->owner, (uintptr_t)0); // as above
+    gm_store_rlx(&l->owner, (uintptr_t)0); // only a handler of this thread compares
     if (gm_swap_acqrel(&l->word, 0u) == 2)
         gm_os_wake(&l->word, 1); // pairs with lock's cas and swap
 }
@@ -3966,46 +4033,45 @@ GM_PRIVATE void gm_sync_unlock(struct gm_lock *l) {
  * ==========================================================================================
  * OWNS        struct gm_shard (one per thread, one shared), struct gm_stats
  * CALLS       base
- * INVARIANTS  T1  counters only grow; what is live is the difference of two of them
- * WHY         A thread's shard is written by its thread alone, at refills and exchanges, with plain
- *             relaxed stores; readers add the shards up. Shards stay with their records when
- *             threads end, so nothing has to be handed over. Threads without a record use the
- *             shared shard.
+ * INVARIANTS  T1  counters only grow; live objects and bytes are the difference of two counters
+ * WHY         Only its own thread writes a shard, at refills and exchanges, with relaxed stores;
+ *             readers add all shards up. When a thread ends, its shard stays with its record, so no
+ *             count is handed over. Threads without a record use the shared shard.
  */
 struct gm_shard {                        // atomic: rlx; owner: thread (the shared one: gm_add_rlx)
     uint64_t mallocs[GOMEM_CLASSES + 1]; // collected objects by class; [0] large
-    uint64_t frees[GOMEM_CLASSES + 1];   //
-    uint64_t manual_mallocs[GOMEM_CLASSES + 1]; // as magazines are filled
-    uint64_t manual_frees[GOMEM_CLASSES + 1];   // as magazines are emptied
+    uint64_t frees[GOMEM_CLASSES + 1];   // the same, swept or freed by hand
+    uint64_t manual_mallocs[GOMEM_CLASSES + 1]; // counted when a magazine is filled
+    uint64_t manual_frees[GOMEM_CLASSES + 1];   // counted when a magazine is emptied
     uint64_t large_alloc, large_free;           // bytes of large objects of all kinds
 };
 
 enum { GM_PAUSES = 256 };
 struct gm_stats {
-    struct gm_shard shared;        // of threads without a record, sweepers and workers
-    uint64_t allocated;            // bytes so far, as threads hand them in. atomic: rlx
-    uint64_t pause_ns[GM_PAUSES];  // ring by cycle: its stops together. lock: gc
+    struct gm_shard shared;        // for threads without a record, sweepers and workers
+    uint64_t allocated;            // bytes so far, as threads report them. atomic: rlx
+    uint64_t pause_ns[GM_PAUSES];  // ring by cycle: sum of its stops. lock: gc
     uint64_t stop_ns[GM_PAUSES];   // ring by stop. lock: gc
-    uint64_t gather_ns[GM_PAUSES]; // the same: until all threads stood. lock: gc
+    uint64_t gather_ns[GM_PAUSES]; // ring by stop: time until all threads stood. lock: gc
     uint64_t stops;                // so far. lock: gc
-    uint64_t withdrawn;            // stops that did not gather all threads in time. lock: world
-    uint64_t vetoed, veto;         // cycles that were given up; why. lock: gc; read rlx
-    uint64_t pause_end[GM_PAUSES]; // ns since 1970. lock: gc
+    uint64_t withdrawn;            // stops that some thread did not reach in time. lock: world
+    uint64_t vetoed, veto;         // cycles given up, and the last reason. lock: gc; read rlx
+    uint64_t pause_end[GM_PAUSES]; // ring by cycle: ns since 1970. lock: gc
     uint64_t pause_total;          // ns. lock: gc
-    uint64_t cycles, forced;       // lock: gc; read rlx
+    uint64_t cycles, forced;       // ended so far. lock: gc; read rlx
     uint64_t last_end;             // ns since 1970
     uint64_t gc_cpu_ns;            // processor time of all cycles
     uint64_t start_ns;             // monotonic time of init. const
     uint64_t stacks, globals;      // bytes scanned by the last cycle
-    uint64_t rounds, dirty;        // of the last cycle; written pages
+    uint64_t rounds, dirty;        // rounds and written pages of the last cycle
 };
 
-// A counter of the calling thread's own shard.
+// Adds to a counter of the calling thread's own shard, which no other thread writes.
 GM_INLINE void gm_stats_own(uint64_t *counter, uint64_t n) {
     gm_store_rlx(counter, gm_load_rlx(counter) + n);
 }
 
-// A counter of the shared shard.
+// Adds to a counter of the shared shard, which any thread may write.
 GM_INLINE void gm_stats_shared(uint64_t *counter, uint64_t n) { (void)gm_add_rlx(counter, n); }
 
 /* ==========================================================================================
