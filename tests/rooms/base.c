@@ -33,21 +33,67 @@ TEST(rounding) {
     CHECK_EQ(powers, 13);
 }
 
-TEST(numbers_as_text) {
-    static const uint64_t numbers[] = {0, 1, 9, 10, 99, 100, 4294967296u, UINT64_MAX};
+// What the formatter writes into `room` bytes; its result is the caller's to check.
+__attribute__((format(printf, 3, 4))) static int write_text(char *to, size_t room,
+                                                            const char *format, ...) {
+    struct gm_arguments args;
+    va_start(args.list, format);
+    int n = gm_text_write(to, room, format, &args);
+    va_end(args.list);
+    return n;
+}
+
+#define SAME_AS_LIBC(...)                                                 \
+    do {                                                                  \
+        char expected[100], got[100];                                     \
+        int length = snprintf(expected, sizeof expected, __VA_ARGS__);    \
+        CHECK_EQ(write_text(got, sizeof got, __VA_ARGS__), length);       \
+        if (length < (int)sizeof expected) CHECK(!strcmp(got, expected)); \
+    } while (0)
+
+TEST(formats_say_what_libc_says) {
+    static const uint64_t numbers[] = {0, 1, 9, 10, 99, 100, 4294967296u, INT64_MAX, UINT64_MAX};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
-        struct gm_text t = {0, {0}};
-        char expected[64];
-        gm_text_number(&t, numbers[i]);
-        gm_text_put(&t, " ");
-        gm_text_pointer(&t, (uintptr_t)numbers[i]);
-        snprintf(expected, sizeof expected, "%ju 0x%jx", (uintmax_t)numbers[i],
-                 (uintmax_t)numbers[i]);
-        CHECK(!strcmp(t.data, expected) && t.size == strlen(expected));
+        uint64_t n = numbers[i];
+        SAME_AS_LIBC("%u %x %d", (unsigned)n, (unsigned)n, (int)n);
+        SAME_AS_LIBC("%lu %lx %ld", (unsigned long)n, (unsigned long)n, (long)n);
+        SAME_AS_LIBC("%llu %llx %lld", (unsigned long long)n, (unsigned long long)n, (long long)n);
+        SAME_AS_LIBC("%zu %zx %zd", (size_t)n, (size_t)n, (ptrdiff_t)n);
+        SAME_AS_LIBC("100%% of %c%c, %s%s", 'a' + (int)i, '%', "a string of more than 16 bytes",
+                     "");
     }
-    struct gm_text t = {0, {0}};
-    gm_text_base(&t, 7, 10, 3);
-    CHECK(!strcmp(t.data, "007"));
+}
+
+// It stops at what it does not know, and says how far it came.
+TEST(formats_left_to_libc) {
+    static const char *const formats[] = {"%5d",  "%-d",  "%.3s", "%f",  "%p",  "%ls", "%lc",
+                                          "%hhd", "%lzu", "%zlu", "%jd", "%td", "%i",  "%"};
+    char got[100];
+    struct gm_arguments args;
+    memset(&args, 0, sizeof args); // no argument is taken
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        char format[100];
+        snprintf(format, sizeof format, "before %s after", formats[i]);
+        if (!strcmp(formats[i], "%")) format[8] = 0;
+        CHECK_EQ(gm_text_write(got, sizeof got, format, &args), ~7);
+        CHECK(!strcmp(got, "before "));
+    }
+    const char *volatile none = NULL;
+    CHECK_EQ(write_text(got, sizeof got, "a %s b", none), ~2);
+}
+
+TEST(a_format_is_cut_at_any_byte) {
+    static const char whole[] = "abc 12345 a string of more than 16 bytes, 0xbeef%";
+    int size = (int)sizeof whole - 1;
+    for (int room = 1; room <= size + 2; room++) {
+        char got[100];
+        memset(got, '#', sizeof got);
+        int n = write_text(got, (size_t)room, "abc %d %s, 0x%x%%", 12345,
+                           "a string of more than 16 bytes", 0xbeefu);
+        int fits = room <= size ? room - 1 : size;
+        CHECK_EQ(n, room <= size ? ~fits : fits);
+        CHECK(!memcmp(got, whole, (size_t)fits) && !got[fits] && got[room] == '#');
+    }
 }
 
 TEST(thousandths) {
@@ -58,19 +104,20 @@ TEST(thousandths) {
                  {1000, "1"},   {1500, "1.5"},    {1234, "1.234"},   {999999, "999.999"},
                  {20000, "20"}, {20050, "20.05"}, {1234567, "1234"}, {1000000, "1000"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct gm_text t = {0, {0}};
-        gm_text_milli(&t, cases[i].in);
-        CHECK(!strcmp(t.data, cases[i].out));
+        CHECK(!strcmp(gm_text_milli(cases[i].in).data, cases[i].out));
     }
 }
 
 TEST(a_full_text_is_cut) {
-    struct gm_text t = {0, {0}};
-    for (int i = 0; i < 1000; i++) gm_text_put(&t, "abc");
+    struct gm_text t = gm_text_make("%s", "");
+    for (int i = 0; i < 1000; i++) gm_text_format(&t, "abc%d", 12345);
     CHECK_EQ(t.size, sizeof t.data - 1);
     CHECK_EQ(strlen(t.data), t.size);
-    gm_text_number(&t, 12345);
+    gm_text_format(&t, "%s", "x");
     CHECK_EQ(strlen(t.data), sizeof t.data - 1);
+    t = gm_text_message(GM_MSG_FOREIGN, ": %s", t.data); // the advice is cut
+    CHECK_EQ(strlen(t.data), sizeof t.data - 1);
+    CHECK(!strncmp(t.data, "gomem: free of a foreign pointer: abc12345abc", 45));
 }
 
 TEST(messages_are_whole) {

@@ -12,8 +12,7 @@ static void note(const char *line, void *user) {
 
 static const char *describe(uintptr_t word) {
     static struct gm_text t;
-    t.size = 0;
-    gm_guard_describe(&t, &heap.pages, word);
+    t = gm_guard_describe(&heap.pages, word);
     return t.data;
 }
 
@@ -21,9 +20,9 @@ static const char *describe(uintptr_t word) {
 static bool reads(uintptr_t word, uintptr_t object, const char *middle, const char *end) {
     char expected[300];
     if (object)
-        snprintf(expected, sizeof expected, ": 0x%jx is %s object at 0x%jx (%s)", (uintmax_t)word,
+        snprintf(expected, sizeof expected, "0x%jx is %s object at 0x%jx (%s)", (uintmax_t)word,
                  middle, (uintmax_t)object, end);
-    else snprintf(expected, sizeof expected, ": 0x%jx is %s", (uintmax_t)word, middle);
+    else snprintf(expected, sizeof expected, "0x%jx is %s", (uintmax_t)word, middle);
     if (!strcmp(describe(word), expected)) return true;
     printf("\n    %s\n    %s", describe(word), expected);
     return false;

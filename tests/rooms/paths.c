@@ -58,7 +58,7 @@ TEST(both_ends_of_a_path) {
             CHECK_EQ(path.step[i].object, nth(at));
             if (i + 1 < shown) CHECK_EQ(path.step[i].offset, offsetof(struct link, next));
         }
-        struct gm_text t = {0, {0}};
+        struct gm_text t;
         size_t lines = 0;
         while (gm_paths_line(rt, &path, lines, &t)) lines++;
         CHECK_EQ(lines, shown + 1 + (n > MOST));
