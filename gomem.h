@@ -9682,6 +9682,7 @@ struct gm_world {
     uint64_t stopped, opened; // ns: begin and end of the last stop. lock: world; read rlx
     uint32_t threads;         // records in use. lock: world; read rlx
     uint32_t numbers;         // given so far. lock: world
+    uint32_t helper;          // id of the background thread. atomic: rlx
     struct gm_thread *all;    // every record. atomic: acq/rel
     struct gm_thread *gone;   // the shared record. lock: gone
     struct gm_start *starts;  // until they are joined. lock: world
@@ -11157,8 +11158,11 @@ GM_PRIVATE void gm_world_join(struct gm_runtime *rt, struct gm_thread *t) {
         if (!collected || t->stack_hi) gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING); // V4
         gm_world_unlock(w, &w->lock);
         if (!collected || t->stack_hi) break;
-        gm_world_bounds(
-            t, (uintptr_t)__builtin_frame_address(0)); // libc may allocate, with our malloc
+        uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
+        // libc may allocate, with our malloc, or with its own take 64 MiB of address space for that
+        // thread: the library's own does without
+        if (t->id != gm_load_rlx(&w->helper) || !gm_world_guess_bounds(t, sp, gm_os_page_size()))
+            gm_world_bounds(t, sp);
         if (!t->stack_hi)
             t->stack_hi = t->stack_lo = 1; // unknown: the first cycle names the thread
     }
@@ -14387,6 +14391,7 @@ GM_PRIVATE struct gm_thread *gm_gc_attach_background(struct gm_runtime *rt) {
 
 GM_PRIVATE void *gm_gc_background(void *arg) {
     struct gm_runtime *rt = arg;
+    gm_store_rlx(&rt->world.helper, gm_os_thread_id()); // it looks itself
     struct gm_thread *me = gm_gc_attach_background(rt);
     uint64_t sleep = 0;
     if (me) gm_store_rlx(&me->own, true);          // gm_world_yield_before_stop asks
@@ -14414,6 +14419,8 @@ GM_PRIVATE void gm_gc_start_background(struct gm_runtime *rt) {
     if (rt->gc.background) return;
     bool started = gm_gc_start_thread(rt, &rt->gc.background_thread, gm_gc_background, rt);
     gm_store_rlx(&rt->gc.background, started); // gomem_gc_start asks
+    // libc would take 64 MiB of address space if the background thread started them.
+    if (started && gm_os_is_limited()) gm_gc_start_workers(rt);
 }
 
 // ---- asking for cycles ----
