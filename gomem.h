@@ -4158,23 +4158,24 @@ GM_INLINE void gm_stats_shared(uint64_t *counter, uint64_t n) { (void)gm_add_rlx
  * ==========================================================================================
  * OWNS        gm_sizes_table (const)
  * CALLS       base
- * INVARIANTS  Z1  offset x magic >> 32 is offset / size for every offset in a span, and its lower
- *                 half is less than magic exactly where offset is a multiple of size
- *             Z2  a span has 8 to 1024 slots, and a tail of at most 1.5 % where pages allow
- *             Z3  objects of 16 bytes and more: at most 512 slots a page, so bitmaps have a fixed
- *                 place
- * WHY         Go's 67 sizes, and steps of 16 bytes up to 512 and of 32 up to 1024: the mean waste
- *             up to 1 KiB falls from 5.7 % to 2.2 %. Spans hold at least 64 objects up to 1 KiB, so
- *             that a span is taken from the page heap once in 64 allocations or more, and at least
- *             8 above.
+ * INVARIANTS  Z1  (offset x magic) >> 32 equals offset / size for every offset in a span, and the
+ *                 lower 32 bits of the product are less than magic exactly if offset is a multiple
+ *                 of size
+ *             Z2  a span has 8 to 1024 slots, and an unused tail of at most 1.5 %
+ *             Z3  a page holds at most 512 objects of 16 bytes or more, so the bits of each page
+ *                 have a fixed place
+ * WHY         The classes are Go's 67 sizes, and more in steps of 16 bytes up to 512 and of 32 up
+ *             to 1024: the mean waste for sizes up to 1 KiB falls from 5.7 % to 2.2 %. Spans of
+ *             objects up to 1 KiB hold at least 64 of them, so that at most one allocation in 64
+ *             needs a span from the page heap; spans of larger objects hold at least 8.
  */
 enum { GM_PAGE = 8192, GM_PAGE_SHIFT = 13 };
 
 struct gm_class {
     uint32_t size;  // bytes
-    uint32_t magic; // 2^32 / size, rounded up
-    uint32_t count; // slots in a span
-    uint32_t pages; // of a span
+    uint32_t magic; // 2^32 / size, rounded up (Z1)
+    uint32_t count; // slots of a span
+    uint32_t pages; // pages of a span
 };
 
 #define GM_CLASS(size, pages)                                     \
@@ -4204,13 +4205,13 @@ GM_PRIVATE const struct gm_class gm_sizes_table[GOMEM_CLASSES + 1] = {
 };
 // clang-format on
 
-// A magazine holds at most 63 objects and 32 KiB, and two objects at least.
+// How many objects a magazine of a class holds: as many as fill 32 KiB, but from 2 to 60.
 GM_INLINE unsigned gm_sizes_magazine(unsigned class) {
     unsigned n = (unsigned)(32 * GM_KIB / gm_sizes_table[class].size);
     return n > 60 ? 60 : n < 2 ? 2 : n;
 }
 
-// The class for any alignment up to a page; 0: none.
+// The smallest class for a size and an alignment up to a page; 0: none.
 GM_PRIVATE unsigned gm_sizes_class(size_t size, size_t align) {
     if (align <= 16) return gomem_i_class(size, align);
     for (unsigned c = gomem_i_class(size, 16); c && c <= GOMEM_CLASSES; c++)
@@ -4223,41 +4224,46 @@ GM_PRIVATE unsigned gm_sizes_class(size_t size, size_t align) {
  * ==========================================================================================
  * OWNS        struct gm_pages: the heap's range, the metadata, two zones; struct gm_meta
  * CALLS       base os sync sizes
- * LOCKS       META (the allocator of records); the zones are under the heap's lock: _locked
+ * LOCKS       META protects the allocator of records. The zones are protected by HEAP, which room
+ *             heap takes: functions named _locked
  * INVARIANTS  P1  a page is used, or free and clean (known to be zero), or free and touched
- *             P2  zone pages count from where the zone begins: up, or down; what is mapped is a
- *                 prefix
- *             P3  descriptors of the pages of [lo, hi) can be read at any time; 0 is free. Both
- *                 ends only move outwards: whoever knows old ones sees less, and nothing wrong
+ *             P2  zone pages are counted from the page where the zone begins, upward in zone 0 and
+ *                 downward in zone 1; the mapped ones are [0, mapped)
+ *             P3  the descriptors of the pages of [lo, hi) can be read at any time; 0 means free.
+ *                 lo only falls and hi only rises, so a thread with old values sees a smaller heap,
+ *                 but nothing wrong
  *             P4  metadata never lies among objects. Descriptors, chunk records and magazines are
- *                 never unmapped while running
+ *                 not unmapped while the library runs
  *             P5  hint: no chunk below it has a free page
- *             P6  the first page of zone 0 is never given out: the address where the zone begins,
- *                 which lies about in registers and stacks of the library, is nobody's object (it
- *                 kept a list of 128 MB alive)
+ *             P6  the first page of zone 0 is never given out. Its address, the start of the zone,
+ *                 is often in a register or on a stack of the library and would pin the object
+ *                 there (a list of 128 MB, in one case)
  *             P7  a sparse heap maps a chunk and the records of its pages when a zone takes it, and
  *                 unmaps them when it leaves the zone; descriptors and chunk records stay (P3)
- *             P8  with a hard limit, pages in use, free ones that hold memory, and the records of
- *                 both stay below it, as far as whole pages of the system allow
- *             P9  a zone grows by chunks, or by steps of 16 pages where the kernel refuses a chunk;
- *                 the pages of the last chunk that are not there count as used in its bitmap only
- * WHY         One range makes "is it ours" one subtraction and one compare where it is inlined, and
- *             page numbers small.
- *             Kinds that may hold pointers grow up, all others grow down, so the range that a
- *             collector must look at is one interval. The bitmap of a chunk with its free runs (at
- *             the start, longest, at the end) gives address-ordered first fit, which keeps the far
- *             ends free; neighbours coalesce by construction. Bit z of zone 1 is the page counted
- *             downwards, so both zones are one piece of code.
+ *             P8  with a hard limit, pages in use, free touched pages, and the records of both stay
+ *                 below it, to the precision of system pages
+ *             P9  a zone grows by chunks, or by steps of 16 pages if the kernel refuses a chunk.
+ *                 The unmapped pages of a zone's last chunk are marked as used in its bitmap, but
+ *                 not counted in `used`
+ * WHY         Because the heap is one range, a subtraction and a compare tell whether a word points
+ *             into it, which inlined code can afford, and page numbers are small.
+ *             Kinds that may hold pointers grow up from the zones' border and all others grow down,
+ *             so a collector has to look at one interval only. Each chunk has a bitmap and a
+ *             summary of its free runs (at the start, the longest, at the end). This gives
+ *             address-ordered first fit, which keeps the far ends free, and neighbors coalesce by
+ *             construction. Bit z of zone 1 is the page counted downward, so that one piece of code
+ *             serves both.
  *
- *             A sparse heap, the rule, reserves little: a page that claims its range, and
- *             descriptors. It begins in the middle of a range that nobody uses, both zones grow
- *             outwards, and so do the descriptors that can be read.
- *             A terabyte without access is free for the kernel, but counts against RLIMIT_AS and
- *             RLIMIT_MEMLOCK, which a program may set at any time: its own mappings and threads
- *             failed then. Where the range cannot be had (sanitizers, 32 bits, over 1 TiB), all is
- *             reserved: the zones begin at both ends of it, and share what lies between.
+ *             The heap is normally sparse: it reserves only one page, which claims its range, and
+ *             descriptors. It begins in the middle of an unused range; both zones grow outward, and
+ *             so do the readable descriptors.
+ *             A terabyte of inaccessible address space costs the kernel nothing, but it counts
+ *             against RLIMIT_AS and RLIMIT_MEMLOCK. A program that set one of these later could not
+ *             map memory or start threads. Only where no range can be claimed (sanitizers, 32 bits,
+ *             over 1 TiB) is everything reserved; then the zones begin at the ends and share the
+ *             space between them.
  *
- *             metadata, made usable with the chunks that it describes; magazines when needed:
+ *             The metadata is made usable with the chunks that it describes, magazines on demand:
  *             | descriptors 4 | span records 64 | manual bits 128 | collected bits 256 | a page
  *             | chunks of zone 0 | chunks of zone 1 | magazines 512 each | their heads 16 each |
  */
@@ -4265,7 +4271,7 @@ enum {
     GM_CHUNK_PAGES = 512, // 4 MiB: the unit of commit and of summaries
     GM_CHUNK_WORDS = GM_CHUNK_PAGES / 64,
     GM_STEP_PAGES = 16,  // 128 KiB: the unit of commit where memory is scarce (P9)
-    GM_PICK_CHUNKS = 16, // given back at once
+    GM_PICK_CHUNKS = 16, // most chunks returned to the system by one call
     GM_ZONE_SCAN = 0,    // grows up: kinds that may hold collected pointers
     GM_ZONE_NOSCAN = 1   // grows down: manual, noscan
 };
@@ -4273,64 +4279,65 @@ enum {
 
 struct gm_chunk {                     // lock: heap
     uint64_t used[GM_CHUNK_WORDS];    // a bit per page
-    uint64_t touched[GM_CHUNK_WORDS]; // has memory and is not known to be zero
+    uint64_t touched[GM_CHUNK_WORDS]; // a bit per page: has memory that may not be zero
     uint16_t first, most, last;       // free pages: at the start, the longest run, at the end
-    uint16_t idle;                    // free and touched pages
+    uint16_t idle;                    // number of free and touched pages
 };
 
 struct gm_zone {            // lock: heap
-    struct gm_chunk *chunk; // by number from the zone's end
-    size_t origin;          // the first page, or, going down, the one behind it. const
-    size_t ready;           // sparse: bytes of chunk that are mapped
-    uint32_t mapped;        // pages that are there (P9). atomic: rlx for readers
+    struct gm_chunk *chunk; // records, numbered from the origin
+    size_t origin;          // the first page; in zone 1 one past it. const
+    size_t ready;           // sparse: bytes of the array chunk that are mapped
+    uint32_t mapped;        // pages that are mapped (P2, P9). atomic: rlx for readers
     uint32_t hint;          // P5
     bool down;              // zone 1
 };
 
 struct gm_pages {
-    uintptr_t base;       // of page 0. const while running
-    uintptr_t lo, hi;     // here descriptors can be read (P3). lock: heap; read rlx
-    size_t size;          // bytes that the zones may have together. const while running
+    uintptr_t base;       // address of page 0. const while running
+    uintptr_t lo, hi;     // the pages with readable descriptors (P3). lock: heap; read rlx
+    size_t size;          // most bytes of both zones together. const while running
     size_t count;         // the same in pages
-    size_t end;           // no page number is as high. const while running
+    size_t end;           // page numbers are less than this. const while running
     size_t os_page;       // bytes
     uint32_t *desc;       // {page within span 20, class 8, plain 1, kind 3}. atomic: rlx after rel
     char *span_area;      // records of room span: 64 bytes a page
     char *manual_area;    // allocation bits of manual spans: 128 bytes a page
     char *color_area;     // bits of collected spans: 256 bytes a page
-    char *magazine_area;  // 512 bytes each
-    char *magazine_heads; // 16 bytes each
-    size_t magazines;     // how many there is room for
+    char *magazine_area;  // magazines of 512 bytes
+    char *magazine_heads; // their heads of 16 bytes
+    size_t magazines;     // room in both
     struct gm_zone zone[2]; // lock: heap
     size_t used;            // pages in use. lock: heap; read rlx
     size_t idle;            // free and touched pages. lock: heap; read rlx
-    size_t hard;            // bytes of pages, records and idle pages at most, 0: any. lock: heap
-    bool sparse;            // address space is taken with the chunks. const while running
-    uint32_t unmapped;      // sparse: how often zone 0 gave some back. lock: heap; read rlx
+    size_t hard;            // limit in bytes (P8), 0: none. lock: heap
+    bool sparse;            // address space is mapped chunk by chunk (P7). const while running
+    uint32_t unmapped;      // sparse: how often zone 0 shrank. lock: heap; read rlx
     void (*grown)(void *writes, uintptr_t from, uintptr_t to); // sparse: zone 0 grew. lock: heap
-    void *writes;                                              // for it
-    void *reservation; // everything: metadata, then the heap; sparse: a page that claims the range
-    size_t reserved;   // bytes
+    void *writes;                                              // its first argument
+    void *reservation; // metadata, then the heap; sparse: only the page that claims the range
+    size_t reserved;   // bytes of reservation
 };
 
-// Records that outlive a shutdown, since other threads and the program's types lead to them.
+// An allocator for records that outlive a shutdown, because other threads and the program's types
+// keep pointers to them.
 struct gm_meta {
-    struct gm_lock lock;    // of all below
-    char *at, *ready, *end; // next byte, end of what is mapped, end of the newest reservation
-    size_t reserved;        // bytes, of all reservations
-    void *free[40];         // recycled blocks by power of two
+    struct gm_lock lock;    // protects all fields below
+    char *at, *ready, *end; // newest reservation: next byte, end of its usable part, its end
+    size_t reserved;        // bytes of all reservations
+    void *free[40];         // free lists, by the power of two of the block size
 };
 
 enum { GM_SPAN_BYTES = 64, GM_MANUAL_BYTES = 128, GM_COLOR_BYTES = 256, GM_HEAD_BYTES = 16 };
 
-struct gm_layout { // offsets of the parts; magazines: how many; total: bytes
+struct gm_layout { // bytes of each part; magazines: how many; total: bytes
     size_t desc, span, manual, color, chunk, magazine, head, magazines, total; // const
 };
 
 // Bytes of each part of the metadata for a heap of n pages.
 GM_PRIVATE struct gm_layout gm_pages_layout(size_t n) {
     struct gm_layout l;
-    size_t unit = 64 * GM_KIB; // the largest page of a system
+    size_t unit = 64 * GM_KIB; // the largest system page
     l.desc = gm_base_round_up(n * 4, unit);
     l.span = gm_base_round_up(n * GM_SPAN_BYTES, unit);
     l.manual = gm_base_round_up(n * GM_MANUAL_BYTES, unit);
@@ -4343,17 +4350,19 @@ GM_PRIVATE struct gm_layout gm_pages_layout(size_t n) {
     return l;
 }
 
+// The address of a page.
 GM_ALWAYS uintptr_t gm_pages_address(const struct gm_pages *p, size_t page) {
     return p->base + page * GM_PAGE;
 }
 
-// Can the page that a word points into be looked up? It is ours then, or was, or will be.
+// Tests whether a word points into [lo, hi), where descriptors can be read. The page itself may be
+// free or unmapped.
 GM_ALWAYS bool gm_pages_holds(const struct gm_pages *p, uintptr_t word) {
-    // rlx: both only move outwards, before anybody can have a pointer to there (P3)
+    // rlx: both move outward before any pointer to the new part exists (P3)
     return word >= gm_load_rlx(&p->lo) && word < gm_load_rlx(&p->hi);
 }
 
-// Lays the parts out from `start` on, for a heap of n page numbers.
+// Sets the addresses of all parts, from `start` up, for a heap of n page numbers.
 GM_PRIVATE void gm_pages_place_parts(struct gm_pages *p, uintptr_t start, size_t n,
                                      struct gm_layout l) {
     p->os_page = gm_os_page_size();
@@ -4372,7 +4381,8 @@ GM_PRIVATE void gm_pages_place_parts(struct gm_pages *p, uintptr_t start, size_t
     p->magazines = l.magazines;
 }
 
-// Reserves a heap of `size` bytes and its metadata, or half of that, and so on.
+// Reserves a heap of `size` bytes and its metadata; on failure it tries half of that, and so on.
+// False: not even two chunks can be reserved.
 GM_PRIVATE bool gm_pages_init(struct gm_pages *p, size_t size) {
     struct gm_layout l;
     for (;; size /= 2) {
@@ -4394,17 +4404,17 @@ GM_PRIVATE bool gm_pages_init(struct gm_pages *p, size_t size) {
 }
 
 enum {
-    GM_DESC_UNIT = 16384, // pages whose descriptors fill the largest page of a system
-    GM_DESC_LEAST = 16384 // pages to each side that can be looked up at first: 128 MiB
+    GM_DESC_UNIT = 16384, // pages whose descriptors fill the largest system page
+    GM_DESC_LEAST = 16384 // pages on each side with descriptors from the start: 128 MiB
 };
 
-// Moves an end of what can be read: maps descriptors from page `from` to `to`, not yet mapped.
+// Maps the descriptors of the pages [from, to), which must not be mapped yet.
 GM_PRIVATE bool gm_pages_map_desc(const struct gm_pages *p, size_t from, size_t to) {
     return gm_os_map((uintptr_t)(p->desc + from), (uintptr_t)(p->desc + to), PROT_READ);
 }
 
-// Makes the descriptors of the pages [from, to) readable; each time twice as many as before, so
-// that this is rare, or as many as there is address space for. (P3)
+// Makes the descriptors of the pages [from, to) readable (P3). It doubles the readable range, so
+// that this is rare, or maps only what is needed if address space is short. False: no memory.
 GM_PRIVATE bool gm_pages_widen_locked(struct gm_pages *p, size_t from, size_t to) {
     size_t first = (p->lo - p->base) / GM_PAGE, last = (p->hi - p->base) / GM_PAGE;
     size_t more = last - first;
@@ -4415,16 +4425,17 @@ GM_PRIVATE bool gm_pages_widen_locked(struct gm_pages *p, size_t from, size_t to
     if (from < first) {
         if (!gm_pages_map_desc(p, down, first) && !gm_pages_map_desc(p, down = from, first))
             return false;
-        gm_store_rlx(&p->lo, p->base + down * GM_PAGE); // a pointer to there comes later
+        gm_store_rlx(&p->lo, p->base + down * GM_PAGE); // rlx: pointers into it come later
     }
     if (to > last) {
         if (!gm_pages_map_desc(p, last, up) && !gm_pages_map_desc(p, last, up = to)) return false;
-        gm_store_rlx(&p->hi, p->base + up * GM_PAGE); // the same
+        gm_store_rlx(&p->hi, p->base + up * GM_PAGE); // rlx: pointers into it come later
     }
     return true;
 }
 
-// Lays a sparse heap out in a slot that was claimed, in the middle of what it can become.
+// Lays out a sparse heap in a claimed slot, at a random distance from its start. The zones begin in
+// the middle of the heap's range. False: no memory for the first descriptors.
 GM_PRIVATE bool gm_pages_place_sparse(struct gm_pages *p, uintptr_t slot, size_t bytes,
                                       uint64_t random) {
     size_t middle = gm_base_round_up(p->count, GM_DESC_UNIT);
@@ -4439,8 +4450,8 @@ GM_PRIVATE bool gm_pages_place_sparse(struct gm_pages *p, uintptr_t slot, size_t
     return false;
 }
 
-// A heap of up to `size` bytes that takes address space only as it grows (P7). False: there is no
-// slot for it, or no memory.
+// Sets up a heap of up to `size` bytes that takes address space only as it grows (P7). False: no
+// slot is free or large enough, or there is no memory.
 GM_PRIVATE bool gm_pages_init_sparse(struct gm_pages *p, size_t size) {
     uint64_t random = gm_os_random();
     size_t page = gm_os_page_size();
@@ -4463,13 +4474,15 @@ GM_PRIVATE bool gm_pages_init_sparse(struct gm_pages *p, size_t size) {
 
 // ---- metadata ----
 
+// The power of two of the block for a record, at least 64 bytes.
 GM_PRIVATE unsigned gm_pages_meta_class(size_t size) {
     unsigned k = 6;
     while (((size_t)1 << k) < size) k++;
     return k;
 }
 
-// Reserves address space for `bytes` more, and some.
+// Reserves address space for `bytes` more; if possible a quarter of what is reserved so far, at
+// least 256 KiB. The rest of the old reservation is not used any more.
 GM_PRIVATE bool gm_pages_meta_more_locked(struct gm_meta *m, size_t bytes) {
     size_t size = gm_base_round_up(bytes, 64 * GM_KIB),
            ahead = GM_MAX(size, GM_MAX(m->reserved / 4 & ~(64 * GM_KIB - 1), 256 * GM_KIB));
@@ -4483,12 +4496,14 @@ GM_PRIVATE bool gm_pages_meta_more_locked(struct gm_meta *m, size_t bytes) {
     return true;
 }
 
+// Prepares the allocator; keeps it if an earlier initialization did so. False: no address space.
 GM_PRIVATE bool gm_pages_meta_init(struct gm_meta *m) {
     m->lock.rank = GM_RANK_META;
     return m->at || gm_pages_meta_more_locked(m, 1);
 }
 
-// Address space for `bytes` is there, whatever the zones take. False: there is none any more.
+// Makes sure that `bytes` of address space are reserved for records before the heap takes the rest.
+// False: there is none left.
 GM_PRIVATE bool gm_pages_meta_ensure(struct gm_meta *m, size_t bytes) {
     gm_sync_lock(&m->lock);
     bool done = (size_t)(m->end - m->at) >= bytes || gm_pages_meta_more_locked(m, bytes);
@@ -4496,7 +4511,7 @@ GM_PRIVATE bool gm_pages_meta_ensure(struct gm_meta *m, size_t bytes) {
     return done;
 }
 
-// Maps the metadata up to `to`, in steps.
+// Makes the newest reservation usable up to `to`, in steps of 256 KiB.
 GM_PRIVATE bool gm_pages_meta_map_locked(struct gm_meta *m, char *to) {
     if (to <= m->ready) return true;
     char *ready = (char *)gm_base_round_up((uintptr_t)to, 256 * GM_KIB);
@@ -4506,12 +4521,12 @@ GM_PRIVATE bool gm_pages_meta_map_locked(struct gm_meta *m, char *to) {
     return true;
 }
 
-// A new block; NULL: no memory.
+// Cuts a block from the newest reservation; NULL: no memory.
 GM_PRIVATE char *gm_pages_meta_new_locked(struct gm_meta *m, size_t bytes) {
     size_t unit = GM_MIN(bytes, (size_t)4096);
     char *block = (char *)gm_base_round_up((uintptr_t)m->at, unit);
     if (bytes > (size_t)(m->end - m->at) || block > m->end - bytes) {
-        if (!gm_pages_meta_more_locked(m, bytes)) return NULL; // what is left of the old one stays
+        if (!gm_pages_meta_more_locked(m, bytes)) return NULL; // then smaller blocks still fit
         block = m->at;
     }
     if (!gm_pages_meta_map_locked(m, block + bytes)) return NULL;
@@ -4519,7 +4534,8 @@ GM_PRIVATE char *gm_pages_meta_new_locked(struct gm_meta *m, size_t bytes) {
     return block;
 }
 
-// Zeroed, aligned to its power of two from 64 to 4096; NULL when there is no memory.
+// Allocates a zeroed record of `size` bytes, aligned to the power of two above its size, from 64 to
+// 4096. NULL: no memory. Takes META.
 GM_PRIVATE void *gm_pages_meta(struct gm_meta *m, size_t size) {
     unsigned k = gm_pages_meta_class(size);
     size_t bytes = (size_t)1 << k;
@@ -4533,6 +4549,7 @@ GM_PRIVATE void *gm_pages_meta(struct gm_meta *m, size_t size) {
     return block;
 }
 
+// Recycles a record; `size` as it was allocated. NULL does nothing. Takes META.
 GM_PRIVATE void gm_pages_meta_free(struct gm_meta *m, void *block, size_t size) {
     if (!block) return;
     unsigned k = gm_pages_meta_class(size);
@@ -4542,7 +4559,8 @@ GM_PRIVATE void gm_pages_meta_free(struct gm_meta *m, void *block, size_t size) 
     gm_sync_unlock(&m->lock);
 }
 
-// A list of `from` bytes (NULL: 0) becomes one of `to`, new ones zero. NULL: no memory, it stays.
+// Grows an array from `from` bytes (0 if list is NULL) to `to` bytes; the added ones are zero.
+// NULL: no memory, the old array stays valid.
 GM_PRIVATE void *gm_pages_meta_grow(struct gm_meta *m, void *list, size_t from, size_t to) {
     void *larger = gm_pages_meta(m, to);
     if (!larger) return NULL;
@@ -4553,13 +4571,14 @@ GM_PRIVATE void *gm_pages_meta_grow(struct gm_meta *m, void *list, size_t from, 
 
 // ---- descriptors ----
 
-enum { GM_DESC_FAR = 0xfffff }; // a page this far into its span or farther
+enum { GM_DESC_FAR = 0xfffff }; // distance of pages at least this far from their span's first page
 
+// Returns a page's descriptor, 0 if it is free. If it is not, the span's record and bits are ready.
 GM_ALWAYS uint32_t gm_pages_desc(const struct gm_pages *p, size_t page) {
-    return gm_load_acq(&p->desc[page]); // pairs with gm_pages_describe: the record is in order
+    return gm_load_acq(&p->desc[page]); // pairs with gm_pages_describe: the record is ready
 }
 
-// Number of the first page of the span that page lies in.
+// Returns the first page of the span that `page`, with descriptor `desc`, belongs to.
 GM_ALWAYS size_t gm_pages_first(const struct gm_pages *p, size_t page, uint32_t desc) {
     while (GOMEM_I_UNLIKELY(desc >> 12 == GM_DESC_FAR)) {
         page -= GM_DESC_FAR;
@@ -4568,50 +4587,53 @@ GM_ALWAYS size_t gm_pages_first(const struct gm_pages *p, size_t page, uint32_t 
     return page - (desc >> 12);
 }
 
-// Publishes n pages as one span: its record and bits are in order before.
+// Publishes n pages as one span. Its record and bits must be ready before.
 GM_PRIVATE void gm_pages_describe(struct gm_pages *p, size_t page, size_t n, uint32_t kind_class) {
     for (size_t i = 0; i < n; i++)
         gm_store_rel(&p->desc[page + i], kind_class | (uint32_t)GM_MIN(i, (size_t)GM_DESC_FAR)
                                                           << 12);
 }
 
+// Marks n pages as free in their descriptors. rlx: no thread can have a valid pointer into them.
 GM_PRIVATE void gm_pages_undescribe(struct gm_pages *p, size_t page, size_t n) {
     for (size_t i = 0; i < n; i++) gm_store_rlx(&p->desc[page + i], 0u);
 }
 
 // ---- zones ----
 
-// A run of n zone pages from z as the number of its first page in address order.
+// Converts a run of n zone pages from z to the number of its first page in address order.
 GM_INLINE size_t gm_pages_place(const struct gm_zone *zone, size_t z, size_t n) {
     return zone->down ? zone->origin - z - n : zone->origin + z;
 }
 
-// And back: the first zone page of the run of n pages from `page` on.
+// The inverse: the first zone page of a run of n pages that begins at `page` in address order.
 GM_INLINE size_t gm_pages_unplace(const struct gm_zone *zone, size_t page, size_t n) {
     return zone->down ? zone->origin - page - n : page - zone->origin;
 }
 
-// Where zone 0 begins: what may hold collected pointers lies from here on.
+// The start of zone 0: all pages that may hold collected pointers lie above it.
 GM_INLINE uintptr_t gm_pages_scanned(const struct gm_pages *p) {
     return gm_pages_address(p, p->zone[0].origin);
 }
 
-// Chunks that hold the first n pages of a zone.
+// How many chunks the first n pages of a zone take.
 GM_INLINE size_t gm_pages_chunks(size_t n) { return (n + GM_CHUNK_PAGES - 1) / GM_CHUNK_PAGES; }
 
-// The first page from `page` on that lies in a zone; SIZE_MAX: none.
+// Returns the first page >= page that is mapped in one of the zones, or SIZE_MAX. Callable without
+// the lock: a page mapped meanwhile may be missed.
 GM_PRIVATE size_t gm_pages_next(const struct gm_pages *p, size_t page) {
     size_t next = SIZE_MAX;
     for (unsigned i = 0; i < 2; i++) {
         const struct gm_zone *zone = &p->zone[i];
-        size_t n = gm_load_rlx(&zone->mapped); // a snapshot
+        size_t n = gm_load_rlx(&zone->mapped); // it may change, but the records stay readable
         size_t first = zone->down ? zone->origin - n : zone->origin;
         if (page < first + n) next = GM_MIN(next, GM_MAX(page, first));
     }
     return next;
 }
 
-// Finds the free runs of a chunk: where `want` pages fit first (or -1), and the summary.
+// Recomputes the summary of a chunk's free runs. Returns the first page of the first run of `want`
+// pages, or -1. Each turn of the inner loop skips a run of free pages and then one of used pages.
 GM_PRIVATE int gm_pages_runs(struct gm_chunk *c, unsigned want) {
     unsigned run = 0, most = 0, first = GM_CHUNK_PAGES;
     int found = -1;
@@ -4633,12 +4655,13 @@ GM_PRIVATE int gm_pages_runs(struct gm_chunk *c, unsigned want) {
         }
     }
     c->first = (uint16_t)first;
-    gm_store_rlx(&c->most, (uint16_t)most); // writes guesses which chunks are free
+    gm_store_rlx(&c->most, (uint16_t)most); // room writes reads it: a stale value only costs time
     c->last = (uint16_t)run;
     return found;
 }
 
-// Sets or clears n bits of zone pages from z on, in used (and as said in touched), chunk by chunk.
+// Marks n zone pages from z on as used, or as free and touched or clean, and updates the summaries
+// and the counts of idle pages. All n must be in the opposite state (P1).
 GM_PRIVATE void gm_pages_mark_locked(struct gm_pages *p, struct gm_zone *zone, size_t z, size_t n,
                                      bool use, bool touched) {
     while (n) {
@@ -4666,7 +4689,7 @@ GM_PRIVATE void gm_pages_mark_locked(struct gm_pages *p, struct gm_zone *zone, s
     }
 }
 
-// True when all n pages from z on are clean.
+// Tests whether n zone pages from z on are all clean.
 GM_PRIVATE bool gm_pages_clean_locked(const struct gm_zone *zone, size_t z, size_t n) {
     for (; n; z++, n--)
         if (zone->chunk[z / GM_CHUNK_PAGES].touched[z % GM_CHUNK_PAGES / 64] >> (z % 64) & 1)
@@ -4674,7 +4697,8 @@ GM_PRIVATE bool gm_pages_clean_locked(const struct gm_zone *zone, size_t z, size
     return true;
 }
 
-// Free pages at a zone's end, `carry` where its last chunk is whole.
+// Returns the number of free pages at a zone's end. If its last chunk is whole, that is `carry`,
+// which gm_pages_find_locked has computed.
 GM_PRIVATE size_t gm_pages_tail_locked(const struct gm_zone *zone, size_t carry) {
     size_t z = zone->mapped;
     if (z % GM_CHUNK_PAGES == 0) return carry;
@@ -4685,10 +4709,10 @@ GM_PRIVATE size_t gm_pages_tail_locked(const struct gm_zone *zone, size_t carry)
     return zone->mapped - z;
 }
 
-// First fit: the lowest zone page from which n pages are free; SIZE_MAX: none. *tail: free pages at
-// the zone's end.
+// First fit: returns the lowest zone page from which n pages are free. SIZE_MAX: there are none;
+// then *tail is the number of free pages at the zone's end.
 GM_PRIVATE size_t gm_pages_find_locked(struct gm_zone *zone, size_t n, size_t *tail) {
-    size_t carry = 0, chunks = gm_pages_chunks(zone->mapped); // free pages directly before chunk i
+    size_t carry = 0, chunks = gm_pages_chunks(zone->mapped); // carry: free pages before chunk i
     while (zone->hint < chunks && !zone->chunk[zone->hint].most) zone->hint++;
     for (size_t i = zone->hint; i < chunks; i++) {
         struct gm_chunk *c = &zone->chunk[i];
@@ -4700,7 +4724,8 @@ GM_PRIVATE size_t gm_pages_find_locked(struct gm_zone *zone, size_t n, size_t *t
     return SIZE_MAX;
 }
 
-// Makes metadata of the pages [from, to) usable.
+// Makes one part of the metadata, `bytes` per page, usable for the pages [from, to). False: no
+// memory.
 GM_PRIVATE bool gm_pages_map_part(const struct gm_pages *p, char *area, size_t bytes, size_t from,
                                   size_t to) {
     uintptr_t lo = ((uintptr_t)area + from * bytes) & ~(uintptr_t)(p->os_page - 1);
@@ -4709,7 +4734,7 @@ GM_PRIVATE bool gm_pages_map_part(const struct gm_pages *p, char *area, size_t b
     return there ? gm_os_protect(lo, hi, PROT_READ | PROT_WRITE) : gm_os_commit(lo, hi, p->os_page);
 }
 
-// Makes the records of a zone's first n chunks usable.
+// Makes the records of a zone's first n chunks usable. False: no memory.
 GM_PRIVATE bool gm_pages_map_chunks(const struct gm_pages *p, struct gm_zone *zone, size_t n) {
     if (!p->sparse)
         return gm_pages_map_part(p, (char *)zone->chunk, sizeof *zone->chunk,
@@ -4722,8 +4747,8 @@ GM_PRIVATE bool gm_pages_map_chunks(const struct gm_pages *p, struct gm_zone *zo
     return true;
 }
 
-// Gives the address space of n pages and of their records back.
-// Pages of the system that hold other records too stay, unless the heap ends. (P7)
+// Unmaps n pages and their records (P7). System pages that also hold records of other pages stay
+// mapped, unless `ends` says that the heap ends.
 GM_PRIVATE void gm_pages_unmap(const struct gm_pages *p, size_t page, size_t n, bool ends) {
     static const size_t bytes[] = {GM_SPAN_BYTES, GM_MANUAL_BYTES, GM_COLOR_BYTES, GM_PAGE};
     char *const area[] = {p->span_area, p->manual_area, p->color_area, (char *)p->base};
@@ -4731,13 +4756,13 @@ GM_PRIVATE void gm_pages_unmap(const struct gm_pages *p, size_t page, size_t n, 
         uintptr_t lo = (uintptr_t)area[i] + page * bytes[i], hi = lo + n * bytes[i];
         lo = ends ? lo & ~(uintptr_t)(p->os_page - 1) : gm_base_round_up(lo, p->os_page);
         hi = ends ? gm_base_round_up(hi, p->os_page) : hi & ~(uintptr_t)(p->os_page - 1);
-        if (lo < hi) gm_os_allow(lo, hi - lo); // for what will be mapped there
+        if (lo < hi) gm_os_allow(lo, hi - lo); // other code may map memory there
         if (lo < hi) gm_os_release((void *)lo, hi - lo);
     }
 }
 
-// The free chunks at a zone's end leave it, so that the other zone, or the program, can have them:
-// discarded, that is clean. Up to one with more than `most` pages that hold memory.
+// Removes the free chunks at a zone's end, discarded and so clean, from the zone, for use by the
+// other zone or the program. Stops at a chunk with more than `most` touched pages.
 GM_PRIVATE void gm_pages_retreat_locked(struct gm_pages *p, struct gm_zone *zone, size_t most) {
     while (zone->mapped) {
         size_t chunks = gm_pages_chunks(zone->mapped), z = (chunks - 1) * GM_CHUNK_PAGES;
@@ -4746,18 +4771,19 @@ GM_PRIVATE void gm_pages_retreat_locked(struct gm_pages *p, struct gm_zone *zone
         if (c->most != n - none) break;
         uintptr_t start = gm_pages_address(p, gm_pages_place(zone, z, n));
         if (c->idle && (c->idle > most || !gm_os_discard((void *)start, n * GM_PAGE))) break;
-        gm_store_rlx(&p->idle, p->idle - c->idle); // a statistic for readers without the lock
+        gm_store_rlx(&p->idle, p->idle - c->idle); // read without the lock by statistics only
         memset(c, 0, sizeof *c);
         gm_store_rlx(&zone->mapped, (uint32_t)z);
         if (!p->sparse) continue;
-        if (!zone->down) gm_store_rlx(&p->unmapped, p->unmapped + 1); // gc asks in a later cycle
+        if (!zone->down) gm_store_rlx(&p->unmapped, p->unmapped + 1); // read by later cycles
         gm_pages_unmap(p, gm_pages_place(zone, z, n), n, false);
     }
     zone->hint = GM_MIN(zone->hint, (uint32_t)gm_pages_chunks(zone->mapped));
 }
 
-// Makes n pages and their records usable. False: no memory, and nothing is left of it. The pages,
-// most of it, come first: where there is no memory one call says so.
+// Makes n pages and their records usable. False: no memory, and a sparse heap has unmapped them
+// again. The pages, which are the largest part, come first, so that one call fails if memory is
+// out.
 GM_PRIVATE bool gm_pages_commit(const struct gm_pages *p, size_t page, size_t n) {
     if (gm_pages_map_part(p, (char *)p->base, GM_PAGE, page, page + n) &&
         gm_pages_map_part(p, (char *)p->desc, sizeof *p->desc, page, page + n) &&
@@ -4769,16 +4795,17 @@ GM_PRIVATE bool gm_pages_commit(const struct gm_pages *p, size_t page, size_t n)
     return false;
 }
 
-// The chunks at a zone's end know which of their pages are there; they were [0, from). (P9)
+// Updates the chunk records after a zone has grown from `from` pages to `to`. Pages of the last
+// chunk beyond `to` are marked as used (P9), and so is the first page of zone 0 (P6).
 GM_PRIVATE void gm_pages_add_locked(struct gm_pages *p, struct gm_zone *zone, size_t from,
                                     size_t to) {
     size_t end = gm_base_round_up(to, GM_CHUNK_PAGES);
     for (size_t i = gm_pages_chunks(from); i < gm_pages_chunks(to); i++) {
         struct gm_chunk *c = &zone->chunk[i];
         c->first = c->last = GM_CHUNK_PAGES;
-        gm_store_rlx(&c->most, (uint16_t)GM_CHUNK_PAGES); // writes guesses which chunks are free
+        gm_store_rlx(&c->most, (uint16_t)GM_CHUNK_PAGES); // room writes: a stale value costs time
     }
-    if (from % GM_CHUNK_PAGES) { // the last one was not whole
+    if (from % GM_CHUNK_PAGES) { // the old last chunk was not whole: free its marked pages
         size_t more = gm_base_round_up(from, GM_CHUNK_PAGES) - from;
         gm_pages_mark_locked(p, zone, from, more, false, false);
         zone->hint = GM_MIN(zone->hint, (uint32_t)(from / GM_CHUNK_PAGES)); // P5
@@ -4787,10 +4814,13 @@ GM_PRIVATE void gm_pages_add_locked(struct gm_pages *p, struct gm_zone *zone, si
     if (to < end) gm_pages_mark_locked(p, zone, to, end - to, true, false);
 }
 
-// Maps a zone up to its page `to`.
+// Grows a zone to `to` pages: maps them and their records, and tells `grown` (zone 0 of a sparse
+// heap). Free chunks of the other zone are removed if the heap has no room otherwise. False: no
+// memory, or the heap's size is reached.
 GM_PRIVATE bool gm_pages_map_locked(struct gm_pages *p, struct gm_zone *zone, size_t to) {
     struct gm_zone *other = &p->zone[!zone->down];
     size_t all = p->count / GM_CHUNK_PAGES, from = zone->mapped, chunks = gm_pages_chunks(to);
+    // The zones together may have `all` chunks.
     if (chunks > all - gm_pages_chunks(other->mapped))
         gm_pages_retreat_locked(p, other, GM_CHUNK_PAGES);
     if (chunks > all - gm_pages_chunks(other->mapped)) return false;
@@ -4800,7 +4830,7 @@ GM_PRIVATE bool gm_pages_map_locked(struct gm_pages *p, struct gm_zone *zone, si
         return false;
     if (!gm_pages_commit(p, first, n)) {
         if (!p->sparse) return false;
-        gm_pages_retreat_locked(p, other, GM_CHUNK_PAGES); // it has address space to spare
+        gm_pages_retreat_locked(p, other, GM_CHUNK_PAGES); // frees address space: try again
         if (!gm_pages_commit(p, first, n)) return false;
     }
     if (p->grown && p->sparse && !zone->down)
@@ -4811,8 +4841,9 @@ GM_PRIVATE bool gm_pages_map_locked(struct gm_pages *p, struct gm_zone *zone, si
     return true;
 }
 
-// A zone grows by n pages, of which it has `tail` at its end: by some chunks, which takes fewer and
-// larger calls, by as many as are needed, or in steps (P9). False: no memory.
+// Grows a zone so that n pages are free at its end, where `tail` are free already. It tries up to
+// 16 chunks more than needed, so that calls are few and large, then as many as needed, then fewer
+// pages in steps (P9). False: no memory.
 GM_PRIVATE bool gm_pages_grow_locked(struct gm_pages *p, struct gm_zone *zone, size_t n,
                                      size_t tail) {
     size_t none = !zone->down && !zone->mapped; // P6
@@ -4824,6 +4855,7 @@ GM_PRIVATE bool gm_pages_grow_locked(struct gm_pages *p, struct gm_zone *zone, s
            gm_pages_map_locked(p, zone, least);
 }
 
+// The zone of a mapped page, as a number and as a pointer.
 GM_INLINE unsigned gm_pages_which(const struct gm_pages *p, size_t page) {
     return page - p->zone[0].origin >= p->zone[0].mapped;
 }
@@ -4831,8 +4863,8 @@ GM_INLINE struct gm_zone *gm_pages_zone(struct gm_pages *p, size_t page) {
     return &p->zone[gm_pages_which(p, page)];
 }
 
-// Gives everything back. AddressSanitizer forgets what it knew of the pages: something else will be
-// mapped there.
+// Unmaps the heap and its metadata. AddressSanitizer's poison is removed, because other code may
+// map memory at the same addresses.
 GM_PRIVATE void gm_pages_release(struct gm_pages *p) {
     const struct gm_zone *zone = p->zone;
     if (p->sparse) {
@@ -4841,7 +4873,7 @@ GM_PRIVATE void gm_pages_release(struct gm_pages *p) {
         gm_os_release(p->desc + (p->lo - p->base) / GM_PAGE,
                       (p->hi - p->lo) / GM_PAGE * sizeof *p->desc);
         for (unsigned i = 0; i < 2; i++) gm_os_release(zone[i].chunk, zone[i].ready);
-        gm_os_release(p->magazine_area, p->base - (uintptr_t)p->magazine_area); // all that is left
+        gm_os_release(p->magazine_area, p->base - (uintptr_t)p->magazine_area); // and the heads
     } else
         for (unsigned i = 0; i < 2 && p->reservation; i++) {
             size_t n = zone[i].mapped;
@@ -4850,15 +4882,16 @@ GM_PRIVATE void gm_pages_release(struct gm_pages *p) {
     gm_os_release(p->reservation, p->reserved);
 }
 
-// ---- giving back ----
+// ---- returning memory to the system ----
 
 struct gm_idle {
-    size_t page;    // first, in address order, or of a chunk
+    size_t page;    // first page in address order, or its number in a chunk
     size_t n;       // pages; 0: nothing found
-    size_t touched; // of them that have memory
+    size_t touched; // how many of them are touched
 };
 
-// How many chunks, from chunk i downwards, are free as a whole and hold memory; at most `most`.
+// Returns how many chunks, from chunk i downward, are entirely free and partly touched; at most
+// `most`.
 GM_PRIVATE size_t gm_pages_free_chunks_locked(const struct gm_zone *zone, size_t i, size_t most) {
     size_t n = 0;
     while (n < most && n <= i && zone->chunk[i - n].first == GM_CHUNK_PAGES &&
@@ -4867,8 +4900,8 @@ GM_PRIVATE size_t gm_pages_free_chunks_locked(const struct gm_zone *zone, size_t
     return n;
 }
 
-// The next run of free pages of a chunk, from page `at` on, that begins and ends with touched ones;
-// those between may be clean. n 0: none.
+// Finds the next run of free pages of a chunk, from page `at` on, that begins and ends with a
+// touched page; those between may be clean. n is 0 if there is none.
 GM_PRIVATE struct gm_idle gm_pages_idle_run(const struct gm_chunk *c, size_t at) {
     struct gm_idle run = {at, 0, 0};
     for (; at < GM_CHUNK_PAGES; at++) {
@@ -4883,9 +4916,10 @@ GM_PRIVATE struct gm_idle gm_pages_idle_run(const struct gm_chunk *c, size_t at)
     return run;
 }
 
-// Takes a run of free pages out, so that it can be discarded without the lock: with at least
-// `least` touched ones, at most a chunk, or of chunks that are free as a whole those that `most`
-// pages hold; from the far end, cut to whole pages of the system.
+// Selects free pages to be discarded and marks them as used, so that the caller can discard them
+// without the lock and then call gm_pages_scavenge_end_locked. The result has at least `least`
+// touched pages. It is a run within a chunk, cut to whole system pages, or several adjacent chunks
+// that are entirely free, up to `most` pages. Searches from the far end. n is 0 if there is none.
 GM_PRIVATE struct gm_idle gm_pages_scavenge_begin_locked(struct gm_pages *p, size_t least,
                                                          size_t most) {
     size_t unit = GM_MAX(p->os_page / GM_PAGE, (size_t)1);
@@ -4896,7 +4930,7 @@ GM_PRIVATE struct gm_idle gm_pages_scavenge_begin_locked(struct gm_pages *p, siz
             if (c->idle < least) continue;
             size_t k = gm_pages_free_chunks_locked(
                 zone, i, GM_MAX(GM_MIN(most / GM_CHUNK_PAGES, GM_PICK_CHUNKS), (size_t)1));
-            if (k) {
+            if (k) { // chunks i - k + 1 to i are entirely free
                 size_t z = (i + 1 - k) * GM_CHUNK_PAGES, touched = 0;
                 for (size_t m = 0; m < k; m++) touched += zone->chunk[i - m].idle;
                 gm_pages_mark_locked(p, zone, z, k * GM_CHUNK_PAGES, true, false);
@@ -4910,7 +4944,7 @@ GM_PRIVATE struct gm_idle gm_pages_scavenge_begin_locked(struct gm_pages *p, siz
                 if (!whole || run.touched < least) continue;
                 size_t z = i * GM_CHUNK_PAGES + run.page + lead, touched = c->idle;
                 gm_pages_mark_locked(p, zone, z, whole, true, false);
-                touched -= c->idle; // what was cut off may have been touched
+                touched -= c->idle; // pages cut off may have been touched
                 return (struct gm_idle){gm_pages_place(zone, z, whole), whole, touched};
             }
         }
@@ -4918,7 +4952,8 @@ GM_PRIVATE struct gm_idle gm_pages_scavenge_begin_locked(struct gm_pages *p, siz
     return (struct gm_idle){0, 0, 0};
 }
 
-// The metadata of chunks that were picked as a whole holds nothing that anybody will ask for.
+// Discards the records of whole chunks that gm_pages_scavenge_begin_locked has selected: no span
+// uses them.
 GM_PRIVATE void gm_pages_discard_meta(const struct gm_pages *p, size_t page, size_t n) {
     static const size_t bytes[] = {GM_SPAN_BYTES, GM_MANUAL_BYTES, GM_COLOR_BYTES};
     char *const area[] = {p->span_area, p->manual_area, p->color_area};
@@ -4927,7 +4962,7 @@ GM_PRIVATE void gm_pages_discard_meta(const struct gm_pages *p, size_t page, siz
             (void)gm_os_discard(area[i] + page * bytes[i], bytes[i] * n);
 }
 
-// The picked pages come back, clean if they were discarded.
+// Frees the selected pages again, as clean if they were discarded.
 GM_PRIVATE void gm_pages_scavenge_end_locked(struct gm_pages *p, struct gm_idle idle,
                                              bool discarded) {
     struct gm_zone *zone = gm_pages_zone(p, idle.page);
@@ -4936,9 +4971,10 @@ GM_PRIVATE void gm_pages_scavenge_end_locked(struct gm_pages *p, struct gm_idle 
     gm_pages_mark_locked(p, zone, z, idle.n, false, !discarded);
 }
 
-// ---- taking ----
+// ---- allocation of pages ----
 
-// May n more pages be used? Pages that are free but hold memory are given back for that. (P8)
+// Tests whether n more pages may be used under the hard limit (P8), and discards free touched pages
+// until they may. False: the limit is reached, or a page could not be discarded.
 GM_PRIVATE bool gm_pages_allowed_locked(struct gm_pages *p, size_t n) {
     enum { EACH = (int)GM_PAGE + 4 + GM_SPAN_BYTES + GM_MANUAL_BYTES + GM_COLOR_BYTES };
     if (!p->hard) return true;
@@ -4955,8 +4991,8 @@ GM_PRIVATE bool gm_pages_allowed_locked(struct gm_pages *p, size_t n) {
     return true;
 }
 
-// n pages of the zone: the number of the first in address order, SIZE_MAX when there is no memory.
-// *clean: they are known to be zero.
+// Takes n pages of a zone. Returns the first one in address order, or SIZE_MAX if there is no
+// memory. Sets *clean if all are known to be zero.
 GM_PRIVATE size_t gm_pages_take_locked(struct gm_pages *p, unsigned which, size_t n, bool *clean) {
     struct gm_zone *zone = &p->zone[which];
     if (!gm_pages_allowed_locked(p, n)) return SIZE_MAX;
@@ -4971,7 +5007,7 @@ GM_PRIVATE size_t gm_pages_take_locked(struct gm_pages *p, unsigned which, size_
     return gm_pages_place(zone, z, n);
 }
 
-// Gives n used pages back to the page heap; touched: they may hold something else than zeros.
+// Frees n used pages. `touched`: they may hold other bytes than zeros.
 GM_PRIVATE void gm_pages_put_locked(struct gm_pages *p, size_t page, size_t n, bool touched) {
     struct gm_zone *zone = gm_pages_zone(p, page);
     size_t z = gm_pages_unplace(zone, page, n);
@@ -4981,7 +5017,8 @@ GM_PRIVATE void gm_pages_put_locked(struct gm_pages *p, size_t page, size_t n, b
     gm_store_rlx(&p->used, p->used - n);
 }
 
-// Takes the `more` pages behind the span [page, page + n) if they are free.
+// Takes the `more` pages after the span [page, page + n), if they are free and in its zone. False:
+// they are not, or the hard limit forbids it. Sets *clean if all are known to be zero.
 GM_PRIVATE bool gm_pages_extend_locked(struct gm_pages *p, size_t page, size_t n, size_t more,
                                        bool *clean) {
     struct gm_zone *zone = gm_pages_zone(p, page);
@@ -4997,8 +5034,8 @@ GM_PRIVATE bool gm_pages_extend_locked(struct gm_pages *p, size_t page, size_t n
     return true;
 }
 
-// Of n pages in use from `page` on: how many of the first ones, at most a chunk's, were alike when
-// they were taken; *touched: they may hold something.
+// For n used pages from `page` on: returns how many of the first ones, at most a chunk's, had the
+// same state when they were taken. Sets *touched if that state was touched.
 GM_PRIVATE size_t gm_pages_alike_locked(const struct gm_pages *p, size_t page, size_t n,
                                         bool *touched) {
     const struct gm_zone *zone = &p->zone[gm_pages_which(p, page)];
@@ -5013,7 +5050,7 @@ GM_PRIVATE size_t gm_pages_alike_locked(const struct gm_pages *p, size_t page, s
     return k;
 }
 
-// P1, P5 and the summaries; returns what is broken, or NULL.
+// Checks P1, P3, P5 and the summaries. Returns what is broken, or NULL.
 GM_PRIVATE const char *gm_pages_verify_locked(struct gm_pages *p) {
     size_t used = 0, idle = 0;
     for (unsigned which = 0; which < 2; which++) {
@@ -5050,33 +5087,34 @@ GM_PRIVATE const char *gm_pages_verify_locked(struct gm_pages *p) {
  * ==========================================================================================
  * OWNS        struct gm_span, struct gm_color (bits of a KiB of collected objects)
  * CALLS       base sizes pages
- * ORDER       a record and its bits are written before gm_pages_describe publishes them (rel
- *             fence); readers reach them only through a descriptor
- * INVARIANTS  N1  a span's record and bits lie at places computed from its first page's number
+ * ORDER       a record and its bits are written before gm_pages_describe publishes them (release
+ *             stores); readers reach them only through a descriptor
+ * INVARIANTS  N1  the places of a span's record and bits follow from the number of its first page
  *             N2  slots from `fresh` on were never handed out and are zero
- *             N3  only bits where slots start are ever 1, none beyond count
- *             N4  colors of pages that are in no span are 0: whoever gives a span up clears them
- * WHY         Manual spans have a bit per slot. Collected ones have their bits at the 16 bytes
- *             where the object starts: the place follows from the address alone, without the span,
- *             its class or a division, and a word that finds its bit set is a pointer to an object.
- *             The four bits lie in the same 32 bytes: one cache line for a lookup. Slots of 24
- *             bytes start in 16 bytes of their own, at offset 0 or 8, but one may begin in those
- *             where another ends: they are divided.
+ *             N3  a bit is 1 only where a slot starts, and none is beyond count
+ *             N4  the colors of pages that are in no span are 0: gm_heap_put clears them
+ * WHY         Manual spans have a bit per slot. Collected spans have bits per 16 bytes, and an
+ *             object's bits are those of the 16 bytes where it starts. So the place of a bit
+ *             follows from the address alone, without the span, its class or a division, and a word
+ *             whose alloc bit is set points to an object. The four bits are in the same 32 bytes,
+ *             so a lookup touches one cache line. No two slots of 24 bytes start in the same 16
+ *             bytes, but a slot may start, at offset 8, in those where the one before it ends. An
+ *             address there does not tell the slot, so lookups in this class divide.
  *
  *             collected bits:  | alloc 64 | mark 64 | grey 64 | freed 64 |  bytes 0-1023
  *                              | alloc 64 | mark 64 | grey 64 | freed 64 |  bytes 1024-2047 …
  */
 enum gm_kind { // what a span holds
     GM_FREE = 0,
-    GM_MANUAL = 1, // gomem_i_free_typed knows this number
+    GM_MANUAL = 1, // gomem_i_free_typed contains this number
     GM_NOSCAN = 2,
     GM_SCAN = 3,
     GM_TYPED = 4,
-    GM_ROOT = 5,        // uncollectable, scanned
-    GM_ROOT_NOSCAN = 6, // uncollectable, noscan
+    GM_ROOT = 5,        // uncollectable and scanned
+    GM_ROOT_NOSCAN = 6, // uncollectable and not scanned
     GM_KINDS = 7
 };
-enum { // sets of kinds
+enum { // sets of kinds, one bit each
     GM_SET_COLLECTED = 1u << GM_NOSCAN | 1u << GM_SCAN | 1u << GM_TYPED,
     GM_SET_SCANNED = 1u << GM_SCAN | 1u << GM_TYPED | 1u << GM_ROOT,
     GM_SET_COLORED = GM_SET_COLLECTED | 1u << GM_ROOT | 1u << GM_ROOT_NOSCAN
@@ -5086,39 +5124,41 @@ GM_INLINE unsigned gm_span_zone(unsigned kind) {
     return GM_IN(GM_SET_SCANNED, kind) ? GM_ZONE_SCAN : GM_ZONE_NOSCAN;
 }
 
-enum { GM_USE_OBJECT, GM_USE_ARENA, GM_USE_POOL }; // of a span of class 0
+enum { GM_USE_OBJECT, GM_USE_ARENA, GM_USE_POOL }; // who uses a span of class 0
 
+// The bits of 1 KiB of collected objects.
 struct gm_color {
-    _Alignas(32) uint64_t alloc; // handed out or held by a run. owner; collector while stopped
+    _Alignas(32) uint64_t alloc; // allocated, or held by a run. owner; collector while stopped
     uint64_t mark;               // reached. atomic: rlx/acqrel while marking
-    uint64_t grey;  // reached, and somebody has to scan it: large: a bit per piece. atomic: rlx
-    uint64_t freed; // freed by hand, slot not yet reused. atomic: rlx
+    uint64_t grey;  // reached, but not yet scanned; large objects: a bit per piece. atomic: rlx
+    uint64_t freed; // freed by hand, slot not reused yet. atomic: rlx
 };
 
 struct gm_span {
-    uint32_t page, pages; // first page, how many. const while in use
+    uint32_t page, pages; // number of the first page, of pages. const while in use
     uint16_t count;       // slots. const
-    uint8_t special;      // one of its objects has had a side record. atomic: rlx
+    uint8_t special;      // an object of it has or had a side record. atomic: rlx
     uint8_t use;          // GM_USE_…: whose memory it is. owner
     uint8_t kind, class;  // const
     uint8_t bucket;       // manual: its list in central. lock: central
     uint8_t clean;        // its pages were known to be zero when taken. atomic: rlx
-    uint32_t generation;  // sweep: see there. atomic: acq/rel
-    uint32_t queued;      // in the mark queue. atomic: acqrel
+    uint32_t generation;  // of its last sweep: see room sweep. atomic: acq/rel
+    uint32_t queued;      // it is in the mark queue. atomic: acqrel
     uint32_t queue_next;  // page + 1 of the next span in the mark queue. atomic: rlx
-    uint32_t owner;      // number of the thread that takes runs from it, 0: central; of a pool: its
-                         // number; of an arena: the stamp of its block. atomic: rlx
-    uint32_t next, prev; // page + 1 in a list of central. lock: central
-    uint32_t used;   // slots: manual: taken from central; collected: as of the last sweep or refill
+    uint32_t owner;       // number of the thread that takes runs from it, 0: central; pool: the
+                          // pool's number; arena: the stamp of its block. atomic: rlx
+    uint32_t next, prev;  // page + 1 of neighbors in a list of central. lock: central
+    uint32_t used;   // slots; manual: taken from central; collected: at the last sweep or refill
     uint32_t fresh;  // N2. owner; never shrinks
     uint32_t cursor; // offset / 16 where the next search for a run starts. owner; pool: page + 1 of
-                     // the previous. lock: pool
-    uint32_t shape;  // typed: index of the shape. const; arena, pool: page + 1 of the next. owner
-    size_t size;     // large: bytes asked for, rounded to 16. owner
+                     // the previous span. lock: pool
+    uint32_t shape;  // typed: number of the shape. const; arena, pool: page + 1 of the next. owner
+    size_t size;     // large: bytes requested, rounded up to 16. owner
 };
 _Static_assert(sizeof(struct gm_span) <= GM_SPAN_BYTES, "a record has 64 bytes a page");
 _Static_assert(sizeof(struct gm_color) == 32, "GM_COLOR_BYTES is 8 groups of 1 KiB a page");
 
+// The record, colors and manual bits of the span that begins at a page.
 GM_ALWAYS struct gm_span *gm_span_at(const struct gm_pages *p, size_t page) {
     return (struct gm_span *)(void *)(p->span_area + page * GM_SPAN_BYTES); // N1
 }
@@ -5128,11 +5168,12 @@ GM_ALWAYS struct gm_color *gm_span_colors(const struct gm_pages *p, size_t page)
 GM_ALWAYS uint64_t *gm_span_bits(const struct gm_pages *p, size_t page) {
     return (uint64_t *)(void *)(p->manual_area + page * GM_MANUAL_BYTES); // N1
 }
-// Check level 1 and up: manual slots that are free in a cache, where collected spans have their
-// colors.
+// From check level 1 on, a bit for each manual slot that is free in a cache. Manual spans have no
+// colors, so the bits are stored there.
 GM_ALWAYS uint64_t *gm_span_cached(const struct gm_pages *p, size_t page) {
     return (uint64_t *)(void *)(p->color_area + page * GM_COLOR_BYTES);
 }
+// The address of a span.
 GM_INLINE uintptr_t gm_span_start(const struct gm_pages *p, const struct gm_span *s) {
     return gm_pages_address(p, s->page);
 }
@@ -5140,10 +5181,10 @@ GM_INLINE uintptr_t gm_span_start(const struct gm_pages *p, const struct gm_span
 GM_INLINE size_t gm_span_slot_size(const struct gm_span *s) {
     return s->class ? gm_sizes_table[s->class].size : s->size;
 }
-// Words of the bitmap of a manual span.
+// Words of a manual span's bitmap.
 GM_INLINE unsigned gm_span_words(const struct gm_span *s) { return (s->count + 63u) / 64; }
 
-// The group of colors that holds the bit of an object at an address of the heap, and the bit.
+// The group of colors with the bits of an object at an address of the heap, and the object's bit.
 GM_ALWAYS struct gm_color *gm_span_color(const struct gm_pages *p, uintptr_t object) {
     return (struct gm_color *)(void *)p->color_area + ((object - p->base) >> 10);
 }
@@ -5151,23 +5192,24 @@ GM_ALWAYS uint64_t gm_span_bit(const struct gm_pages *p, uintptr_t object) {
     return (uint64_t)1 << ((object - p->base) >> 4 & 63);
 }
 
-enum { GM_PIECE = GM_PAGE, GM_PIECE_PAGES = GM_PIECE / GM_PAGE }; // of a large object
-enum { GM_CLASS_24 = 3 }; // the one class above 8 bytes that is no multiple of 16
+enum { GM_PIECE = GM_PAGE, GM_PIECE_PAGES = GM_PIECE / GM_PAGE }; // unit of scanning large objects
+enum { GM_CLASS_24 = 3 }; // the only class above 8 bytes whose size is not a multiple of 16
 
-// The lower half of a descriptor. Plain: a slot's bit is where its address says.
-enum { GM_BIT_AT_ADDRESS = 8, GM_POINTERS = 5 }; // the latter: bits that kinds with pointers have
+// The lower half of a descriptor. GM_BIT_AT_ADDRESS: the bit of a slot's address is the slot's bit.
+// kind & GM_POINTERS is 0 for GM_NOSCAN, and not 0 for GM_SCAN and GM_TYPED.
+enum { GM_BIT_AT_ADDRESS = 8, GM_POINTERS = 5 };
 _Static_assert(GM_NOSCAN == 2 && GM_SCAN == 3 && GM_TYPED == 4, "GM_POINTERS tells them apart");
 GM_INLINE uint32_t gm_span_desc(unsigned kind, unsigned class) {
     bool plain = GM_IN(GM_SET_COLLECTED, kind) && class && class != GM_CLASS_24;
     return (plain ? GM_BIT_AT_ADDRESS : 0) | kind | class << 4;
 }
 
-// Groups that the slots below `fresh` have bits in; of a large object the first piece's.
+// How many groups the slots below `fresh` have bits in; 1 for a large object.
 GM_INLINE unsigned gm_span_groups(const struct gm_span *s) {
     return s->class ? (s->fresh * gm_sizes_table[s->class].size + 1023) >> 10 : 1;
 }
 
-// The object whose bit is number `bit` of a group of s.
+// The address of the object whose bit is number `bit` of a group of s.
 GM_INLINE uintptr_t gm_span_object(const struct gm_pages *p, const struct gm_span *s,
                                    unsigned group, unsigned bit) {
     uint32_t at = group * 64 + bit;
@@ -5175,7 +5217,8 @@ GM_INLINE uintptr_t gm_span_object(const struct gm_pages *p, const struct gm_spa
            (s->class == GM_CLASS_24 && at % 3 ? 8 : 0);
 }
 
-// The bits of a group where slots of s start.
+// The mask of a group's bits where slots of s start (N3). The period of the pattern is `every`
+// bits; it is doubled until it fills the word, then shifted to the first slot of the group.
 GM_PRIVATE uint64_t gm_span_starts(const struct gm_span *s, unsigned group) {
     uint32_t size = gm_sizes_table[s->class].size, all = s->count * size;
     if (!s->class) return group == 0;
@@ -5185,12 +5228,12 @@ GM_PRIVATE uint64_t gm_span_starts(const struct gm_span *s, unsigned group) {
     for (uint32_t n = every; n < 64; n *= 2) bits |= bits << n;
     first = first ? every - first : 0;
     bits = first < 64 ? bits << first : 0;
-    if (s->class == GM_CLASS_24) bits = ~(bits << 2 | bits >> 1); // 1 of 3 is none
-    uint32_t end = (all + 15) / 16 - group * 64;                  // of the last slot
+    if (s->class == GM_CLASS_24) bits = ~(bits << 2 | bits >> 1); // all but one of three
+    uint32_t end = (all + 15) / 16 - group * 64;                  // where the last slot ends
     return end < 64 ? bits & (((uint64_t)1 << end) - 1) : bits;
 }
 
-// The span that a word points into; NULL: none.
+// Returns the span that a word points into, or NULL.
 GM_ALWAYS struct gm_span *gm_span_find(const struct gm_pages *p, uintptr_t word) {
     if (!gm_pages_holds(p, word)) return NULL;
     size_t page = (word - p->base) >> GM_PAGE_SHIFT;
@@ -5199,32 +5242,34 @@ GM_ALWAYS struct gm_span *gm_span_find(const struct gm_pages *p, uintptr_t word)
     return gm_span_at(p, gm_pages_first(p, page, desc));
 }
 
-// Slot number of an address in s; count or more: in the tail.
+// Returns the number of the slot of s that an address lies in; count or more: it lies in the tail.
 GM_ALWAYS uint32_t gm_span_index(const struct gm_pages *p, const struct gm_span *s,
                                  uintptr_t word) {
     if (!s->class) return 0;
     uint64_t offset = word - gm_span_start(p, s);
     return (uint32_t)(offset * gm_sizes_table[s->class].magic >> 32); // Z1
 }
+// The address of a slot.
 GM_INLINE uintptr_t gm_span_slot(const struct gm_pages *p, const struct gm_span *s,
                                  uint32_t index) {
     return gm_span_start(p, s) + (uintptr_t)index * (s->class ? gm_sizes_table[s->class].size : 0);
 }
 
-// Clears the bits of a new manual span; colors are clear (N4).
+// Clears the bits of a new manual span. The colors of a collected one are clear already (N4).
 GM_PRIVATE void gm_span_clear_bits(const struct gm_pages *p, const struct gm_span *s) {
     gm_base_tsan_renew((uintptr_t)gm_span_bits(p, s->page), (size_t)s->pages * GM_MANUAL_BYTES);
     gm_base_tsan_renew((uintptr_t)gm_span_colors(p, s->page), (size_t)s->pages * GM_COLOR_BYTES);
     if (s->kind == GM_MANUAL) memset(gm_span_bits(p, s->page), 0, (size_t)gm_span_words(s) * 8);
 }
 
-// Groups that hold a bit for each piece (8 KiB) of a large object of so many pages.
+// How many groups hold the bits of a large object's pieces (one bit per 8 KiB).
 GM_INLINE size_t gm_span_piece_groups(size_t pages) {
     return (pages + 64 * GM_PIECE_PAGES - 1) / (64 * GM_PIECE_PAGES);
 }
 
+// Clears n groups. Atomic stores, because gomem_base reads them at any time.
 GM_PRIVATE void gm_span_clear_groups(struct gm_color *c, size_t n) {
-    for (size_t i = 0; i < n; i++) { // gomem_base may look at any time
+    for (size_t i = 0; i < n; i++) {
         gm_store_rlx(&c[i].alloc, (uint64_t)0);
         gm_store_rlx(&c[i].mark, (uint64_t)0);
         gm_store_rlx(&c[i].grey, (uint64_t)0);
@@ -5232,7 +5277,7 @@ GM_PRIVATE void gm_span_clear_groups(struct gm_color *c, size_t n) {
     }
 }
 
-// Clears the colors of a span that is given up. (N4)
+// Clears the colors of a span that is about to be freed (N4).
 GM_PRIVATE void gm_span_clear_colors(const struct gm_pages *p, const struct gm_span *s) {
     size_t groups = s->class ? gm_span_groups(s) : gm_span_piece_groups(s->pages);
     if (s->kind != GM_MANUAL) gm_span_clear_groups(gm_span_colors(p, s->page), groups);
@@ -5282,49 +5327,50 @@ GM_PRIVATE bool gm_span_verify(struct gm_check *check, const struct gm_span *s) 
  * ==========================================================================================
  * OWNS        struct gm_heap
  * CALLS       base os sync sizes pages span
- * LOCKS       HEAP, around the page heap only; not while pages are given back, but for chunks that
- *             leave a zone (H4), and for what a hard limit asks for (P8)
- * INVARIANTS  H1  a page given back is out of the page heap (used) while the system discards it, or
- *                 the lock is held (H4)
- *             H2  when idle pages exceed a tenth of the used ones + 32 MiB + what was used again
- *                 lately, the thread that frees gives pages back until 4 MiB less are idle; once
- *                 there is a collector, its background thread goes on to a tenth over the heap goal
- *             H3  used again lately: the most by which the pages in use rose again after a fall, up
- *                 to where they had been, in this second and the one before
- *             H4  where address space or data is limited, free chunks at the ends leave a sparse
+ * LOCKS       HEAP, around the page heap only. It is not held while pages are returned to the
+ *             system, except for chunks that leave a zone (H4) and for a hard limit (P8)
+ * INVARIANTS  H1  while the system discards a free page, the page is marked as used, or the lock is
+ *                 held (H4, P8)
+ *             H2  when idle pages exceed a tenth of the used ones + 32 MiB + the reused pages (H3),
+ *                 the thread that frees returns pages to the system until 4 MiB less are idle. The
+ *                 collector's background thread, if there is one, goes on down to a tenth over the
+ *                 heap goal
+ *             H3  reused pages: the largest rise of the number of used pages after a fall, not
+ *                 counted beyond their earlier maximum, in this second and the one before
+ *             H4  if address space or data is limited, the free chunks at the ends leave a sparse
  *                 heap
- * WHY         Bits of a span are cleared and its descriptors written outside the lock: nobody else
- *             knows the pages yet. Give-back is cut to 16 MiB a call, so that another thread's mmap
- *             does not wait long for the kernel's lock.
- *             A program that frees and takes 64 MiB again and again pays 22 ms a time for pages
- *             that come and go. Keeping all that was freed for a second would let one that frees a
- *             gigabyte hold it. What is taken again tells them apart: the first fall is given
- *             back, the second is kept while it goes on.
+ * WHY         A span's bits are cleared and its descriptors written outside the lock, because no
+ *             other thread knows its pages yet. Pages are returned in calls of at most 16 MiB, so
+ *             that another thread's mmap does not wait long for the kernel's lock.
+ *             A program that frees and allocates 64 MiB again and again pays 22 ms each time if the
+ *             pages are returned and faulted in again. But keeping all freed memory for a second
+ *             would let a program that frees a gigabyte hold it. Reuse tells the two apart: the
+ *             first fall is returned, later ones are kept as long as the reuse continues.
  */
 struct gm_heap {
-    struct gm_pages pages; //
-    struct gm_lock lock;   // of the zones
-    size_t retry;          // idle pages at which to look again after nothing was found. atomic: rlx
-    size_t released;       // bytes given back so far. atomic: rlx
+    struct gm_pages pages; // zones and metadata
+    struct gm_lock lock;   // protects the zones
+    size_t retry;          // after a vain search: idle pages at which to search again. atomic: rlx
+    size_t released;       // bytes returned to the system so far. atomic: rlx
     size_t kept;           // pages of spans that no cycle frees. atomic: rlx
-    size_t high[2];        // most pages in use in this second, and in the one before. lock: heap
-    size_t low;            // fewest since they were that many. lock: heap
-    size_t again[2];       // H3, in pages. lock: heap; read rlx
+    size_t high[2];        // most used pages in this second, and in the one before. lock: heap
+    size_t low;            // fewest used pages since that maximum. lock: heap
+    size_t again[2];       // reused pages (H3) of the same seconds. lock: heap; read rlx
     uint64_t turned;       // ns: when this second began, 0: not yet. lock: heap; read rlx
-    bool mixed;            // scanned kinds lie in zone 1 too. lock: heap; read rlx
+    bool mixed;            // zone 1 has spans of scanned kinds. lock: heap; read rlx
 };
 
 enum {
     GM_GIVE_LEAST = 64 * 1024 / GM_PAGE,
     GM_GIVE_STEP = GM_MIB / GM_PAGE,
     GM_GIVE_CALL = 16 * GM_MIB / GM_PAGE,
-    GM_GIVE_SLACK = 4 * GM_MIB / GM_PAGE, // over what may stay: fewer, larger calls
+    GM_GIVE_SLACK = 4 * GM_MIB / GM_PAGE, // above the bound before it starts: fewer, larger calls
     GM_IDLE_PAGES = 28 * GM_MIB / GM_PAGE,
     GM_TURN_NS = 1000000000,
-    GM_ASK_LEAST = GM_MIB // bytes of which the kernel is asked what is there
+    GM_ASK_LEAST = GM_MIB // bytes from which on mincore pays (gm_heap_clear)
 };
 
-// Pages in use have risen. (H3)
+// Records that the number of used pages has risen (H3).
 GM_PRIVATE void gm_heap_risen_locked(struct gm_heap *h) {
     size_t used = h->pages.used, before = GM_MAX(h->high[0], h->high[1]);
     size_t again = GM_MIN(used, before);
@@ -5333,10 +5379,11 @@ GM_PRIVATE void gm_heap_risen_locked(struct gm_heap *h) {
     if (used > h->high[0]) h->high[0] = used;
 }
 
-// Pages in use have fallen. (H3)
+// Records that it has fallen (H3).
 GM_PRIVATE void gm_heap_fallen_locked(struct gm_heap *h) { h->low = GM_MIN(h->low, h->pages.used); }
 
-// Another second has begun. (H3)
+// Begins a new second (H3), unless another thread has done so. If a whole second passed without a
+// call, the values of the previous second are 0.
 GM_PRIVATE void gm_heap_turn(struct gm_heap *h, uint64_t now) {
     gm_sync_lock(&h->lock);
     uint64_t passed = now - h->turned;
@@ -5351,7 +5398,8 @@ GM_PRIVATE void gm_heap_turn(struct gm_heap *h, uint64_t now) {
     gm_sync_unlock(&h->lock);
 }
 
-// Pages of a zone for n, starting at a multiple of align bytes; SIZE_MAX: no room.
+// Takes n pages of a zone that start at a multiple of `align` bytes; SIZE_MAX: no memory. It takes
+// enough for any alignment and frees the rest.
 GM_PRIVATE size_t gm_heap_pages_locked(struct gm_heap *h, unsigned zone, size_t n, size_t align,
                                        bool *clean) {
     struct gm_pages *p = &h->pages;
@@ -5366,8 +5414,8 @@ GM_PRIVATE size_t gm_heap_pages_locked(struct gm_heap *h, unsigned zone, size_t 
     return page + lead;
 }
 
-// A new span: of a class, or (class 0) a large object of `size` bytes. Not yet findable: its
-// descriptors are written by gm_heap_publish. NULL: no memory.
+// Takes a new span of a class, or (class 0) for a large object of `size` bytes. No lookup finds it
+// until the caller has called gm_heap_publish. NULL: no memory. Takes HEAP.
 GM_PRIVATE struct gm_span *gm_heap_take(struct gm_heap *h, unsigned kind, unsigned class,
                                         size_t size, size_t align) {
     struct gm_pages *p = &h->pages;
@@ -5377,16 +5425,17 @@ GM_PRIVATE struct gm_span *gm_heap_take(struct gm_heap *h, unsigned kind, unsign
     gm_sync_lock(&h->lock);
     unsigned zone = gm_span_zone(kind);
     size_t page = gm_heap_pages_locked(h, zone, n, align, &clean);
-    if (page == SIZE_MAX) { // the last resort
+    if (page == SIZE_MAX) { // last resort: the other zone
         page = gm_heap_pages_locked(h, !zone, n, align, &clean);
-        if (zone == GM_ZONE_SCAN && page != SIZE_MAX) gm_store_rlx(&h->mixed, true); // a snapshot
+        // rlx: a cycle that runs meanwhile reads it again in its finish stop
+        if (zone == GM_ZONE_SCAN && page != SIZE_MAX) gm_store_rlx(&h->mixed, true);
     }
     gm_heap_risen_locked(h);
     gm_sync_unlock(&h->lock);
     if (page == SIZE_MAX) return NULL;
-    if (!GM_IN(GM_SET_COLLECTED, kind)) (void)gm_add_rlx(&h->kept, n); // a statistic
+    if (!GM_IN(GM_SET_COLLECTED, kind)) (void)gm_add_rlx(&h->kept, n); // pacing: may lag
     struct gm_span *s = gm_span_at(p, page);
-    uint32_t queued = s->queued; // type-stable: a span that was freed is never in the queue
+    uint32_t queued = s->queued; // records stay mapped: a freed span is never in the mark queue
     gm_assert(!queued);
     (void)queued;
     gm_base_tsan_renew((uintptr_t)s, sizeof *s);
@@ -5403,24 +5452,26 @@ GM_PRIVATE struct gm_span *gm_heap_take(struct gm_heap *h, unsigned kind, unsign
     return s;
 }
 
+// Makes a span visible to lookups: writes its descriptors.
 GM_PRIVATE void gm_heap_publish(struct gm_heap *h, const struct gm_span *s) {
     gm_pages_describe(&h->pages, s->page, s->pages, gm_span_desc(s->kind, s->class));
 }
 
-// Pages of s that hold anything.
+// How many pages of s, from its first on, may hold other bytes than zeros.
 GM_INLINE size_t gm_heap_touched(const struct gm_span *s) {
     if (!s->clean || !s->class) return s->pages;
     size_t bytes = (size_t)s->fresh * gm_sizes_table[s->class].size;
     return GM_MIN((bytes + GM_PAGE - 1) / GM_PAGE, (size_t)s->pages);
 }
 
-// The span's pages go back to the page heap. Nobody may know it any more.
+// Frees a span: its pages return to the page heap. No thread, list or queue may refer to it. Takes
+// HEAP.
 GM_PRIVATE void gm_heap_put(struct gm_heap *h, struct gm_span *s) {
     size_t page = s->page, n = s->pages, touched = gm_heap_touched(s);
     gm_os_forbid(gm_span_start(&h->pages, s), n * GM_PAGE, GM_IN(GM_SET_SCANNED, s->kind),
                  GM_SHADE_FREED);
-    if (!GM_IN(GM_SET_COLLECTED, s->kind)) (void)gm_sub_rlx(&h->kept, n); // a statistic
-    gm_store_rlx(&s->queued, 0u); // a child may have dropped the queue that it was in
+    if (!GM_IN(GM_SET_COLLECTED, s->kind)) (void)gm_sub_rlx(&h->kept, n); // pacing: may lag
+    gm_store_rlx(&s->queued, 0u); // in a fork's child, which drops the queue, it may be set
     gm_pages_undescribe(&h->pages, page, n);
     gm_span_clear_colors(&h->pages, s);
     gm_sync_lock(&h->lock);
@@ -5430,7 +5481,9 @@ GM_PRIVATE void gm_heap_put(struct gm_heap *h, struct gm_span *s) {
     gm_sync_unlock(&h->lock);
 }
 
-// A large span grows or shrinks in place to hold `size` bytes. False: it did not change.
+// Grows or shrinks a large span in place to hold `size` bytes. False: the pages after it are in
+// use, or memory is exhausted; the span did not change. Sets *clean if all added pages are known to
+// be zero. Takes HEAP.
 GM_PRIVATE bool gm_heap_resize(struct gm_heap *h, struct gm_span *s, size_t size, bool *clean) {
     struct gm_pages *p = &h->pages;
     size_t n = (size + GM_PAGE - 1) / GM_PAGE, old = s->pages;
@@ -5444,10 +5497,10 @@ GM_PRIVATE bool gm_heap_resize(struct gm_heap *h, struct gm_span *s, size_t size
     else if (done) gm_heap_risen_locked(h);
     gm_sync_unlock(&h->lock);
     if (!done) return false;
-    if (!GM_IN(GM_SET_COLLECTED, s->kind)) (void)gm_add_rlx(&h->kept, n - old); // a statistic
-    gm_store_rlx(&s->pages, (uint32_t)n); // a marker may look: what is new is on written pages
-    gm_store_rlx(&s->size, size);
-    if (s->kind != GM_MANUAL) { // bits of the pieces that are new, or gone (N4)
+    if (!GM_IN(GM_SET_COLLECTED, s->kind)) (void)gm_add_rlx(&h->kept, n - old); // pacing: may lag
+    gm_store_rlx(&s->pages, (uint32_t)n); // rlx: a marker that sees the old size misses only
+    gm_store_rlx(&s->size, size);         // pages that are written later, and so reported
+    if (s->kind != GM_MANUAL) {           // the bits of pieces added or removed (N4)
         size_t from = gm_span_piece_groups(GM_MIN(old, n)),
                to = gm_span_piece_groups(GM_MAX(old, n));
         gm_span_clear_groups(gm_span_colors(p, s->page) + from, to - from);
@@ -5457,7 +5510,8 @@ GM_PRIVATE bool gm_heap_resize(struct gm_heap *h, struct gm_span *s, size_t size
     return true;
 }
 
-// Discards what was picked, at most 16 MiB a call. False: some of it kept its contents.
+// Discards selected pages, at most 16 MiB per call, and the records of whole chunks. False: some
+// pages kept their contents.
 GM_PRIVATE bool gm_heap_discard(struct gm_heap *h, struct gm_idle idle) {
     bool done = true;
     for (size_t at = 0; at < idle.n; at += GM_GIVE_CALL) {
@@ -5468,7 +5522,7 @@ GM_PRIVATE bool gm_heap_discard(struct gm_heap *h, struct gm_idle idle) {
     return done;
 }
 
-// Address space is limited: what is free at the ends is the program's. (H4)
+// Unmaps the free chunks at the ends of a sparse heap (H4).
 GM_PRIVATE void gm_heap_retreat(struct gm_heap *h) {
     gm_sync_lock(&h->lock);
     for (unsigned i = 0; i < 2; i++)
@@ -5476,7 +5530,9 @@ GM_PRIVATE void gm_heap_retreat(struct gm_heap *h) {
     gm_sync_unlock(&h->lock);
 }
 
-// Gives idle pages back until at most `keep` are left, or `most` bytes; returns the bytes. (H1)
+// Returns idle pages to the system until at most `keep` are left or `most` bytes were returned
+// (H1). Only runs with at least `least` touched pages are worth a call. Returns the bytes returned.
+// Takes HEAP, but not during the system calls.
 GM_PRIVATE size_t gm_heap_give_back(struct gm_heap *h, size_t keep, size_t least, size_t most) {
     size_t bytes = 0;
     while (bytes < most) {
@@ -5485,8 +5541,9 @@ GM_PRIVATE size_t gm_heap_give_back(struct gm_heap *h, size_t keep, size_t least
         if (h->pages.idle > keep)
             idle = gm_pages_scavenge_begin_locked(&h->pages, least,
                                                   GM_MIN(most / GM_PAGE, h->pages.idle - keep));
-        bool left = h->pages.idle > keep; // in pieces, or out: else there is nothing to wait for
-        if (!idle.n) gm_store_rlx(&h->retry, left ? h->pages.idle + GM_GIVE_STEP : 0); // heuristics
+        // If idle pages remain, but only in small runs, another search pays once there are more.
+        bool left = h->pages.idle > keep;
+        if (!idle.n) gm_store_rlx(&h->retry, left ? h->pages.idle + GM_GIVE_STEP : 0);
         gm_sync_unlock(&h->lock);
         if (!idle.n) break;
         bool done = gm_heap_discard(h, idle);
@@ -5496,39 +5553,39 @@ GM_PRIVATE size_t gm_heap_give_back(struct gm_heap *h, size_t keep, size_t least
         if (!done) break;
         bytes += idle.touched * GM_PAGE;
     }
-    gm_add_rlx(&h->released, bytes); // a statistic
+    gm_add_rlx(&h->released, bytes); // for memstats
     if (bytes && h->pages.sparse && gm_os_is_limited()) gm_heap_retreat(h);
     return bytes;
 }
 
-// Idle pages that may stay (H2).
+// The number of idle pages that are always kept (H2).
 GM_INLINE size_t gm_heap_keep(const struct gm_heap *h) {
     return gm_load_rlx(&h->pages.used) / 10 + GM_IDLE_PAGES;
 }
 
-// More is idle than may stay, unless it is used again. (H2, H3)
+// Returns pages to the system if more are idle than H2 and H3 allow.
 GM_NOINLINE GM_PRIVATE void gm_heap_trim_slow(struct gm_heap *h, size_t idle) {
     uint64_t now = gm_os_now_coarse();
-    if (now - gm_load_rlx(&h->turned) >= GM_TURN_NS) gm_heap_turn(h, now); // looks again
+    if (now - gm_load_rlx(&h->turned) >= GM_TURN_NS) gm_heap_turn(h, now); // checks under the lock
     size_t again = GM_MAX(gm_load_rlx(&h->again[0]), gm_load_rlx(&h->again[1]));
     size_t keep = gm_heap_keep(h) + again;
     if (idle <= keep + GM_GIVE_SLACK) return;
     size_t retry = gm_load_rlx(&h->retry);
-    if (idle < retry) { // it fell since: what is idle now may be other pages
+    if (idle < retry) { // the last search was in vain; if fewer are idle since, search earlier
         if (idle + 2 * GM_GIVE_STEP < retry) gm_store_rlx(&h->retry, idle + GM_GIVE_STEP);
         return;
     }
     (void)gm_heap_give_back(h, keep, GM_GIVE_LEAST, SIZE_MAX);
 }
 
-// Called by the thread that freed pages.
+// Called by a thread that has freed pages, without locks. Keeps H2.
 GM_INLINE void gm_heap_trim(struct gm_heap *h) {
-    size_t idle = gm_load_rlx(&h->pages.idle); // a heuristic: an old value only trims later
+    size_t idle = gm_load_rlx(&h->pages.idle); // a stale value only trims later
     if (GOMEM_I_UNLIKELY(idle > gm_heap_keep(h) + GM_GIVE_SLACK)) gm_heap_trim_slow(h, idle);
 }
 
-// Zeroes bytes of pages in use in which something may be left, at most a chunk's. Where few of the
-// pages have memory all of them are dropped instead.
+// Zeroes bytes of used pages, at most a chunk's. With `drop`, discards them instead if less than
+// half of them are resident.
 GM_PRIVATE void gm_heap_clear(const struct gm_heap *h, uintptr_t at, size_t bytes, bool drop) {
     size_t unit = h->pages.os_page;
     bool whole = !((at | bytes) & (unit - 1));
@@ -5538,13 +5595,13 @@ GM_PRIVATE void gm_heap_clear(const struct gm_heap *h, uintptr_t at, size_t byte
     memset((void *)at, 0, bytes);
 }
 
-// Calls visit for each span in use, in address order, until it returns false. Spans must not come
-// or go.
+// Calls visit for each span in use, zone by zone in address order, until it returns false. No span
+// may be taken or freed meanwhile.
 GM_PRIVATE void gm_heap_walk(struct gm_heap *h, bool (*visit)(struct gm_span *s, void *arg),
                              void *arg) {
     struct gm_pages *p = &h->pages;
     for (unsigned which = 0; which < 2; which++) {
-        size_t n = gm_load_rlx(&p->zone[which].mapped); // world stopped, or a snapshot
+        size_t n = gm_load_rlx(&p->zone[which].mapped); // pages mapped later have no span yet
         size_t page = gm_pages_place(&p->zone[which], 0, n), end = page + n;
         while (page < end) {
             uint32_t desc = gm_pages_desc(p, page);
@@ -5565,24 +5622,25 @@ GM_PRIVATE void gm_heap_walk(struct gm_heap *h, bool (*visit)(struct gm_span *s,
  * OWNS        struct gm_central: the spans of one kind and class (and type) that no thread owns
  * CALLS       base sync pages span
  * LOCKS       CENTRAL, held by callers: _locked
- * INVARIANTS  CL1 a span is in at most one list of its central; one that is owned, or a manual one
- *                 that is full, is in none
- *             CL2 lists of collected spans: partial and full, each swept and not yet swept; which
- *                 is which flips with the sweep generation, so a cycle turns all into "not yet" at
- *                 once
- * WHY         Manual spans are listed by how full they are: refilling from the fullest lets the
- *             others become empty. Four buckets do; a sorted list was not worth its price at each
- *             flush.
+ * INVARIANTS  CL1 a span is in at most one list of its central; an owned span, and a full manual
+ *                 one, is in none
+ *             CL2 collected spans have four lists: partial and full, each swept and unswept. The
+ *                 sweep generation decides which list of a pair is the swept one, so the end of a
+ *                 cycle makes all listed spans unswept with one store
+ * WHY         Manual spans are listed by how full they are. Refilling from the fullest gives the
+ *             others a chance to become empty. Four buckets suffice; a sorted list was dropped,
+ *             because keeping it sorted cost too much in each flush.
  */
 enum { GM_LISTS = 4 };
 struct gm_central {
-    struct gm_lock lock; //
+    struct gm_lock lock; // protects the lists and the spans in them
     uint8_t kind, class; // const
     uint16_t shape;      // const
     uint32_t list
         [GM_LISTS]; // page + 1 of the first. manual: by bucket; collected: partial 0 1, full 2 3
 };
 
+// Initializes an empty central.
 GM_PRIVATE void gm_central_init(struct gm_central *c, unsigned kind, unsigned class,
                                 unsigned shape) {
     memset(c, 0, sizeof *c);
@@ -5592,6 +5650,7 @@ GM_PRIVATE void gm_central_init(struct gm_central *c, unsigned kind, unsigned cl
     c->shape = (uint16_t)shape;
 }
 
+// Puts a span at the head of a list.
 GM_PRIVATE void gm_central_add_locked(struct gm_central *c, const struct gm_pages *p, unsigned list,
                                       struct gm_span *s) {
     uint32_t first = c->list[list];
@@ -5599,22 +5658,25 @@ GM_PRIVATE void gm_central_add_locked(struct gm_central *c, const struct gm_page
     s->prev = 0;
     s->next = first;
     if (first) gm_span_at(p, first - 1)->prev = s->page + 1;
-    gm_store_rlx(&c->list[list], s->page + 1); // who peeks takes the lock then
+    gm_store_rlx(&c->list[list], s->page + 1); // unlocked readers check again under the lock
 }
 
+// Takes a span out of the list that it is in.
 GM_PRIVATE void gm_central_remove_locked(struct gm_central *c, const struct gm_pages *p,
                                          unsigned list, struct gm_span *s) {
     if (s->prev) gm_span_at(p, s->prev - 1)->next = s->next;
-    else gm_store_rlx(&c->list[list], s->next); // as above
+    else gm_store_rlx(&c->list[list], s->next); // unlocked readers check again under the lock
     if (s->next) gm_span_at(p, s->next - 1)->prev = s->prev;
     s->next = s->prev = 0;
 }
 
+// The first span of a list; NULL: the list is empty.
 GM_PRIVATE struct gm_span *gm_central_first_locked(const struct gm_central *c,
                                                    const struct gm_pages *p, unsigned list) {
     return c->list[list] ? gm_span_at(p, c->list[list] - 1) : NULL;
 }
 
+// The same, removed from the list.
 GM_PRIVATE struct gm_span *gm_central_pop_locked(struct gm_central *c, const struct gm_pages *p,
                                                  unsigned list) {
     struct gm_span *s = gm_central_first_locked(c, p, list);
@@ -5622,7 +5684,7 @@ GM_PRIVATE struct gm_span *gm_central_pop_locked(struct gm_central *c, const str
     return s;
 }
 
-// Manual spans: 0 nearly full … 3 nearly empty.
+// The list of a manual span, from 0, nearly full, to 3, nearly empty.
 GM_INLINE unsigned gm_central_bucket(const struct gm_span *s) {
     return (s->count - s->used) * 4 / (s->count + 1);
 }
@@ -5653,19 +5715,19 @@ GM_PRIVATE void gm_central_verify_list(struct gm_check *check, const struct gm_c
  * CALLS       base sync pages central
  * LOCKS       TYPES, then META
  * ORDER       a shape is complete before its slot of the table is set (rel); readers load it (acq)
- * INVARIANTS  D1  types with the same name, size, fields and procedure are one, whichever file they
- *                 are in
- *             D2  a shape's number never changes meaning while the process lives, also after a
+ * INVARIANTS  D1  types with the same name, size, alignment, fields and procedure are the same
+ *                 type, whichever file defines them
+ *             D2  a shape's number keeps its meaning as long as the process lives, even after a
  *                 shutdown
  *             D3  a typed span holds objects of one shape
- * WHY         A span per type needs no header and no bitmap per object for precise marking. Arrays
- *             and flexible objects of a type in other classes are shapes of their own, so they too
- *             have runs.
+ * WHY         If a span holds objects of one type, marking is precise without a header or a bitmap
+ *             per object. Arrays and flexible objects of a type may fall into other size classes;
+ *             each such class makes a shape of its own, so they have runs too.
  */
-struct gm_type_record {
-    const char *name;            // copy
+struct gm_type_record {          // an interned gomem_type
+    const char *name;            // a copy
     size_t size, align, nfields; // const
-    gomem_field *fields;         // copy
+    gomem_field *fields;         // a copy
     void (*mark)(const void *obj, size_t size, gomem_marker *m);
     struct gm_type_record *next;       // in the bucket
     uint16_t shape[GOMEM_CLASSES + 1]; // number by class, 0: none. lock: types; atomic: rlx
@@ -5674,18 +5736,19 @@ struct gm_type_record {
 struct gm_shape {
     struct gm_type_record *type; // const
     unsigned class;              // 0: large. const
-    struct gm_central central;   //
+    struct gm_central central;   // its spans
 };
 
 enum { GM_SHAPES = 1 << 14, GM_TYPE_BUCKETS = 64 };
 struct gm_types {
-    struct gm_lock lock;                            //
-    struct gm_meta *meta;                           //
-    struct gm_type_record *bucket[GM_TYPE_BUCKETS]; // lock: types
+    struct gm_lock lock;                            // TYPES
+    struct gm_meta *meta;                           // allocator of records. const
+    struct gm_type_record *bucket[GM_TYPE_BUCKETS]; // hash table. lock: types
     struct gm_shape **shape;                        // by number; [0] unused. atomic: acq/rel
-    uint32_t shapes;                                // numbers in use. lock: types; atomic: acq/rel
+    uint32_t shapes; // the next number to give out. lock: types; atomic: acq/rel
 };
 
+// Prepares the table; keeps it if an earlier initialization made it (D2). False: no memory.
 GM_PRIVATE bool gm_types_init(struct gm_types *t, struct gm_meta *meta) {
     if (t->shape) return true;
     t->lock.rank = GM_RANK_TYPES;
@@ -5695,30 +5758,36 @@ GM_PRIVATE bool gm_types_init(struct gm_types *t, struct gm_meta *meta) {
     return t->shape != NULL;
 }
 
+// The shape with a number that gm_types_intern has returned.
 GM_INLINE struct gm_shape *gm_types_shape(const struct gm_types *t, uint32_t number) {
-    return gm_load_acq(&t->shape[number]); // pairs with the store of who made it: it is complete
+    return gm_load_acq(&t->shape[number]); // pairs with gm_types_number_locked: it is complete
 }
 
-// Does a flexible part, all pointers, end objects of this type? Then they have one element.
+// Tests whether objects of this type end in a flexible array of pointers. Such an object is one
+// element, however large it is.
 GM_INLINE bool gm_types_has_tail(const struct gm_type_record *r) {
     bool tail = false;
     for (size_t i = 0; i < r->nfields; i++) tail |= !r->fields[i].words;
     return tail;
 }
 
+// The bucket of a type.
 GM_PRIVATE unsigned gm_types_hash(const gomem_type *type) {
     unsigned h = (unsigned)type->size * 31 + (unsigned)type->nfields;
     for (const char *s = type->name; *s; s++) h = h * 31 + (unsigned char)*s;
     return (h ^ h >> 11) % GM_TYPE_BUCKETS;
 }
 
-GM_PRIVATE bool gm_types_same(const struct gm_type_record *r, const gomem_type *type) { // D1
+// Tests whether a record was made for the same type (D1).
+GM_PRIVATE bool gm_types_same(const struct gm_type_record *r, const gomem_type *type) {
     return r->size == type->size && r->align == type->align && r->nfields == type->nfields &&
            r->mark == type->mark && !strcmp(r->name, type->name) &&
            (!type->nfields ||
             !memcmp(r->fields, type->fields, type->nfields * sizeof *type->fields));
 }
 
+// Finds the record of a type, or makes one with copies of its name and fields, which may lie in a
+// library that is closed later. NULL: no memory.
 GM_PRIVATE struct gm_type_record *gm_types_record_locked(struct gm_types *t,
                                                          const gomem_type *type) {
     struct gm_type_record **bucket = &t->bucket[gm_types_hash(type)];
@@ -5741,7 +5810,8 @@ GM_PRIVATE struct gm_type_record *gm_types_record_locked(struct gm_types *t,
     return r;
 }
 
-// The number of the shape of a type in a class, made at first use; 0: no memory.
+// Returns the number of the shape of a type in a class, which it makes at first use. 0: no memory,
+// or too many shapes.
 GM_PRIVATE uint32_t gm_types_number_locked(struct gm_types *t, struct gm_type_record *r,
                                            unsigned class) {
     uint32_t number = r->shape[class];
@@ -5754,14 +5824,15 @@ GM_PRIVATE uint32_t gm_types_number_locked(struct gm_types *t, struct gm_type_re
     gm_central_init(&s->central, GM_TYPED, class, number);
     gm_store_rel(&t->shape[number], s);   // pairs with gm_types_shape
     gm_store_rel(&t->shapes, number + 1); // pairs with gm_types_count: the shapes below are there
-    gm_store_rlx(&r->shape[class],
-                 (uint16_t)number); // read under the lock, or by who found the shape
+    // rlx: readers without the lock look the shape up by gm_types_shape
+    gm_store_rlx(&r->shape[class], (uint16_t)number);
     return number;
 }
 
-// Interns type and finds its shape for objects of a class; 0: no memory.
+// Interns a type and returns the number of its shape for a class; 0: no memory. Sets type->index,
+// with which the inlined path finds runs. Takes TYPES unless the shape exists.
 GM_PRIVATE uint32_t gm_types_intern(struct gm_types *t, gomem_type *type, unsigned class) {
-    uint32_t index = gm_load_rlx(&type->index); // 0 or a number that is for ever right (D2)
+    uint32_t index = gm_load_rlx(&type->index); // 0, or a number that stays right (D2)
     struct gm_type_record *r = index ? gm_types_shape(t, index)->type : NULL;
     if (r && gm_load_rlx(&r->shape[class]))
         return gm_load_rlx(&r->shape[class]); // numbers never change
@@ -5776,11 +5847,12 @@ GM_PRIVATE uint32_t gm_types_intern(struct gm_types *t, gomem_type *type, unsign
     return number;
 }
 
+// The next number to give out: all below it are shapes.
 GM_INLINE uint32_t gm_types_count(const struct gm_types *t) {
     return gm_load_acq(&t->shapes); // pairs with gm_types_number_locked: shapes below are complete
 }
 
-// After a shutdown: no span is left in any central.
+// Empties all centrals after a shutdown, when no span is left. Types and shapes stay (D2).
 GM_PRIVATE void gm_types_reset(struct gm_types *t) {
     for (uint32_t i = 1; i < t->shapes; i++)
         gm_central_init(&t->shape[i]->central, GM_TYPED, t->shape[i]->class, i);
