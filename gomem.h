@@ -2,18 +2,22 @@
  *
  * gomem.h - Go's memory management for C programs, in one C11 header.
  *
- *   as malloc     gomem_malloc, GOMEM_MALLOC: inlined, lock-free between threads, never collected
- *   as a heap     GOMEM_NEW: zeroed, never freed by you; a collector that runs beside the program,
- *                 without a write barrier, frees the rest
- *   in hot loops  pools: objects that are used again, a pop and a push; arenas: a bump and a store,
- *                 all of it goes at once
- *   with eyes     memstats, one trace line per collection in Go's shape, why an object lives
+ *   malloc           gomem_malloc, GOMEM_MALLOC: inlined, lock-free between threads, never scanned
+ *   collected heap   GOMEM_NEW: zeroed, never freed by you. The collector runs beside the program
+ *                    and needs no write barrier.
+ *   hot loops        pools reuse objects, at a pop and a push each; arenas free everything at once
+ *   introspection    memstats, one trace line per collection in Go's format, why an object lives
  *
  * DO THIS
  *     In one .c file of the program:            In every other file:
  *         #define GOMEM_IMPLEMENTATION              #include "gomem.h"
  *         #include "gomem.h"
  *     and link with -pthread. Nothing has to be called first.
+ *
+ * IT NEEDS
+ *   Linux, gcc or clang, C11 for the implementation; other files may be C++11 or later. The default
+ *   collector needs Linux 6.7. On older kernels, or if a sandbox refuses userfaultfd, marking stops
+ *   the program. The manual heap, pools and arenas need neither.
  *
  * AN EXAMPLE
  *     #define GOMEM_IMPLEMENTATION
@@ -33,34 +37,42 @@
  *                 n->next = list;
  *                 list = n;
  *             }
- *             sum += list->value;                 // the list of the last round is garbage now
+ *             sum += list->value;                 // from here on this list is garbage
  *         }
  *         printf("%ld\n", sum);
  *     }
  *   Run it with GOMEM_DEBUG=gctrace=1 to see the collections.
  *
  * CONCEPTS
- *   NEW and MAKE are collected, MALLOC is manual, everywhere. Memory that the collector frees is
- *   scanned unless NOSCAN; memory that you free is not. A collected object lives while a pointer to
- *   it, or into it, is in a root or in a scanned object. Roots are: stacks, registers and
- *   thread-local storage of attached threads (with glibc also values of pthread_setspecific),
- *   writable data of the program and its shared objects, registered ranges and stacks, what
- *   functions of gomem_add_root_fn name, uncollectable scanned objects. NOT roots: manual memory
- *   (also what malloc returns, with the override or without: C++ containers, exceptions in
- *   flight, the arguments of a std::thread), mmap, hidden pointers (xor, files, other processes).
- *   Addresses never change. Interior pointers keep an object alive (so up to 3 low tag bits need
- *   nothing), and so does one past the end of an array: MAKE, flexible arrays, sizes without a type
- *   and realloc give a collected array one byte more than it asks for, as a T of 128 bytes and
- *   more. One past the end of a smaller T may be the next object's start, and keeps that one.
- *   Only aligned words are looked at: a pointer in a packed struct, or cut in two, keeps nothing.
- *   An object can have a finalizer, cleanups, a weak pointer and a count: they lie beside the heap,
- *   cost nothing while nothing dies, and run on a thread of their own, never in an allocation.
- *   A pool is for what is made and given up all the time: requests, buffers, nodes. An arena is for
- *   what dies together: a request, a frame, a file that is parsed. The memory of both is
- *   yours, so it is not scanned, unless GOMEM_SCAN: then it is a root, an arena's as far as it is
- *   used, a pool's whole, idle objects too.
- *   Compilers keep strength-reduced pointers that can lie beyond both ends of an array in strided
- *   loops: use GOMEM_KEEP_ALIVE(base) after such a loop, or compile it with -fno-ivopts.
+ *   Lifetime: NEW and MAKE are collected, MALLOC is manual, everywhere.
+ *   Scanning: memory that the collector frees is scanned unless it is NOSCAN. Memory that you free
+ *   is not scanned.
+ *   A collected object lives while a pointer to it, or into it, is in a root or a scanned object.
+ *   Roots are
+ *     - stacks, registers and thread-local storage of attached threads (with glibc also the values
+ *       of pthread_setspecific);
+ *     - writable data of the program and its shared objects;
+ *     - registered ranges and stacks, and what the functions of gomem_add_root_fn name;
+ *     - scanned objects that are uncollectable.
+ *   NOT roots are
+ *     - manual memory, and what malloc returns, with the override or without it: C++ containers,
+ *       exceptions in flight, the arguments of a std::thread;
+ *     - mappings of mmap, and hidden pointers (xor, files, other processes);
+ *     - unaligned words: a pointer in a packed struct, or cut in two, keeps nothing alive.
+ *   Addresses never change. Interior pointers keep an object alive, so up to 3 low tag bits are
+ *   allowed. So does a pointer one past the end of an array: MAKE, flexible arrays, sizes without a
+ *   type, realloc, and a T of 128 bytes or more have a spare byte at their end. One past the end of
+ *   a smaller T may be the start of the next object, and then keeps that one.
+ *   An object can have a finalizer, cleanups, a weak pointer and a reference count. They are stored
+ *   beside the heap and cost nothing until an object dies. Finalizers and cleanups run on a thread
+ *   of their own, never in an allocation.
+ *   A pool is for objects that are made and dropped all the time: requests, buffers, nodes. An
+ *   arena is for objects that die together: a request, a frame, a parsed file. Both are manual
+ *   memory, so they are not scanned. With GOMEM_SCAN they are roots: the used part of an arena, and
+ *   all objects of a pool, idle ones too.
+ *   In strided loops a compiler may keep only a pointer that lies outside of the array on either
+ *   side (strength reduction): put GOMEM_KEEP_ALIVE(base) after such a loop, or compile it with
+ *   -fno-ivopts.
  *
  * THE API BY TOPIC (the declarations below say units, errors, thread safety and cost)
  *   collected heap   GOMEM_NEW GOMEM_MAKE GOMEM_NEW_FLEX and their _NOSCAN and _TYPED forms,
@@ -97,78 +109,81 @@
  *                    gomem_num_gc gomem_reason_text gomem_verify gomem_why
  *                    GOMEM_DEBUG=gctrace=1
  *
- * OPTIONS (macros, the same in every file that includes the header)
- *   GOMEM_STATIC            everything static in this file, implementation included: a private heap
+ * OPTIONS (macros; the same ones in every file that includes the header)
+ *   GOMEM_STATIC            everything is static in this file, the implementation too: a heap of
+ *                           its own, for a program of one file
  *   GOMEM_DEF               decoration of public functions; default: hidden visibility
  *   GOMEM_CHECK             0 cheap checks (default), 1 asserts and immediate double-free checks,
  *                           2 lock ranks and fill patterns, 3 verification at every cycle
  *   GOMEM_THREADS           pthread_create, _join, _exit, _detach, _sigmask, sigprocmask,
  *                           sigaction, sigwait and its family, sigsuspend, ppoll, pselect,
- *                           epoll_pwait and epoll_pwait2, signalfd, setcontext and swapcontext
- *                           become macros: threads attach before they run, arguments and results
- *                           are kept alive, the stop signal stays out of masks. Define it in each
- *                           file that uses threads or signals, before it includes this header
- *                           (from ppoll on they want _GNU_SOURCE)
+ *                           epoll_pwait, epoll_pwait2, signalfd, setcontext and swapcontext become
+ *                           macros. Threads then attach before they run, arguments and results are
+ *                           kept alive, and the stop signal stays out of masks. Define it before
+ *                           this header in each file that uses threads or signals (from ppoll on
+ *                           they want _GNU_SOURCE).
  *   GOMEM_TLS_DYNAMIC       for plugins opened with dlopen: no initial-exec thread-local storage
  *   GOMEM_MALLOC_OVERRIDE   the implementation also defines malloc, free and the rest of the family
- *   GOMEM_NO_COLLECTOR      leaves out the collected heap and the collector
- *   GOMEM_NO_POOL           leaves out pools
- *   GOMEM_NO_ARENA          leaves out arenas
- *   GOMEM_NO_ESCAPE         leaves out escape hints, as GOMEM_NO_COLLECTOR does
- *   GOMEM_STACK_MAX         most bytes of a stack hint on the stack (4096)
- *   GOMEM_STACK_RESERVE     bytes of a thread's stack that hints leave free at least (65536)
- *   GOMEM_NO_REPORT         leaves out gctrace and gomem_why
+ *   GOMEM_NO_COLLECTOR      no collected heap, no collector, no escape hints
+ *   GOMEM_NO_POOL           no pools
+ *   GOMEM_NO_ARENA          no arenas
+ *   GOMEM_NO_ESCAPE         no escape hints
+ *   GOMEM_NO_REPORT         no gctrace, no gomem_why
+ *   GOMEM_STACK_MAX         the most bytes of a stack hint that go on the stack (4096)
+ *   GOMEM_STACK_RESERVE     bytes of a thread's stack that hints always leave free (65536)
  *   GOMEM_ASSERT(c) GOMEM_LOG(line) GOMEM_PANIC(line) and the system calls GOMEM_MMAP GOMEM_MUNMAP
  *   GOMEM_MREMAP GOMEM_MPROTECT GOMEM_MADVISE GOMEM_SYSCALL GOMEM_SIGACTION GOMEM_PTHREAD_CREATE
- *   GOMEM_PTHREAD_KEY_CREATE GOMEM_GETENV GOMEM_CLOCK GOMEM_IOCTL: seams, each can be defined
- *   before including.
+ *   GOMEM_PTHREAD_KEY_CREATE GOMEM_GETENV GOMEM_CLOCK GOMEM_IOCTL are seams: each can be defined
+ *   before the implementation is included.
  *
- * ENVIRONMENT (read once; never when setuid)
+ * ENVIRONMENT (read once, at the first use; never in a setuid program)
  *   GOMEM_GOGC=100|off      how far the heap may grow between collections, in percent of what lives
- *   GOMEM_MEMLIMIT=512MiB   memory in all that collections keep to; soft where twice what lives
- *                           does not fit; auto: 90 % of what the control group (version 2 or 1)
- *                           may have
- *   GOMEM_HARDLIMIT=1GiB    above it allocation gives NULL after an emergency collection; auto
- *   GOMEM_RESERVE=1GiB      address space that the heap may have at most, as options.reserve. It
- *                           is taken as the heap grows; all at once over 1TiB, with sanitizers, and
- *                           on 32 bits
+ *   GOMEM_MEMLIMIT=512MiB   soft limit on all memory: collections keep to it where twice the live
+ *                           memory fits. auto: 90 % of what the control group (version 2 or 1) may
+ *                           have
+ *   GOMEM_HARDLIMIT=1GiB    above it allocation returns NULL, after an emergency collection; auto
+ *   GOMEM_RESERVE=1GiB      the most address space that the heap may have, as options.reserve. It
+ *                           is taken as the heap grows, but all at once if it is over 1TiB, with
+ *                           sanitizers, and on 32 bits
  *   GOMEM_DEBUG=key=value,… gctrace=1 one line per collection · collector=tracked|barrier|stw ·
  *                           verify=1 verify after each · stats=1 memstats at exit · poison=1 fill
- *                           freed memory · lost=1 name words that are not scanned and point at what
- *                           is freed · escape=1 where stack hints went, by call site, at exit
+ *                           freed memory · lost=1 name unscanned words that point to what is
+ *                           freed · escape=1 where stack hints went, by call site, at exit
  *
- * THREE COLLECTORS (options.collector; default: tracked where the kernel can, else stw)
- *   tracked   marks beside the program; the kernel tells which pages were written meanwhile (Linux
- *             6.7). Asks nothing of the program; the first write to an old page after a cycle has
- *             begun costs 1 us. Two stops: the first of some 20 us, the last follows the mapped
- *             heap that may hold pointers (0.4 us per MB on one processor), what was written last,
- *             and stacks. Unless it is asked for by name, a heap under 2 MiB is marked in one stop.
- *   barrier   the same, but every store of a collected pointer into heap, globals and roots goes
- *             through GOMEM_STORE and its family, memcpy through gomem_memmove: the last stop
- *             follows roots alone.
- *   stw       marks in one stop with all processors.
- *   The last stop has a budget of 500 us to 4 ms; over it the program goes on, and so does marking.
- *   The sixth try ends whatever it takes.
+ * THREE COLLECTORS (options.collector; default: tracked if the kernel can do it, else stw)
+ *   tracked   Marks beside the program; the kernel reports which pages are written meanwhile. Asks
+ *             nothing of the program. The first write to an old page after a cycle has begun costs
+ *             about 1 us. There are two stops. The first takes some 20 us. The last one grows with
+ *             the mapped heap that may hold pointers (0.4 us per MB on one processor), with what
+ *             was written last, and with stacks. Unless tracked is asked for by name, a heap under
+ *             2 MiB is marked in one stop.
+ *   barrier   The same, but every store of a collected pointer into heap, globals and roots goes
+ *             through GOMEM_STORE and its family, and memcpy of pointers through gomem_memmove. The
+ *             last stop then grows with the roots alone.
+ *   stw       Marks in one stop, with all processors.
+ *   The last stop has a budget, which doubles from 500 us to 4 ms. If it is exceeded, the program
+ *   runs on, and marking goes on beside it. The sixth try ends the cycle, whatever it takes.
  *
  * GUARANTEES AND LIMITS
  *   A program that never uses the collected heap gets no thread and no signal handler. One that
- *   does gets one background thread, one more when the first finalizer is due, marking threads up
- *   to the number of processors, and one real-time signal (SA_RESTART; calls such as poll and
- *   nanosleep still return EINTR): the highest that is at its default, else one that is ignored.
- *   Where the program handles all of them, GOMEM_NEW gives NULL and one line says so.
- *   Do not leave a signal handler by siglongjmp when it may have interrupted this library.
+ *   does gets one background thread, another one when the first finalizer is due, and marking
+ *   threads up to the number of processors (16 at most).
+ *   It also gets one real-time signal: the highest that is at its default, else one that is
+ *   ignored. If the program handles all of them, GOMEM_NEW returns NULL and one line says so. The
+ *   handler has SA_RESTART; calls such as poll and nanosleep still return EINTR. Do not leave a
+ *   signal handler by siglongjmp when it may have interrupted this library.
+ *   A thread that masks the stop signal and does not allocate keeps every cycle from ending. The
+ *   others run on, the heap grows, and after a second one line names the thread. GOMEM_THREADS
+ *   keeps the signal out of masks.
  *   A large object (over 32 KiB) that would carry the heap past 1.1 of its goal waits for a cycle.
- *   fork waits for a stop, not for a cycle, which goes on in the parent and not in the child. A
- *   signal handler may fork anywhere; where it has interrupted this library, or a callback of a
- *   cycle forks, the child may exec or call _exit, and nothing else.
- *   vfork, posix_spawn and system keep the calling thread from answering a stop: surround long ones
- *   with gomem_blocking_begin and gomem_blocking_end.
- *   While a thread masks the stop signal and does not allocate, no cycle can end: the others go on,
- *   the heap grows, and after a second one line names the thread. GOMEM_THREADS keeps masks free
- *   of the signal.
+ *   fork waits for a stop, but not for a cycle, which goes on in the parent and not in the child. A
+ *   signal handler may fork anywhere. If it has interrupted this library, or if a callback of a
+ *   cycle forks, the child may only exec or call _exit.
+ *   A thread in vfork, posix_spawn or system cannot answer a stop: surround long ones with
+ *   gomem_blocking_begin and gomem_blocking_end.
  *
- * SYSTEM CALLS (a filter that refuses one with an error is met by a fallback; one that kills must
- * allow those of the mode; GOMEM_DEBUG=collector=stw or barrier needs the fewest)
+ * SYSTEM CALLS (if a filter refuses one with an error, there is a fallback; a filter that kills
+ * must allow those of the mode; GOMEM_DEBUG=collector=stw or barrier needs the fewest)
  *   manual heap, pools, arenas   mmap munmap mprotect madvise mremap mincore futex gettid getpid
  *                                prlimit64; seldom openat read close statx (cgroup, with auto)
  *                                and sched_getaffinity (gomem_read_memstats)
@@ -179,22 +194,28 @@
  *                                after mlockall)
  *
  * UNDER OTHER TOOLS
- *   With -fsanitize=address nothing is inlined, each object has 16 bytes behind it that are
- *   nobody's, and what was freed, by hand or by a collection, stays poisoned: manual objects until
- *   16 MiB of others were freed, collected ones until their slot is used again. Reports say
- *   heap-buffer-overflow and heap-use-after-free; gomem_usable_size is the size that was asked for,
- *   and gomem_realloc moves. All files of a program are compiled with it, or none. Valgrind sees
- *   the same from GOMEM_CHECK=1 on, but in memory that the collector scans.
+ *   Compile all files of a program with -fsanitize=address, or none. Nothing is inlined then. Each
+ *   object is followed by 16 bytes that belong to no object. Freed memory stays poisoned: a manual
+ *   object until 16 MiB of others were freed, a collected one until its slot is reused. Reports say
+ *   heap-buffer-overflow and heap-use-after-free. gomem_usable_size is the size that was asked for,
+ *   and gomem_realloc moves. From GOMEM_CHECK=1 on Valgrind sees the same, but not in memory that
+ *   the collector scans.
  *
  * WHAT IT DOES NOT DO
- *   It does not move objects, collect memory that malloc returned, find pointers hidden from it,
- *   run in signal handlers, or support other systems than Linux (x86-64, arm64; 32-bit: manual).
+ *   It does not move objects, collect memory that malloc returned, find hidden pointers, run in
+ *   signal handlers, or support systems other than Linux (x86-64, arm64; on 32 bits the manual heap
+ *   only).
  *
  * ERRORS
- *   Out of memory, n x size overflow, over PTRDIFF_MAX: NULL and errno ENOMEM, after an emergency
- *   collection; a thread whose last four freed nothing gets one in a fifth of the time. Bad
- *   alignment or flags: NULL and EINVAL. Proven misuse (double free, foreign or interior pointers):
- *   one line that names what, where and what to do, then GOMEM_PANIC.
+ *   Out of memory, overflow of n x size, a size over PTRDIFF_MAX: NULL and errno ENOMEM, after an
+ *   emergency collection. A thread whose last four emergency collections freed nothing spends at
+ *   most a fifth of its time in further ones. Bad alignment or flags: NULL and EINVAL. Proven
+ *   misuse (double free, foreign or interior pointers): one line that says what, where and what to
+ *   do, then GOMEM_PANIC.
+ *
+ * MORE
+ *   The repository's README.md has a troubleshooting table; examples/README.md lists examples by
+ *   topic, and guides to porting, threads and the collector.
  *
  * MAP OF THE HOUSE (each room calls only rooms above it, others by hooks)
  *   floor 1  base      attributes, bits, checked arithmetic, atomics, text, messages
