@@ -150,6 +150,23 @@ TEST(buffer) {
 }
 TEST(reserved) { walk_as((gomem_arena_options){.reserve = 3 * GM_MIB}); }
 
+// What is made zero, or scanned, ends 4 KiB above what is in use, whatever the block held before.
+TEST(little_is_touched_ahead) {
+    for (unsigned flags = 0; flags <= GOMEM_SCAN; flags += GOMEM_SCAN) {
+        gomem_arena a = {0};
+        REQUIRE(gomem_arena_init(&a, &(gomem_arena_options){.block = GM_MIB, .flags = flags}));
+        for (int round = 0; round < 3; round++) {
+            for (int i = 0; i < 10000; i++) {
+                if (!CHECK(gomem_arena_alloc(&a, 16 + (i % 7) * 16) != NULL)) break;
+                CHECK(GM_MIN(a.end, a.clean) <= a.cursor + 4096);
+                if (flags) CHECK(a.ready <= a.cursor + 4096);
+            }
+            gomem_arena_reset(&a);
+        }
+        gomem_arena_free(&a);
+    }
+}
+
 // What is kept after a reset is what the last rounds needed.
 TEST(settles) {
     gomem_arena a = {0};

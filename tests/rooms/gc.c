@@ -479,13 +479,84 @@ TEST(budgets_double) {
     CHECK_EQ(GM_TRIES, 5);
 }
 
+// ---- policies, of a runtime that has no thread: nobody else follows them meanwhile ----
+
+static struct gm_runtime other;
+static struct gm_thread other_thread;
+
+// Cycles that cannot go on are tried again after 8 ms, then after twice that, up to a second.
+TEST(tries_get_rarer) {
+    struct gm_gc *gc = &other.gc;
+    uint64_t last = 0;
+    for (unsigned i = 0; i < 10; i++) {
+        uint64_t before = gm_os_now();
+        gm_gc_back_off(&other, false);
+        uint64_t pause = gc->not_before - before, late = gm_os_now() - before;
+        uint64_t expected = (uint64_t)8000000 << (i < 7 ? i : 7);
+        CHECK(pause >= expected && pause <= expected + late);
+        CHECK_EQ(gc->failed, i + 1);
+        CHECK(i >= 8 || pause > last);
+        last = pause;
+    }
+    gm_gc_back_off(&other, true);
+    CHECK(!gc->not_before && !gc->stuck);
+    gm_gc_back_off(&other, false);
+    CHECK_EQ(gc->stuck, 1);
+    gm_gc_back_off(&other, true);
+}
+
+// E7: what a large object may bring the heap to without waiting for a cycle.
+TEST(large_objects_wait_past_the_hard_goal) {
+    struct gm_pacer *p = &other.engine.pacer;
+    other.engine.writes.collector = GOMEM_GC_TRACKED;
+    other.engine.live = 90 * GM_MIB;
+    other.gc.background = true;
+    *p = (struct gm_pacer){.live = 80 * GM_MIB, .goal = 100 * GM_MIB, .held = SIZE_MAX};
+    CHECK_EQ(gm_gc_most(&other, GM_MIB), 111 * GM_MIB); // 1.1 of the goal, and 1 MiB
+    p->held = 105 * GM_MIB;
+    CHECK_EQ(gm_gc_most(&other, GM_MIB), 105 * GM_MIB); // a memory limit is kept
+    other.gc.runner = &other_thread;                    // a cycle runs
+    CHECK_EQ(gm_gc_most(&other, 10 * GM_MIB - 1), 105 * GM_MIB);
+    CHECK_EQ(gm_gc_most(&other, 10 * GM_MIB), 0); // an eighth of what lives
+    p->live = GM_MIB;
+    CHECK_EQ(gm_gc_most(&other, GM_MIB - 1), 105 * GM_MIB);
+    CHECK_EQ(gm_gc_most(&other, GM_MIB), 0);
+    other.gc.holds = 1;
+    CHECK_EQ(gm_gc_most(&other, 10 * GM_MIB), 105 * GM_MIB);
+    p->held = 50 * GM_MIB;
+    CHECK_EQ(gm_gc_most(&other, 10 * GM_MIB), 100 * GM_MIB);
+    other.gc.holds = 0;
+    other.engine.writes.collector = GOMEM_GC_STW; // cycles run here: at the goal
+    CHECK_EQ(gm_gc_most(&other, 10 * GM_MIB), 100 * GM_MIB);
+    other.gc.runner = NULL;
+}
+
+// With a memory limit idle pages go before the heap grows past it, with a sixteenth for metadata.
+TEST(idle_pages_make_room_under_a_limit) {
+    struct gm_heap *h = &other.engine.heap;
+    other_thread.cache.hot.stop_request = &gm_sync_quiet;
+    REQUIRE(room_heap(h, 32));
+    struct gm_span *s = gm_heap_take(h, GM_MANUAL, 0, 24 * GM_MIB, 0);
+    REQUIRE(s && gm_heap_take(h, GM_MANUAL, 0, 32 * GM_MIB, 0)); // in use
+    gm_heap_put(h, s);
+    static const struct {
+        size_t limit, bytes, keep; // in MiB
+    } cases[] = {{0, 90, 24}, {100, 16, 24}, {68, 16, 17}, {51, 16, 0}, {10, 90, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        other.engine.pacer.limit = cases[i].limit * GM_MIB;
+        gm_gc_make_room(&other, &other_thread, cases[i].bytes * GM_MIB);
+        size_t most = cases[i].keep * GM_MIB / GM_PAGE;
+        CHECK(h->pages.idle <= most && h->pages.idle + GM_CHUNK_PAGES >= most); // chunks go whole
+    }
+    other.engine.pacer.limit = 0;
+    room_end_pages(&h->pages);
+}
+
 // H2: idle pages go until a tenth over the goal is left, or over what is used where that is more,
 // and never more than fits under a memory limit with its metadata.
 TEST(scavenging_ends_a_tenth_over_the_goal) {
-    static struct gm_runtime other; // without a thread that scavenges, too
-    static struct gm_thread me;
     struct gm_heap *h = &other.engine.heap;
-    me.cache.hot.stop_request = &gm_sync_quiet;
+    other_thread.cache.hot.stop_request = &gm_sync_quiet;
     REQUIRE(room_heap(h, 64));
     struct gm_span *s = gm_heap_take(h, GM_MANUAL, 0, 100 * GM_MIB, 0);
     REQUIRE(s && gm_heap_take(h, GM_MANUAL, 0, 80 * GM_MIB, 0)); // in use
@@ -500,7 +571,7 @@ TEST(scavenging_ends_a_tenth_over_the_goal) {
         uint64_t sleep = 0;
         other.engine.pacer.goal = cases[i].goal ? cases[i].goal * GM_MIB : SIZE_MAX;
         other.engine.pacer.limit = cases[i].limit * GM_MIB;
-        while (gm_gc_scavenge(&other, &me, &sleep)) CHECK(sleep >= 1000000);
+        while (gm_gc_scavenge(&other, &other_thread, &sleep)) CHECK(sleep >= 1000000);
         size_t most = cases[i].keep * GM_MIB / GM_PAGE;
         CHECK(h->pages.idle <= most && h->pages.idle + GM_CHUNK_PAGES >= most); // chunks go whole
     }

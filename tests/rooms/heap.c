@@ -169,6 +169,18 @@ TEST(give_back) {
     room_end_pages(&heap.pages);
 }
 
+// H1: another thread's mmap waits for one call at most.
+TEST(large_give_backs_are_cut) {
+    REQUIRE(room_heap(&heap, 64));
+    struct gm_span *s = take(GM_MANUAL, 0, 100 * GM_MIB, 0);
+    REQUIRE(s != NULL);
+    gm_heap_put(&heap, s);
+    largest_advice = 0;
+    CHECK_EQ(gm_heap_give_back(&heap, 0, 1, SIZE_MAX), 100 * GM_MIB);
+    CHECK(largest_advice > 8 * GM_MIB && largest_advice <= 16 * GM_MIB);
+    room_end_pages(&heap.pages);
+}
+
 TEST(refused_give_back) {
     REQUIRE(room_heap(&heap, 8));
     struct gm_span *s = take(GM_MANUAL, 0, 9 * GM_MIB, 0);
@@ -188,16 +200,31 @@ TEST(refused_give_back) {
 
 // H2: the thread that frees gives back what is over the bound.
 TEST(trim) {
-    REQUIRE(room_heap(&heap, 32));
-    struct gm_span *s = take(GM_MANUAL, 0, 60 * GM_MIB, 0);
+    REQUIRE(room_heap(&heap, 64));
+    struct gm_span *s = take(GM_MANUAL, 0, 31 * GM_MIB, 0);
     REQUIRE(s != NULL);
     gm_heap_put(&heap, s);
     gm_heap_trim(&heap);
-    CHECK(heap.pages.idle <= GM_IDLE_PAGES);
-    CHECK(heap.pages.idle + GM_CHUNK_PAGES >= GM_IDLE_PAGES); // not more than needed
+    CHECK_EQ(heap.pages.idle * GM_PAGE, 31 * GM_MIB); // 32 MiB may stay
+    room_end_pages(&heap.pages);
+    REQUIRE(room_heap(&heap, 64));
+    s = take(GM_MANUAL, 0, 60 * GM_MIB, 0);
+    REQUIRE(s != NULL);
+    gm_heap_put(&heap, s);
+    gm_heap_trim(&heap);
+    CHECK(heap.pages.idle * GM_PAGE <= 28 * GM_MIB); // 4 MiB less than what would be too much
+    CHECK(heap.pages.idle * GM_PAGE >= 24 * GM_MIB); // not more than needed
     size_t given = heap.released;
     gm_heap_trim(&heap);
     CHECK_EQ(heap.released, given);
+    struct gm_span *used = take(GM_MANUAL, 0, 100 * GM_MIB, 0); // a tenth of it more may stay
+    s = take(GM_MANUAL, 0, 60 * GM_MIB, 0);
+    REQUIRE(used && s);
+    heap.turned -= 3 * (uint64_t)GM_TURN_NS; // not lately
+    gm_heap_put(&heap, s);
+    gm_heap_trim(&heap);
+    CHECK(heap.pages.idle * GM_PAGE <= 38 * GM_MIB);
+    CHECK(heap.pages.idle * GM_PAGE >= 34 * GM_MIB);
     room_end_pages(&heap.pages);
 }
 

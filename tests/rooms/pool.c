@@ -131,9 +131,18 @@ TEST(shapes) {
             gm_pool_shape(&p, &(gomem_pool_options){.size = sizes[i], .align = align});
             CHECK(p.stride >= sizes[i] && p.stride % GM_MAX(align, (size_t)16) == 0);
             CHECK(p.count >= 1 && (p.count == 1 || p.count * p.stride <= GM_POOL_SLAB + GM_PAGE));
-            CHECK(p.most >= 2 && p.most <= GM_MAGAZINE_LAST);
-            CHECK(p.most == 2 || p.most * p.stride <= GM_POOL_MAGAZINE);
+            CHECK(p.most >= 2 && p.most <= 63);
+            CHECK(p.most == 2 || p.most * p.stride <= 128 * 1024);
         }
+    for (size_t n = 1; n < 100000; n = n * 2 + 1) { // a magazine in use, and one before it
+        struct gomem_pool p;
+        memset(&p, 0, sizeof p);
+        gm_pool_shape(&p, &(gomem_pool_options){.size = 16, .max_idle = n});
+        CHECK(p.most == 1 || 2 * (size_t)p.most <= n / 2);
+        memset(&p, 0, sizeof p);
+        gm_pool_shape(&p, &(gomem_pool_options){.size = 16, .capacity = n});
+        CHECK(n < 64 || 2 * (size_t)p.most <= n / 32); // idle with another thread
+    }
     CHECK_EQ(gm_pool_least_cap(0, 0, 16), 0);
     CHECK_EQ(gm_pool_least_cap(5, 0, 16), 5);
     CHECK_EQ(gm_pool_least_cap(0, 100, 16), 6);
