@@ -5891,32 +5891,35 @@ GM_PRIVATE void gm_types_verify(struct gm_check *check, const struct gm_types *t
  * OWNS        struct gm_special: records by number, a hash table by object, the queue of callbacks
  * CALLS       base sync pages span
  * LOCKS       SPECIAL, then READY or META
- * ORDER       a record's generation changes before its word (rel): who reads word (acq) between two
- *             looks at the same generation has read the word of that generation. A number comes
- *             into a chain (rel) after its record: who follows it without the lock (acq) finds one
+ * ORDER       a record's generation changes before its word (rel): a thread that loads the word
+ *             (acq) between two loads of the same generation has the word of that generation. A
+ *             record is complete before its number is stored to a chain (rel), so a thread that
+ *             follows the chain without the lock (acq) finds a complete one
  * INVARIANTS  X1  a record whose word names an object is in the bucket of that object, and the
  *                 object's span has `special` set
- *             X2  records, calls and tables are never unmapped and never used for anything else:
- *                 who holds a number, or no lock, reads old words at worst
- *             X3  a listed record is in one list (found by a cycle, ready, or gone) until that
- *                 list lets go of it, also when it is taken away from its object meanwhile. Links
- *                 belong to the list: those of a found one are the cycle's, without a lock
- *             X4  who frees or moves an object takes its records away before the slot can be reused
- *             X5  no record names an object that is not live: a cycle settles all of them between
- *                 marking and the flip, so a weak pointer needs no test while sweeping
+ *             X2  records and tables are never unmapped or used for anything else, so a thread with
+ *                 an old number, or without the lock, reads stale words at worst
+ *             X3  a listed record is in one list (unreached, ready, or gone) until it is removed
+ *                 from that list, even if it is detached from its object meanwhile. Links belong to
+ *                 the list; those of the unreached list belong to the cycle, without a lock
+ *             X4  a thread that frees or moves an object detaches its records before the slot can
+ *                 be reused
+ *             X5  no record names an object that is not live. A cycle decides about all records of
+ *                 dead objects between marking and the flip, so sweeping ignores records
  * WHY         A count, a flag or a pointer in the object would dirty its page at each change, and
- *             an extra word would change its class: so everything lies here, found by the object's
- *             address. What each cycle must look at (the object) is apart from what a callback
- *             needs: the walk reads 16 bytes a record and one mark bit. Calls lie together, so they
- *             are a range of roots as they are. A span remembers that one of its objects has had a
- *             record: freeing others costs a byte that is in the cache already. Tables only grow,
- *             and old ones stay (half as much again), so that counting needs no lock. 100 000 weak
+ *             an extra word would change its size class. So everything is stored here and found by
+ *             the object's address. What each cycle must read (the object) is stored apart from
+ *             what a callback needs, so the walk reads 16 bytes per record and one mark bit.
+ *             Callback records are contiguous, so they are scanned as ranges of roots. A flag in
+ *             the span tells that an object of it has had a record; freeing other objects costs
+ *             only a test of that byte, which is in the cache already. Tables only grow, and old
+ *             ones are kept (half as much again), so that counting needs no lock. 100 000 weak
  *             pointers and as many finalizers add 0.5 ms to a cycle in which nothing dies.
- *             The queue has a lock of its own: with one lock for all, each of a million callbacks
- *             met the thread that was registering the next million, and half of the time was
- *             spent in futexes. Objects of one page share a few lines of the table.
+ *             The queue has its own lock. With one lock for both, each of a million callbacks
+ *             contended with the thread that registered the next million, and half of the time was
+ *             spent in futexes. Objects of one page share a few cache lines of the table.
  *
- *             word:    | object …  | kind 3 |   object 0: free, or listed and taken away
+ *             word:    | object …  | kind 3 |   object 0: free, or listed and detached
  *             handle:  | generation 32 | number + 1 32 |
  */
 enum gm_special_kind {
@@ -5930,27 +5933,27 @@ enum {
     GM_SPECIAL_KIND = 7,
     GM_SPECIAL_FIRST = 256,
     GM_SPECIAL_PARTS = 20,
-    GM_SPECIAL_STEP = 1024, // records that are looked at under one hold of the lock
-    GM_SPECIAL_RETURN = 64  // gone records that are made free under one
+    GM_SPECIAL_STEP = 1024, // records examined per hold of the lock
+    GM_SPECIAL_RETURN = 64  // gone records freed per hold of the queue's lock
 };
 enum { GM_SPECIAL_IDLE, GM_SPECIAL_LISTED, GM_SPECIAL_DROPPING };
 
-struct gm_record {       // what the walk of a cycle reads
+struct gm_record {       // the part of a record that each cycle reads
     uintptr_t word;      // object | kind. lock: special; atomic: rel/acq
-    uint32_t generation; // of the handles that mean it. lock: special; atomic: rlx
-    uint32_t next; // number + 1 in its bucket, or the next free. lock: special; atomic: rel/acq
+    uint32_t generation; // valid handles contain it. lock: special; atomic: rlx
+    uint32_t next; // number + 1 of the next in its bucket, or free. lock: special; atomic: rel/acq
 };
 
 union gm_callback {
-    void (*finalizer)(void *obj, void *arg); // of a finalizer
-    void (*cleanup)(void *arg);              // of a cleanup, or a drop; NULL: none
+    void (*finalizer)(void *obj, void *arg); // a finalizer
+    void (*cleanup)(void *arg);              // a cleanup or a count's drop; NULL: none
 };
 
-struct gm_callback_record { // a range of roots: pointers in it keep what they point to
+struct gm_callback_record { // the other part; scanned as a root
     union gm_callback fn;   // lock: special
     uintptr_t arg;          // or the count. lock: special; count atomic: rlx, at zero acqrel
-    uintptr_t self;         // the object of a callback that is ready, 0: not ready. lock: special
-    uint32_t link;          // number + 1 in a list (X3). lock: special
+    uintptr_t self;         // object of a ready callback; 0: not ready. lock: special
+    uint32_t link;          // number + 1 of the next in a list (X3). lock: special
     uint32_t state;         // GM_SPECIAL_IDLE …. lock: special
 };
 
@@ -5964,32 +5967,32 @@ struct gm_special_list {
 };
 
 struct gm_special {
-    struct gm_lock lock;                         // of all below but what names the other one
-    struct gm_meta *meta;                        // const
-    struct gm_record *records[GM_SPECIAL_PARTS]; // GM_SPECIAL_FIRST << i of them. const once there
-    struct gm_callback_record *callbacks[GM_SPECIAL_PARTS]; // beside them
-    struct gm_special_table *table;                         // NULL: nothing yet. atomic: rel/acq
-    uint32_t made;        // records ever used. lock: special; read rlx
-    uint32_t used;        // not free. lock: special; read rlx
-    uint32_t free;        // number + 1 of the first free one
-    uint32_t most;        // of objects' records since the last cycle's end. lock: special; stw
-    struct gm_lock queue; // of the callbacks that are ready
-    struct gm_special_list ready; // lock: ready
-    struct gm_special_list gone;  // records whose callback was taken; free soon. lock: ready
+    struct gm_lock lock;  // SPECIAL: protects all below that does not name READY
+    struct gm_meta *meta; // const
+    struct gm_record *records[GM_SPECIAL_PARTS]; // part i: GM_SPECIAL_FIRST << i. const once set
+    struct gm_callback_record *callbacks[GM_SPECIAL_PARTS]; // the same numbers
+    struct gm_special_table *table;                         // NULL: no record yet. atomic: rel/acq
+    uint32_t made;                // records ever used. lock: special; read rlx
+    uint32_t used;                // records not free. lock: special; read rlx
+    uint32_t free;                // number + 1 of the first free record
+    uint32_t most;                // most records with objects since a cycle. lock: special; stw
+    struct gm_lock queue;         // READY: protects the lists of callbacks
+    struct gm_special_list ready; // callbacks to run. lock: ready
+    struct gm_special_list gone;  // records whose callback was taken, to be freed. lock: ready
     uint32_t count;               // callbacks ready. lock: ready; read rlx
-    uint32_t gone_count;          // lock: ready; read rlx
+    uint32_t gone_count;          // records in gone. lock: ready; read rlx
 };
 #define GM_SPECIAL_COST \
     (sizeof(struct gm_record) + sizeof(struct gm_callback_record) + 2 * sizeof(uint32_t))
 
 struct gm_ready_callback { // a callback taken from the queue
-    union gm_callback fn;  //
-    uintptr_t self, arg;   // what it is given
-    uint64_t id;           // of its record
+    union gm_callback fn;  // the function to call
+    uintptr_t self, arg;   // its arguments
+    uint64_t id;           // count: the record's handle
     enum gm_special_kind kind;
 };
 
-// Part i holds GM_SPECIAL_FIRST << i records.
+// The part with record n, and the number of its first record: part i has GM_SPECIAL_FIRST << i.
 GM_INLINE unsigned gm_special_part(uint32_t n) {
     return 31 - (unsigned)__builtin_clz(n + GM_SPECIAL_FIRST) - 8;
 }
@@ -5997,6 +6000,7 @@ _Static_assert(GM_SPECIAL_FIRST == 1 << 8, "gm_special_part subtracts 8");
 GM_INLINE uint32_t gm_special_base(unsigned part) {
     return ((uint32_t)GM_SPECIAL_FIRST << part) - GM_SPECIAL_FIRST;
 }
+// The two halves of record n.
 GM_ALWAYS struct gm_record *gm_special_record(const struct gm_special *sp, uint32_t n) {
     unsigned part = gm_special_part(n);
     return &sp->records[part][n - gm_special_base(part)];
@@ -6005,48 +6009,54 @@ GM_ALWAYS struct gm_callback_record *gm_special_callback(const struct gm_special
     unsigned part = gm_special_part(n);
     return &sp->callbacks[part][n - gm_special_base(part)];
 }
+// The object of a record, 0: none, and the record's kind.
 GM_INLINE uintptr_t gm_special_object(const struct gm_record *r) {
     return gm_load_rlx(&r->word) & ~(uintptr_t)GM_SPECIAL_KIND;
 }
 GM_INLINE unsigned gm_special_kind_of(const struct gm_record *r) {
     return (unsigned)(gm_load_rlx(&r->word) & GM_SPECIAL_KIND);
 }
-// Objects of a page have neighbouring buckets: they mostly come and go together.
+// Objects of a page hash to neighboring buckets, because they are mostly used together.
 GM_ALWAYS uint32_t gm_special_hash(uintptr_t object) {
     uint64_t page = ((uint64_t)object >> 12) * 0x9e3779b97f4a7c15u >> 32;
     return (uint32_t)(page ^ (object >> 4 & 255));
 }
-// Records that belong to objects: neither free, nor ready, nor gone.
+// How many records belong to objects: they are neither free, nor ready, nor gone. For pacing, so
+// counts that do not fit together, where no lock is held, do no harm.
 GM_INLINE uint32_t gm_special_held(const struct gm_special *sp) {
-    uint32_t used = gm_load_rlx(&sp->used), // heuristics where no lock is held
-        done = gm_load_rlx(&sp->count) + gm_load_rlx(&sp->gone_count);
+    uint32_t used = gm_load_rlx(&sp->used),
+             done = gm_load_rlx(&sp->count) + gm_load_rlx(&sp->gone_count);
     return used > done ? used - done : 0;
 }
+// The handle of record n.
 GM_INLINE uint64_t gm_special_id(const struct gm_record *r, uint32_t n) {
     return (uint64_t)gm_load_rlx(&r->generation) << 32 | (n + 1);
 }
 
 // ---- the table ----
 
+// The bucket of an object, and how a record is put into it and taken out.
 GM_PRIVATE uint32_t *gm_special_bucket_locked(const struct gm_special *sp, uintptr_t object) {
     return &sp->table->bucket[gm_special_hash(object) & sp->table->mask];
 }
 
 GM_PRIVATE void gm_special_link_locked(struct gm_special *sp, uint32_t n, uintptr_t object) {
     uint32_t *bucket = gm_special_bucket_locked(sp, object);
-    // both pair with gm_special_count, which compares words, and asks again with the lock
+    // both pair with gm_special_count: it compares words, and searches again under the lock
     gm_store_rel(&gm_special_record(sp, n)->next, *bucket);
-    gm_store_rel(bucket, n + 1); // as above
+    gm_store_rel(bucket, n + 1); // pairs with gm_special_count: the record is complete
 }
 
 GM_PRIVATE void gm_special_unlink_locked(struct gm_special *sp, uint32_t n) {
     struct gm_record *r = gm_special_record(sp, n);
     uint32_t *at = gm_special_bucket_locked(sp, gm_special_object(r));
     while (*at != n + 1) at = &gm_special_record(sp, *at - 1)->next;
-    gm_store_rel(at, r->next); // pairs with gm_special_count, as above
+    gm_store_rel(at, r->next); // pairs with gm_special_count: the next record is complete
 }
 
-// A table as large as there are records; without memory the chains grow longer.
+// Doubles the table if there are more records than buckets. If memory is exhausted, the chains grow
+// longer instead. A reader of the old table finds a chain that no longer changes, or one that leads
+// to other objects; both are harmless (X2).
 GM_PRIVATE void gm_special_grow_locked(struct gm_special *sp) {
     struct gm_special_table *old = sp->table;
     size_t n = old ? (size_t)(old->mask + 1) * 2 : 1024;
@@ -6061,7 +6071,8 @@ GM_PRIVATE void gm_special_grow_locked(struct gm_special *sp) {
     }
 }
 
-// Number + 1 of the first record of an object from the chain at `from` on; kind 0: any.
+// Searches a chain from record `from` on for a record of an object; kind 0: any kind. Returns its
+// number + 1, or 0.
 GM_PRIVATE uint32_t gm_special_next_locked(const struct gm_special *sp, uint32_t from,
                                            uintptr_t object, unsigned kind) {
     for (; from; from = gm_special_record(sp, from - 1)->next) {
@@ -6070,6 +6081,7 @@ GM_PRIVATE uint32_t gm_special_next_locked(const struct gm_special *sp, uint32_t
     }
     return 0;
 }
+// The same for the first record of an object.
 GM_PRIVATE uint32_t gm_special_find_locked(const struct gm_special *sp, uintptr_t object,
                                            unsigned kind) {
     return sp->table
@@ -6079,6 +6091,8 @@ GM_PRIVATE uint32_t gm_special_find_locked(const struct gm_special *sp, uintptr_
 
 // ---- lists ----
 
+// Appends record n to a list, and removes the first record of one. The caller holds the list's
+// lock, or is the cycle that owns it.
 GM_PRIVATE void gm_special_push(struct gm_special *sp, struct gm_special_list *list, uint32_t n) {
     gm_special_callback(sp, n)->link = 0;
     if (list->last) gm_special_callback(sp, list->last - 1)->link = n + 1;
@@ -6100,30 +6114,32 @@ GM_PRIVATE bool gm_special_init(struct gm_special *sp, struct gm_meta *meta) {
     return true;
 }
 
+// Puts a record that is in no list and in no bucket on the free list.
 GM_PRIVATE void gm_special_free_locked(struct gm_special *sp, uint32_t n) {
     struct gm_record *r = gm_special_record(sp, n);
-    gm_store_rel(&r->word, (uintptr_t)0); // pairs with gm_special_weak_get: behind the generation
+    gm_store_rel(&r->word, (uintptr_t)0); // pairs with gm_special_weak_get: after the generation
     gm_special_callback(sp, n)->state = GM_SPECIAL_IDLE;
-    gm_store_rel(&r->next, sp->free); // pairs with gm_special_count, which may stand on it
+    gm_store_rel(&r->next, sp->free); // pairs with gm_special_count, which may be at this record
     sp->free = n + 1;
     gm_store_rlx(&sp->used, sp->used - 1);
 }
 
-// Makes some of the records free whose callbacks have been taken.
+// Frees up to GM_SPECIAL_RETURN records whose callbacks have been taken. Takes READY.
 GM_PRIVATE void gm_special_return_locked(struct gm_special *sp) {
     gm_sync_lock(&sp->queue);
     for (unsigned i = 0; i < GM_SPECIAL_RETURN && sp->gone.first; i++) {
         uint32_t n = sp->gone.first - 1;
         gm_special_drop_first(sp, &sp->gone);
-        gm_store_rlx(&sp->gone_count, sp->gone_count - 1); // read by heuristics
+        gm_store_rlx(&sp->gone_count, sp->gone_count - 1); // read for pacing: may lag
         gm_special_free_locked(sp, n);
     }
     gm_sync_unlock(&sp->queue);
 }
 
-// A record that nobody has: number + 1, 0: no memory.
+// Takes a free record: from the free list, from those that are gone, or the next one that was never
+// used, for which a new part may be allocated. Returns its number + 1; 0: no memory.
 GM_PRIVATE uint32_t gm_special_new_locked(struct gm_special *sp) {
-    if (!sp->free && gm_load_rlx(&sp->gone_count)) gm_special_return_locked(sp); // or next time
+    if (!sp->free && gm_load_rlx(&sp->gone_count)) gm_special_return_locked(sp); // or later
     uint32_t n = sp->free;
     if (n) {
         sp->free = gm_special_record(sp, n - 1)->next;
@@ -6139,20 +6155,21 @@ GM_PRIVATE uint32_t gm_special_new_locked(struct gm_special *sp) {
         sp->callbacks[part] = gm_pages_meta(sp->meta, count * sizeof(struct gm_callback_record));
     if (!sp->records[part] || !sp->callbacks[part]) return 0;
     gm_store_rlx(&gm_special_record(sp, sp->made)->generation, 1u);
-    gm_store_rlx(&sp->made, sp->made + 1); // the walk takes the lock
+    gm_store_rlx(&sp->made, sp->made + 1); // gm_special_number reads it: no handle is newer
     return sp->made;
 }
 
-// The handles of a record mean nothing from here on, and its callback does not run.
+// Invalidates the handles of a record, and its callback if that has not been taken.
 GM_PRIVATE void gm_special_void(struct gm_record *r, struct gm_callback_record *c) {
     gm_store_rlx(&r->generation, r->generation + 1);
     c->fn.cleanup = NULL;
     c->arg = c->self = 0;
-    // pairs with gm_special_weak_get: behind the generation
+    // pairs with gm_special_weak_get: after the generation
     gm_store_rel(&r->word, (uintptr_t)gm_special_kind_of(r));
 }
 
-// Takes a record away from its object. (X3) Of those with an object only a count can be ready.
+// Detaches a record from its object and frees it, unless a list still has it (X3). Of the records
+// with an object only counts can be in the queue, so READY is taken for these.
 GM_PRIVATE void gm_special_remove_locked(struct gm_special *sp, uint32_t n) {
     struct gm_record *r = gm_special_record(sp, n);
     struct gm_callback_record *c = gm_special_callback(sp, n);
@@ -6164,9 +6181,10 @@ GM_PRIVATE void gm_special_remove_locked(struct gm_special *sp, uint32_t n) {
     if (c->state != GM_SPECIAL_LISTED) gm_special_free_locked(sp, n);
 }
 
-// A record of the kind for the object: its handle. 0 with *error: ENOMEM, or EEXIST for a second
-// finalizer or count; a second weak pointer is the first. (X1: the caller has marked the span.)
-// *more: bytes of records beyond what objects have had since the last cycle.
+// Adds a record of a kind to an object, whose span the caller has marked (X1). Returns its handle.
+// 0 with *error: ENOMEM, or EEXIST for a second finalizer or count. A second weak pointer returns
+// the handle of the first. *more: the record's bytes if objects have more records than at any time
+// since the last cycle; the caller counts them as allocated. Takes SPECIAL.
 GM_PRIVATE uint64_t gm_special_add(struct gm_special *sp, uintptr_t object,
                                    enum gm_special_kind kind, union gm_callback fn, uintptr_t arg,
                                    int *error, size_t *more) {
@@ -6178,9 +6196,9 @@ GM_PRIVATE uint64_t gm_special_add(struct gm_special *sp, uintptr_t object,
     if (n && !old) {
         struct gm_callback_record *c = gm_special_callback(sp, n - 1);
         c->fn = fn;
-        gm_store_rlx(&c->arg, arg); // as a count it may be read by who has an old number
+        gm_store_rlx(&c->arg, arg); // atomic: a thread with an old number may read it as a count
         gm_special_link_locked(sp, n - 1, object);
-        // pairs with gm_special_weak_get and gm_special_count: the call is written
+        // pairs with gm_special_weak_get and gm_special_count: the callback is written
         gm_store_rel(&gm_special_record(sp, n - 1)->word, object | kind);
         gm_store_rlx(&sp->used, sp->used + 1);
         *more = gm_special_held(sp) > sp->most ? GM_SPECIAL_COST : 0;
@@ -6193,18 +6211,18 @@ GM_PRIVATE uint64_t gm_special_add(struct gm_special *sp, uintptr_t object,
     return id;
 }
 
-// The number of the record that a handle means; UINT32_MAX: none, any more.
+// Returns the number of the record with a handle; UINT32_MAX: the handle is {0} or no longer valid.
+// Needs no lock; without it, the result may be stale at once.
 GM_PRIVATE uint32_t gm_special_number(const struct gm_special *sp, uint64_t id) {
     uint32_t n = (uint32_t)id - 1;
-    if (!(uint32_t)id || n >= gm_load_rlx(&sp->made)) return UINT32_MAX; // a handle was made before
+    if (!(uint32_t)id || n >= gm_load_rlx(&sp->made)) return UINT32_MAX; // rlx: handles come later
     return gm_load_rlx(&gm_special_record(sp, n)->generation) == id >> 32 ? n : UINT32_MAX;
 }
 
 // ---- callbacks that are ready ----
 
-// The callback of a record that is in no list shall run, or is in a list that is appended to the
-// queue. But for a count, which is still asked for, the object has nothing to do with it any more,
-// and can have others.
+// Prepares a record for the queue: its callback will run. The record is in no list yet. It leaves
+// its object, which can get another one; only a count stays, because it is still read and changed.
 GM_PRIVATE void gm_special_detach_locked(struct gm_special *sp, uint32_t n) {
     struct gm_record *r = gm_special_record(sp, n);
     struct gm_callback_record *c = gm_special_callback(sp, n);
@@ -6212,12 +6230,12 @@ GM_PRIVATE void gm_special_detach_locked(struct gm_special *sp, uint32_t n) {
     if (kind != GM_SPECIAL_CLEANUP) c->self = gm_special_object(r);
     if (kind != GM_SPECIAL_COUNT) {
         gm_special_unlink_locked(sp, n);
-        gm_store_rlx(&r->word, (uintptr_t)kind); // the same handle: a cleanup can be cancelled
+        gm_store_rlx(&r->word, (uintptr_t)kind); // same generation: a cleanup can be cancelled
     }
     c->state = GM_SPECIAL_LISTED;
 }
 
-// Appends a list of n to the queue.
+// Appends a list of n records to the queue. Takes READY.
 GM_PRIVATE void gm_special_queue_locked(struct gm_special *sp, const struct gm_special_list *list,
                                         uint32_t n) {
     if (!n) return;
@@ -6225,10 +6243,11 @@ GM_PRIVATE void gm_special_queue_locked(struct gm_special *sp, const struct gm_s
     if (sp->ready.last) gm_special_callback(sp, sp->ready.last - 1)->link = list->first;
     else sp->ready.first = list->first;
     sp->ready.last = list->last;
-    gm_store_rlx(&sp->count, sp->count + n); // an unlocked reader looks again under the lock
+    gm_store_rlx(&sp->count, sp->count + n); // unlocked readers check again under the lock
     gm_sync_unlock(&sp->queue);
 }
 
+// Queues the callback of a record that is in no list.
 GM_PRIVATE void gm_special_ready_locked(struct gm_special *sp, uint32_t n) {
     struct gm_special_list one = {0, 0};
     gm_special_detach_locked(sp, n);
@@ -6236,7 +6255,8 @@ GM_PRIVATE void gm_special_ready_locked(struct gm_special *sp, uint32_t n) {
     gm_special_queue_locked(sp, &one, 1);
 }
 
-// The turn of a count has come: its drop begins. False: the object was freed meanwhile.
+// Begins the drop of a count that was first in the queue. Fills in *turn. False: the object was
+// freed meanwhile, and so is the record now. Takes SPECIAL.
 GM_PRIVATE bool gm_special_pop_count(struct gm_special *sp, uint32_t n,
                                      struct gm_ready_callback *turn) {
     gm_sync_lock(&sp->lock);
@@ -6251,25 +6271,25 @@ GM_PRIVATE bool gm_special_pop_count(struct gm_special *sp, uint32_t n,
     return found;
 }
 
-// Takes the next callback; under the lock of the queue only, so that registering goes on. False:
-// none is ready.
+// Takes the next callback from the queue. It takes READY only (counts: SPECIAL too), so that other
+// threads can register callbacks meanwhile. False: none is ready.
 GM_PRIVATE bool gm_special_pop(struct gm_special *sp, struct gm_ready_callback *turn) {
     bool found = false;
-    while (!found && gm_load_rlx(&sp->count)) { // or the cycle wakes the caller's thread later
+    while (!found && gm_load_rlx(&sp->count)) { // rlx: a cycle that adds some wakes the thread
         uint32_t n = 0;
         gm_sync_lock(&sp->queue);
         while (!found && (n = sp->ready.first) != 0) {
             struct gm_record *r = gm_special_record(sp, n - 1);
             struct gm_callback_record *c = gm_special_callback(sp, n - 1);
             gm_special_drop_first(sp, &sp->ready);
-            gm_store_rlx(&sp->count, sp->count - 1); // as in gm_special_queue_locked
+            gm_store_rlx(&sp->count, sp->count - 1); // unlocked readers check under the lock
             found = c->fn.cleanup != NULL;
             *turn = (struct gm_ready_callback){c->fn, c->self, c->arg, 0,
                                                (enum gm_special_kind)gm_special_kind_of(r)};
-            if (found && turn->kind == GM_SPECIAL_COUNT) break; // listed, until it has begun
+            if (found && turn->kind == GM_SPECIAL_COUNT) break; // stays LISTED until it begins
             gm_special_void(r, c);
             gm_special_push(sp, &sp->gone, n - 1);
-            gm_store_rlx(&sp->gone_count, sp->gone_count + 1); // read by heuristics
+            gm_store_rlx(&sp->gone_count, sp->gone_count + 1); // read for pacing: may lag
         }
         gm_sync_unlock(&sp->queue);
         if (found && turn->kind == GM_SPECIAL_COUNT) found = gm_special_pop_count(sp, n - 1, turn);
@@ -6277,7 +6297,7 @@ GM_PRIVATE bool gm_special_pop(struct gm_special *sp, struct gm_ready_callback *
     return found;
 }
 
-// A cleanup that is ready, but has not been taken, is cancelled.
+// Cancels a cleanup that is ready, unless it has been taken meanwhile. Takes READY.
 GM_PRIVATE void gm_special_withdraw_locked(struct gm_special *sp, uint32_t n, uint64_t id) {
     struct gm_record *r = gm_special_record(sp, n);
     gm_sync_lock(&sp->queue);
@@ -6285,6 +6305,7 @@ GM_PRIVATE void gm_special_withdraw_locked(struct gm_special *sp, uint32_t n, ui
     gm_sync_unlock(&sp->queue);
 }
 
+// Cancels a cleanup, unless its call has begun. Takes SPECIAL.
 GM_PRIVATE void gm_special_cancel(struct gm_special *sp, uint64_t id) {
     gm_sync_lock(&sp->lock);
     uint32_t n = gm_special_number(sp, id);
@@ -6296,9 +6317,9 @@ GM_PRIVATE void gm_special_cancel(struct gm_special *sp, uint64_t id) {
     gm_sync_unlock(&sp->lock);
 }
 
-// ---- objects that go ----
+// ---- records of objects that are changed, freed or moved; all take SPECIAL ----
 
-// Takes the record of a kind away from an object that lives on.
+// Removes the record of a kind from an object, which stays alive.
 GM_PRIVATE void gm_special_drop(struct gm_special *sp, uintptr_t object,
                                 enum gm_special_kind kind) {
     gm_sync_lock(&sp->lock);
@@ -6307,7 +6328,7 @@ GM_PRIVATE void gm_special_drop(struct gm_special *sp, uintptr_t object,
     gm_sync_unlock(&sp->lock);
 }
 
-// What an object's record of a kind calls. False: it has none.
+// Copies the callback of an object's record of a kind to *call. False: it has none.
 GM_PRIVATE bool gm_special_tell(struct gm_special *sp, uintptr_t object, enum gm_special_kind kind,
                                 struct gm_callback_record *call) {
     gm_sync_lock(&sp->lock);
@@ -6317,8 +6338,8 @@ GM_PRIVATE bool gm_special_tell(struct gm_special *sp, uintptr_t object, enum gm
     return n != 0;
 }
 
-// The object is freed by hand: its weak pointer becomes NULL, its finalizer and count go, its
-// cleanups become ready. (X4)
+// Called before an object is freed by hand (X4): its weak pointer becomes NULL, its finalizer and
+// count are removed, its cleanups become ready.
 GM_PRIVATE void gm_special_forget(struct gm_special *sp, uintptr_t object) {
     gm_sync_lock(&sp->lock);
     for (uint32_t n; (n = gm_special_find_locked(sp, object, 0)) != 0;) {
@@ -6330,7 +6351,7 @@ GM_PRIVATE void gm_special_forget(struct gm_special *sp, uintptr_t object) {
     gm_sync_unlock(&sp->lock);
 }
 
-// The object has moved: its records go with it. (X4)
+// Called when an object has moved (X4): its records name the new address. Handles stay valid.
 GM_PRIVATE void gm_special_move(struct gm_special *sp, uintptr_t from, uintptr_t to) {
     gm_sync_lock(&sp->lock);
     for (uint32_t n; (n = gm_special_find_locked(sp, from, 0)) != 0;) {
@@ -6344,23 +6365,25 @@ GM_PRIVATE void gm_special_move(struct gm_special *sp, uintptr_t from, uintptr_t
 
 // ---- weak pointers ----
 
-// The object that a handle means, 0: none. In a section. The object is looked at between two looks
-// at the generation: the record may have become another object's meanwhile.
+// Returns the object of a weak handle, or 0. The caller is in a section, so no flip happens before
+// it holds the object. The word is loaded between two loads of the generation, because the record
+// may be reused for another object meanwhile.
 GM_PRIVATE uintptr_t gm_special_weak_get(const struct gm_special *sp, uint64_t id) {
     uint32_t n = gm_special_number(sp, id);
     if (n == UINT32_MAX) return 0;
     const struct gm_record *r = gm_special_record(sp, n);
-    // pairs with add, remove and move: the generation was stored before it
+    // pairs with gm_special_add, gm_special_void and gm_special_move: the generation comes first
     uintptr_t word = gm_load_acq(&r->word);
     if ((word & GM_SPECIAL_KIND) != GM_SPECIAL_WEAK) return 0;
-    if (gm_load_rlx(&r->generation) != id >> 32) return 0; // ordered by word
+    if (gm_load_rlx(&r->generation) != id >> 32) return 0; // rlx: ordered by the load of word
     return word - GM_SPECIAL_WEAK;
 }
 
 // ---- counts ----
 
-// The call whose arg is the object's count; NULL: it is not counted. Without a lock: a chain that
-// changes meanwhile can hide the record, then the lock is asked.
+// Finds the callback record whose arg is the object's count, without a lock. NULL: it was not
+// found. A chain that changes meanwhile can hide it, so the caller tries gm_special_count_slow
+// then.
 GM_ALWAYS struct gm_callback_record *gm_special_count(const struct gm_special *sp,
                                                       uintptr_t object) {
     const struct gm_special_table *table = gm_load_acq(&sp->table); // pairs with grow
@@ -6369,14 +6392,15 @@ GM_ALWAYS struct gm_callback_record *gm_special_count(const struct gm_special *s
     uint32_t n = gm_load_acq(&table->bucket[gm_special_hash(object) & table->mask]);
     for (unsigned i = 0; n && i < 16; i++) {
         const struct gm_record *r = gm_special_record(sp, n - 1);
-        // pairs with add: the call is the object's
+        // pairs with gm_special_add: the callback record is the object's
         if (GOMEM_I_LIKELY(gm_load_acq(&r->word) == (object | GM_SPECIAL_COUNT)))
             return gm_special_callback(sp, n - 1);
-        n = gm_load_acq(&r->next); // pairs with link, unlink and free: as above
+        n = gm_load_acq(&r->next); // pairs with link, unlink and free: the record is complete
     }
     return NULL;
 }
 
+// The same under the lock. NULL: the object is not counted.
 GM_PRIVATE struct gm_callback_record *gm_special_count_slow(struct gm_special *sp,
                                                             uintptr_t object) {
     gm_sync_lock(&sp->lock);
@@ -6385,8 +6409,8 @@ GM_PRIVATE struct gm_callback_record *gm_special_count_slow(struct gm_special *s
     return n ? gm_special_callback(sp, n - 1) : NULL;
 }
 
-// The count has become zero: true if the caller is to drop the object, and to end that. A drop that
-// runs, or is ready to, is not begun again.
+// Called when a count has become zero. True: the caller calls *turn and then gm_special_end_drop.
+// False: the count has risen again, or a drop is running or queued. Takes SPECIAL.
 GM_PRIVATE bool gm_special_begin_drop(struct gm_special *sp, uintptr_t object,
                                       struct gm_ready_callback *turn) {
     gm_sync_lock(&sp->lock);
@@ -6402,18 +6426,19 @@ GM_PRIVATE bool gm_special_begin_drop(struct gm_special *sp, uintptr_t object,
     return mine;
 }
 
-// The drop has returned; it never runs again. True: nobody counts the object, and nobody can have
-// got it from a weak pointer: it may be freed at once. *object: where it is now.
+// Called when a drop has returned; it never runs again. True: the count is still zero and there was
+// no weak pointer from which a thread may have got the object, so the caller may free it. *object
+// is its address now. Takes SPECIAL.
 GM_PRIVATE bool gm_special_end_drop(struct gm_special *sp, uint64_t id, uintptr_t *object) {
     bool gone = false;
     gm_sync_lock(&sp->lock);
-    uint32_t n = gm_special_number(sp, id); // freed by hand in its drop: none
+    uint32_t n = gm_special_number(sp, id); // none: the drop has freed the object
     struct gm_callback_record *c = n == UINT32_MAX ? NULL : gm_special_callback(sp, n);
     if (c) {
         c->state = GM_SPECIAL_IDLE;
         c->fn.cleanup = NULL;
         *object = gm_special_object(gm_special_record(sp, n));
-        gone = !gm_load_rlx(&c->arg); // under the lock: whoever counts to zero comes for it
+        gone = !gm_load_rlx(&c->arg); // a thread that counts to zero later waits for the lock
         uint32_t weak = gone ? gm_special_find_locked(sp, *object, GM_SPECIAL_WEAK) : 0;
         if (gone) gm_special_remove_locked(sp, n);
         if (weak) gm_special_remove_locked(sp, weak - 1);
@@ -6423,27 +6448,29 @@ GM_PRIVATE bool gm_special_end_drop(struct gm_special *sp, uint64_t id, uintptr_
     return gone;
 }
 
-// ---- what a cycle decides ----
+// ---- decisions of a cycle ----
 
-struct gm_unreached {                  // unreached objects, as the walk found them
+struct gm_unreached {                  // records of unreached objects, found by the walk
     struct gm_special_list finalizers; // finalizers, and counts whose drop has not run
     struct gm_special_list cleanups;   // cleanups, and counts
 };
 
-// Between marking and the flip: has the object been reached? One without a mark bit always is.
+// Tests, between marking and the flip, whether an object is reached. Objects of kinds without mark
+// bits always are.
 GM_INLINE bool gm_special_reached(const struct gm_pages *p, uintptr_t object) {
     if (gm_load_rlx(&gm_span_color(p, object)->mark) & gm_span_bit(p, object)) return true;
     return !GM_IN(GM_SET_COLLECTED, gm_pages_desc(p, (object - p->base) >> GM_PAGE_SHIFT) & 7);
 }
 
-// The object of a record has not been reached.
+// Handles a record whose object was not reached: clears a weak pointer, puts other records in one
+// of the lists of *v.
 GM_PRIVATE void gm_special_classify_locked(struct gm_special *sp, struct gm_unreached *v,
                                            uint32_t n) {
     unsigned kind = gm_special_kind_of(gm_special_record(sp, n));
     const struct gm_callback_record *c = gm_special_callback(sp, n);
     bool drops = kind == GM_SPECIAL_COUNT && c->fn.cleanup;
-    bool lost = c->state == GM_SPECIAL_DROPPING; // its drop did not return, and never will
-    if (c->state == GM_SPECIAL_LISTED) return;   // in a queue already
+    bool lost = c->state == GM_SPECIAL_DROPPING; // unreached: its drop will never return
+    if (c->state == GM_SPECIAL_LISTED) return;   // already in the queue
     if (lost || kind == GM_SPECIAL_WEAK) gm_special_remove_locked(sp, n);
     else {
         gm_special_callback(sp, n)->state = GM_SPECIAL_LISTED;
@@ -6452,9 +6479,9 @@ GM_PRIVATE void gm_special_classify_locked(struct gm_special *sp, struct gm_unre
     }
 }
 
-// Looks at up to GM_SPECIAL_STEP records from *at on: clears weak pointers to what was not reached,
-// lists what else has to be decided. False: there are no more. The lock is held for one step, so
-// that who needs it waits for microseconds.
+// Examines up to GM_SPECIAL_STEP records from *at on: clears weak pointers to unreached objects,
+// and lists their other records in *v. False: there are no more records. The lock is held for one
+// step only, so that other threads wait for microseconds.
 GM_PRIVATE bool gm_special_walk(struct gm_special *sp, const struct gm_pages *p, uint32_t *at,
                                 struct gm_unreached *v) {
     gm_sync_lock(&sp->lock);
@@ -6474,9 +6501,10 @@ GM_PRIVATE bool gm_special_walk(struct gm_special *sp, const struct gm_pages *p,
     return more;
 }
 
-// Lets go of the first records of a list. Cleanups whose object is still not reached become ready,
-// or all of the list, whose objects the caller has marked. A count without a drop goes with its
-// object. False: the list is empty.
+// Removes up to GM_SPECIAL_STEP records from the front of a list and decides about them. With
+// `all`, their callbacks become ready; the caller has marked their objects. Without it, cleanups of
+// objects that are still unreached become ready, and other records of such objects (counts without
+// a drop) are removed. Records of objects reached meanwhile stay. False: the list is empty.
 GM_PRIVATE bool gm_special_conclude(struct gm_special *sp, const struct gm_pages *p,
                                     struct gm_special_list *list, bool all) {
     struct gm_special_list ready = {0, 0};
@@ -6489,7 +6517,7 @@ GM_PRIVATE bool gm_special_conclude(struct gm_special *sp, const struct gm_pages
         gm_special_drop_first(sp, list);
         gm_special_callback(sp, n)->state = GM_SPECIAL_IDLE;
         bool dead = object && !all && !gm_special_reached(p, object);
-        if (!object) gm_special_free_locked(sp, n); // taken away meanwhile
+        if (!object) gm_special_free_locked(sp, n); // detached from its object meanwhile
         else if (all || (dead && gm_special_kind_of(r) == GM_SPECIAL_CLEANUP)) {
             gm_special_detach_locked(sp, n);
             gm_special_push(sp, &ready, n);
@@ -6501,22 +6529,25 @@ GM_PRIVATE bool gm_special_conclude(struct gm_special *sp, const struct gm_pages
     return list->first != 0;
 }
 
-// The bytes of all records at a cycle's end; those of callbacks that are ready count as kept.
+// Returns the bytes of all records at the end of a cycle. Adds to *kept those of callbacks that
+// wait to run.
 GM_PRIVATE size_t gm_special_bytes_stopped(struct gm_special *sp, size_t *kept) {
     sp->most = gm_special_held(sp);
     *kept += (sp->used - sp->most) * GM_SPECIAL_COST;
     return sp->used * GM_SPECIAL_COST;
 }
 
-// The words of part i that are roots: arguments, and objects whose callback is ready.
+// Returns the callback records of a part as a range of roots: they hold arguments, and objects
+// whose callback is ready. 0, with *end 0, if the part has none. The threads are stopped, outside
+// of sections, so no record is half written.
 GM_PRIVATE uintptr_t gm_special_roots(const struct gm_special *sp, unsigned part, uintptr_t *end) {
-    uint32_t made = gm_load_rlx(&sp->made), base = gm_special_base(part); // no record is half made
+    uint32_t made = gm_load_rlx(&sp->made), base = gm_special_base(part);
     uint32_t n = made > base ? GM_MIN(made - base, (uint32_t)GM_SPECIAL_FIRST << part) : 0;
     *end = (uintptr_t)(n ? sp->callbacks[part] + n : NULL);
     return (uintptr_t)(n ? sp->callbacks[part] : NULL);
 }
 
-// After a shutdown: no object is left, and no handle means anything.
+// Frees all records after a shutdown, when no object is left, and invalidates all handles.
 GM_PRIVATE void gm_special_reset(struct gm_special *sp) {
     sp->free = sp->used = sp->most = sp->count = sp->gone_count = 0;
     sp->ready = sp->gone = (struct gm_special_list){0, 0};
@@ -6529,7 +6560,8 @@ GM_PRIVATE void gm_special_reset(struct gm_special *sp) {
     }
 }
 
-// X1, and that records are used, free or listed; returns what is broken, or NULL.
+// Checks X1, and that each record is free or used, and the queue's counts. Returns what is broken,
+// or NULL; *where: the object concerned, or 0.
 GM_PRIVATE const char *gm_special_verify_stopped(const struct gm_special *sp,
                                                  const struct gm_pages *p, uintptr_t *where) {
     uint32_t free = 0, ready = 0, gone = 0;
@@ -6560,36 +6592,38 @@ GM_PRIVATE const char *gm_special_verify_stopped(const struct gm_special *sp,
 /* ==========================================================================================
  * >>guard   proof of misuse                                                        floor 3
  * ==========================================================================================
- * OWNS        struct gm_guard: where lines go, poison
+ * OWNS        struct gm_guard: the hooks for messages, poison
  * CALLS       base os pages span
- * INVARIANTS  G1  what is reported is proven from descriptors and bitmaps; the memory is not
- *                 touched
- *             G2  callbacks of the user run outside library sections
- *             G3  in a watched heap every byte of the mapped heap is forbidden but those that a
- *                 user asked for, and has not given back; the library itself touches other bytes in
- *                 functions that are not instrumented, or allows them first
- * WHY         One line says what, the pointer, its object, and what to do; a user who reads it
- *             should not need a second one.
- *             AddressSanitizer and valgrind see accesses, which we do not. So a heap that one of
- *             them watches has a margin of 16 bytes behind each object, and holds freed manual
- *             objects back for 16 MiB of later ones: what lies before an object is the margin of
- *             its neighbour. The margin knows how many bytes were asked for.
+ * INVARIANTS  G1  misuse is proven from descriptors and bitmaps before it is reported; the object's
+ *                 memory is not read
+ *             G2  callbacks of the program run outside library sections
+ *             G3  in a watched heap every mapped byte is marked as not accessible, except those
+ *                 that the program has requested and not freed. The library accesses other bytes
+ *                 only in functions that are not instrumented, or marks them as accessible first
+ * WHY         One line says what is wrong, with which pointer and object, and what to do. A user
+ *             who reads it should not need a second one.
+ *             AddressSanitizer and valgrind observe accesses, which the library cannot. So a heap
+ *             that one of them watches has a margin of 16 bytes after each object, which is also
+ *             the margin before the next one, and reuses a freed manual object only after 16 MiB of
+ *             others were freed. The margin stores how many bytes were requested.
  */
 struct gm_guard {
     void (*warn)(const char *line, void *user);  // NULL: GOMEM_LOG. atomic: rel/acq
     void (*panic)(const char *line, void *user); // NULL: GOMEM_PANIC. atomic: rel/acq
-    void *user;                                  // atomic: rlx, before them
-    bool poison;                                 // fill freed memory
+    void *user;                                  // set before the hooks. atomic: rlx
+    bool poison;                                 // freed memory is filled with GM_POISON
     bool watched;                                // valgrind runs this process (check level 1)
 };
 enum { GM_POISON = 0xdb };
 
+// Passes a line to the program's hook or to GOMEM_LOG. Outside sections (G2).
 GM_PRIVATE void gm_guard_warn(const struct gm_guard *g, const char *line) {
     void (*warn)(const char *line, void *user) = gm_load_acq(&g->warn); // pairs with gomem_init
     if (warn) warn(line, gm_load_rlx(&g->user));
     else GOMEM_LOG(line);
 }
 
+// Reports proven misuse by the program's hook or by GOMEM_PANIC. A hook may return.
 GM_PRIVATE void gm_guard_panic(const struct gm_guard *g, const char *line) {
     void (*panic)(const char *line, void *user) = gm_load_acq(&g->panic); // pairs with gomem_init
     if (panic) panic(line, gm_load_rlx(&g->user));
@@ -6599,9 +6633,9 @@ GM_PRIVATE void gm_guard_panic(const struct gm_guard *g, const char *line) {
 GM_PRIVATE const char *const gm_guard_kinds[GM_KINDS] = {
     "free", "manual", "noscan", "scanned", "typed", "uncollectable", "uncollectable noscan"};
 
-// ---- what AddressSanitizer and valgrind are told ----
+// ---- AddressSanitizer and valgrind ----
 
-// The bytes are nobody's, or a user's: of pools and arenas.
+// Mark bytes of pools and arenas as not accessible, and as accessible.
 GM_PRIVATE void gm_guard_forbid(const void *from, size_t size, bool scanned) {
     gm_os_forbid((uintptr_t)from, size, scanned, GM_SHADE_IDLE);
 }
@@ -6609,20 +6643,21 @@ GM_PRIVATE void gm_guard_allow(const void *from, size_t size) {
     gm_os_allow((uintptr_t)from, size);
 }
 
-enum { GM_MARGIN = 16 }; // bytes at the end of a watched slot: {next in a list, bytes asked for}
-#define GM_MARGIN_FREED UINTPTR_MAX // in place of the bytes: a manual object that was freed
+enum { GM_MARGIN = 16 }; // bytes at the end of a watched slot: {next in a list, bytes requested}
+#define GM_MARGIN_FREED UINTPTR_MAX // as the bytes requested: a freed manual object
 
-// Do objects have margins? Under AddressSanitizer; under valgrind from check level 1 on.
+// Tests whether objects have margins: under AddressSanitizer, and from check level 1 on under
+// valgrind.
 GM_ALWAYS bool gm_guard_watched(const struct gm_guard *g) {
     return GM_ASAN || (GOMEM_I_CHECK && g->watched);
 }
 
-// Where word 0 or 1 of an object's margin lies.
+// The address of word 0 or 1 of an object's margin.
 GM_INLINE uintptr_t gm_guard_at(const struct gm_span *s, uintptr_t object, unsigned word) {
     return object + gm_span_slot_size(s) - GM_MARGIN + word * 8u;
 }
 
-// Reads and writes a word of a margin, which is forbidden ground (G3).
+// Read and write a word of a margin, which is marked as not accessible (G3).
 GM_NO_SANITIZE GM_PRIVATE uintptr_t gm_guard_read(const struct gm_span *s, uintptr_t object,
                                                   unsigned word) {
     uintptr_t at = gm_guard_at(s, object, word);
@@ -6639,7 +6674,8 @@ GM_NO_SANITIZE GM_PRIVATE void gm_guard_write(const struct gm_span *s, uintptr_t
     if (!GM_ASAN) gm_os_forbid(at, GM_WORD, GM_IN(GM_SET_SCANNED, s->kind), GM_SHADE_BEYOND);
 }
 
-// An object of a watched heap becomes the user's: `size` bytes of it (1 for 0), and not one more.
+// Gives an object of a watched heap to the program: exactly `size` bytes (1 for 0) become
+// accessible.
 GM_PRIVATE void gm_guard_hand_out(const struct gm_span *s, uintptr_t object, size_t size) {
     size += !size;
     gm_os_allow(object, size);
@@ -6648,19 +6684,19 @@ GM_PRIVATE void gm_guard_hand_out(const struct gm_span *s, uintptr_t object, siz
     gm_guard_write(s, object, 1, size);
 }
 
-// It was freed, or swept.
+// The opposite, when it was freed or swept.
 GM_PRIVATE void gm_guard_take_back(const struct gm_span *s, uintptr_t object) {
     gm_os_forbid(object, gm_span_slot_size(s), GM_IN(GM_SET_SCANNED, s->kind), GM_SHADE_FREED);
 }
 
-// Is it a manual object that was freed? Of a watched heap.
+// Tests, in a watched heap, whether this is a freed manual object. Always false in other heaps.
 GM_PRIVATE bool gm_guard_freed(const struct gm_guard *g, const struct gm_span *s,
                                uintptr_t object) {
     return gm_guard_watched(g) && s->kind == GM_MANUAL && s->use == GM_USE_OBJECT &&
            gm_guard_read(s, object, 1) == GM_MARGIN_FREED;
 }
 
-// Bytes that the user of an object may touch.
+// Returns how many bytes of an object the program may use; 0 if its margin was overwritten.
 GM_PRIVATE size_t gm_guard_size(const struct gm_guard *g, const struct gm_span *s,
                                 uintptr_t object) {
     if (GOMEM_I_LIKELY(!gm_guard_watched(g)) || s->use != GM_USE_OBJECT)
@@ -6676,7 +6712,7 @@ GM_PRIVATE void gm_guard_describe_object(struct gm_text *t, const struct gm_page
                                          const struct gm_span *s, uintptr_t word) {
     uint32_t index = gm_span_index(p, s, word);
     uintptr_t slot = gm_span_slot(p, s, index);
-    size_t size = GM_ASAN && index < s->count ? gm_guard_read(s, slot, 1) : 0; // what was asked for
+    size_t size = GM_ASAN && index < s->count ? gm_guard_read(s, slot, 1) : 0; // bytes requested
     if (!size || size > gm_span_slot_size(s)) size = gm_span_slot_size(s);
     if (index >= s->count) gm_text_format(t, "in the tail of a span of ");
     else if (word != slot) gm_text_format(t, "%zu bytes into ", word - slot);
@@ -6702,18 +6738,20 @@ GM_PRIVATE struct gm_text gm_guard_describe(const struct gm_pages *p, uintptr_t 
     return t;
 }
 
-// AddressSanitizer's report says where the line's pointer is misused; it ends the process, as the
-// panic would. Where the user has a panic of his own, that is called instead.
+// Under AddressSanitizer, logs the line and makes a report about the pointer, which shows where it
+// was misused and ends the process as a panic would. Does nothing if the program has its own panic
+// hook, which is then called instead.
 GM_COLD GM_PRIVATE void gm_guard_show(const struct gm_guard *g, const char *line,
                                       uintptr_t pointer) {
     void *frame = __builtin_frame_address(0);
-    if (!GM_ASAN || !GM_OWN_PANIC || gm_load_rlx(&g->panic)) return; // only its presence matters
+    if (!GM_ASAN || !GM_OWN_PANIC || gm_load_rlx(&g->panic)) return; // rlx: it is not called here
     if (!pointer || !__asan_address_is_poisoned((void *)pointer)) return;
     GOMEM_LOG(line);
     __asan_report_error(__builtin_return_address(0), frame, frame, (void *)pointer, 0, 1);
 }
 
-// Of a pool or an arena with a name, NULL: none.
+// Reports misuse of a pointer (NULL: none), with the name of the pool or arena concerned (NULL:
+// none). Returns only if the panic hook does. The caller is in no section (G2).
 GM_COLD GM_PRIVATE void gm_guard_misuse_of(const struct gm_guard *g, const struct gm_pages *p,
                                            enum gm_message message, const void *pointer,
                                            const char *name) {
@@ -6737,42 +6775,46 @@ GM_COLD GM_PRIVATE void gm_guard_misuse(const struct gm_guard *g, const struct g
  * CALLS       base
  * INVARIANTS  A1  goal = live + (live + stacks + globals) x percent / 100, at least 4 MiB x percent
  *                 / 100
- *             A2  with a stopping collector the trigger is the goal; with a concurrent one it is as
- *                 far below as was allocated from the trigger to the end of the last cycles, more
- *                 where the heap grows, between 0.25 and 0.95 of the way from what lives
- *             A3  with a memory limit the goal is what the limit leaves beside all other memory,
- *                 but the heap may grow for as long as the last cycle worked, and by half of what
- *                 lives at most: a limit below what lives makes collection take half of the time,
- *                 or cost twice what it does at 100 percent, not all; and one that twice the live
- *                 heap fits into is kept, also where a third of what was marked is dead by then
- *             A4  a cycle that is late is paid by the byte: a thread that takes 4 KiB past the goal
- *                 marks along for 2 to 20 us, past the hard goal (1.1 of it) for 60, and twice that
- *                 for each further quarter of the way between the two. Large objects pay 2 us from
- *                 the trigger on, and are three tenths of the way at most to A2: they can wait, and
- *                 what is allocated in a cycle mostly outlives it
- *             A5  objects that only wait for their finalizer are no heap to grow from: the goal of
- *                 what lives beside them is above them. Else each cycle that finalizes doubles the
- *                 next one's heap: a million short-lived files took 80 MB in place of 15
- * WHY         Go's formula: the cost of marking what lives, roots included, is paid from growth
- *             that is proportional to it, so collection takes a fixed share of the time whatever
- *             the heap's size.
+ *             A2  with a stopping collector the trigger is the goal. With a concurrent one it is
+ *                 below the goal by the runway: the bytes that were allocated from the trigger to
+ *                 the end of the last cycles, more if the heap grows. It is at least 0.25 and at
+ *                 most 0.95 of the way from live to the goal
+ *             A3  with a memory limit the goal is what the limit leaves next to all other memory.
+ *                 But the heap may always grow by what the program allocates in as much time as the
+ *                 last cycle took, up to half of what lives. So under a limit below what lives,
+ *                 collection takes half of the time, or costs twice what it does at 100 percent,
+ *                 but not all of the time. A limit that fits twice the live heap is kept, even if a
+ *                 third of what was marked is dead by then
+ *             A4  if a cycle is late, threads pay by the byte. For 4 KiB past the goal a thread
+ *                 marks for 2 to 20 us; past the hard goal (1.1 x the goal) for 60 us, doubled for
+ *                 each further quarter of the distance between the two. Large objects pay 2 us from
+ *                 the trigger on. They count in the runway (A2) with at most three tenths of the
+ *                 way to the goal, because they can wait, and because objects allocated during a
+ *                 cycle mostly outlive it
+ *             A5  objects that only wait for their finalizer do not count as live in A1; their
+ *                 bytes are added to the goal instead. Otherwise each cycle that finalizes would
+ *                 double the next one's heap: a million short-lived files took 80 MB instead of 15
+ * WHY         This is Go's formula. Marking costs in proportion to what lives, roots included, and
+ *             the program may allocate in proportion to it between cycles, so collection takes a
+ *             fixed share of the time for heaps of any size.
  */
 struct gm_pacer {
-    int percent;          // of growth; GOMEM_GC_OFF: never. atomic: rlx
+    int percent;          // growth between cycles; GOMEM_GC_OFF: no cycles. atomic: rlx
     size_t live;          // bytes that the last cycle marked. atomic: rlx
-    size_t kept;          // of them, only until their callback has run. stw; read rlx
+    size_t kept;          // part of live that only waits for its callbacks (A5). stw; read rlx
     size_t roots;         // bytes of stacks and globals that it scanned. atomic: rlx
     size_t goal, trigger; // bytes of heap. atomic: rlx
-    size_t runway;        // allocated in a cycle, smoothed; 0: it stops the world. atomic: rlx
-    size_t heavy;         // of large objects, in the last one. atomic: rlx
-    size_t limit;         // bytes of memory in all, 0: none. atomic: rlx
-    size_t other;         // bytes of it that are not the collected heap's. atomic: rlx
-    size_t least;         // growth that the last cycle's work allows (A3). atomic: rlx
-    size_t held;          // gomem_gc_hold holds up to here: the limit's goal. atomic: rlx
+    size_t runway;        // bytes (A2), smoothed; 0: the collector stops the world. atomic: rlx
+    size_t heavy;         // bytes of large objects allocated in the last cycle. atomic: rlx
+    size_t limit;         // bytes of memory in all, 0: no limit. atomic: rlx
+    size_t other;         // bytes of memory that are not collected heap. atomic: rlx
+    size_t least;         // growth that is always allowed (A3). atomic: rlx
+    size_t held;          // gomem_gc_hold has no effect above this: the limit's goal. atomic: rlx
 };
 #define GM_PACER_LEAST (4 * GM_MIB)
 enum { GM_DEBT_UNIT = 4096, GM_DEBT_LEAST = 2000, GM_DEBT = 20000, GM_DEBT_HARD = 60000 }; // ns
 
+// The goal without a limit (A1); SIZE_MAX: no cycles.
 GM_PRIVATE size_t gm_pacer_goal(size_t live, size_t roots, int percent) {
     if (percent < 0) return SIZE_MAX;
     double growth = (double)(live + roots) * percent / 100; // A1
@@ -6781,7 +6823,8 @@ GM_PRIVATE size_t gm_pacer_goal(size_t live, size_t roots, int percent) {
     return GM_MAX(live + (size_t)growth, least);
 }
 
-// The goal that a limit sets; SIZE_MAX: none. A part of it is left for what lies between objects.
+// The goal that the memory limit sets (A3); SIZE_MAX: no limit. 1/32 of the limit is kept for free
+// space between objects.
 GM_PRIVATE size_t gm_pacer_limit_goal(const struct gm_pacer *p, size_t live) {
     size_t limit = gm_load_rlx(&p->limit), other = gm_load_rlx(&p->other) + limit / 32;
     if (!limit) return SIZE_MAX;
@@ -6789,14 +6832,14 @@ GM_PRIVATE size_t gm_pacer_limit_goal(const struct gm_pacer *p, size_t live) {
     return GM_MAX(limit > other ? limit - other : 0, live + least); // A3
 }
 
-// Where the program has to wait for the cycle.
+// The hard goal: above it, large allocations wait for the cycle, and others pay much (A4).
 GM_PRIVATE size_t gm_pacer_hard(size_t goal) {
     size_t slack = goal / 10 + GM_MIB;
     return goal < SIZE_MAX - slack ? goal + slack : SIZE_MAX;
 }
 
-// ns of marking that a thread owes which takes `bytes`, now counted in `live`, while a cycle runs:
-// the least rate for all of them, a higher one for those past the goal. (A4)
+// Returns the ns of marking that a thread owes for `bytes`, which are already part of `live`, while
+// a cycle runs (A4): the lowest rate per 4 KiB, and a higher one for the bytes past the goal.
 GM_PRIVATE uint64_t gm_pacer_debt(size_t goal, size_t live, size_t bytes) {
     uint64_t slack = gm_pacer_hard(goal) - goal, over = live > goal ? live - goal : 0;
     uint64_t units = GM_MAX(bytes / GM_DEBT_UNIT, (size_t)1), rate = GM_DEBT * (over / 1024);
@@ -6807,49 +6850,52 @@ GM_PRIVATE uint64_t gm_pacer_debt(size_t goal, size_t live, size_t bytes) {
     return GM_DEBT_LEAST * (units - past) + rate * past;
 }
 
-// How much may be allocated before the next cycle, so that collection takes half of the time at
-// most: what was allocated in `elapsed` ns, scaled to the `worked` ns that the cycle took.
+// Returns how many bytes may be allocated before the next cycle so that collection takes at most
+// half of the time: the rate of `allocated` bytes in `elapsed` ns, times the `worked` ns of the
+// cycle.
 GM_PRIVATE size_t gm_pacer_growth(size_t allocated, uint64_t elapsed, uint64_t worked) {
     double growth = elapsed ? (double)allocated / (double)elapsed * (double)worked : 0;
     return GM_MAX(growth < (double)(SIZE_MAX / 4) ? (size_t)growth : SIZE_MAX / 4, (size_t)GM_MIB);
 }
 
-// Where a cycle begins that is to end at the goal. (A2)
+// Returns the heap size at which a cycle must begin to end at the goal (A2).
 GM_PRIVATE size_t gm_pacer_trigger(size_t live, size_t goal, size_t runway) {
     if (!runway || goal <= live || goal == SIZE_MAX) return goal;
     size_t way = goal - live, least = live + way / 4, most = live + way / 20 * 19;
     return GM_MIN(GM_MAX(goal - GM_MIN(runway, way), least), most);
 }
 
-// A concurrent cycle has ended that marked `live` bytes; `allocated` bytes were allocated since it
-// was due, and `heavy` for large objects. A heap that has grown is taken to grow on, and its next
-// cycle to last longer by as much.
+// Updates the runway at the end of a concurrent cycle that marked `live` bytes. Since the trigger,
+// `allocated` bytes were allocated, and `heavy` bytes for large objects. If the heap has grown, the
+// next cycle is assumed to take longer in proportion.
 GM_PRIVATE void gm_pacer_learn(struct gm_pacer *p, size_t allocated, size_t heavy, size_t live) {
     size_t before = gm_load_rlx(&p->live), old = gm_load_rlx(&p->runway);
     double grown = live > before && before ? (double)live / (double)before : 1;
     size_t now = (size_t)((double)allocated * 1.25 * GM_MIN(grown, 2.0)) + GM_KIB;
-    gm_store_rlx(&p->runway, now >= old ? now : old - (old - now) / 4); // up at once, down slowly
+    gm_store_rlx(&p->runway, now >= old ? now : old - (old - now) / 4); // rises fast, falls slowly
     gm_store_rlx(&p->heavy, heavy);
 }
 
-// A process has dropped a cycle that was due: the next one comes after a quarter of the growth that
-// the goal allows, so that a child which only allocates a little and ends does not collect.
+// Called in a fork's child, which has dropped a running or due cycle. The next one comes after a
+// quarter of the growth that the goal allows, so that a child that allocates little does not
+// collect.
 GM_PRIVATE void gm_pacer_defer(struct gm_pacer *p, size_t live) {
-    size_t goal = gm_load_rlx(&p->goal), old = gm_load_rlx(&p->live); // heuristics
+    size_t goal = gm_load_rlx(&p->goal), old = gm_load_rlx(&p->live); // the child has one thread
     if (goal == SIZE_MAX) return;
     size_t way = GM_MAX(goal > old ? (goal - old) / 4 : 0, (size_t)GM_MIB);
     gm_store_rlx(&p->trigger, GM_MAX(gm_load_rlx(&p->trigger), live + way));
 }
 
-// A cycle's end and the program's settings may meet here: the next cycle's end sets all anew.
+// Computes goal and trigger anew, after a cycle or a change of settings. Both may call
+// concurrently, and the values then may not fit together; the end of the next cycle corrects that.
 GM_PRIVATE void gm_pacer_set(struct gm_pacer *p, size_t live, size_t roots) {
-    size_t kept = GM_MIN(gm_load_rlx(&p->kept), live); // as live
+    size_t kept = GM_MIN(gm_load_rlx(&p->kept), live);
     size_t goal = gm_pacer_goal(live - kept, roots, gm_load_rlx(&p->percent));
     goal += GM_MIN(kept, SIZE_MAX - goal); // A5
     size_t most = gm_pacer_limit_goal(p, live);
     goal = GM_MIN(goal, most);
     gm_store_rlx(&p->held, most);
-    gm_store_rlx(&p->live, live); // heuristics: a refill that reads an old value is one refill late
+    gm_store_rlx(&p->live, live); // a stale value delays a poll by one refill
     gm_store_rlx(&p->roots, roots);
     gm_store_rlx(&p->goal, goal);
     size_t runway = gm_load_rlx(&p->runway), way = goal > live ? goal - live : 0;
@@ -6860,56 +6906,60 @@ GM_PRIVATE void gm_pacer_set(struct gm_pacer *p, size_t live, size_t roots) {
 /* ==========================================================================================
  * >>mark   shade, scan, drain, termination                                         floor 4
  * ==========================================================================================
- * OWNS        struct gm_mark (queue of spans, root jobs, who works), struct gomem_marker per worker
+ * OWNS        struct gm_mark (queue of spans, root jobs, the state of the markers), struct
+ *             gomem_marker per marker
  * CALLS       base os sizes pages span types guard
- * ORDER       queue: a span's colors are changed before it is pushed (acqrel), read after it is
- *             popped. state: a worker's counters are written before it says that it is idle
- *             (acqrel)
- * INVARIANTS  M1  white: mark 0; grey: both; black: mark 1, grey 0. An object on a marker's stack
- *                 is black already: it is scanned before the marker rests. An object of a root's
- *                 kind has no mark and is grey when marking begins
- *             M2  what is grey and on no stack lies in a span whose queued flag is 1, and each such
- *                 span is in the queue once or is being taken
- *             M3  a marker is idle only with an empty stack after it saw no job and an empty queue
- *             M4  when all are idle, nothing is grey
- *             M6  a phase sees the heap as wide as it was when the phase began. A pointer to an
- *                 object beyond can only have been stored since, so it is read again in a later
- *                 phase, as everything written; the last one begins in a stop
- *             M5  with others at work, a worker sets the colors of 64 neighbours by one atomic or,
- *                 late; until then another may find the same object and scan it too, which costs
- *                 time only. Settled before anything is spilled
- * WHY         Depth-first from a small stack per worker, since a child's span, descriptor and bits
- *             are in the cache of who just touched the parent. What does not fit, or what idle
- *             workers may have, becomes grey again and its span goes to a shared queue: each record
- *             has one link, so no mark stack can overflow, and giving up costs nothing. Large
- *             objects and roots are cut to pieces, which are claimed 128 KiB at a time. A piece of
- *             a large object is a page: one write has that page read again, not 128 KiB, which
- *             decides how long a finish stop takes beside a program that writes to a large table.
- *             A piece of a typed array is the fields that lie in it, of whichever elements. Only
- *             an object with a mark procedure, which sees it whole, is one piece.
- *             A lookup touches the descriptor and one line of colors, and no product or quotient is
- *             waited for; the span's record is read for typed objects only.
+ * ORDER       queue: a span's colors are changed before it is pushed (acqrel) and read after it is
+ *             popped. state: a marker's counters are written before it becomes idle (acqrel)
+ * INVARIANTS  M1  white: mark 0, grey 0; grey: mark 1, grey 1; black: mark 1, grey 0. An object on
+ *                 a marker's stack is black already, and is scanned before the marker rests. An
+ *                 object of kind GM_ROOT has no mark bit and is grey when marking begins
+ *             M2  a grey object's span has `queued` set, and each such span is in the queue once or
+ *                 is being taken from it
+ *             M3  a marker becomes idle only if its stack is empty and it has found no job and an
+ *                 empty queue
+ *             M4  when all markers are idle, nothing is grey
+ *             M5  while several markers work, a marker collects mark bits of one group of colors
+ *                 and sets them with a single atomic OR. Until then another marker may find the
+ *                 same object and scan it too, which only costs time. Bits are set before anything
+ *                 is spilled
+ *             M6  a phase sees only the part of the heap that existed when the phase began. A
+ *                 pointer to an object elsewhere was stored since, so its page is written and is
+ *                 read again in a later phase; the last phase begins in a stop
+ * WHY         Marking goes depth first from a small stack per marker, because a child's descriptor
+ *             and bits are likely to be in the cache of the marker that has just scanned its
+ *             parent. What does not fit, and what idle markers can take over, becomes grey, and its
+ *             span goes to a shared queue. A span's record has the link, so the queue cannot
+ *             overflow, and a marker can stop at any time. Large objects and roots are cut into
+ *             pieces, claimed 128 KiB at a time. A piece of a large object is a page, so after a
+ *             write one page is read again and not 128 KiB; this determines the length of the
+ *             finish stop if the program writes to a large table. A piece of a typed array is the
+ *             fields within it, of any elements. Only an object with a mark procedure, which sees
+ *             all of it, is one piece.
+ *             A lookup loads the descriptor and one line of colors and does not wait for a product
+ *             or a quotient; the span's record is read for typed objects only.
  */
 enum { GM_MARK_STACK = 8192, GM_READ = 64 * 1024, GM_MARK_STEPS = 64, GM_JOB_BYTES = 128 * 1024 };
 enum {
     GM_JOB_BOTH = 1,    // words may point one past the end
-    GM_JOB_FOREIGN = 2, // may not be readable
-    GM_JOB_WRITTEN = 4, // only pages that were written; of the heap unless it is foreign
+    GM_JOB_FOREIGN = 2, // may be unmapped
+    GM_JOB_WRITTEN = 4, // only written pages; of the heap, or of a root if it is foreign
     GM_JOB_STACK = 8    // start is the address of a struct gm_stack
 };
 
-// A coroutine's stack. Parking writes it in a section; in a stop all of it is one parking's.
+// The stack of a coroutine. gomem_stack_parked writes the fields about parking in a section, so a
+// stop finds those of one call.
 struct gm_stack {
     uintptr_t start, end;   // const while it is listed
-    uintptr_t parked;       // scanned from here on; 0: not known. atomic: rlx
-    uintptr_t low, below;   // what `check` is of: nobody writes there while it is parked
-    uint64_t check;         // gm_mark_sum of [low, below) as it was parked
-    uintptr_t floor;        // memory from here on is known to be there. lock: roots
-    const uintptr_t *saved; // the program keeps its stack pointer here, NULL: nowhere. atomic: rlx
-    bool runs;              // a thread stands on it, which is where it is scanned. stw
+    uintptr_t parked;       // scanned from here up; 0: not known. atomic: rlx
+    uintptr_t low, below;   // range of `check`, not written while the coroutine is parked
+    uint64_t check;         // gm_mark_sum of [low, below) when it was parked
+    uintptr_t floor;        // memory from here up is known to be mapped. lock: roots
+    const uintptr_t *saved; // where the program saves its stack pointer; NULL: unknown. atomic: rlx
+    bool runs;              // a thread runs on it, and it is scanned with that thread. stw
     bool black;             // its handle was marked when roots were listed. stw
-    uintptr_t handle;       // the gomem_stack, 0: registered, a root. const while it is listed
-    struct gm_stack *next;  // of those whose memory goes. lock: roots
+    uintptr_t handle;       // the gomem_stack; 0: registered, a root. const while it is listed
+    struct gm_stack *next;  // in the list of stacks to be unmapped. lock: roots
 };
 
 struct gm_job {      // a range of roots
@@ -6922,55 +6972,57 @@ struct gm_mark {
     struct gm_pages *pages;       // const while marking
     struct gm_types *types;       // const
     const struct gm_guard *guard; // const
-    uintptr_t mask;               // and-ed to each word
+    uintptr_t mask;               // ANDed with each word
     uint64_t queue;               // {tag 32, page + 1 32}. atomic: acqrel
     uint64_t state;    // {phase 32, idle 16, workers 16}, or {phase, GM_MARK_DONE}. atomic: acqrel
-    uint64_t bytes;    // marked by workers that rest. atomic: rlx
+    uint64_t bytes;    // marked, as markers have reported. atomic: rlx
     uint64_t deadline; // ns at which the markers halt, 0: never. const in a phase
     uint32_t next_job; // atomic: rlx
     uint32_t halt;     // markers make grey what they hold, and rest. atomic: rlx
     uint32_t active;   // a cycle marks: nothing shrinks (R5). stw; read in sections
-    uint32_t complete; // and the marks are complete: what is white is dead, what is allocated is
+    uint32_t complete; // the marks are complete: white objects are dead, new ones are allocated
                        // black (R1). stw; read in sections
-    struct gm_job *jobs;    // const while marking
-    size_t njobs, room;     //
-    bool full;              // a job had no room
-    uint64_t pages_written; // as found by jobs. atomic: rlx
-    void *source;           // for the hook. const
-    // Hook of writes: what was written of a job's range becomes grey, or, in a root, is read;
-    // returns how many pages. const
+    struct gm_job *jobs;    // root jobs. const while marking
+    size_t njobs, room;     // jobs, and entries of the array
+    bool full;              // a job found no room
+    uint64_t pages_written; // pages found by `written` jobs. atomic: rlx
+    void *source;           // for the hooks. const
+    // Hook of room writes: makes the written objects of a job's range grey or, if the range is a
+    // root, reads its written pages. Returns the number of pages. const
     size_t (*written)(struct gomem_marker *m, const struct gm_job *job);
-    // Hook of writes: lists in m->buffer what of a range is not zero for sure; -1: all of it. const
+    // Hook of room writes: lists in m->buffer the parts of a range that may not be zero. Returns
+    // their number; -1: unknown. const
     long (*there)(struct gomem_marker *m, uintptr_t from, uintptr_t to);
 };
 #define GM_MARK_DONE UINT32_MAX
 
-// What a lookup needs: a drain keeps a copy of it in registers.
+// The state of a lookup. A drain keeps a copy of it in registers.
 struct gm_view {
-    uintptr_t base, mask;     // of page 0; and-ed to each word
-    uintptr_t from;           // what can be looked up begins here (P3), as of this phase
-    size_t size, top;         // bytes from there on; entries of stack
-    const uint32_t *desc;     //
+    uintptr_t base, mask;     // address of page 0; ANDed with each word
+    uintptr_t from;           // lowest address with a descriptor (P3) in this phase (M6)
+    size_t size, top;         // bytes from there up; entries of stack
+    const uint32_t *desc;     // page descriptors
     struct gm_color *colors;  // a group per KiB of heap
     uintptr_t *stack;         // addresses of black objects to scan (M1)
-    uint64_t bytes;           // marked
-    struct gm_color *pending; // colors that this worker is setting, NULL: none (M5)
-    uint64_t pending_bits;    // of late, not yet there
-    uint32_t pending_size;    // bytes of a slot of late
+    uint64_t bytes;           // bytes marked and not yet reported
+    struct gm_color *pending; // group whose bits are being collected, NULL: none (M5)
+    uint64_t pending_bits;    // bits collected for it
+    uint32_t pending_size;    // bytes of a slot in that group
 };
 
-struct gomem_marker {     // owner: worker
-    struct gm_view view;  //
-    struct gm_mark *mark; //
+struct gomem_marker {     // owner: the thread that marks with it
+    struct gm_view view;  // its lookup state
+    struct gm_mark *mark; // shared state
     char *buffer;         // GM_READ bytes for foreign ranges
-    uint32_t phase;       // of mark.state that it has joined
-    uint32_t id;          // of the worker's thread, 0: another's. atomic: rlx
-    uint64_t until;       // ns at which it leaves, 0: when there is no work
-    bool alone;           // nobody else sets bits: they need no atomics
-    bool steady;          // does not halt
-    void (*visit)(struct gomem_marker *m, uintptr_t word); // hears of a word in place of marking
+    uint32_t phase;       // phase of mark.state that it has joined
+    uint32_t id;          // thread id of a worker, 0: not a worker. atomic: rlx
+    uint64_t until;       // ns at which it leaves; 0: when no work is left
+    bool alone;           // no other thread sets bits, so it needs no atomic OR
+    bool steady;          // ignores deadlines and halt
+    void (*visit)(struct gomem_marker *m, uintptr_t word); // visitor; NULL: words are marked
 };
 
+// Allocates a marker's stack and buffer, once. False: no memory.
 GM_PRIVATE bool gm_mark_init_marker(struct gomem_marker *m, struct gm_meta *meta) {
     if (m->buffer) return true;
     m->buffer = gm_pages_meta(meta, GM_MARK_STACK * sizeof *m->view.stack + GM_READ);
@@ -6979,6 +7031,7 @@ GM_PRIVATE bool gm_mark_init_marker(struct gomem_marker *m, struct gm_meta *meta
     return true;
 }
 
+// Prepares a marker with an empty stack for the current phase. `alone`: no other thread sets bits.
 GM_PRIVATE void gm_mark_begin(struct gomem_marker *m, struct gm_mark *mark, bool alone) {
     const struct gm_pages *p = mark->pages;
     uintptr_t *stack = m->view.stack;
@@ -6996,10 +7049,11 @@ GM_PRIVATE void gm_mark_begin(struct gomem_marker *m, struct gm_mark *mark, bool
     m->alone = alone;
 }
 
-// Puts a span with something grey into the queue, once.
+// Puts a span with grey objects into the queue, unless it is there already. Lock-free; the tag
+// protects against ABA.
 GM_PRIVATE void gm_mark_enqueue(struct gm_mark *mark, struct gm_span *s) {
     if (gm_swap_acqrel(&s->queued, 1u))
-        return; // pairs with gm_mark_pop's: who takes it sees our colors (M2)
+        return; // pairs with gm_mark_pop's swap: a marker that takes it sees our colors (M2)
     uint64_t head = gm_load_rlx(&mark->queue), next;
     do {
         gm_store_rlx(&s->queue_next, (uint32_t)head);
@@ -7008,6 +7062,7 @@ GM_PRIVATE void gm_mark_enqueue(struct gm_mark *mark, struct gm_span *s) {
         !gm_cas_acqrel(&mark->queue, &head, next)); // pairs with gm_mark_pop: the link is written
 }
 
+// Takes a span from the queue; NULL: the queue is empty.
 GM_PRIVATE struct gm_span *gm_mark_pop(struct gm_mark *mark) {
     uint64_t head = gm_load_acq(&mark->queue); // pairs with gm_mark_enqueue: its link and colors
     uint64_t next;
@@ -7016,38 +7071,37 @@ GM_PRIVATE struct gm_span *gm_mark_pop(struct gm_mark *mark) {
         if (!(uint32_t)head) return NULL;
         s = gm_span_at(mark->pages, (uint32_t)head - 1);
         next = ((head >> 32) + 1) << 32 |
-               gm_load_rlx(&s->queue_next);              // may be stale: then the tag differs
+               gm_load_rlx(&s->queue_next);              // if it is stale, the tag has changed
     } while (!gm_cas_acqrel(&mark->queue, &head, next)); // pairs with gm_mark_enqueue
-    // pairs with gm_mark_enqueue: what is shaded later queues it again
+    // pairs with gm_mark_enqueue: an object that is shaded later queues the span again
     (void)gm_swap_acqrel(&s->queued, 0u);
     return s;
 }
 
-// Sets a bit; true if this call did it.
+// Sets a bit; true if it was 0. The atomic OR elects the one marker that scans the object.
 GM_ALWAYS bool gm_mark_set(uint64_t *word, uint64_t bit, bool alone) {
     if (alone) {
         uint64_t old = gm_load_rlx(word);
         gm_store_rlx(word, old | bit); // nobody else writes
         return !(old & bit);
     }
-    return !(gm_or_rlx(word, bit) &
-             bit); // who scans is decided by the or; data is ordered by the stop
+    return !(gm_or_rlx(word, bit) & bit); // rlx: the object's contents are ordered by the stop
 }
 
-// The type of the objects of a span; NULL: they are scanned word by word.
+// The type of a span's objects; NULL: they are scanned word by word.
 GM_INLINE const struct gm_type_record *gm_mark_type_of(const struct gm_mark *mark,
                                                        const struct gm_span *s) {
     return s->kind == GM_TYPED ? gm_types_shape(mark->types, s->shape)->type : NULL;
 }
 
-// How many pieces a large object has. A mark procedure sees its object whole: one.
+// The number of pieces of a large object; 1 if it has a mark procedure, which scans all of it.
 GM_PRIVATE size_t gm_mark_pieces(const struct gm_mark *mark, const struct gm_span *s) {
     const struct gm_type_record *t = gm_mark_type_of(mark, s);
     if (t && t->mark) return 1;
     return (gm_load_rlx(&s->size) + GM_PIECE - 1) / GM_PIECE;
 }
 
-// All pieces of a large object become grey. Nobody else knows that it is marked.
+// Makes all pieces of a large object grey. Its span is not in the queue yet, so plain stores do.
 GM_PRIVATE void gm_mark_grey_pieces(const struct gm_mark *mark, const struct gm_span *s) {
     struct gm_color *c = gm_span_colors(mark->pages, s->page);
     size_t pieces = gm_mark_pieces(mark, s);
@@ -7055,9 +7109,9 @@ GM_PRIVATE void gm_mark_grey_pieces(const struct gm_mark *mark, const struct gm_
         gm_store_rlx(&c[i / 64].grey, gm_base_ones(0, (unsigned)GM_MIN(pieces - i, (size_t)64)));
 }
 
-// The span may be new: its record is whole when the descriptor is seen.
+// Marks the large object that a page belongs to, if it is white, and queues its pieces.
 GM_COLD GM_PRIVATE void gm_mark_large(struct gomem_marker *m, size_t page) {
-    // pairs with gm_pages_describe: the record of a new span is whole
+    // pairs with gm_pages_describe: the record of a new span is complete
     uint32_t desc = gm_load_acq(&m->mark->pages->desc[page]);
     struct gm_span *s = gm_span_at(m->mark->pages, gm_pages_first(m->mark->pages, page, desc));
     struct gm_color *c = gm_span_colors(m->mark->pages, s->page);
@@ -7070,25 +7124,27 @@ GM_COLD GM_PRIVATE void gm_mark_large(struct gomem_marker *m, size_t page) {
     gm_mark_enqueue(m->mark, s); // M2
 }
 
-// Sets the colors that were collected (M5). Who finds a bit set counts nothing: another was first.
+// Sets collected mark bits of a group (M5). Returns the bytes of those that were 0: the others have
+// been counted by another marker.
 GM_NOINLINE GM_PRIVATE uint64_t gm_mark_settle(struct gm_color *c, uint64_t bits, uint32_t size) {
     if (!bits) return 0;
     return (uint64_t)gm_base_popcount(bits & ~gm_or_rlx(&c->mark, bits)) * size;
 }
 
+// Sets the collected bits of a view; afterwards none are pending.
 GM_ALWAYS void gm_mark_settle_view(struct gm_view *v) {
     v->bytes += gm_mark_settle(v->pending, v->pending_bits, v->pending_size);
     v->pending = NULL;
     v->pending_bits = 0;
 }
 
-// The stack is full, or others are idle: the oldest half becomes grey again, for anybody. Or all of
-// it does: the marker halts.
+// Makes the oldest half of the marker's stack grey, for any marker to scan: the stack is full, or
+// other markers are idle. With `all`, makes all of it grey: the marker halts.
 GM_COLD GM_PRIVATE void gm_mark_spill(struct gomem_marker *m, bool all) {
     struct gm_pages *p = m->mark->pages;
     struct gm_view *v = &m->view;
     size_t n = all ? v->top : (v->top + 1) / 2;
-    gm_mark_settle_view(v); // or it would undo what becomes grey here
+    gm_mark_settle_view(v); // M5: a grey object has its mark bit
     for (size_t i = 0; i < n; i++) {
         (void)gm_or_rlx(&gm_span_color(p, v->stack[i])->grey,
                         gm_span_bit(p, v->stack[i])); // the queue's swap orders it
@@ -7098,14 +7154,15 @@ GM_COLD GM_PRIVATE void gm_mark_spill(struct gomem_marker *m, bool all) {
     memmove(v->stack, v->stack + n, v->top * sizeof *v->stack);
 }
 
-// Turns an object that was white black; false: it was not white.
+// Makes a white object black. False: it was not white, or was freed. The bytes of the object are
+// counted here, or with `alone` when it is scanned.
 GM_ALWAYS bool gm_mark_blacken(struct gm_view *v, struct gm_color *c, unsigned n, uint32_t desc,
                                bool alone) {
     uint64_t mark = gm_load_rlx(&c->mark);
     if ((mark | gm_load_rlx(&c->freed)) >> (n & 63) & 1) return false;
-    if (alone) { // nobody else writes
+    if (alone) { // no other thread writes
         gm_store_rlx(&c->mark, mark | (uint64_t)1 << (n & 63));
-        return true; // M1: counted when it is scanned
+        return true;
     }
     uint64_t bit = (uint64_t)1 << (n & 63);
     if (c == v->pending) {
@@ -7120,17 +7177,18 @@ GM_ALWAYS bool gm_mark_blacken(struct gm_view *v, struct gm_color *c, unsigned n
     return true;
 }
 
-// The offset where the object begins into which a word at `offset` points, whose own bit says
-// nothing; offset itself if there is none, since its bit is 0.
+// Returns the offset of the slot that contains the byte at `offset`, by the page's descriptor. In a
+// span's tail the result is a place where no bit is ever set (N3).
 GM_ALWAYS size_t gm_mark_start(size_t offset, uint32_t desc) {
     const struct gm_class *k = &gm_sizes_table[desc >> 4 & 255];
     uint64_t within = ((uint64_t)(desc >> 12) << GM_PAGE_SHIFT) + (offset & (GM_PAGE - 1));
     return offset - (size_t)within + (size_t)(within * k->magic >> 32) * k->size; // Z1
 }
 
-// Looks a word up. White becomes black; the result is the object to scan, and its descriptor, 0:
-// none. A word whose bit is set is the start of its object, if it may be one at all: then the next
-// load need wait for nothing but the word.
+// Looks up a word and makes the white object that it points into black. Returns the object if it
+// has to be scanned, with its page's descriptor, else 0. Most words point to the start of an
+// object: then the object's own alloc bit is set, no division is needed, and the loads wait for the
+// word only. Other words take the branch.
 GM_ALWAYS uintptr_t gm_mark_reach(struct gomem_marker *m, struct gm_view *v, uintptr_t word,
                                   bool alone, uint32_t *found) {
     word &= v->mask;
@@ -7151,7 +7209,7 @@ GM_ALWAYS uintptr_t gm_mark_reach(struct gomem_marker *m, struct gm_view *v, uin
         n = (unsigned)(offset >> 4);
         if (!(gm_load_rlx(&c->alloc) >> (n & 63) & 1)) return 0;
         word = v->base + offset;
-        __asm__("" : "+r"(word)); // a branch, not a conditional move
+        __asm__("" : "+r"(word)); // forces a branch instead of a conditional move
     }
     if (!gm_mark_blacken(v, c, n, desc, alone)) return 0;
     if (GOMEM_I_LIKELY(desc & GM_POINTERS)) return word;
@@ -7159,7 +7217,7 @@ GM_ALWAYS uintptr_t gm_mark_reach(struct gomem_marker *m, struct gm_view *v, uin
     return 0;
 }
 
-// v, which may be a copy in registers, with half of the stack spilled.
+// Spills half of the stack, or all of it, of a marker whose view v may be a copy in registers.
 GM_ALWAYS void gm_mark_make_room(struct gomem_marker *m, struct gm_view *v, bool all) {
     gm_mark_settle_view(v);
     m->view.top = v->top;
@@ -7167,37 +7225,41 @@ GM_ALWAYS void gm_mark_make_room(struct gomem_marker *m, struct gm_view *v, bool
     v->top = m->view.top;
 }
 
-// Is it time for this marker to make grey what it holds? Asked after some dozens of objects.
+// Tests whether this marker must halt: its time or the phase's is over, or the phase halts. Called
+// every few dozen objects.
 GM_PRIVATE bool gm_mark_halted(struct gomem_marker *m) {
     struct gm_mark *mark = m->mark;
     if (m->steady) return false;
     uint64_t now = (mark->deadline | m->until) ? gm_os_now() : 0;
-    if (mark->deadline && now >= mark->deadline) gm_store_rlx(&mark->halt, 1u); // advice
+    // rlx: a marker that reads a stale value halts at its next test
+    if (mark->deadline && now >= mark->deadline) gm_store_rlx(&mark->halt, 1u);
     return gm_load_rlx(&mark->halt) || (m->until && now >= m->until);
 }
 
+// Puts a black object on the stack, to be scanned; spills half of the stack if it is full.
 GM_ALWAYS void gm_mark_push(struct gomem_marker *m, struct gm_view *v, uintptr_t object) {
     __builtin_prefetch((const void *)object);
     if (GOMEM_I_UNLIKELY(v->top == GM_MARK_STACK)) gm_mark_make_room(m, v, false);
     v->stack[v->top++] = object;
 }
 
-// Shades what a word points to.
+// Marks the object that a word points into, if any, and puts it on the stack.
 GM_NO_SANITIZE GM_ALWAYS void gm_mark_shade(struct gomem_marker *m, uintptr_t word, bool alone) {
     uint32_t desc = 0;
     uintptr_t object = gm_mark_reach(m, &m->view, word, alone, &desc);
     if (object) gm_mark_push(m, &m->view, object);
 }
 
+// Does so for each word of a range.
 GM_NO_SANITIZE GM_ALWAYS void gm_mark_words(struct gomem_marker *m, uintptr_t start, size_t size,
                                             bool alone) {
     const uintptr_t *word = (const uintptr_t *)start;
     for (size_t i = 0; i < size / GM_WORD; i++) gm_mark_shade(m, gm_base_word(&word[i]), alone);
 }
 
-// Precise: the type's fields, repeated for each element; a flexible part ends with the object. Of
-// them the words in [from, to), which may begin and end inside an element or a field: the pieces of
-// an object are its bytes, so each of its words is in one of them, and a written page has it read.
+// Scans the pointer fields of a typed object, element by element; a flexible array extends to the
+// end of the object. Only words in [from, to) are read. That range is a piece of the object and may
+// begin and end inside an element or a field, so that each word is in exactly one piece.
 GM_NO_SANITIZE GM_PRIVATE void gm_mark_fields(struct gomem_marker *m,
                                               const struct gm_type_record *t, uintptr_t start,
                                               size_t size, uintptr_t from, uintptr_t to) {
@@ -7206,7 +7268,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_fields(struct gomem_marker *m,
     for (; t->nfields && !flexible && element < to; element += t->size)
         for (size_t i = 0; i < t->nfields; i++) {
             const gomem_field *f = &t->fields[i];
-            if (f->offset >= end - element) continue; // the object was made smaller than its type
+            if (f->offset >= end - element) continue; // the object is smaller than its type
             uintptr_t word = element + f->offset, last = f->words ? word + f->words * GM_WORD : end;
             flexible |= !f->words;
             word = GM_MAX(word, from);
@@ -7215,21 +7277,22 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_fields(struct gomem_marker *m,
         }
 }
 
+// Scans a typed object by its fields or its mark procedure.
 GM_NO_SANITIZE GM_PRIVATE void gm_mark_typed(struct gomem_marker *m, const struct gm_span *s,
                                              uintptr_t start, size_t size) {
     const struct gm_type_record *t = gm_types_shape(m->mark->types, s->shape)->type;
-    gm_fence_acq(); // pairs with gm_cache_hold: a procedure may not see what was there before
+    gm_fence_acq(); // pairs with gm_cache_hold: a procedure must not see the slot's old contents
     if (!t->mark) {
         gm_mark_fields(m, t, start, size, start, start + size);
         return;
     }
     size = gm_guard_size(m->mark->guard, s, start);
-    if (size) t->mark((const void *)start, size, m); // 0: in a watched heap the slot is nobody's
+    if (size) t->mark((const void *)start, size, m); // 0: a free slot of a watched heap
 }
 
-// Scans an object, which is black, depth first: its first pointer is followed at once, the others
-// wait on the stack. Words are read from the first to the last: backwards, the address of the first
-// load would wait for the object's size, which took 12 ns an object in place of 6.
+// Scans a black object depth first: it follows the first pointer to a white object and puts the
+// others on the stack. Words are read in ascending order: in descending order the address of the
+// first load would depend on the object's size, which cost 12 ns per object instead of 6.
 GM_NO_SANITIZE GM_ALWAYS void gm_mark_follow(struct gomem_marker *m, struct gm_view *v,
                                              uintptr_t object, bool alone) {
     uint32_t desc = gm_load_rlx(&v->desc[(object - v->base) >> GM_PAGE_SHIFT]), steps = 0;
@@ -7239,13 +7302,13 @@ GM_NO_SANITIZE GM_ALWAYS void gm_mark_follow(struct gomem_marker *m, struct gm_v
         if (alone) v->bytes += size;
         if (GOMEM_I_UNLIKELY(desc & GM_TYPED)) {
             if ((desc & 7) == GM_TYPED) {
-                gm_mark_settle_view(v); // what it marks may spill the stack
+                gm_mark_settle_view(v); // gm_mark_typed works on the marker's own view
                 m->view.top = v->top;
                 gm_mark_typed(m, gm_span_find(m->mark->pages, object), object, size);
                 v->top = m->view.top;
                 return;
             }
-            if (alone) v->bytes -= size; // a root: not counted
+            if (alone) v->bytes -= size; // a GM_ROOT object is not counted as marked
         }
         const uintptr_t *word = (const uintptr_t *)object;
         for (size_t i = 0; i < size / GM_WORD; i++) {
@@ -7260,14 +7323,15 @@ GM_NO_SANITIZE GM_ALWAYS void gm_mark_follow(struct gomem_marker *m, struct gm_v
             desc = found;
         }
         object = next;
-        if (!alone && object && ++steps == GM_MARK_STEPS) { // time to look at the clock
+        if (!alone && object && ++steps == GM_MARK_STEPS) { // let the caller test for a halt
             gm_mark_push(m, v, object);
             return;
         }
     }
 }
 
-// Scans what is on the stack, and what that leads to.
+// Scans the objects on the stack and all white objects that they lead to. Returns with an empty
+// stack. If the marker has to halt, or while others are idle, it spills.
 GM_NO_SANITIZE GM_ALWAYS void gm_mark_drain_as(struct gomem_marker *m, bool alone) {
     struct gm_view v = m->view;
     unsigned until_share = 64;
@@ -7278,7 +7342,8 @@ GM_NO_SANITIZE GM_ALWAYS void gm_mark_drain_as(struct gomem_marker *m, bool alon
         if (alone || --until_share) continue;
         until_share = 64;
         bool halted = gm_mark_halted(m);
-        if (halted || (v.top > 1 && (uint32_t)gm_load_rlx(&m->mark->state) >> 16)) // one is idle
+        // Share work with idle markers. rlx: a stale count only delays that.
+        if (halted || (v.top > 1 && (uint32_t)gm_load_rlx(&m->mark->state) >> 16))
             gm_mark_make_room(m, &v, halted);
     }
     m->view.top = 0;
@@ -7295,7 +7360,7 @@ GM_PRIVATE void gm_mark_drain(struct gomem_marker *m) {
     else gm_mark_drain_shared(m);
 }
 
-// Scans [from, to) of a large object that has no mark procedure. t: its type, NULL: all words.
+// Scans [from, to) of a large object without a mark procedure. t: its type; NULL: scan all words.
 GM_NO_SANITIZE GM_PRIVATE void gm_mark_part(struct gomem_marker *m, const struct gm_span *s,
                                             const struct gm_type_record *t, uintptr_t from,
                                             uintptr_t to) {
@@ -7304,8 +7369,8 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_part(struct gomem_marker *m, const struct
     else gm_mark_words(m, from, to - from, m->alone);
 }
 
-// Scans one piece of a large object, and what it leads to. `there`: so many ranges in the marker's
-// buffer hold something, in address order; -1: not known.
+// Scans one piece of a large object, and drains. `there` is the number of ranges in the marker's
+// buffer, in address order, that may not be zero; -1: unknown, so all of the piece is read.
 GM_NO_SANITIZE GM_PRIVATE void gm_mark_piece(struct gomem_marker *m, const struct gm_span *s,
                                              size_t piece, long there) {
     const struct gm_type_record *t = gm_mark_type_of(m->mark, s);
@@ -7323,8 +7388,8 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_piece(struct gomem_marker *m, const struc
     gm_mark_drain(m);
 }
 
-// Scans claimed pieces of a group of colors; false: the marker halts, and those that are left are
-// grey again (M2). The first is scanned whatever the clock says, so each call makes progress.
+// Scans the claimed pieces `mine` of a group of colors. False: the marker halts, and the remaining
+// pieces are grey again (M2). The first piece is always scanned, so each call makes progress.
 GM_PRIVATE bool gm_mark_claimed(struct gomem_marker *m, struct gm_span *s, struct gm_color *c,
                                 size_t group, uint64_t mine) {
     uintptr_t start = gm_span_start(m->mark->pages, s) + group * 64 * GM_PIECE;
@@ -7334,7 +7399,7 @@ GM_PRIVATE bool gm_mark_claimed(struct gomem_marker *m, struct gm_span *s, struc
                                start + (64 - (size_t)__builtin_clzll(mine)) * GM_PIECE);
     for (bool first = true; mine; mine &= mine - 1, first = false) {
         if (!first && !m->alone && gm_mark_halted(m)) {
-            (void)gm_or_rlx(&c[group].grey, mine); // the queue's swap orders it
+            (void)gm_or_rlx(&c[group].grey, mine); // ordered by the swap in gm_mark_enqueue
             gm_mark_enqueue(m->mark, s);
             return false;
         }
@@ -7343,8 +7408,8 @@ GM_PRIVATE bool gm_mark_claimed(struct gomem_marker *m, struct gm_span *s, struc
     return true;
 }
 
-// Claims grey pieces of a large object, 16 at a time, and scans them, until none is grey; the span
-// is in the queue meanwhile, so that others may come and help.
+// Claims grey pieces of a large object, 16 at a time, and scans them until none is grey. The span
+// is in the queue meanwhile, so that other markers can help.
 GM_PRIVATE void gm_mark_take_large(struct gomem_marker *m, struct gm_span *s) {
     struct gm_color *c = gm_span_colors(m->mark->pages, s->page);
     size_t groups = gm_span_piece_groups(gm_load_rlx(&s->pages));
@@ -7353,7 +7418,7 @@ GM_PRIVATE void gm_mark_take_large(struct gomem_marker *m, struct gm_span *s) {
         for (uint64_t grey; (grey = gm_load_rlx(&c[i].grey)) != 0;) {
             uint64_t mine = grey & (uint64_t)0xffff << gm_base_ctz(grey);
             mine &= gm_and_rlx(&c[i].grey, ~mine); // one worker gets each bit
-            if (!mine) continue;                   // others got all of them
+            if (!mine) continue;                   // other workers were faster
             if (!shared) gm_mark_enqueue(m->mark, s);
             shared = true;
             if (!gm_mark_claimed(m, s, c, i, mine)) return;
@@ -7364,14 +7429,15 @@ GM_PRIVATE void gm_mark_take_large(struct gomem_marker *m, struct gm_span *s) {
         }
 }
 
-// The barrier: what a word points to becomes grey, for anybody. In a section, while marking. The
-// mark comes first; nobody stops us before the span is queued (M2).
+// The write barrier: makes the white object that a word points into grey, for any marker to scan.
+// The caller is in a section, and a cycle marks. The mark bit is set before the grey one; because
+// of the section no stop comes between that and the queue (M2).
 GM_PRIVATE void gm_mark_shade_grey(struct gm_mark *mark, uintptr_t word) {
     const struct gm_pages *p = mark->pages;
     word &= mark->mask;
     if (!gm_pages_holds(p, word)) return;
     size_t offset = word - p->base;
-    // pairs with gm_pages_describe: the record of a new span is whole
+    // pairs with gm_pages_describe: the record of a new span is complete
     uint32_t desc = gm_load_acq(&p->desc[offset >> GM_PAGE_SHIFT]);
     if (!GM_IN(GM_SET_COLLECTED, desc & 7)) return;
     struct gm_span *s = gm_span_at(p, gm_pages_first(p, offset >> GM_PAGE_SHIFT, desc));
@@ -7379,15 +7445,16 @@ GM_PRIVATE void gm_mark_shade_grey(struct gm_mark *mark, uintptr_t word) {
     struct gm_color *c = gm_span_color(p, object);
     uint64_t bit = gm_span_bit(p, object);
     if (!(gm_load_rlx(&c->alloc) & ~gm_load_rlx(&c->freed) & ~gm_load_rlx(&c->mark) & bit)) return;
-    if (gm_or_acqrel(&c->mark, bit) & bit) return; // pairs with itself: one counts it
-    (void)gm_add_rlx(&mark->bytes, (uint64_t)gm_span_slot_size(s)); // a statistic
+    if (gm_or_acqrel(&c->mark, bit) & bit) return; // pairs with itself: one thread counts it
+    (void)gm_add_rlx(&mark->bytes, (uint64_t)gm_span_slot_size(s)); // read in the finish stop
     if (s->kind == GM_NOSCAN) return;
-    if (s->class) (void)gm_or_rlx(&c->grey, bit); // the queue's swap orders it
+    if (s->class) (void)gm_or_rlx(&c->grey, bit); // ordered by the swap in gm_mark_enqueue
     else gm_mark_grey_pieces(mark, s);
     gm_mark_enqueue(mark, s);
 }
 
-// Takes the grey slots of a span from the queue and scans them, in address order.
+// Claims the grey objects of a span taken from the queue, a group of colors at a time, and scans
+// them in address order. If the marker halts, the rest is grey and queued again (M2).
 GM_NO_SANITIZE GM_PRIVATE void gm_mark_take(struct gomem_marker *m, struct gm_span *s) {
     if (!s->class) {
         gm_mark_take_large(m, s);
@@ -7403,7 +7470,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_take(struct gomem_marker *m, struct gm_sp
             return;
         }
         for (; grey; grey &= grey - 1) {
-            if (!m->alone && !m->steady && gm_load_rlx(&m->mark->halt)) { // advice
+            if (!m->alone && !m->steady && gm_load_rlx(&m->mark->halt)) { // stale: one more object
                 (void)gm_or_rlx(&c[i].grey, grey);
                 gm_mark_enqueue(m->mark, s); // M2
                 return;
@@ -7417,12 +7484,13 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_take(struct gomem_marker *m, struct gm_sp
 
 // ---- written pages ----
 
-// The marked objects of a small span that reach into [from, to) become grey again. Nobody marks.
+// Makes the marked objects of a span with slots that overlap [from, to) grey again. No marker runs.
+// True: there were any.
 GM_PRIVATE bool gm_mark_regrey_small(const struct gm_pages *p, const struct gm_span *s,
                                      uintptr_t from, uintptr_t to) {
     uintptr_t start = gm_span_start(p, s);
     uint32_t first = gm_span_index(p, s, from);
-    if (first >= s->count) return false; // the tail
+    if (first >= s->count) return false; // the range is in the span's tail
     bool any = false, root = s->kind == GM_ROOT;
     struct gm_color *c = gm_span_colors(p, s->page);
     uint32_t at = (uint32_t)(gm_span_slot(p, s, first) - start) / 16;
@@ -7434,12 +7502,13 @@ GM_PRIVATE bool gm_mark_regrey_small(const struct gm_pages *p, const struct gm_s
         if (end - i * 64 < 64) reach &= ((uint64_t)1 << (end - i * 64)) - 1;
         uint64_t bits = (root ? gm_load_rlx(&c[i].alloc) : gm_load_rlx(&c[i].mark)) & reach;
         if (!bits) continue;
-        (void)gm_or_rlx(&c[i].grey, bits); // a barrier may or, too
+        (void)gm_or_rlx(&c[i].grey, bits); // atomic: a write barrier may set bits too
         any = true;
     }
     return any;
 }
 
+// The same for the pieces of a large object, if it is marked.
 GM_PRIVATE bool gm_mark_regrey_large(const struct gm_mark *mark, const struct gm_span *s,
                                      uintptr_t from, uintptr_t to) {
     struct gm_color *c = gm_span_colors(mark->pages, s->page);
@@ -7448,19 +7517,19 @@ GM_PRIVATE bool gm_mark_regrey_large(const struct gm_mark *mark, const struct gm
     if (from >= start + gm_load_rlx(&s->size)) return false;
     size_t first = (from - start) / GM_PIECE, pieces = gm_mark_pieces(mark, s);
     size_t last = (GM_MIN(to, start + gm_load_rlx(&s->size)) - 1 - start) / GM_PIECE;
-    if (pieces == 1) first = last = 0; // it may be larger
+    if (pieces == 1) first = last = 0; // a mark procedure's only piece is the whole object
     for (size_t i = first; i <= last; i++)
-        (void)gm_or_rlx(&c[i / 64].grey, (uint64_t)1 << i % 64); // a barrier may or, too
+        (void)gm_or_rlx(&c[i / 64].grey, (uint64_t)1 << i % 64); // a write barrier may set bits too
     return true;
 }
 
-// What is marked on the pages [from, to) of the heap becomes grey again: they were written. The
-// markers rest: all that is black has been read, before the writes were asked for (C2).
+// Makes the marked objects on the written pages [from, to) of the heap grey again. The markers
+// rest, so every black object was read before the written pages were queried (C2).
 GM_PRIVATE void gm_mark_regrey(struct gm_mark *mark, uintptr_t from, uintptr_t to) {
     struct gm_pages *p = mark->pages;
     while (from < to) {
         size_t page = (from - p->base) >> GM_PAGE_SHIFT;
-        uint32_t desc = gm_load_acq(&p->desc[page]); // pairs with gm_pages_describe, as above
+        uint32_t desc = gm_load_acq(&p->desc[page]); // pairs with gm_pages_describe: the record
         uintptr_t next = gm_pages_address(p, page + 1);
         if (GM_IN(GM_SET_SCANNED, desc & 7)) {
             struct gm_span *s = gm_span_at(p, gm_pages_first(p, page, desc));
@@ -7474,15 +7543,17 @@ GM_PRIVATE void gm_mark_regrey(struct gm_mark *mark, uintptr_t from, uintptr_t t
     }
 }
 
-// What a marker has counted becomes everybody's.
+// Adds the bytes that a marker has marked to the shared count.
 GM_PRIVATE void gm_mark_report(struct gomem_marker *m) {
     gm_mark_settle_view(&m->view);
-    (void)gm_add_rlx(&m->mark->bytes, m->view.bytes); // ordered by state
+    (void)gm_add_rlx(&m->mark->bytes, m->view.bytes); // ordered by the marker's change of state
     m->view.bytes = 0;
 }
 
 // ---- roots ----
 
+// Adds the words of [start, end) as root jobs of at most GM_JOB_BYTES. False: the array is full;
+// the caller makes a larger one and lists the roots again.
 GM_PRIVATE bool gm_mark_add_job(struct gm_mark *mark, uintptr_t start, uintptr_t end,
                                 unsigned flags) {
     start = gm_base_round_up(start, GM_WORD);
@@ -7498,7 +7569,7 @@ GM_PRIVATE bool gm_mark_add_job(struct gm_mark *mark, uintptr_t start, uintptr_t
     return true;
 }
 
-// A coroutine's stack on which nobody stands; for a stop.
+// Adds the stack of a coroutine that no thread runs on. The job must be done in the same stop.
 GM_PRIVATE bool gm_mark_add_stack(struct gm_mark *mark, struct gm_stack *s) {
     if (mark->njobs == mark->room) {
         mark->full = true;
@@ -7508,7 +7579,8 @@ GM_PRIVATE bool gm_mark_add_stack(struct gm_mark *mark, struct gm_stack *s) {
     return true;
 }
 
-// A range whose written pages are to be read: of the heap, or, with GM_JOB_FOREIGN, of a root.
+// Adds a range of the heap or, with GM_JOB_FOREIGN, of a root, of which only the written pages are
+// read.
 GM_PRIVATE bool gm_mark_add_written(struct gm_mark *mark, uintptr_t start, uintptr_t end,
                                     unsigned flags) {
     if (mark->njobs == mark->room) return false;
@@ -7516,10 +7588,10 @@ GM_PRIVATE bool gm_mark_add_written(struct gm_mark *mark, uintptr_t start, uintp
     return true;
 }
 
-// Does a word point into an object, or anything else that was taken? Then it is not one past the
-// end of what lies below: arrays have a byte to spare. Looked up all the same, w - 1 kept the lower
-// neighbour of whatever a stack word starts, with all that it leads to: in GCBench a tree of 16 MB
-// beside 8 MB that live.
+// Tests whether a word points into an object or into any other used page. If so, the word is not a
+// pointer one past the end of the object below it, because arrays have a spare byte. When both were
+// kept, a pointer on a stack to the start of an object also kept the object before it, with all
+// that it leads to: in GCBench, a tree of 16 MB next to 8 MB of live objects.
 GM_ALWAYS bool gm_mark_is_taken(const struct gm_view *v, uintptr_t word) {
     if (word - v->from >= v->size) return false;
     size_t offset = word - v->base;
@@ -7529,18 +7601,21 @@ GM_ALWAYS bool gm_mark_is_taken(const struct gm_view *v, uintptr_t word) {
     return gm_load_rlx(&v->colors[offset >> 10].alloc) >> (offset >> 4 & 63) & 1;
 }
 
+// Marks what the words of a readable root range point to. With GM_JOB_BOTH, a word that points into
+// no object may be one past the end of one, so w - 1 is looked up instead.
 GM_NO_SANITIZE GM_PRIVATE void gm_mark_range(struct gomem_marker *m, uintptr_t start, size_t size,
                                              unsigned flags) {
     const uintptr_t *word = (const uintptr_t *)start;
     for (size_t i = 0; i < size / GM_WORD; i++) {
         uintptr_t w = gm_base_word(&word[i]) & m->view.mask;
-        if (w - m->view.from > m->view.size) continue; // neither w nor w - 1 is ours
+        if (w - m->view.from > m->view.size) continue; // neither w nor w - 1 is in the heap
         if (!(flags & GM_JOB_BOTH) || gm_mark_is_taken(&m->view, w)) gm_mark_shade(m, w, m->alone);
         else gm_mark_shade(m, w - 1, m->alone);
     }
 }
 
-// A range that may have gone: read through the kernel, page by page where a piece fails.
+// Marks from a range that may be unmapped: the kernel copies it to the marker's buffer. Pages that
+// cannot be read are skipped.
 GM_PRIVATE void gm_mark_foreign(struct gomem_marker *m, uintptr_t start, size_t size,
                                 unsigned flags) {
     while (size) {
@@ -7548,14 +7623,14 @@ GM_PRIVATE void gm_mark_foreign(struct gomem_marker *m, uintptr_t start, size_t 
         size_t n = gm_os_read_foreign(m->buffer, start, want);
         if (n) gm_mark_range(m, (uintptr_t)m->buffer, n, flags);
         n = n ? n & ~(size_t)(GM_WORD - 1)
-              : GM_MIN(want, 4096 - start % 4096); // skip what cannot be read
+              : GM_MIN(want, 4096 - start % 4096); // skip to the next page
         if (!n) n = GM_MIN(want, (size_t)GM_WORD);
         start += n;
         size -= n;
     }
 }
 
-// A sum of words in which zeros do not count.
+// A checksum of words. Zero words do not change it, so reading fewer or more of them does no harm.
 GM_NO_SANITIZE GM_PRIVATE uint64_t gm_mark_sum(uintptr_t start, uintptr_t end) {
     const uintptr_t *word = (const uintptr_t *)start;
     uint64_t sum = 0;
@@ -7564,22 +7639,23 @@ GM_NO_SANITIZE GM_PRIVATE uint64_t gm_mark_sum(uintptr_t start, uintptr_t end) {
     return sum;
 }
 
-// From where on a stack on which nobody stands is live, as far as the program has said; its start
-// otherwise.
+// Returns where the live part of a stack that no thread runs on begins, as the program has said, or
+// the start of the stack if it has not. Outside of a stop the result may be stale.
 GM_NO_SANITIZE GM_PRIVATE uintptr_t gm_mark_live_part(const struct gm_stack *s) {
-    const uintptr_t *saved = gm_load_rlx(&s->saved); // in a stop, or early
+    const uintptr_t *saved = gm_load_rlx(&s->saved); // the finish stop reads it again
     uintptr_t sp = saved ? gm_base_word(saved) & ~(uintptr_t)(GM_WORD - 1)
                          : gm_load_rlx(&s->parked);
     return sp - s->start <= s->end - s->start ? sp : s->start;
 }
 
-// A coroutine's stack. The parked stack pointer is trusted while nothing below it was written: code
-// that runs again leaves return addresses there as soon as it goes deeper. Else the record is
-// dropped, and all of the stack is scanned. In a stop.
+// Scans the stack of a coroutine, in a stop. The parked stack pointer is trusted only if the memory
+// below it has its checksum still: a coroutine that ran again has left return addresses there as
+// soon as it called a function. Otherwise the stack pointer is forgotten, and the whole stack is
+// scanned.
 GM_PRIVATE void gm_mark_coroutine(struct gomem_marker *m, struct gm_stack *s) {
     uintptr_t from = gm_mark_live_part(s), low = s->low;
     if (s->runs) return;
-    if (from != s->start && !gm_load_rlx(&s->saved)) { // in a stop
+    if (from != s->start && !gm_load_rlx(&s->saved)) { // rlx: threads are stopped
         size_t want = GM_MIN(s->end - low, (size_t)GM_READ), dead = from - low;
         size_t n = gm_os_read_foreign(m->buffer, low, want) & ~(size_t)(GM_WORD - 1);
         uintptr_t at = (uintptr_t)m->buffer;
@@ -7588,18 +7664,19 @@ GM_PRIVATE void gm_mark_coroutine(struct gomem_marker *m, struct gm_stack *s) {
             from = low + n;
         } else {
             from = s->start;
-            gm_store_rlx(&s->parked, (uintptr_t)0); // in a stop
+            gm_store_rlx(&s->parked, (uintptr_t)0); // rlx: threads are stopped
         }
     }
     if (from < s->end) gm_mark_foreign(m, from, s->end - from, GM_JOB_BOTH);
 }
 
-// The stack of a handle that is being marked: in a stop as above, else as far as it can be known,
-// and again in the finish stop.
+// Scans the stack of a handle (gomem_stack) that is being marked. In a stop it does so as
+// gm_mark_coroutine. Otherwise it scans the part that is live as far as is known, and the finish
+// stop scans it again. With a visitor, it passes on the words of the live part.
 GM_NO_SANITIZE GM_PRIVATE void gm_mark_handle(struct gomem_marker *m, struct gm_stack *s,
                                               bool stopped) {
     uintptr_t from = gm_mark_live_part(s), words[64];
-    const uintptr_t *saved = gm_load_rlx(&s->saved); // early, or in a stop
+    const uintptr_t *saved = gm_load_rlx(&s->saved); // the finish stop reads it again
     if (saved && m->visit) m->visit(m, (uintptr_t)saved);
     else if (saved) gm_mark_shade(m, (uintptr_t)saved, m->alone);
     if (m->visit) {
@@ -7611,7 +7688,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_handle(struct gomem_marker *m, struct gm_
     else if (!s->runs) gm_mark_foreign(m, from, s->end - from, GM_JOB_BOTH);
 }
 
-// Reads a range of roots.
+// Does a root job of any sort.
 GM_PRIVATE void gm_mark_job(struct gomem_marker *m, const struct gm_job *job) {
     if (job->flags & GM_JOB_WRITTEN)
         (void)gm_add_rlx(&m->mark->pages_written, (uint64_t)m->mark->written(m, job));
@@ -7620,25 +7697,26 @@ GM_PRIVATE void gm_mark_job(struct gomem_marker *m, const struct gm_job *job) {
     else gm_mark_range(m, job->start, job->size, job->flags);
 }
 
-// Scans the stacks among the jobs at once and makes grey what they hold: the others may wait.
+// Scans the stacks among the jobs in the start stop and makes grey what they point to; other jobs
+// are done later. The jobs of stacks stay in the list, as plain ranges, and are scanned once more.
 GM_PRIVATE void gm_mark_stacks(struct gomem_marker *m) {
     for (size_t i = 0; i < m->mark->njobs; i++) {
         struct gm_job *job = &m->mark->jobs[i];
         if (!(job->flags & GM_JOB_BOTH)) continue;
         gm_mark_job(m, job);
         gm_mark_make_room(m, &m->view, true);
-        if (job->flags & GM_JOB_STACK) { // whose record may go while threads run
+        if (job->flags & GM_JOB_STACK) { // the record may be freed while threads run
             const struct gm_stack *s = (const struct gm_stack *)job->start;
             uintptr_t from = gm_mark_live_part(s);
             *job = (struct gm_job){from, s->end - from, GM_JOB_BOTH};
         }
-        job->flags |= GM_JOB_FOREIGN; // once more, later: what it finds then is early
+        job->flags |= GM_JOB_FOREIGN; // by then it may be unmapped
     }
     gm_mark_report(m);
 }
 
-// Scans all jobs at once and makes grey what they hold: none is left. In a stop, where memory that
-// may go can only be read while nobody runs.
+// Does all jobs in a stop and makes grey what they point to; no job is left. For systems where
+// memory that may be unmapped can be read only while no thread runs.
 GM_PRIVATE void gm_mark_all_roots(struct gomem_marker *m) {
     for (size_t i = 0; i < m->mark->njobs; i++) {
         gm_mark_job(m, &m->mark->jobs[i]);
@@ -7648,6 +7726,7 @@ GM_PRIVATE void gm_mark_all_roots(struct gomem_marker *m) {
     gm_mark_report(m);
 }
 
+// Claims the next root job, does it and drains. False: no job is left.
 GM_PRIVATE bool gm_mark_next_job(struct gomem_marker *m) {
     struct gm_mark *mark = m->mark;
     if (gm_load_rlx(&mark->next_job) >= mark->njobs) return false;
@@ -7660,17 +7739,18 @@ GM_PRIVATE bool gm_mark_next_job(struct gomem_marker *m) {
 
 // ---- termination ----
 
-// Waits for work; false: there is none left, for anybody (M3, M4), the markers halt, or the time of
-// this one is over: it has left. Who waits is given work: others share when they see an idle one.
+// Called by a marker that finds no work. True: there is work again. False: no marker has work, and
+// the phase is done (M3, M4); or the markers halt; or this marker's time is over, and it has left
+// the phase. While it is idle, the others share their stacks (gm_mark_drain).
 GM_PRIVATE bool gm_mark_rest(struct gomem_marker *m) {
     struct gm_mark *mark = m->mark;
     gm_mark_report(m);
     const uint64_t idle = (uint64_t)1 << 16;
-    uint64_t s = gm_add_acqrel(&mark->state, idle) + idle; // pairs with the cas below: our counters
+    uint64_t s = gm_add_acqrel(&mark->state, idle) + idle; // pairs with the cas below: counters
     for (unsigned spins = 0;; spins++) {
         if ((uint32_t)(s >> 32) != m->phase || (uint32_t)s == GM_MARK_DONE) return false;
-        if ((uint32_t)s >> 16 == (s & 0xffff)) {
-            // pairs with the add above: the counters of all
+        if ((uint32_t)s >> 16 == (s & 0xffff)) { // all are idle: the phase is done
+            // pairs with the add above: the counters of all markers
             if (gm_cas_acqrel(&mark->state, &s, s | GM_MARK_DONE)) return false;
             continue;
         }
@@ -7680,17 +7760,17 @@ GM_PRIVATE bool gm_mark_rest(struct gomem_marker *m) {
             continue;
         }
         if (m->until && gm_os_now() >= m->until) {
-            // pairs with the add above: it was idle
+            // pairs with the add above: this marker was idle
             if (gm_cas_acqrel(&mark->state, &s, s - idle - 1)) return false;
             continue;
         }
         if (spins < 200) gm_os_pause();
-        else gm_os_yield(spins / 32);  // sleeps late: whoever waits here is in a stop
+        else gm_os_yield(spins / 32);  // sleeps late, because threads may be stopped
         s = gm_load_acq(&mark->state); // pairs with the add above
     }
 }
 
-// Opens a phase of marking with m as its first worker.
+// Begins a phase of marking with m as its first marker. deadline: ns at which it halts, 0: never.
 GM_PRIVATE void gm_mark_begin_phase(struct gm_mark *mark, struct gomem_marker *m,
                                     uint64_t deadline) {
     uint32_t phase = (uint32_t)(gm_load_rlx(&mark->state) >> 32) + 1;
@@ -7701,7 +7781,7 @@ GM_PRIVATE void gm_mark_begin_phase(struct gm_mark *mark, struct gomem_marker *m
     gm_store_rel(&mark->state, (uint64_t)phase << 32 | 1); // pairs with gm_mark_join
 }
 
-// Joins the marking; false: it is over.
+// Joins the current phase. False: it is done.
 GM_PRIVATE bool gm_mark_join(struct gm_mark *mark, struct gomem_marker *m) {
     uint64_t s = gm_load_acq(
         &mark->state); // pairs with gm_mark_begin_phase: jobs and colors are ready
@@ -7714,7 +7794,7 @@ GM_PRIVATE bool gm_mark_join(struct gm_mark *mark, struct gomem_marker *m) {
     return false;
 }
 
-// A marker that has made grey what it held goes.
+// Leaves the phase. The marker's stack is empty: it has made grey what it held.
 GM_PRIVATE void gm_mark_leave(struct gomem_marker *m) {
     uint64_t s = gm_load_rlx(&m->mark->state);
     gm_mark_report(m);
@@ -7722,8 +7802,9 @@ GM_PRIVATE void gm_mark_leave(struct gomem_marker *m) {
     while (!left) left = gm_cas_acqrel(&m->mark->state, &s, s - 1); // pairs with gm_mark_rest
 }
 
-// Marks for some time, for the cycle that the caller's allocations need; waits where there is
-// nothing to mark yet, since the program is faster than the cycle.
+// Marks until the time `until` in ns, or until the phase is done or halts: the assist of a thread
+// that allocates. The marker has joined and has left on return. If there is no work yet it waits,
+// because the program allocates faster than the cycle marks.
 GM_PRIVATE void gm_mark_assist(struct gomem_marker *m, uint64_t until) {
     m->until = until;
     do {
@@ -7737,7 +7818,7 @@ GM_PRIVATE void gm_mark_assist(struct gomem_marker *m, uint64_t until) {
     } while (gm_mark_rest(m));
 }
 
-// Marks until nothing is grey, or the markers halt. The caller has joined, or is alone.
+// Marks until nothing is grey or the markers halt. The caller has joined the phase, or is alone.
 GM_PRIVATE void gm_mark_work(struct gomem_marker *m) {
     struct gm_mark *mark = m->mark;
     do {
