@@ -2271,12 +2271,15 @@ typedef union {
  *             any depth, under locks, from signal handlers, and with no memory left. The same
  *             formatter serves gomem_arena_printf, where it costs a third of vsnprintf.
  */
+// GM_ALWAYS for fast paths, GM_INLINE for small functions, GM_PRIVATE for the others: `unused`
+// because options leave out callers. GM_COLD also moves code out of the way of the fast paths.
 #define GM_NOINLINE __attribute__((noinline))
 #define GM_COLD     __attribute__((noinline, cold))
 #define GM_INLINE   static inline __attribute__((unused))
 #define GM_ALWAYS   static inline __attribute__((always_inline, unused))
 #define GM_PRIVATE  static __attribute__((unused))
 
+// Which compiler features and sanitizers are there: constants for `if`.
 #if !defined(__has_feature)
 #define GM_HAS_FEATURE(x) 0
 #else
@@ -2343,6 +2346,7 @@ typedef union {
 #define GM_KIB            ((size_t)1 << 10)
 #define GM_MIB            ((size_t)1 << 20)
 
+// The seam for broken invariants; by default the program is aborted.
 #if !defined(GOMEM_ASSERT)
 #define GOMEM_ASSERT(c) ((c) ? (void)0 : gm_base_broken(#c, __LINE__))
 #endif
@@ -2358,6 +2362,8 @@ extern void __tsan_acquire(void *address) __attribute__((weak));
 extern void __tsan_release(void *address) __attribute__((weak));
 extern void __tsan_java_alloc(uintptr_t start, uintptr_t size) __attribute__((weak));
 
+// Orders the caller after the releases of p, orders later acquires of p after the caller, and
+// forgets the accesses to a range.
 GM_ALWAYS void gm_base_tsan_acquire(const void *p) {
     if (GM_TSAN) __tsan_acquire((void *)(uintptr_t)p);
 }
@@ -2471,20 +2477,22 @@ GM_PRIVATE const char *const gm_base_reasons[] = {
 _Static_assert(sizeof gm_base_reasons / sizeof gm_base_reasons[0] == GOMEM_REASON_THREAD + 1,
                "a sentence for each");
 
+// The sentence of a reason; "unknown" for other numbers.
 GM_PRIVATE const char *gm_base_reason(uint64_t reason) {
     return reason <= GOMEM_REASON_THREAD ? gm_base_reasons[reason] : "unknown";
 }
 
 // ---- text ----
 
-// The compiler checks the arguments from number `first` on against the format; 0: there are none.
+// Makes the compiler check the arguments, from number `first` on (0: a struct gm_arguments),
+// against the format.
 #define GM_FORMAT(string, first) __attribute__((format(printf, string, first)))
 
-struct gm_arguments { // of a format
-    va_list list;     // an array on some machines: not to be handed on by itself
+struct gm_arguments { // the arguments of a format
+    va_list list;     // in a struct, because it is an array on some machines
 };
 
-// The argument of a conversion of integers; longs: how many l, 3: z.
+// Takes the argument of an integer conversion. longs: the number of l, or 3 for z.
 GM_PRIVATE uint64_t gm_text_integer(struct gm_arguments *args, bool is_signed, unsigned longs) {
     if (!is_signed) {
         if (longs == 3) return va_arg(args->list, size_t);
@@ -2496,24 +2504,26 @@ GM_PRIVATE uint64_t gm_text_integer(struct gm_arguments *args, bool is_signed, u
     return (uint64_t)(longs ? va_arg(args->list, long) : va_arg(args->list, int));
 }
 
-// Writes the digits of x so that they end before `end`; returns the first. A constant base makes
-// the division a multiplication.
+// Writes the digits of x so that they end before `end`, and returns the address of the first one.
+// Inlined, because a constant base turns the division into a multiplication.
 GM_ALWAYS char *gm_text_digits(char *end, uint64_t x, unsigned base) {
     do *--end = "0123456789abcdef"[x % base];
     while (x /= base);
     return end;
 }
 
-// The text of the conversion at f, and its size. NULL: a null string, or none of gm_text_write's
-// conversions. f moves to the last character of the conversion.
+// Returns the text of the conversion at *f, and its size, and advances *f to the last character of
+// the conversion. NULL: the argument is a null string, or gm_text_write has no such conversion.
 GM_PRIVATE const char *gm_text_convert(char digits[32], const char **f, struct gm_arguments *args,
                                        size_t *size) {
     unsigned longs = 0;
     char *end = digits + 31, *digit = end, what = **f;
+    // the length modifiers l, ll and z
     while (what == 'l' && longs < 2) what = *++*f, longs++;
     if (what == 'z' && !longs) what = *++*f, longs = 3;
     if (what == 'd' || what == 'u' || what == 'x') {
         uint64_t n = gm_text_integer(args, what == 'd', longs);
+        // Negation in unsigned arithmetic, which has no overflow.
         bool minus = what == 'd' && (int64_t)n < 0;
         if (minus) n = 0 - n;
         digit = what == 'x' ? gm_text_digits(end, n, 16) : gm_text_digits(end, n, 10);
@@ -2531,16 +2541,16 @@ GM_PRIVATE const char *gm_text_convert(char digits[32], const char **f, struct g
     return digit;
 }
 
-// Ends gm_text_write early, with as much of a piece as there is room for.
+// Ends gm_text_write early, after as much of a piece as fits. Returns ~length.
 GM_COLD GM_PRIVATE int gm_text_cut(const char *to, char *at, char *end, const char *piece) {
     while (at < end) *at++ = *piece++;
     *end = 0;
     return ~(int)(end - to);
 }
 
-// Writes a format that has only %s %c %d %u %x %% with l, ll and z, at a third of vsnprintf's cost.
-// Returns the length; or ~length of what it wrote when it met another conversion or a null string,
-// or when the rest did not fit and was cut.
+// vsnprintf for formats with only %s %c %d %u %x %% (also with l, ll, z), at a third of its cost.
+// Returns the length. If it meets another conversion or a null string, or if the text does not fit,
+// it stops and returns ~length of what it has written. The text always ends in NUL; room > 0.
 GM_PRIVATE int gm_text_write(char *to, size_t room, const char *f, struct gm_arguments *args) {
     char *at = to, *end = to + room - 1, digits[32];
     for (; *f; f++) {
@@ -2550,19 +2560,20 @@ GM_PRIVATE int gm_text_write(char *to, size_t room, const char *f, struct gm_arg
         if (!piece || size > (size_t)(end - at))
             return gm_text_cut(to, at, piece ? end : at, piece);
         if (size > 16) at = (char *)memcpy(at, piece, size) + size;
-        else // byte by byte: as digits were stored
+        else // byte by byte, as the digits were stored: wider loads would wait for the stores
             for (const char *last = piece + size; piece < last;) *at++ = *piece++;
     }
     *at = 0;
     return (int)(at - to);
 }
 
-// A line or a path being made; what does not fit is cut.
+// A line or a path under construction. Text that does not fit is cut off.
 struct gm_text {
     size_t size;    // bytes used, without the NUL
     char data[600]; // always ends in NUL
 };
 
+// Appends formatted text, cut off if it does not fit.
 GM_FORMAT(2, 0)
 GM_COLD GM_PRIVATE void gm_text_append(struct gm_text *t, const char *format,
                                        struct gm_arguments *args) {
@@ -2570,7 +2581,7 @@ GM_COLD GM_PRIVATE void gm_text_append(struct gm_text *t, const char *format,
     t->size += (size_t)(n < 0 ? ~n : n);
 }
 
-// Appends what the format says, of gm_text_write's conversions.
+// The same with the arguments themselves. Only the conversions of gm_text_write.
 GM_FORMAT(2, 3) GM_COLD GM_PRIVATE void gm_text_format(struct gm_text *t, const char *format, ...) {
     struct gm_arguments args;
     va_start(args.list, format);
@@ -2578,7 +2589,7 @@ GM_FORMAT(2, 3) GM_COLD GM_PRIVATE void gm_text_format(struct gm_text *t, const 
     va_end(args.list);
 }
 
-// A new text. Its data lives to the end of the full expression, as other temporaries do.
+// Returns a new text. As a temporary it lives until the end of the full expression.
 GM_FORMAT(1, 2) GM_COLD GM_PRIVATE struct gm_text gm_text_make(const char *format, ...) {
     struct gm_text t;
     struct gm_arguments args;
@@ -2589,7 +2600,7 @@ GM_FORMAT(1, 2) GM_COLD GM_PRIVATE struct gm_text gm_text_make(const char *forma
     return t;
 }
 
-// A line that tells a message: what is wrong, what the format adds to that, what to do.
+// Returns the line of a message: what is wrong, then the formatted text, then what to do.
 GM_FORMAT(2, 3)
 GM_COLD GM_PRIVATE struct gm_text gm_text_message(enum gm_message m, const char *format, ...) {
     struct gm_text t = gm_text_make("gomem: %s", gm_base_messages[m][0]);
@@ -2605,7 +2616,8 @@ struct gm_decimal {
     char data[24]; // ends in NUL
 };
 
-// Thousandths as a decimal: up to three digits behind the point, as Go prints milliseconds.
+// Formats thousandths as a decimal number with up to three digits after the point, none from 1000
+// on, as Go prints milliseconds.
 GM_COLD GM_PRIVATE struct gm_decimal gm_text_milli(uint64_t thousandths) {
     struct gm_decimal decimal;
     struct gm_text t = gm_text_make("%" PRIu64, thousandths / 1000);
@@ -2640,6 +2652,7 @@ GM_COLD GM_PRIVATE void gm_base_log(const char *line) {
     gm_base_write(2, t.data, t.size + 1);
 }
 
+// The seams for lines of the log and for proven misuse.
 #if !defined(GOMEM_LOG)
 #define GOMEM_LOG(line) gm_base_log(line)
 #endif
@@ -2672,6 +2685,7 @@ GM_COLD GM_PRIVATE void gm_base_broken(const char *what, int line) {
  *             zero. MADV_FREE was dropped because RSS does not fall until memory is short, which
  *             users report as a leak.
  */
+// Constants that system headers hide in strict mode, or are too old to have.
 #if !defined(MAP_ANONYMOUS)
 #define MAP_ANONYMOUS 0x20
 #endif
@@ -2721,6 +2735,7 @@ struct gm_os_alternate { // Linux's stack_t
 };
 enum { GM_SS_DISABLE = 2 };
 
+// Functions of libc that only GNU mode declares, under names of their own.
 extern int gm_libc_sigaltstack(const void *, struct gm_os_alternate *) __asm__("sigaltstack");
 extern void *gm_libc_mremap(void *, size_t, size_t, int, ...) __asm__("mremap");
 extern int gm_libc_ioctl(int, unsigned long, ...) __asm__("ioctl");
@@ -2730,6 +2745,8 @@ extern int gm_libc_madvise(void *, size_t, int) __asm__("madvise");
 extern int gm_libc_attr_getstack(const pthread_attr_t *, void **,
                                  size_t *) __asm__("pthread_attr_getstack");
 
+// The seams: each system call whose failure matters goes through one of these macros. Tests, and
+// programs, may define them first.
 // clang-format off
 #if !defined(GOMEM_MMAP)
 #define GOMEM_MMAP(addr, size, prot, flags, fd, offset) \
@@ -2768,6 +2785,7 @@ union gm_os_next {
     int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *); //
     int (*atfork)(void (*)(void), void (*)(void), void (*)(void), void *); //
 };
+// Finds the definition of a function in the libraries that are searched after this one.
 GM_PRIVATE union gm_os_next gm_os_find_next(const char *name) {
     return (union gm_os_next){.object = gm_libc_dlsym((void *)-1L, name)}; // RTLD_NEXT
 }
@@ -2779,6 +2797,7 @@ GM_PRIVATE union gm_os_next gm_os_find_next(const char *name) {
 // makes the linker add that file.
 __attribute__((used)) GM_PRIVATE int (*const gm_os_static_threads)(void *, int (*)(void *),
                                                                    void *) = gm_libc_thrd_create;
+// pthread_create of libc, or of a library between. EAGAIN if there is none.
 GM_PRIVATE int gm_os_next_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
                                  void *arg) {
     if (gm_libc_create) return gm_libc_create(thread, attr, fn, arg);
@@ -2832,6 +2851,7 @@ GM_PRIVATE uint64_t gm_os_random(void) {
 // preference) under sanitizers, which restrict the addresses a program may use, and on 32 bits.
 GM_PRIVATE uintptr_t gm_os_random_base(void) {
     if (sizeof(uintptr_t) < 8 || GM_ASAN || GM_TSAN) return 0;
+    // 16 TiB, and 26 random bits of MiB
     return (uintptr_t)(((uint64_t)1 << 44) + (gm_os_random() << 20));
 }
 
@@ -2842,6 +2862,7 @@ GM_PRIVATE bool gm_os_map(uintptr_t from, uintptr_t to, int prot) {
     void *p = GOMEM_MMAP((void *)from, to - from, prot,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | GM_MAP_NOREPLACE, -1, 0);
     if (p == (void *)from) return true;
+    // An old kernel ignores the flag and maps elsewhere.
     if (p != MAP_FAILED) (void)GOMEM_MUNMAP(p, to - from);
     return false;
 }
@@ -2894,6 +2915,7 @@ struct gm_slots {
     unsigned heap;       // log2 of bytes: the largest heap that fits twice, with its records
 };
 enum { GM_SLOT_KINDS = 2 };
+// Kind 0: 16 slots of 4 TiB from 16 TiB up. Kind 1: 2 slots of 128 GiB from 128 GiB up.
 GM_PRIVATE struct gm_slots gm_os_slots(unsigned kind) {
     return kind ? (struct gm_slots){37, 37, 2, 35} : (struct gm_slots){44, 42, 16, 40};
 }
@@ -3154,6 +3176,7 @@ enum gm_there {
     GM_THERE_WRITTEN, // populated pages that were written
     GM_THERE_REARM    // the same, and arm them again
 };
+// Parameters and result as for gm_os_track_scan.
 GM_PRIVATE long gm_os_track_scan_there(const struct gm_file *pagemap, uintptr_t *from, uintptr_t to,
                                        enum gm_there which, struct gm_written *list, size_t n) {
     unsigned flags = which == GM_THERE_REARM ? GM_SCAN_CHECK | GM_SCAN_REARM : GM_SCAN_CHECK;
@@ -3173,6 +3196,7 @@ GM_PRIVATE uintptr_t gm_os_mapped_from(uintptr_t from, uintptr_t to, size_t page
     enum { ASYNC = 1 }; // MS_ASYNC: writes nothing, and fails if a page is not mapped
     size_t low = 0, high = (to - from) / page; // bounds of the number of mapped pages before `to`
     int saved = errno;
+    // The first try asks for all pages at once, which are mapped in most cases.
     for (size_t n = high; low < high; n = low + (high - low + 1) / 2) {
         bool hole = GOMEM_SYSCALL(SYS_msync, to - n * page, n * page, (long)ASYNC) != 0 &&
                     errno == ENOMEM;
@@ -3243,6 +3267,7 @@ GM_PRIVATE bool gm_os_each_task(void (*fn)(uint32_t id, void *arg), void *arg) {
     struct gm_file tasks;
     long n = -1;
     if (!gm_os_open(&tasks, "/proc/self/task", false)) return false;
+    // Each entry's name is the decimal id of a thread, or "." or "..".
     while (gm_os_is_own(&tasks) &&
            (n = GOMEM_SYSCALL(SYS_getdents64, (long)tasks.fd, entries, sizeof entries)) > 0)
         for (long at = 0; at < n;) {
@@ -3267,6 +3292,8 @@ GM_PRIVATE bool gm_os_is_private(uintptr_t from, uintptr_t to) {
     bool own = true;
     struct gm_file maps;
     if (!gm_os_open(&maps, "/proc/thread-self/maps", false)) return false;
+    // Lines are in address order. Each one that contains `from` and has 'p' as its fourth
+    // permission advances `from` to its end; a gap leaves it behind.
     for (long n; own && from < to && (n = gm_os_read(&maps, text, sizeof text)) > 0;)
         for (long i = 0; i < n; i++) { // "start-end rwxp …"
             unsigned char c = (unsigned char)text[i];
@@ -3366,6 +3393,7 @@ GM_PRIVATE uint64_t gm_os_read_number(const char *path) {
 GM_PRIVATE uint64_t gm_os_limit_above(const char *root, const char *path, size_t n,
                                       const char *file) {
     uint64_t least = UINT64_MAX;
+    // Each turn reads the limit of one group, then cuts the last component off the path.
     for (;;) {
         struct gm_text name = gm_text_make("%s", root);
         if (name.size + n + strlen(file) + 1 < sizeof name.data) {
@@ -3394,6 +3422,8 @@ GM_PRIVATE uint64_t gm_os_group_limit(const char *list, const char *root) {
         size += (size_t)n;
     gm_os_close(&file);
     text[size] = 0;
+    // Version 2 has one line without controllers; version 1 a line for the memory controller, whose
+    // groups are mounted in a folder of their own.
     for (const char *line = text; *line;) {
         size_t n = strcspn(line, "\n"), first = strcspn(line, ":") + 1;
         const char *controllers = line + GM_MIN(first, n);
@@ -3431,6 +3461,7 @@ GM_PRIVATE const char *gm_os_read_wait(uint32_t id) {
     long call = 0,
          n = gm_os_open(&file, path.data, false) ? gm_os_read(&file, text, sizeof text) : 0;
     gm_os_close(&file);
+    // A running thread's file says "running"; otherwise it begins with the number of the call.
     if (n <= 0 || text[0] < '0' || text[0] > '9') return NULL;
     for (long i = 0; i < n && text[i] >= '0' && text[i] <= '9' && call < 10000; i++)
         call = call * 10 + (text[i] - '0');
@@ -3460,7 +3491,8 @@ GM_PRIVATE bool gm_os_read_task(uint32_t id, int signal, struct gm_task *task) {
     if (!name || !state || !mask) return false;
     for (size_t i = 0; i + 1 < sizeof task->name && name[i] >= ' '; i++) task->name[i] = name[i];
     task->state = *state;
-    size_t digit = 15 - (size_t)(signal - 1) / 4; // 16 hexadecimal digits
+    // SigBlk is a mask of 16 hexadecimal digits, the highest signals first.
+    size_t digit = 15 - (size_t)(signal - 1) / 4;
     unsigned char c = strlen(mask) > digit ? (unsigned char)mask[digit] : '0';
     unsigned bits = (unsigned)(c <= '9' ? c - '0' : (c | 32) - 'a' + 10);
     task->blocked = bits >> (signal - 1) % 4 & 1;
@@ -3498,6 +3530,7 @@ enum {
     GM_MEMCHECK_DEFINED
 };
 
+// AddressSanitizer's runtime. Weak, because it is there only in programs that are built with it.
 extern void __asan_poison_memory_region(const volatile void *, size_t) __attribute__((weak));
 extern void __asan_unpoison_memory_region(const volatile void *, size_t) __attribute__((weak));
 extern int __asan_address_is_poisoned(const volatile void *) __attribute__((weak));
@@ -3515,7 +3548,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_os_shade(uintptr_t from, size_t size, enum gm_
     size_t scale = 0, offset = 0;
     __asan_poison_memory_region((void *)from, size);
     __asan_get_shadow_mapping(&scale, &offset);
-    if (scale != 3) return;
+    if (scale != 3) return; // the shadow has another layout: the default report is fine
     uintptr_t at = ((from + 7) >> 3) + offset, end = ((from + size) >> 3) + offset;
     for (; at < end && at % 8; at++) *(volatile uint8_t *)at = (uint8_t)shade;
     for (; at + 8 <= end; at += 8) *(volatile uint64_t *)at = 0x0101010101010101u * (uint64_t)shade;
@@ -3635,12 +3668,14 @@ GM_PRIVATE size_t gm_os_count_readable(uintptr_t first, size_t n, long step) {
     int saved = errno;
     size_t done = 0;
     long got = 0, want = 0;
+    // Each turn makes the kernel read one byte of up to 64 pages; it stops at the first that fails.
     while (done < n && got == want) {
         want = (long)GM_MIN(n - done, (size_t)BATCH);
         for (long i = 0; i < want; i++)
             there[i] = (struct gm_piece){first + (uintptr_t)(((long)done + i) * step), 1};
         struct gm_piece here = {(uintptr_t)bytes, (size_t)want};
         got = gm_os_read_pieces(&here, there, (size_t)want);
+        // If the call is refused, probe a page at a time.
         if (got < 0 && errno != EFAULT) got = gm_os_is_there(there[0].base), want = 1;
         if (got > 0) done += (size_t)got;
     }
@@ -3685,6 +3720,7 @@ GM_PRIVATE int gm_os_set_mask(int how, const sigset_t *set, sigset_t *old) {
     sigset_t mask;
     int saved = errno;
     if (set) mask = *set;
+    // Signals 32 to SIGRTMIN - 1 are libc's.
     for (int s = 32; set && how != SIG_UNBLOCK && s < SIGRTMIN; s++)
         ((unsigned char *)&mask)[(s - 1) / 8] &= (unsigned char)~(1u << (s - 1) % 8);
     if (old) memset(old, 0, sizeof *old);
@@ -3718,7 +3754,7 @@ GM_PRIVATE bool gm_os_forks_keep_loader(void) {
 GM_PRIVATE bool gm_os_start_thread(pthread_t *thread, void *(*fn)(void *), void *arg) {
     sigset_t all, old;
     pthread_attr_t attr;
-    sigfillset(&all);
+    sigfillset(&all); // the new thread inherits the mask
     if (pthread_attr_init(&attr)) return false;
     (void)pthread_attr_setstacksize(&attr, (size_t)GM_MAX((long)PTHREAD_STACK_MIN, 256L * 1024));
     (void)gm_os_set_mask(SIG_SETMASK, &all, &old);
@@ -3783,7 +3819,7 @@ GM_ALWAYS void gm_os_spill(struct gm_registers *r) {
 _Static_assert(offsetof(struct gm_registers, sp) == 24 * sizeof(uintptr_t),
                "gm_os_spill stores sp after word");
 
-// What a signal handler learns from its context, the kernel's ucontext: {flags, link, stack {sp,
+// Information from a signal handler's context, the kernel's ucontext: {flags, link, stack {sp,
 // flags, size}, registers …}. No libc changes this layout.
 struct gm_interrupted {
     uintptr_t sp;       // stack pointer of the interrupted code
@@ -3791,6 +3827,7 @@ struct gm_interrupted {
     uintptr_t alt_size; // bytes
 };
 
+// Reads it from the handler's third argument.
 GM_NO_SANITIZE GM_PRIVATE struct gm_interrupted gm_os_interrupted(const void *context) {
     const uintptr_t *word = context;
     struct gm_interrupted at = {0, word[2], word[4]};
@@ -3855,6 +3892,8 @@ GM_NO_SANITIZE GM_PRIVATE intptr_t gm_os_find_table(pthread_key_t key) {
     const uintptr_t *record = (const uintptr_t *)(gm_os_thread_pointer() + (uintptr_t)GM_KEYS_FROM);
     uintptr_t before[GM_KEYS_RECORD / GM_WORD];
     intptr_t found = 0;
+    // Compare the record before and after: the word must have been NULL, and the table must contain
+    // the value at the key's place.
     for (size_t i = 0; i < GM_KEYS_RECORD / GM_WORD; i++) before[i] = gm_base_word(&record[i]);
     if (pthread_setspecific(key, before)) return 0;
     for (size_t i = 0; i < GM_KEYS_RECORD / GM_WORD && !found; i++) {
@@ -3884,6 +3923,7 @@ GM_PRIVATE intptr_t gm_os_learn_keys(void) {
     sigset_t old;
     if (!GM_KEYS_KNOWN) return 0;
     gm_os_block_signals(&old); // a handler would change the record too
+    // Create keys until two tables in a row were found, each at the word that the other predicts.
     while (!offset && n < 3 * GM_KEYS_IN_TABLE && !pthread_key_create(&key[n], NULL)) {
         size_t now = key[n++] / GM_KEYS_IN_TABLE;
         if (now == table || !now || now >= GM_KEYS_TABLES) continue; // not the first one of a table
@@ -4386,6 +4426,7 @@ GM_ALWAYS bool gm_pages_holds(const struct gm_pages *p, uintptr_t word) {
 // Sets the addresses of all parts, from `start` up, for a heap of n page numbers.
 GM_PRIVATE void gm_pages_place_parts(struct gm_pages *p, uintptr_t start, size_t n,
                                      struct gm_layout l) {
+    // The metadata comes first, in the order of the drawing in the card, then the heap.
     p->os_page = gm_os_page_size();
     p->end = n;
     p->base = gm_base_round_up(start + l.total, GM_CHUNK);
@@ -4441,6 +4482,7 @@ GM_PRIVATE bool gm_pages_widen_locked(struct gm_pages *p, size_t from, size_t to
     size_t more = last - first;
     from &= ~(size_t)(GM_DESC_UNIT - 1);
     to = gm_base_round_up(to, GM_DESC_UNIT);
+    // Each end moves as far again as the range is now, and at least as far as is needed.
     size_t down = GM_MIN(from, first - GM_MIN(first, more)), up = GM_MAX(to, last + more);
     up = GM_MIN(up, p->end);
     if (from < first) {
@@ -4479,9 +4521,10 @@ GM_PRIVATE bool gm_pages_init_sparse(struct gm_pages *p, size_t size) {
     if (!gm_os_random_base()) return false;
     for (unsigned kind = 0; kind < GM_SLOT_KINDS; kind++) {
         const struct gm_slots k = gm_os_slots(kind);
-        if (!kind && size > (size_t)1 << k.heap) return false; // more than any slot holds
+        if (!kind && size > (size_t)1 << k.heap) return false; // larger than any slot
         uintptr_t slot = gm_os_claim_slot(kind, random, page);
         if (!slot) continue;
+        // On a small address space the heap is smaller than was asked for.
         p->size = GM_MIN(size, (size_t)1 << k.heap);
         p->count = p->size / GM_PAGE;
         p->sparse = gm_pages_place_sparse(p, slot, (size_t)1 << k.size, random / k.count);
@@ -4692,6 +4735,7 @@ GM_PRIVATE void gm_pages_mark_locked(struct gm_pages *p, struct gm_zone *zone, s
         uint64_t ones = gm_base_ones(bit, k);
         uint64_t *used = &c->used[at / 64], *touch = &c->touched[at / 64];
         gm_assert(use ? !(*used & ones) : (*used & ones) == ones); // P1
+        // Idle pages are free and touched: using pages lowers their number, freeing raises it.
         if (use) {
             unsigned idle = gm_base_popcount(*touch & ones);
             *used |= ones;
@@ -4706,6 +4750,7 @@ GM_PRIVATE void gm_pages_mark_locked(struct gm_pages *p, struct gm_zone *zone, s
         }
         z += k;
         n -= k;
+        // At the end of a chunk, and at the end, the summary is computed anew.
         if (z % GM_CHUNK_PAGES == 0 || !n) (void)gm_pages_runs(c, GM_CHUNK_PAGES + 1);
     }
 }
@@ -4789,7 +4834,7 @@ GM_PRIVATE void gm_pages_retreat_locked(struct gm_pages *p, struct gm_zone *zone
         size_t chunks = gm_pages_chunks(zone->mapped), z = (chunks - 1) * GM_CHUNK_PAGES;
         size_t n = zone->mapped - z, none = !zone->down && !z; // P6
         struct gm_chunk *c = &zone->chunk[chunks - 1];
-        if (c->most != n - none) break;
+        if (c->most != n - none) break; // a page of it is in use
         uintptr_t start = gm_pages_address(p, gm_pages_place(zone, z, n));
         if (c->idle && (c->idle > most || !gm_os_discard((void *)start, n * GM_PAGE))) break;
         gm_store_rlx(&p->idle, p->idle - c->idle); // read without the lock by statistics only
@@ -4888,7 +4933,7 @@ GM_INLINE struct gm_zone *gm_pages_zone(struct gm_pages *p, size_t page) {
 // map memory at the same addresses.
 GM_PRIVATE void gm_pages_release(struct gm_pages *p) {
     const struct gm_zone *zone = p->zone;
-    if (p->sparse) {
+    if (p->sparse) { // pages and records, then descriptors, chunk records and magazines
         size_t to = zone[0].origin + zone[0].mapped, from = zone[1].origin - zone[1].mapped;
         gm_pages_unmap(p, from, to - from, true);
         gm_os_release(p->desc + (p->lo - p->base) / GM_PAGE,
@@ -4949,6 +4994,7 @@ GM_PRIVATE struct gm_idle gm_pages_scavenge_begin_locked(struct gm_pages *p, siz
         for (size_t i = gm_pages_chunks(zone->mapped); i-- > 0;) {
             struct gm_chunk *c = &zone->chunk[i];
             if (c->idle < least) continue;
+            // Prefer whole chunks: one call returns several, and their records with them.
             size_t k = gm_pages_free_chunks_locked(
                 zone, i, GM_MAX(GM_MIN(most / GM_CHUNK_PAGES, GM_PICK_CHUNKS), (size_t)1));
             if (k) { // chunks i - k + 1 to i are entirely free
@@ -4958,6 +5004,7 @@ GM_PRIVATE struct gm_idle gm_pages_scavenge_begin_locked(struct gm_pages *p, siz
                 size_t page = gm_pages_place(zone, z, k * GM_CHUNK_PAGES);
                 return (struct gm_idle){page, k * GM_CHUNK_PAGES, touched};
             }
+            // Otherwise take the first run of the chunk that is long enough.
             struct gm_idle run = gm_pages_idle_run(c, 0);
             for (; run.n; run = gm_pages_idle_run(c, run.page + run.n)) {
                 size_t lead = (unit - run.page % unit) % unit;
@@ -5077,6 +5124,7 @@ GM_PRIVATE const char *gm_pages_verify_locked(struct gm_pages *p) {
     for (unsigned which = 0; which < 2; which++) {
         struct gm_zone *zone = &p->zone[which];
         for (size_t i = 0; i < gm_pages_chunks(zone->mapped); i++) {
+            // Compute the summary of a copy and compare.
             struct gm_chunk copy = zone->chunk[i];
             unsigned n = 0;
             (void)gm_pages_runs(&copy, GM_CHUNK_PAGES + 1);
@@ -5091,6 +5139,7 @@ GM_PRIVATE const char *gm_pages_verify_locked(struct gm_pages *p) {
             if (i < zone->hint && copy.most) return "pages: free pages below the hint (P5)";
         }
     }
+    // Bits of unmapped pages (P9) and of the first page (P6) are not counted in `used`.
     size_t up = p->zone[0].mapped, down = p->zone[1].mapped;
     used -= gm_base_round_up(up, GM_CHUNK_PAGES) - up +
             (gm_base_round_up(down, GM_CHUNK_PAGES) - down); // P9
@@ -6146,6 +6195,7 @@ GM_PRIVATE uint32_t gm_special_new_locked(struct gm_special *sp) {
         if (sp->free) __builtin_prefetch(gm_special_callback(sp, sp->free - 1), 1);
         return n;
     }
+    // A record that was never used: its part may have to be allocated, each twice the last.
     unsigned part = gm_special_part(sp->made);
     if (part == GM_SPECIAL_PARTS) return 0;
     size_t count = (size_t)GM_SPECIAL_FIRST << part;
@@ -6283,7 +6333,7 @@ GM_PRIVATE bool gm_special_pop(struct gm_special *sp, struct gm_ready_callback *
             struct gm_callback_record *c = gm_special_callback(sp, n - 1);
             gm_special_drop_first(sp, &sp->ready);
             gm_store_rlx(&sp->count, sp->count - 1); // unlocked readers check under the lock
-            found = c->fn.cleanup != NULL;
+            found = c->fn.cleanup != NULL;           // a cancelled callback is NULL
             *turn = (struct gm_ready_callback){c->fn, c->self, c->arg, 0,
                                                (enum gm_special_kind)gm_special_kind_of(r)};
             if (found && turn->kind == GM_SPECIAL_COUNT) break; // stays LISTED until it begins
@@ -6439,6 +6489,7 @@ GM_PRIVATE bool gm_special_end_drop(struct gm_special *sp, uint64_t id, uintptr_
         c->fn.cleanup = NULL;
         *object = gm_special_object(gm_special_record(sp, n));
         gone = !gm_load_rlx(&c->arg); // a thread that counts to zero later waits for the lock
+        // A weak pointer could have handed the object to a thread: then it is not freed here.
         uint32_t weak = gone ? gm_special_find_locked(sp, *object, GM_SPECIAL_WEAK) : 0;
         if (gone) gm_special_remove_locked(sp, n);
         if (weak) gm_special_remove_locked(sp, weak - 1);
@@ -6487,6 +6538,7 @@ GM_PRIVATE bool gm_special_walk(struct gm_special *sp, const struct gm_pages *p,
     gm_sync_lock(&sp->lock);
     uint32_t end = GM_MIN(sp->made, *at + GM_SPECIAL_STEP);
     while (*at < end) {
+        // Within a part the records are contiguous, so the inner loop is one pass over an array.
         unsigned part = gm_special_part(*at);
         uint32_t base = gm_special_base(part), stop = GM_MIN(end, gm_special_base(part + 1));
         const struct gm_record *records = sp->records[part];
@@ -6516,6 +6568,7 @@ GM_PRIVATE bool gm_special_conclude(struct gm_special *sp, const struct gm_pages
         uintptr_t object = gm_special_object(r);
         gm_special_drop_first(sp, list);
         gm_special_callback(sp, n)->state = GM_SPECIAL_IDLE;
+        // Three outcomes: free a detached record, queue the callback, or remove or keep the record.
         bool dead = object && !all && !gm_special_reached(p, object);
         if (!object) gm_special_free_locked(sp, n); // detached from its object meanwhile
         else if (all || (dead && gm_special_kind_of(r) == GM_SPECIAL_CLEANUP)) {
@@ -6571,7 +6624,7 @@ GM_PRIVATE const char *gm_special_verify_stopped(const struct gm_special *sp,
     if (free + sp->used != sp->made) return "special: the count of used records is wrong";
     if (ready != sp->count || gone != sp->gone_count)
         return "special: the count of ready or gone callbacks is wrong (X3)";
-    for (uint32_t n = 0; n < sp->made; n++) {
+    for (uint32_t n = 0; n < sp->made; n++) { // X1
         uintptr_t object = gm_special_object(gm_special_record(sp, n));
         if (!object) continue;
         const struct gm_span *s = gm_span_find(p, object);
@@ -7164,6 +7217,7 @@ GM_ALWAYS bool gm_mark_blacken(struct gm_view *v, struct gm_color *c, unsigned n
         gm_store_rlx(&c->mark, mark | (uint64_t)1 << (n & 63));
         return true;
     }
+    // Collect the bit with others of its group; a bit of another group sets those of the last (M5).
     uint64_t bit = (uint64_t)1 << (n & 63);
     if (c == v->pending) {
         if (v->pending_bits & bit) return false;
@@ -7197,6 +7251,7 @@ GM_ALWAYS uintptr_t gm_mark_reach(struct gomem_marker *m, struct gm_view *v, uin
     uint32_t desc = *found = gm_load_rlx(&v->desc[offset >> GM_PAGE_SHIFT]);
     struct gm_color *c = &v->colors[offset >> 10];
     unsigned n = (unsigned)(offset >> 4);
+    // The rare cases: another kind of page, a class that divides, or an interior pointer.
     if (GOMEM_I_UNLIKELY(!(desc & GM_BIT_AT_ADDRESS) || offset & 15 ||
                          !(gm_load_rlx(&c->alloc) >> (n & 63) & 1))) {
         if (!GM_IN(GM_SET_COLLECTED, desc & 7)) return 0;
@@ -7212,6 +7267,7 @@ GM_ALWAYS uintptr_t gm_mark_reach(struct gomem_marker *m, struct gm_view *v, uin
         __asm__("" : "+r"(word)); // forces a branch instead of a conditional move
     }
     if (!gm_mark_blacken(v, c, n, desc, alone)) return 0;
+    // A noscan object is not scanned, so it is counted here.
     if (GOMEM_I_LIKELY(desc & GM_POINTERS)) return word;
     v->bytes += alone ? gomem_i_class_size[desc >> 4 & 255] : 0;
     return 0;
@@ -7263,6 +7319,7 @@ GM_NO_SANITIZE GM_ALWAYS void gm_mark_words(struct gomem_marker *m, uintptr_t st
 GM_NO_SANITIZE GM_PRIVATE void gm_mark_fields(struct gomem_marker *m,
                                               const struct gm_type_record *t, uintptr_t start,
                                               size_t size, uintptr_t from, uintptr_t to) {
+    // Begin with the element that contains `from`; a type with a tail has one element.
     bool flexible = false, tail = gm_types_has_tail(t);
     uintptr_t end = start + size, element = tail ? start : from - (from - start) % t->size;
     for (; t->nfields && !flexible && element < to; element += t->size)
@@ -7300,7 +7357,7 @@ GM_NO_SANITIZE GM_ALWAYS void gm_mark_follow(struct gomem_marker *m, struct gm_v
         size_t size = gomem_i_class_size[desc >> 4 & 255];
         uintptr_t next = 0;
         if (alone) v->bytes += size;
-        if (GOMEM_I_UNLIKELY(desc & GM_TYPED)) {
+        if (GOMEM_I_UNLIKELY(desc & GM_TYPED)) { // a bit of GM_TYPED and GM_ROOT
             if ((desc & 7) == GM_TYPED) {
                 gm_mark_settle_view(v); // gm_mark_typed works on the marker's own view
                 m->view.top = v->top;
@@ -7319,6 +7376,7 @@ GM_NO_SANITIZE GM_ALWAYS void gm_mark_follow(struct gomem_marker *m, struct gm_v
                 gm_mark_push(m, v, child);
                 continue;
             }
+            // The first child is scanned next; its descriptor is at hand.
             next = child;
             desc = found;
         }
@@ -7376,7 +7434,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_piece(struct gomem_marker *m, const struc
     const struct gm_type_record *t = gm_mark_type_of(m->mark, s);
     uintptr_t start = gm_span_start(m->mark->pages, s), from = start + piece * GM_PIECE;
     size_t size = gm_load_rlx(&s->size), at = piece * GM_PIECE;
-    if (t && t->mark) gm_mark_typed(m, s, start, size);
+    if (t && t->mark) gm_mark_typed(m, s, start, size); // the only piece
     else if (at < size) {
         const struct gm_written *list = (const void *)m->buffer;
         uintptr_t end = from + GM_MIN(size - at, (size_t)GM_PIECE);
@@ -7393,6 +7451,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_piece(struct gomem_marker *m, const struc
 GM_PRIVATE bool gm_mark_claimed(struct gomem_marker *m, struct gm_span *s, struct gm_color *c,
                                 size_t group, uint64_t mine) {
     uintptr_t start = gm_span_start(m->mark->pages, s) + group * 64 * GM_PIECE;
+    // Pages of a span that was taken clean may never have been written: skip those that are zero.
     long there = -1;
     if (m->mark->there && gm_load_rlx(&s->clean))
         there = m->mark->there(m, start + gm_base_ctz(mine) * GM_PIECE,
@@ -7419,6 +7478,7 @@ GM_PRIVATE void gm_mark_take_large(struct gomem_marker *m, struct gm_span *s) {
             uint64_t mine = grey & (uint64_t)0xffff << gm_base_ctz(grey);
             mine &= gm_and_rlx(&c[i].grey, ~mine); // one worker gets each bit
             if (!mine) continue;                   // other workers were faster
+            // Queue the span once, so that others help; a marker that is alone has no others.
             if (!shared) gm_mark_enqueue(m->mark, s);
             shared = true;
             if (!gm_mark_claimed(m, s, c, i, mine)) return;
@@ -7464,7 +7524,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_take(struct gomem_marker *m, struct gm_sp
     for (unsigned i = 0; i < s->pages * 8; i++) { // `fresh` may rise meanwhile
         uint64_t grey = gm_load_rlx(&c[i].grey);
         if (grey) grey &= gm_and_rlx(&c[i].grey, ~grey); // exactly one worker gets each bit
-        if (grey && !m->alone && gm_mark_halted(m)) {
+        if (grey && !m->alone && gm_mark_halted(m)) {    // give the claimed bits back
             (void)gm_or_rlx(&c[i].grey, grey);
             gm_mark_enqueue(m->mark, s); // M2
             return;
@@ -7493,6 +7553,7 @@ GM_PRIVATE bool gm_mark_regrey_small(const struct gm_pages *p, const struct gm_s
     if (first >= s->count) return false; // the range is in the span's tail
     bool any = false, root = s->kind == GM_ROOT;
     struct gm_color *c = gm_span_colors(p, s->page);
+    // Bits are numbered by 16 bytes: from that of the first slot to that of the range's end.
     uint32_t at = (uint32_t)(gm_span_slot(p, s, first) - start) / 16;
     uint32_t end = (uint32_t)(GM_MIN(to, start + (uintptr_t)gm_load_rlx(&s->pages) * GM_PAGE) -
                               start + 15) /
@@ -7533,6 +7594,7 @@ GM_PRIVATE void gm_mark_regrey(struct gm_mark *mark, uintptr_t from, uintptr_t t
         uintptr_t next = gm_pages_address(p, page + 1);
         if (GM_IN(GM_SET_SCANNED, desc & 7)) {
             struct gm_span *s = gm_span_at(p, gm_pages_first(p, page, desc));
+            // Handle the part of the range that lies in this span with one call.
             uintptr_t end = gm_span_start(p, s) + (uintptr_t)gm_load_rlx(&s->pages) * GM_PAGE;
             if (next < end) next = GM_MIN(end, GM_MAX(to, next));
             bool any = s->class ? gm_mark_regrey_small(p, s, from, GM_MIN(next, to))
@@ -7654,11 +7716,12 @@ GM_NO_SANITIZE GM_PRIVATE uintptr_t gm_mark_live_part(const struct gm_stack *s) 
 // scanned.
 GM_PRIVATE void gm_mark_coroutine(struct gomem_marker *m, struct gm_stack *s) {
     uintptr_t from = gm_mark_live_part(s), low = s->low;
-    if (s->runs) return;
+    if (s->runs) return; // it is scanned with the thread that runs on it
     if (from != s->start && !gm_load_rlx(&s->saved)) { // rlx: threads are stopped
         size_t want = GM_MIN(s->end - low, (size_t)GM_READ), dead = from - low;
         size_t n = gm_os_read_foreign(m->buffer, low, want) & ~(size_t)(GM_WORD - 1);
         uintptr_t at = (uintptr_t)m->buffer;
+        // The buffer holds [low, low + n): `dead` bytes below the stack pointer, then live words.
         if (dead <= n && gm_mark_sum(at, at + (s->below - low)) == s->check) {
             gm_mark_range(m, at + dead, n - dead, GM_JOB_BOTH);
             from = low + n;
@@ -7833,88 +7896,91 @@ GM_PRIVATE void gm_mark_work(struct gomem_marker *m) {
 /* ==========================================================================================
  * >>writes   what was written while marking: kernel, barrier, stop                 floor 4
  * ==========================================================================================
- * OWNS        struct gm_writes: the descriptors, what is registered, which pages are open
+ * OWNS        struct gm_writes: the descriptors, the registered range, the disarmed pages
  * CALLS       base os pages mark
- * ORDER       open: a bit is set after its pages were cleared, and unset before they are armed. It
- *             is advice: a wrong one costs a fault a page
- * INVARIANTS  W1  the stop source: nobody writes between arm and the end of marking
- *             W2  the kernel's: a page that is not armed counts as written; what is registered is a
- *                 prefix of zone 0, and scanned kinds lie in it; where some came to lie in the
- *                 other zone while a cycle marked, that zone becomes grey in the finish stop, and
- *                 no further cycle is armed
- *             W3  any failure means that all of the range was written: what is marked there becomes
- *                 grey
- *             W4  collecting in the finish stop does not arm, so giving up loses nothing
- *             W5  the descriptors are used only by the process that opened them: a child that
- *                 collects through its parent's would take the parent's written pages away
- *             W6  a number is used, and closed, only while it is the file that was opened: the
- *                 program may have closed it and have a file of its own there
- *             W7  a page of the heap that is not there, or is the page of zeroes, holds no pointer:
- *                 it is not read, and not armed. Once it is written it is there, and counts as
- *                 written like any that is not armed. Where a look finds it missing, every write
- *                 comes after the look, so C2 holds as if zeroes had been read
- * WHY         The collector asks two things of any source: arm, and what was written. The kernel's
- *             needs no barrier in the program: writing to an armed page costs 0.8 us once, arming
- *             or looking through 1 GiB 0.45 ms. A call for the heap covers 16 MiB at most, and
- *             outside of stops the collector yields and spins 10 us after every fourth: arming 2
- *             GiB in one made another thread's mmap wait for 22 ms. Pages that are taken for new
- *             objects are cleared 128 KiB at a time, 1 MiB between cycles, before the program's
- *             writes would fault one by one. Roots of 64 KiB and more are tracked the same way, so
- *             that a stop does not read them all: with 32 MB of globals it takes 0.16 ms in place
- *             of 7.
- *             Nothing is disarmed at the end of a cycle: clearing everything would take longer than
- *             the next writes do, so the first write to each old page costs its 0.8 us then, too.
+ * ORDER       a bit of `unarmed` is set after its pages were disarmed, and cleared before they are
+ *             armed. A stale bit only costs a fault per page
+ * INVARIANTS  W1  the stopping collector: no thread writes between arming and the end of marking
+ *             W2  the kernel: a page that is not armed counts as written. The registered range is a
+ *                 prefix of zone 0, and all scanned kinds lie in it. If some come to lie in the
+ *                 other zone while a cycle marks, all of that zone becomes grey in the finish stop,
+ *                 and no later cycle is armed
+ *             W3  if a call fails, all of its range counts as written: the marked objects there
+ *                 become grey
+ *             W4  a query in the finish stop does not arm, so a stop that is given up loses nothing
+ *             W5  only the process that opened the descriptors uses them: a child's query would
+ *                 arm pages that its parent then does not see as written
+ *             W6  a descriptor is used, and closed, only while it is the file that was opened: the
+ *                 program may have closed it and opened a file of its own
+ *             W7  an unpopulated page of the heap, and one that maps the zero page, holds no
+ *                 pointer: it is not read and not armed. After a write it is populated, and counts
+ *                 as written like every page that is not armed. A write to it comes after the query
+ *                 that found it unpopulated, so C2 holds as if the zeros had been read
+ * WHY         The collector needs two operations from a source of writes: arm, and list the written
+ *             pages. The kernel provides them without a write barrier in the program: the first
+ *             write to an armed page costs 0.8 us; arming or querying 1 GiB takes 0.45 ms. A call
+ *             covers at most 16 MiB of heap, and outside of stops the collector yields and spins
+ *             10 us after every fourth call: arming 2 GiB in one call made another thread's mmap
+ *             wait for 22 ms. Pages taken for new objects are disarmed 128 KiB at a time, 1 MiB
+ *             between cycles, so that the program's writes do not fault one by one. Roots of 64 KiB
+ *             and more are tracked too, so that a stop need not read all of them: with 32 MB of
+ *             globals it takes 0.16 ms instead of 7.
+ *             Pages are not disarmed at the end of a cycle, because disarming all of them takes
+ *             longer than the faults of the next writes. So the first write to each old page also
+ *             costs 0.8 us after a cycle.
  */
 enum {
     GM_WRITES_UNIT = 16 * 1024 * 1024,
     GM_WRITES_NAP = 10000,             // ns between calls
-    GM_WRITES_LIST = 512,              // ranges a call reports
-    GM_WRITES_AHEAD = 128 * 1024,      // bytes that are cleared ahead while marking
-    GM_WRITES_AHEAD_FAR = 1024 * 1024, // and else
-    GM_WRITES_AHEAD_WORDS = 8192,      // of bits for it: 64 GiB
-    GM_WRITES_ROOT = 64 * 1024,        // a root is tracked from this size on
-    GM_WRITES_ROOT_UNIT = 1024 * 1024, // of it in a job
-    GM_WRITES_ROOT_LIST = 16,          // ranges that a call reports of it
-    GM_ROOT_BOTH = GM_JOB_BOTH,        // a root that is a stack
-    GM_ROOT_READ = 1024                // of a stack: the start stop has listed it
+    GM_WRITES_LIST = 512,              // ranges that a query reports
+    GM_WRITES_AHEAD = 128 * 1024,      // bytes disarmed ahead while a cycle marks
+    GM_WRITES_AHEAD_FAR = 1024 * 1024, // the same between cycles
+    GM_WRITES_AHEAD_WORDS = 8192,      // words of `unarmed`, for 64 GiB
+    GM_WRITES_ROOT = 64 * 1024,        // bytes from which on a root is tracked
+    GM_WRITES_ROOT_UNIT = 1024 * 1024, // bytes of a root in a job
+    GM_WRITES_ROOT_LIST = 16,          // ranges that a query of a root reports
+    GM_ROOT_BOTH = GM_JOB_BOTH,        // the root is a stack
+    GM_ROOT_READ = 1024                // a stack that the start stop has listed
 };
-#define GM_WRITES_LEAST ((size_t)64 << 30) // bytes of heap to register at least
+#define GM_WRITES_LEAST ((size_t)64 << 30) // least bytes of heap to register ahead
 
 struct gm_writes {
     int collector;           // GOMEM_GC_TRACKED, _BARRIER or _STW. const once ready; read rlx
-    struct gm_file uffd;     // tracks. lock: gc; used without it: fd is atomic
-    struct gm_file pagemap;  // says what was written. lock: gc
-    uint32_t process;        // that opened them (W5). lock: gc
+    struct gm_file uffd;     // tracks writes. lock: gc; used without it: fd is atomic
+    struct gm_file pagemap;  // lists written pages. lock: gc
+    uint32_t process;        // the process that opened them (W5). lock: gc
     uint32_t failed;         // tracking was lost in this cycle (W3). lock: gc
-    uintptr_t registered;    // end of what is registered. atomic: rlx
-    uintptr_t before;        // the same of earlier descriptors: the highest. lock: gc
-    uint32_t unmapped;       // of the pages, as of then: a sparse heap. lock: gc
-    uintptr_t armed;         // end of what the cycle armed. atomic: rlx
-    uint64_t *unarmed;       // a bit per 128 KiB: cleared since it was armed; pieces that lie 64
-                             // GiB apart share one. atomic: rlx
-    void *list;              // for GM_WRITES_LIST ranges, private and touched. lock: gc
-    bool ready;              // the choice is made. lock: gc; read acq
+    uintptr_t registered;    // end of the registered range. atomic: rlx
+    uintptr_t before;        // the highest such end of earlier descriptors. lock: gc
+    uint32_t unmapped;       // gm_pages.unmapped when it was registered. lock: gc
+    uintptr_t armed;         // end of the range that the cycle has armed. atomic: rlx
+    uint64_t *unarmed;       // a bit per 128 KiB, disarmed since it was armed; pieces 64 GiB
+                             // apart share a bit. atomic: rlx
+    void *list;              // room for GM_WRITES_LIST ranges. lock: gc
+    bool ready;              // the collector is chosen. lock: gc; read acq
     uint32_t reason;         // GOMEM_REASON_…: why it cannot track. lock: gc; read rlx
-    bool can_roots;          // private mappings of files can be tracked, too. lock: gc
+    bool can_roots;          // private mappings of files can be tracked. lock: gc
     struct gm_written *root; // {start, end, GM_ROOT_…}: roots that this cycle has armed. lock: gc
-    size_t roots, room;      // of them
+    size_t roots, room;      // their number, entries of the array
 };
 
+// The name of a collector, for messages and traces.
 GM_PRIVATE const char *gm_writes_name(int collector) {
     return collector == GOMEM_GC_TRACKED   ? "tracked"
            : collector == GOMEM_GC_BARRIER ? "barrier"
                                            : "stw";
 }
 
+// Closes the descriptors; nothing is registered any more.
 GM_PRIVATE void gm_writes_close(struct gm_writes *w) {
-    gm_store_rlx(&w->armed, (uintptr_t)0); // advice: from here on nobody clears ahead
+    gm_store_rlx(&w->armed, (uintptr_t)0); // a thread with a stale value disarms in vain
     gm_os_close(&w->uffd);
     gm_os_close(&w->pagemap);
     w->before = GM_MAX(w->before, gm_load_rlx(&w->registered)); // changes under gc's lock
     gm_store_rlx(&w->registered, (uintptr_t)0);                 // rlx: as in gm_writes_register
 }
 
-// Opens the descriptors of this process. False: the kernel refuses.
+// Makes sure that this process has its own open descriptors (W5, W6). False: the kernel refuses.
 GM_PRIVATE bool gm_writes_open_files(struct gm_writes *w) {
     uint32_t process = (uint32_t)getpid();
     if (w->process == process && gm_os_is_own(&w->uffd) && gm_os_is_own(&w->pagemap)) return true;
@@ -7925,7 +7991,8 @@ GM_PRIVATE bool gm_writes_open_files(struct gm_writes *w) {
     return false;
 }
 
-// Written pages of [from, to) that the kernel reports, as bits; all ones: an error.
+// Queries n pages from `from` on. Returns the written ones as bits; all ones: an error. Its list is
+// short on purpose, so that longer results take several calls.
 GM_PRIVATE uint32_t gm_writes_probe(const struct gm_writes *w, uintptr_t from, size_t page,
                                     size_t n, bool rearm) {
     struct gm_written list[4];
@@ -7942,20 +8009,21 @@ GM_PRIVATE uint32_t gm_writes_probe(const struct gm_writes *w, uintptr_t from, s
     return bits;
 }
 
-// Does this kernel behave as the collector needs? Each line is a fact that it relies on.
+// Tests whether the kernel behaves as the collector requires, on 16 fresh pages at p. Each line
+// checks a fact that the collector relies on.
 GM_PRIVATE bool gm_writes_test_pages(const struct gm_writes *w, char *p, size_t page) {
     uintptr_t at = (uintptr_t)p, from = at;
     p[0] = p[page] = 1;
     if (!gm_os_track(&w->uffd, at, at + 16 * page)) return false;
     if ((gm_writes_probe(w, at, page, 16, true) & 3) != 3) return false; // not armed: written
-    if (gm_writes_probe(w, at, page, 16, true)) return false;            // armed: clean, holes too
+    if (gm_writes_probe(w, at, page, 16, true)) return false;            // armed: not written
     if (*(volatile char *)&p[2 * page] || gm_writes_probe(w, at, page, 16, true))
         return false;                                                 // zero page
     p[0] = p[2 * page] = p[4 * page] = p[6 * page] = p[8 * page] = 1; // more than a list holds
     if (gm_writes_probe(w, at, page, 16, false) != 0x155) return false;
-    if (gm_writes_probe(w, at, page, 16, true) != 0x155) return false; // looking did not arm
+    if (gm_writes_probe(w, at, page, 16, true) != 0x155) return false; // a query did not arm
     if (!gm_os_track_clear(&w->uffd, at + page, at + 2 * page)) return false;
-    if (gm_writes_probe(w, at, page, 16, true) != 2) return false; // cleared: written
+    if (gm_writes_probe(w, at, page, 16, true) != 2) return false; // disarmed: written
     if (!gm_os_discard(p + 4 * page, page)) return false;
     if (gm_writes_probe(w, at, page, 16, true) != 16) return false; // discarded: written
     from = at;
@@ -7964,17 +8032,18 @@ GM_PRIVATE bool gm_writes_test_pages(const struct gm_writes *w, char *p, size_t 
     return gm_writes_probe(w, at, page, 16, true) == 0; // arming without a list
 }
 
-// What is listed of memory that was not written yet: nothing, and once it is, that (W7).
+// Tests that unpopulated pages are not listed, and are listed once they are written (W7): for two
+// fresh pages at p that are untouched, then read, then written, then one of them discarded.
 GM_PRIVATE bool gm_writes_test_there(const struct gm_writes *w, volatile char *p, size_t page) {
     static const unsigned char wanted[4] = {0, 0, 3, 2}; // pages as bits
     if (!gm_os_track(&w->uffd, (uintptr_t)p, (uintptr_t)p + 2 * page)) return false;
     for (unsigned i = 0; i < 8; i++) {
         struct gm_written list[4];
         uintptr_t at = (uintptr_t)p;
-        if (i == 2) (void)p[0]; // the page of zeroes
+        if (i == 2) (void)p[0]; // maps the zero page
         if (i == 4) p[0] = p[page] = 1;
         if (i == 6 && !gm_os_discard((void *)(uintptr_t)p, page)) return false;
-        // odd: all that is there, even: what was written, and that is armed
+        // odd turns list populated pages, even ones list and arm written pages
         long n = gm_os_track_scan_there(&w->pagemap, &at, at + 2 * page,
                                         i & 1 ? GM_THERE_ALL : GM_THERE_REARM, list, 4);
         unsigned bits = 0;
@@ -7984,11 +8053,11 @@ GM_PRIVATE bool gm_writes_test_there(const struct gm_writes *w, volatile char *p
         if (n < 0 || bits != (i == 6 ? 0 : wanted[i / 2])) return false;
     }
     uintptr_t at = (uintptr_t)p;
-    p[0] = 1; // discarded, then written: again as new
+    p[0] = 1; // discarded, then written: not armed
     return gm_writes_probe(w, at, page, 2, true) == 1;
 }
 
-// The data of a program is a private mapping of a file.
+// Tests private mappings of files, such as the data of a program, with a file in memory.
 GM_PRIVATE bool gm_writes_test_file(const struct gm_writes *w, size_t page) {
     struct gm_file file;
     if (!gm_os_file_may_have(4 * page)) return false;
@@ -8002,10 +8071,10 @@ GM_PRIVATE bool gm_writes_test_file(const struct gm_writes *w, size_t page) {
     bool done = p != MAP_FAILED;
     if (done) {
         p[0] = 1;
-        (void)*(volatile char *)&p[page]; // the file's page
+        (void)*(volatile char *)&p[page]; // maps the file's own page
         done = gm_os_track(&w->uffd, at, at + 4 * page) &&
                gm_writes_probe(w, at, page, 4, true) != UINT32_MAX &&
-               !gm_writes_probe(w, at, page, 4, true); // armed: clean, whatever is there
+               !gm_writes_probe(w, at, page, 4, true); // armed: not written, populated or not
         p[0] = p[page] = p[2 * page] = 1;
         done = done && gm_writes_probe(w, at, page, 4, true) == 7 &&
                !gm_writes_probe(w, at, page, 4, true);
@@ -8015,7 +8084,7 @@ GM_PRIVATE bool gm_writes_test_file(const struct gm_writes *w, size_t page) {
     return done;
 }
 
-// Is each descriptor that tracks told from every other one?
+// Tests whether two userfaultfds have different inodes, by which they are told apart (W6).
 GM_PRIVATE bool gm_writes_test_identity(const struct gm_writes *w) {
     struct gm_file other;
     if (!gm_os_own(&other, gm_os_tracker(), false)) return false;
@@ -8024,7 +8093,8 @@ GM_PRIVATE bool gm_writes_test_identity(const struct gm_writes *w) {
     return done;
 }
 
-// The same with the descriptor closed: an error, not silence. *file: also in mappings of files?
+// Runs all tests with descriptors and memory of its own. The last one: after the userfaultfd is
+// closed, a query fails instead of reporting no pages. Sets *file if mappings of files pass too.
 GM_PRIVATE bool gm_writes_test(size_t page, bool *file) {
     struct gm_writes own = {.uffd = {.fd = -1}, .pagemap = {.fd = -1}};
     if (!gm_writes_open_files(&own)) return false;
@@ -8045,7 +8115,8 @@ GM_PRIVATE bool gm_writes_test(size_t page, bool *file) {
     return done;
 }
 
-// Why can this process not track? Asks each call once more, alone; where each succeeds: otherwise.
+// Finds out why this process cannot track writes: tries each call alone. Returns a GOMEM_REASON_…,
+// or `otherwise` if all succeed.
 GM_COLD GM_PRIVATE unsigned gm_writes_diagnose(unsigned otherwise) {
     unsigned reason = GOMEM_REASON_NONE;
     int uffd = gm_os_tracker(), pagemap = -1;
@@ -8069,14 +8140,14 @@ GM_COLD GM_PRIVATE unsigned gm_writes_diagnose(unsigned otherwise) {
     return reason ? reason : otherwise;
 }
 
-// Chooses the source, once: what was asked for, or what the kernel can. False: it cannot do what
-// was asked for by name.
+// Chooses the collector, once: the wanted one, or for GOMEM_GC_AUTO what the kernel supports.
+// False: tracking was wanted by name, and the kernel does not support it.
 GM_PRIVATE bool gm_writes_choose(struct gm_writes *w, struct gm_meta *meta,
                                  const struct gm_pages *p, int wanted) {
     bool ask = wanted == GOMEM_GC_AUTO || wanted == GOMEM_GC_TRACKED, can = false;
     if (w->ready) return true;
     w->uffd.fd = w->pagemap.fd = -1;
-    gm_store_rlx(&w->registered, (uintptr_t)0); // nobody reads yet
+    gm_store_rlx(&w->registered, (uintptr_t)0); // no other thread uses it yet
     w->armed = 0;
     if (ask && !w->list) w->list = gm_pages_meta(meta, GM_WRITES_LIST * sizeof(struct gm_written));
     if (ask && !w->unarmed)
@@ -8086,8 +8157,8 @@ GM_PRIVATE bool gm_writes_choose(struct gm_writes *w, struct gm_meta *meta,
     int collector = can ? GOMEM_GC_TRACKED : ask ? GOMEM_GC_STW : wanted;
     unsigned reason = GOMEM_REASON_NONE;
     if (ask && !can) reason = room ? gm_writes_diagnose(GOMEM_REASON_KERNEL) : GOMEM_REASON_MEMORY;
-    gm_store_rlx(&w->reason, reason);       // statistics
-    gm_store_rlx(&w->collector, collector); // gm_world_enable_stops lets the others come
+    gm_store_rlx(&w->reason, reason);       // published by `ready`
+    gm_store_rlx(&w->collector, collector); // published by gm_world_enable_stops
     gm_store_rel(&w->ready, true);          // pairs with gomem_init and memstats
     return can || wanted != GOMEM_GC_TRACKED;
 }
@@ -8096,7 +8167,8 @@ GM_PRIVATE bool gm_writes_choose(struct gm_writes *w, struct gm_meta *meta,
 
 GM_PRIVATE void gm_writes_forget_roots(struct gm_writes *w) { w->roots = 0; }
 
-// Room for one root more, of whole pages; false: it is too small, or cannot be tracked.
+// Makes room for one more root [from, to), page-aligned. False: it is too small, cannot be tracked,
+// or memory is exhausted; then it is read as a whole.
 GM_PRIVATE bool gm_writes_root_room(struct gm_writes *w, struct gm_meta *meta, uintptr_t from,
                                     uintptr_t to) {
     if (w->collector != GOMEM_GC_TRACKED || !w->can_roots) return false;
@@ -8111,14 +8183,15 @@ GM_PRIVATE bool gm_writes_root_room(struct gm_writes *w, struct gm_meta *meta, u
     return true;
 }
 
-// Arms a large root: from here on it is enough to read its pages that were written. Failing that,
-// it is read whole in the finish stop. `own`: it is known to be private. Memory that another
-// mapping may write cannot be tracked by this one.
+// Arms a large root, of which the finish stop then reads only the written pages. If that fails, the
+// stop reads all of it. `own`: it is known to be private memory. Memory that can be written through
+// another mapping cannot be tracked.
 GM_PRIVATE void gm_writes_arm_root(struct gm_writes *w, struct gm_meta *meta, size_t page,
                                    uintptr_t start, uintptr_t end, bool own) {
     uintptr_t from = gm_base_round_up(start, page), to = end - end % page, at = from;
     if (!gm_writes_root_room(w, meta, from, to)) return;
-    if (gm_os_track_scan(&w->pagemap, &at, to, true, NULL, 0) < 0) { // not, or no longer, ours
+    // Registered by an earlier cycle, it can be armed at once; otherwise it is registered first.
+    if (gm_os_track_scan(&w->pagemap, &at, to, true, NULL, 0) < 0) {
         at = from;
         if (!own && !gm_os_is_private(from, to)) return;
         if (!gm_os_track(&w->uffd, from, to) ||
@@ -8128,7 +8201,7 @@ GM_PRIVATE void gm_writes_arm_root(struct gm_writes *w, struct gm_meta *meta, si
     w->root[w->roots++] = (struct gm_written){from, to, 0};
 }
 
-// The part of [start, end) that this cycle has armed: [*from, *to); false: none.
+// Finds the part [*from, *to) of a root that this cycle has armed; false: it has not.
 GM_PRIVATE bool gm_writes_armed_root(const struct gm_writes *w, size_t page, uintptr_t start,
                                      uintptr_t end, uintptr_t *from, uintptr_t *to) {
     *from = gm_base_round_up(start, page);
@@ -8139,7 +8212,7 @@ GM_PRIVATE bool gm_writes_armed_root(const struct gm_writes *w, size_t page, uin
     return false;
 }
 
-// Lists the armed part of a root as jobs, in a stop. False: no room.
+// Lists the armed part of a root as jobs for written pages, in a stop. False: no room.
 GM_PRIVATE bool gm_writes_list_root(struct gm_mark *mark, uintptr_t from, uintptr_t to,
                                     unsigned flags) {
     bool done = true;
@@ -8149,10 +8222,10 @@ GM_PRIVATE bool gm_writes_list_root(struct gm_mark *mark, uintptr_t from, uintpt
     return done;
 }
 
-// Arms the part of a thread's stack from `start` on, where the thread stood a cycle ago. It is
-// registered with all of [lo, hi), which must be whole mappings: a stack in two mappings would look
-// shorter to libc. Where it is not registered yet, and is private: false, so that the caller finds
-// lo and hi out; 0, 0: do not.
+// Arms the part of a thread's stack from `start` up, where its stack pointer was a cycle ago. The
+// stack is registered as [lo, hi), which must be whole mappings: registering a part splits a
+// mapping, and libc would take the stack for shorter. False: it is not registered yet, and the
+// caller should find out lo and hi and call again. With lo = hi = 0 it is not registered here.
 GM_PRIVATE bool gm_writes_arm_stack(struct gm_writes *w, struct gm_meta *meta, size_t page,
                                     uintptr_t start, uintptr_t end, uintptr_t lo, uintptr_t hi) {
     uintptr_t from = gm_base_round_up(start, page), to = end - end % page, at = from;
@@ -8163,7 +8236,7 @@ GM_PRIVATE bool gm_writes_arm_stack(struct gm_writes *w, struct gm_meta *meta, s
     return true;
 }
 
-// The armed stack that ends at `end`; NULL: none.
+// Returns the armed stack that ends at `end`, or NULL.
 GM_PRIVATE struct gm_written *gm_writes_find_stack(const struct gm_writes *w, size_t page,
                                                    uintptr_t end) {
     if (w->roots && w->process != (uint32_t)getpid()) return NULL; // W5
@@ -8173,7 +8246,8 @@ GM_PRIVATE struct gm_written *gm_writes_find_stack(const struct gm_writes *w, si
     return NULL;
 }
 
-// The start stop lists a stack from `from` on: what lies below is not read, and so not tracked.
+// Records that the start stop lists a stack from `from` up. The part below is not read by this
+// cycle, so its tracking is of no use.
 GM_PRIVATE void gm_writes_read_stack(const struct gm_writes *w, size_t page, uintptr_t from,
                                      uintptr_t end) {
     struct gm_written *root = gm_writes_find_stack(w, page, end);
@@ -8182,8 +8256,8 @@ GM_PRIVATE void gm_writes_read_stack(const struct gm_writes *w, size_t page, uin
     root->categories |= GM_ROOT_READ;
 }
 
-// The part of a stack from `from` on that this cycle has armed, and read since: [*at, *to); false:
-// none.
+// Finds the part [*at, *to) of a stack from `from` up that this cycle has armed and read; false:
+// there is none.
 GM_PRIVATE bool gm_writes_armed_stack(const struct gm_writes *w, size_t page, uintptr_t from,
                                       uintptr_t end, uintptr_t *at, uintptr_t *to) {
     const struct gm_written *root = gm_writes_find_stack(w, page, end);
@@ -8193,7 +8267,8 @@ GM_PRIVATE bool gm_writes_armed_stack(const struct gm_writes *w, size_t page, ui
     return *at < *to;
 }
 
-// Reads the written pages of a root's range; where tracking was lost, all of them.
+// Marks from the written pages of a root's range, or from all of it if tracking was lost (W3).
+// Returns the number of pages read.
 GM_PRIVATE size_t gm_writes_read_root(const struct gm_writes *w, struct gomem_marker *m,
                                       uintptr_t from, uintptr_t to, unsigned flags) {
     struct gm_written list[GM_WRITES_ROOT_LIST];
@@ -8218,8 +8293,9 @@ GM_INLINE unsigned gm_writes_root_flags(const struct gm_written *root) {
     return (unsigned)root->categories & GM_ROOT_BOTH;
 }
 
-// Between rounds, while the markers rest: written pages of roots become jobs, and are armed again.
-// A root that cannot be is read whole from here on. Returns how many pages.
+// Between rounds, while the markers rest: lists the written pages of roots as jobs and arms them
+// again. A root for which that fails is removed, and the finish stop reads all of it. Returns the
+// number of pages.
 GM_PRIVATE size_t gm_writes_collect_roots(struct gm_writes *w, struct gm_mark *mark) {
     struct gm_written *list = w->list;
     size_t bytes = 0;
@@ -8246,34 +8322,38 @@ GM_PRIVATE size_t gm_writes_collect_roots(struct gm_writes *w, struct gm_mark *m
 
 // ---- the heap ----
 
-// The heap goes; the next one chooses again.
+// Called at shutdown; the next heap chooses its collector again.
 GM_PRIVATE void gm_writes_reset(struct gm_writes *w, struct gm_meta *meta) {
     if (!w->ready) return;
     gm_writes_close(w);
     gm_pages_meta_free(meta, w->unarmed, GM_WRITES_AHEAD_WORDS * sizeof *w->unarmed);
     w->unarmed = NULL;
-    gm_store_rel(&w->ready, false); // as above
+    gm_store_rel(&w->ready, false); // pairs with gomem_init and memstats
 }
 
+// The end of zone 0. Without the heap's lock it may be stale: pages mapped later are not armed, so
+// they count as written (W2).
 GM_PRIVATE uintptr_t gm_writes_end(const struct gm_pages *p) {
-    return gm_pages_scanned(p) + (uintptr_t)gm_load_rlx(&p->zone[0].mapped) * GM_PAGE; // a snapshot
+    return gm_pages_scanned(p) + (uintptr_t)gm_load_rlx(&p->zone[0].mapped) * GM_PAGE;
 }
 
-// The heap is registered by a descriptor that was ours, of which a copy is open: the program moved
-// it, handed it on, or has a child that was forked before. That stays so until the last copy is
-// closed, and the pagemap serves it all the same: arming proves it, range by range. Registers what
-// lies behind; returns where what is registered ends.
+// Called if the heap is still registered with an earlier userfaultfd of this process, of which a
+// copy is open: the program has duplicated or passed on the descriptor, or a forked child has it.
+// That registration lasts until the last copy is closed, and the new pagemap works with it; arming
+// checks that range by range. Registers only what lies beyond it. Returns the end of the registered
+// range.
 GM_COLD GM_PRIVATE uintptr_t gm_writes_adopt(struct gm_writes *w, uintptr_t end, uintptr_t to) {
     uintptr_t from = GM_MIN(w->before, to);
     return from < to && gm_os_track(&w->uffd, from, to) ? to : end;
 }
 
-// Registers what the heap has grown to, and much more. False: refused.
+// Registers zone 0 and, in a heap that is not sparse, much address space beyond its end, so that
+// this is rare. False: the kernel refuses.
 GM_PRIVATE bool gm_writes_register(struct gm_writes *w, const struct gm_pages *p) {
     uintptr_t end = gm_writes_end(p), to = end + GM_MIN(GM_WRITES_LEAST, p->size / 4);
     to = GM_MIN(to, gm_pages_address(p, p->zone[1].origin) -
-                        (uintptr_t)gm_load_rlx(&p->zone[1].mapped) * GM_PAGE); // a snapshot
-    uint32_t unmapped = gm_load_rlx(&p->unmapped); // a change between here and there is seen later
+                        (uintptr_t)gm_load_rlx(&p->zone[1].mapped) * GM_PAGE); // may be stale
+    uint32_t unmapped = gm_load_rlx(&p->unmapped); // a later change is seen by gm_writes_whole
     if (p->sparse) to = end;
     if (end <= gm_load_rlx(&w->registered) && w->unmapped == unmapped) return true;
     errno = 0;
@@ -8286,7 +8366,7 @@ GM_PRIVATE bool gm_writes_register(struct gm_writes *w, const struct gm_pages *p
     return true;
 }
 
-// Hook of pages: the scanned zone of a sparse heap has grown. Heap's lock is held.
+// Hook of room pages: zone 0 of a sparse heap has grown by [from, to). HEAP is held. Keeps W2.
 GM_PRIVATE void gm_writes_grown(void *writes, uintptr_t from, uintptr_t to) {
     struct gm_writes *w = writes;
     if (gm_load_rlx(&w->registered) != from || !gm_os_track(&w->uffd, from, to)) return; // W2
@@ -8297,20 +8377,21 @@ GM_INLINE uint64_t *gm_writes_unarmed_word(const struct gm_writes *w, size_t wor
     return &w->unarmed[word % GM_WRITES_AHEAD_WORDS];
 }
 
+// Clears the bits of `unarmed` for a range that is about to be armed.
 GM_PRIVATE void gm_writes_close_bits(struct gm_writes *w, const struct gm_pages *p, uintptr_t from,
                                      uintptr_t to) {
     uintptr_t start = gm_pages_scanned(p);
     size_t word = (from - start) / GM_WRITES_AHEAD / 64;
     for (; start + word * 64 * GM_WRITES_AHEAD < to; word++)
-        gm_store_rlx(gm_writes_unarmed_word(w, word), (uint64_t)0); // advice
+        gm_store_rlx(gm_writes_unarmed_word(w, word), (uint64_t)0); // a stale bit costs a fault
 }
 
-// The next range of chunks in use from *at on, at most a unit; false: there is none. Free chunks
-// are left as they are: they count as written when they are taken (W2).
+// Finds the next range [*at, *to) of used chunks from *at on, at most GM_WRITES_UNIT bytes. False:
+// there is none. Free chunks are skipped; once taken they count as written (W2).
 GM_PRIVATE bool gm_writes_next(const struct gm_pages *p, uintptr_t *at, uintptr_t *to) {
     const struct gm_chunk *chunk = p->zone[0].chunk;
     uintptr_t start = gm_pages_scanned(p);
-    size_t pages = gm_load_rlx(&p->zone[0].mapped); // a snapshot
+    size_t pages = gm_load_rlx(&p->zone[0].mapped); // as in gm_writes_end
     uintptr_t last = start + (uintptr_t)pages * GM_PAGE;
     size_t n = gm_pages_chunks(pages), i = (*at - start) / GM_CHUNK;
     while (i < n && gm_load_rlx(&chunk[i].most) == GM_CHUNK_PAGES) i++;
@@ -8324,8 +8405,9 @@ GM_PRIVATE bool gm_writes_next(const struct gm_pages *p, uintptr_t *at, uintptr_
     return true;
 }
 
-// Lets another thread have the kernel's lock of the address space between two calls. A sleep would
-// take four times as long, and what is written meanwhile is read in the finish stop.
+// After every fourth call, lets other threads take the kernel's lock of the address space. It
+// spins, because a sleep takes four times as long, and pages written meanwhile lengthen the finish
+// stop.
 GM_PRIVATE void gm_writes_nap(unsigned calls) {
     if (!calls || calls % 4) return;
     uint64_t end = gm_os_now() + GM_WRITES_NAP;
@@ -8333,16 +8415,17 @@ GM_PRIVATE void gm_writes_nap(unsigned calls) {
     while (gm_os_now() < end) gm_os_pause();
 }
 
-// Arms all of the heap that scanned kinds lie in: from here on a page that is written is known, or
-// counts as written. Outside of stops and sections. Calls `pause` now and then. False: not now.
+// Arms zone 0, where all scanned kinds lie: from here on the kernel reports pages that are written.
+// Outside of stops and sections. Calls `pause` between calls of the kernel. False: tracking is not
+// possible now, and this cycle stops the world.
 GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages *p,
                               void (*pause)(void *arg), void *arg) {
     if (w->collector == GOMEM_GC_BARRIER) return true;
-    if (w->failed) gm_writes_close(w); // and set up anew
+    if (w->failed) gm_writes_close(w); // open and register again
     w->failed = 0;
     if (!gm_writes_open_files(w) || !gm_writes_register(w, p)) {
         gm_writes_close(w);
-        gm_store_rlx(&w->reason, gm_writes_diagnose(GOMEM_REASON_MEMORY)); // statistics
+        gm_store_rlx(&w->reason, gm_writes_diagnose(GOMEM_REASON_MEMORY)); // for memstats
         return false;
     }
     uintptr_t end = gm_writes_end(p);
@@ -8352,7 +8435,7 @@ GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages *p,
         gm_writes_nap(calls++);
         if (pause) pause(arg);
         gm_writes_close_bits(w, p, at, to);
-        for (long n = 1; from < to && n;) { // what is not there is zero, and stays as it is (W7)
+        for (long n = 1; from < to && n;) { // unpopulated pages are not armed (W7)
             n = gm_os_track_scan_there(&w->pagemap, &from, to, GM_THERE_REARM, w->list,
                                        GM_WRITES_LIST);
             if (n >= 0) continue;
@@ -8360,21 +8443,21 @@ GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages *p,
             return false;
         }
     }
-    gm_store_rlx(&w->armed, end);                          // advice
-    gm_store_rlx(&w->reason, (uint32_t)GOMEM_REASON_NONE); // statistics
+    gm_store_rlx(&w->armed, end);                          // a stale value costs faults
+    gm_store_rlx(&w->reason, (uint32_t)GOMEM_REASON_NONE); // for memstats
     return true;
 }
 
-// W3
+// Tracking was lost: all of [from, to) counts as written (W3), and the next cycle sets it up again.
 GM_PRIVATE void gm_writes_fail(struct gm_writes *w, struct gm_mark *mark, uintptr_t from,
                                uintptr_t to) {
-    gm_store_rlx(&w->failed, 1u); // several workers may
+    gm_store_rlx(&w->failed, 1u); // several markers may store it at once
     gm_mark_regrey(mark, from, to);
 }
 
-// Objects on the written pages of a range become grey, but in a stop what seems to be written is
-// often new memory that was not armed: more than one page is looked at again (W7). Returns the
-// number of pages.
+// In a stop: makes the objects on a range of pages that were reported as written grey. Much of such
+// a range is often fresh memory that was never armed, so a range of several pages is queried again
+// for populated pages only (W7). Returns the number of pages.
 GM_PRIVATE size_t gm_writes_regrey(const struct gm_writes *w, struct gm_mark *mark, uintptr_t from,
                                    uintptr_t to) {
     struct gm_written list[GM_WRITES_ROOT_LIST];
@@ -8396,7 +8479,8 @@ GM_PRIVATE size_t gm_writes_regrey(const struct gm_writes *w, struct gm_mark *ma
     return bytes / mark->pages->os_page;
 }
 
-// Objects on the pages of [from, to) that were written become grey; returns how many pages.
+// Makes the objects on the written pages of [from, to) grey, and arms these pages again if `rearm`
+// is set. Returns the number of pages.
 GM_PRIVATE size_t gm_writes_collect_unit(struct gm_writes *w, struct gm_mark *mark,
                                          struct gm_written *list, uintptr_t from, uintptr_t to,
                                          bool rearm) {
@@ -8421,7 +8505,7 @@ GM_PRIVATE size_t gm_writes_collect_unit(struct gm_writes *w, struct gm_mark *ma
     return pages;
 }
 
-// Is all that scanned kinds lie in tracked, by this process? Else everything counts as written.
+// Tests whether all of zone 0 is tracked by this process. If not, all of it counts as written (W3).
 GM_PRIVATE bool gm_writes_whole(struct gm_writes *w, struct gm_mark *mark) {
     uintptr_t end = gm_writes_end(mark->pages);
     bool all = end <= gm_load_rlx(&w->registered) && // rlx: as in gm_writes_register
@@ -8431,9 +8515,8 @@ GM_PRIVATE bool gm_writes_whole(struct gm_writes *w, struct gm_mark *mark) {
     return false;
 }
 
-// All pages written since they were armed: what is marked on them becomes grey again, and they are
-// armed again. The markers rest. Returns how many pages; those that only new objects lie on count
-// too.
+// Between rounds, while the markers rest: makes the marked objects on all written pages grey again,
+// and arms these pages again. Returns the number of pages, including those with new objects only.
 GM_PRIVATE size_t gm_writes_collect(struct gm_writes *w, struct gm_mark *mark) {
     const struct gm_pages *p = mark->pages;
     size_t pages = 0;
@@ -8447,18 +8530,18 @@ GM_PRIVATE size_t gm_writes_collect(struct gm_writes *w, struct gm_mark *mark) {
     return pages;
 }
 
-// The same in a stop, as jobs of the markers, which may mark meanwhile: nobody writes. Nothing is
-// armed again (W4).
+// The same in a stop, as jobs for the markers; they may mark meanwhile, since no thread writes. No
+// page is armed again (W4).
 GM_PRIVATE void gm_writes_list_stopped(struct gm_writes *w, struct gm_mark *mark) {
     const struct gm_pages *p = mark->pages;
-    gm_store_rlx(&mark->pages_written, (uint64_t)0); // no marker counts
+    gm_store_rlx(&mark->pages_written, (uint64_t)0); // no marker works now
     if (w->collector != GOMEM_GC_TRACKED || !gm_writes_whole(w, mark)) return;
     for (uintptr_t at = gm_pages_scanned(p), to; gm_writes_next(p, &at, &to); at = to)
         if (!gm_mark_add_written(mark, at, to, 0)) gm_writes_fail(w, mark, at, to);
 }
 
-// ns that looking through heap and roots in a stop takes, with n processors: 0.45 us per MiB of
-// what is tracked, and 200 us per MiB of the listed roots that are read whole, stacks above all.
+// Estimates the ns that querying heap and roots takes in a stop, with n markers: 0.45 us per MiB of
+// tracked memory, and 200 us per MiB of listed roots that are read as a whole, mostly stacks.
 GM_PRIVATE uint64_t gm_writes_cost(const struct gm_writes *w, const struct gm_mark *mark,
                                    unsigned n) {
     uint64_t bytes = 0, whole = 0;
@@ -8470,7 +8553,7 @@ GM_PRIVATE uint64_t gm_writes_cost(const struct gm_writes *w, const struct gm_ma
     return (bytes / GM_MIB * 450 + whole / 5) / n;
 }
 
-// Hook of mark: one of these jobs.
+// Hook of room mark: does a job for written pages.
 GM_PRIVATE size_t gm_writes_job(struct gomem_marker *m, const struct gm_job *job) {
     struct gm_writes *w = m->mark->source;
     uintptr_t end = job->start + job->size;
@@ -8479,7 +8562,7 @@ GM_PRIVATE size_t gm_writes_job(struct gomem_marker *m, const struct gm_job *job
     return gm_writes_collect_unit(w, m->mark, (void *)m->buffer, job->start, end, false);
 }
 
-// Hook of mark: what of a large object's pieces is there (W7).
+// Hook of room mark: lists the populated parts of a large object's pieces (W7).
 GM_PRIVATE long gm_writes_there(struct gomem_marker *m, uintptr_t from, uintptr_t to) {
     const struct gm_writes *w = m->mark->source;
     if (gm_load_rlx(&w->pagemap.fd) < 0 || w->process != (uint32_t)getpid()) return -1; // W5
@@ -8488,21 +8571,22 @@ GM_PRIVATE long gm_writes_there(struct gomem_marker *m, uintptr_t from, uintptr_
     return from >= to ? n : -1;
 }
 
-// Are most pages from an address on free? Then they will be taken soon, and hold nothing marked.
+// Tests whether three quarters of the 128 KiB from an address on are free pages: these hold nothing
+// that is marked, and will be taken soon.
 GM_PRIVATE bool gm_writes_mostly_free(const struct gm_pages *p, uintptr_t from) {
     size_t page = (from - p->base) >> GM_PAGE_SHIFT, free = 0;
     for (size_t i = 0; i < GM_WRITES_AHEAD / GM_PAGE; i++) free += !gm_pages_desc(p, page + i);
     return free >= GM_WRITES_AHEAD / GM_PAGE / 4 * 3;
 }
 
-// The pages of a span that is being taken are about to be written: their protection is cleared
-// ahead, with their neighbours', and more of them while no cycle marks. While one marks only where
-// most of them are free: spans that were used before lie anywhere, and clearing around them makes
-// the whole heap count as written (bench/latency: rounds of 41,000 pages, cycles of 115 ms). In a
-// section.
+// Disarms the pages of a span that is being taken, and pages around it, because they are about to
+// be written: 1 MiB at a time, or 128 KiB while a cycle marks. While one marks, it does so only
+// where most pages are free: reused spans lie anywhere, and disarming pages around each of them
+// makes the whole heap count as written (bench/latency: rounds of 41,000 pages, cycles of 115 ms).
+// The caller is in a section.
 GM_PRIVATE void gm_writes_clear_ahead(struct gm_writes *w, const struct gm_pages *p, uintptr_t from,
                                       uintptr_t to, bool marking) {
-    uintptr_t armed = gm_load_rlx(&w->armed); // advice
+    uintptr_t armed = gm_load_rlx(&w->armed); // a stale value costs faults
     uintptr_t step = marking ? GM_WRITES_AHEAD : GM_WRITES_AHEAD_FAR;
     uint64_t bits = marking ? 1 : ((uint64_t)1 << GM_WRITES_AHEAD_FAR / GM_WRITES_AHEAD) - 1;
     from -= (from - p->base) % step;
@@ -8512,7 +8596,8 @@ GM_PRIVATE void gm_writes_clear_ahead(struct gm_writes *w, const struct gm_pages
         if ((gm_load_rlx(word) & mine) == mine) continue;
         if (marking && !gm_writes_mostly_free(p, from)) continue;
         uintptr_t end = GM_MIN(from + step, armed);
-        if (gm_os_track_clear(&w->uffd, from, end)) (void)gm_or_rlx(word, mine); // advice
+        // rlx: a bit that is missed or stale costs a call or a fault
+        if (gm_os_track_clear(&w->uffd, from, end)) (void)gm_or_rlx(word, mine);
     }
 }
 #endif // GOMEM_I_COLLECTOR
@@ -8524,20 +8609,23 @@ GM_PRIVATE void gm_writes_clear_ahead(struct gm_writes *w, const struct gm_pages
  * OWNS        struct gm_sweep (the generation)
  * CALLS       base os sync stats pages span heap central special guard
  * LOCKS       CENTRAL, then HEAP
- * ORDER       a span is claimed before its bits are rewritten (rel fence), and they are before its
- *             generation is set (rel); who reads bits loads it before (acq) and behind (acq fence)
+ * ORDER       a span is claimed before its bits are rewritten (rel fence), and the bits are written
+ *             before its generation is set (rel). A reader of bits loads the generation before
+ *             (acq) and after (acq fence) them
  * INVARIANTS  S1  each collected span in use is swept exactly once per cycle
- *             S2  nobody allocates from a span that is not swept
- *             S3  an owned span's bits are rewritten, but only its owner gives it up or lists it
- * WHY         alloc := mark & ~freed, and mark and freed become 0: no object is touched, 64
- *             slots take a few instructions. Sweeping is lazy: by who needs a span of that class,
- *             by the background thread, and before the heap grows.
+ *             S2  no thread allocates from an unswept span
+ *             S3  a sweep of an owned span rewrites its bits, but only the owner frees or lists it
+ * WHY         Sweeping sets alloc = mark & ~freed and mark = freed = 0. It touches no object, and
+ *             64 slots take a few instructions. Sweeping is lazy: a thread sweeps when it needs a
+ *             span of the class or before the heap grows, and the background thread sweeps the
+ *             rest.
  *             span.generation:  G swept · G - 1 being swept · G - 2 not yet;  a cycle adds 2 to G.
  */
 struct gm_sweep {
     uint32_t generation; // G. stw; read anywhere
 };
 
+// The lists of a central with partial spans and with full ones, swept or unswept (CL2).
 GM_INLINE unsigned gm_sweep_partial(const struct gm_sweep *w, bool swept) {
     return (gm_load_rlx(&w->generation) / 2 & 1) ^ !swept; // changes in stops only
 }
@@ -8545,21 +8633,23 @@ GM_INLINE unsigned gm_sweep_full(const struct gm_sweep *w, bool swept) {
     return 2 + gm_sweep_partial(w, swept);
 }
 
+// Tests whether a span is swept. If so, its bits are rewritten.
 GM_INLINE bool gm_sweep_swept(const struct gm_sweep *w, const struct gm_span *s) {
     // pairs with gm_sweep_bits: bits are done
     return gm_load_acq(&s->generation) == gm_load_rlx(&w->generation);
 }
 
-// Claims a span that is not swept; false: somebody else did.
+// Claims an unswept span for sweeping; false: another thread has claimed or swept it.
 GM_PRIVATE bool gm_sweep_claim(const struct gm_sweep *w, struct gm_span *s) {
     uint32_t old = gm_load_rlx(&w->generation) - 2;
     // pairs with gm_sweep_bits' store of the last cycle
     bool done = gm_cas_acqrel(&s->generation, &old, old + 1);
-    gm_fence_rel(); // pairs with gm_sweep_live's: who sees new bits sees that the span is claimed
+    gm_fence_rel(); // pairs with gm_sweep_live's: a reader of new bits sees the claim
     return done;
 }
 
-// Slots that are nobody's any more are filled, or watched.
+// Fills the slots that became free with GM_POISON, or marks them as not accessible in a watched
+// heap.
 GM_PRIVATE void gm_sweep_fill(const struct gm_pages *p, const struct gm_guard *g,
                               const struct gm_span *s, unsigned group, uint64_t gone) {
     for (; gone; gone &= gone - 1) {
@@ -8570,7 +8660,8 @@ GM_PRIVATE void gm_sweep_fill(const struct gm_pages *p, const struct gm_guard *g
     }
 }
 
-// Rewrites the bits of a claimed span; returns the slots in use.
+// Sweeps a claimed span: rewrites its bits, counts the dead objects, and sets its generation.
+// Returns the number of slots in use.
 GM_PRIVATE uint32_t gm_sweep_bits(const struct gm_sweep *w, const struct gm_pages *p,
                                   const struct gm_guard *g, struct gm_shard *shared,
                                   struct gm_span *s) {
@@ -8580,7 +8671,7 @@ GM_PRIVATE uint32_t gm_sweep_bits(const struct gm_sweep *w, const struct gm_page
         uint64_t alloc = gm_load_rlx(&c[i].alloc);
         uint64_t mark = gm_load_rlx(&c[i].mark);
         uint64_t freed = gm_load_rlx(&c[i].freed);
-        if (freed) freed = gm_swap_rlx(&c[i].freed, 0); // one bit, one taker
+        if (freed) freed = gm_swap_rlx(&c[i].freed, 0); // gomem_free may set bits meanwhile
         uint64_t keep = mark & ~freed, dead = alloc & ~mark & ~freed;
         live += gm_base_popcount(keep);
         died += gm_base_popcount(dead);
@@ -8599,7 +8690,7 @@ GM_PRIVATE uint32_t gm_sweep_bits(const struct gm_sweep *w, const struct gm_page
     return live;
 }
 
-// Sweeps an owned span for its owner, or in a stop (S3).
+// Sweeps an owned span for its owner, or in a stop (S3). If another thread is sweeping it, waits.
 GM_PRIVATE void gm_sweep_owned(const struct gm_sweep *w, const struct gm_pages *p,
                                const struct gm_guard *g, struct gm_shard *shared,
                                struct gm_span *s) {
@@ -8608,37 +8699,38 @@ GM_PRIVATE void gm_sweep_owned(const struct gm_sweep *w, const struct gm_pages *
         (void)gm_sweep_bits(w, p, g, shared, s);
         return;
     }
-    for (unsigned i = 0; !gm_sweep_swept(w, s); i++) // somebody is at it: a microsecond
+    for (unsigned i = 0; !gm_sweep_swept(w, s); i++) // takes about a microsecond
         if (i < 100) gm_os_pause();
         else (void)sched_yield();
 }
 
-// Lists a span that was just swept and that nobody owns, or gives it back whole.
+// Lists a span that was just swept and has no owner in its central, or frees it if it is empty.
+// Takes CENTRAL, then HEAP.
 GM_PRIVATE void gm_sweep_place(const struct gm_sweep *w, struct gm_heap *h, struct gm_central *c,
                                struct gm_span *s) {
     unsigned list = s->used < s->count ? gm_sweep_partial(w, true) : gm_sweep_full(w, true);
     gm_sync_lock(&c->lock);
     bool empty = !s->used ||
                  (!s->class &&
-                  gm_load_rlx(&gm_span_colors(&h->pages, s->page)->freed)); // under the lock
+                  gm_load_rlx(&gm_span_colors(&h->pages, s->page)->freed)); // lock: central
     if (!empty) gm_central_add_locked(c, &h->pages, list, s);
-    if (!s->class) s->bucket = !empty; // listed: see gm_alloc_free_large
+    if (!s->class) s->bucket = !empty; // 1: listed, for gm_alloc_free_large
     gm_sync_unlock(&c->lock);
     if (empty) gm_heap_put(h, s);
 }
 
-// Takes a span that is not swept out of its central and sweeps it: partial ones, then full ones.
-// The caller places it. NULL: none is left. (S1)
+// Takes an unswept span out of its central, partial ones first, and sweeps it. The caller owns it
+// then, or calls gm_sweep_place. NULL: none is left (S1).
 GM_PRIVATE struct gm_span *gm_sweep_next(const struct gm_sweep *w, struct gm_heap *h,
                                          const struct gm_guard *g, struct gm_shard *shared,
                                          struct gm_central *c) {
     unsigned partial = gm_sweep_partial(w, false), full = gm_sweep_full(w, false);
     if (!gm_load_rlx(&c->list[partial]) && !gm_load_rlx(&c->list[full]))
-        return NULL; // filled in stops only
+        return NULL; // rlx: unswept lists are filled in stops only
     gm_sync_lock(&c->lock);
     struct gm_span *s = gm_central_pop_locked(c, &h->pages, partial);
     if (!s) s = gm_central_pop_locked(c, &h->pages, full);
-    if (s && !s->class) s->bucket = 0; // not listed
+    if (s && !s->class) s->bucket = 0; // 0: not listed
     gm_sync_unlock(&c->lock);
     if (!s) return NULL;
     bool claimed = gm_sweep_claim(w, s);
@@ -8648,7 +8740,7 @@ GM_PRIVATE struct gm_span *gm_sweep_next(const struct gm_sweep *w, struct gm_hea
     return s;
 }
 
-// Sweeps and places up to n spans of a central; returns how many.
+// Sweeps up to n spans of a central, and lists or frees them. Returns how many it swept.
 GM_PRIVATE unsigned gm_sweep_some(const struct gm_sweep *w, struct gm_heap *h,
                                   const struct gm_guard *g, struct gm_shard *shared,
                                   struct gm_central *c, unsigned n) {
@@ -8661,7 +8753,8 @@ GM_PRIVATE unsigned gm_sweep_some(const struct gm_sweep *w, struct gm_heap *h,
     return done;
 }
 
-// Is the slot of s at an address live? (R6) Waits while s is being swept.
+// Tests whether the slot of s at an address is live (R6). Waits while s is being swept. The bits
+// are loaded between two loads of the generation, as in a sequence lock.
 GM_PRIVATE bool gm_sweep_live(const struct gm_sweep *w, const struct gm_pages *p,
                               const struct gm_span *s, uintptr_t slot) {
     const struct gm_color *c = gm_span_color(p, slot);
@@ -8684,13 +8777,14 @@ GM_PRIVATE bool gm_sweep_live(const struct gm_sweep *w, const struct gm_pages *p
 
 // ---- verification ----
 
-// The colors of a collected or uncollectable span; `marking`: a cycle may wait with its marks (E4).
+// Checks the colors of a collected or uncollectable span, in a stop. `marking`: a cycle may have
+// kept its marks (E4).
 GM_PRIVATE void gm_sweep_verify(struct gm_check *check, const struct gm_sweep *sweep,
                                 const struct gm_span *s, bool marking) {
     const struct gm_pages *p = check->pages;
     const struct gm_color *c = gm_span_colors(p, s->page);
     bool swept = gm_sweep_swept(sweep, s) || !GM_IN(GM_SET_COLLECTED, s->kind);
-    uint32_t used = 0, last = 0;
+    uint32_t used = 0, last = 0; // slots in use; one more than the highest of them
     for (unsigned i = 0; i < gm_span_groups(s); i++) {
         used += gm_base_popcount(c[i].alloc);
         if (c[i].alloc)
@@ -8717,7 +8811,7 @@ GM_PRIVATE void gm_sweep_verify(struct gm_check *check, const struct gm_sweep *s
                    "span: the count of used slots differs from the bits", s);
 }
 
-// Side records belong to live objects.
+// Checks that side records belong to live objects (X5), in a stop.
 GM_PRIVATE void gm_sweep_verify_records(struct gm_check *check, const struct gm_sweep *sweep,
                                         const struct gm_special *sp) {
     const struct gm_pages *p = check->pages;
@@ -8740,33 +8834,36 @@ GM_PRIVATE void gm_sweep_verify_records(struct gm_check *check, const struct gm_
  * CALLS       base os sync stats sizes pages span heap central types guard pacer mark writes sweep
  * LOCKS       CENTRAL, then HEAP; META; the depot's and the held-back objects' own, of META's rank
  * ORDER       depot: a magazine's slots and head are written before its class's list is (acqrel)
- * INVARIANTS  K1  slots of a magazine: NULL, objects, up to the end of its 512 bytes: so an empty
- *                 one pops NULL, and a full one's next slot begins a new 512. Below the NULL of a
- *                 magazine of manual objects lie three more: free compares with four slots
- *             K2  a thread's magazines hold 1 MiB at most, the depot about 4 MiB, and 512 KiB a
+ * INVARIANTS  K1  a magazine occupies 512 bytes: a NULL, then its objects up to the end. So an
+ *                 empty magazine pops NULL, and the slot after the last of a full one is at a
+ *                 multiple of 512. Below the NULL of a magazine of manual objects are three more,
+ *                 as far as there is room: free compares with slots below the top
+ *             K2  a thread's magazines hold at most 1 MiB, the depot about 4 MiB, and 512 KiB per
  *                 class
- *             K3  where more than a third of the spans' slots, and 16 MiB, are free, what caches
- *                 hold keeps few spans in use: a thread's magazines and the depot have room for
- *                 objects of 8 MiB of spans each, or of an eighth of all spans, one object a span
- * WHY         free pushes to the caller's magazine, whoever allocated: no owner test, no remote
- *             path. What overflows changes hands whole, one compare-and-swap for up to 60 objects;
- *             {index, tag} over magazines that are never unmapped, since 16 tag bits would wrap
- *             within a time slice. A magazine starts small and doubles with use, so that a thread
- *             that allocates once of each class stays small. Objects come back from the depot in
- *             the order in which they were freed: with 32 KiB a class while there is one thread,
- *             more of them came by way of the spans, in the order of addresses: bench/json and
- *             bench/lines ran 3 % faster, but batches of 1000 took 1.8 times as long.
- *             5 MB of small objects in caches kept 230 MB of spans in use after 1 GB was freed in
- *             random order (K3). A bound that always holds would empty the caches of programs whose
- *             spans are full, where a cached object costs nothing but its own bytes.
+ *             K3  if more than a third of the spans' slots, and 16 MiB, are free, cached objects
+ *                 may keep only few spans in use. Counting a span per object, a thread's magazines,
+ *                 and the depot, have room for the objects of 8 MiB of spans, or of an eighth of
+ *                 all spans if that is more
+ * WHY         free pushes to the calling thread's magazine, whichever thread allocated the object,
+ *             so there is no test of an owner and no remote path. Whole magazines move to and from
+ *             the depot: one compare-and-swap for up to 60 objects. Its lists are {index, tag}
+ *             over magazines that are never unmapped, because the 16 tag bits that a pointer leaves
+ *             would wrap within a time slice. A magazine starts small and doubles with use, so a
+ *             thread that allocates once in each class stays small. Objects return from the depot
+ *             in the order in which they were freed. A limit of 32 KiB per class while there is one
+ *             thread was tried: more objects came from the spans, in address order, and bench/json
+ *             and bench/lines ran 3 % faster, but batches of 1000 took 1.8 times as long.
+ *             Without K3, 5 MB of small objects in caches kept 230 MB of spans in use after 1 GB
+ *             was freed in random order. If K3 held always, it would empty the caches of programs
+ *             whose spans are full, where a cached object costs only its own bytes.
  *
  *             a magazine of 5 with 3 objects, at 512:  | - … - | NULL | a | b | c | - | - |
  *                                                                             ^ top
  */
-struct gm_magazine { // head of a magazine, beside its slots
-    uint32_t next;   // index + 1 in a list of the depot. atomic: rlx
+struct gm_magazine { // head of a magazine; its slots are in another area
+    uint32_t next;   // index + 1 of the next in a list of the depot. atomic: rlx
     uint8_t bottom;  // slot of the NULL. owner
-    uint8_t top;     // slot of the topmost object, while in the depot. owner
+    uint8_t top;     // while in the depot: slot of the topmost object. owner
     uint8_t pad[2];  //
     uint32_t spare;  //
 };
@@ -8774,10 +8871,10 @@ struct gm_magazine { // head of a magazine, beside its slots
 struct gm_depot {
     uint64_t full[GOMEM_CLASSES + 1];  // {tag 32, index + 1 32}. atomic: acqrel
     uint64_t empty;                    // magazines without objects, of any class. atomic: acqrel
-    uint32_t bytes[GOMEM_CLASSES + 1]; // in full[class]. atomic: rlx
-    uint32_t total;                    // atomic: rlx
-    size_t pins;                       // bytes of spans, one for each object (K3). atomic: rlx
-    struct gm_lock lock;               // of the two below
+    uint32_t bytes[GOMEM_CLASSES + 1]; // of the objects in full[class]. atomic: rlx
+    uint32_t total;                    // bytes of all objects. atomic: rlx
+    size_t pins;                       // bytes of spans, one per object (K3). atomic: rlx
+    struct gm_lock lock;               // protects the two below
     uint32_t made, mapped;             // magazines used, and mapped; the latter read rlx
 };
 
@@ -8794,15 +8891,15 @@ enum {
     GM_COUNT = 64 * 1024
 };
 
-// Of a watched heap: manual objects that were freed, and are not handed out yet. The list goes
-// through their margins, the oldest first.
+// In a watched heap: freed manual objects that must not be reused yet, as a list through their
+// margins, the oldest first.
 struct gm_kept {
-    struct gm_lock lock;   // of all below
+    struct gm_lock lock;   // protects all below
     uintptr_t first, last; // objects, 0: none
-    size_t bytes;          // of their slots
+    size_t bytes;          // sum of their slots
 };
 
-// What every thread's cache works on.
+// The heap, shared by the caches of all threads.
 struct gm_engine {
     struct gm_heap heap;                                    // pages and spans. lock: heap
     struct gm_depot depot;                                  // full magazines. atomic
@@ -8811,11 +8908,11 @@ struct gm_engine {
     struct gm_guard guard;                                  // const once ready
     struct gm_kept kept;                                    // lock: its own
     struct gm_stats stats; // shared counters, and those of the collector. atomic: rlx
-    void *misuse_at;       // an object whose second free was found out, NULL: none. atomic: rel/acq
-    uint32_t misuse;       // what was wrong with it. atomic: rlx
-    uint32_t trims; // asked for so far: each thread trims itself at its next slow path. atomic: rlx
-    size_t small;   // bytes of manual spans with slots. atomic: rlx
-    size_t taken;   // bytes of their slots that are used or cached. atomic: rlx
+    void *misuse_at;       // object of a misuse to be reported, NULL: none. atomic: rel/acq
+    uint32_t misuse;       // enum gm_message of that misuse. atomic: rlx
+    uint32_t trims;        // requested so far; a thread trims at its next slow path. atomic: rlx
+    size_t small;          // bytes of manual spans with slots. atomic: rlx
+    size_t taken;          // bytes of their slots that are used or cached. atomic: rlx
 #if GOMEM_I_COLLECTOR
     struct gm_types types;     // lock: types; shapes read acq
     struct gm_special special; // lock: special
@@ -8864,17 +8961,18 @@ struct gm_cache {                       // owner: thread, in sections
 #endif
 };
 
-// The magazine of caches that have none: empty and full at once. Never written.
+// Stands for a magazine in caches that have none: it is empty and full. Never written.
 GM_PRIVATE void *const gm_cache_nothing[512 / sizeof(void *)]
     __attribute__((aligned(512))) = {NULL};
 #define GM_CACHE_NOTHING ((void **)(uintptr_t)&gm_cache_nothing[512 / sizeof(void *) - 1])
 
 GM_PRIVATE void gm_cache_hand_in(struct gm_cache *t) {
-    (void)gm_add_rlx(&t->engine->stats.allocated, (uint64_t)t->counted); // a statistic
+    (void)gm_add_rlx(&t->engine->stats.allocated, (uint64_t)t->counted); // for gomem_total_alloc
     t->counted = 0;
 }
 
-// Bytes were allocated: gomem_total_alloc reads one number, not every thread's shard.
+// Counts allocated bytes, and adds them to the shared number from time to time, so that
+// gomem_total_alloc need not walk the shards of all threads.
 GM_INLINE void gm_cache_count_bytes(struct gm_cache *t, size_t bytes) {
     t->counted += bytes;
     if (GOMEM_I_UNLIKELY(t->counted >= GM_COUNT)) gm_cache_hand_in(t);
@@ -8908,7 +9006,7 @@ GM_PRIVATE void gm_cache_push_magazine(const struct gm_pages *p, uint64_t *list,
     } while (!gm_cas_acqrel(list, &head, next)); // pairs with pop: slots and head are written
 }
 
-// Index + 1 of a magazine, now the caller's; 0: the list is empty.
+// Takes a magazine from a list of the depot. Returns its index + 1; 0: the list is empty.
 GM_PRIVATE uint32_t gm_cache_pop_magazine(const struct gm_pages *p, uint64_t *list) {
     uint64_t head = gm_load_acq(list), next; // pairs with push
     do {
@@ -8920,7 +9018,7 @@ GM_PRIVATE uint32_t gm_cache_pop_magazine(const struct gm_pages *p, uint64_t *li
     return (uint32_t)head;
 }
 
-// A magazine nobody has: index + 1, 0: no memory.
+// Takes an empty magazine from the depot, or makes one. Returns its index + 1; 0: no memory.
 GM_PRIVATE uint32_t gm_cache_new_magazine(struct gm_engine *e) {
     struct gm_pages *p = &e->heap.pages;
     uint32_t index = gm_cache_pop_magazine(p, &e->depot.empty);
@@ -8937,7 +9035,7 @@ GM_PRIVATE uint32_t gm_cache_new_magazine(struct gm_engine *e) {
     return index;
 }
 
-// Makes an empty magazine for `cap` objects the top to use.
+// Prepares a magazine for up to `cap` objects and returns its top; it is empty (K1).
 GM_PRIVATE void **gm_cache_open(const struct gm_pages *p, uint32_t index, unsigned cap) {
     void **slots = gm_cache_slots(p, index);
     unsigned bottom = GM_MAGAZINE_LAST - cap;
@@ -8948,21 +9046,21 @@ GM_PRIVATE void **gm_cache_open(const struct gm_pages *p, uint32_t index, unsign
 
 // ---- manual objects: spans to magazines and back ----
 
-// Bytes of the spans that n objects of a class keep in use if each is alone in its own.
+// Bytes of the spans that n objects of a class keep in use if each is in a span of its own.
 GM_INLINE size_t gm_cache_pinned(unsigned class, unsigned n) {
     return (size_t)n * gm_sizes_table[class].pages * GM_PAGE;
 }
 
-// What magazines of a thread, and the depot, may pin: anything, unless most of the spans' slots are
-// free. (K3)
+// Returns how many bytes of spans a thread's magazines, or the depot, may pin (K3); SIZE_MAX unless
+// many of the spans' slots are free.
 GM_PRIVATE size_t gm_cache_most_pins(const struct gm_engine *e) {
-    size_t small = gm_load_rlx(&e->small), taken = gm_load_rlx(&e->taken); // statistics
+    size_t small = gm_load_rlx(&e->small), taken = gm_load_rlx(&e->taken); // stale: decides later
     if (GOMEM_I_LIKELY(small <= taken + taken / 2 + GM_SPARSE)) return SIZE_MAX;
     return GM_MAX(small / 8, (size_t)GM_PINS);
 }
 
-// Takes up to n free slots of s, lowest first; out is filled from its end, so that it pops in
-// address order.
+// Takes up to n free slots of s, the lowest first, and returns their number. It fills out[-1],
+// out[-2] and so on, so that they are popped in address order.
 GM_PRIVATE unsigned gm_cache_take_slots_locked(const struct gm_pages *p, struct gm_span *s,
                                                void **out, unsigned n) {
     uint64_t *bits = gm_span_bits(p, s->page);
@@ -8987,7 +9085,8 @@ GM_PRIVATE unsigned gm_cache_take_slots_locked(const struct gm_pages *p, struct 
 
 enum { GM_UNLISTED = 255 };
 
-// Puts a manual span into the list it belongs to, or takes it out when it is full (CL1).
+// Moves a manual span to the list for its number of used slots, or takes it out if it is full
+// (CL1).
 GM_PRIVATE void gm_cache_relist_locked(struct gm_central *c, const struct gm_pages *p,
                                        struct gm_span *s) {
     unsigned bucket = s->used == s->count ? GM_UNLISTED : gm_central_bucket(s);
@@ -8997,7 +9096,8 @@ GM_PRIVATE void gm_cache_relist_locked(struct gm_central *c, const struct gm_pag
     s->bucket = (uint8_t)bucket;
 }
 
-// Fills out[-n … -1] from the fullest spans; returns how many.
+// Takes up to n objects of a class from the fullest spans, or from a new span if all are full, and
+// fills out[-1], out[-2] and so on. Returns how many; 0: no memory. Takes CENTRAL, then HEAP.
 GM_PRIVATE unsigned gm_cache_fill(struct gm_engine *e, unsigned class, void **out, unsigned n) {
     struct gm_central *c = &e->central[GM_MANUAL][class];
     struct gm_pages *p = &e->heap.pages;
@@ -9007,10 +9107,10 @@ GM_PRIVATE unsigned gm_cache_fill(struct gm_engine *e, unsigned class, void **ou
         struct gm_span *s = NULL;
         for (unsigned b = 0; !s && b < GM_LISTS; b++) s = gm_central_first_locked(c, p, b);
         if (!s) {
-            if (done) break; // what there is will do
+            if (done) break; // a part is enough: no new span
             s = gm_heap_take(&e->heap, GM_MANUAL, class, 0, 0);
             if (!s) break;
-            (void)gm_add_rlx(&e->small, gm_cache_pinned(class, 1)); // a statistic
+            (void)gm_add_rlx(&e->small, gm_cache_pinned(class, 1)); // for K3: may lag
             s->bucket = GM_UNLISTED;
             gm_heap_publish(&e->heap, s);
         }
@@ -9018,11 +9118,11 @@ GM_PRIVATE unsigned gm_cache_fill(struct gm_engine *e, unsigned class, void **ou
         gm_cache_relist_locked(c, p, s);
     }
     gm_sync_unlock(&c->lock);
-    (void)gm_add_rlx(&e->taken, (size_t)done * gm_sizes_table[class].size); // a statistic
+    (void)gm_add_rlx(&e->taken, (size_t)done * gm_sizes_table[class].size); // for K3: may lag
     return done;
 }
 
-// What is wrong with an object that comes back to its span; GM_MESSAGE_COUNT: nothing.
+// Checks a pointer that is returned to its span. Returns the misuse; GM_MESSAGE_COUNT: it is fine.
 GM_ALWAYS enum gm_message gm_cache_wrong(const struct gm_pages *p, const struct gm_span *s,
                                          uint32_t index, uintptr_t word) {
     if (index >= s->count || gm_span_slot(p, s, index) != word) return GM_MSG_INTERIOR;
@@ -9031,8 +9131,8 @@ GM_ALWAYS enum gm_message gm_cache_wrong(const struct gm_pages *p, const struct 
     return GM_MESSAGE_COUNT;
 }
 
-// Returns the first of n objects, as far as they lie in s, to s; says how many. *wrong, *bad: what
-// was wrong with the last one that did not belong there.
+// Returns objects to the span s, up to the first of the n that is not in it; returns how many it
+// handled. If some were misused (they are left alone), *wrong and *bad describe the last of them.
 GM_PRIVATE unsigned gm_cache_return_to_locked(const struct gm_pages *p, struct gm_span *s,
                                               void **objects, unsigned n, enum gm_message *wrong,
                                               void **bad) {
@@ -9055,8 +9155,9 @@ GM_PRIVATE unsigned gm_cache_return_to_locked(const struct gm_pages *p, struct g
     return i;
 }
 
-// Returns n objects of a class to their spans: neighbours come in a row, so the span is looked up
-// once for many. Empty spans go back to the page heap, but for one where it is the last.
+// Returns n objects of a class to their spans. Neighbors often follow each other, so a span is
+// looked up once for several. A span that becomes empty is freed, unless it is the last one listed.
+// Takes CENTRAL, then HEAP. Misuse is recorded, and reported after the section.
 GM_PRIVATE void gm_cache_return(struct gm_engine *e, unsigned class, void **objects, unsigned n) {
     struct gm_central *c = &e->central[GM_MANUAL][class];
     struct gm_pages *p = &e->heap.pages;
@@ -9083,16 +9184,16 @@ GM_PRIVATE void gm_cache_return(struct gm_engine *e, unsigned class, void **obje
         }
     }
     gm_sync_unlock(&c->lock);
-    (void)gm_sub_rlx(&e->taken, (size_t)back * gm_sizes_table[class].size); // statistics
+    (void)gm_sub_rlx(&e->taken, (size_t)back * gm_sizes_table[class].size); // for K3: may lag
     if (gone) (void)gm_sub_rlx(&e->small, gm_cache_pinned(class, gone));
     gm_heap_trim(&e->heap);
-    if (GOMEM_I_UNLIKELY(bad)) { // said after the section
+    if (GOMEM_I_UNLIKELY(bad)) { // gm_alloc_leave reports it
         gm_store_rlx(&e->misuse, (uint32_t)wrong);
         gm_store_rel(&e->misuse_at, bad); // pairs with gm_alloc_leave
     }
 }
 
-// Keeps an object of s back that was freed.
+// In a watched heap: appends a freed object of s to the list of kept ones.
 GM_PRIVATE void gm_cache_keep(struct gm_engine *e, const struct gm_span *s, uintptr_t object) {
     struct gm_kept *k = &e->kept;
     gm_guard_take_back(s, object);
@@ -9105,8 +9206,7 @@ GM_PRIVATE void gm_cache_keep(struct gm_engine *e, const struct gm_span *s, uint
     gm_sync_unlock(&k->lock);
 }
 
-// The object that was kept back longest, now the caller's, while there are more than `most` bytes;
-// NULL: there are not.
+// Takes the oldest kept object if there are more than `most` bytes of them; NULL otherwise.
 GM_PRIVATE void *gm_cache_longest_kept(struct gm_engine *e, size_t most) {
     struct gm_kept *k = &e->kept;
     gm_sync_lock(&k->lock);
@@ -9121,7 +9221,7 @@ GM_PRIVATE void *gm_cache_longest_kept(struct gm_engine *e, size_t most) {
     return (void *)object;
 }
 
-// A magazine with objects from the depot: its top, NULL: none.
+// Takes a magazine with objects of a class from the depot. Returns its top; NULL: there is none.
 GM_PRIVATE void **gm_cache_from_depot(struct gm_engine *e, unsigned class) {
     struct gm_pages *p = &e->heap.pages;
     uint32_t index = gm_cache_pop_magazine(p, &e->depot.full[class]);
@@ -9134,7 +9234,7 @@ GM_PRIVATE void **gm_cache_from_depot(struct gm_engine *e, unsigned class) {
     return gm_cache_slots(p, index - 1) + m->top;
 }
 
-// Empties the depot into the spans.
+// Returns all objects of the depot to their spans.
 GM_PRIVATE void gm_cache_drain_depot(struct gm_engine *e) {
     struct gm_pages *p = &e->heap.pages;
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++)
@@ -9145,7 +9245,8 @@ GM_PRIVATE void gm_cache_drain_depot(struct gm_engine *e) {
         }
 }
 
-// Has the depot room for n objects of a class? Bounds that are exact to a few magazines. (K2, K3)
+// Tests whether the depot has room for n objects of a class (K2), and drains it if it pins too much
+// (K3). Other threads may pass the test at the same time, so the bounds hold to a few magazines.
 GM_PRIVATE bool gm_cache_depot_room(struct gm_engine *e, unsigned class, unsigned n) {
     uint32_t bytes = n * gm_sizes_table[class].size;
     size_t pins = gm_load_rlx(&e->depot.pins) + gm_cache_pinned(class, n);
@@ -9154,7 +9255,8 @@ GM_PRIVATE bool gm_cache_depot_room(struct gm_engine *e, unsigned class, unsigne
            gm_load_rlx(&e->depot.total) + bytes <= GM_DEPOT_TOTAL;
 }
 
-// Gives a magazine with objects away: to the depot while it has room, else to the spans.
+// Gives up a magazine: with its objects to the depot if `depot` is set and there is room; otherwise
+// its objects return to their spans.
 GM_PRIVATE void gm_cache_give_magazine(struct gm_cache *t, unsigned class, void **top, bool depot) {
     struct gm_engine *e = t->engine;
     struct gm_pages *p = &e->heap.pages;
@@ -9179,7 +9281,7 @@ GM_INLINE void gm_cache_set_top(struct gm_cache *t, unsigned class, void **top) 
     gm_store_rlx(&t->hot.top[class], top);
 }
 
-// Gives all magazines of a class away.
+// Gives up both magazines of a class.
 GM_PRIVATE void gm_cache_flush_class(struct gm_cache *t, unsigned class, bool depot) {
     void **loaded = t->hot.top[class], **previous = t->previous[class];
     gm_cache_set_top(t, class, GM_CACHE_NOTHING);
@@ -9197,8 +9299,8 @@ GM_PRIVATE void gm_cache_flush_manual(struct gm_cache *t, bool depot) {
     gm_cache_hand_in(t);
 }
 
-// Lets both magazines of a class hold `cap` objects, more than before. False: that is too much for
-// one thread (K2, K3).
+// Lets both magazines of a class hold `cap` objects, more than before. False: that exceeds a
+// thread's bounds (K2, K3); with `must` it is done nevertheless.
 GM_PRIVATE bool gm_cache_widen(struct gm_cache *t, unsigned class, unsigned cap, bool must) {
     unsigned more = (cap - t->cap[class]) * 2;
     size_t held = t->held + (size_t)more * gm_sizes_table[class].size;
@@ -9210,8 +9312,8 @@ GM_PRIVATE bool gm_cache_widen(struct gm_cache *t, unsigned class, unsigned cap,
     return true;
 }
 
-// Halves the magazines of the class that may hold most, or pin most; what they held goes to the
-// depot or to the spans. False: all have room for one object only.
+// Halves the magazines of the class that may hold, or pin, the most; their objects go to the depot
+// or to the spans. False: all magazines have room for one object only.
 GM_PRIVATE bool gm_cache_narrow(struct gm_cache *t, bool pins, bool depot) {
     unsigned class = 0;
     size_t most = 0;
@@ -9225,8 +9327,8 @@ GM_PRIVATE bool gm_cache_narrow(struct gm_cache *t, bool pins, bool depot) {
     return gm_cache_widen(t, class, cap, true);
 }
 
-// Doubles the class's magazines while the thread's limits allow. The first ones of a class must
-// have room for an object: those of other classes make room (K2).
+// Returns the capacity for the next magazine of a class, doubled if the thread's bounds allow. The
+// first magazine of a class needs room for one object; other classes are narrowed for it (K2).
 GM_PRIVATE unsigned gm_cache_grow(struct gm_cache *t, unsigned class) {
     unsigned size = gm_sizes_table[class].size, old = t->cap[class];
     unsigned cap = GM_MIN(old ? old * 2 : size >= 512 ? 1 : 512 / size, gm_sizes_magazine(class));
@@ -9237,14 +9339,14 @@ GM_PRIVATE unsigned gm_cache_grow(struct gm_cache *t, unsigned class) {
     return 1;
 }
 
-// In spans that are mostly empty the magazines give up what pins too much. (K3)
+// Narrows the thread's magazines until they pin no more than K3 allows.
 GM_PRIVATE void gm_cache_unpin(struct gm_cache *t) {
     size_t most = gm_cache_most_pins(t->engine);
     while (GOMEM_I_UNLIKELY(t->pins > most) && gm_cache_narrow(t, true, false)) continue;
 }
 
-// A magazine from the depot becomes the loaded one. It was another thread's, so it may be larger
-// than this thread's may get: then the older objects go back to their spans. (K2)
+// Makes a magazine from the depot the loaded one. Another thread filled it, so it may exceed this
+// thread's bounds; then its older objects return to their spans (K2).
 GM_PRIVATE void gm_cache_adopt(struct gm_cache *t, unsigned class, void **top) {
     struct gm_pages *p = &t->engine->heap.pages;
     uint32_t index = gm_cache_index(p, top);
@@ -9272,7 +9374,8 @@ GM_INLINE void *gm_cache_pop(struct gm_cache *t, unsigned class) {
     return p;
 }
 
-// The loaded magazine is empty: the previous one, the depot, the spans. False: no memory.
+// Called if the loaded magazine is empty: loads the previous one, or one from the depot, or fills
+// one from the spans. False: no memory.
 GM_PRIVATE bool gm_cache_refill_manual(struct gm_cache *t, unsigned class) {
     struct gm_engine *e = t->engine;
     struct gm_pages *p = &e->heap.pages;
@@ -9305,7 +9408,7 @@ GM_PRIVATE bool gm_cache_refill_manual(struct gm_cache *t, unsigned class) {
 
 enum { GM_LATELY = 8 };
 
-// Is p among the objects that this thread freed last?
+// Tests whether p is among the last objects that this thread freed: a double free.
 GM_PRIVATE bool gm_cache_lately(const struct gm_cache *t, unsigned class, const void *p) {
     void **top[2] = {t->hot.top[class], t->previous[class]};
     for (unsigned i = 0, n = 0; i < 2; i++)
@@ -9314,8 +9417,8 @@ GM_PRIVATE bool gm_cache_lately(const struct gm_cache *t, unsigned class, const 
     return false;
 }
 
-// Loads an empty magazine, with the newest objects of the full one at its bottom: so free finds the
-// objects that were freed last below the top, also after a change of magazines.
+// Loads an empty magazine and moves the newest objects of the full one into it, so that free finds
+// the objects freed last below the top even after a change of magazines.
 GM_PRIVATE void gm_cache_load_empty(struct gm_cache *t, unsigned class, void **top, void **full) {
     const struct gm_pages *p = &t->engine->heap.pages;
     unsigned n = 0, room = GM_MAGAZINE_LAST - gm_cache_slot(top);
@@ -9327,7 +9430,8 @@ GM_PRIVATE void gm_cache_load_empty(struct gm_cache *t, unsigned class, void **t
     gm_cache_set_top(t, class, top + n);
 }
 
-// The loaded magazine is full: makes room for one object. False: no memory for a magazine.
+// Called if the loaded magazine is full: makes room for at least one object. False: no memory for a
+// magazine.
 GM_PRIVATE bool gm_cache_make_room(struct gm_cache *t, unsigned class) {
     struct gm_pages *p = &t->engine->heap.pages;
     void **loaded = t->hot.top[class], **previous = t->previous[class];
@@ -9347,7 +9451,7 @@ GM_PRIVATE bool gm_cache_make_room(struct gm_cache *t, unsigned class) {
     return true;
 }
 
-// A manual object that may be handed out again: to the page heap, or to the thread's magazine.
+// Frees a manual object of the span s: to the page heap if it is large, else to a magazine.
 GM_PRIVATE void gm_cache_put(struct gm_cache *t, struct gm_span *s, void *p) {
     struct gm_engine *e = t->engine;
     if (!s->class) {
@@ -9367,7 +9471,7 @@ GM_PRIVATE void gm_cache_put(struct gm_cache *t, struct gm_span *s, void *p) {
     gm_cache_set_top(t, s->class, top + 1);
 }
 
-// Of a watched heap: objects that were kept back can be handed out again, but for `most` bytes.
+// In a watched heap: frees the oldest kept objects until at most `most` bytes are left.
 GM_PRIVATE void gm_cache_unkeep(struct gm_cache *t, size_t most) {
     if (!gm_guard_watched(&t->engine->guard)) return;
     for (void *p; (p = gm_cache_longest_kept(t->engine, most)) != NULL;)
@@ -9380,24 +9484,26 @@ GM_PRIVATE void gm_cache_unkeep(struct gm_cache *t, size_t most) {
 GM_PRIVATE void gm_cache_charge(struct gm_cache *t, size_t bytes) {
     t->charged += bytes;
     if (t->charged < GM_CHARGE) return;
-    (void)gm_add_rlx(&t->engine->live, t->charged); // a heuristic counter
+    (void)gm_add_rlx(&t->engine->live, t->charged); // for pacing: may lag by GM_CHARGE a thread
     t->charged = 0;
 }
 
-// A cycle marks: nothing shrinks (R5). Changes in stops only.
+// Tests whether a cycle marks, so that nothing may shrink (R5). Changes in stops only.
 GM_ALWAYS bool gm_cache_marking(const struct gm_engine *e) { return gm_load_rlx(&e->mark.active); }
 
-// The marks are complete: what is handed out is black (R1). Changes in stops only.
+// Tests whether the marks are complete, so that new objects must be black (R1). Changes in stops
+// only.
 GM_ALWAYS bool gm_cache_deciding(const struct gm_engine *e) {
     return gm_load_rlx(&e->mark.complete);
 }
 
-// Slots of a group that may be taken: never handed out, or, outside of marking, freed by hand.
+// The slots of a group that may be taken: those not allocated and, unless a cycle marks, those
+// freed by hand.
 GM_INLINE uint64_t gm_cache_free_slots(const struct gm_color *c, bool marking) {
     return ~gm_load_rlx(&c->alloc) | (marking ? 0 : gm_load_rlx(&c->freed));
 }
 
-// Takes the slots of [start, end), which are zero, for a run (R1).
+// Marks the slots of [start, end), which are zero, as allocated, for a run (R1).
 GM_PRIVATE void gm_cache_hold(const struct gm_engine *e, struct gm_span *s, uintptr_t start,
                               uintptr_t end) {
     const struct gm_pages *p = &e->heap.pages;
@@ -9409,16 +9515,16 @@ GM_PRIVATE void gm_cache_hold(const struct gm_engine *e, struct gm_span *s, uint
         uint64_t bits = gm_span_starts(s, i) & ~(uint64_t)0 << at % 64;
         if (to - i * 64 < 64) bits &= ((uint64_t)1 << (to - i * 64)) - 1;
         uint64_t alloc = gm_load_rlx(&c[i].alloc);
-        if (black) (void)gm_or_rlx(&c[i].mark, bits); // who decides marks, too
+        if (black) (void)gm_or_rlx(&c[i].mark, bits); // gm_finalize_decide sets bits too
         s->used += gm_base_popcount(bits & ~alloc);
         gm_store_rel(&c[i].alloc, alloc | bits); // pairs with gm_mark_typed: the slots are zero
         if (GOMEM_I_UNLIKELY(gm_load_rlx(&c[i].freed) & bits))
-            (void)gm_and_rlx(&c[i].freed, ~bits); // others or
+            (void)gm_and_rlx(&c[i].freed, ~bits); // other threads may set bits
     }
 }
 
-// Finds the next run of free slots of s, at most about 4 KiB: [*from, result). 0: there is none.
-// The caller takes it.
+// Finds the next run of free slots of s from its cursor on, at most about 4 KiB: [*from, result).
+// 0: there is none. Advances the cursor; the caller takes the slots.
 GM_PRIVATE uintptr_t gm_cache_find_run(const struct gm_pages *p, struct gm_span *s, uintptr_t *from,
                                        bool marking) {
     struct gm_color *c = gm_span_colors(p, s->page);
@@ -9427,13 +9533,14 @@ GM_PRIVATE uintptr_t gm_cache_find_run(const struct gm_pages *p, struct gm_span 
     for (unsigned i = at / 64; at < all; i++, at = i * 64) {
         uint64_t starts = gm_span_starts(s, i) & ~(uint64_t)0 << at % 64;
         uint64_t free = starts & gm_cache_free_slots(&c[i], marking);
-        if (last == UINT32_MAX) {
+        if (last == UINT32_MAX) { // the run begins at the first free slot
             if (!free) continue;
             at = i * 64 + gm_base_ctz(free);
             limit = at + GM_MAX((uint32_t)GM_RUN_BYTES, size) / 16;
             starts &= ~(uint64_t)0 << at % 64;
             *from = gm_span_object(p, s, i, at % 64);
         }
+        // It ends at the first slot that is taken, or at the limit, or goes on in the next group.
         uint64_t taken = starts & ~free;
         if (taken) free &= (taken & -taken) - 1;
         if (limit - i * 64 < 64) free &= ((uint64_t)1 << (limit - i * 64)) - 1;
@@ -9449,7 +9556,8 @@ GM_PRIVATE uintptr_t gm_cache_find_run(const struct gm_pages *p, struct gm_span 
     return end;
 }
 
-// Takes a run from the owned span s, zeroes it, and makes it the thread's. False: s is used up.
+// Takes a run from the owned span s, zeroes its slots, counts them as allocated and gives it to the
+// thread. False: s has no free slot left.
 GM_PRIVATE bool gm_cache_take_run(struct gm_cache *t, gomem_i_run *run, struct gm_span *s) {
     const struct gm_pages *p = &t->engine->heap.pages;
     uintptr_t start = 0, end = gm_cache_find_run(p, s, &start, gm_cache_marking(t->engine));
@@ -9471,7 +9579,7 @@ GM_PRIVATE bool gm_cache_take_run(struct gm_cache *t, gomem_i_run *run, struct g
     return true;
 }
 
-// Lets go of a span: its run is empty or was given up.
+// Gives up an owned span without a run: lists it in its central (R4). Takes CENTRAL.
 GM_PRIVATE void gm_cache_release_span(struct gm_cache *t, struct gm_central *c, struct gm_span *s) {
     struct gm_engine *e = t->engine;
     const struct gm_color *color = gm_span_colors(&e->heap.pages, s->page);
@@ -9480,14 +9588,15 @@ GM_PRIVATE void gm_cache_release_span(struct gm_cache *t, struct gm_central *c, 
     for (unsigned i = 0; !room && !gm_cache_marking(e) && i < gm_span_groups(s); i++)
         room = gm_load_rlx(&color[i].freed) != 0;
     s->cursor = 0;
-    gm_store_rlx(&s->owner, 0u); // the central's lock publishes it
+    gm_store_rlx(&s->owner, 0u); // rlx: published by the central's lock
     gm_sync_lock(&c->lock);
     unsigned list = room ? gm_sweep_partial(&e->sweep, true) : gm_sweep_full(&e->sweep, true);
     gm_central_add_locked(c, &e->heap.pages, list, s);
     gm_sync_unlock(&c->lock);
 }
 
-// A span of c to take runs from: a swept one with room, one that sweeping gives room, a new one.
+// Returns a span to take runs from, now owned by the thread: a swept one of c with room, or one
+// that is swept for it, or a new one. NULL: no memory.
 GM_PRIVATE struct gm_span *gm_cache_next_span(struct gm_cache *t, struct gm_central *c) {
     struct gm_engine *e = t->engine;
     struct gm_pages *p = &e->heap.pages;
@@ -9508,7 +9617,7 @@ GM_PRIVATE struct gm_span *gm_cache_next_span(struct gm_cache *t, struct gm_cent
         s = gm_heap_take(&e->heap, c->kind, c->class, 0, 0);
         if (!s) return NULL;
         s->shape = c->shape;
-        // pairs with gm_sweep_swept: its bits are new
+        // pairs with gm_sweep_swept: its bits are clear
         gm_store_rel(&s->generation, gm_load_rlx(&e->sweep.generation));
         gm_heap_publish(&e->heap, s);
         size_t bytes = (size_t)s->pages * GM_PAGE;
@@ -9516,7 +9625,7 @@ GM_PRIVATE struct gm_span *gm_cache_next_span(struct gm_cache *t, struct gm_cent
             gm_os_populate((void *)gm_span_start(p, s), GM_MIN(bytes, 64 * GM_KIB));
         else if (t->warm[c->class] < 4) t->warm[c->class]++;
     }
-    gm_store_rlx(&s->owner, t->number); // R4: we popped it, or made it
+    gm_store_rlx(&s->owner, t->number); // R4: it is in no list and has no other owner
     if (GM_IN(GM_SET_SCANNED, s->kind)) {
         uintptr_t start = gm_span_start(p, s);
         gm_writes_clear_ahead(&e->writes, p, start, start + (uintptr_t)s->pages * GM_PAGE,
@@ -9525,7 +9634,7 @@ GM_PRIVATE struct gm_span *gm_cache_next_span(struct gm_cache *t, struct gm_cent
     return s;
 }
 
-// Refills a run. False: no memory.
+// Refills an empty run from the span that the thread owns, or from the next one. False: no memory.
 GM_PRIVATE bool gm_cache_refill_run(struct gm_cache *t, gomem_i_run *run, struct gm_span **owned,
                                     struct gm_central *c) {
     for (;;) {
@@ -9545,8 +9654,8 @@ GM_PRIVATE bool gm_cache_refill_run(struct gm_cache *t, gomem_i_run *run, struct
     }
 }
 
-// Gives up a run: its held slots were never handed out. While marking they stay as they are:
-// garbage (R5).
+// Gives up a run and its span. The held slots, which the program never got, become free; while a
+// cycle marks they stay allocated, as garbage (R5).
 GM_PRIVATE void gm_cache_release_run(struct gm_cache *t, gomem_i_run *run, struct gm_span **owned,
                                      struct gm_central *c) {
     struct gm_pages *p = &t->engine->heap.pages;
@@ -9567,7 +9676,7 @@ GM_PRIVATE void gm_cache_release_run(struct gm_cache *t, gomem_i_run *run, struc
     gm_cache_release_span(t, c, s);
 }
 
-// Gives up all runs: the thread ends, or asks for it.
+// Gives up all runs of a thread: it ends, or trims its cache.
 GM_PRIVATE void gm_cache_flush_runs(struct gm_cache *t) {
     struct gm_engine *e = t->engine;
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
@@ -9578,11 +9687,11 @@ GM_PRIVATE void gm_cache_flush_runs(struct gm_cache *t) {
         if (t->typed[i])
             gm_cache_release_run(t, &t->hot.typed[i], &t->typed[i],
                                  &gm_types_shape(&e->types, i)->central);
-    (void)gm_add_rlx(&e->live, t->charged); // a heuristic counter
+    (void)gm_add_rlx(&e->live, t->charged); // for pacing: may lag
     t->charged = 0;
 }
 
-// Room for the run of shape `number`. False: no memory.
+// Makes room for the run of shape `number`. False: no memory.
 GM_PRIVATE bool gm_cache_typed_room(struct gm_cache *t, uint32_t number) {
     if (number < t->hot.typed_count) return true;
     uint32_t room = GM_MAX(t->typed_room * 2, 16u);
@@ -9617,7 +9726,7 @@ GM_PRIVATE void gm_cache_each_run(struct gm_cache *t,
         if (t->typed[i]) fn(t->engine, t->typed[i], &t->hot.typed[i]);
 }
 
-// Forgets all runs: their spans are gone.
+// Forgets all runs after a shutdown, when their spans are gone.
 GM_PRIVATE void gm_cache_reset_runs(struct gm_cache *t) {
     memset(t->hot.scan, 0, sizeof t->hot.scan);
     memset(t->hot.noscan, 0, sizeof t->hot.noscan);
@@ -9629,12 +9738,13 @@ GM_PRIVATE void gm_cache_reset_runs(struct gm_cache *t) {
     }
 }
 
+// Checks a run of a stopped thread, and its span (R1, R4).
 GM_PRIVATE void gm_cache_verify_run(struct gm_check *check, const struct gm_cache *t,
                                     const struct gm_span *s, const gomem_i_run *run) {
     const struct gm_pages *p = check->pages;
     if (!s) return;
     gm_span_expect(check, s->owner == t->number, "cache: a run's span has another owner (R4)", s);
-    uintptr_t cursor = gm_load_rlx(&run->cursor); // its thread stands
+    uintptr_t cursor = gm_load_rlx(&run->cursor); // its thread is stopped
     if (!cursor) return;
     for (uintptr_t at = cursor; at < run->end && !check->broken; at += gm_span_slot_size(s))
         gm_span_expect(check,
@@ -9650,25 +9760,23 @@ GM_PRIVATE void gm_cache_verify_runs(struct gm_check *check, const struct gm_cac
     for (uint32_t i = 1; i < t->hot.typed_count; i++)
         gm_cache_verify_run(check, t, t->typed[i], &t->hot.typed[i]);
 }
-#else
-// there are no runs
+#else  // without a collector a thread has no runs
 GM_INLINE void gm_cache_flush_runs(struct gm_cache *t) { (void)t; }
 GM_INLINE void gm_cache_reset_runs(struct gm_cache *t) { (void)t; }
 #endif // GOMEM_I_COLLECTOR
 
 #if GOMEM_I_POOL
-// Forgets what it held of pools: all of them are gone.
+// Forgets a thread's caches of pools after a shutdown, when all pools are gone.
 GM_PRIVATE void gm_cache_reset_pools(struct gm_cache *t) {
     for (unsigned i = 0; i < GOMEM_I_PLACES; i++) t->hot.pool[i] = GM_CACHE_NOTHING;
     t->hot.pool_caches = NULL;
     t->hot.pool_caches_room = 0;
 }
-#else
-// there are none
+#else // no pools
 GM_INLINE void gm_cache_reset_pools(struct gm_cache *t) { (void)t; }
 #endif
 
-// Empties a cache's fast paths: all of them go slow.
+// Empties a cache, so that every fast path takes the slow path.
 GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
     for (unsigned c = 0; c <= GOMEM_CLASSES; c++) {
         t->hot.top[c] = GM_CACHE_NOTHING;
@@ -9686,7 +9794,7 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
 
 // ---- verification ----
 
-// The bits of a manual span, and that it is listed unless it is full.
+// Checks the bits of a manual span (N2, N3), and that it is listed unless it is full (CL1).
 GM_PRIVATE void gm_cache_verify_span(struct gm_check *check, const struct gm_span *s) {
     const uint64_t *bits = gm_span_bits(check->pages, s->page);
     uint32_t used = 0, last = 0;
@@ -9704,11 +9812,11 @@ GM_PRIVATE void gm_cache_verify_span(struct gm_check *check, const struct gm_spa
                    "central: a full span is listed or another is not (CL1)", s);
 }
 
-// Objects of a magazine are slots in use of their class.
+// Checks that the objects of a magazine are used slots of its class (R8).
 GM_PRIVATE void gm_cache_verify_magazine(struct gm_check *check, unsigned class, void **top) {
     const struct gm_pages *p = check->pages;
     for (void *p0; top && (p0 = gm_load_rlx(top)) != NULL && !check->broken;
-         top--) { // its thread stands
+         top--) { // its thread is stopped
         const struct gm_span *s = gm_span_find(p, (uintptr_t)*top);
         bool fine = s && s->kind == GM_MANUAL && s->class == class &&
                     gm_cache_wrong(p, s, gm_span_index(p, s, (uintptr_t)*top), (uintptr_t)*top) ==
@@ -9719,7 +9827,7 @@ GM_PRIVATE void gm_cache_verify_magazine(struct gm_check *check, unsigned class,
     }
 }
 
-// What a thread that stands in no section holds.
+// Checks the magazines of a thread that is stopped outside of sections.
 GM_PRIVATE void gm_cache_verify(struct gm_check *check, const struct gm_cache *t) {
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
         gm_cache_verify_magazine(check, c, t->hot.top[c]);
@@ -13609,7 +13717,7 @@ GM_PRIVATE void gm_gc_sweep_run(struct gm_engine *e, struct gm_span *s, gomem_i_
 
 // E2: blackens the held slots of a run.
 GM_PRIVATE void gm_gc_hold_run(struct gm_engine *e, struct gm_span *s, gomem_i_run *run) {
-    uintptr_t cursor = gm_load_rlx(&run->cursor); // its thread stands
+    uintptr_t cursor = gm_load_rlx(&run->cursor); // its thread is stopped
     if (!cursor) return;
     for (; cursor < run->end; cursor += gm_sizes_table[s->class].size) {
         struct gm_color *c = gm_span_color(&e->heap.pages, cursor);
