@@ -10870,19 +10870,34 @@ GM_PRIVATE bool gm_world_guess_bounds(struct gm_thread *t, uintptr_t sp, size_t 
     return gm_world_take_stack(t, main ? first : own, 0, page);
 }
 
-// Asks for a thread's normal stack, the calling thread's if sp is not 0. Main's has no end that is
-// known for long: its limit may be raised, or none; and libc reads it from /proc, which may not be
-// there. libc knows the others', unless a system call of its own is refused.
-GM_PRIVATE void gm_world_bounds(struct gm_thread *t, uintptr_t sp) {
+// Main's normal stack has no end that is known for long: its limit may be raised, or none; and libc
+// reads it from /proc, which may not be there. So it is found without libc.
+GM_PRIVATE bool gm_world_bounds_of_main(struct gm_thread *t, uintptr_t sp) {
+    size_t page = gm_os_page_size();
+    return t->id == (uint32_t)getpid() && gm_world_take_stack(t, gm_os_main_top(page), sp, page);
+}
+
+// Notes a thread's normal stack, the caller's if sp is not 0: lo and hi are what libc knows of it.
+// hi 0: that was refused, since it needs system calls of its own.
+GM_PRIVATE void gm_world_note_bounds(struct gm_thread *t, uintptr_t sp, uintptr_t lo,
+                                     uintptr_t hi) {
     size_t page = gm_os_page_size();
     uintptr_t top = gm_os_main_top(page);
     bool main = t->id == (uint32_t)getpid();
-    if (t->stack_hi) return;
-    if (main && gm_world_take_stack(t, top, sp, page)) return;
     t->grows = false;
-    if (!gm_os_stack(t->self, &t->stack_lo, &t->stack_hi)) (void)gm_world_guess_bounds(t, sp, page);
-    else if (main && top - 1 - t->stack_lo < t->stack_hi - t->stack_lo)
+    t->stack_lo = lo;
+    t->stack_hi = hi;
+    if (!hi) (void)gm_world_guess_bounds(t, sp, page);
+    else if (main && top - 1 - lo < hi - lo)
         (void)gm_world_take_stack(t, top, 0, page); // it is on another stack
+}
+
+// Asks for the stack of a thread that is in no call of libc's about it.
+GM_PRIVATE void gm_world_ask_bounds(struct gm_thread *t, uintptr_t sp) {
+    uintptr_t lo = 0, hi = 0;
+    if (t->stack_hi || gm_world_bounds_of_main(t, sp)) return;
+    if (!gm_os_stack(t->self, &lo, &hi)) hi = 0;
+    gm_world_note_bounds(t, sp, lo, hi);
 }
 
 #if GOMEM_I_ESCAPE
@@ -11430,25 +11445,26 @@ GM_PRIVATE bool gm_world_ready(struct gm_runtime *rt, bool again) {
     return done;
 }
 
-// The record becomes a running thread's: its stack is known if there is a collector.
+// The record becomes a running thread's: its stack is known if there is a collector. libc may
+// allocate where it is asked, with our malloc: by then a stop waits for the thread and finds no
+// section of it half done; its stack is found without libc meanwhile. libc may also take 64 MiB of
+// address space for the first allocation of a thread: the library's own thread does without.
 GM_PRIVATE void gm_world_join(struct gm_runtime *rt, struct gm_thread *t) {
     struct gm_world *w = &rt->world;
-    bool collected = false;
-    for (;;) {
-        gm_world_lock(w, &w->lock); // waits out a stop
-        collected = gm_world_can_stop(rt);
-        if (!collected || t->stack_hi) gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING); // V4
-        gm_world_unlock(w, &w->lock);
-        if (!collected || t->stack_hi) break;
-        uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
-        // libc may allocate, with our malloc, or with its own take 64 MiB of address space for that
-        // thread: the library's own does without
-        if (t->id != gm_load_rlx(&w->helper) || !gm_world_guess_bounds(t, sp, gm_os_page_size()))
-            gm_world_bounds(t, sp);
-        if (!t->stack_hi)
-            t->stack_hi = t->stack_lo = 1; // unknown: the first cycle names the thread
-    }
+    uintptr_t sp = (uintptr_t)__builtin_frame_address(0), lo = 0, hi = 0;
+    gm_world_lock(w, &w->lock); // waits out a stop
+    bool collected = gm_world_can_stop(rt), known = !collected || t->stack_hi;
+    known = known || gm_world_bounds_of_main(t, sp) ||
+            (t->id == gm_load_rlx(&w->helper) && gm_world_guess_bounds(t, sp, gm_os_page_size()));
+    gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING); // V4
+    gm_world_unlock(w, &w->lock);
     if (collected) gm_world_unmask(w, t);
+    if (known) return;
+    if (!gm_os_stack(t->self, &lo, &hi)) hi = 0;
+    gm_world_lock(w, &w->lock); // a stop may have guessed
+    gm_world_note_bounds(t, sp, lo, hi);
+    if (!t->stack_hi) t->stack_hi = t->stack_lo = 1; // unknown: the first cycle names the thread
+    gm_world_unlock(w, &w->lock);
 }
 
 // The calling thread's record, made if it has none. NULL with errno: no memory, shut down; or gone.
@@ -11482,8 +11498,8 @@ GM_PRIVATE struct gm_thread *gm_world_attach(struct gm_runtime *rt) {
         errno = ENOMEM;
         return NULL;
     }
+    gm_world_join(rt, t);                 // first: libc may allocate for the key
     (void)pthread_setspecific(w->key, t); // failing: the caches stay with the record until shutdown
-    gm_world_join(rt, t);
     return t;
 }
 
@@ -11505,7 +11521,8 @@ GM_COLD GM_PRIVATE bool gm_world_enable_stops(struct gm_runtime *rt) {
     if (done) {
         for (struct gm_thread *t = w->all; t; t = t->next) {
             if (gm_world_absent(gm_load_seq(&t->state))) continue; // V4
-            gm_world_bounds(t, t == gm_world_self() ? (uintptr_t)__builtin_frame_address(0) : 0);
+            gm_world_ask_bounds(t,
+                                t == gm_world_self() ? (uintptr_t)__builtin_frame_address(0) : 0);
             // V7: they have attached with any mask; pairs with gm_alloc_enter: the signal is known
             gm_store_rel(&t->straggler, 1u);
         }

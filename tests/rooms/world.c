@@ -28,6 +28,15 @@ static int count_action(int signal, const struct sigaction *action, struct sigac
     return sigaction(signal, action, old);
 }
 #define GOMEM_SIGACTION(signal, action, old) count_action((signal), (action), (old))
+extern int plain_madvise(void *, size_t, int) __asm__("madvise");
+static atomic_int giving_back; // 1: the next call says so (2), and waits for 3
+static int slow_madvise(void *at, size_t size, int advice) {
+    int asked = 1;
+    if (atomic_compare_exchange_strong(&giving_back, &asked, 2))
+        while (atomic_load(&giving_back) != 3) (void)sched_yield();
+    return plain_madvise(at, size, advice);
+}
+#define GOMEM_MADVISE(at, size, advice) slow_madvise((at), (size), (advice))
 #include "room.h"
 #include "child.h"
 
@@ -338,6 +347,57 @@ TEST(sections_are_not_stopped) {
           actors[0].record->stack_hi - actors[0].record->stack_lo);
     gm_world_resume(rt);
     end_actors(1);
+}
+
+// libc allocates when a thread asks for its stack, with our malloc under the override: it is in a
+// section then, and a stop waits for its end.
+#if defined(__GLIBC__) && !GM_ASAN && !GM_TSAN
+#define LIBC_ALLOCATES 1
+static _Thread_local bool attaches;
+extern void *find_symbol(void *, const char *) __asm__("dlsym");
+extern int pthread_getattr_np(pthread_t, pthread_attr_t *);
+int pthread_getattr_np(pthread_t thread, pthread_attr_t *attr) {
+    union {
+        void *object;
+        int (*fn)(pthread_t, pthread_attr_t *);
+    } next = {.object = find_symbol((void *)-1L, "pthread_getattr_np")}; // RTLD_NEXT
+    if (attaches) {
+        attaches = false;
+        gomem_free(gomem_malloc((size_t)200 << 20)); // so much is given back at once
+    }
+    return next.fn(thread, attr);
+}
+#else
+#define LIBC_ALLOCATES 0
+static bool attaches;
+#endif
+
+static void *attach_slowly(void *arg) {
+    attaches = true;
+    atomic_store(&giving_back, 1);
+    const struct gm_thread *t = gm_world_attach(rt);
+    CHECK(t && t->stack_hi > 1);
+    return arg;
+}
+
+TEST(attaching_threads_are_waited_for) {
+    pthread_t thread;
+    struct gm_thread *me = NULL;
+    if (!LIBC_ALLOCATES) SKIP("nothing stands between this program and its libc");
+    REQUIRE(start_actors(0));
+    me = gm_world_self();
+    REQUIRE(pthread_create(&thread, NULL, attach_slowly, NULL) == 0);
+    while (atomic_load(&giving_back) != 2) (void)sched_yield();
+    gm_sync_lock(&world->gone_lock);
+    gm_sync_lock(&world->lock);
+    uint32_t stop_request = ++world->epoch << 3;
+    gm_store_seq(&world->stop_request, stop_request);
+    CHECK_EQ(gm_world_running(world, me, stop_request, true), 1);
+    CHECK(!gm_world_gather(world, me, stop_request, GM_GATHER_NS));
+    atomic_store(&giving_back, 3);
+    CHECK(gm_world_gather(world, me, stop_request, 60 * (uint64_t)GM_PATIENCE_NS));
+    gm_world_resume(rt);
+    pthread_join(thread, NULL);
 }
 
 // V2: a signal with no stop pending changes nothing.
