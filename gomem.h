@@ -241,7 +241,10 @@
  *            roots     where marking starts
  *            finalize  what becomes of the unreached, and the thread that runs callbacks
  *            paths     who points at what: from roots to an object, from manual memory
- *            gc        the cycle, workers, background thread, verification
+ *            workers   the threads that mark, and marking from the listed roots
+ *            oracle    a second, serial mark, compared bit by bit with the first
+ *            gc        the cycle, its stops, its report, verification of the heap
+ *            schedule  when a cycle runs: the background thread, assists, waiting
  *   floor 5  alloc     the public allocation functions
  *            block     whole pages for pools and arenas
  *            control   cycles, roots, stacks of coroutines, walking the heap
@@ -2131,9 +2134,9 @@ typedef union {
  *   object's size to the run's cursor. Nothing else has to be recorded: the thread holds the new
  *   object in a register from the moment that it exists, and that is where a stop looks.
  *   When the run is used up, gomem_i_new_slow asks whether the heap has grown to its trigger
- *   (gm_gc_poll, which may ask for a cycle), and takes the next run (gm_cache_refill_run): of the
- *   same span (gm_cache_take_run), else of another one with room, of one that is swept for it, or
- *   of a new one (gm_cache_next_span). The run is counted as allocated when it is taken.
+ *   (gm_schedule_poll, which may ask for a cycle), and takes the next run (gm_cache_refill_run): of
+ *   the same span (gm_cache_take_run), else of another one with room, of one that is swept for it,
+ *   or of a new one (gm_cache_next_span). The run is counted as allocated when it is taken.
  *   Nobody frees the object. Four bits lie beside the heap for it: alloc, mark, grey, freed. A
  *   cycle sets mark if something reaches the object. Sweeping then rewrites 64 bits at a time:
  *   alloc = mark & ~freed, mark = freed = 0 (gm_sweep_bits). A slot whose alloc bit has become 0 is
@@ -2154,7 +2157,8 @@ typedef union {
  *       its mark bit too, as has every collected object that is allocated then.
  *   R2  Outside of sections the inlined paths change only the cursors of the thread's runs and
  *       arenas, the tops and slots of its magazines, and counts of objects that it holds. A thread
- *       that marks along (gm_gc_assist) is in no section either: it writes what markers write.
+ *       that marks along (gm_schedule_assist) is in no section either: it writes what markers
+ *       write.
  *   R3  The cursor is stored before the object is used, with a signal fence between. So whoever
  *       stops the thread, at any instruction, finds the object either still held or already the
  *       program's, never both.
@@ -2178,14 +2182,14 @@ typedef union {
  * The life of a cycle
  * ==========================================================================================
  * This essay follows one cycle of the collector and says what the program's threads may do at each
- * step. Cycles run on the background thread (gm_gc_background), or on the thread that asked for one
- * (gm_gc_collect). gm_gc_run_concurrent is the spine of the code.
+ * step. Cycles run on the background thread (gm_schedule_main), or on the thread that asked for one
+ * (gm_schedule_cycle). gm_gc_run_concurrent is the spine of the code.
  *
  * BEFORE  The goal is how large the heap may be when a cycle ends; the trigger, below it, is where
  *   the cycle begins (room pacer). A thread that needs memory finds that the heap has grown to its
- *   trigger (gm_gc_poll) and asks for a cycle (gm_gc_pace). A stopping collector's, and a small
- *   heap's, it runs itself. What the last cycle left unswept is swept (gm_gc_begin), but for the
- *   spans that threads own.
+ *   trigger (gm_schedule_poll) and asks for a cycle (gm_schedule_pace). A stopping collector's, and
+ *   a small heap's, it runs itself. What the last cycle left unswept is swept (gm_gc_begin), but
+ *   for the spans that threads own.
  *
  * 1. ARM  gm_writes_arm asks the kernel to note, from here on, which pages are written (by write
  *   protection of userfaultfd, Linux 6.7). The program runs.
@@ -2198,7 +2202,7 @@ typedef union {
  *   before that marker rests. What a marker has no room or no time for it makes grey (both bits),
  *   for any marker to scan. Meanwhile the program reads, writes and allocates as it likes. New
  *   objects are white, as if they had been there all along. A thread that allocates past the goal,
- *   or past the trigger a large object, marks along (gm_gc_assist).
+ *   or past the trigger a large object, marks along (gm_schedule_assist).
  * 4. ROUNDS  gm_gc_rounds asks which pages were written since they were armed or last asked for.
  *   Marked objects on those pages become grey again (gm_mark_regrey) and are scanned again. It goes
  *   on until at most 64 pages were written, or more than 7/8 of the round before, or 32 rounds.
@@ -7846,8 +7850,8 @@ GM_PRIVATE void gm_mark_begin_phase(struct gm_mark *mark, struct gomem_marker *m
 
 // Joins the current phase. False: it is done.
 GM_PRIVATE bool gm_mark_join(struct gm_mark *mark, struct gomem_marker *m) {
-    uint64_t s = gm_load_acq(
-        &mark->state); // pairs with gm_mark_begin_phase: jobs and colors are ready
+    // pairs with gm_mark_begin_phase: jobs and colors are ready
+    uint64_t s = gm_load_acq(&mark->state);
     while ((uint32_t)s != GM_MARK_DONE)
         if (gm_cas_acqrel(&mark->state, &s, s + 1)) { // pairs with gm_mark_rest
             gm_mark_begin(m, mark, false);
@@ -10971,7 +10975,7 @@ GM_PRIVATE bool gm_world_waits_for_loader(struct gm_runtime *rt) {
 GM_PRIVATE bool gm_world_lock_gc(struct gm_runtime *rt) {
     struct gm_gc *gc = &rt->gc;
     for (;;) {
-        uint32_t ended = gm_load_acq(&gc->ended); // pairs with gm_gc_run_and_unlock
+        uint32_t ended = gm_load_acq(&gc->ended); // pairs with gm_schedule_run_and_unlock
         if (gm_sync_try(&gc->lock)) return true;
         if (gm_world_waits_for_loader(rt)) return false;
         gm_os_wait(&gc->ended, ended, 1000000);
@@ -11013,7 +11017,7 @@ GM_PRIVATE void gm_world_take_turn(struct gm_runtime *rt) {
         gm_sync_lock(&gc->turn);
     }
     (void)gm_sub_rlx(&gc->forks, 1u);
-    (void)gm_add_acqrel(&gc->passed, 1u); // pairs with gm_gc_pause and gm_gc_mark_beside
+    (void)gm_add_acqrel(&gc->passed, 1u); // pairs with gm_workers_pause and gm_workers_mark_beside
     gm_os_wake(&gc->passed, 1);
 }
 GM_PRIVATE void gm_world_give_turn(struct gm_runtime *rt) { gm_sync_unlock(&rt->gc.turn); }
@@ -13553,12 +13557,372 @@ GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) 
 #endif // GOMEM_I_REPORT
 #endif // GOMEM_I_COLLECTOR
 
+#if GOMEM_I_COLLECTOR
 /* ==========================================================================================
- * >>gc   the cycle, workers, background thread, verification                       floor 4
+ * >>workers   the threads that mark, and marking from the listed roots            floor 4
  * ==========================================================================================
- * OWNS        struct gm_gc: markers, worker threads, the background thread, holds
- * CALLS       base os sync stats sizes pages span heap central types special guard pacer mark
- *             writes sweep cache world roots finalize paths
+ * OWNS        the markers and worker threads of struct gm_gc
+ * CALLS       base os sync sizes span heap central types mark sweep cache world roots
+ * LOCKS       none of its own; its callers hold GC
+ * ORDER       work is bumped (acqrel) when markers and jobs are ready; a worker that sees the new
+ *             value marks
+ * WHY         The runner of a cycle marks with marker 0, the threads of the library with the next
+ *             ones, and threads that assist with those from GM_WORKERS on. A worker that cannot be
+ *             started is done without. Beside the program the runner lets TURN go now and then, so
+ *             that forks need not wait for the end of a cycle (E5).
+ */
+// ---- walking centrals ----
+
+// The i-th central of a collected class or shape, the large ones first; NULL: there are no more.
+GM_PRIVATE struct gm_central *gm_workers_central(struct gm_runtime *rt, uint32_t i) {
+    struct gm_engine *e = &rt->engine;
+    uint32_t n = 2 * (GOMEM_CLASSES + 1);
+    if (i < n) return &e->central[i % 2 ? GM_NOSCAN : GM_SCAN][i / 2];
+    if (i - n + 1 >= gm_types_count(&e->types)) return NULL;
+    return &gm_types_shape(&e->types, i - n + 1)->central;
+}
+
+// Calls fn for the central of each collected class and shape until it returns false.
+GM_PRIVATE void gm_workers_each_central(struct gm_runtime *rt,
+                                        bool (*fn)(struct gm_runtime *rt, struct gm_central *c)) {
+    struct gm_central *c;
+    for (uint32_t i = 0; (c = gm_workers_central(rt, i)) != NULL; i++)
+        if (!fn(rt, c)) return;
+}
+
+// Sweeps one central to its end, in sections, so that stops and forks do not wait.
+GM_PRIVATE bool gm_workers_sweep_central(struct gm_runtime *rt, struct gm_central *c) {
+    struct gm_engine *e = &rt->engine;
+    struct gm_thread *me = gm_world_self();
+    for (unsigned n = 32; n == 32;) {
+        gm_sync_enter(&me->cache.hot);
+        n = gm_sweep_some(&e->sweep, &e->heap, &e->guard, &e->stats.shared, c, 32);
+        gm_sync_leave(&me->cache.hot);
+    }
+    return true;
+}
+
+// ---- workers ----
+
+GM_PRIVATE void *gm_workers_main(void *arg) {
+    struct gm_gc *gc = &gm_runtime.gc;
+    struct gomem_marker *m = arg;
+    uint32_t seen = 0;
+    gm_store_rlx(&m->id, gm_os_thread_id()); // gm_gc_knows asks; until then it is no known thread
+    for (;;) {
+        // pairs with gm_workers_mark_stopped: markers are ready
+        uint32_t work = gm_load_acq(&gc->work);
+        if (gm_load_acq(&gc->quit)) return NULL; // pairs with gm_schedule_shutdown
+        if (work == seen) {
+            gm_os_wait(&gc->work, work, 0);
+            continue;
+        }
+        seen = work;
+        if (gm_mark_join(&gm_runtime.engine.mark, m)) gm_mark_work(m);
+    }
+}
+
+// Starts a thread while GC is held. libc waits for the loader's locks there, too (E6).
+GM_PRIVATE bool gm_workers_start_thread(struct gm_runtime *rt, pthread_t *thread,
+                                        void *(*fn)(void *), void *arg) {
+    gm_world_begin_loader_walk(rt);
+    bool started = gm_os_start_thread(thread, fn, arg);
+    gm_world_end_loader_walk(rt);
+    return started;
+}
+
+// Starts marking threads up to the number wanted; what cannot be had is done without.
+GM_PRIVATE void gm_workers_start(struct gm_runtime *rt) {
+    struct gm_gc *gc = &rt->gc;
+    unsigned want = (unsigned)gm_load_rlx(&rt->world.settings.options.mark_workers); // a setting
+    if (!want) want = gm_os_processors();
+    gc->workers = GM_MIN(GM_MAX(want, 1u), (unsigned)GM_WORKERS);
+    while (gc->thread_count + 1 < gc->workers) {
+        struct gomem_marker *m = &gc->marker[gc->thread_count + 1];
+        if (!gm_mark_init_marker(m, &rt->engine.meta)) break;
+        gm_store_rlx(&m->id, 0u); // until it has begun; a child has the parent's
+        if (!gm_workers_start_thread(rt, &gc->threads[gc->thread_count], gm_workers_main, m)) break;
+        gc->thread_count++;
+    }
+}
+
+// ---- marking ----
+
+GM_PRIVATE bool gm_workers_quits(const struct gm_runtime *rt) {
+    return gm_load_acq(&rt->gc.quit); // pairs with gm_schedule_shutdown
+}
+
+// E1: an owned span is in no list to sweep from.
+GM_PRIVATE void gm_workers_sweep_run(struct gm_engine *e, struct gm_span *s, gomem_i_run *run) {
+    (void)run;
+    gm_sweep_owned(&e->sweep, &e->heap.pages, &e->guard, &e->stats.shared, s);
+}
+
+// E2: blackens the held slots of a run.
+GM_PRIVATE void gm_workers_hold_run(struct gm_engine *e, struct gm_span *s, gomem_i_run *run) {
+    uintptr_t cursor = gm_load_rlx(&run->cursor); // its thread is stopped
+    if (!cursor) return;
+    for (; cursor < run->end; cursor += gm_sizes_table[s->class].size) {
+        struct gm_color *c = gm_span_color(&e->heap.pages, cursor);
+        uint64_t bit = gm_span_bit(&e->heap.pages, cursor); // gomem_base may look at any time
+        gm_store_rlx(&c->mark, gm_load_rlx(&c->mark) | bit);
+    }
+}
+
+GM_PRIVATE void gm_workers_each_run_stopped(struct gm_runtime *rt,
+                                            void (*fn)(struct gm_engine *e, struct gm_span *s,
+                                                       gomem_i_run *run)) {
+    for (struct gm_thread *t = rt->world.all; t; t = t->next) gm_cache_each_run(&t->cache, fn);
+}
+
+GM_PRIVATE void gm_workers_queue_list(struct gm_runtime *rt, const struct gm_central *central,
+                                      unsigned list) {
+    struct gm_pages *p = &rt->engine.heap.pages;
+    for (uint32_t at = central->list[list]; at;) {
+        struct gm_span *s = gm_span_at(p, at - 1);
+        struct gm_color *c = gm_span_colors(p, s->page);
+        if (!s->class) gm_mark_grey_pieces(&rt->engine.mark, s);
+        for (unsigned i = 0; s->class && i < gm_span_groups(s); i++)
+            gm_store_rlx(&c[i].grey, gm_load_rlx(&c[i].alloc) & ~gm_load_rlx(&c[i].freed)); // R7
+        gm_mark_enqueue(&rt->engine.mark, s);
+        at = s->next;
+    }
+}
+
+// Spans of uncollectable objects that were freed while a cycle marked are given back. (R5)
+GM_PRIVATE void gm_workers_put_empty_roots(struct gm_runtime *rt) {
+    struct gm_engine *e = &rt->engine;
+    struct gm_thread *me = gm_world_self();
+    for (unsigned i = 0; i <= GOMEM_CLASSES; i++) {
+        struct gm_central *c = &e->central[GM_ROOT][i];
+        if (!gm_load_rlx(&c->list[0]))
+            continue; // who fills it meanwhile leaves it to the next cycle
+        gm_sync_enter(&me->cache.hot);
+        gm_sync_lock(&c->lock);
+        for (uint32_t at = c->list[0]; at;) {
+            struct gm_span *s = gm_span_at(&e->heap.pages, at - 1);
+            at = s->next;
+            if (s->used) continue;
+            gm_central_remove_locked(c, &e->heap.pages, 0, s);
+            gm_heap_put(&e->heap, s);
+        }
+        gm_sync_unlock(&c->lock);
+        gm_sync_leave(&me->cache.hot);
+    }
+}
+
+// Uncollectable objects are roots: all their spans are grey (R7).
+GM_PRIVATE void gm_workers_queue_roots(struct gm_runtime *rt) {
+    for (unsigned c = 0; c <= GOMEM_CLASSES; c++) {
+        gm_workers_queue_list(rt, &rt->engine.central[GM_ROOT][c], 0);
+        gm_workers_queue_list(rt, &rt->engine.central[GM_ROOT][c], 2);
+    }
+}
+
+// What functions of the program name becomes grey. The markers rest.
+GM_PRIVATE void gm_workers_ask_roots_stopped(struct gm_runtime *rt) {
+    struct gomem_marker *m = &rt->gc.marker[0];
+    if (!rt->roots.fns.count) return;
+    gm_mark_begin(m, &rt->engine.mark, false);
+    gm_roots_ask_stopped(rt, m);
+    gm_mark_make_room(m, &m->view, true);
+    gm_mark_report(m);
+}
+
+// Where marking begins: all is swept, uncollectable objects are grey.
+GM_PRIVATE void gm_workers_color_stopped(struct gm_runtime *rt) {
+    struct gm_mark *mark = &rt->engine.mark;
+    gm_workers_each_run_stopped(rt, gm_workers_sweep_run);
+    gm_store_rlx(&mark->queue, (uint64_t)0); // a worker of the last cycle may still look
+    gm_store_rlx(&mark->bytes, (uint64_t)0); // no marker counts
+    gm_store_rlx(&mark->next_job, 0u);
+    gm_workers_queue_roots(rt);
+    gm_workers_ask_roots_stopped(rt);
+}
+
+// Marks with n markers until nothing is grey, or until the deadline (0: none). False: not done.
+GM_PRIVATE bool gm_workers_mark_with(struct gm_runtime *rt, unsigned n, uint64_t deadline) {
+    struct gm_gc *gc = &rt->gc;
+    struct gm_mark *mark = &rt->engine.mark;
+    do {
+        gm_mark_begin_phase(mark, &gc->marker[0], deadline);
+        if (n > 1) {
+            (void)gm_add_acqrel(&gc->work, 1u); // pairs with gm_workers_main
+            gm_os_wake(&gc->work, (int)n - 1);
+        }
+        gm_mark_work(&gc->marker[0]);
+    } while (!gm_load_rlx(&mark->halt) && (uint32_t)gm_load_rlx(&mark->queue)); // who left spilled
+    return !gm_load_rlx(&mark->halt);
+}
+
+// Hook of writes: forks may come here. In no section.
+GM_PRIVATE void gm_workers_pause(void *arg) {
+    struct gm_runtime *rt = arg;
+    uint32_t passed = gm_load_acq(&rt->gc.passed); // pairs with gm_world_take_turn
+    if (!gm_load_rlx(&rt->gc.forks)) return;       // advice
+    gm_sync_unlock(&rt->gc.turn);
+    gm_world_end_pause(rt, passed);
+}
+
+// Marks beside the program, and beside forks, until nothing is grey (E5).
+GM_PRIVATE void gm_workers_mark_beside(struct gm_runtime *rt, unsigned n) {
+    uint32_t passed = gm_load_acq(&rt->gc.passed); // pairs with gm_world_take_turn
+    gm_sync_unlock(&rt->gc.turn);
+    (void)gm_workers_mark_with(rt, n, 0);
+    gm_world_end_pause(rt, passed);
+}
+
+// Marks everything from the listed roots; returns the bytes marked.
+GM_PRIVATE size_t gm_workers_mark_stopped(struct gm_runtime *rt, bool alone) {
+    struct gm_gc *gc = &rt->gc;
+    struct gm_mark *mark = &rt->engine.mark;
+    gm_workers_color_stopped(rt);
+    if (!alone) {
+        (void)gm_workers_mark_with(rt, gc->thread_count + 1, 0);
+    } else {
+        gm_mark_begin(&gc->marker[0], mark, true);
+        gm_mark_work(&gc->marker[0]);
+    }
+    gm_workers_each_run_stopped(rt, gm_workers_hold_run);
+    return (size_t)gm_load_rlx(&mark->bytes);
+}
+#endif // GOMEM_I_COLLECTOR
+
+#if GOMEM_I_COLLECTOR
+/* ==========================================================================================
+ * >>oracle   a second, serial mark, compared bit by bit with the first            floor 4
+ * ==========================================================================================
+ * OWNS        nothing that lasts
+ * CALLS       base os span heap guard mark writes roots paths workers
+ * LOCKS       none; the world stands
+ * WHY         A marker that missed an object frees memory that is in use, and the program crashes
+ *             later and elsewhere. At check level 3 each cycle is marked twice: what the second
+ *             mark reaches and the first did not is named, with the path that leads to it.
+ */
+struct gm_oracle {
+    struct gm_runtime *rt; //
+    uint64_t *saved;       // mark words, in the order of the walk
+    size_t words;          //
+    uintptr_t wrong;       // first difference, 0: none
+    uintptr_t child;       // white, and `wrong` points at it; 0: not known
+};
+
+GM_PRIVATE bool gm_oracle_count(struct gm_span *s, void *arg) {
+    struct gm_oracle *o = arg;
+    if (GM_IN(GM_SET_COLLECTED, s->kind)) o->words += gm_span_groups(s);
+    return true;
+}
+
+GM_PRIVATE bool gm_oracle_save(struct gm_span *s, void *arg) {
+    struct gm_oracle *o = arg;
+    struct gm_color *c = gm_span_colors(&o->rt->engine.heap.pages, s->page);
+    if (!GM_IN(GM_SET_COLLECTED, s->kind)) return true;
+    for (unsigned i = 0; i < gm_span_groups(s); i++) {
+        o->saved[o->words++] = c[i].mark;
+        c[i].mark = 0;
+    }
+    return true;
+}
+
+GM_PRIVATE bool gm_oracle_compare(struct gm_span *s, void *arg) {
+    struct gm_oracle *o = arg;
+    const struct gm_color *c = gm_span_colors(&o->rt->engine.heap.pages, s->page);
+    if (!GM_IN(GM_SET_COLLECTED, s->kind)) return true;
+    for (unsigned i = 0; i < gm_span_groups(s); i++) {
+        uint64_t differs = c[i].mark & ~o->saved[o->words++]; // reached, but not by the first
+        if (!differs) continue;
+        o->wrong = gm_span_object(&o->rt->engine.heap.pages, s, i, gm_base_ctz(differs));
+        return false;
+    }
+    return true;
+}
+
+// Swaps the saved marks with the present ones.
+GM_PRIVATE bool gm_oracle_swap(struct gm_span *s, void *arg) {
+    struct gm_oracle *o = arg;
+    struct gm_color *c = gm_span_colors(&o->rt->engine.heap.pages, s->page);
+    if (!GM_IN(GM_SET_COLLECTED, s->kind)) return true;
+    for (unsigned i = 0; i < gm_span_groups(s); i++) {
+        uint64_t *saved = &o->saved[o->words++], mark = c[i].mark;
+        c[i].mark = *saved;
+        *saved = mark;
+    }
+    return true;
+}
+
+// Looks for white children of marked objects.
+GM_NO_SANITIZE GM_PRIVATE bool gm_oracle_closed(struct gm_span *s, void *arg) {
+    struct gm_oracle *o = arg;
+    struct gomem_marker *m = &o->rt->gc.marker[0];
+    const struct gm_color *c = gm_span_colors(&o->rt->engine.heap.pages, s->page);
+    size_t size = gm_span_slot_size(s);
+    if (!GM_IN(GM_SET_COLLECTED, s->kind) || s->kind == GM_NOSCAN) return true;
+    for (unsigned i = 0; i < gm_span_groups(s); i++)
+        for (uint64_t marks = c[i].mark; marks; marks &= marks - 1) {
+            uintptr_t object = gm_span_object(&o->rt->engine.heap.pages, s, i, gm_base_ctz(marks));
+            if (s->kind == GM_TYPED) gm_mark_typed(m, s, object, size);
+            else gm_mark_words(m, object, size, true);
+            bool fine = !m->view.top && !m->view.bytes;
+            o->child = m->view.top ? m->view.stack[0] : 0;
+            m->view.top = 0;
+            if (fine) continue;
+            o->wrong = object;
+            return false;
+        }
+    return true;
+}
+
+// Something was found by the second mark only. Words that a thread in a blocking region wrote
+// meanwhile may be why; a marked object with a white child is not to be explained away.
+GM_PRIVATE void gm_oracle_judge(struct gm_oracle *o) {
+    struct gm_runtime *rt = o->rt;
+    o->wrong = 0;
+    o->words = 0;
+    gm_heap_walk(&rt->engine.heap, gm_oracle_swap, o);
+    gm_mark_begin(&rt->gc.marker[0], &rt->engine.mark, true);
+    gm_heap_walk(&rt->engine.heap, gm_oracle_closed, o);
+    struct gm_span *s; // large objects that it shaded
+    while ((s = gm_mark_pop(&rt->engine.mark)) != NULL)
+        for (size_t i = 0; i * 64 * GM_PIECE < s->size; i++)
+            gm_span_colors(&rt->engine.heap.pages, s->page)[i].grey = 0;
+    o->words = 0;
+    gm_heap_walk(&rt->engine.heap, gm_oracle_swap, o); // the second marks, which are whole, stay
+}
+
+// False: the marks were not what a serial mark finds.
+GM_PRIVATE bool gm_oracle_stopped(struct gm_runtime *rt) {
+    struct gm_oracle o = {rt, NULL, 0, 0, 0};
+    gm_heap_walk(&rt->engine.heap, gm_oracle_count, &o);
+    size_t size = gm_base_round_up(o.words * 8 + 1, rt->engine.heap.pages.os_page);
+    o.saved = gm_os_reserve(size, 0);
+    if (!o.saved) return true; // no room to compare
+    if (gm_os_protect((uintptr_t)o.saved, (uintptr_t)o.saved + size, PROT_READ | PROT_WRITE)) {
+        o.words = 0;
+        gm_heap_walk(&rt->engine.heap, gm_oracle_save, &o);
+        gm_writes_forget_roots(&rt->engine.writes); // all of them
+        (void)gm_roots_list_stopped(rt);
+        (void)gm_workers_mark_stopped(rt, true);
+        o.words = 0;
+        gm_heap_walk(&rt->engine.heap, gm_oracle_compare, &o);
+        if (o.wrong) gm_oracle_judge(&o);
+        o.words = 0; // what floats since it was allocated while marking floats on
+        if (!o.wrong) gm_heap_walk(&rt->engine.heap, gm_oracle_swap, &o);
+    }
+    gm_os_release(o.saved, size);
+    if (!o.wrong) return true;
+    gm_paths_missed_stopped(rt, o.child ? o.child : o.wrong);
+    gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_CORRUPT,
+                    (const void *)o.wrong);
+    return false;
+}
+#endif // GOMEM_I_COLLECTOR
+
+/* ==========================================================================================
+ * >>gc   the cycle, its stops, its report, verification of the heap               floor 4
+ * ==========================================================================================
+ * OWNS        struct gm_gc: the cycle under way, its phase, what was told
+ * CALLS       base os stats sizes pages span heap central types special guard pacer mark writes
+ *             sweep cache world roots finalize paths workers oracle
  * LOCKS       GC, then TURN, then WORLD (a stop); TURN is let go for forks; inside a stop HEAP and
  *             CENTRAL are free
  * INVARIANTS  E1  marking begins when all spans are swept and all mark and grey bits are 0
@@ -13579,12 +13943,6 @@ GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) 
  *                 callback of dl_iterate_phdr has the other lock, and goes on without a cycle if
  *                 the runner sleeps in its look at the list. It may fork; another thread's fork
  *                 waits while the runner has the loader's lock, which the child would find held
- *             E7  a large object that would carry the heap past the hard goal (the goal, where the
- *                 thread itself collects) waits until a cycle has ended that began after it was
- *                 asked for, unless too little was allocated since the last one. One of an eighth
- *                 of what lives waits for any cycle that runs, which would mark it, and with it the
- *                 one that it takes the place of. The bytes of one that fits are counted before it
- *                 is taken, so that several threads do not all fit
  *             C1  arming ends before the start stop: what is written from there on is known
  *             C2  markers set the mark before they read the object, and rest before the written
  *                 pages are asked for: a page that was read before its last write is read again
@@ -13592,15 +13950,7 @@ GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) 
  *                 round; the cycle ends only in a stop that left nothing grey
  *             C4  from the start stop to the flip nothing shrinks (R5): no slot, span or page that
  *                 the cycle may have marked gets another meaning
- * WHY         Who finds the heap over its trigger asks the background thread for a cycle and goes
- *             on. Past the goal it marks along, the longer the further (A4; 20 us a run at once: a
- *             server's turns of 2 ms took 9). Where few written pages are left it does for 20, else
- *             rounds beside a program at full speed rest at thousands of pages (2^24 nodes: stops
- *             of a cycle p99 8.8 -> 1.3 ms), and twice as long after each finish stop that was
- *             given up, or the last one reads what random writes to a large table left (64 MB: 139
- *             -> 16 ms, on a busy machine). The stopping collector, and an emergency, run on the
- *             thread that found it. Stopped threads leave their processors to the marking threads.
- *             No stop sweeps but what threads own. Why a round misses nothing:
+ * WHY         No stop sweeps but what threads own. Why a round misses nothing:
  *
  *               program      x.f = q        writes the page of x      p = NULL
  *               marker       marks x, then reads x.f                  rests
@@ -13609,8 +13959,6 @@ GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) 
  *             Either the marker read q in x.f, or the write came later: then the page counts as
  *             written, and x is read again before the cycle ends (C2, C3). tests/model proves this
  *             for an order that is sequential; stress/litmus runs it on real processors.
- *             The background thread also sweeps what nobody needed, gives pages back at 2 % of a
- *             processor, and runs the cycles that gomem_gc_start or the clock ask for.
  */
 #if GOMEM_I_COLLECTOR
 enum { GM_REASON_TRIGGER, GM_REASON_FORCED, GM_REASON_EMERGENCY, GM_REASON_CLOCK };
@@ -13646,340 +13994,6 @@ struct gm_cycle {           // what one cycle did
     struct gm_dead dead;    // what points into frames that have returned
 };
 
-// ---- walking centrals ----
-
-// The i-th central of a collected class or shape, the large ones first; NULL: there are no more.
-GM_PRIVATE struct gm_central *gm_gc_central(struct gm_runtime *rt, uint32_t i) {
-    struct gm_engine *e = &rt->engine;
-    uint32_t n = 2 * (GOMEM_CLASSES + 1);
-    if (i < n) return &e->central[i % 2 ? GM_NOSCAN : GM_SCAN][i / 2];
-    if (i - n + 1 >= gm_types_count(&e->types)) return NULL;
-    return &gm_types_shape(&e->types, i - n + 1)->central;
-}
-
-// Calls fn for the central of each collected class and shape until it returns false.
-GM_PRIVATE void gm_gc_each_central(struct gm_runtime *rt,
-                                   bool (*fn)(struct gm_runtime *rt, struct gm_central *c)) {
-    struct gm_central *c;
-    for (uint32_t i = 0; (c = gm_gc_central(rt, i)) != NULL; i++)
-        if (!fn(rt, c)) return;
-}
-
-// Sweeps one central to its end, in sections, so that stops and forks do not wait.
-GM_PRIVATE bool gm_gc_sweep_central(struct gm_runtime *rt, struct gm_central *c) {
-    struct gm_engine *e = &rt->engine;
-    struct gm_thread *me = gm_world_self();
-    for (unsigned n = 32; n == 32;) {
-        gm_sync_enter(&me->cache.hot);
-        n = gm_sweep_some(&e->sweep, &e->heap, &e->guard, &e->stats.shared, c, 32);
-        gm_sync_leave(&me->cache.hot);
-    }
-    return true;
-}
-
-// ---- workers ----
-
-GM_PRIVATE void *gm_gc_worker(void *arg) {
-    struct gm_gc *gc = &gm_runtime.gc;
-    struct gomem_marker *m = arg;
-    uint32_t seen = 0;
-    gm_store_rlx(&m->id, gm_os_thread_id()); // gm_gc_knows asks; until then it is no known thread
-    for (;;) {
-        uint32_t work = gm_load_acq(&gc->work);  // pairs with gm_gc_mark_stopped: markers are ready
-        if (gm_load_acq(&gc->quit)) return NULL; // pairs with gm_gc_shutdown
-        if (work == seen) {
-            gm_os_wait(&gc->work, work, 0);
-            continue;
-        }
-        seen = work;
-        if (gm_mark_join(&gm_runtime.engine.mark, m)) gm_mark_work(m);
-    }
-}
-
-// Starts a thread while GC is held. libc waits for the loader's locks there, too (E6).
-GM_PRIVATE bool gm_gc_start_thread(struct gm_runtime *rt, pthread_t *thread, void *(*fn)(void *),
-                                   void *arg) {
-    gm_world_begin_loader_walk(rt);
-    bool started = gm_os_start_thread(thread, fn, arg);
-    gm_world_end_loader_walk(rt);
-    return started;
-}
-
-// Starts marking threads up to the number wanted; what cannot be had is done without.
-GM_PRIVATE void gm_gc_start_workers(struct gm_runtime *rt) {
-    struct gm_gc *gc = &rt->gc;
-    unsigned want = (unsigned)gm_load_rlx(&rt->world.settings.options.mark_workers); // a setting
-    if (!want) want = gm_os_processors();
-    gc->workers = GM_MIN(GM_MAX(want, 1u), (unsigned)GM_WORKERS);
-    while (gc->thread_count + 1 < gc->workers) {
-        struct gomem_marker *m = &gc->marker[gc->thread_count + 1];
-        if (!gm_mark_init_marker(m, &rt->engine.meta)) break;
-        gm_store_rlx(&m->id, 0u); // until it has begun; a child has the parent's
-        if (!gm_gc_start_thread(rt, &gc->threads[gc->thread_count], gm_gc_worker, m)) break;
-        gc->thread_count++;
-    }
-}
-
-// ---- marking ----
-
-GM_PRIVATE bool gm_gc_quits(const struct gm_runtime *rt) {
-    return gm_load_acq(&rt->gc.quit); // pairs with gm_gc_shutdown
-}
-
-// E1: an owned span is in no list to sweep from.
-GM_PRIVATE void gm_gc_sweep_run(struct gm_engine *e, struct gm_span *s, gomem_i_run *run) {
-    (void)run;
-    gm_sweep_owned(&e->sweep, &e->heap.pages, &e->guard, &e->stats.shared, s);
-}
-
-// E2: blackens the held slots of a run.
-GM_PRIVATE void gm_gc_hold_run(struct gm_engine *e, struct gm_span *s, gomem_i_run *run) {
-    uintptr_t cursor = gm_load_rlx(&run->cursor); // its thread is stopped
-    if (!cursor) return;
-    for (; cursor < run->end; cursor += gm_sizes_table[s->class].size) {
-        struct gm_color *c = gm_span_color(&e->heap.pages, cursor);
-        uint64_t bit = gm_span_bit(&e->heap.pages, cursor); // gomem_base may look at any time
-        gm_store_rlx(&c->mark, gm_load_rlx(&c->mark) | bit);
-    }
-}
-
-GM_PRIVATE void gm_gc_each_run_stopped(struct gm_runtime *rt,
-                                       void (*fn)(struct gm_engine *e, struct gm_span *s,
-                                                  gomem_i_run *run)) {
-    for (struct gm_thread *t = rt->world.all; t; t = t->next) gm_cache_each_run(&t->cache, fn);
-}
-
-GM_PRIVATE void gm_gc_queue_list(struct gm_runtime *rt, const struct gm_central *central,
-                                 unsigned list) {
-    struct gm_pages *p = &rt->engine.heap.pages;
-    for (uint32_t at = central->list[list]; at;) {
-        struct gm_span *s = gm_span_at(p, at - 1);
-        struct gm_color *c = gm_span_colors(p, s->page);
-        if (!s->class) gm_mark_grey_pieces(&rt->engine.mark, s);
-        for (unsigned i = 0; s->class && i < gm_span_groups(s); i++)
-            gm_store_rlx(&c[i].grey, gm_load_rlx(&c[i].alloc) & ~gm_load_rlx(&c[i].freed)); // R7
-        gm_mark_enqueue(&rt->engine.mark, s);
-        at = s->next;
-    }
-}
-
-// Spans of uncollectable objects that were freed while a cycle marked are given back. (R5)
-GM_PRIVATE void gm_gc_put_empty_roots(struct gm_runtime *rt) {
-    struct gm_engine *e = &rt->engine;
-    struct gm_thread *me = gm_world_self();
-    for (unsigned i = 0; i <= GOMEM_CLASSES; i++) {
-        struct gm_central *c = &e->central[GM_ROOT][i];
-        if (!gm_load_rlx(&c->list[0]))
-            continue; // who fills it meanwhile leaves it to the next cycle
-        gm_sync_enter(&me->cache.hot);
-        gm_sync_lock(&c->lock);
-        for (uint32_t at = c->list[0]; at;) {
-            struct gm_span *s = gm_span_at(&e->heap.pages, at - 1);
-            at = s->next;
-            if (s->used) continue;
-            gm_central_remove_locked(c, &e->heap.pages, 0, s);
-            gm_heap_put(&e->heap, s);
-        }
-        gm_sync_unlock(&c->lock);
-        gm_sync_leave(&me->cache.hot);
-    }
-}
-
-// Uncollectable objects are roots: all their spans are grey (R7).
-GM_PRIVATE void gm_gc_queue_roots(struct gm_runtime *rt) {
-    for (unsigned c = 0; c <= GOMEM_CLASSES; c++) {
-        gm_gc_queue_list(rt, &rt->engine.central[GM_ROOT][c], 0);
-        gm_gc_queue_list(rt, &rt->engine.central[GM_ROOT][c], 2);
-    }
-}
-
-// What functions of the program name becomes grey. The markers rest.
-GM_PRIVATE void gm_gc_ask_roots_stopped(struct gm_runtime *rt) {
-    struct gomem_marker *m = &rt->gc.marker[0];
-    if (!rt->roots.fns.count) return;
-    gm_mark_begin(m, &rt->engine.mark, false);
-    gm_roots_ask_stopped(rt, m);
-    gm_mark_make_room(m, &m->view, true);
-    gm_mark_report(m);
-}
-
-// Where marking begins: all is swept, uncollectable objects are grey.
-GM_PRIVATE void gm_gc_color_stopped(struct gm_runtime *rt) {
-    struct gm_mark *mark = &rt->engine.mark;
-    gm_gc_each_run_stopped(rt, gm_gc_sweep_run);
-    gm_store_rlx(&mark->queue, (uint64_t)0); // a worker of the last cycle may still look
-    gm_store_rlx(&mark->bytes, (uint64_t)0); // no marker counts
-    gm_store_rlx(&mark->next_job, 0u);
-    gm_gc_queue_roots(rt);
-    gm_gc_ask_roots_stopped(rt);
-}
-
-// Marks with n markers until nothing is grey, or until the deadline (0: none). False: not done.
-GM_PRIVATE bool gm_gc_mark_with(struct gm_runtime *rt, unsigned n, uint64_t deadline) {
-    struct gm_gc *gc = &rt->gc;
-    struct gm_mark *mark = &rt->engine.mark;
-    do {
-        gm_mark_begin_phase(mark, &gc->marker[0], deadline);
-        if (n > 1) {
-            (void)gm_add_acqrel(&gc->work, 1u); // pairs with gm_gc_worker
-            gm_os_wake(&gc->work, (int)n - 1);
-        }
-        gm_mark_work(&gc->marker[0]);
-    } while (!gm_load_rlx(&mark->halt) && (uint32_t)gm_load_rlx(&mark->queue)); // who left spilled
-    return !gm_load_rlx(&mark->halt);
-}
-
-// Hook of writes: forks may come here. In no section.
-GM_PRIVATE void gm_gc_pause(void *arg) {
-    struct gm_runtime *rt = arg;
-    uint32_t passed = gm_load_acq(&rt->gc.passed); // pairs with gm_world_take_turn
-    if (!gm_load_rlx(&rt->gc.forks)) return;       // advice
-    gm_sync_unlock(&rt->gc.turn);
-    gm_world_end_pause(rt, passed);
-}
-
-// Marks beside the program, and beside forks, until nothing is grey (E5).
-GM_PRIVATE void gm_gc_mark_beside(struct gm_runtime *rt, unsigned n) {
-    uint32_t passed = gm_load_acq(&rt->gc.passed); // pairs with gm_world_take_turn
-    gm_sync_unlock(&rt->gc.turn);
-    (void)gm_gc_mark_with(rt, n, 0);
-    gm_world_end_pause(rt, passed);
-}
-
-// Marks everything from the listed roots; returns the bytes marked.
-GM_PRIVATE size_t gm_gc_mark_stopped(struct gm_runtime *rt, bool alone) {
-    struct gm_gc *gc = &rt->gc;
-    struct gm_mark *mark = &rt->engine.mark;
-    gm_gc_color_stopped(rt);
-    if (!alone) {
-        (void)gm_gc_mark_with(rt, gc->thread_count + 1, 0);
-    } else {
-        gm_mark_begin(&gc->marker[0], mark, true);
-        gm_mark_work(&gc->marker[0]);
-    }
-    gm_gc_each_run_stopped(rt, gm_gc_hold_run);
-    return (size_t)gm_load_rlx(&mark->bytes);
-}
-
-// ---- the oracle: a fresh serial mark, compared bit by bit ----
-
-struct gm_oracle {
-    struct gm_runtime *rt; //
-    uint64_t *saved;       // mark words, in the order of the walk
-    size_t words;          //
-    uintptr_t wrong;       // first difference, 0: none
-    uintptr_t child;       // white, and `wrong` points at it; 0: not known
-};
-
-GM_PRIVATE bool gm_gc_oracle_count(struct gm_span *s, void *arg) {
-    struct gm_oracle *o = arg;
-    if (GM_IN(GM_SET_COLLECTED, s->kind)) o->words += gm_span_groups(s);
-    return true;
-}
-
-GM_PRIVATE bool gm_gc_oracle_save(struct gm_span *s, void *arg) {
-    struct gm_oracle *o = arg;
-    struct gm_color *c = gm_span_colors(&o->rt->engine.heap.pages, s->page);
-    if (!GM_IN(GM_SET_COLLECTED, s->kind)) return true;
-    for (unsigned i = 0; i < gm_span_groups(s); i++) {
-        o->saved[o->words++] = c[i].mark;
-        c[i].mark = 0;
-    }
-    return true;
-}
-
-GM_PRIVATE bool gm_gc_oracle_compare(struct gm_span *s, void *arg) {
-    struct gm_oracle *o = arg;
-    const struct gm_color *c = gm_span_colors(&o->rt->engine.heap.pages, s->page);
-    if (!GM_IN(GM_SET_COLLECTED, s->kind)) return true;
-    for (unsigned i = 0; i < gm_span_groups(s); i++) {
-        uint64_t differs = c[i].mark & ~o->saved[o->words++]; // reached, but not by the first
-        if (!differs) continue;
-        o->wrong = gm_span_object(&o->rt->engine.heap.pages, s, i, gm_base_ctz(differs));
-        return false;
-    }
-    return true;
-}
-
-// Swaps the saved marks with the present ones.
-GM_PRIVATE bool gm_gc_oracle_swap(struct gm_span *s, void *arg) {
-    struct gm_oracle *o = arg;
-    struct gm_color *c = gm_span_colors(&o->rt->engine.heap.pages, s->page);
-    if (!GM_IN(GM_SET_COLLECTED, s->kind)) return true;
-    for (unsigned i = 0; i < gm_span_groups(s); i++) {
-        uint64_t *saved = &o->saved[o->words++], mark = c[i].mark;
-        c[i].mark = *saved;
-        *saved = mark;
-    }
-    return true;
-}
-
-// Looks for white children of marked objects.
-GM_NO_SANITIZE GM_PRIVATE bool gm_gc_oracle_closed(struct gm_span *s, void *arg) {
-    struct gm_oracle *o = arg;
-    struct gomem_marker *m = &o->rt->gc.marker[0];
-    const struct gm_color *c = gm_span_colors(&o->rt->engine.heap.pages, s->page);
-    size_t size = gm_span_slot_size(s);
-    if (!GM_IN(GM_SET_COLLECTED, s->kind) || s->kind == GM_NOSCAN) return true;
-    for (unsigned i = 0; i < gm_span_groups(s); i++)
-        for (uint64_t marks = c[i].mark; marks; marks &= marks - 1) {
-            uintptr_t object = gm_span_object(&o->rt->engine.heap.pages, s, i, gm_base_ctz(marks));
-            if (s->kind == GM_TYPED) gm_mark_typed(m, s, object, size);
-            else gm_mark_words(m, object, size, true);
-            bool fine = !m->view.top && !m->view.bytes;
-            o->child = m->view.top ? m->view.stack[0] : 0;
-            m->view.top = 0;
-            if (fine) continue;
-            o->wrong = object;
-            return false;
-        }
-    return true;
-}
-
-// Something was found by the second mark only. Words that a thread in a blocking region wrote
-// meanwhile may be why; a marked object with a white child is not to be explained away.
-GM_PRIVATE void gm_gc_oracle_judge(struct gm_oracle *o) {
-    struct gm_runtime *rt = o->rt;
-    o->wrong = 0;
-    o->words = 0;
-    gm_heap_walk(&rt->engine.heap, gm_gc_oracle_swap, o);
-    gm_mark_begin(&rt->gc.marker[0], &rt->engine.mark, true);
-    gm_heap_walk(&rt->engine.heap, gm_gc_oracle_closed, o);
-    struct gm_span *s; // large objects that it shaded
-    while ((s = gm_mark_pop(&rt->engine.mark)) != NULL)
-        for (size_t i = 0; i * 64 * GM_PIECE < s->size; i++)
-            gm_span_colors(&rt->engine.heap.pages, s->page)[i].grey = 0;
-    o->words = 0;
-    gm_heap_walk(&rt->engine.heap, gm_gc_oracle_swap, o); // the second marks, which are whole, stay
-}
-
-// False: the marks were not what a serial mark finds.
-GM_PRIVATE bool gm_gc_oracle_stopped(struct gm_runtime *rt) {
-    struct gm_oracle o = {rt, NULL, 0, 0, 0};
-    gm_heap_walk(&rt->engine.heap, gm_gc_oracle_count, &o);
-    size_t size = gm_base_round_up(o.words * 8 + 1, rt->engine.heap.pages.os_page);
-    o.saved = gm_os_reserve(size, 0);
-    if (!o.saved) return true; // no room to compare
-    if (gm_os_protect((uintptr_t)o.saved, (uintptr_t)o.saved + size, PROT_READ | PROT_WRITE)) {
-        o.words = 0;
-        gm_heap_walk(&rt->engine.heap, gm_gc_oracle_save, &o);
-        gm_writes_forget_roots(&rt->engine.writes); // all of them
-        (void)gm_roots_list_stopped(rt);
-        (void)gm_gc_mark_stopped(rt, true);
-        o.words = 0;
-        gm_heap_walk(&rt->engine.heap, gm_gc_oracle_compare, &o);
-        if (o.wrong) gm_gc_oracle_judge(&o);
-        o.words = 0; // what floats since it was allocated while marking floats on
-        if (!o.wrong) gm_heap_walk(&rt->engine.heap, gm_gc_oracle_swap, &o);
-    }
-    gm_os_release(o.saved, size);
-    if (!o.wrong) return true;
-    gm_paths_missed_stopped(rt, o.child ? o.child : o.wrong);
-    gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_CORRUPT,
-                    (const void *)o.wrong);
-    return false;
-}
-
 // ---- the cycle ----
 
 GM_PRIVATE bool gm_gc_clear_marks(struct gm_span *s, void *arg) {
@@ -14007,7 +14021,7 @@ GM_PRIVATE bool gm_gc_prepare(struct gm_runtime *rt) {
     struct gm_mark *mark = &rt->engine.mark;
     if (!gm_mark_init_marker(&rt->gc.marker[0], &rt->engine.meta)) return false;
     if (gm_load_rlx(&rt->engine.live) > GM_MIB)
-        gm_gc_start_workers(rt); // a small heap is marked sooner than they wake
+        gm_workers_start(rt); // a small heap is marked sooner than they wake
     if (!mark->room || mark->full) {
         size_t room = GM_MAX(mark->room * 2, (size_t)4096);
         struct gm_job *jobs = gm_pages_meta(&rt->engine.meta, room * sizeof *jobs);
@@ -14321,10 +14335,10 @@ GM_PRIVATE bool gm_gc_run_stopped(struct gm_runtime *rt, struct gm_thread *me, s
     if (!gm_gc_stop(rt, me, c)) return false;
     c->workers = c->before > GM_MIB ? rt->gc.thread_count + 1 : 1;
     c->first = c->stopped - c->stop;
-    c->after = gm_gc_mark_stopped(rt, c->workers == 1);
+    c->after = gm_workers_mark_stopped(rt, c->workers == 1);
     c->between = gm_os_now() - c->stopped;
     c->tries = 1;
-    if (GOMEM_I_CHECK >= 3) c->matches = gm_gc_oracle_stopped(rt);
+    if (GOMEM_I_CHECK >= 3) c->matches = gm_oracle_stopped(rt);
     c->after += gm_finalize_decide(rt, true, &c->kept);
     gm_gc_end_stopped(rt, c);
     return true;
@@ -14354,7 +14368,7 @@ GM_PRIVATE bool gm_gc_begin_marking(struct gm_runtime *rt, struct gm_thread *me,
         gm_writes_forget_roots(&rt->engine.writes);
         return false;
     }
-    gm_gc_color_stopped(rt);
+    gm_workers_color_stopped(rt);
     gm_store_rlx(&rt->gc.phase, (uint32_t)GM_PHASE_MARK); // in a stop
     gm_store_rlx(&rt->engine.mark.active, 1u);            // in a stop
     if (barrier) gm_store_rlx(&gomem_i_barrier, 1u);
@@ -14380,11 +14394,11 @@ GM_PRIVATE bool gm_gc_rounds(struct gm_runtime *rt, struct gm_cycle *c, unsigned
     struct gm_engine *e = &rt->engine;
     size_t before = SIZE_MAX;
     for (unsigned i = 0; i < most; i++) {
-        if (gm_gc_quits(rt)) return false;
+        if (gm_workers_quits(rt)) return false;
         c->pages = gm_writes_collect(&e->writes, &e->mark);
         c->pages += gm_writes_collect_roots(&e->writes, &e->mark);
         c->rounds++;
-        gm_gc_mark_beside(rt, c->workers);
+        gm_workers_mark_beside(rt, c->workers);
         if (c->pages <= GM_ROUND_PAGES || c->pages > before / 8 * 7)
             break; // it does not get better
         if (c->pages <= GM_CLOSING_PAGES || c->tries)
@@ -14419,8 +14433,8 @@ GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct
         gm_store_rlx(&e->mark.next_job, (uint32_t)e->mark.njobs);
         return false;
     }
-    bool patient = c->tries < GM_TRIES && !gm_gc_quits(rt);
-    gm_gc_ask_roots_stopped(rt);
+    bool patient = c->tries < GM_TRIES && !gm_workers_quits(rt);
+    gm_workers_ask_roots_stopped(rt);
     unsigned n = rt->gc.thread_count + 1;
     uint64_t cost = gm_writes_cost(&e->writes, &e->mark, n);
     // from now on: who tries again gathers and lists as long
@@ -14429,10 +14443,10 @@ GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct
     gm_store_rlx(&e->mark.next_job, 0u);
     if (gm_load_rlx(&e->heap.mixed)) gm_gc_regrey_noscan_zone(rt); // W2: since this cycle began
     gm_writes_list_stopped(&e->writes, &e->mark);
-    bool done = gm_gc_mark_with(rt, n, deadline);
+    bool done = gm_workers_mark_with(rt, n, deadline);
     c->pages = (size_t)gm_load_rlx(&e->mark.pages_written);
     if (done) {
-        gm_gc_each_run_stopped(rt, gm_gc_hold_run);
+        gm_workers_each_run_stopped(rt, gm_workers_hold_run);
         return true;
     }
     gm_store_rlx(&e->mark.next_job, (uint32_t)e->mark.njobs); // listed again by the next try
@@ -14456,7 +14470,7 @@ GM_PRIVATE void gm_gc_decide(struct gm_runtime *rt, struct gm_cycle *c) {
 GM_PRIVATE bool gm_gc_mark(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c) {
     bool known = true;
     unsigned rounds = c->rounds ? GM_ROUNDS_AGAIN : GM_ROUNDS;
-    gm_gc_mark_beside(rt, c->workers);
+    gm_workers_mark_beside(rt, c->workers);
     bool done = gm_gc_rounds(rt, c, rounds);
     while (done && !gm_gc_finish(rt, me, c, &known))
         done = known && gm_gc_rounds(rt, c, GM_ROUNDS_AGAIN);
@@ -14473,7 +14487,7 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
     if (gc->phase == GM_PHASE_OFF) {
         c->collector = e->writes.collector;
         bool armed = !gm_load_rlx(&e->heap.mixed) && // W2
-                     gm_writes_arm(&e->writes, &e->heap.pages, gm_gc_pause, rt);
+                     gm_writes_arm(&e->writes, &e->heap.pages, gm_workers_pause, rt);
         if (!armed) return gm_gc_run_stopped(rt, me, c);
         if (!gm_gc_begin_marking(rt, me, c)) return false;
     }
@@ -14486,7 +14500,7 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
         c->heap = now;
         size_t heavy = GM_MIN(gm_load_rlx(&gc->heavy) - c->heavy, more);
         gm_pacer_learn(&e->pacer, more - heavy, heavy, c->after);
-        if (GOMEM_I_CHECK >= 3) c->matches = gm_gc_oracle_stopped(rt);
+        if (GOMEM_I_CHECK >= 3) c->matches = gm_oracle_stopped(rt);
         if (gm_load_rlx(&e->special.used)) gm_gc_decide(rt, c);
     }
     if (gc->phase == GM_PHASE_FLIP) {
@@ -14496,7 +14510,7 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
     }
     size_t heap = c->heap;
     gm_gc_end_stopped(rt, c);
-    gm_gc_put_empty_roots(rt);
+    gm_workers_put_empty_roots(rt);
     c->heap = heap;
     return true;
 }
@@ -14528,7 +14542,7 @@ GM_PRIVATE void gm_gc_begin(struct gm_runtime *rt, struct gm_cycle *c, int reaso
     c->asked = gm_load_rlx(&e->live);
     if (reason == GM_REASON_TRIGGER) c->asked = GM_MIN(c->asked, gm_load_rlx(&e->pacer.trigger));
     gm_gc_event(rt, GOMEM_EVENT_BEGIN, c->begin);
-    gm_gc_each_central(rt, gm_gc_sweep_central); // E1
+    gm_workers_each_central(rt, gm_workers_sweep_central); // E1
     c->before = gm_load_rlx(&e->live);
 }
 
@@ -14633,14 +14647,43 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_run(struct gm_runtime *rt, struct gm_thread *m
 }
 
 GM_PRIVATE void gm_gc_wake_background(struct gm_runtime *rt) {
-    (void)gm_add_acqrel(&rt->gc.kick, 1u); // pairs with gm_gc_background: why it was woken
+    (void)gm_add_acqrel(&rt->gc.kick, 1u); // pairs with gm_schedule_main: why it was woken
     gm_os_wake(&rt->gc.kick, 1);
 }
+#else
+GM_INLINE void gm_gc_drop_marks_stopped(struct gm_runtime *rt) { (void)rt; }
+#endif // GOMEM_I_COLLECTOR
 
+/* ==========================================================================================
+ * >>schedule   when a cycle runs: the background thread, assists, waiting         floor 4
+ * ==========================================================================================
+ * OWNS        the background thread of struct gm_gc, asked, holds, not_before
+ * CALLS       base os sync pages heap guard pacer mark writes sweep world roots finalize
+ *             workers gc
+ * LOCKS       GC, then TURN, to run a cycle
+ * INVARIANTS  E7  a large object that would carry the heap past the hard goal (the goal, where the
+ *                 thread itself collects) waits until a cycle has ended that began after it was
+ *                 asked for, unless too little was allocated since the last one. One of an eighth
+ *                 of what lives waits for any cycle that runs, which would mark it, and with it the
+ *                 one that it takes the place of. The bytes of one that fits are counted before it
+ *                 is taken, so that several threads do not all fit
+ * WHY         An allocation that finds the heap over its trigger asks the background thread for a
+ *             cycle and goes on. Past the goal the thread marks along, the longer the further (A4).
+ *             20 us a run at once made turns of a server take 9 ms instead of 2. Where few written
+ *             pages are left a thread marks for 20 us: else rounds beside a program at full speed
+ *             stay at thousands of pages (2^24 nodes: stops of a cycle p99 8.8 -> 1.3 ms). After
+ *             each finish stop that was given up it marks twice as long, or the last one reads all
+ *             that random writes to a large table left (64 MB: 139 -> 16 ms, on a busy machine).
+ *             The stopping collector, and an emergency, run on the thread that found it. The
+ *             background thread also sweeps what nothing needed, gives pages back at 2 % of a
+ *             processor, ages the pools, and runs the cycles that gomem_gc_start or the clock ask
+ *             for.
+ */
+#if GOMEM_I_COLLECTOR
 // ---- the background thread ----
 
 // Gives back what is over the goal, in steps that take 2 % of a processor; true: there may be more.
-GM_PRIVATE bool gm_gc_scavenge(struct gm_runtime *rt, struct gm_thread *me, uint64_t *sleep) {
+GM_PRIVATE bool gm_schedule_scavenge(struct gm_runtime *rt, struct gm_thread *me, uint64_t *sleep) {
     struct gm_heap *h = &rt->engine.heap;
     size_t goal = gm_load_rlx(&rt->engine.pacer.goal), used = gm_load_rlx(&h->pages.used) * GM_PAGE;
     size_t want = (goal == SIZE_MAX ? used : GM_MAX(goal, used)) / 10 * 11; // 10 % above the goal
@@ -14656,7 +14699,7 @@ GM_PRIVATE bool gm_gc_scavenge(struct gm_runtime *rt, struct gm_thread *me, uint
     return bytes != 0;
 }
 
-GM_PRIVATE bool gm_gc_due(struct gm_runtime *rt, uint64_t now, int *reason) {
+GM_PRIVATE bool gm_schedule_due(struct gm_runtime *rt, uint64_t now, int *reason) {
     int period = gm_load_rlx(&rt->world.settings.options.force_period_ms); // a setting
     uint64_t ns = (uint64_t)(period ? period : 120000) * 1000000u;
     if (now < gm_load_rlx(&rt->gc.not_before)) return false; // heuristics
@@ -14665,7 +14708,7 @@ GM_PRIVATE bool gm_gc_due(struct gm_runtime *rt, uint64_t now, int *reason) {
     if (gm_load_rlx(&rt->gc.holds) &&
         gm_load_rlx(&rt->engine.live) < gm_load_rlx(&rt->engine.pacer.held))
         return false; // a hold that begins now lets one more cycle through
-    uint32_t asked = gm_load_acq(&rt->gc.asked); // pairs with gomem_gc_start and gm_gc_pace
+    uint32_t asked = gm_load_acq(&rt->gc.asked); // pairs with gomem_gc_start and gm_schedule_pace
     bool over = gm_load_rlx(&rt->engine.live) >= gm_load_rlx(&rt->engine.pacer.trigger);
     if (asked == GM_ASKED || (asked == GM_ASKED_BY_TRIGGER && over)) return true;
     if (asked) gm_store_rlx(&rt->gc.asked, 0u); // a cycle has ended since; a new one is asked again
@@ -14676,7 +14719,7 @@ GM_PRIVATE bool gm_gc_due(struct gm_runtime *rt, uint64_t now, int *reason) {
 
 // The background thread's record. While there is no memory for it others run the cycles, and it
 // tries again; NULL: shutdown.
-GM_PRIVATE struct gm_thread *gm_gc_attach_background(struct gm_runtime *rt) {
+GM_PRIVATE struct gm_thread *gm_schedule_attach_background(struct gm_runtime *rt) {
     struct gm_thread *me;
     while (!(me = gm_world_attach(rt)) && !gm_load_acq(&rt->gc.quit)) { // pairs with shutdown
         uint32_t kick = gm_load_rlx(&rt->gc.kick);                      // only for the wait
@@ -14688,20 +14731,20 @@ GM_PRIVATE struct gm_thread *gm_gc_attach_background(struct gm_runtime *rt) {
     return me;
 }
 
-GM_PRIVATE void *gm_gc_background(void *arg) {
+GM_PRIVATE void *gm_schedule_main(void *arg) {
     struct gm_runtime *rt = arg;
     gm_store_rlx(&rt->world.helper, gm_os_thread_id()); // it looks itself
-    struct gm_thread *me = gm_gc_attach_background(rt);
+    struct gm_thread *me = gm_schedule_attach_background(rt);
     uint64_t sleep = 0;
     if (me) gm_store_rlx(&me->own, true);          // gm_world_yield_before_stop asks
-    while (me && !gm_load_acq(&rt->gc.quit)) {     // pairs with gm_gc_shutdown
+    while (me && !gm_load_acq(&rt->gc.quit)) {     // pairs with gm_schedule_shutdown
         uint32_t kick = gm_load_acq(&rt->gc.kick); // pairs with gm_gc_wake_background
         int reason, period = gm_load_rlx(&rt->world.settings.options.force_period_ms); // a setting
-        if (gm_gc_due(rt, gm_os_now(), &reason)) (void)rt->gc.collect(rt, me, reason);
-        gm_gc_each_central(rt, gm_gc_sweep_central);
+        if (gm_schedule_due(rt, gm_os_now(), &reason)) (void)rt->gc.collect(rt, me, reason);
+        gm_workers_each_central(rt, gm_workers_sweep_central);
         uint64_t nap = (uint64_t)(period > 0 ? period : 120000) * 1000000u;
         uint64_t tick = gm_world_tick_pools(rt); // before what it lets go is given back
-        if (gm_gc_scavenge(rt, me, &sleep)) nap = sleep;
+        if (gm_schedule_scavenge(rt, me, &sleep)) nap = sleep;
         if (tick) nap = GM_MIN(nap, tick);
         uint64_t now = gm_os_now(), next = gm_load_rlx(&rt->gc.not_before); // heuristics
         if (next > now) nap = GM_MIN(nap, next - now);
@@ -14714,12 +14757,12 @@ GM_PRIVATE void *gm_gc_background(void *arg) {
     return NULL;
 }
 
-GM_PRIVATE void gm_gc_start_background(struct gm_runtime *rt) {
+GM_PRIVATE void gm_schedule_start_background(struct gm_runtime *rt) {
     if (rt->gc.background) return;
-    bool started = gm_gc_start_thread(rt, &rt->gc.background_thread, gm_gc_background, rt);
+    bool started = gm_workers_start_thread(rt, &rt->gc.background_thread, gm_schedule_main, rt);
     gm_store_rlx(&rt->gc.background, started); // gomem_gc_start asks
     // libc would take 64 MiB of address space if the background thread started them.
-    if (started && gm_os_is_limited()) gm_gc_start_workers(rt);
+    if (started && gm_os_is_limited()) gm_workers_start(rt);
 }
 
 // ---- asking for cycles ----
@@ -14731,7 +14774,7 @@ enum { GM_WAIT_MOST = 1000000000 }; // ns that an allocation waits for a cycle a
 // How much of the stack below this frame may be overwritten, `want` bytes at most: all that is left
 // of the normal stack but a page; of another one, whose end is not known, what the work before has
 // surely used.
-GM_PRIVATE size_t gm_gc_stack_left(const struct gm_thread *me, size_t want) {
+GM_PRIVATE size_t gm_schedule_stack_left(const struct gm_thread *me, size_t want) {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0), least = me->stack_lo + 4096;
     size_t used = GM_MIN(want, (size_t)GM_CLEAR_ASSIST);
     if (here - me->stack_lo >= me->stack_hi - me->stack_lo || here < least + used) return used;
@@ -14740,8 +14783,8 @@ GM_PRIVATE size_t gm_gc_stack_left(const struct gm_thread *me, size_t want) {
 
 // Overwrites the stack below the caller, where marking has left addresses of objects: frames that
 // come to lie there later would seem to hold them, and one may keep a list of millions.
-GM_NOINLINE GM_PRIVATE void gm_gc_clear_stack(const struct gm_thread *me, size_t size) {
-    size = gm_gc_stack_left(me, size);
+GM_NOINLINE GM_PRIVATE void gm_schedule_clear_stack(const struct gm_thread *me, size_t size) {
+    size = gm_schedule_stack_left(me, size);
     char *below = __builtin_alloca(size);
     if (GM_ASAN) return; // its locals lie elsewhere
     memset(below, 0, size);
@@ -14751,7 +14794,7 @@ GM_NOINLINE GM_PRIVATE void gm_gc_clear_stack(const struct gm_thread *me, size_t
 // Gets the lock of the cycle: where the caller only follows the trigger, if it is free. False:
 // another thread runs a cycle, or has just tried in vain while this one waited, or may wait for
 // what the caller holds.
-GM_PRIVATE bool gm_gc_take(struct gm_runtime *rt, int reason) {
+GM_PRIVATE bool gm_schedule_take(struct gm_runtime *rt, int reason) {
     struct gm_gc *gc = &rt->gc;
     uint32_t failed = gm_load_rlx(&gc->failed); // a counter: what failed before is not ours
     bool patient = reason == GM_REASON_FORCED || reason == GM_REASON_EMERGENCY;
@@ -14767,7 +14810,7 @@ GM_PRIVATE bool gm_gc_take(struct gm_runtime *rt, int reason) {
 
 // After a run: when the next one may be tried. The longer cycles cannot go on, the more seldom they
 // are tried: each try costs the program's threads a stop.
-GM_PRIVATE void gm_gc_back_off(struct gm_runtime *rt, bool done) {
+GM_PRIVATE void gm_schedule_back_off(struct gm_runtime *rt, bool done) {
     struct gm_gc *gc = &rt->gc;
     if (done) {
         gc->stuck = 0;
@@ -14777,20 +14820,20 @@ GM_PRIVATE void gm_gc_back_off(struct gm_runtime *rt, bool done) {
     gm_store_rlx(&rt->engine.pacer.trigger, gm_load_rlx(&rt->engine.live) + GM_MIB);
     uint64_t pause = (uint64_t)GM_BACK_OFF_NS << GM_MIN(gc->stuck, 7u);
     gc->stuck++;
-    gm_store_rlx(&gc->failed, gc->failed + 1); // gm_gc_take looks under the lock
+    gm_store_rlx(&gc->failed, gc->failed + 1); // gm_schedule_take looks under the lock
     gm_store_rlx(&gc->not_before, gm_os_now() + pause);
 }
 
 // Runs a cycle with its locks held, and unlocks.
-GM_NOINLINE GM_PRIVATE bool gm_gc_run_and_unlock(struct gm_runtime *rt, struct gm_thread *me,
-                                                 int reason) {
+GM_NOINLINE GM_PRIVATE bool gm_schedule_run_and_unlock(struct gm_runtime *rt, struct gm_thread *me,
+                                                       int reason) {
     struct gm_gc *gc = &rt->gc;
     gm_store_rlx(&gc->runner, me);
     gc->runner_sp = me->called ? me->called : (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD;
     // whoever only allocates is not held up for a second again and again
     bool brief = gc->stuck && reason == GM_REASON_TRIGGER && !gm_load_rlx(&me->own);
     gc->patience = brief ? GM_PATIENCE_LEAST : GM_PATIENCE_NS;
-    gm_store_rel(&gc->asked, 0u);              // pairs with gm_gc_due
+    gm_store_rel(&gc->asked, 0u);              // pairs with gm_schedule_due
     struct gm_registers saved = me->registers; // of a blocking region
     bool in_handler = me->in_handler;
     me->in_handler = false;
@@ -14799,14 +14842,14 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_run_and_unlock(struct gm_runtime *rt, struct g
         &me->registers); // its stack is scanned from here: frames below are the collector's own
     bool done = gm_gc_run(rt, me, reason);
     gm_roots_free_retired(rt, me);
-    gm_gc_clear_stack(me, GM_CLEAR_CYCLE);
+    gm_schedule_clear_stack(me, GM_CLEAR_CYCLE);
     if (me->cache.hot.blocked) me->registers = saved, me->in_handler = in_handler;
-    gm_gc_back_off(rt, done);
-    gm_gc_start_background(rt); // after a fork
+    gm_schedule_back_off(rt, done);
+    gm_schedule_start_background(rt); // after a fork
     gm_finalize_wake(rt);
     gm_store_rlx(&gc->runner, (struct gm_thread *)NULL);
     gm_world_unlock_cycle(rt);
-    (void)gm_add_acqrel(&gc->ended, 1u); // pairs with gm_gc_wait
+    (void)gm_add_acqrel(&gc->ended, 1u); // pairs with gm_schedule_wait
     gm_os_wake(&gc->ended, INT_MAX);
     return done;
 }
@@ -14814,7 +14857,8 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_run_and_unlock(struct gm_runtime *rt, struct g
 // One cycle, unless another thread runs one and this one only followed the trigger. Whoever must
 // have one that began after the call goes on after the end of an older one. A callback of the cycle
 // that asks for another gets none. False: errno says why.
-GM_NOINLINE GM_PRIVATE bool gm_gc_collect(struct gm_runtime *rt, struct gm_thread *me, int reason) {
+GM_NOINLINE GM_PRIVATE bool gm_schedule_cycle(struct gm_runtime *rt, struct gm_thread *me,
+                                              int reason) {
     struct gm_gc *gc = &rt->gc;
     bool whole = reason == GM_REASON_FORCED || reason == GM_REASON_EMERGENCY;
     // only this thread stores itself there
@@ -14824,15 +14868,15 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_collect(struct gm_runtime *rt, struct gm_threa
     }
     bool done = false, again = true;
     while (again) {
-        if (!gm_gc_take(rt, reason)) {
+        if (!gm_schedule_take(rt, reason)) {
             errno = EAGAIN;
             return false;
         }
         bool older = gc->phase != GM_PHASE_OFF;
-        done = gm_gc_run_and_unlock(rt, me, reason);
+        done = gm_schedule_run_and_unlock(rt, me, reason);
         again = whole && done && older;
     }
-    if (whole) gm_gc_each_central(rt, gm_gc_sweep_central);
+    if (whole) gm_workers_each_central(rt, gm_workers_sweep_central);
     if (done) gm_world_age_pools(rt, 1);
     gm_gc_wake_background(rt);
     if (!done) errno = EAGAIN;
@@ -14843,7 +14887,7 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_collect(struct gm_runtime *rt, struct gm_threa
 enum { GM_CYCLE_RECORDS = 384 * 1024 };
 
 // First use of the collected heap: from here on there is a handler and the background thread.
-GM_COLD GM_PRIVATE bool gm_gc_enable(struct gm_runtime *rt) {
+GM_COLD GM_PRIVATE bool gm_schedule_enable(struct gm_runtime *rt) {
     // pairs with gm_world_enable_stops; after a fork, or for a new life, the thread is started here
     if (gm_load_acq(&rt->engine.collected) && gm_load_rlx(&rt->gc.background)) return true;
     gm_roots_learn_keys(rt);
@@ -14861,17 +14905,18 @@ GM_COLD GM_PRIVATE bool gm_gc_enable(struct gm_runtime *rt) {
         gm_guard_warn(&rt->engine.guard, gm_gc_tell_reason(rt).data);
         rt->gc.told_reason = true;
     }
-    if (!rt->gc.collect) rt->gc.collect = gm_gc_collect; // before its only reader starts
+    if (!rt->gc.collect) rt->gc.collect = gm_schedule_cycle; // before its only reader starts
     rt->gc.patience = GM_PATIENCE_NS;
     gm_store_rlx(&rt->gc.last, gm_os_now()); // the forced period starts
     bool done = gm_world_enable_stops(rt); // last: others, who do not wait here, find all that done
-    if (done && !gm_world_forks(&rt->world)) gm_gc_start_background(rt); // else after the fork
+    if (done && !gm_world_forks(&rt->world))
+        gm_schedule_start_background(rt); // else after the fork
     gm_world_unlock_cycle(rt);
     return done;
 }
 
 // Marks until a time beside the collector's threads; false: they do not mark now, or too many do.
-GM_PRIVATE bool gm_gc_assist(struct gm_runtime *rt, struct gm_thread *me, uint64_t until) {
+GM_PRIVATE bool gm_schedule_assist(struct gm_runtime *rt, struct gm_thread *me, uint64_t until) {
     struct gm_gc *gc = &rt->gc;
     uint32_t used = gm_load_rlx(&gc->assisting);
     unsigned i = 0;
@@ -14885,7 +14930,7 @@ GM_PRIVATE bool gm_gc_assist(struct gm_runtime *rt, struct gm_thread *me, uint64
     gm_sync_leave(&me->cache.hot);
     bool joined = ready && gm_mark_join(&rt->engine.mark, m);
     if (joined) gm_mark_assist(m, until);
-    if (joined) gm_gc_clear_stack(me, GM_CLEAR_ASSIST);
+    if (joined) gm_schedule_clear_stack(me, GM_CLEAR_ASSIST);
     (void)gm_and_acqrel(&gc->assisting, ~(1u << i)); // pairs with the cas above: its buffers
     return joined;
 }
@@ -14893,12 +14938,13 @@ GM_PRIVATE bool gm_gc_assist(struct gm_runtime *rt, struct gm_thread *me, uint64
 // Waits for the end of a cycle, ns at most. The thread counts as standing meanwhile. `ended` is
 // gc.ended as of before the caller looked at the heap: a cycle that ended since is not waited for.
 // Nor is one that may wait for the caller: for a while the heap grows then (E6).
-GM_NOINLINE GM_PRIVATE void gm_gc_wait(struct gm_runtime *rt, struct gm_thread *me, uint32_t ended,
-                                       uint64_t ns) {
+GM_NOINLINE GM_PRIVATE void gm_schedule_wait(struct gm_runtime *rt, struct gm_thread *me,
+                                             uint32_t ended, uint64_t ns) {
     uint64_t now = gm_os_now(), end = now + ns;
     if (me->cache.hot.blocked) return;
     gm_world_block(&rt->world, me, (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD);
-    while (now < end && gm_load_acq(&rt->gc.ended) == ended) { // pairs with gm_gc_run_and_unlock
+    while (now < end &&
+           gm_load_acq(&rt->gc.ended) == ended) { // pairs with gm_schedule_run_and_unlock
         gm_os_wait(&rt->gc.ended, ended, GM_MIN(end - now, (uint64_t)GM_LOADER_WALK_NS));
         now = gm_os_now();
         if (!gm_world_waits_for_loader(rt)) continue;
@@ -14909,14 +14955,14 @@ GM_NOINLINE GM_PRIVATE void gm_gc_wait(struct gm_runtime *rt, struct gm_thread *
 }
 
 // Asks the background thread for a cycle, unless one runs.
-GM_PRIVATE void gm_gc_ask(struct gm_runtime *rt, uint32_t how) {
+GM_PRIVATE void gm_schedule_ask(struct gm_runtime *rt, uint32_t how) {
     if (gm_load_rlx(&rt->gc.asked) || gm_load_rlx(&rt->gc.runner)) return; // twice costs a cycle
-    gm_store_rel(&rt->gc.asked, how);                                      // pairs with gm_gc_due
+    gm_store_rel(&rt->gc.asked, how); // pairs with gm_schedule_due
     gm_gc_wake_background(rt);
 }
 
 // Cycles run on the thread that finds that one is due.
-GM_PRIVATE bool gm_gc_runs_here(const struct gm_runtime *rt) {
+GM_PRIVATE bool gm_schedule_runs_here(const struct gm_runtime *rt) {
     return gm_load_rlx(&rt->engine.writes.collector) == GOMEM_GC_STW || gm_gc_is_small(rt) ||
            !gm_load_rlx(&rt->gc.background) || // chosen once
            gm_load_rlx(&rt->gc.no_record);     // heuristics
@@ -14924,9 +14970,11 @@ GM_PRIVATE bool gm_gc_runs_here(const struct gm_runtime *rt) {
 
 // The heap has grown to the trigger: a stopping cycle runs on this thread; a concurrent one is
 // asked for, and helped along when the heap outgrows its goal. (A4)
-GM_COLD GM_PRIVATE void gm_gc_pace(struct gm_runtime *rt, struct gm_thread *me, size_t bytes) {
+GM_COLD GM_PRIVATE void gm_schedule_pace(struct gm_runtime *rt, struct gm_thread *me,
+                                         size_t bytes) {
     struct gm_engine *e = &rt->engine;
-    uint32_t ended = gm_load_acq(&rt->gc.ended); // pairs with gm_gc_run_and_unlock: live is of then
+    // pairs with gm_schedule_run_and_unlock: live is of then
+    uint32_t ended = gm_load_acq(&rt->gc.ended);
     size_t live = gm_load_rlx(&e->live), goal = gm_load_rlx(&e->pacer.goal); // heuristics
     uint64_t next = gm_load_rlx(&rt->gc.not_before);                         // a heuristic
     if (next && gm_os_now() < next) { // nothing can be collected: the heap grows
@@ -14934,13 +14982,13 @@ GM_COLD GM_PRIVATE void gm_gc_pace(struct gm_runtime *rt, struct gm_thread *me, 
         return;
     }
     if (gm_world_forks(&rt->world)) return; // V8
-    if (gm_gc_runs_here(rt)) {
+    if (gm_schedule_runs_here(rt)) {
         if (live - me->cache.ahead >=
             gm_load_rlx(&e->pacer.trigger)) // what is to come is no reason
-            (void)gm_gc_collect(rt, me, GM_REASON_TRIGGER);
+            (void)gm_schedule_cycle(rt, me, GM_REASON_TRIGGER);
         return;
     }
-    gm_gc_ask(rt, GM_ASKED_BY_TRIGGER);
+    gm_schedule_ask(rt, GM_ASKED_BY_TRIGGER);
     uint32_t closing = gm_load_rlx(&rt->gc.closing); // advice
     bool small = bytes <= GOMEM_MAX_SMALL;
     if ((live < goal && !closing && small) || goal == SIZE_MAX) return;
@@ -14948,8 +14996,8 @@ GM_COLD GM_PRIVATE void gm_gc_pace(struct gm_runtime *rt, struct gm_thread *me, 
     uint64_t ns = GM_MAX(gm_pacer_debt(goal, live, bytes),
                          closing ? (uint64_t)GM_DEBT << (closing - 1) : (uint64_t)0);
     uint64_t until = gm_os_now() + ns;
-    bool helped = gm_load_rlx(&e->mark.active) && gm_gc_assist(rt, me, until); // a hint
-    if (!helped && hard) gm_gc_wait(rt, me, ended, GM_MIN(ns, (uint64_t)GM_WAIT_MOST));
+    bool helped = gm_load_rlx(&e->mark.active) && gm_schedule_assist(rt, me, until); // a hint
+    if (!helped && hard) gm_schedule_wait(rt, me, ended, GM_MIN(ns, (uint64_t)GM_WAIT_MOST));
     else
         while ((!helped || closing > 1) && gm_load_rlx(&rt->gc.closing) && gm_os_now() < until)
             (void)sched_yield();
@@ -14959,8 +15007,8 @@ GM_COLD GM_PRIVATE void gm_gc_pace(struct gm_runtime *rt, struct gm_thread *me, 
 
 // Counts `bytes` as allocated if the heap then holds `most` at most. The thread's next large object
 // is one of them.
-GM_PRIVATE bool gm_gc_prepay(struct gm_runtime *rt, struct gm_thread *me, size_t bytes,
-                             size_t most) {
+GM_PRIVATE bool gm_schedule_prepay(struct gm_runtime *rt, struct gm_thread *me, size_t bytes,
+                                   size_t most) {
     size_t live = gm_load_rlx(&rt->engine.live);
     do
         if (live > most || bytes > most - live) return false;
@@ -14973,7 +15021,7 @@ GM_PRIVATE bool gm_gc_prepay(struct gm_runtime *rt, struct gm_thread *me, size_t
 
 // Is a cycle worth waiting for? It can free little more than was allocated since the last; there is
 // none while cycles cannot go on, nor for a thread that forks (V8).
-GM_PRIVATE bool gm_gc_may_help(const struct gm_runtime *rt, size_t bytes) {
+GM_PRIVATE bool gm_schedule_may_help(const struct gm_runtime *rt, size_t bytes) {
     size_t live = gm_load_rlx(&rt->engine.live), old = gm_load_rlx(&rt->engine.pacer.live);
     uint64_t next = gm_load_rlx(&rt->gc.not_before); // heuristics
     if (live <= old || live - old < bytes / 8) return false;
@@ -14981,25 +15029,26 @@ GM_PRIVATE bool gm_gc_may_help(const struct gm_runtime *rt, size_t bytes) {
 }
 
 // A step towards the end of a cycle: of a whole one, or of a millisecond.
-GM_PRIVATE void gm_gc_hurry(struct gm_runtime *rt, struct gm_thread *me) {
+GM_PRIVATE void gm_schedule_hurry(struct gm_runtime *rt, struct gm_thread *me) {
     const uint64_t ns = 1000000;
-    uint32_t ended = gm_load_acq(&rt->gc.ended); // pairs with gm_gc_run_and_unlock
-    if (gm_gc_runs_here(rt)) {
-        (void)gm_gc_collect(rt, me, GM_REASON_TRIGGER);
-        gm_gc_wait(rt, me, ended, ns); // where another thread's runs
+    uint32_t ended = gm_load_acq(&rt->gc.ended); // pairs with gm_schedule_run_and_unlock
+    if (gm_schedule_runs_here(rt)) {
+        (void)gm_schedule_cycle(rt, me, GM_REASON_TRIGGER);
+        gm_schedule_wait(rt, me, ended, ns); // where another thread's runs
         return;
     }
-    gm_gc_ask(rt, GM_ASKED);
-    bool helped = gm_load_rlx(&rt->engine.mark.active) && gm_gc_assist(rt, me, gm_os_now() + ns);
-    if (!helped) gm_gc_wait(rt, me, ended, ns);
+    gm_schedule_ask(rt, GM_ASKED);
+    bool helped = gm_load_rlx(&rt->engine.mark.active) &&
+                  gm_schedule_assist(rt, me, gm_os_now() + ns);
+    if (!helped) gm_schedule_wait(rt, me, ended, ns);
 }
 
 // Before the heap grows by `bytes`, as many are swept of what the last cycle left.
-GM_PRIVATE void gm_gc_reclaim(struct gm_runtime *rt, struct gm_thread *me, size_t bytes) {
+GM_PRIVATE void gm_schedule_reclaim(struct gm_runtime *rt, struct gm_thread *me, size_t bytes) {
     struct gm_engine *e = &rt->engine;
     size_t used = gm_load_rlx(&e->heap.pages.used), want = bytes / GM_PAGE; // statistics
     struct gm_central *c;
-    for (uint32_t i = 0; (c = gm_gc_central(rt, i)) != NULL; i++)
+    for (uint32_t i = 0; (c = gm_workers_central(rt, i)) != NULL; i++)
         for (unsigned done = 8; done == 8;) {
             gm_sync_enter(&me->cache.hot);
             done = gm_sweep_some(&e->sweep, &e->heap, &e->guard, &e->stats.shared, c, 8);
@@ -15009,7 +15058,7 @@ GM_PRIVATE void gm_gc_reclaim(struct gm_runtime *rt, struct gm_thread *me, size_
 }
 
 // With a memory limit, idle pages go before the heap grows past it by `bytes`.
-GM_PRIVATE void gm_gc_make_room(struct gm_runtime *rt, struct gm_thread *me, size_t bytes) {
+GM_PRIVATE void gm_schedule_make_room(struct gm_runtime *rt, struct gm_thread *me, size_t bytes) {
     struct gm_heap *h = &rt->engine.heap;
     size_t limit = gm_load_rlx(&rt->engine.pacer.limit), given = 1;          // a setting
     size_t used = (gm_load_rlx(&h->pages.used) * GM_PAGE + bytes) / 16 * 17; // metadata is memory
@@ -15022,43 +15071,45 @@ GM_PRIVATE void gm_gc_make_room(struct gm_runtime *rt, struct gm_thread *me, siz
 }
 
 // What the heap may hold with a large object in it that need not wait (E7).
-GM_PRIVATE size_t gm_gc_most(const struct gm_runtime *rt, size_t bytes) {
+GM_PRIVATE size_t gm_schedule_most(const struct gm_runtime *rt, size_t bytes) {
     const struct gm_pacer *p = &rt->engine.pacer; // heuristics, all of them
     size_t goal = gm_load_rlx(&p->goal), held = gm_load_rlx(&p->held);
     if (gm_load_rlx(&rt->gc.holds)) return GM_MAX(goal, held);
-    if (goal == SIZE_MAX || gm_gc_runs_here(rt)) return goal;
+    if (goal == SIZE_MAX || gm_schedule_runs_here(rt)) return goal;
     bool late = gm_load_rlx(&rt->gc.runner) && bytes >= GM_MAX(gm_load_rlx(&p->live) / 8, GM_MIB);
     return late ? 0 : GM_MIN(gm_pacer_hard(goal), held); // no limit: SIZE_MAX
 }
 
 // A large object is about to be taken: waits for a cycle if it must and that may help, and for a
 // second one if the first had begun before (E7).
-GM_COLD GM_PRIVATE void gm_gc_admit(struct gm_runtime *rt, struct gm_thread *me, size_t bytes) {
-    uint32_t first = gm_load_acq(&rt->gc.ended); // pairs with gm_gc_collect
+GM_COLD GM_PRIVATE void gm_schedule_admit(struct gm_runtime *rt, struct gm_thread *me,
+                                          size_t bytes) {
+    uint32_t first = gm_load_acq(&rt->gc.ended); // pairs with gm_schedule_cycle
     uint32_t cycles = 1 + (gm_load_rlx(&rt->gc.runner) != NULL);
     bytes -= GM_MIN(bytes, me->cache.ahead); // of one that found no memory
     if (bytes > rt->engine.heap.pages.size) return;
-    for (bool wait = true; !gm_gc_prepay(rt, me, bytes, wait ? gm_gc_most(rt, bytes) : SIZE_MAX);) {
-        // pairs with gm_gc_collect: what the cycle found is seen
-        wait = gm_load_acq(&rt->gc.ended) - first < cycles && gm_gc_may_help(rt, bytes);
-        if (wait) gm_gc_hurry(rt, me);
+    for (bool wait = true;
+         !gm_schedule_prepay(rt, me, bytes, wait ? gm_schedule_most(rt, bytes) : SIZE_MAX);) {
+        // pairs with gm_schedule_cycle: what the cycle found is seen
+        wait = gm_load_acq(&rt->gc.ended) - first < cycles && gm_schedule_may_help(rt, bytes);
+        if (wait) gm_schedule_hurry(rt, me);
     }
-    gm_gc_reclaim(rt, me, bytes);
-    gm_gc_make_room(rt, me, bytes);
+    gm_schedule_reclaim(rt, me, bytes);
+    gm_schedule_make_room(rt, me, bytes);
 }
 
 // `bytes` are about to be taken: has the heap grown to the trigger? In no section.
-GM_INLINE void gm_gc_poll(struct gm_runtime *rt, struct gm_thread *me, size_t bytes) {
+GM_INLINE void gm_schedule_poll(struct gm_runtime *rt, struct gm_thread *me, size_t bytes) {
     struct gm_engine *e = &rt->engine;
-    if (GOMEM_I_UNLIKELY(bytes > GOMEM_MAX_SMALL)) gm_gc_admit(rt, me, bytes);
+    if (GOMEM_I_UNLIKELY(bytes > GOMEM_MAX_SMALL)) gm_schedule_admit(rt, me, bytes);
     if (GOMEM_I_LIKELY(gm_load_rlx(&e->live) < gm_load_rlx(&e->pacer.trigger)))
         return; // heuristics
     if (gm_load_rlx(&rt->gc.holds) && gm_load_rlx(&e->live) < gm_load_rlx(&e->pacer.held)) return;
-    gm_gc_pace(rt, me, bytes);
+    gm_schedule_pace(rt, me, bytes);
 }
 
 // No cycle begins after this. False: the thread that runs one waits for the loader's lock (E6).
-GM_PRIVATE bool gm_gc_begin_shutdown(struct gm_runtime *rt) {
+GM_PRIVATE bool gm_schedule_begin_shutdown(struct gm_runtime *rt) {
     if (!gm_world_lock_gc(rt)) return false;
     gm_store_rel(&rt->gc.quit, 1u); // pairs with the threads' loads
     gm_sync_unlock(&rt->gc.lock);
@@ -15066,9 +15117,9 @@ GM_PRIVATE bool gm_gc_begin_shutdown(struct gm_runtime *rt) {
 }
 
 // Ends the library's threads. The caller is the only one that uses gomem.
-GM_PRIVATE void gm_gc_shutdown(struct gm_runtime *rt) {
+GM_PRIVATE void gm_schedule_shutdown(struct gm_runtime *rt) {
     struct gm_gc *gc = &rt->gc;
-    (void)gm_add_acqrel(&gc->work, 1u); // pairs with gm_gc_worker
+    (void)gm_add_acqrel(&gc->work, 1u); // pairs with gm_workers_main
     gm_os_wake(&gc->work, INT_MAX);
     gm_gc_wake_background(rt);
     if (gc->background) gm_os_join(gc->background_thread); // it may start workers
@@ -15086,14 +15137,14 @@ GM_PRIVATE void gm_gc_shutdown(struct gm_runtime *rt) {
 // fails without one in most cases: a program that goes on allocating at the end of its memory would
 // do nothing but collect. The first few are run in any case, for one that drops what it can spare
 // and tries again.
-GM_PRIVATE void gm_gc_emergency(struct gm_runtime *rt, struct gm_thread *me) {
+GM_PRIVATE void gm_schedule_emergency(struct gm_runtime *rt, struct gm_thread *me) {
     enum { IN_A_ROW = 4, SHARE = 4 };
     size_t live = gm_load_rlx(&rt->engine.live); // statistics
     uint64_t begun = gm_os_now();
     if (!gm_world_can_stop(rt)) return;
     if (me->futile >= IN_A_ROW && begun < gm_load_rlx(&rt->gc.spared)) return; // heuristics
-    gm_gc_clear_stack(me, GM_CLEAR_ASSIST); // of what the failing allocation left
-    (void)gm_gc_collect(rt, me, GM_REASON_EMERGENCY);
+    gm_schedule_clear_stack(me, GM_CLEAR_ASSIST); // of what the failing allocation left
+    (void)gm_schedule_cycle(rt, me, GM_REASON_EMERGENCY);
     bool helped = gm_load_rlx(&rt->engine.live) < live - live / 64; // statistics
     me->futile = helped ? 0 : GM_MIN(me->futile + 1u, (uint32_t)IN_A_ROW);
     uint64_t ended = gm_os_now();
@@ -15101,10 +15152,11 @@ GM_PRIVATE void gm_gc_emergency(struct gm_runtime *rt, struct gm_thread *me) {
 }
 #else
 // no cycle, no threads
-GM_INLINE bool gm_gc_begin_shutdown(struct gm_runtime *rt) { return (void)rt, true; }
-GM_INLINE void gm_gc_shutdown(struct gm_runtime *rt) { (void)rt; }
-GM_INLINE void gm_gc_emergency(struct gm_runtime *rt, struct gm_thread *me) { (void)rt, (void)me; }
-GM_INLINE void gm_gc_drop_marks_stopped(struct gm_runtime *rt) { (void)rt; }
+GM_INLINE bool gm_schedule_begin_shutdown(struct gm_runtime *rt) { return (void)rt, true; }
+GM_INLINE void gm_schedule_shutdown(struct gm_runtime *rt) { (void)rt; }
+GM_INLINE void gm_schedule_emergency(struct gm_runtime *rt, struct gm_thread *me) {
+    (void)rt, (void)me;
+}
 #endif // GOMEM_I_COLLECTOR
 
 /* ==========================================================================================
@@ -15112,7 +15164,7 @@ GM_INLINE void gm_gc_drop_marks_stopped(struct gm_runtime *rt) { (void)rt; }
  * ==========================================================================================
  * OWNS        nothing
  * CALLS       base os sync stats sizes pages span heap central types special guard mark sweep
- *             cache world finalize gc
+ *             cache world finalize schedule
  * LOCKS       CENTRAL, then HEAP
  * INVARIANTS  L1  errno is kept by everything that frees, and by everything that succeeds
  *             L2  misuse is reported after the section, with nothing changed
@@ -15177,7 +15229,7 @@ GM_COLD GM_PRIVATE bool gm_alloc_exhausted(struct gm_runtime *rt, size_t size, u
     if ((*tries)++ == 0 && size < rt->engine.heap.pages.size) {
         struct gm_thread *me = gm_world_attach(rt);
         if (me) {
-            gm_gc_emergency(rt, me);
+            gm_schedule_emergency(rt, me);
             gm_sync_enter(&me->cache.hot);
             gm_cache_unkeep(&me->cache, 0);
             gm_cache_flush_manual(&me->cache, false);
@@ -15551,12 +15603,14 @@ GM_PRIVATE bool gm_alloc_blocked(struct gm_runtime *rt, const void *p) {
 // blocking regions, and the collector is paid. False: errno says why.
 GM_PRIVATE bool gm_alloc_collected(struct gm_runtime *rt, size_t bytes) {
     struct gm_thread *me = gm_world_attach(rt);
-    if (!me) return GOMEM_I_TLS == GM_RUNTIME_GONE && gm_world_ready(rt, false) && gm_gc_enable(rt);
+    if (!me)
+        return GOMEM_I_TLS == GM_RUNTIME_GONE && gm_world_ready(rt, false) &&
+               gm_schedule_enable(rt);
     if (GOMEM_I_UNLIKELY(!gm_load_acq(&rt->engine.collected)) && // pairs with gm_world_enable_stops
-        !gm_gc_enable(rt))
+        !gm_schedule_enable(rt))
         return false; // pairs with gm_world_enable_stops
     if (gm_alloc_blocked(rt, NULL)) return false;
-    if (GOMEM_I_LIKELY(!me->cache.hot.section_depth)) gm_gc_poll(rt, me, bytes);
+    if (GOMEM_I_LIKELY(!me->cache.hot.section_depth)) gm_schedule_poll(rt, me, bytes);
     return true;
 }
 
@@ -15937,7 +15991,7 @@ GM_PRIVATE void gm_alloc_pay(struct gm_runtime *rt, const struct gm_span *s, siz
     if (!GM_IN(GM_SET_COLLECTED, s->kind) || !me || me->cache.hot.section_depth ||
         me->cache.hot.blocked)
         return;
-    gm_gc_poll(rt, me, more);
+    gm_schedule_poll(rt, me, more);
 }
 
 // The bytes of a collected object change by `more`, which wraps down too.
@@ -16142,7 +16196,8 @@ GM_PRIVATE void gm_block_free(struct gm_runtime *rt, struct gm_span *s) {
  * >>control   cycles, roots, stacks of coroutines, walking the heap               floor 5
  * ==========================================================================================
  * OWNS        nothing
- * CALLS       base os sync pages span types guard pacer mark sweep world roots gc alloc
+ * CALLS       base os sync pages span types guard pacer mark sweep world roots workers gc
+ *             schedule alloc
  * LOCKS       ROOTS, for a step
  * WHY         The public side of the collector. What changes lists of roots does so in a section,
  *             so that no stop reads a list that is half changed.
@@ -16151,13 +16206,13 @@ GM_NOINLINE GOMEM_DEF bool gomem_gc(void) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
     int saved = errno;
-    if (!me || !gm_gc_enable(rt)) return false;
+    if (!me || !gm_schedule_enable(rt)) return false;
     if (gm_load_rlx(&rt->gc.holds)) { // a setting
         errno = EBUSY;
         return false;
     }
     me->called = (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD;
-    bool done = gm_gc_collect(rt, me, GM_REASON_FORCED);
+    bool done = gm_schedule_cycle(rt, me, GM_REASON_FORCED);
     me->called = 0;
     if (!done) return false;
     errno = saved;
@@ -16167,8 +16222,8 @@ GM_NOINLINE GOMEM_DEF bool gomem_gc(void) {
 GOMEM_DEF bool gomem_gc_start(void) {
     struct gm_runtime *rt = &gm_runtime;
     if (!gm_world_attach(rt) || gm_load_rlx(&rt->gc.holds)) return false; // held: a setting
-    if (!gm_gc_enable(rt) || !gm_load_rlx(&rt->gc.background)) return false;
-    gm_store_rel(&rt->gc.asked, (uint32_t)GM_ASKED); // pairs with gm_gc_due
+    if (!gm_schedule_enable(rt) || !gm_load_rlx(&rt->gc.background)) return false;
+    gm_store_rel(&rt->gc.asked, (uint32_t)GM_ASKED); // pairs with gm_schedule_due
     gm_gc_wake_background(rt);
     return true;
 }
@@ -16178,7 +16233,7 @@ GM_PRIVATE bool gm_control_sweep_until(struct gm_runtime *rt, struct gm_thread *
                                        uint64_t until) {
     struct gm_engine *e = &rt->engine;
     struct gm_central *c;
-    for (uint32_t i = 0; (c = gm_gc_central(rt, i)) != NULL; i++) {
+    for (uint32_t i = 0; (c = gm_workers_central(rt, i)) != NULL; i++) {
         for (unsigned done = 4; done == 4;) {
             gm_sync_enter(&me->cache.hot);
             done = gm_sweep_some(&e->sweep, &e->heap, &e->guard, &e->stats.shared, c, 4);
@@ -16196,14 +16251,14 @@ GOMEM_DEF bool gomem_gc_work(unsigned max_us) {
     if (!me || !gm_world_can_stop(rt)) return false;
     uint64_t until = gm_os_now() + (uint64_t)max_us * 1000;
     if (gm_load_rlx(&rt->engine.mark.active)) { // a hint
-        (void)gm_gc_assist(rt, me, until);
+        (void)gm_schedule_assist(rt, me, until);
     } else if (gm_control_sweep_until(rt, me, until)) {
         size_t old = gm_load_rlx(&p->live), trigger = gm_load_rlx(&p->trigger); // heuristics
         bool half = trigger != SIZE_MAX &&
                     gm_load_rlx(&rt->engine.live) >= old + (trigger - old) / 2;
-        if (half && !gm_load_rlx(&rt->gc.holds)) gm_gc_ask(rt, GM_ASKED);
+        if (half && !gm_load_rlx(&rt->gc.holds)) gm_schedule_ask(rt, GM_ASKED);
     }
-    uint32_t ended = gm_load_acq(&rt->gc.ended), seen = me->ended; // pairs with gm_gc_collect
+    uint32_t ended = gm_load_acq(&rt->gc.ended), seen = me->ended; // pairs with gm_schedule_cycle
     me->ended = ended;
     return ended != seen;
 }
@@ -16510,7 +16565,7 @@ GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, vo
  * >>init   options, start and shutdown                                            floor 5
  * ==========================================================================================
  * OWNS        nothing
- * CALLS       base sync pages types guard writes cache world roots finalize gc control
+ * CALLS       base sync pages types guard writes cache world roots finalize schedule control
  * LOCKS       INIT, around start and shutdown
  * INVARIANTS  L3  options that a running heap cannot change are compared, never stored
  * WHY         The first call of any function starts the library with the defaults. gomem_init only
@@ -16649,12 +16704,12 @@ GOMEM_DEF void gomem_shutdown(void) {
     struct gm_engine *e = &rt->engine;
     struct gm_world *w = &rt->world;
     if (gm_load_acq(&w->life) != GM_LIFE_READY) return; // pairs with init
-    if (!gm_gc_begin_shutdown(rt)) {
+    if (!gm_schedule_begin_shutdown(rt)) {
         gm_guard_warn(&rt->engine.guard, gm_text_message(GM_MSG_SHUTDOWN, "%s", "").data);
         return;
     }
     gm_init_end_callbacks(rt); // they may start what the next line ends
-    gm_gc_shutdown(rt);
+    gm_schedule_shutdown(rt);
     gm_sync_lock(&w->init_lock);
     gm_store_rel(&w->life, (uint32_t)GM_LIFE_SHUT); // pairs with gm_world_ready
     for (struct gm_thread *t = w->all; t; t = t->next) {
@@ -19254,7 +19309,8 @@ GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t a
  * >>report   memstats, verify, stats at exit                                       floor 5
  * ==========================================================================================
  * OWNS        nothing: the read side
- * CALLS       base os sync stats sizes pages heap cache world paths gc alloc control arena
+ * CALLS       base os sync stats sizes pages heap cache world paths gc schedule alloc control
+ *             arena
  * LOCKS       GC, then WORLD
  * WHY         Counters are summed over the shards as threads go on; a held slot is allocated.
  */
@@ -19501,7 +19557,7 @@ GOMEM_DEF bool gomem_why(const void *p, int fd) {
     path.busy = collected && gm_load_rlx(&rt->gc.runner) == me; // asked by a cycle's callback
     // E4: a cycle that was left under way is finished first
     if (collected && !path.busy && gm_load_rlx(&rt->gc.phase)) // a hint
-        (void)gm_gc_collect(rt, me, GM_REASON_CLOCK);
+        (void)gm_schedule_cycle(rt, me, GM_REASON_CLOCK);
     if (collected && !path.busy && !gm_report_search(rt, me, hidden, &path)) path.full = true;
     if (!path.length) {
         t = gm_paths_tell_none(rt, &path, ~hidden);

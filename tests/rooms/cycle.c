@@ -77,7 +77,7 @@ static bool start(void) {
     memset(&cycle, 0, sizeof cycle);
     cycle.matches = true;
     gm_world_lock_cycle(rt);
-    gm_gc_each_central(rt, gm_gc_sweep_central);
+    gm_workers_each_central(rt, gm_workers_sweep_central);
     cycle.collector = engine->writes.collector;
     clear_stack();
     spill();
@@ -86,7 +86,7 @@ static bool start(void) {
 }
 
 static size_t kept; // what only waits for its callback
-static void mark(void) { gm_gc_mark_beside(rt, 1); }
+static void mark(void) { gm_workers_mark_beside(rt, 1); }
 static void rounds(void) { CHECK(gm_gc_rounds(rt, &cycle, GM_ROUNDS)); }
 
 static void finish(void) {
@@ -98,13 +98,13 @@ static void finish(void) {
         rounds();
     }
     cycle.after = 0;
-    if (GOMEM_I_CHECK >= 3) cycle.matches = gm_gc_oracle_stopped(rt);
+    if (GOMEM_I_CHECK >= 3) cycle.matches = gm_oracle_stopped(rt);
     (void)gm_finalize_decide(rt, true, &kept);
     gm_gc_end_stopped(rt, &cycle);
     CHECK(cycle.matches && !cycle.broken);
-    gm_gc_put_empty_roots(rt);
+    gm_workers_put_empty_roots(rt);
     gm_world_unlock_cycle(rt);
-    gm_gc_each_central(rt, gm_gc_sweep_central);
+    gm_workers_each_central(rt, gm_workers_sweep_central);
     CHECK(gomem_verify());
 }
 
@@ -651,7 +651,7 @@ static void new_objects(int collector) {
     CHECK(gm_world_stop(rt, me, GM_PATIENCE_NS));
     gm_gc_end_stopped(rt, &cycle);
     gm_world_unlock_cycle(rt);
-    gm_gc_each_central(rt, gm_gc_sweep_central);
+    gm_workers_each_central(rt, gm_workers_sweep_central);
     CHECK(gomem_verify()); // looks at the held slots
     CHECK(gomem_base(n) == (void *)n && gomem_base(m) == (void *)m);
     GOMEM_KEEP_ALIVE(n);
@@ -736,7 +736,7 @@ static void weak_while_deciding(int collector) {
     CHECK(gm_world_stop(rt, me, GM_PATIENCE_NS));
     gm_gc_end_stopped(rt, &cycle);
     gm_world_unlock_cycle(rt);
-    gm_gc_each_central(rt, gm_gc_sweep_central);
+    gm_workers_each_central(rt, gm_workers_sweep_central);
     CHECK(gomem_verify());
     CHECK(gomem_weak_get(weak[0]) == (void *)show(hidden[0]) && whole(hidden[0]));
     for (int i = 1; i < RECORDS; i++) {
@@ -901,7 +901,8 @@ static void forks(int collector) {
     REQUIRE(start());
     fork_here(); // nothing is marked
     engine->mark.deadline = 1;
-    CHECK(!gm_gc_mark_with(rt, 1, 1)); // it is over: all that the roots hold is grey and queued
+    CHECK(
+        !gm_workers_mark_with(rt, 1, 1)); // it is over: all that the roots hold is grey and queued
     CHECK((uint32_t)engine->mark.queue);
     fork_here();
     mark();

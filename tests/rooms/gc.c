@@ -191,7 +191,7 @@ static bool stop(struct gm_cycle *c) {
     struct gm_thread *me = gm_world_self();
     memset(c, 0, sizeof *c);
     gm_world_lock_cycle(rt);
-    gm_gc_each_central(rt, gm_gc_sweep_central);
+    gm_workers_each_central(rt, gm_workers_sweep_central);
     me->in_handler = false;
     me->fake_stack = gm_world_fake_stack();
     gm_os_spill(&me->registers);
@@ -211,17 +211,17 @@ TEST(oracle) {
     for (int i = 0; i < 4; i++)
         *(void **)scanned[96 + i] = objects[i]; // so each has a marked parent
     REQUIRE(stop(&c));
-    (void)gm_gc_mark_stopped(rt, true);
-    CHECK(gm_gc_oracle_stopped(rt));
+    (void)gm_workers_mark_stopped(rt, true);
+    CHECK(gm_oracle_stopped(rt));
     for (int i = 0; i < 4; i++) {
         struct gm_color *k = color(objects[i]);
         CHECK(k->mark & color_bit(objects[i]));
         k->mark &= ~color_bit(objects[i]);
         panics = 0;
-        CHECK(!gm_gc_oracle_stopped(rt));
+        CHECK(!gm_oracle_stopped(rt));
         CHECK(panics == 1 && strstr(said, "corrupted heap"));
         CHECK(k->mark & color_bit(objects[i])); // its own marks stand now
-        CHECK(gm_gc_oracle_stopped(rt));
+        CHECK(gm_oracle_stopped(rt));
     }
     gm_gc_flip_stopped(rt, 0, 0);
     go_on();
@@ -237,7 +237,7 @@ TEST(held_slots_are_black) {
     uint32_t from = gm_span_index(pages(), s, run->cursor),
              end = gm_span_index(pages(), s, run->end - 1);
     REQUIRE(run->cursor < run->end);
-    (void)gm_gc_mark_stopped(rt, true);
+    (void)gm_workers_mark_stopped(rt, true);
     for (uint32_t i = from; i <= end; i++) {
         const struct gm_color *k = room_color(pages(), s, i);
         CHECK(k->alloc & k->mark & ~k->grey & room_bit(pages(), s, i));
@@ -245,7 +245,7 @@ TEST(held_slots_are_black) {
     gm_gc_flip_stopped(rt, 0, 0);
     go_on();
     uintptr_t cursor = run->cursor;
-    gm_gc_each_central(rt, gm_gc_sweep_central);
+    gm_workers_each_central(rt, gm_workers_sweep_central);
     CHECK(gomem_new(200) == (void *)cursor);
     CHECK(gomem_verify());
 }
@@ -352,17 +352,19 @@ TEST(when_the_background_collects) {
     int *period = &rt->world.settings.options.force_period_ms;
     gomem_gc_unhold();
     gm_store_rlx(&gc->last, now);
-    CHECK(!gm_gc_due(rt, now, &reason));
-    CHECK(gm_gc_due(rt, now + 120000u * (uint64_t)1000000, &reason) && reason == GM_REASON_CLOCK);
+    CHECK(!gm_schedule_due(rt, now, &reason));
+    CHECK(gm_schedule_due(rt, now + 120000u * (uint64_t)1000000, &reason) &&
+          reason == GM_REASON_CLOCK);
     *period = 50;
-    CHECK(!gm_gc_due(rt, now + 49999999, &reason) && gm_gc_due(rt, now + 50000000, &reason));
+    CHECK(!gm_schedule_due(rt, now + 49999999, &reason) &&
+          gm_schedule_due(rt, now + 50000000, &reason));
     *period = -1;
-    CHECK(!gm_gc_due(rt, now + ((uint64_t)1 << 60), &reason));
+    CHECK(!gm_schedule_due(rt, now + ((uint64_t)1 << 60), &reason));
     *period = 0;
     gm_store_rel(&gc->asked, 1u);
-    CHECK(gm_gc_due(rt, now, &reason) && reason == GM_REASON_TRIGGER);
+    CHECK(gm_schedule_due(rt, now, &reason) && reason == GM_REASON_TRIGGER);
     gomem_gc_hold();
-    CHECK(!gm_gc_due(rt, now, &reason));
+    CHECK(!gm_schedule_due(rt, now, &reason));
     gm_store_rel(&gc->asked, 0u);
 }
 
@@ -374,15 +376,15 @@ TEST(polling) { // the trigger, the switch, holds
     engine->writes.collector = GOMEM_GC_STW; // a stopping cycle runs here
     gomem_gc_unhold();
     gm_store_rlx(&engine->live, trigger - 1);
-    gm_gc_poll(rt, gm_world_self(), 16);
+    gm_schedule_poll(rt, gm_world_self(), 16);
     CHECK_EQ(engine->stats.cycles, cycles);
     gm_store_rlx(&engine->live, trigger);
-    gm_gc_poll(rt, gm_world_self(), 16);
+    gm_schedule_poll(rt, gm_world_self(), 16);
     CHECK_EQ(engine->stats.cycles, cycles + 1);
     CHECK(engine->live <= live + 2 * GM_MIB); // as marked
     gomem_gc_hold();
     gm_store_rlx(&engine->live, SIZE_MAX / 2);
-    gm_gc_poll(rt, gm_world_self(), 16);
+    gm_schedule_poll(rt, gm_world_self(), 16);
     gomem_gc();
     CHECK_EQ(engine->stats.cycles, cycles + 1);
     gm_store_rlx(&engine->live, live);
@@ -398,15 +400,15 @@ TEST(large_objects_are_counted_first) {
     struct gm_thread *self = gm_world_self();
     volatile size_t more = 3 * GM_MIB + 64 * GM_KIB;
     size_t live = engine->live, most = live + 4 * GM_MIB;
-    CHECK(!gm_gc_prepay(rt, self, 5 * GM_MIB, most));
-    CHECK(gm_gc_prepay(rt, self, 3 * GM_MIB, most));
-    CHECK(!gm_gc_prepay(rt, self, 3 * GM_MIB, most));
+    CHECK(!gm_schedule_prepay(rt, self, 5 * GM_MIB, most));
+    CHECK(gm_schedule_prepay(rt, self, 3 * GM_MIB, most));
+    CHECK(!gm_schedule_prepay(rt, self, 3 * GM_MIB, most));
     CHECK_EQ(engine->live, live + 3 * GM_MIB);
     char *p = gomem_new_noscan(3 * GM_MIB); // it is this one
     REQUIRE(p != NULL);
     CHECK(engine->live >= live + 3 * GM_MIB && engine->live < live + 3 * GM_MIB + GM_PAGE);
     CHECK_EQ(self->cache.ahead, 0);
-    CHECK(gm_gc_prepay(rt, self, GM_MIB / 2, most));
+    CHECK(gm_schedule_prepay(rt, self, GM_MIB / 2, most));
     gomem_gc(); // counts what is there
     CHECK_EQ(self->cache.ahead, 0);
     live = engine->live;
@@ -429,11 +431,11 @@ TEST(large_objects_wait_for_a_cycle) {
     gomem_gc();
     uint64_t cycles = engine->stats.cycles;
     size_t live = engine->live;
-    gm_gc_admit(rt, self, GM_MIB);
+    gm_schedule_admit(rt, self, GM_MIB);
     CHECK_EQ(engine->stats.cycles, cycles);
     CHECK_EQ(engine->live, live + GM_MIB);
     gm_store_rlx(&engine->live, engine->pacer.goal);
-    gm_gc_admit(rt, self, 2 * GM_MIB); // one of them is counted already
+    gm_schedule_admit(rt, self, 2 * GM_MIB); // one of them is counted already
     CHECK_EQ(engine->stats.cycles, cycles + 1);
     CHECK(engine->live < live + 3 * GM_MIB); // what was marked, and this one
     gomem_gc();                              // counts what is there
@@ -464,7 +466,7 @@ TEST(a_fork_waits_for_its_turn) {
     while (!gm_load_rlx(&rt->gc.forks) && gm_load_rlx(&rt->gc.passed) == passed) sched_yield();
     for (int i = 0; i < 1000; i++) sched_yield();
     CHECK(gm_load_rlx(&rt->gc.passed) == passed && !gm_load_acq(&has_forked));
-    gm_gc_pause(rt); // as between two calls of the kernel while pages are armed
+    gm_workers_pause(rt); // as between two calls of the kernel while pages are armed
     gm_world_unlock_cycle(rt);
     pthread_join(thread, NULL);
     CHECK(gm_load_rlx(&rt->gc.passed) == passed + 1 && !gm_load_rlx(&rt->gc.forks));
@@ -490,7 +492,7 @@ TEST(tries_get_rarer) {
     uint64_t last = 0;
     for (unsigned i = 0; i < 10; i++) {
         uint64_t before = gm_os_now();
-        gm_gc_back_off(&other, false);
+        gm_schedule_back_off(&other, false);
         uint64_t pause = gc->not_before - before, late = gm_os_now() - before;
         uint64_t expected = (uint64_t)8000000 << (i < 7 ? i : 7);
         CHECK(pause >= expected && pause <= expected + late);
@@ -498,11 +500,11 @@ TEST(tries_get_rarer) {
         CHECK(i >= 8 || pause > last);
         last = pause;
     }
-    gm_gc_back_off(&other, true);
+    gm_schedule_back_off(&other, true);
     CHECK(!gc->not_before && !gc->stuck);
-    gm_gc_back_off(&other, false);
+    gm_schedule_back_off(&other, false);
     CHECK_EQ(gc->stuck, 1);
-    gm_gc_back_off(&other, true);
+    gm_schedule_back_off(&other, true);
 }
 
 // E7: what a large object may bring the heap to without waiting for a cycle.
@@ -512,22 +514,22 @@ TEST(large_objects_wait_past_the_hard_goal) {
     other.engine.live = 90 * GM_MIB;
     other.gc.background = true;
     *p = (struct gm_pacer){.live = 80 * GM_MIB, .goal = 100 * GM_MIB, .held = SIZE_MAX};
-    CHECK_EQ(gm_gc_most(&other, GM_MIB), 111 * GM_MIB); // 1.1 of the goal, and 1 MiB
+    CHECK_EQ(gm_schedule_most(&other, GM_MIB), 111 * GM_MIB); // 1.1 of the goal, and 1 MiB
     p->held = 105 * GM_MIB;
-    CHECK_EQ(gm_gc_most(&other, GM_MIB), 105 * GM_MIB); // a memory limit is kept
-    other.gc.runner = &other_thread;                    // a cycle runs
-    CHECK_EQ(gm_gc_most(&other, 10 * GM_MIB - 1), 105 * GM_MIB);
-    CHECK_EQ(gm_gc_most(&other, 10 * GM_MIB), 0); // an eighth of what lives
+    CHECK_EQ(gm_schedule_most(&other, GM_MIB), 105 * GM_MIB); // a memory limit is kept
+    other.gc.runner = &other_thread;                          // a cycle runs
+    CHECK_EQ(gm_schedule_most(&other, 10 * GM_MIB - 1), 105 * GM_MIB);
+    CHECK_EQ(gm_schedule_most(&other, 10 * GM_MIB), 0); // an eighth of what lives
     p->live = GM_MIB;
-    CHECK_EQ(gm_gc_most(&other, GM_MIB - 1), 105 * GM_MIB);
-    CHECK_EQ(gm_gc_most(&other, GM_MIB), 0);
+    CHECK_EQ(gm_schedule_most(&other, GM_MIB - 1), 105 * GM_MIB);
+    CHECK_EQ(gm_schedule_most(&other, GM_MIB), 0);
     other.gc.holds = 1;
-    CHECK_EQ(gm_gc_most(&other, 10 * GM_MIB), 105 * GM_MIB);
+    CHECK_EQ(gm_schedule_most(&other, 10 * GM_MIB), 105 * GM_MIB);
     p->held = 50 * GM_MIB;
-    CHECK_EQ(gm_gc_most(&other, 10 * GM_MIB), 100 * GM_MIB);
+    CHECK_EQ(gm_schedule_most(&other, 10 * GM_MIB), 100 * GM_MIB);
     other.gc.holds = 0;
     other.engine.writes.collector = GOMEM_GC_STW; // cycles run here: at the goal
-    CHECK_EQ(gm_gc_most(&other, 10 * GM_MIB), 100 * GM_MIB);
+    CHECK_EQ(gm_schedule_most(&other, 10 * GM_MIB), 100 * GM_MIB);
     other.gc.runner = NULL;
 }
 
@@ -544,7 +546,7 @@ TEST(idle_pages_make_room_under_a_limit) {
     } cases[] = {{0, 90, 24}, {100, 16, 24}, {68, 16, 17}, {51, 16, 0}, {10, 90, 0}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         other.engine.pacer.limit = cases[i].limit * GM_MIB;
-        gm_gc_make_room(&other, &other_thread, cases[i].bytes * GM_MIB);
+        gm_schedule_make_room(&other, &other_thread, cases[i].bytes * GM_MIB);
         size_t most = cases[i].keep * GM_MIB / GM_PAGE;
         CHECK(h->pages.idle <= most && h->pages.idle + GM_CHUNK_PAGES >= most); // chunks go whole
     }
@@ -571,7 +573,7 @@ TEST(scavenging_ends_a_tenth_over_the_goal) {
         uint64_t sleep = 0;
         other.engine.pacer.goal = cases[i].goal ? cases[i].goal * GM_MIB : SIZE_MAX;
         other.engine.pacer.limit = cases[i].limit * GM_MIB;
-        while (gm_gc_scavenge(&other, &other_thread, &sleep)) CHECK(sleep >= 1000000);
+        while (gm_schedule_scavenge(&other, &other_thread, &sleep)) CHECK(sleep >= 1000000);
         size_t most = cases[i].keep * GM_MIB / GM_PAGE;
         CHECK(h->pages.idle <= most && h->pages.idle + GM_CHUNK_PAGES >= most); // chunks go whole
     }
