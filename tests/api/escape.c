@@ -365,6 +365,18 @@ __attribute__((noinline)) static void keep_too_long_nearby(void) {
     GOMEM_STORE(&keeper->p, test_opaque(p));
 }
 
+enum { MANY = 30 };
+static struct keeper *keepers[MANY]; // roots
+
+__attribute__((noinline)) static void keep_many(void) {
+    char frame[600];
+    (void)test_opaque(frame);
+    for (int i = 0; i < MANY; i++) {
+        long *p = GOMEM_STACK(long, 1);
+        GOMEM_STORE(&keepers[i]->p, test_opaque(p));
+    }
+}
+
 __attribute__((noinline)) static void use_stack(void) {
     volatile char other[512];
     memset((char *)other, 0, sizeof other);
@@ -395,6 +407,14 @@ TEST(dead_frames_are_told) {
     gomem_gc();
     CHECK_EQ(warned, 0);
     keeper = NULL;
+}
+
+TEST(few_dead_frames_are_told_at_once) {
+    for (int i = 0; i < MANY; i++) REQUIRE((keepers[i] = GOMEM_NEW(struct keeper)) != NULL);
+    warned = 0;
+    keep_many();
+    gomem_gc();
+    CHECK_EQ(warned, GOMEM_CHECK >= 1 ? 10 : 0);
 }
 
 TEST_MAIN

@@ -77,6 +77,23 @@ TEST(above_it_allocation_fails) {
     CHILD_GOOD(each_kind);
 }
 
+static void seven_eighths(void) {
+    limited();
+    CHECK_EQ(gomem_set_memory_limit(0), (size_t)LIMIT * MIB / 8 * 7);
+}
+
+static void its_own(void) {
+    gomem_options options = {.hard_limit = (size_t)LIMIT * MIB, .memory_limit = 20 * MIB};
+    REQUIRE(gomem_init(&options));
+    CHECK_EQ(gomem_set_memory_limit(0), 20 * MIB);
+}
+
+// Without a limit of their own, collections keep to 7/8 of it.
+TEST(collections_keep_below_it) {
+    CHILD_GOOD(seven_eighths);
+    CHILD_GOOD(its_own);
+}
+
 static void garbage(void) {
     limited();
     for (int i = 0; i < 4000; i++) {

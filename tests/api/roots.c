@@ -228,6 +228,10 @@ TEST(registered_range) {
     alive_check_slot(&part[WORDS - 1], 0);
     alive_check_no_slot(&part[-1]);
     alive_check_no_slot(&part[WORDS]);
+    CHECK(gomem_add_root((void *)(uintptr_t)part, 2 * WORDS * sizeof *part)); // it has grown
+    alive_check_slot(&part[2 * WORDS - 1], 0);
+    CHECK(gomem_add_root((void *)(uintptr_t)part, WORDS * sizeof *part)); // and shrunk
+    alive_check_no_slot(&part[WORDS]);
     CHECK(gomem_remove_root((void *)(uintptr_t)part));
     alive_check_no_slot(&part[WORDS / 2]);
     CHECK(!gomem_remove_root((void *)(uintptr_t)part));

@@ -580,6 +580,29 @@ TEST(scavenging_ends_a_tenth_over_the_goal) {
     room_end_pages(&h->pages);
 }
 
+// What the parent's cycles wait for is not there in a child: it collects at once.
+TEST(children_begin_anew) {
+    NEEDS_FORK;
+    struct gm_gc *gc = &rt->gc;
+    REQUIRE(GOMEM_NEW(int) != NULL);
+    gomem_gc();
+    gomem_gc_hold(); // no cycle's end sets these
+    gm_store_rlx(&gc->not_before, UINT64_MAX);
+    gm_store_rlx(&gc->closing, 5u);
+    gc->stuck = 7;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(gc->not_before || gc->closing || gc->stuck || gc->asked || gc->runner ||
+              gc->phase != GM_PHASE_OFF);
+    gm_store_rlx(&gc->not_before, (uint64_t)0);
+    gm_store_rlx(&gc->closing, 0u);
+    gc->stuck = 0;
+    gomem_gc_unhold();
+    int status = -1;
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+    CHECK_EQ(status, 0);
+}
+
 // A stop that tracking would have made short is told once, by whoever listens to warnings.
 TEST(slow_stops_are_told) {
     struct gm_cycle c;

@@ -44,11 +44,14 @@ TEST(aligned_spans) {
 }
 
 TEST(records_of_every_class) {
+    size_t kept = 0;
     REQUIRE(room_heap(&heap, 16));
     for (unsigned kind = GM_MANUAL; kind < GM_KINDS; kind++)
         for (unsigned c = kind == GM_MANUAL ? 1 : 2; c <= GOMEM_CLASSES; c++) {
             struct gm_span *s = take(kind, c, 0, 0);
             REQUIRE(s != NULL);
+            kept += GM_IN(GM_SET_COLLECTED, kind) ? 0 : s->pages;
+            CHECK_EQ(heap.kept, kept); // what is not the collector's
             CHECK(s->kind == kind && s->class == c && s->count == gm_sizes_table[c].count);
             CHECK_EQ(s->pages, gm_sizes_table[c].pages);
             CHECK_EQ(s->fresh, s->clean ? 0 : s->count); // N2
@@ -56,8 +59,11 @@ TEST(records_of_every_class) {
             CHECK(gm_span_find(&heap.pages, (uintptr_t)start_of(s)) == s);
             memset(start_of(s), 1, (size_t)s->pages * GM_PAGE);
             s->fresh = s->count;
-            if (c % 3) gm_heap_put(&heap, s);
+            if (c % 3 == 0) continue;
+            kept -= GM_IN(GM_SET_COLLECTED, kind) ? 0 : s->pages;
+            gm_heap_put(&heap, s);
         }
+    CHECK_EQ(heap.kept, kept);
     ROOM_PAGES_HOLD(&heap.pages);
     room_end_pages(&heap.pages);
 }

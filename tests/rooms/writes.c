@@ -373,6 +373,28 @@ TEST(roots_whose_tracking_is_lost_are_read_whole) {
     munmap(root_words, ROOT_PAGES * page);
 }
 
+// Of several roots only the one whose tracking is lost is read whole from then on.
+TEST(neighbours_of_a_lost_root_stay_tracked) {
+    NEED_KERNEL();
+    if (!begin_root(MAP_PRIVATE | MAP_ANONYMOUS, -1)) SKIP("roots are not tracked");
+    size_t page = engine.heap.pages.os_page, third = 20 * page;
+    uintptr_t start = (uintptr_t)root_words;
+    for (unsigned i = 0; i < 3; i++)
+        gm_writes_arm_root(writes, &engine.meta, page, start + i * third, start + (i + 1) * third,
+                           false);
+    CHECK_EQ(writes->roots, 3);
+    CHECK(mmap((char *)root_words + 5 * page, page, PROT_READ | PROT_WRITE,
+               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED);
+    (void)gm_writes_collect_roots(writes, &engine.mark);
+    uintptr_t from, to;
+    CHECK_EQ(writes->roots, 2);
+    for (unsigned i = 0; i < 3; i++)
+        CHECK_EQ(gm_writes_armed_root(writes, page, start + i * third, start + (i + 1) * third,
+                                      &from, &to),
+                 i > 0);
+    munmap(root_words, ROOT_PAGES * page);
+}
+
 TEST(memory_with_two_mappings_is_not_tracked) {
     NEED_KERNEL();
     size_t page = gm_os_page_size();
