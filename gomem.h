@@ -2277,8 +2277,14 @@ typedef union {
  */
 // GM_ALWAYS for fast paths, GM_INLINE for small functions, GM_PRIVATE for the others: `unused`
 // because options leave out callers. GM_COLD also moves code out of the way of the fast paths.
+// GM_RARE: runs once per cycle, thread, process or message, or makes a system call that costs much
+// more. It is compiled for size; gcc does the same with whatever only such functions call.
+// GM_HOT: runs per object or per word, and is compiled for speed whoever calls it. GM_COLD: a slow
+// path that stays a call, so that the fast path around it stays short.
 #define GM_NOINLINE __attribute__((noinline))
 #define GM_COLD     __attribute__((noinline, cold))
+#define GM_RARE     __attribute__((cold))
+#define GM_HOT      __attribute__((hot))
 #define GM_INLINE   static inline __attribute__((unused))
 #define GM_ALWAYS   static inline __attribute__((always_inline, unused))
 #define GM_PRIVATE  static __attribute__((unused))
@@ -2838,7 +2844,7 @@ GM_PRIVATE size_t gm_os_page_size(void) {
 }
 
 // Reserves address space without access or memory, at `hint` if that is free; NULL on failure.
-GM_PRIVATE void *gm_os_reserve(size_t size, uintptr_t hint) {
+GM_RARE GM_PRIVATE void *gm_os_reserve(size_t size, uintptr_t hint) {
     void *p = GOMEM_MMAP((void *)hint, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                          -1, 0);
     return p == MAP_FAILED ? NULL : p;
@@ -3052,7 +3058,7 @@ GM_PRIVATE long gm_os_seek(int fd, long position, int whence) {
 
 // Tests whether the descriptor still refers to the file that was opened. At most two system calls
 // of 0.3 us each.
-GM_PRIVATE bool gm_os_is_own(const struct gm_file *f) {
+GM_RARE GM_PRIVATE bool gm_os_is_own(const struct gm_file *f) {
     int fd = gm_load_rlx(&f->fd); // gc may close it meanwhile: then the comparison fails
     if (fd < 0) return false;
     struct gm_file now = gm_os_identify(fd);
@@ -3082,7 +3088,7 @@ GM_PRIVATE bool gm_os_own(struct gm_file *f, int fd, bool shared) {
 }
 
 // Opens a file for reading. False with errno; *f is then a closed file.
-GM_PRIVATE bool gm_os_open(struct gm_file *f, const char *path, bool shared) {
+GM_RARE GM_PRIVATE bool gm_os_open(struct gm_file *f, const char *path, bool shared) {
     int fd = (int)GOMEM_SYSCALL(SYS_openat, (long)AT_FDCWD, path, (long)(O_RDONLY | O_CLOEXEC));
     return gm_os_own(f, fd, shared);
 }
@@ -3266,7 +3272,7 @@ GM_PRIVATE long gm_os_populated(const struct gm_file *pagemap, uintptr_t *from, 
 
 // Calls fn with the id of each thread of this process. False: /proc cannot be read, and fn may have
 // missed some.
-GM_PRIVATE bool gm_os_each_task(void (*fn)(uint32_t id, void *arg), void *arg) {
+GM_RARE GM_PRIVATE bool gm_os_each_task(void (*fn)(uint32_t id, void *arg), void *arg) {
     char entries[1024]; // each {inode: 8 bytes, offset: 8, size: 2, type: 1, name}
     struct gm_file tasks;
     long n = -1;
@@ -3289,7 +3295,7 @@ GM_PRIVATE bool gm_os_each_task(void (*fn)(uint32_t id, void *arg), void *arg) {
 
 // Tests whether all of [from, to) is mapped as private memory, which no other mapping and no other
 // process can write. Parses /proc/thread-self/maps; false if that cannot be read.
-GM_PRIVATE bool gm_os_is_private(uintptr_t from, uintptr_t to) {
+GM_RARE GM_PRIVATE bool gm_os_is_private(uintptr_t from, uintptr_t to) {
     char text[1024];              // small: this runs on a stack of the program
     uintptr_t number[2] = {0, 0}; // start and end of the current line's mapping
     unsigned field = 0, column = 0;
@@ -3476,7 +3482,7 @@ GM_PRIVATE const char *gm_os_read_wait(uint32_t id) {
 
 // Reads the state of a thread, and whether it blocks `signal`. False: /proc is not mounted, or the
 // thread has ended; *task is then zero.
-GM_PRIVATE bool gm_os_read_task(uint32_t id, int signal, struct gm_task *task) {
+GM_RARE GM_PRIVATE bool gm_os_read_task(uint32_t id, int signal, struct gm_task *task) {
     struct gm_text path = gm_text_make("/proc/self/task/%u/status", id);
     char text[2048];
     size_t size = 0;
@@ -3514,7 +3520,7 @@ GM_INLINE void gm_os_pause(void) {
 
 // Makes a client request to valgrind, which recognizes this sequence of instructions. Outside of
 // valgrind it does nothing and returns 0.
-GM_PRIVATE uintptr_t gm_os_ask_valgrind(uintptr_t request, uintptr_t a, uintptr_t b) {
+GM_RARE GM_PRIVATE uintptr_t gm_os_ask_valgrind(uintptr_t request, uintptr_t a, uintptr_t b) {
     uintptr_t args[6] = {request, a, b, 0, 0, 0}, result = 0;
 #if defined(__x86_64__)
     __asm__ volatile("rolq $3, %%rdi; rolq $13, %%rdi\n\trolq $61, %%rdi; rolq $51, %%rdi\n\t"
@@ -3620,7 +3626,7 @@ GM_PRIVATE long gm_os_read_pieces(const struct gm_piece *to, const struct gm_pie
 }
 
 // Tests whether process_vm_readv is allowed. Keeps errno.
-GM_PRIVATE bool gm_os_can_read(void) {
+GM_RARE GM_PRIVATE bool gm_os_can_read(void) {
     uintptr_t from = 1, to = 0;
     struct gm_piece here = {(uintptr_t)&to, sizeof to}, there = {(uintptr_t)&from, sizeof from};
     int saved = errno;
@@ -3654,7 +3660,7 @@ GM_NO_SANITIZE GM_PRIVATE size_t gm_os_copy_words(void *to, uintptr_t from, size
 // Copies memory of this process that may be unmapped. Returns how many bytes from the start it
 // copied. If process_vm_readv is refused, the threads must be stopped, because memory must not be
 // unmapped meanwhile. Keeps errno.
-GM_PRIVATE size_t gm_os_read_foreign(void *to, uintptr_t from, size_t size) {
+GM_RARE GM_PRIVATE size_t gm_os_read_foreign(void *to, uintptr_t from, size_t size) {
     struct gm_piece here = {(uintptr_t)to, size}, there = {from, size};
     int saved = errno;
     long n = gm_os_read_pieces(&here, &there, 1);
@@ -3720,7 +3726,7 @@ GM_PRIVATE uintptr_t gm_os_thread_top(uintptr_t tp, size_t page) {
 // pthread_sigmask by the bare system call, because the override defines that function. Signals that
 // libc reserves for itself are never masked, as in libc's own. Returns an error number. Keeps
 // errno.
-GM_PRIVATE int gm_os_set_mask(int how, const sigset_t *set, sigset_t *old) {
+GM_RARE GM_PRIVATE int gm_os_set_mask(int how, const sigset_t *set, sigset_t *old) {
     sigset_t mask;
     int saved = errno;
     if (set) mask = *set;
@@ -3779,7 +3785,7 @@ GM_PRIVATE void gm_os_join(pthread_t thread) {
 
 // Finds the stack of a thread from libc's record; false if libc does not know it. libc may take
 // locks and allocate.
-GM_PRIVATE bool gm_os_stack(pthread_t thread, uintptr_t *lo, uintptr_t *hi) {
+GM_RARE GM_PRIVATE bool gm_os_stack(pthread_t thread, uintptr_t *lo, uintptr_t *hi) {
     pthread_attr_t attr;
     void *start = NULL;
     size_t size = 0;
@@ -3956,7 +3962,7 @@ GM_PRIVATE void gm_os_action(struct sigaction *action, gm_handler *handler) {
 // Installs a handler. Under ThreadSanitizer it runs at the next intercepted call only. Bypassing
 // ThreadSanitizer was tried and dropped: a thread stopped inside its runtime held a lock there, for
 // which the collector then waited.
-GM_PRIVATE bool gm_os_install_handler(int signal, gm_handler *handler) {
+GM_RARE GM_PRIVATE bool gm_os_install_handler(int signal, gm_handler *handler) {
     struct sigaction action;
     gm_os_action(&action, handler);
     return GOMEM_SIGACTION(signal, &action, NULL) == 0;
@@ -3966,7 +3972,8 @@ enum gm_handled { GM_HANDLED, GM_UNHANDLED, GM_HANDLED_ELSEWHERE };
 
 // Classifies an action: it calls `handler`, it is the default or ignores the signal, or it calls
 // another handler.
-GM_PRIVATE enum gm_handled gm_os_whose(const struct sigaction *action, gm_handler *handler) {
+GM_RARE GM_PRIVATE enum gm_handled gm_os_whose(const struct sigaction *action,
+                                               gm_handler *handler) {
     if (action->sa_flags & SA_SIGINFO)
         return action->sa_sigaction == handler ? GM_HANDLED : GM_HANDLED_ELSEWHERE;
     return action->sa_handler == SIG_DFL || action->sa_handler == SIG_IGN ? GM_UNHANDLED
@@ -3986,7 +3993,7 @@ GM_PRIVATE enum gm_handled gm_os_handled(int signal, gm_handler *handler) {
 // programs they start inherit that). Returns the signal, or 0 if all are in use. Two copies of the
 // library in one process may do this concurrently: the old action that sigaction returns elects
 // one. The other sees the first one's handler, puts it back and goes on.
-GM_PRIVATE int gm_os_claim_signal(gm_handler *handler) {
+GM_RARE GM_PRIVATE int gm_os_claim_signal(gm_handler *handler) {
     struct sigaction action, old;
     gm_os_action(&action, handler);
     for (int ignored = 0; ignored < 2; ignored++)
@@ -4015,7 +4022,7 @@ GM_PRIVATE void gm_os_remove_handler(int signal, gm_handler *handler) {
 // Discards the pending instances of the signal in all threads, blocked or not, by ignoring it for a
 // moment, and installs the handler again. If the program has installed another handler, before or
 // in between, that one stays.
-GM_PRIVATE void gm_os_discard_signal(int signal, gm_handler *handler) {
+GM_RARE GM_PRIVATE void gm_os_discard_signal(int signal, gm_handler *handler) {
     struct sigaction ignore, ours, old;
     memset(&ignore, 0, sizeof ignore);
     ignore.sa_handler = SIG_IGN;
@@ -4551,7 +4558,7 @@ GM_PRIVATE unsigned gm_pages_meta_class(size_t size) {
 
 // Reserves address space for `bytes` more; if possible a quarter of what is reserved so far, at
 // least 256 KiB. The rest of the old reservation is not used any more.
-GM_PRIVATE bool gm_pages_meta_more_locked(struct gm_meta *m, size_t bytes) {
+GM_RARE GM_PRIVATE bool gm_pages_meta_more_locked(struct gm_meta *m, size_t bytes) {
     size_t size = gm_base_round_up(bytes, 64 * GM_KIB),
            ahead = GM_MAX(size, GM_MAX(m->reserved / 4 & ~(64 * GM_KIB - 1), 256 * GM_KIB));
     char *at = gm_os_reserve(ahead, 0);
@@ -4580,7 +4587,7 @@ GM_PRIVATE bool gm_pages_meta_ensure(struct gm_meta *m, size_t bytes) {
 }
 
 // Makes the newest reservation usable up to `to`, in steps of 256 KiB.
-GM_PRIVATE bool gm_pages_meta_map_locked(struct gm_meta *m, char *to) {
+GM_RARE GM_PRIVATE bool gm_pages_meta_map_locked(struct gm_meta *m, char *to) {
     if (to <= m->ready) return true;
     char *ready = (char *)gm_base_round_up((uintptr_t)to, 256 * GM_KIB);
     if (ready > m->end) ready = m->end;
@@ -4796,8 +4803,8 @@ GM_PRIVATE size_t gm_pages_find_locked(struct gm_zone *zone, size_t n, size_t *t
 
 // Makes one part of the metadata, `bytes` per page, usable for the pages [from, to). False: no
 // memory.
-GM_PRIVATE bool gm_pages_map_part(const struct gm_pages *p, char *area, size_t bytes, size_t from,
-                                  size_t to) {
+GM_RARE GM_PRIVATE bool gm_pages_map_part(const struct gm_pages *p, char *area, size_t bytes,
+                                          size_t from, size_t to) {
     uintptr_t lo = ((uintptr_t)area + from * bytes) & ~(uintptr_t)(p->os_page - 1);
     uintptr_t hi = gm_base_round_up((uintptr_t)area + to * bytes, p->os_page);
     bool there = !p->sparse || area < p->span_area;
@@ -4819,7 +4826,7 @@ GM_PRIVATE bool gm_pages_map_chunks(const struct gm_pages *p, struct gm_zone *zo
 
 // Unmaps n pages and their records (P7). System pages that also hold records of other pages stay
 // mapped, unless `ends` says that the heap ends.
-GM_PRIVATE void gm_pages_unmap(const struct gm_pages *p, size_t page, size_t n, bool ends) {
+GM_RARE GM_PRIVATE void gm_pages_unmap(const struct gm_pages *p, size_t page, size_t n, bool ends) {
     static const size_t bytes[] = {GM_SPAN_BYTES, GM_MANUAL_BYTES, GM_COLOR_BYTES, GM_PAGE};
     char *const area[] = {p->span_area, p->manual_area, p->color_area, (char *)p->base};
     for (unsigned i = 0; i < 4; i++) {
@@ -4887,7 +4894,7 @@ GM_PRIVATE void gm_pages_add_locked(struct gm_pages *p, struct gm_zone *zone, si
 // Grows a zone to `to` pages: maps them and their records, and tells `grown` (zone 0 of a sparse
 // heap). Free chunks of the other zone are removed if the heap has no room otherwise. False: no
 // memory, or the heap's size is reached.
-GM_PRIVATE bool gm_pages_map_locked(struct gm_pages *p, struct gm_zone *zone, size_t to) {
+GM_RARE GM_PRIVATE bool gm_pages_map_locked(struct gm_pages *p, struct gm_zone *zone, size_t to) {
     struct gm_zone *other = &p->zone[!zone->down];
     size_t all = p->count / GM_CHUNK_PAGES, from = zone->mapped, chunks = gm_pages_chunks(to);
     // The zones together may have `all` chunks.
@@ -4990,8 +4997,8 @@ GM_PRIVATE struct gm_idle gm_pages_idle_run(const struct gm_chunk *c, size_t at)
 // without the lock and then call gm_pages_scavenge_end_locked. The result has at least `least`
 // touched pages. It is a run within a chunk, cut to whole system pages, or several adjacent chunks
 // that are entirely free, up to `most` pages. Searches from the far end. n is 0 if there is none.
-GM_PRIVATE struct gm_idle gm_pages_scavenge_begin_locked(struct gm_pages *p, size_t least,
-                                                         size_t most) {
+GM_RARE GM_PRIVATE struct gm_idle gm_pages_scavenge_begin_locked(struct gm_pages *p, size_t least,
+                                                                 size_t most) {
     size_t unit = GM_MAX(p->os_page / GM_PAGE, (size_t)1);
     for (unsigned which = 0; which < 2; which++) {
         struct gm_zone *zone = &p->zone[which];
@@ -5035,8 +5042,8 @@ GM_PRIVATE void gm_pages_discard_meta(const struct gm_pages *p, size_t page, siz
 }
 
 // Frees the selected pages again, as clean if they were discarded.
-GM_PRIVATE void gm_pages_scavenge_end_locked(struct gm_pages *p, struct gm_idle idle,
-                                             bool discarded) {
+GM_RARE GM_PRIVATE void gm_pages_scavenge_end_locked(struct gm_pages *p, struct gm_idle idle,
+                                                     bool discarded) {
     struct gm_zone *zone = gm_pages_zone(p, idle.page);
     size_t z = gm_pages_unplace(zone, idle.page, idle.n);
     if (z / GM_CHUNK_PAGES < zone->hint) zone->hint = (uint32_t)(z / GM_CHUNK_PAGES); // P5
@@ -5607,7 +5614,8 @@ GM_PRIVATE void gm_heap_retreat(struct gm_heap *h) {
 // Returns idle pages to the system until at most `keep` are left or `most` bytes were returned
 // (H1). Only runs with at least `least` touched pages are worth a call. Returns the bytes returned.
 // Takes HEAP, but not during the system calls.
-GM_PRIVATE size_t gm_heap_give_back(struct gm_heap *h, size_t keep, size_t least, size_t most) {
+GM_RARE GM_PRIVATE size_t gm_heap_give_back(struct gm_heap *h, size_t keep, size_t least,
+                                            size_t most) {
     size_t bytes = 0;
     while (bytes < most) {
         struct gm_idle idle = {0, 0, 0};
@@ -5903,22 +5911,27 @@ GM_PRIVATE uint32_t gm_types_number_locked(struct gm_types *t, struct gm_type_re
     return number;
 }
 
-// Interns a type and returns the number of its shape for a class; 0: no memory. Sets type->index,
-// with which the inlined path finds runs. Takes TYPES unless the shape exists.
-GM_PRIVATE uint32_t gm_types_intern(struct gm_types *t, gomem_type *type, unsigned class) {
-    uint32_t index = gm_load_rlx(&type->index); // 0, or a number that stays right (D2)
-    struct gm_type_record *r = index ? gm_types_shape(t, index)->type : NULL;
-    if (r && gm_load_rlx(&r->shape[class]))
-        return gm_load_rlx(&r->shape[class]); // numbers never change
+// The record of `type` is r, if it is known.
+GM_COLD GM_PRIVATE uint32_t gm_types_intern_slow(struct gm_types *t, gomem_type *type,
+                                                 struct gm_type_record *r, unsigned class) {
     gm_sync_lock(&t->lock);
     if (!r) r = gm_types_record_locked(t, type);
     uint32_t number = r ? gm_types_number_locked(t, r, class) : 0;
-    if (r && !index) {
+    if (r && !gm_load_rlx(&type->index)) { // stored under the lock
         unsigned own = gomem_i_class_new(type->size, type->align);
         gm_store_rlx(&type->index, gm_types_number_locked(t, r, own));
     }
     gm_sync_unlock(&t->lock);
     return number;
+}
+
+// Interns a type and returns the number of its shape for a class; 0: no memory. Sets type->index,
+// with which the inlined path finds runs. Takes TYPES unless the shape exists.
+GM_PRIVATE uint32_t gm_types_intern(struct gm_types *t, gomem_type *type, unsigned class) {
+    uint32_t index = gm_load_rlx(&type->index); // 0 or a number that is for ever right (D2)
+    struct gm_type_record *r = index ? gm_types_shape(t, index)->type : NULL;
+    uint32_t number = r ? gm_load_rlx(&r->shape[class]) : 0; // numbers never change
+    return GOMEM_I_LIKELY(number) ? number : gm_types_intern_slow(t, type, r, class);
 }
 
 // The next number to give out: all below it are shapes.
@@ -6537,8 +6550,8 @@ GM_PRIVATE void gm_special_classify_locked(struct gm_special *sp, struct gm_unre
 // Examines up to GM_SPECIAL_STEP records from *at on: clears weak pointers to unreached objects,
 // and lists their other records in *v. False: there are no more records. The lock is held for one
 // step only, so that other threads wait for microseconds.
-GM_PRIVATE bool gm_special_walk(struct gm_special *sp, const struct gm_pages *p, uint32_t *at,
-                                struct gm_unreached *v) {
+GM_HOT GM_PRIVATE bool gm_special_walk(struct gm_special *sp, const struct gm_pages *p,
+                                       uint32_t *at, struct gm_unreached *v) {
     gm_sync_lock(&sp->lock);
     uint32_t end = GM_MIN(sp->made, *at + GM_SPECIAL_STEP);
     while (*at < end) {
@@ -6561,8 +6574,8 @@ GM_PRIVATE bool gm_special_walk(struct gm_special *sp, const struct gm_pages *p,
 // `all`, their callbacks become ready; the caller has marked their objects. Without it, cleanups of
 // objects that are still unreached become ready, and other records of such objects (counts without
 // a drop) are removed. Records of objects reached meanwhile stay. False: the list is empty.
-GM_PRIVATE bool gm_special_conclude(struct gm_special *sp, const struct gm_pages *p,
-                                    struct gm_special_list *list, bool all) {
+GM_HOT GM_PRIVATE bool gm_special_conclude(struct gm_special *sp, const struct gm_pages *p,
+                                           struct gm_special_list *list, bool all) {
     struct gm_special_list ready = {0, 0};
     uint32_t count = 0;
     gm_sync_lock(&sp->lock);
@@ -6674,14 +6687,14 @@ struct gm_guard {
 enum { GM_POISON = 0xdb };
 
 // Passes a line to the program's hook or to GOMEM_LOG. Outside sections (G2).
-GM_PRIVATE void gm_guard_warn(const struct gm_guard *g, const char *line) {
+GM_RARE GM_PRIVATE void gm_guard_warn(const struct gm_guard *g, const char *line) {
     void (*warn)(const char *line, void *user) = gm_load_acq(&g->warn); // pairs with gomem_init
     if (warn) warn(line, gm_load_rlx(&g->user));
     else GOMEM_LOG(line);
 }
 
 // Reports proven misuse by the program's hook or by GOMEM_PANIC. A hook may return.
-GM_PRIVATE void gm_guard_panic(const struct gm_guard *g, const char *line) {
+GM_RARE GM_PRIVATE void gm_guard_panic(const struct gm_guard *g, const char *line) {
     void (*panic)(const char *line, void *user) = gm_load_acq(&g->panic); // pairs with gomem_init
     if (panic) panic(line, gm_load_rlx(&g->user));
     else GOMEM_PANIC(line);
@@ -6779,7 +6792,7 @@ GM_PRIVATE void gm_guard_describe_object(struct gm_text *t, const struct gm_page
 }
 
 // "0x… is 8 bytes into a 64-byte manual object at 0x… (class 6, slot 3 of 256)"
-GM_PRIVATE struct gm_text gm_guard_describe(const struct gm_pages *p, uintptr_t word) {
+GM_RARE GM_PRIVATE struct gm_text gm_guard_describe(const struct gm_pages *p, uintptr_t word) {
     struct gm_text t = gm_text_make("0x%zx is ", word);
     const struct gm_span *s = gm_span_find(p, word);
     if (!s)
@@ -7320,9 +7333,10 @@ GM_NO_SANITIZE GM_ALWAYS void gm_mark_words(struct gomem_marker *m, uintptr_t st
 // Scans the pointer fields of a typed object, element by element; a flexible array extends to the
 // end of the object. Only words in [from, to) are read. That range is a piece of the object and may
 // begin and end inside an element or a field, so that each word is in exactly one piece.
-GM_NO_SANITIZE GM_PRIVATE void gm_mark_fields(struct gomem_marker *m,
-                                              const struct gm_type_record *t, uintptr_t start,
-                                              size_t size, uintptr_t from, uintptr_t to) {
+GM_HOT GM_NO_SANITIZE GM_PRIVATE void gm_mark_fields(struct gomem_marker *m,
+                                                     const struct gm_type_record *t,
+                                                     uintptr_t start, size_t size, uintptr_t from,
+                                                     uintptr_t to) {
     // Begin with the element that contains `from`; a type with a tail has one element.
     bool flexible = false, tail = gm_types_has_tail(t);
     uintptr_t end = start + size, element = tail ? start : from - (from - start) % t->size;
@@ -7339,8 +7353,8 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_fields(struct gomem_marker *m,
 }
 
 // Scans a typed object by its fields or its mark procedure.
-GM_NO_SANITIZE GM_PRIVATE void gm_mark_typed(struct gomem_marker *m, const struct gm_span *s,
-                                             uintptr_t start, size_t size) {
+GM_HOT GM_NO_SANITIZE GM_PRIVATE void gm_mark_typed(struct gomem_marker *m, const struct gm_span *s,
+                                                    uintptr_t start, size_t size) {
     const struct gm_type_record *t = gm_types_shape(m->mark->types, s->shape)->type;
     gm_fence_acq(); // pairs with gm_cache_hold: a procedure must not see the slot's old contents
     if (!t->mark) {
@@ -7411,10 +7425,10 @@ GM_NO_SANITIZE GM_ALWAYS void gm_mark_drain_as(struct gomem_marker *m, bool alon
     m->view.top = 0;
     m->view.bytes += v.bytes + gm_mark_settle(v.pending, v.pending_bits, v.pending_size);
 }
-GM_NOINLINE GM_NO_SANITIZE static void gm_mark_drain_alone(struct gomem_marker *m) {
+GM_HOT GM_NOINLINE GM_NO_SANITIZE static void gm_mark_drain_alone(struct gomem_marker *m) {
     gm_mark_drain_as(m, true);
 }
-GM_NOINLINE GM_NO_SANITIZE static void gm_mark_drain_shared(struct gomem_marker *m) {
+GM_HOT GM_NOINLINE GM_NO_SANITIZE static void gm_mark_drain_shared(struct gomem_marker *m) {
     gm_mark_drain_as(m, false);
 }
 GM_PRIVATE void gm_mark_drain(struct gomem_marker *m) {
@@ -7519,7 +7533,7 @@ GM_PRIVATE void gm_mark_shade_grey(struct gm_mark *mark, uintptr_t word) {
 
 // Claims the grey objects of a span taken from the queue, a group of colors at a time, and scans
 // them in address order. If the marker halts, the rest is grey and queued again (M2).
-GM_NO_SANITIZE GM_PRIVATE void gm_mark_take(struct gomem_marker *m, struct gm_span *s) {
+GM_HOT GM_NO_SANITIZE GM_PRIVATE void gm_mark_take(struct gomem_marker *m, struct gm_span *s) {
     if (!s->class) {
         gm_mark_take_large(m, s);
         return;
@@ -7590,7 +7604,7 @@ GM_PRIVATE bool gm_mark_regrey_large(const struct gm_mark *mark, const struct gm
 
 // Makes the marked objects on the written pages [from, to) of the heap grey again. The markers
 // rest, so every black object was read before the written pages were queried (C2).
-GM_PRIVATE void gm_mark_regrey(struct gm_mark *mark, uintptr_t from, uintptr_t to) {
+GM_HOT GM_PRIVATE void gm_mark_regrey(struct gm_mark *mark, uintptr_t from, uintptr_t to) {
     struct gm_pages *p = mark->pages;
     while (from < to) {
         size_t page = (from - p->base) >> GM_PAGE_SHIFT;
@@ -7669,8 +7683,8 @@ GM_ALWAYS bool gm_mark_is_taken(const struct gm_view *v, uintptr_t word) {
 
 // Marks what the words of a readable root range point to. With GM_JOB_BOTH, a word that points into
 // no object may be one past the end of one, so w - 1 is looked up instead.
-GM_NO_SANITIZE GM_PRIVATE void gm_mark_range(struct gomem_marker *m, uintptr_t start, size_t size,
-                                             unsigned flags) {
+GM_HOT GM_NO_SANITIZE GM_PRIVATE void gm_mark_range(struct gomem_marker *m, uintptr_t start,
+                                                    size_t size, unsigned flags) {
     const uintptr_t *word = (const uintptr_t *)start;
     for (size_t i = 0; i < size / GM_WORD; i++) {
         uintptr_t w = gm_base_word(&word[i]) & m->view.mask;
@@ -7697,7 +7711,7 @@ GM_PRIVATE void gm_mark_foreign(struct gomem_marker *m, uintptr_t start, size_t 
 }
 
 // A checksum of words. Zero words do not change it, so reading fewer or more of them does no harm.
-GM_NO_SANITIZE GM_PRIVATE uint64_t gm_mark_sum(uintptr_t start, uintptr_t end) {
+GM_HOT GM_NO_SANITIZE GM_PRIVATE uint64_t gm_mark_sum(uintptr_t start, uintptr_t end) {
     const uintptr_t *word = (const uintptr_t *)start;
     uint64_t sum = 0;
     for (size_t i = 0; i < (end - start) / GM_WORD; i++)
@@ -7766,7 +7780,7 @@ GM_PRIVATE void gm_mark_job(struct gomem_marker *m, const struct gm_job *job) {
 
 // Scans the stacks among the jobs in the start stop and makes grey what they point to; other jobs
 // are done later. The jobs of stacks stay in the list, as plain ranges, and are scanned once more.
-GM_PRIVATE void gm_mark_stacks(struct gomem_marker *m) {
+GM_HOT GM_PRIVATE void gm_mark_stacks(struct gomem_marker *m) {
     for (size_t i = 0; i < m->mark->njobs; i++) {
         struct gm_job *job = &m->mark->jobs[i];
         if (!(job->flags & GM_JOB_BOTH)) continue;
@@ -7784,7 +7798,7 @@ GM_PRIVATE void gm_mark_stacks(struct gomem_marker *m) {
 
 // Does all jobs in a stop and makes grey what they point to; no job is left. For systems where
 // memory that may be unmapped can be read only while no thread runs.
-GM_PRIVATE void gm_mark_all_roots(struct gomem_marker *m) {
+GM_HOT GM_PRIVATE void gm_mark_all_roots(struct gomem_marker *m) {
     for (size_t i = 0; i < m->mark->njobs; i++) {
         gm_mark_job(m, &m->mark->jobs[i]);
         gm_mark_make_room(m, &m->view, true);
@@ -7872,7 +7886,7 @@ GM_PRIVATE void gm_mark_leave(struct gomem_marker *m) {
 // Marks until the time `until` in ns, or until the phase is done or halts: the assist of a thread
 // that allocates. The marker has joined and has left on return. If there is no work yet it waits,
 // because the program allocates faster than the cycle marks.
-GM_PRIVATE void gm_mark_assist(struct gomem_marker *m, uint64_t until) {
+GM_HOT GM_PRIVATE void gm_mark_assist(struct gomem_marker *m, uint64_t until) {
     m->until = until;
     do {
         struct gm_span *s;
@@ -7886,7 +7900,7 @@ GM_PRIVATE void gm_mark_assist(struct gomem_marker *m, uint64_t until) {
 }
 
 // Marks until nothing is grey or the markers halt. The caller has joined the phase, or is alone.
-GM_PRIVATE void gm_mark_work(struct gomem_marker *m) {
+GM_HOT GM_PRIVATE void gm_mark_work(struct gomem_marker *m) {
     struct gm_mark *mark = m->mark;
     do {
         struct gm_span *s;
@@ -7976,7 +7990,7 @@ GM_PRIVATE const char *gm_writes_name(int collector) {
 }
 
 // Closes the descriptors; nothing is registered any more.
-GM_PRIVATE void gm_writes_close(struct gm_writes *w) {
+GM_RARE GM_PRIVATE void gm_writes_close(struct gm_writes *w) {
     gm_store_rlx(&w->armed, (uintptr_t)0); // a thread with a stale value disarms in vain
     gm_os_close(&w->uffd);
     gm_os_close(&w->pagemap);
@@ -7985,7 +7999,7 @@ GM_PRIVATE void gm_writes_close(struct gm_writes *w) {
 }
 
 // Makes sure that this process has its own open descriptors (W5, W6). False: the kernel refuses.
-GM_PRIVATE bool gm_writes_open_files(struct gm_writes *w) {
+GM_RARE GM_PRIVATE bool gm_writes_open_files(struct gm_writes *w) {
     uint32_t process = (uint32_t)getpid();
     if (w->process == process && gm_os_is_own(&w->uffd) && gm_os_is_own(&w->pagemap)) return true;
     gm_writes_close(w); // W5
@@ -8300,7 +8314,7 @@ GM_INLINE unsigned gm_writes_root_flags(const struct gm_written *root) {
 // Between rounds, while the markers rest: lists the written pages of roots as jobs and arms them
 // again. A root for which that fails is removed, and the finish stop reads all of it. Returns the
 // number of pages.
-GM_PRIVATE size_t gm_writes_collect_roots(struct gm_writes *w, struct gm_mark *mark) {
+GM_HOT GM_PRIVATE size_t gm_writes_collect_roots(struct gm_writes *w, struct gm_mark *mark) {
     struct gm_written *list = w->list;
     size_t bytes = 0;
     mark->njobs = 0;
@@ -8422,8 +8436,8 @@ GM_PRIVATE void gm_writes_nap(unsigned calls) {
 // Arms zone 0, where all scanned kinds lie: from here on the kernel reports pages that are written.
 // Outside of stops and sections. Calls `pause` between calls of the kernel. False: tracking is not
 // possible now, and this cycle stops the world.
-GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages *p,
-                              void (*pause)(void *arg), void *arg) {
+GM_HOT GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages *p,
+                                     void (*pause)(void *arg), void *arg) {
     if (w->collector == GOMEM_GC_BARRIER) return true;
     if (w->failed) gm_writes_close(w); // open and register again
     w->failed = 0;
@@ -8453,8 +8467,8 @@ GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages *p,
 }
 
 // Tracking was lost: all of [from, to) counts as written (W3), and the next cycle sets it up again.
-GM_PRIVATE void gm_writes_fail(struct gm_writes *w, struct gm_mark *mark, uintptr_t from,
-                               uintptr_t to) {
+GM_RARE GM_PRIVATE void gm_writes_fail(struct gm_writes *w, struct gm_mark *mark, uintptr_t from,
+                                       uintptr_t to) {
     gm_store_rlx(&w->failed, 1u); // several markers may store it at once
     gm_mark_regrey(mark, from, to);
 }
@@ -8462,8 +8476,8 @@ GM_PRIVATE void gm_writes_fail(struct gm_writes *w, struct gm_mark *mark, uintpt
 // In a stop: makes the objects on a range of pages that were reported as written grey. Much of such
 // a range is often fresh memory that was never armed, so a range of several pages is queried again
 // for populated pages only (W7). Returns the number of pages.
-GM_PRIVATE size_t gm_writes_regrey(const struct gm_writes *w, struct gm_mark *mark, uintptr_t from,
-                                   uintptr_t to) {
+GM_HOT GM_PRIVATE size_t gm_writes_regrey(const struct gm_writes *w, struct gm_mark *mark,
+                                          uintptr_t from, uintptr_t to) {
     struct gm_written list[GM_WRITES_ROOT_LIST];
     size_t bytes = 0;
     if (to - from <= mark->pages->os_page) {
@@ -8485,9 +8499,9 @@ GM_PRIVATE size_t gm_writes_regrey(const struct gm_writes *w, struct gm_mark *ma
 
 // Makes the objects on the written pages of [from, to) grey, and arms these pages again if `rearm`
 // is set. Returns the number of pages.
-GM_PRIVATE size_t gm_writes_collect_unit(struct gm_writes *w, struct gm_mark *mark,
-                                         struct gm_written *list, uintptr_t from, uintptr_t to,
-                                         bool rearm) {
+GM_HOT GM_PRIVATE size_t gm_writes_collect_unit(struct gm_writes *w, struct gm_mark *mark,
+                                                struct gm_written *list, uintptr_t from,
+                                                uintptr_t to, bool rearm) {
     size_t pages = 0;
     if (rearm) gm_writes_close_bits(w, mark->pages, from, to);
     for (uintptr_t at = from; at < to;) {
@@ -8521,7 +8535,7 @@ GM_PRIVATE bool gm_writes_whole(struct gm_writes *w, struct gm_mark *mark) {
 
 // Between rounds, while the markers rest: makes the marked objects on all written pages grey again,
 // and arms these pages again. Returns the number of pages, including those with new objects only.
-GM_PRIVATE size_t gm_writes_collect(struct gm_writes *w, struct gm_mark *mark) {
+GM_HOT GM_PRIVATE size_t gm_writes_collect(struct gm_writes *w, struct gm_mark *mark) {
     const struct gm_pages *p = mark->pages;
     size_t pages = 0;
     unsigned calls = 0;
@@ -9239,7 +9253,7 @@ GM_PRIVATE void **gm_cache_from_depot(struct gm_engine *e, unsigned class) {
 }
 
 // Returns all objects of the depot to their spans.
-GM_PRIVATE void gm_cache_drain_depot(struct gm_engine *e) {
+GM_RARE GM_PRIVATE void gm_cache_drain_depot(struct gm_engine *e) {
     struct gm_pages *p = &e->heap.pages;
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++)
         for (void **top; (top = gm_cache_from_depot(e, c)) != NULL;) {
@@ -10431,7 +10445,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_world_wait_out(struct gm_world *w, struct gm_t
 // The thread stops by itself, outside of any section, as long as stop_request asks for it. No
 // handler of the program runs meanwhile: it might move pointers. One that is not yet known is not
 // scanned and only waits.
-GM_NOINLINE GM_PRIVATE void gm_world_park(struct gm_world *w, struct gm_thread *t) {
+GM_RARE GM_NOINLINE GM_PRIVATE void gm_world_park(struct gm_world *w, struct gm_thread *t) {
     uint32_t stop_request;
     while ((stop_request = gm_world_stop_request(w)) != 0) {
         if (stop_request == GM_GATE || gm_load_seq(&t->state) == GM_THREAD_ATTACHING) { // V1
@@ -10499,7 +10513,7 @@ GM_PRIVATE void gm_world_end_block(struct gm_world *w, struct gm_thread *t) {
 }
 
 // Hook of sync: stop_request was seen, or the thread is in a blocking region (V1, V2).
-GM_PRIVATE void gm_world_stop_wait(gomem_i_cache *hot, bool enter) {
+GM_RARE GM_PRIVATE void gm_world_stop_wait(gomem_i_cache *hot, bool enter) {
     struct gm_world *w = &gm_runtime.world;
     struct gm_thread *t = (struct gm_thread *)(void *)hot;
     if (!enter) {
@@ -10524,7 +10538,8 @@ GM_PRIVATE void gm_world_stop_wait(gomem_i_cache *hot, bool enter) {
 }
 
 // The stop signal.
-GM_NO_SANITIZE GM_PRIVATE void gm_world_handler(int signal, siginfo_t *info, void *context) {
+GM_RARE GM_NO_SANITIZE GM_PRIVATE void gm_world_handler(int signal, siginfo_t *info,
+                                                        void *context) {
     struct gm_world *w = &gm_runtime.world;
     gomem_i_cache *hot = GOMEM_I_TLS;
     (void)signal, (void)info;
@@ -10820,7 +10835,7 @@ GM_PRIVATE bool gm_world_unused(const struct gm_thread *t) {
 }
 
 // A record for a new thread: an old one, or made. NULL: no memory.
-GM_PRIVATE struct gm_thread *gm_world_record_locked(struct gm_runtime *rt) {
+GM_RARE GM_PRIVATE struct gm_thread *gm_world_record_locked(struct gm_runtime *rt) {
     struct gm_world *w = &rt->world;
     struct gm_thread *t = w->all;
     while (t && !gm_world_unused(t)) t = t->next;
@@ -10838,7 +10853,7 @@ GM_PRIVATE struct gm_thread *gm_world_record_locked(struct gm_runtime *rt) {
 }
 
 // What the inlined paths compare with; with poison every free must go slow.
-GM_PRIVATE void gm_world_warm(struct gm_runtime *rt, struct gm_cache *t) {
+GM_RARE GM_PRIVATE void gm_world_warm(struct gm_runtime *rt, struct gm_cache *t) {
     const struct gm_pages *p = &rt->engine.heap.pages;
     uintptr_t lo = gm_load_rlx(&p->lo), hi = gm_load_rlx(&p->hi); // P3: the one or the other
     t->hot.base = lo;
@@ -11196,7 +11211,7 @@ GM_NO_SANITIZE GM_PRIVATE bool gm_world_is_inside(void) {
 }
 
 // What a child would find half done is finished first; threads outside the library go on.
-GM_PRIVATE void gm_world_fork_prepare(void) {
+GM_RARE GM_PRIVATE void gm_world_fork_prepare(void) {
     struct gm_runtime *rt = &gm_runtime;
     if (gm_world_forks(&rt->world)) { // a handler has interrupted it between our fork handlers
         rt->world.nested++;
@@ -11232,7 +11247,7 @@ GM_PRIVATE void gm_world_open_gate(struct gm_runtime *rt) {
     gm_sync_unlock(&rt->world.init_lock);
 }
 
-GM_PRIVATE void gm_world_fork_parent(void) {
+GM_RARE GM_PRIVATE void gm_world_fork_parent(void) {
     if (gm_world_has_gate(&gm_runtime.world)) gm_world_open_gate(&gm_runtime);
 }
 
@@ -11265,7 +11280,7 @@ GM_INLINE void gm_world_init_pools(struct gm_runtime *rt) { (void)rt; }
 #endif
 
 // The child takes over what the threads that it does not have held.
-GM_PRIVATE void gm_world_fork_child(void) {
+GM_RARE GM_PRIVATE void gm_world_fork_child(void) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_self();
     if (!gm_world_has_gate(&rt->world)) return;
@@ -11345,7 +11360,7 @@ GM_PRIVATE bool gm_world_starts(struct gm_runtime *rt) {
 }
 
 // Key destructor. Others may allocate after it: it comes back as often as libc allows.
-GM_PRIVATE void gm_world_key_destructor(void *arg) {
+GM_RARE GM_PRIVATE void gm_world_key_destructor(void *arg) {
     struct gm_thread *t = arg;
     if (t != gm_world_self() || gm_load_acq(&gm_runtime.world.life) != GM_LIFE_READY)
         return; // pairs with init
@@ -11401,7 +11416,7 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
 
 // Registers the fork handlers, before any lock of ours is taken: a child that was forked while the
 // first thread of its parent held one would wait for ever. False: no memory. (V6)
-GM_PRIVATE bool gm_world_register_atfork(struct gm_world *w) {
+GM_RARE GM_PRIVATE bool gm_world_register_atfork(struct gm_world *w) {
     uint32_t mine = (uint32_t)getpid() << 2, old;
     unsigned rounds = 0;
     while ((old = gm_load_acq(&w->forks)) != GM_FORKS_REGISTERED) { // pairs with the stores below
@@ -11424,15 +11439,12 @@ GM_PRIVATE bool gm_world_register_atfork(struct gm_world *w) {
 
 // Before main, and before the constructors of the program, which may register fork handlers: ours
 // is to be the last one that runs before a fork.
-__attribute__((constructor(101))) GM_PRIVATE void gm_world_register_at_start(void) {
+GM_RARE __attribute__((constructor(101))) GM_PRIVATE void gm_world_register_at_start(void) {
     (void)gm_world_register_atfork(&gm_runtime.world); // failing: the first use tries again
 }
 
-// Makes the runtime ready. False: errno says why.
-GM_PRIVATE bool gm_world_ready(struct gm_runtime *rt, bool again) {
+GM_COLD GM_PRIVATE bool gm_world_ready_slow(struct gm_runtime *rt, uint32_t life, bool again) {
     struct gm_world *w = &rt->world;
-    uint32_t life = gm_load_acq(&w->life); // pairs with the store below: everything is in place
-    if (life == GM_LIFE_READY) return true;
     if (life == GM_LIFE_SHUT && !again) {
         errno = ESHUTDOWN;
         return false;
@@ -11443,10 +11455,17 @@ GM_PRIVATE bool gm_world_ready(struct gm_runtime *rt, bool again) {
     }
     gm_world_lock(w, &w->init_lock);
     bool done = gm_load_rlx(&w->life) == GM_LIFE_READY || gm_world_init_locked(rt);
-    if (done) gm_store_rel(&w->life, (uint32_t)GM_LIFE_READY); // pairs with the load above
+    if (done) gm_store_rel(&w->life, (uint32_t)GM_LIFE_READY); // pairs with gm_world_ready
     gm_world_unlock(w, &w->init_lock);
     if (!done) errno = ENOMEM;
     return done;
+}
+
+// Makes the runtime ready. False: errno says why.
+GM_PRIVATE bool gm_world_ready(struct gm_runtime *rt, bool again) {
+    // pairs with gm_world_ready_slow: everything is in place
+    uint32_t life = gm_load_acq(&rt->world.life);
+    return GOMEM_I_LIKELY(life == GM_LIFE_READY) || gm_world_ready_slow(rt, life, again);
 }
 
 // The record becomes a running thread's: its stack is known if there is a collector. libc may
@@ -11471,11 +11490,10 @@ GM_PRIVATE void gm_world_join(struct gm_runtime *rt, struct gm_thread *t) {
     gm_world_unlock(w, &w->lock);
 }
 
-// The calling thread's record, made if it has none. NULL with errno: no memory, shut down; or gone.
-GM_PRIVATE struct gm_thread *gm_world_attach(struct gm_runtime *rt) {
+// t: the calling thread's record, of the heap before gomem_shutdown; or NULL.
+GM_COLD GM_PRIVATE struct gm_thread *gm_world_attach_slow(struct gm_runtime *rt,
+                                                          struct gm_thread *t) {
     struct gm_world *w = &rt->world;
-    struct gm_thread *t = gm_world_self();
-    if (t && t->cache.hot.base) return t;
     if (!gm_world_ready(rt, false)) return NULL;
     if (GOMEM_I_TLS == GM_RUNTIME_GONE) return NULL;
     gm_world_lock(w, &w->lock);
@@ -11505,6 +11523,12 @@ GM_PRIVATE struct gm_thread *gm_world_attach(struct gm_runtime *rt) {
     gm_world_join(rt, t);                 // first: libc may allocate for the key
     (void)pthread_setspecific(w->key, t); // failing: the caches stay with the record until shutdown
     return t;
+}
+
+// The calling thread's record, made if it has none. NULL with errno: no memory, shut down; or gone.
+GM_PRIVATE struct gm_thread *gm_world_attach(struct gm_runtime *rt) {
+    struct gm_thread *t = gm_world_self();
+    return GOMEM_I_LIKELY(t && t->cache.hot.base) ? t : gm_world_attach_slow(rt, t);
 }
 
 #if GOMEM_I_COLLECTOR
@@ -11584,8 +11608,8 @@ GM_COLD GM_PRIVATE bool gm_world_enable_stops(struct gm_runtime *rt) {
  *             2.1). The main thread's is registered as the whole mapping it is: libc takes the
  *             mapping that holds the top for the stack, so half of it would be a shorter stack.
  */
-GM_PRIVATE bool gm_roots_add_area(struct gm_meta *meta, struct gm_areas *a, uintptr_t start,
-                                  uintptr_t end, uintptr_t extra) {
+GM_RARE GM_PRIVATE bool gm_roots_add_area(struct gm_meta *meta, struct gm_areas *a, uintptr_t start,
+                                          uintptr_t end, uintptr_t extra) {
     if (a->count == a->room) {
         size_t room = GM_MAX(a->room * 2, (size_t)64);
         struct gm_area *list = gm_pages_meta_grow(meta, a->list, a->room * sizeof *list,
@@ -11718,7 +11742,7 @@ struct gm_loader_walk {
 
 // Called by the loader with its lock held. A fork that has the turn may wait for that lock in
 // another fork handler: then the walk is tried again.
-GM_PRIVATE int gm_roots_enter(struct gm_loaded *object, size_t size, void *arg) {
+GM_RARE GM_PRIVATE int gm_roots_enter(struct gm_loaded *object, size_t size, void *arg) {
     struct gm_loader_walk *walk = arg;
     struct gm_runtime *rt = walk->rt;
     gm_store_seq(&rt->roots.inside, true); // pairs with gm_world_has_loader: before we try
@@ -11829,8 +11853,8 @@ GM_PRIVATE void gm_roots_add_namespaces(struct gm_runtime *rt, uintptr_t first) 
 // The hash is taken with the loader's lock held, in the same walk: libraries that are closed and
 // opened again come to the same addresses, so an earlier hash may be that of the list in the stop,
 // and the segments not.
-GM_PRIVATE int gm_roots_list_object(struct gm_loader_walk *walk, const struct gm_loaded *object,
-                                    size_t size) {
+GM_RARE GM_PRIVATE int gm_roots_list_object(struct gm_loader_walk *walk,
+                                            const struct gm_loaded *object, size_t size) {
     struct gm_roots *r = &walk->rt->roots;
     uint64_t now = gm_roots_changes(object, size);
     if (!walk->seen) {
@@ -11884,14 +11908,14 @@ GM_PRIVATE bool gm_roots_scan_loader_unlocked(struct gm_runtime *rt) {
 }
 
 // Lists segments and modules; before the stop, since libc locks here.
-GM_PRIVATE void gm_roots_scan_loader(struct gm_runtime *rt) {
+GM_RARE GM_PRIVATE void gm_roots_scan_loader(struct gm_runtime *rt) {
     struct gm_loader_walk walk = {.each = gm_roots_list_object};
     if (rt->roots.lockless && gm_roots_scan_loader_unlocked(rt)) return;
     gm_roots_walk(rt, &walk);
 }
 
 // The same in a walk: the loader's lock, which is recursive, and the turn are held.
-GM_PRIVATE void gm_roots_scan_loader_locked(struct gm_runtime *rt) {
+GM_RARE GM_PRIVATE void gm_roots_scan_loader_locked(struct gm_runtime *rt) {
     struct gm_loader_walk walk = {.rt = rt, .each = gm_roots_list_object, .turn = true};
     rt->roots.objects = 0;
     (void)gm_libc_iterate(gm_roots_enter, &walk);
@@ -12258,8 +12282,8 @@ GM_PRIVATE uintptr_t gm_roots_floor(struct gm_stack *s, uintptr_t low, uintptr_t
 // that very stack, in a frame that ends at `caller`, is about to call what switches: that lies
 // lower. There the memory below is dead, and is cleared: what is found there later was left by code
 // that ran again.
-GM_NOINLINE GM_NO_SANITIZE GM_PRIVATE void gm_roots_park(struct gm_stack *s, uintptr_t sp,
-                                                         uintptr_t caller) {
+GM_RARE GM_NOINLINE GM_NO_SANITIZE GM_PRIVATE void gm_roots_park(struct gm_stack *s, uintptr_t sp,
+                                                                 uintptr_t caller) {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
     bool on = here - s->start < s->end - s->start;
     if (on) sp = GM_MIN(sp, caller - GM_MIN(caller - s->start, (uintptr_t)GM_SWITCH));
@@ -12278,7 +12302,8 @@ GM_NOINLINE GM_NO_SANITIZE GM_PRIVATE void gm_roots_park(struct gm_stack *s, uin
 
 // Stacks of which nothing is known are read as far as they were ever touched; of [start, end) at
 // most. In a stop.
-GM_PRIVATE bool gm_roots_add_touched(struct gm_runtime *rt, uintptr_t start, uintptr_t end) {
+GM_RARE GM_PRIVATE bool gm_roots_add_touched(struct gm_runtime *rt, uintptr_t start,
+                                             uintptr_t end) {
     struct gm_written list[32];
     size_t page = rt->engine.heap.pages.os_page;
     uintptr_t at = start - start % page, to = gm_base_round_up(end, page);
@@ -12574,7 +12599,7 @@ enum {
 
 // Between the end of marking and the flip, on the thread of the cycle: it is not stopped there, so
 // locks may be held without a section.
-GM_PRIVATE void gm_finalize_drain(struct gomem_marker *m) {
+GM_HOT GM_PRIVATE void gm_finalize_drain(struct gomem_marker *m) {
     struct gm_span *s;
     do {
         gm_mark_settle_view(&m->view);
@@ -12641,7 +12666,7 @@ GM_PRIVATE size_t gm_finalize_mark_ready(struct gm_special *sp, struct gomem_mar
 
 // Decides about everything unreached that has a record (B1); returns the bytes that it marked.
 // *kept: those of objects that only wait for their callback. alone: nobody else writes mark bits.
-GM_PRIVATE size_t gm_finalize_decide(struct gm_runtime *rt, bool alone, size_t *kept) {
+GM_HOT GM_PRIVATE size_t gm_finalize_decide(struct gm_runtime *rt, bool alone, size_t *kept) {
     struct gm_special *sp = &rt->engine.special;
     const struct gm_pages *p = &rt->engine.heap.pages;
     struct gomem_marker *m = &rt->gc.marker[0];
@@ -12702,7 +12727,7 @@ GM_INLINE bool gm_finalize_by_hand(const struct gm_runtime *rt) {
     return gm_load_rlx(&rt->world.settings.options.finalizers_by_hand); // a setting
 }
 
-GM_PRIVATE void *gm_finalize_main(void *arg) {
+GM_RARE GM_PRIVATE void *gm_finalize_main(void *arg) {
     struct gm_runtime *rt = arg;
     struct gm_finalize *f = &rt->finalize;
     struct gm_thread *me = gm_world_attach(rt);
@@ -12927,7 +12952,7 @@ GM_PRIVATE void gm_paths_holders(const struct gm_paths_walk *walk, const struct 
     }
 }
 
-GM_PRIVATE bool gm_paths_unscanned(struct gm_span *s, void *arg) {
+GM_RARE GM_PRIVATE bool gm_paths_unscanned(struct gm_span *s, void *arg) {
     const struct gm_paths_walk *walk = arg;
     const struct gm_pages *p = &walk->rt->engine.heap.pages;
     if (s->kind != GM_MANUAL) {
@@ -13021,7 +13046,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_paths_look_for_frames(struct gm_runtime *rt, s
     }
 }
 
-GM_PRIVATE bool gm_paths_frames_of(struct gm_span *s, void *arg) {
+GM_RARE GM_PRIVATE bool gm_paths_frames_of(struct gm_span *s, void *arg) {
     struct gm_dead *d = arg;
     const struct gm_pages *p = &d->rt->engine.heap.pages;
     const struct gm_color *c = gm_span_colors(p, s->page);
@@ -13237,7 +13262,7 @@ GM_PRIVATE void gm_paths_fields(struct gm_search *q, const struct gm_type_record
 }
 
 // A mark procedure names a word; where it stands, if it stands there as it is.
-GM_NO_SANITIZE GM_PRIVATE void gm_paths_visit(struct gomem_marker *m, uintptr_t word) {
+GM_RARE GM_NO_SANITIZE GM_PRIVATE void gm_paths_visit(struct gomem_marker *m, uintptr_t word) {
     const struct gm_visitor *v = (const struct gm_visitor *)(const void *)m;
     const struct gm_span *s = gm_span_find(&v->search->rt->engine.heap.pages, v->object);
     const uintptr_t *at = (const uintptr_t *)v->object;
@@ -13265,7 +13290,7 @@ GM_PRIVATE void gm_paths_scan(struct gm_search *q, uint32_t number) {
 }
 
 // Uncollectable scanned objects are roots; the queue has them as if something pointed at them.
-GM_PRIVATE bool gm_paths_uncollectable(struct gm_span *s, void *arg) {
+GM_RARE GM_PRIVATE bool gm_paths_uncollectable(struct gm_span *s, void *arg) {
     struct gm_search *q = arg;
     const struct gm_pages *p = &q->rt->engine.heap.pages;
     const struct gm_color *c = gm_span_colors(p, s->page);
@@ -13313,7 +13338,7 @@ GM_PRIVATE void gm_paths_roots(struct gm_search *q, bool own, unsigned past) {
 enum { GM_NAMED_AT = 1 }; // in place of the address of a word that a function of roots has named
 
 // A function of roots names a word.
-GM_PRIVATE void gm_paths_named(struct gomem_marker *m, uintptr_t word) {
+GM_RARE GM_PRIVATE void gm_paths_named(struct gomem_marker *m, uintptr_t word) {
     const struct gm_visitor *v = (const struct gm_visitor *)(const void *)m;
     gm_paths_reach(v->search, word, GM_NAMED_AT, GM_ROOTED);
 }
@@ -13439,7 +13464,7 @@ struct gm_owner {   // the object file of a global
     char name[256]; // cut; empty: none
 };
 
-GM_PRIVATE int gm_paths_each_object(struct gm_loaded *object, size_t size, void *arg) {
+GM_RARE GM_PRIVATE int gm_paths_each_object(struct gm_loaded *object, size_t size, void *arg) {
     struct gm_owner *o = arg;
     (void)size;
     for (unsigned i = 0; i < object->headers; i++) {
@@ -13996,7 +14021,7 @@ struct gm_cycle {           // what one cycle did
 
 // ---- the cycle ----
 
-GM_PRIVATE bool gm_gc_clear_marks(struct gm_span *s, void *arg) {
+GM_RARE GM_PRIVATE bool gm_gc_clear_marks(struct gm_span *s, void *arg) {
     struct gm_runtime *rt = arg;
     struct gm_color *c = gm_span_colors(&rt->engine.heap.pages, s->page);
     if (!GM_IN(GM_SET_COLORED, s->kind)) return true;
@@ -14035,7 +14060,8 @@ GM_PRIVATE bool gm_gc_prepare(struct gm_runtime *rt) {
 }
 
 // Stops the world; the cycle knows since when the program stands, and since when all of it.
-GM_PRIVATE bool gm_gc_stop_world(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c) {
+GM_RARE GM_PRIVATE bool gm_gc_stop_world(struct gm_runtime *rt, struct gm_thread *me,
+                                         struct gm_cycle *c) {
     if (!gm_world_stop(rt, me, rt->gc.patience)) return false;
     gm_gc_drop_marks_stopped(rt);
     c->stop = rt->world.stopped; // of the try that was not withdrawn. lock: world
@@ -14275,7 +14301,7 @@ GM_INLINE void gm_gc_verify_collected(struct gm_verify *v, bool stopped) { (void
 #endif
 
 // Verifies one span. (Called by gm_heap_walk.)
-GM_PRIVATE bool gm_gc_verify_span(struct gm_span *s, void *arg) {
+GM_RARE GM_PRIVATE bool gm_gc_verify_span(struct gm_span *s, void *arg) {
     struct gm_verify *v = arg;
     if (!gm_span_verify(&v->check, s)) return false;
     if (s->kind == GM_MANUAL) gm_cache_verify_span(&v->check, s);
@@ -16202,7 +16228,7 @@ GM_PRIVATE void gm_block_free(struct gm_runtime *rt, struct gm_span *s) {
  * WHY         The public side of the collector. What changes lists of roots does so in a section,
  *             so that no stop reads a list that is half changed.
  */
-GM_NOINLINE GOMEM_DEF bool gomem_gc(void) {
+GM_RARE GM_NOINLINE GOMEM_DEF bool gomem_gc(void) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
     int saved = errno;
@@ -16219,7 +16245,7 @@ GM_NOINLINE GOMEM_DEF bool gomem_gc(void) {
     return true;
 }
 
-GOMEM_DEF bool gomem_gc_start(void) {
+GM_RARE GOMEM_DEF bool gomem_gc_start(void) {
     struct gm_runtime *rt = &gm_runtime;
     if (!gm_world_attach(rt) || gm_load_rlx(&rt->gc.holds)) return false; // held: a setting
     if (!gm_schedule_enable(rt) || !gm_load_rlx(&rt->gc.background)) return false;
@@ -16244,7 +16270,7 @@ GM_PRIVATE bool gm_control_sweep_until(struct gm_runtime *rt, struct gm_thread *
     return true;
 }
 
-GOMEM_DEF bool gomem_gc_work(unsigned max_us) {
+GM_RARE GOMEM_DEF bool gomem_gc_work(unsigned max_us) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
     const struct gm_pacer *p = &rt->engine.pacer;
@@ -16263,16 +16289,16 @@ GOMEM_DEF bool gomem_gc_work(unsigned max_us) {
     return ended != seen;
 }
 
-GOMEM_DEF void gomem_gc_hold(void) { (void)gm_add_rlx(&gm_runtime.gc.holds, 1u); }
+GM_RARE GOMEM_DEF void gomem_gc_hold(void) { (void)gm_add_rlx(&gm_runtime.gc.holds, 1u); }
 
-GOMEM_DEF void gomem_gc_unhold(void) {
+GM_RARE GOMEM_DEF void gomem_gc_unhold(void) {
     struct gm_runtime *rt = &gm_runtime;
     uint32_t n = gm_load_rlx(&rt->gc.holds); // a counter: nothing is published by it
     while (n && !gm_cas_acqrel(&rt->gc.holds, &n, n - 1)) {} // pairs with itself
     if (!n) gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_UNBALANCED, NULL);
 }
 
-GOMEM_DEF int gomem_set_gc_percent(int percent) {
+GM_RARE GOMEM_DEF int gomem_set_gc_percent(int percent) {
     struct gm_pacer *p = &gm_runtime.engine.pacer;
     if (!gm_world_ready(&gm_runtime, false)) return 0;
     int old = gm_load_rlx(&p->percent); // a setting: the next refill sees it
@@ -16281,7 +16307,7 @@ GOMEM_DEF int gomem_set_gc_percent(int percent) {
     return old;
 }
 
-GOMEM_DEF size_t gomem_set_memory_limit(size_t bytes) {
+GM_RARE GOMEM_DEF size_t gomem_set_memory_limit(size_t bytes) {
     struct gm_pacer *p = &gm_runtime.engine.pacer;
     if (!gm_world_ready(&gm_runtime, false)) return 0;
     size_t old = gm_load_rlx(&p->limit); // a setting: the next refill sees it
@@ -16291,8 +16317,8 @@ GOMEM_DEF size_t gomem_set_memory_limit(size_t bytes) {
 }
 
 // Adds or removes in a section, under the lock of roots.
-GM_PRIVATE bool gm_control_set_area(struct gm_areas *areas, uintptr_t start, uintptr_t end,
-                                    bool add) {
+GM_RARE GM_PRIVATE bool gm_control_set_area(struct gm_areas *areas, uintptr_t start, uintptr_t end,
+                                            bool add) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
     if (!me) return false;
@@ -16310,15 +16336,15 @@ GM_PRIVATE bool gm_control_set_area(struct gm_areas *areas, uintptr_t start, uin
     return valid && done && (add || old);
 }
 
-GOMEM_DEF bool gomem_add_root(const void *start, size_t size) {
+GM_RARE GOMEM_DEF bool gomem_add_root(const void *start, size_t size) {
     return gm_control_set_area(&gm_runtime.roots.ranges, (uintptr_t)start, (uintptr_t)start + size,
                                true);
 }
-GOMEM_DEF bool gomem_remove_root(const void *start) {
+GM_RARE GOMEM_DEF bool gomem_remove_root(const void *start) {
     return gm_control_set_area(&gm_runtime.roots.ranges, (uintptr_t)start, 0, false);
 }
 
-GOMEM_DEF bool gomem_add_stack(const void *lo, const void *hi) {
+GM_RARE GOMEM_DEF bool gomem_add_stack(const void *lo, const void *hi) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
     if (!me) return false;
@@ -16333,7 +16359,7 @@ GOMEM_DEF bool gomem_add_stack(const void *lo, const void *hi) {
     return done;
 }
 
-GOMEM_DEF bool gomem_remove_stack(const void *lo) {
+GM_RARE GOMEM_DEF bool gomem_remove_stack(const void *lo) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
     if (!me) return false;
@@ -16389,7 +16415,7 @@ GM_PRIVATE void *gm_control_map_stack(struct gm_runtime *rt, size_t size) {
     return NULL;
 }
 
-GOMEM_DEF gomem_stack *gomem_stack_new(size_t size) {
+GM_RARE GOMEM_DEF gomem_stack *gomem_stack_new(size_t size) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
     gomem_type type = {.name = "gomem_stack",
@@ -16429,7 +16455,7 @@ GOMEM_DEF size_t gomem_stack_size(const gomem_stack *handle) {
     return s ? s->end - s->start : 0;
 }
 
-GOMEM_DEF void gomem_stack_free(gomem_stack *handle) {
+GM_RARE GOMEM_DEF void gomem_stack_free(gomem_stack *handle) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = handle ? gm_world_attach(rt) : NULL;
     if (!me) return;
@@ -16458,10 +16484,10 @@ GM_PRIVATE bool gm_control_set_root_fn(struct gm_root_fn fn, bool add) {
     return done;
 }
 
-GOMEM_DEF bool gomem_add_root_fn(void (*fn)(gomem_marker *m, void *arg), void *arg) {
+GM_RARE GOMEM_DEF bool gomem_add_root_fn(void (*fn)(gomem_marker *m, void *arg), void *arg) {
     return gm_control_set_root_fn((struct gm_root_fn){fn, arg}, true);
 }
-GOMEM_DEF bool gomem_remove_root_fn(void (*fn)(gomem_marker *m, void *arg), void *arg) {
+GM_RARE GOMEM_DEF bool gomem_remove_root_fn(void (*fn)(gomem_marker *m, void *arg), void *arg) {
     return gm_control_set_root_fn((struct gm_root_fn){fn, arg}, false);
 }
 
@@ -16572,7 +16598,7 @@ GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, vo
  *             says what else is wanted, and is refused with EBUSY where that cannot be had any
  *             more.
  */
-GOMEM_DEF const char *gomem_version(void) {
+GM_RARE GOMEM_DEF const char *gomem_version(void) {
 #define GM_STRING_OF(x) #x
 #define GM_STRING(x)    GM_STRING_OF(x)
     return GM_STRING(GOMEM_VERSION_MAJOR) "." GM_STRING(GOMEM_VERSION_MINOR) "." GM_STRING(
@@ -16661,7 +16687,7 @@ GM_INLINE void gm_init_forget_collected(struct gm_runtime *rt) { (void)rt; }
 GM_INLINE void gm_init_end_callbacks(struct gm_runtime *rt) { (void)rt; }
 #endif // GOMEM_I_COLLECTOR
 
-GOMEM_DEF bool gomem_init(const gomem_options *options) {
+GM_RARE GOMEM_DEF bool gomem_init(const gomem_options *options) {
     struct gm_runtime *rt = &gm_runtime;
     gomem_options none;
     memset(&none, 0, sizeof none);
@@ -16699,7 +16725,7 @@ GM_PRIVATE void gm_init_forget_pools(struct gm_runtime *rt) {
 GM_INLINE void gm_init_forget_pools(struct gm_runtime *rt) { (void)rt; }
 #endif
 
-GOMEM_DEF void gomem_shutdown(void) {
+GM_RARE GOMEM_DEF void gomem_shutdown(void) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_engine *e = &rt->engine;
     struct gm_world *w = &rt->world;
@@ -16743,9 +16769,9 @@ GOMEM_DEF void gomem_shutdown(void) {
  *             where the collector does not look. So both are kept in a record, the result until the
  *             thread is joined. The functions of GOMEM_THREADS keep the stop signal out of masks.
  */
-GOMEM_DEF bool gomem_thread_attach(void) { return gm_world_attach(&gm_runtime) != NULL; }
+GM_RARE GOMEM_DEF bool gomem_thread_attach(void) { return gm_world_attach(&gm_runtime) != NULL; }
 
-GOMEM_DEF void gomem_thread_detach(void) {
+GM_RARE GOMEM_DEF void gomem_thread_detach(void) {
     struct gm_thread *t = gm_world_self();
     if (!t || !t->cache.hot.base) return;
     (void)pthread_setspecific(gm_runtime.world.key, NULL);
@@ -16824,12 +16850,12 @@ GM_PRIVATE void gm_thread_begin(struct gm_runtime *rt, struct gm_start *start) {
 }
 
 // The thread was cancelled, or has called pthread_exit: before any key destructor runs.
-GM_PRIVATE void gm_thread_unwound(void *arg) {
+GM_RARE GM_PRIVATE void gm_thread_unwound(void *arg) {
     struct gm_thread *t = gm_world_self();
     if (t) gm_world_end_regions(arg, t);
 }
 
-GM_PRIVATE void *gm_thread_main(void *arg) {
+GM_RARE GM_PRIVATE void *gm_thread_main(void *arg) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_start *start = arg;
     (void)gm_world_attach(rt);          // failing: as a thread that is not attached
@@ -16859,7 +16885,8 @@ GM_PRIVATE struct gm_start *gm_thread_new_start(struct gm_runtime *rt, void *(*f
     return start;
 }
 
-GOMEM_DEF int gomem_thread_create(void *thread, const void *attr, void *(*fn)(void *), void *arg) {
+GM_RARE GOMEM_DEF int gomem_thread_create(void *thread, const void *attr, void *(*fn)(void *),
+                                          void *arg) {
     struct gm_runtime *rt = &gm_runtime;
     if (!gm_world_ready(rt, false)) return errno;
     struct gm_start *start = gm_thread_new_start(rt, fn, arg, GM_START_WAITS);
@@ -16870,7 +16897,7 @@ GOMEM_DEF int gomem_thread_create(void *thread, const void *attr, void *(*fn)(vo
     return error;
 }
 
-GOMEM_DEF int gomem_thread_join(const void *thread, void **result) {
+GM_RARE GOMEM_DEF int gomem_thread_join(const void *thread, void **result) {
     void *volatile value = NULL;
     void *place = NULL;
     pthread_t id = *(const pthread_t *)thread;
@@ -16882,7 +16909,7 @@ GOMEM_DEF int gomem_thread_join(const void *thread, void **result) {
     return 0;
 }
 
-GOMEM_DEF void gomem_thread_exit(void *result) {
+GM_RARE GOMEM_DEF void gomem_thread_exit(void *result) {
     struct gm_runtime *rt = &gm_runtime;
     const struct gm_pages *p = &rt->engine.heap.pages;
     struct gm_thread *t = gm_world_self();
@@ -16893,7 +16920,7 @@ GOMEM_DEF void gomem_thread_exit(void *result) {
     pthread_exit(result);
 }
 
-GOMEM_DEF int gomem_i_thread_detached(const void *thread) {
+GM_RARE GOMEM_DEF int gomem_i_thread_detached(const void *thread) {
     struct gm_runtime *rt = &gm_runtime;
     pthread_t id = *(const pthread_t *)thread;
     gm_world_lock(&rt->world, &rt->world.lock);
@@ -16905,7 +16932,7 @@ GOMEM_DEF int gomem_i_thread_detached(const void *thread) {
 }
 
 // The mask may hold all signals but ours. (V7)
-GOMEM_DEF int gomem_i_sigmask(int how, const void *set, void *old) {
+GM_RARE GOMEM_DEF int gomem_i_sigmask(int how, const void *set, void *old) {
     sigset_t mask;
     if (set) memcpy(&mask, set, sizeof mask);
     if (set && how != SIG_UNBLOCK)
@@ -16916,7 +16943,7 @@ GOMEM_DEF int gomem_i_sigmask(int how, const void *set, void *old) {
 }
 
 // Calls that take a mask: a stop is answered meanwhile, and ends a wait with EINTR.
-GOMEM_DEF const void *gomem_i_open_mask(const void *mask, void *own) {
+GM_RARE GOMEM_DEF const void *gomem_i_open_mask(const void *mask, void *own) {
     if (!mask) return NULL;
     memmove(own, mask, sizeof(sigset_t));
     gm_os_keep_unblocked(own, gm_load_rlx(&gm_runtime.world.signal)); // changes in stops
@@ -16924,7 +16951,7 @@ GOMEM_DEF const void *gomem_i_open_mask(const void *mask, void *own) {
 }
 
 // Waiting with a mask: stops are answered meanwhile, and end the wait with EINTR.
-GOMEM_DEF int gomem_i_sigsuspend(const void *mask) {
+GM_RARE GOMEM_DEF int gomem_i_sigsuspend(const void *mask) {
     sigset_t own;
     memcpy(&own, mask, sizeof own);
     gm_os_keep_unblocked(&own, gm_load_rlx(&gm_runtime.world.signal)); // changes in stops
@@ -16933,7 +16960,7 @@ GOMEM_DEF int gomem_i_sigsuspend(const void *mask) {
 
 // A thread that waits for signals takes any of them out of the kernel's hands, ours too: it is not
 // signalled meanwhile.
-GOMEM_DEF int gomem_i_sigtimedwait(const void *set, void *info, const void *time) {
+GM_RARE GOMEM_DEF int gomem_i_sigtimedwait(const void *set, void *info, const void *time) {
     sigset_t own;
     memcpy(&own, set, sizeof own);
     gm_os_keep_unblocked(&own, gm_load_rlx(&gm_runtime.world.signal)); // changes in stops
@@ -16944,7 +16971,7 @@ GOMEM_DEF int gomem_i_sigtimedwait(const void *set, void *info, const void *time
 }
 
 // A handler that runs long, such as one that switches coroutines, answers stops too.
-GOMEM_DEF int gomem_i_sigaction(int number, const void *action, void *old) {
+GM_RARE GOMEM_DEF int gomem_i_sigaction(int number, const void *action, void *old) {
     struct sigaction own;
     if (!action) return GOMEM_SIGACTION(number, NULL, old);
     if (number == gm_load_rlx(&gm_runtime.world.signal)) { // changes in stops
@@ -17059,7 +17086,7 @@ GOMEM_DEF void gomem_cancel_cleanup(gomem_cleanup c) {
     gm_alloc_leave(rt, t);
 }
 
-GOMEM_DEF int gomem_run_finalizers(int max) {
+GM_RARE GOMEM_DEF int gomem_run_finalizers(int max) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
     int n = 0;
@@ -17751,8 +17778,8 @@ GM_INLINE bool gm_pool_due(struct gomem_pool *p, uint64_t now) {
 
 // A step of ageing all pools: turns the next one, or drops one of its magazines where that calls
 // nobody. `number` is the pool's, `done` what happened to it. False: that was the last one.
-GM_PRIVATE bool gm_pool_age_step(struct gm_runtime *rt, uint64_t now, uint32_t *number,
-                                 bool *turned) {
+GM_RARE GM_PRIVATE bool gm_pool_age_step(struct gm_runtime *rt, uint64_t now, uint32_t *number,
+                                         bool *turned) {
     struct gm_pools *pools = &rt->pools;
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return false;
@@ -18015,8 +18042,8 @@ GM_PRIVATE void gm_pool_forget_locked(struct gm_pools *pools, struct gomem_pool 
 }
 
 // A new pool, in the list; for a name that has got one meanwhile that one. NULL with errno.
-GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt, const gomem_pool_options *o,
-                                          gomem_i_pool *name) {
+GM_RARE GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt,
+                                                  const gomem_pool_options *o, gomem_i_pool *name) {
     struct gm_pools *pools = &rt->pools;
     if (!gm_pool_valid(o)) return NULL;
     struct gm_cache *t = gm_alloc_enter(rt);
@@ -18059,7 +18086,7 @@ GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt, const gomem_poo
     return p;
 }
 
-GOMEM_DEF gomem_pool *gomem_pool_new(const gomem_pool_options *o) {
+GM_RARE GOMEM_DEF gomem_pool *gomem_pool_new(const gomem_pool_options *o) {
     struct gomem_pool *p = gm_pool_new(&gm_runtime, o, NULL);
     size_t n = p ? p->o.capacity : 0;
     bool fits = p && n <= gm_pool_pages()->size / p->stride;
@@ -18106,7 +18133,7 @@ GM_PRIVATE void gm_pool_end_caches_locked(struct gm_engine *e, struct gomem_pool
     p->shared = NULL;
 }
 
-GOMEM_DEF void gomem_pool_destroy(gomem_pool *p) {
+GM_RARE GOMEM_DEF void gomem_pool_destroy(gomem_pool *p) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_pools *pools = &rt->pools;
     int saved = errno;
@@ -18179,7 +18206,7 @@ GM_PRIVATE bool gm_pool_keep(struct gm_runtime *rt, struct gomem_pool *p, size_t
     return true;
 }
 
-GOMEM_DEF size_t gomem_pool_reserve(gomem_pool *p, size_t n) {
+GM_RARE GOMEM_DEF size_t gomem_pool_reserve(gomem_pool *p, size_t n) {
     struct gm_runtime *rt = &gm_runtime;
     int saved = errno;
     if (p->o.capacity) n = p->o.capacity;
@@ -18204,7 +18231,7 @@ GM_PRIVATE uint64_t gm_pool_cached(const struct gomem_pool *p, struct gm_pool_ca
     return n + (gm_load_rlx(&h->previous) ? gm_load_rlx(&h->kept) : 0);
 }
 
-GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p) {
+GM_RARE GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p) {
     struct gm_runtime *rt = &gm_runtime;
     gomem_pool_stats s = {0, 0, 0, 0, 0};
     struct gm_cache *t = gm_pool_enter(rt, p);
@@ -19039,7 +19066,7 @@ GOMEM_DEF gomem_arena *gomem_scratch(gomem_arena *const *busy, size_t n) {
     return NULL;
 }
 
-GOMEM_DEF gomem_arena_stats gomem_arena_read_stats(const gomem_arena *a) {
+GM_RARE GOMEM_DEF gomem_arena_stats gomem_arena_read_stats(const gomem_arena *a) {
     gomem_arena_stats s = {0, 0, 0, 0};
     if (!a) return s;
     s.used = gm_arena_used(a);
@@ -19159,9 +19186,9 @@ GM_PRIVATE struct gm_site *gm_escape_site_locked(struct gm_runtime *rt, const ch
 enum gm_outcome_of_hint { GM_HINT_FAILED, GM_HINT_ON_STACK, GM_HINT_IN_HEAP };
 
 // Counts a hint; `why` is the reason of one in the heap. Only while the report is on.
-GM_PRIVATE void gm_escape_count(struct gm_runtime *rt, struct gm_thread *me, const char *file,
-                                int line, size_t bytes, enum gm_outcome_of_hint where,
-                                unsigned why) {
+GM_RARE GM_PRIVATE void gm_escape_count(struct gm_runtime *rt, struct gm_thread *me,
+                                        const char *file, int line, size_t bytes,
+                                        enum gm_outcome_of_hint where, unsigned why) {
     if (!me || !rt->world.settings.escape) return;
     gm_sync_enter(&me->cache.hot);
     gm_sync_lock(&rt->escapes.lock);
@@ -19215,7 +19242,7 @@ GM_PRIVATE void gm_escape_tell_site(const struct gm_site *s) {
 }
 
 // GOMEM_DEBUG=escape=1, at exit: the sites, most bytes first.
-__attribute__((destructor)) GM_PRIVATE void gm_escape_at_exit(void) {
+GM_RARE __attribute__((destructor)) GM_PRIVATE void gm_escape_at_exit(void) {
     struct gm_escapes *e = &gm_runtime.escapes;
     if (!gm_runtime.world.settings.escape) return;
     for (size_t n = 0; n < e->count; n++) {
@@ -19461,12 +19488,12 @@ GM_COLD GM_PRIVATE void gm_report_fill_part(gomem_memstats *m) {
     memcpy(m, &all, size);
 }
 
-GOMEM_DEF void gomem_read_memstats(gomem_memstats *m) {
+GM_RARE GOMEM_DEF void gomem_read_memstats(gomem_memstats *m) {
     if (m->size >= sizeof *m) gm_report_fill(m); // 7 KB less of the caller's stack
     else gm_report_fill_part(m);
 }
 
-GOMEM_DEF const char *gomem_reason_text(uint64_t reason) { return gm_base_reason(reason); }
+GM_RARE GOMEM_DEF const char *gomem_reason_text(uint64_t reason) { return gm_base_reason(reason); }
 
 GOMEM_DEF size_t gomem_heap_size(void) {
     const struct gm_pages *p = &gm_runtime.engine.heap.pages;
@@ -19486,7 +19513,7 @@ GOMEM_DEF uint64_t gomem_num_gc(void) {
     return gm_load_rlx(&gm_runtime.engine.stats.cycles); // a statistic
 }
 
-GOMEM_DEF bool gomem_verify(void) {
+GM_RARE GOMEM_DEF bool gomem_verify(void) {
     struct gm_runtime *rt = &gm_runtime;
     const struct gm_thread *me = gm_world_self();
     uintptr_t where = 0;
@@ -19546,7 +19573,7 @@ GM_NOINLINE GM_PRIVATE bool gm_report_search(struct gm_runtime *rt, struct gm_th
     return stopped;
 }
 
-GOMEM_DEF bool gomem_why(const void *p, int fd) {
+GM_RARE GOMEM_DEF bool gomem_why(const void *p, int fd) {
     struct gm_runtime *rt = &gm_runtime;
     uintptr_t hidden = ~(uintptr_t)p; // else this frame would be a path
     __asm__("" : "+r"(hidden));
@@ -19570,7 +19597,7 @@ GOMEM_DEF bool gomem_why(const void *p, int fd) {
 #endif // GOMEM_I_COLLECTOR && GOMEM_I_REPORT
 
 // Empties the caches and gives back free pages, but for `keep` of them; returns the bytes.
-GM_PRIVATE size_t gm_report_trim(struct gm_runtime *rt, size_t keep) {
+GM_RARE GM_PRIVATE size_t gm_report_trim(struct gm_runtime *rt, size_t keep) {
     struct gm_thread *me = gm_world_attach(rt);
     if (!me) return 0;
     size_t before = gm_load_rlx(&rt->engine.heap.released); // what the flush gives back counts too
@@ -19584,7 +19611,7 @@ GM_PRIVATE size_t gm_report_trim(struct gm_runtime *rt, size_t keep) {
     return gm_load_rlx(&rt->engine.heap.released) - before;
 }
 
-GOMEM_DEF size_t gomem_free_os_memory(void) {
+GM_RARE GOMEM_DEF size_t gomem_free_os_memory(void) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
     if (!me) return 0;
@@ -19596,12 +19623,12 @@ GOMEM_DEF size_t gomem_free_os_memory(void) {
     return gm_load_rlx(&rt->engine.heap.released) - before;
 }
 
-GM_PRIVATE void gm_report_line(const char *name, uint64_t value) {
+GM_RARE GM_PRIVATE void gm_report_line(const char *name, uint64_t value) {
     gm_base_log(gm_text_make("gomem: %s %" PRIu64, name, value).data);
 }
 
 // GOMEM_DEBUG=stats=1: the totals at exit.
-__attribute__((destructor)) GM_PRIVATE void gm_report_at_exit(void) {
+GM_RARE __attribute__((destructor)) GM_PRIVATE void gm_report_at_exit(void) {
     gomem_memstats m;
     if (!gm_runtime.world.settings.stats) return;
     m.size = sizeof m;
