@@ -2406,36 +2406,34 @@ GM_INLINE bool gm_base_power_of_two(size_t x) { return x && !(x & (x - 1)); }
     X(DOUBLE_FREE, "double free", "free each object once")                                         \
     X(INTERIOR, "free of an interior pointer", "free the pointer that the allocation returned")    \
     X(FOREIGN, "free of a foreign pointer", "free it with the allocator that it came from")        \
-    X(STACK, "free of a stack pointer", "memory of a function is not freed")                       \
-    X(UNALLOCATED, "free of unallocated memory (a double free?)", "the page is free")              \
-    X(SIGNAL, "allocation in a signal handler", "it interrupted the allocator: use no heap there") \
+    X(STACK, "free of a stack pointer", "a local variable ends with its function: do not free it") \
+    X(UNALLOCATED, "free of unallocated memory (a double free?)", "nothing is allocated there")    \
+    X(SIGNAL, "allocation in a signal handler",                                                    \
+      "it interrupted the allocator: do not allocate in handlers")                                 \
     X(BLOCKING, "collected allocation in a blocking region", "call gomem_blocking_end first")      \
     X(UNBALANCED, "end without begin", "call gomem_blocking_begin or gomem_gc_hold first")         \
     X(CORRUPT, "corrupted heap", "some code wrote outside its objects: try AddressSanitizer")      \
     X(THREAD, "nothing can be collected: a thread does not stop", "the heap grows until it does")  \
     X(NO_SIGNAL, "no collected memory: the program handles every real-time signal",                \
       "threads are stopped by one: leave one at its default, or name one in options.stop_signal")  \
-    X(UNKNOWN_STACK, "a stack that nobody registered",                                             \
-      "what lies on it is read only while a thread runs on it: call gomem_add_stack")              \
+    X(UNKNOWN_STACK, "a thread runs on a stack that was not registered",                           \
+      "it is scanned only while a thread runs on it: use gomem_stack_new or gomem_add_stack")      \
     X(NO_CYCLE, "collections are given up, and the heap grows",                                    \
-      "they are tried again, more seldom")                                                         \
+      "they are tried again, less and less often")                                                 \
     X(POOL, "free of an object of a pool", "give it back with gomem_pool_put")                     \
-    X(NOT_OF_POOL, "put of what is no object of the pool", "put what the pool's get returned")     \
-    X(PUT_TWICE, "an object of a pool is put twice", "put an object once for each get")            \
-    X(POOL_GONE, "use of a pool that was destroyed",                                               \
-      "destroy it when no thread needs it any more")                                               \
+    X(NOT_OF_POOL, "put of a pointer that is no object of the pool", "put what its get returned")  \
+    X(PUT_TWICE, "an object of a pool is put twice", "put it once for each get")                   \
+    X(POOL_GONE, "use of a pool that was destroyed", "destroy it after its last use")              \
     X(DEAD_FRAME, "a heap object points into the stack of a function that has returned",           \
       "it escapes: use GOMEM_MAKE, or GOMEM_ESCAPE before it is stored")                           \
-    X(ARENA, "free of a pointer into an arena",                                                    \
-      "it goes with gomem_arena_reset or gomem_arena_free")                                        \
+    X(ARENA, "free of a pointer into an arena", "gomem_arena_reset or gomem_arena_free frees it")  \
     X(ARENA_BUSY, "an arena is used by two threads at once", "give each thread its own")           \
     X(ARENA_COPIED, "an arena is a copy of one that holds memory",                                 \
-      "pass a pointer to it; gomem_arena_absorb hands its memory over")                            \
-    X(STALE_MARK, "a mark of an arena that is void",                                               \
-      "restore marks latest first, and before reset")                                              \
+      "pass a pointer to it; gomem_arena_absorb moves its memory to another arena")                \
+    X(STALE_MARK, "an invalid mark of an arena", "restore marks latest first, and before reset")   \
     X(UNATTACHED, "a thread that gomem does not know",                                             \
-      "gomem_thread_attach in threads that hold collected pointers")                               \
-    X(NOT_COUNTED, "retain or release of what is not counted",                                     \
+      "call gomem_thread_attach in threads that hold collected pointers, or define GOMEM_THREADS") \
+    X(NOT_COUNTED, "retain or release of an object without a count",                               \
       "was it released too often? gomem_rc_new makes counted objects")                             \
     X(LOST, "lost: only manual memory holds a collected object, which is freed now",               \
       "hold it from a root as well, or make the holder uncollectable")                             \
@@ -2445,18 +2443,18 @@ GM_INLINE bool gm_base_power_of_two(size_t x) { return x && !(x & (x - 1)); }
       "name the field in GOMEM_TYPE, or mark it in the procedure")                                 \
     X(LOST_UNALIGNED, "lost: only an unaligned word holds a collected object, which is freed now", \
       "only aligned words are scanned: do not pack structs that hold pointers")                    \
-    X(OTHER_TYPE, "an object of another size than its type", "name the type of the struct itself") \
-    X(OWN_ARGUMENT, "the argument of a finalizer or cleanup keeps its object alive for ever",      \
-      "pass what does not lead to the object")                                                     \
+    X(OTHER_TYPE, "an object whose size is not that of its type", "name the type of its struct")   \
+    X(OWN_ARGUMENT, "the argument of a finalizer or cleanup keeps its object alive forever",       \
+      "pass an argument that does not point to the object")                                        \
     X(LOST_POOL, "lost: only a pool holds a collected object, which is freed now",                 \
       "make the pool with GOMEM_SCAN, or GOMEM_POOL_SCAN")                                         \
     X(LOST_ARENA, "lost: only an arena holds a collected object, which is freed now",              \
       "make the arena with GOMEM_SCAN")                                                            \
-    X(NO_TRACKING, "writes cannot be tracked", "stw is used: all of the marking is one stop")      \
-    X(SLOW_STOP, "the program stood still",                                                        \
-      "stw is used until then; GOMEM_GC_BARRIER needs no tracking, but GOMEM_STORE everywhere")    \
+    X(NO_TRACKING, "writes cannot be tracked", "the collector is stw: it marks in one stop")       \
+    X(SLOW_STOP, "the program was stopped",                                                        \
+      "or use GOMEM_GC_BARRIER, which needs no tracking, but GOMEM_STORE for each pointer")        \
     X(SHUTDOWN, "gomem_shutdown in a callback of dl_iterate_phdr, whose lock the collector needs", \
-      "nothing was given back: call it outside of the callback")                                   \
+      "nothing was freed: call it outside of the callback")                                        \
     X(ENVIRONMENT, "environment", "the setting is ignored")
 enum gm_message {
 #define GM_MESSAGE_NAME(name, what, advice) GM_MSG_##name,
@@ -14217,7 +14215,8 @@ GM_PRIVATE void gm_gc_warn_reason(struct gm_runtime *rt, const struct gm_cycle *
     if (!reason || !slow || rt->gc.told_reason) return;
     rt->gc.told_reason = true;
     struct gm_text t = gm_text_message(
-        GM_MSG_SLOW_STOP, " for %s ms while it was marked, since writes cannot be tracked: %s",
+        GM_MSG_SLOW_STOP,
+        " for %s ms while its heap was marked, since writes cannot be tracked: %s",
         gm_text_milli(c->paused / 1000).data, gm_base_reason(reason));
     gm_guard_warn(&rt->engine.guard, t.data);
 }

@@ -605,7 +605,7 @@ TEST(shutdown) {
 static int named_arguments;
 static void hear_argument(const char *line, void *user) {
     (void)user;
-    named_arguments += strstr(line, "keeps its object alive for ever") != NULL;
+    named_arguments += strstr(line, "keeps its object alive forever") != NULL;
 }
 static void nothing(void *arg) { (void)arg; }
 static void nothing_more(void *obj, void *arg) { (void)obj, (void)arg; }

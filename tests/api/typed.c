@@ -383,7 +383,7 @@ TEST(many_types) {
 static int told;
 static void hear(const char *line, void *user) {
     (void)user;
-    told += strstr(line, "of another size than its type") != NULL;
+    told += strstr(line, "whose size is not that of its type") != NULL;
 }
 
 struct base {

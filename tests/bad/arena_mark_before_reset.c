@@ -1,7 +1,7 @@
 // A mark restored that was taken before a reset.
 // only-check: 1
 // expect-status: 134
-// expect-line: ^gomem: a mark of an arena that is void
+// expect-line: ^gomem: an invalid mark of an arena
 // expect-lines: 1
 #include "bad.h"
 

@@ -1,7 +1,7 @@
 // A mark restored after an earlier one was.
 // only-check: 1
 // expect-status: 134
-// expect-line: ^gomem: a mark of an arena that is void.*, called with "frames"
+// expect-line: ^gomem: an invalid mark of an arena.*, called with "frames"
 // expect-lines: 1
 #include "bad.h"
 

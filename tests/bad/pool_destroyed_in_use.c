@@ -1,7 +1,7 @@
 // A pool is destroyed while another thread uses it.
 // only-check: 1
 // expect-status: 134
-// expect-line: ^gomem: (use of a pool that was destroyed|put of what is no object of the pool)
+// expect-line: ^gomem: (use of a pool that was destroyed|put of a pointer that is no object of the pool)
 #include "bad.h"
 
 #include <pthread.h>

@@ -1,7 +1,7 @@
 // An object of another pool is put.
 // only-check: 1
 // expect-status: 134
-// expect-line: ^gomem: put of what is no object of the pool.*@P@.*slab of a pool
+// expect-line: ^gomem: put of a pointer that is no object of the pool.*@P@.*slab of a pool
 // expect-lines: 1
 #include "bad.h"
 

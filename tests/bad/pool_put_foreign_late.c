@@ -1,6 +1,6 @@
 // What malloc returned is put, and found out when the pool is destroyed.
 // expect-status: 134
-// expect-line: ^gomem: put of what is no object of the pool.*@P@
+// expect-line: ^gomem: put of a pointer that is no object of the pool.*@P@
 // expect-lines: 1
 #include "bad.h"
 

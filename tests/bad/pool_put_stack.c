@@ -1,7 +1,7 @@
 // A variable of the stack is put.
 // only-check: 1
 // expect-status: 134
-// expect-line: ^gomem: put of what is no object of the pool: @P@ is not in the heap
+// expect-line: ^gomem: put of a pointer that is no object of the pool: @P@ is not in the heap
 // expect-lines: 1
 #include "bad.h"
 

@@ -1,6 +1,6 @@
 // A drop releases its own object: its count is zero already.
 // expect-status: 134
-// expect-line: retain or release of what is not counted.*@P@
+// expect-line: retain or release of an object without a count.*@P@
 // expect-lines: 1
 #include "bad.h"
 

@@ -1,6 +1,6 @@
 // A counted object is released once more than it was retained.
 // expect-status: 134
-// expect-line: retain or release of what is not counted.*@P@.*gomem_rc_new
+// expect-line: retain or release of an object without a count.*@P@.*gomem_rc_new
 // expect-lines: 1
 #include "bad.h"
 

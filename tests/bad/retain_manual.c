@@ -1,6 +1,6 @@
 // Counting a manual object, before there is any counted one.
 // expect-status: 134
-// expect-line: retain or release of what is not counted.*@P@.*manual object
+// expect-line: retain or release of an object without a count.*@P@.*manual object
 // expect-lines: 1
 #include "bad.h"
 

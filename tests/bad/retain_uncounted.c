@@ -1,6 +1,6 @@
 // Counting an object that has no count.
 // expect-status: 134
-// expect-line: retain or release of what is not counted.*@P@.*112-byte scanned object
+// expect-line: retain or release of an object without a count.*@P@.*112-byte scanned object
 // expect-lines: 1
 #include "bad.h"
 
