@@ -232,7 +232,7 @@
  *            guard     proof of misuse
  *   floor 4  pacer     when to collect: pure arithmetic
  *            mark      shade, scan, drain, termination
- *            writes    what was written while marking: kernel, barrier, stop
+ *            writes    the pages written while a cycle marks: kernel, barrier, stop
  *            sweep     marked spans become allocatable again
  *            cache     a thread's magazines and runs, the depot
  *            runtime   the records of threads and of what all threads share
@@ -610,7 +610,7 @@ GOMEM_DEF char *gomem_strndup(const char *s, size_t n) GOMEM_I_MALLOC;
 
 // clang-format off
 typedef struct gomem_class_stats { uint64_t size, mallocs, frees; } gomem_class_stats;
-typedef struct gomem_memstats {                     /* Go's MemStats; bytes unless said otherwise*/
+typedef struct gomem_memstats {                     /* Go's MemStats; bytes, unless noted        */
     uint64_t size, version;                         /* the caller sets size to sizeof *m         */
     uint64_t alloc, total_alloc;                    /* in live or cached objects; ever allocated */
     uint64_t sys;                                   /* from the system: heap and metadata        */
@@ -634,8 +634,8 @@ typedef struct gomem_memstats {                     /* Go's MemStats; bytes unle
     uint64_t collector_reason;                      /* GOMEM_REASON_: why not tracked; 0: it is, */
                                                     /* or another was chosen by name             */
     uint64_t cycles_vetoed;                         /* given up: no stop, or unknown roots       */
-    uint64_t last_veto;                             /* GOMEM_REASON_ of the latest such cycle, or*/
-                                                    /* of a failed try that was made up for      */
+    uint64_t last_veto;                             /* GOMEM_REASON_ of the latest one, or of a  */
+                                                    /* failed try that a later try made up for   */
 } gomem_memstats;
 // clang-format on
 
@@ -689,8 +689,8 @@ typedef struct gomem_type {                         /* made by GOMEM_TYPE and it
 } gomem_type;
 // clang-format on
 
-// The functions of this section return zeroed collected memory. NULL with ENOMEM if memory is
-// exhausted, even after an emergency collection, or if the size overflows. Any thread; some ns.
+// These functions return zeroed collected memory. NULL with ENOMEM if memory is exhausted, even
+// after an emergency collection, or if the size overflows. Any thread; some ns.
 
 // Scanned conservatively. Aligned to 16 from size 9 up, to 8 below.
 GOMEM_DEF void *gomem_new(size_t size) GOMEM_I_SIZED(1);
@@ -701,8 +701,8 @@ GOMEM_DEF void *gomem_new_noscan(size_t size) GOMEM_I_SIZED(1);
 // n elements of t, scanned precisely: only t's pointer fields.
 GOMEM_DEF void *gomem_new_typed(gomem_type *t, size_t n) __attribute__((warn_unused_result));
 
-// align 0: the default. flags: GOMEM_NOSCAN and its neighbors. EINVAL if align is no power of two,
-// or if flags are unknown or contradict each other.
+// flags: GOMEM_NOSCAN, GOMEM_UNCOLLECTABLE, GOMEM_UNINIT. align 0: the default. EINVAL if align is
+// no power of two, or if flags are unknown or contradict each other (UNINIT needs NOSCAN).
 GOMEM_DEF void *gomem_new_with(size_t size, size_t align, unsigned flags) GOMEM_I_SIZED(1);
 
 // A noscan copy of the first n bytes of s, or up to its NUL if n is SIZE_MAX, and a NUL.
@@ -721,7 +721,7 @@ GOMEM_DEF void gomem_mark_range(gomem_marker *m, const void *lo, const void *hi)
 //           cycle on another thread needs the loader's lock, which that callback holds.
 //   EBUSY   gomem_gc_hold is in effect, or a callback of the collector called.
 //   ENOMEM
-// Any thread, not a signal handler; takes as long as the heap is large.
+// Any thread, not a signal handler; time grows with the live heap.
 GOMEM_DEF bool gomem_gc(void);
 // Requests a cycle without waiting for it. False: cycles are held, or the collector or its
 // background thread could not be started. Any thread.
@@ -736,10 +736,10 @@ GOMEM_DEF void gomem_gc_unhold(void);
 // Returns the old value. Any thread. (debug.SetGCPercent)
 GOMEM_DEF int gomem_set_gc_percent(int percent);
 
-// Sets the bytes of memory that collections and the return of pages aim to stay below, manual
-// memory and metadata included. The limit holds if twice the live heap fits in it; large objects
-// wait for a cycle to keep it. A lower limit is soft: the heap may exceed it by up to half of what
-// lives, so that the program is not collected all the time. 0: no limit. Returns the old one. Any
+// Sets a limit in bytes, manual memory and metadata included, to which collections and the return
+// of free pages keep. It holds if twice the live heap fits in it; large objects wait for a cycle if
+// they would exceed it. A lower limit is soft: the heap may exceed it by up to half of what lives,
+// so that the program is not collected all the time. 0: no limit. Returns the old limit. Any
 // thread. (debug.SetMemoryLimit)
 GOMEM_DEF size_t gomem_set_memory_limit(size_t bytes);
 
@@ -749,8 +749,8 @@ GOMEM_DEF size_t gomem_set_memory_limit(size_t bytes);
 GOMEM_DEF bool gomem_gc_work(unsigned max_us);
 
 // Adds or removes a range that may hold collected pointers. False: ENOMEM, or EINVAL (the range is
-// empty, or was not added). Any thread. Writable data of libraries in namespaces of
-// dlmopen is a root with glibc 2.35 and later; with an older glibc such a library must add its own.
+// empty, or was not added). Any thread. Writable data of libraries in namespaces of dlmopen is a
+// root with glibc 2.35 and later; with an older glibc such a library must add its own.
 GOMEM_DEF bool gomem_add_root(const void *start, size_t size);
 GOMEM_DEF bool gomem_remove_root(const void *start);
 
@@ -896,9 +896,9 @@ GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size);
 // make.
 //
 // Idle memory is returned after two collections without use (the victim generation of Go's
-// sync.Pool), or after some ten seconds if no cycle runs. The background thread sees to the latter
-// if the program uses the collected heap; otherwise the gets and puts of any pool that miss the
-// thread's magazine do. A program that makes none, as while it sleeps, keeps the memory until it
+// sync.Pool), or after some ten seconds if no cycle runs. The latter is done by the background
+// thread if the program uses the collected heap; otherwise by gets and puts, of any pool, that miss
+// the thread's magazine. A program that makes none, as while it sleeps, keeps the memory until it
 // calls gomem_free_os_memory. Objects of a pool with a drop hook are dropped only in calls of that
 // pool. Each thread keeps one magazine per pool that it has used: at most 63 objects or 128 KiB.
 //
@@ -1132,7 +1132,7 @@ typedef struct gomem_i_cache {                      /* a thread's state for the 
     const uint32_t *stop_request;                   /* nonzero: a stop pending, or a closed gate */
     uint32_t section_depth;                         /* library sections entered                  */
     uint32_t blocked;                               /* blocking regions entered                  */
-    uint32_t ranks;                                 /* locks held, a bit per rank (check level 2)*/
+    uint32_t ranks;                                 /* check level 2: locks held, a bit a rank   */
     uint32_t typed_count;                           /* entries of typed                          */
     void (*stop_wait)(struct gomem_i_cache *t, bool enter); /* hook: stop_request was seen       */
     gomem_i_run *typed;                             /* runs by shape index; [0] is always empty  */
@@ -2101,9 +2101,9 @@ typedef union {
  *   heap grows (gm_pages_init_sparse) or, where that cannot be done, reserved at once
  *   (gm_pages_init). A span is a run of pages for objects of one kind and one size class, and of
  *   one type if they have one (gm_heap_take). An object over 32 KiB has a span of its own, and so
- *   has a block of a pool or an arena. The kind says who frees the objects and whether they are
- *   scanned:
- *     GM_MANUAL                     the program frees them, nobody scans them
+ *   has a block of a pool or an arena. The kind tells whether the program or the collector frees
+ *   the objects, and whether they are scanned:
+ *     GM_MANUAL                     the program frees them; they are not scanned
  *     GM_SCAN, GM_TYPED, GM_NOSCAN  the collector frees them: scanned word by word, scanned by
  *                                   type, not scanned
  *     GM_ROOT, GM_ROOT_NOSCAN        uncollectable: the program frees them; the first are scanned
@@ -2137,7 +2137,7 @@ typedef union {
  *   (gm_schedule_poll, which may ask for a cycle), and takes the next run (gm_cache_refill_run): of
  *   the same span (gm_cache_take_run), else of another one with room, of one that is swept for it,
  *   or of a new one (gm_cache_next_span). The run is counted as allocated when it is taken.
- *   Nobody frees the object. Four bits lie beside the heap for it: alloc, mark, grey, freed. A
+ *   The program need not free it. Four bits belong to it, stored apart: alloc, mark, grey, freed. A
  *   cycle sets mark if something reaches the object. Sweeping then rewrites 64 bits at a time:
  *   alloc = mark & ~freed, mark = freed = 0 (gm_sweep_bits). A slot whose alloc bit has become 0 is
  *   free for the next run. The object itself is not touched before it is zeroed for its next use,
@@ -2159,9 +2159,8 @@ typedef union {
  *       arenas, the tops and slots of its magazines, and counts of objects that it holds. A thread
  *       that marks along (gm_schedule_assist) is in no section either: it writes what markers
  *       write.
- *   R3  The cursor is stored before the object is used, with a signal fence between. So whoever
- *       stops the thread, at any instruction, finds the object either still held or already the
- *       program's, never both.
+ *   R3  The cursor is stored before the object is used, with a signal fence between. So a stop, at
+ *       any instruction, finds the object either still held or already the program's, never both.
  *   R4  A span has one owner at most, a thread or its central. Only the owner takes runs from it or
  *       lists it. A sweep of an owned span rewrites its bits and resets its counts; it neither
  *       lists it nor gives it up. A span that is being swept is in no list.
@@ -2209,7 +2208,7 @@ typedef union {
  * 5. FINISH STOP  gm_gc_finish stops all other threads, reads the roots again (of large ones that
  *   are tracked only what was written) and the pages written since the last round, and marks until
  *   nothing is grey. It has a budget: if that is spent, the program goes on, so do steps 3 and 4,
- *   and nothing that was marked is lost. The sixth try has none.
+ *   and nothing that was marked is lost. The sixth try has no budget.
  * 6. DECIDE  If any object has a side record (finalizer, cleanup, weak pointer or count),
  *   gm_gc_decide lets the program go on while gm_finalize_decide finds those that nothing reaches.
  *   A collected object that is allocated now is marked at once.
@@ -2217,12 +2216,12 @@ typedef union {
  *   generation. That one store makes all collected spans unswept, and R6 reads their bits
  *   accordingly.
  *
- * AFTER  Spans are swept when somebody needs one, before a large object is taken, and by the
+ * AFTER  Spans are swept when a thread needs one, before a large object is allocated, and by the
  *   background thread. Callbacks run on a thread of their own (gm_finalize_main), or where the
  *   program calls gomem_run_finalizers.
  *
  * WHY NO WRITE BARRIER (code at each store of a pointer) IS NEEDED
- *   A marker that runs beside the program can miss an object in one way: the program stores the
+ *   A marker that runs while the program does can miss an object in one way: the program stores the
  *   only pointer to it into an object that was scanned already, and erases the copy that the marker
  *   would have found. But a store is a write to a page. Either the marker read the word after the
  *   store and saw the pointer; or the store came after the read, hence after the page was armed,
@@ -2567,6 +2566,7 @@ GM_PRIVATE int gm_text_write(char *to, size_t room, const char *f, struct gm_arg
         if (*f == '%' && *++f != '%') piece = gm_text_convert(digits, &f, args, &size);
         if (!piece || size > (size_t)(end - at))
             return gm_text_cut(to, at, piece ? end : at, piece);
+        // piece: a character of the format, a string, or digits
         if (size > 16) at = (char *)memcpy(at, piece, size) + size;
         else // byte by byte, as the digits were stored: wider loads would wait for the stores
             for (const char *last = piece + size; piece < last;) *at++ = *piece++;
@@ -3261,6 +3261,7 @@ GM_PRIVATE long gm_os_populated(const struct gm_file *pagemap, uintptr_t *from, 
                                    0,
                                    GM_PAGE_PRESENT | GM_PAGE_SWAPPED,
                                    GM_PAGE_PRESENT};
+    // The range need not be tracked: no flag asks for that.
     int saved = errno;
     long found = gm_os_is_own(pagemap) ? GOMEM_IOCTL(pagemap->fd, GM_IOCTL_SCAN, &scan) : -1;
     *from = (uintptr_t)scan.walk_end;
@@ -3873,6 +3874,7 @@ GM_PRIVATE void gm_os_block_signals(sigset_t *old) {
     (void)gm_os_set_mask(SIG_SETMASK, &all, old);
 }
 
+// Restores the mask that gm_os_block_signals has saved.
 GM_PRIVATE void gm_os_restore_signals(const sigset_t *old) {
     (void)gm_os_set_mask(SIG_SETMASK, old, NULL);
 }
@@ -4463,6 +4465,7 @@ GM_PRIVATE bool gm_pages_init(struct gm_pages *p, size_t size) {
         p->reservation = gm_os_reserve(p->reserved, gm_os_random_base());
         if (p->reservation) break;
     }
+    // Zone 0 grows up from page 0, zone 1 down from the end.
     p->size = size;
     p->count = size / GM_PAGE;
     gm_pages_place_parts(p, (uintptr_t)p->reservation, p->count, l);
@@ -4714,6 +4717,7 @@ GM_PRIVATE int gm_pages_runs(struct gm_chunk *c, unsigned want) {
         uint64_t used = c->used[w];
         unsigned bit = 0;
         while (bit < 64) {
+            // a run of free pages, which may go on from the word before
             uint64_t rest = used >> bit;
             unsigned free = rest ? gm_base_ctz(rest) : 64 - bit;
             run += free;
@@ -4721,6 +4725,7 @@ GM_PRIVATE int gm_pages_runs(struct gm_chunk *c, unsigned want) {
             if (found < 0 && run >= want) found = (int)(w * 64 + bit + free - run);
             bit += free;
             if (bit == 64) break;
+            // then a run of used pages, which ends it
             if (first == GM_CHUNK_PAGES) first = w * 64 + bit;
             rest = ~(used >> bit);
             bit += rest ? gm_base_ctz(rest) : 64;
@@ -5055,12 +5060,13 @@ GM_RARE GM_PRIVATE void gm_pages_scavenge_end_locked(struct gm_pages *p, struct 
 GM_PRIVATE bool gm_pages_allowed_locked(struct gm_pages *p, size_t n) {
     enum { EACH = (int)GM_PAGE + 4 + GM_SPAN_BYTES + GM_MANUAL_BYTES + GM_COLOR_BYTES };
     if (!p->hard) return true;
+    // Each page is counted with its records.
     size_t most = p->hard / EACH;
     if (n > most || p->used > most - n) return false;
     while (p->used + n + p->idle > most) {
         struct gm_idle idle = gm_pages_scavenge_begin_locked(p, 1, GM_MIB / GM_PAGE);
         uintptr_t at = gm_pages_address(p, idle.page);
-        if (!idle.n) return true;
+        if (!idle.n) return true; // only pages that system pages share with used ones are left
         bool done = gm_os_discard((void *)at, idle.n * GM_PAGE);
         gm_pages_scavenge_end_locked(p, idle, done);
         if (!done) return false;
@@ -5102,6 +5108,7 @@ GM_PRIVATE bool gm_pages_extend_locked(struct gm_pages *p, size_t page, size_t n
     size_t z = gm_pages_unplace(zone, page + n, more);
     if (zone->down ? page + n + more > zone->origin : z + more > zone->mapped) return false;
     if (!gm_pages_allowed_locked(p, more)) return false;
+    // All must be free: in zone 1 the pages after the span have lower numbers in the zone.
     for (size_t i = z; i < z + more; i++)
         if (zone->chunk[i / GM_CHUNK_PAGES].used[i % GM_CHUNK_PAGES / 64] >> (i % 64) & 1)
             return false;
@@ -5365,13 +5372,13 @@ GM_PRIVATE void gm_span_clear_colors(const struct gm_pages *p, const struct gm_s
 
 // ---- verification ----
 
-struct gm_check { // of the whole heap, with nobody in a section
+struct gm_check { // a check of the whole heap, while no thread is in a section
     const struct gm_pages *pages;
-    const char *broken; // what, NULL: nothing
-    uintptr_t where;    // an address that names the span
+    const char *broken; // the first invariant that is broken, NULL: none
+    uintptr_t where;    // an address in the span concerned
 };
 
-// Notes the first invariant that does not hold for s. Returns `holds`.
+// Records an invariant that does not hold for s, if it is the first one. Returns `holds`.
 GM_PRIVATE bool gm_span_expect(struct gm_check *check, bool holds, const char *what,
                                const struct gm_span *s) {
     if (holds || check->broken) return holds;
@@ -5771,7 +5778,7 @@ GM_INLINE unsigned gm_central_bucket(const struct gm_span *s) {
 
 // ---- verification ----
 
-// Spans of a central's list belong there and nowhere else (CL1).
+// Checks that the spans of a central's list belong there, and that the links agree (CL1).
 GM_PRIVATE void gm_central_verify_list(struct gm_check *check, const struct gm_central *c,
                                        unsigned list) {
     const struct gm_pages *p = check->pages;
@@ -7120,14 +7127,13 @@ GM_PRIVATE void gm_mark_begin(struct gomem_marker *m, struct gm_mark *mark, bool
 // Puts a span with grey objects into the queue, unless it is there already. Lock-free; the tag
 // protects against ABA.
 GM_PRIVATE void gm_mark_enqueue(struct gm_mark *mark, struct gm_span *s) {
-    if (gm_swap_acqrel(&s->queued, 1u))
-        return; // pairs with gm_mark_pop's swap: a marker that takes it sees our colors (M2)
+    // pairs with gm_mark_pop's swap: the marker that takes the span sees its colors (M2)
+    if (gm_swap_acqrel(&s->queued, 1u)) return;
     uint64_t head = gm_load_rlx(&mark->queue), next;
     do {
         gm_store_rlx(&s->queue_next, (uint32_t)head);
         next = ((head >> 32) + 1) << 32 | (s->page + 1);
-    } while (
-        !gm_cas_acqrel(&mark->queue, &head, next)); // pairs with gm_mark_pop: the link is written
+    } while (!gm_cas_acqrel(&mark->queue, &head, next)); // pairs with gm_mark_pop: the link
 }
 
 // Takes a span from the queue; NULL: the queue is empty.
@@ -7138,8 +7144,8 @@ GM_PRIVATE struct gm_span *gm_mark_pop(struct gm_mark *mark) {
     do {
         if (!(uint32_t)head) return NULL;
         s = gm_span_at(mark->pages, (uint32_t)head - 1);
-        next = ((head >> 32) + 1) << 32 |
-               gm_load_rlx(&s->queue_next);              // if it is stale, the tag has changed
+        // rlx: if it is stale, the tag has changed
+        next = ((head >> 32) + 1) << 32 | gm_load_rlx(&s->queue_next);
     } while (!gm_cas_acqrel(&mark->queue, &head, next)); // pairs with gm_mark_enqueue
     // pairs with gm_mark_enqueue: an object that is shaded later queues the span again
     (void)gm_swap_acqrel(&s->queued, 0u);
@@ -7150,7 +7156,7 @@ GM_PRIVATE struct gm_span *gm_mark_pop(struct gm_mark *mark) {
 GM_ALWAYS bool gm_mark_set(uint64_t *word, uint64_t bit, bool alone) {
     if (alone) {
         uint64_t old = gm_load_rlx(word);
-        gm_store_rlx(word, old | bit); // nobody else writes
+        gm_store_rlx(word, old | bit); // no other thread writes
         return !(old & bit);
     }
     return !(gm_or_rlx(word, bit) & bit); // rlx: the object's contents are ordered by the stop
@@ -7214,8 +7220,8 @@ GM_COLD GM_PRIVATE void gm_mark_spill(struct gomem_marker *m, bool all) {
     size_t n = all ? v->top : (v->top + 1) / 2;
     gm_mark_settle_view(v); // M5: a grey object has its mark bit
     for (size_t i = 0; i < n; i++) {
-        (void)gm_or_rlx(&gm_span_color(p, v->stack[i])->grey,
-                        gm_span_bit(p, v->stack[i])); // the queue's swap orders it
+        // rlx: ordered by the swap in gm_mark_enqueue
+        (void)gm_or_rlx(&gm_span_color(p, v->stack[i])->grey, gm_span_bit(p, v->stack[i]));
         gm_mark_enqueue(m->mark, gm_span_find(p, v->stack[i]));
     }
     v->top -= n;
@@ -7373,7 +7379,7 @@ GM_NO_SANITIZE GM_ALWAYS void gm_mark_follow(struct gomem_marker *m, struct gm_v
         size_t size = gomem_i_class_size[desc >> 4 & 255];
         uintptr_t next = 0;
         if (alone) v->bytes += size;
-        if (GOMEM_I_UNLIKELY(desc & GM_TYPED)) { // a bit of GM_TYPED and GM_ROOT
+        if (GOMEM_I_UNLIKELY(desc & GM_TYPED)) { // GM_TYPED or GM_ROOT
             if ((desc & 7) == GM_TYPED) {
                 gm_mark_settle_view(v); // gm_mark_typed works on the marker's own view
                 m->view.top = v->top;
@@ -7423,6 +7429,7 @@ GM_NO_SANITIZE GM_ALWAYS void gm_mark_drain_as(struct gomem_marker *m, bool alon
     m->view.top = 0;
     m->view.bytes += v.bytes + gm_mark_settle(v.pending, v.pending_bits, v.pending_size);
 }
+// Both cases as separate functions, so that the one without atomics has no tests for them.
 GM_HOT GM_NOINLINE GM_NO_SANITIZE static void gm_mark_drain_alone(struct gomem_marker *m) {
     gm_mark_drain_as(m, true);
 }
@@ -7452,6 +7459,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_piece(struct gomem_marker *m, const struc
     size_t size = gm_load_rlx(&s->size), at = piece * GM_PIECE;
     if (t && t->mark) gm_mark_typed(m, s, start, size); // the only piece
     else if (at < size) {
+        // The object's end may cut the last piece; a smaller size may have cut off this one.
         const struct gm_written *list = (const void *)m->buffer;
         uintptr_t end = from + GM_MIN(size - at, (size_t)GM_PIECE);
         if (there < 0) gm_mark_part(m, s, t, from, end);
@@ -7545,6 +7553,7 @@ GM_HOT GM_NO_SANITIZE GM_PRIVATE void gm_mark_take(struct gomem_marker *m, struc
             gm_mark_enqueue(m->mark, s); // M2
             return;
         }
+        // Scan each object and drain before the next one, so that the stack stays small.
         for (; grey; grey &= grey - 1) {
             if (!m->alone && !m->steady && gm_load_rlx(&m->mark->halt)) { // stale: one more object
                 (void)gm_or_rlx(&c[i].grey, grey);
@@ -7700,8 +7709,8 @@ GM_PRIVATE void gm_mark_foreign(struct gomem_marker *m, uintptr_t start, size_t 
         size_t want = GM_MIN(size, (size_t)GM_READ);
         size_t n = gm_os_read_foreign(m->buffer, start, want);
         if (n) gm_mark_range(m, (uintptr_t)m->buffer, n, flags);
-        n = n ? n & ~(size_t)(GM_WORD - 1)
-              : GM_MIN(want, 4096 - start % 4096); // skip to the next page
+        // If nothing could be read, skip to the next page.
+        n = n ? n & ~(size_t)(GM_WORD - 1) : GM_MIN(want, 4096 - start % 4096);
         if (!n) n = GM_MIN(want, (size_t)GM_WORD);
         start += n;
         size -= n;
@@ -7756,6 +7765,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_handle(struct gomem_marker *m, struct gm_
                                               bool stopped) {
     uintptr_t from = gm_mark_live_part(s), words[64];
     const uintptr_t *saved = gm_load_rlx(&s->saved); // the finish stop reads it again
+    // The slot may lie in a collected object, which the stack then keeps alive.
     if (saved && m->visit) m->visit(m, (uintptr_t)saved);
     else if (saved) gm_mark_shade(m, (uintptr_t)saved, m->alone);
     if (m->visit) {
@@ -7781,7 +7791,7 @@ GM_PRIVATE void gm_mark_job(struct gomem_marker *m, const struct gm_job *job) {
 GM_HOT GM_PRIVATE void gm_mark_stacks(struct gomem_marker *m) {
     for (size_t i = 0; i < m->mark->njobs; i++) {
         struct gm_job *job = &m->mark->jobs[i];
-        if (!(job->flags & GM_JOB_BOTH)) continue;
+        if (!(job->flags & GM_JOB_BOTH)) continue; // not a stack
         gm_mark_job(m, job);
         gm_mark_make_room(m, &m->view, true);
         if (job->flags & GM_JOB_STACK) { // the record may be freed while threads run
@@ -7827,6 +7837,7 @@ GM_PRIVATE bool gm_mark_rest(struct gomem_marker *m) {
     const uint64_t idle = (uint64_t)1 << 16;
     uint64_t s = gm_add_acqrel(&mark->state, idle) + idle; // pairs with the cas below: counters
     for (unsigned spins = 0;; spins++) {
+        // The phase is done, or another has begun since.
         if ((uint32_t)(s >> 32) != m->phase || (uint32_t)s == GM_MARK_DONE) return false;
         if ((uint32_t)s >> 16 == (s & 0xffff)) { // all are idle: the phase is done
             // pairs with the add above: the counters of all markers
@@ -7910,7 +7921,7 @@ GM_HOT GM_PRIVATE void gm_mark_work(struct gomem_marker *m) {
 }
 
 /* ==========================================================================================
- * >>writes   what was written while marking: kernel, barrier, stop                 floor 4
+ * >>writes   the pages written while a cycle marks: kernel, barrier, stop          floor 4
  * ==========================================================================================
  * OWNS        struct gm_writes: the descriptors, the registered range, the disarmed pages
  * CALLS       base os pages mark
@@ -8014,6 +8025,7 @@ GM_PRIVATE uint32_t gm_writes_probe(const struct gm_writes *w, uintptr_t from, s
     struct gm_written list[4];
     uintptr_t at = from, to = from + n * page;
     uint32_t bits = 0;
+    // Each call reports up to two ranges and advances `at`; a call that reports none has seen all.
     while (at < to) {
         long found = gm_os_track_scan(&w->pagemap, &at, to, rearm, list, 2);
         if (found < 0) return UINT32_MAX;
@@ -8040,6 +8052,7 @@ GM_PRIVATE bool gm_writes_test_pages(const struct gm_writes *w, char *p, size_t 
     if (gm_writes_probe(w, at, page, 16, true) != 0x155) return false; // a query did not arm
     if (!gm_os_track_clear(&w->uffd, at + page, at + 2 * page)) return false;
     if (gm_writes_probe(w, at, page, 16, true) != 2) return false; // disarmed: written
+    // Discarding a page is a write, and a call without a list arms.
     if (!gm_os_discard(p + 4 * page, page)) return false;
     if (gm_writes_probe(w, at, page, 16, true) != 16) return false; // discarded: written
     from = at;
@@ -8085,7 +8098,7 @@ GM_PRIVATE bool gm_writes_test_file(const struct gm_writes *w, size_t page) {
                   : MAP_FAILED;
     uintptr_t at = (uintptr_t)p;
     bool done = p != MAP_FAILED;
-    if (done) {
+    if (done) { // page 0 is written, page 1 read, pages 2 and 3 untouched
         p[0] = 1;
         (void)*(volatile char *)&p[page]; // maps the file's own page
         done = gm_os_track(&w->uffd, at, at + 4 * page) &&
@@ -8117,6 +8130,7 @@ GM_PRIVATE bool gm_writes_test(size_t page, bool *file) {
     char *p = gm_os_reserve(18 * page, 0);
     bool done = p && gm_writes_test_identity(&own) &&
                 gm_os_protect((uintptr_t)p, (uintptr_t)p + 18 * page, PROT_READ | PROT_WRITE);
+    // After mlockall new pages are locked: unlock them.
     if (done && !gm_os_discard(p, 18 * page))
         gm_os_unlock(p, 18 * page), gm_os_discard(p, 18 * page);
     done = done && gm_writes_test_pages(&own, p, page) &&
@@ -8136,6 +8150,7 @@ GM_PRIVATE bool gm_writes_test(size_t page, bool *file) {
 GM_COLD GM_PRIVATE unsigned gm_writes_diagnose(unsigned otherwise) {
     unsigned reason = GOMEM_REASON_NONE;
     int uffd = gm_os_tracker(), pagemap = -1;
+    // In the order in which tracking needs them: userfaultfd, its features, pagemap, the query.
     if (uffd < 0)
         reason = errno == EMFILE || errno == ENFILE ? GOMEM_REASON_DESCRIPTORS
                  : errno == EINVAL                  ? GOMEM_REASON_KERNEL
@@ -8168,6 +8183,7 @@ GM_PRIVATE bool gm_writes_choose(struct gm_writes *w, struct gm_meta *meta,
     if (ask && !w->list) w->list = gm_pages_meta(meta, GM_WRITES_LIST * sizeof(struct gm_written));
     if (ask && !w->unarmed)
         w->unarmed = gm_pages_meta(meta, GM_WRITES_AHEAD_WORDS * sizeof *w->unarmed);
+    // Tracking needs memory, a kernel that passes the tests, and descriptors.
     bool room = w->list && w->unarmed;
     if (ask && room) can = gm_writes_test(p->os_page, &w->can_roots) && gm_writes_open_files(w);
     int collector = can ? GOMEM_GC_TRACKED : ask ? GOMEM_GC_STW : wanted;
@@ -8291,7 +8307,7 @@ GM_PRIVATE size_t gm_writes_read_root(const struct gm_writes *w, struct gomem_ma
     size_t bytes = 0;
     for (uintptr_t at = from; at < to;) {
         long n = gm_os_track_scan(&w->pagemap, &at, to, false, list, GM_WRITES_ROOT_LIST);
-        if (n < 0) {
+        if (n < 0) { // tracking was lost: read all (W3)
             gm_mark_foreign(m, from, to - from, flags);
             bytes = to - from;
         }
@@ -8322,6 +8338,7 @@ GM_HOT GM_PRIVATE size_t gm_writes_collect_roots(struct gm_writes *w, struct gm_
         uintptr_t at = (uintptr_t)w->root[i].start, to = (uintptr_t)w->root[i].end;
         long n = 1;
         bool fits = true;
+        // A query and re-arm in one call; each written range becomes a job.
         while (at < to && n > 0 && fits) {
             n = gm_os_track_scan(&w->pagemap, &at, to, true, list, GM_WRITES_LIST);
             for (long k = 0; k < n && fits; k++) {
@@ -8370,11 +8387,11 @@ GM_PRIVATE bool gm_writes_register(struct gm_writes *w, const struct gm_pages *p
     to = GM_MIN(to, gm_pages_address(p, p->zone[1].origin) -
                         (uintptr_t)gm_load_rlx(&p->zone[1].mapped) * GM_PAGE); // may be stale
     uint32_t unmapped = gm_load_rlx(&p->unmapped); // a later change is seen by gm_writes_whole
-    if (p->sparse) to = end;
+    if (p->sparse) to = end;                       // the rest is not mapped
     if (end <= gm_load_rlx(&w->registered) && w->unmapped == unmapped) return true;
     errno = 0;
     if (!gm_os_track(&w->uffd, gm_pages_scanned(p), to)) {
-        if (errno != EBUSY) return false;
+        if (errno != EBUSY) return false; // EBUSY: another userfaultfd has registered a part
         to = gm_writes_adopt(w, end, to);
     }
     gm_store_rlx(&w->registered, to); // gm_writes_grown reads: too low a value costs one cycle
@@ -8410,6 +8427,8 @@ GM_PRIVATE bool gm_writes_next(const struct gm_pages *p, uintptr_t *at, uintptr_
     size_t pages = gm_load_rlx(&p->zone[0].mapped); // as in gm_writes_end
     uintptr_t last = start + (uintptr_t)pages * GM_PAGE;
     size_t n = gm_pages_chunks(pages), i = (*at - start) / GM_CHUNK;
+    // Skip chunks that are entirely free, then take those up to the next such chunk. rlx: a chunk
+    // that is just being taken may be skipped; the finish stop, where nothing changes, finds it.
     while (i < n && gm_load_rlx(&chunk[i].most) == GM_CHUNK_PAGES) i++;
     if (i >= n || *at >= last) return false; // the last chunk may end before its end (P9)
     *at = GM_MAX(*at, start + (uintptr_t)i * GM_CHUNK);
@@ -8450,6 +8469,7 @@ GM_HOT GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages 
         uintptr_t from = at;
         gm_writes_nap(calls++);
         if (pause) pause(arg);
+        // The bits are cleared first: a page disarmed afterwards sets its bit again.
         gm_writes_close_bits(w, p, at, to);
         for (long n = 1; from < to && n;) { // unpopulated pages are not armed (W7)
             n = gm_os_track_scan_there(&w->pagemap, &from, to, GM_THERE_REARM, w->list,
@@ -8486,6 +8506,7 @@ GM_HOT GM_PRIVATE size_t gm_writes_regrey(const struct gm_writes *w, struct gm_m
         uintptr_t at = from;
         n = gm_os_track_scan_there(&w->pagemap, &from, to, GM_THERE_WRITTEN, list,
                                    GM_WRITES_ROOT_LIST);
+        // If the query fails, the rest of the range counts as written (W3).
         if (n < 0) list[0] = (struct gm_written){at, to, 0}, from = to, n = 1;
         for (long i = 0; i < n; i++) {
             gm_mark_regrey(mark, (uintptr_t)list[i].start, (uintptr_t)list[i].end);
@@ -8502,6 +8523,8 @@ GM_HOT GM_PRIVATE size_t gm_writes_collect_unit(struct gm_writes *w, struct gm_m
                                                 uintptr_t to, bool rearm) {
     size_t pages = 0;
     if (rearm) gm_writes_close_bits(w, mark->pages, from, to);
+    // Between rounds populated pages are queried and armed. In a stop all pages are, which is
+    // faster, and gm_writes_regrey sorts out fresh memory.
     for (uintptr_t at = from; at < to;) {
         long n = rearm ? gm_os_track_scan_there(&w->pagemap, &at, to, GM_THERE_REARM, list,
                                                 GM_WRITES_LIST)
@@ -8688,6 +8711,7 @@ GM_PRIVATE uint32_t gm_sweep_bits(const struct gm_sweep *w, const struct gm_page
         uint64_t mark = gm_load_rlx(&c[i].mark);
         uint64_t freed = gm_load_rlx(&c[i].freed);
         if (freed) freed = gm_swap_rlx(&c[i].freed, 0); // gomem_free may set bits meanwhile
+        // Objects freed by hand were counted when they were freed.
         uint64_t keep = mark & ~freed, dead = alloc & ~mark & ~freed;
         live += gm_base_popcount(keep);
         died += gm_base_popcount(dead);
@@ -8749,6 +8773,7 @@ GM_PRIVATE struct gm_span *gm_sweep_next(const struct gm_sweep *w, struct gm_hea
     if (s && !s->class) s->bucket = 0; // 0: not listed
     gm_sync_unlock(&c->lock);
     if (!s) return NULL;
+    // No other thread can find the span, so the claim succeeds.
     bool claimed = gm_sweep_claim(w, s);
     gm_assert(claimed);
     (void)claimed;
@@ -8781,8 +8806,10 @@ GM_PRIVATE bool gm_sweep_live(const struct gm_sweep *w, const struct gm_pages *p
         uint64_t live = gm_load_rlx(&c->alloc) & ~gm_load_rlx(&c->freed);
         if (generation != now && !GM_IN(GM_SET_COLLECTED, s->kind))
             generation = now; // never swept (R7)
+        // Unswept: the mark bit decides.
         if (generation == now - 2) live &= gm_load_rlx(&c->mark);
         gm_fence_acq(); // pairs with gm_sweep_claim's: the bits are of that generation
+        // If the span was not being swept, and still is not, the bits belong together.
         if (generation == now ||
             (generation == now - 2 && gm_load_rlx(&s->generation) == generation))
             return live & bit;
@@ -8818,6 +8845,7 @@ GM_PRIVATE void gm_sweep_verify(struct gm_check *check, const struct gm_sweep *s
                            s);
     }
     if (!s->class) return;
+    // Groups above the highest slot ever used are 0.
     for (unsigned i = gm_span_groups(s); i < s->pages * 8; i++)
         gm_span_expect(check, !(c[i].alloc | c[i].mark | c[i].grey | c[i].freed),
                        "span: colors above the fresh watermark (N4)", s);
@@ -8941,39 +8969,39 @@ struct gm_engine {
 #endif
 };
 
-struct gm_pool_cache {      // what a thread holds of a pool
-    gomem_i_pool_cache hot; // first: the loaded magazine if the pool has no place. atomic: rlx, R8
-    struct gm_pool_cache *next; // of the pool's. lock: pool
-    struct gm_cache *cache;     // whose; NULL: of all. const
+struct gm_pool_cache {      // a thread's cache of a pool
+    gomem_i_pool_cache hot; // first: the loaded magazine if the pool has no slot. atomic: rlx, R8
+    struct gm_pool_cache *next; // in the pool's list. lock: pool
+    struct gm_cache *cache;     // the thread's cache; NULL: threads share this one. const
     uint32_t previous;          // a magazine with objects: index + 1, 0: none. atomic: acqrel (PO2)
-    uint32_t spare;             // one without: index + 1, 0: none. owner
-    uint32_t turn;              // of the pool when it was last used. atomic: rlx
+    uint32_t spare;             // an empty magazine: index + 1, 0: none. owner
+    uint32_t turn;              // the pool's turn when it was last used. atomic: rlx
     uint8_t cap;                // objects in the next magazine. owner
     uint8_t bottom;             // slot of the loaded magazine's NULL. atomic: rlx
     uint8_t kept;               // objects in previous. atomic: rlx
-    uint8_t calls;              // quick ones, to look at the clock now and then. owner
+    uint8_t calls;              // since the clock was last read. owner
 };
 
 struct gm_cache {                       // owner: thread, in sections
     gomem_i_cache hot;                  // first: the TLS pointer leads here
     struct gm_engine *engine;           // const
-    uint32_t number;                    // of the thread, for span.owner. const
-    uint32_t trims;                     // engine.trims as obeyed
+    uint32_t number;                    // the thread's number, for span.owner. const
+    uint32_t trims;                     // engine.trims when it last trimmed
     size_t held;                        // bytes that its magazines can hold (K2)
     size_t pins;                        // bytes of spans, one for each object they can hold (K3)
     size_t charged;                     // bytes of runs not yet added to engine.live
-    size_t ahead;                       // of a large object to come that engine.live counts already
+    size_t ahead;                       // bytes of a coming large object, already in engine.live
     size_t counted;                     // bytes not yet added to engine.stats.allocated
     void **previous[GOMEM_CLASSES + 1]; // the previous magazine's top, NULL: none
     uint8_t cap[GOMEM_CLASSES + 1];     // objects in the class's next magazine, 0: not used yet
-    struct gm_shard stats;              //
+    struct gm_shard stats;              // its counters
 #if GOMEM_I_COLLECTOR
-    struct gm_span *scan[GOMEM_CLASSES + 1]; // spans that the runs are taken from (R4)
+    struct gm_span *scan[GOMEM_CLASSES + 1]; // owned spans, from which runs are taken (R4)
     struct gm_span *noscan[GOMEM_CLASSES + 1];
-    struct gm_span **typed; // beside hot.typed
+    struct gm_span **typed; // the same, by the index of hot.typed
     uint32_t typed_room;    // entries of both
-    uint8_t
-        warm[GOMEM_CLASSES + 1]; // spans taken of the class, saturating: populate ahead after a few
+    // spans of the class taken so far, up to 4: after a few their pages are faulted in together
+    uint8_t warm[GOMEM_CLASSES + 1];
 #endif
 };
 
@@ -8982,6 +9010,7 @@ GM_PRIVATE void *const gm_cache_nothing[512 / sizeof(void *)]
     __attribute__((aligned(512))) = {NULL};
 #define GM_CACHE_NOTHING ((void **)(uintptr_t)&gm_cache_nothing[512 / sizeof(void *) - 1])
 
+// Adds the bytes that the thread has counted to the shared number.
 GM_PRIVATE void gm_cache_hand_in(struct gm_cache *t) {
     (void)gm_add_rlx(&t->engine->stats.allocated, (uint64_t)t->counted); // for gomem_total_alloc
     t->counted = 0;
@@ -8996,12 +9025,14 @@ GM_INLINE void gm_cache_count_bytes(struct gm_cache *t, size_t bytes) {
 
 // ---- magazines and the depot ----
 
+// The head and the slots of the magazine with an index.
 GM_INLINE struct gm_magazine *gm_cache_head(const struct gm_pages *p, uint32_t index) {
     return (struct gm_magazine *)(void *)(p->magazine_heads + (size_t)index * GM_HEAD_BYTES);
 }
 GM_INLINE void **gm_cache_slots(const struct gm_pages *p, uint32_t index) {
     return (void **)(void *)(p->magazine_area + (size_t)index * 512);
 }
+// From the top of a magazine: its index, the number of the topmost slot, the number of its objects.
 GM_INLINE uint32_t gm_cache_index(const struct gm_pages *p, void **top) {
     return (uint32_t)((size_t)((char *)top - p->magazine_area) / 512);
 }
@@ -9013,6 +9044,7 @@ GM_INLINE unsigned gm_cache_count(const struct gm_pages *p, void **top) {
 }
 enum { GM_MAGAZINE_LAST = 512 / sizeof(void *) - 1 };
 
+// Puts a magazine on a list of the depot. Lock-free; the tag protects against ABA.
 GM_PRIVATE void gm_cache_push_magazine(const struct gm_pages *p, uint64_t *list, uint32_t index) {
     struct gm_magazine *m = gm_cache_head(p, index);
     uint64_t head = gm_load_rlx(list), next;
@@ -9027,10 +9059,10 @@ GM_PRIVATE uint32_t gm_cache_pop_magazine(const struct gm_pages *p, uint64_t *li
     uint64_t head = gm_load_acq(list), next; // pairs with push
     do {
         if (!(uint32_t)head) return 0;
-        uint32_t after = gm_load_rlx(
-            &gm_cache_head(p, (uint32_t)head - 1)->next); // stale: then the tag differs
+        // rlx: if it is stale, the tag has changed
+        uint32_t after = gm_load_rlx(&gm_cache_head(p, (uint32_t)head - 1)->next);
         next = ((head >> 32) + 1) << 32 | after;
-    } while (!gm_cas_acqrel(list, &head, next)); // pairs with push: what we read was the list's
+    } while (!gm_cas_acqrel(list, &head, next)); // pairs with push: slots and head are written
     return (uint32_t)head;
 }
 
@@ -9040,7 +9072,7 @@ GM_PRIVATE uint32_t gm_cache_new_magazine(struct gm_engine *e) {
     uint32_t index = gm_cache_pop_magazine(p, &e->depot.empty);
     if (index) return index;
     gm_sync_lock(&e->depot.lock);
-    if (e->depot.made == e->depot.mapped) {
+    if (e->depot.made == e->depot.mapped) { // map the next 256 magazines and their heads
         size_t from = e->depot.mapped, to = from + 256;
         if (to <= p->magazines && gm_pages_map_part(p, p->magazine_area, 512, from, to) &&
             gm_pages_map_part(p, p->magazine_heads, GM_HEAD_BYTES, from, to))
@@ -9084,12 +9116,13 @@ GM_PRIVATE unsigned gm_cache_take_slots_locked(const struct gm_pages *p, struct 
     uint32_t size = gm_sizes_table[s->class].size, last = 0;
     uintptr_t start = gm_span_start(p, s);
     for (unsigned w = 0; taken < n && w < gm_span_words(s); w++) {
-        uint64_t free = ~bits[w];
+        uint64_t free = ~bits[w]; // without the bits beyond count
         if (w == s->count / 64) free &= ~(~(uint64_t)0 << s->count % 64); // N3
         for (; free && taken < n; free &= free - 1) {
             last = w * 64 + gm_base_ctz(free);
-            gm_store_rlx(&bits[w],
-                         bits[w] | (free & (0 - free))); // who frees looks without the lock
+            // Atomic, because gomem_free reads the bits without the lock.
+            gm_store_rlx(&bits[w], bits[w] | (free & (0 - free)));
+            // Check level 1: the slot is in a cache until the program gets it.
             if (GOMEM_I_CHECK) (void)gm_or_rlx(&gm_span_cached(p, s->page)[w], free & (0 - free));
             out[-(int)++taken] = (void *)(start + (uintptr_t)last * size);
         }
@@ -9120,6 +9153,7 @@ GM_PRIVATE unsigned gm_cache_fill(struct gm_engine *e, unsigned class, void **ou
     unsigned done = 0;
     gm_sync_lock(&c->lock);
     while (done < n) {
+        // The lists are in order: nearly full spans first.
         struct gm_span *s = NULL;
         for (unsigned b = 0; !s && b < GM_LISTS; b++) s = gm_central_first_locked(c, p, b);
         if (!s) {
@@ -9158,7 +9192,7 @@ GM_PRIVATE unsigned gm_cache_return_to_locked(const struct gm_pages *p, struct g
     for (; i < n && (uintptr_t)objects[i] - start < size; i++) {
         uint32_t index = gm_span_index(p, s, (uintptr_t)objects[i]);
         enum gm_message w = gm_cache_wrong(p, s, index, (uintptr_t)objects[i]);
-        if (GOMEM_I_UNLIKELY(w != GM_MESSAGE_COUNT)) {
+        if (GOMEM_I_UNLIKELY(w != GM_MESSAGE_COUNT)) { // leave the slot alone
             *wrong = w;
             *bad = objects[i];
             continue;
@@ -9183,8 +9217,8 @@ GM_PRIVATE void gm_cache_return(struct gm_engine *e, unsigned class, void **obje
     gm_sync_lock(&c->lock);
     for (unsigned i = 0; i < n;) {
         struct gm_span *s = gm_span_find(p, (uintptr_t)objects[i]);
-        if (GOMEM_I_UNLIKELY(!s || s->kind != GM_MANUAL ||
-                             s->class != class)) { // its span has gone
+        // The span was freed, or is now another one: the object was freed twice.
+        if (GOMEM_I_UNLIKELY(!s || s->kind != GM_MANUAL || s->class != class)) {
             wrong = GM_MSG_DOUBLE_FREE;
             bad = objects[i++];
             continue;
@@ -9193,6 +9227,7 @@ GM_PRIVATE void gm_cache_return(struct gm_engine *e, unsigned class, void **obje
         i += gm_cache_return_to_locked(p, s, objects + i, n - i, &wrong, &bad);
         back += used - s->used;
         gm_cache_relist_locked(c, p, s);
+        // An empty span is in the last list. Free it if any other span is listed.
         if (!s->used && (s->prev || s->next || c->list[0] | c->list[1] | c->list[2])) {
             gm_central_remove_locked(c, p, s->bucket, s);
             gm_heap_put(&e->heap, s);
@@ -9279,6 +9314,7 @@ GM_PRIVATE void gm_cache_give_magazine(struct gm_cache *t, unsigned class, void 
     uint32_t index = gm_cache_index(p, top);
     struct gm_magazine *m = gm_cache_head(p, index);
     unsigned n = gm_cache_count(p, top);
+    // Objects are counted as freed when they leave the thread.
     if (n) gm_stats_own(&t->stats.manual_frees[class], n);
     if (n && depot && gm_cache_depot_room(e, class, n)) {
         m->top = (uint8_t)gm_cache_slot(top);
@@ -9292,7 +9328,8 @@ GM_PRIVATE void gm_cache_give_magazine(struct gm_cache *t, unsigned class, void 
     gm_cache_push_magazine(p, &e->depot.empty, index);
 }
 
-GM_INLINE void gm_cache_set_top(struct gm_cache *t, unsigned class, void **top) { // R8
+// Stores the top of the loaded magazine, after its slots (R8).
+GM_INLINE void gm_cache_set_top(struct gm_cache *t, unsigned class, void **top) {
     gm_signal_fence();
     gm_store_rlx(&t->hot.top[class], top);
 }
@@ -9309,6 +9346,7 @@ GM_PRIVATE void gm_cache_flush_class(struct gm_cache *t, unsigned class, bool de
     t->cap[class] = 0;
 }
 
+// Gives up all magazines of a thread, and hands in its counts.
 GM_PRIVATE void gm_cache_flush_manual(struct gm_cache *t, bool depot) {
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++)
         if (t->cap[c] || t->hot.top[c] != GM_CACHE_NOTHING) gm_cache_flush_class(t, c, depot);
@@ -9370,6 +9408,7 @@ GM_PRIVATE void gm_cache_adopt(struct gm_cache *t, unsigned class, void **top) {
              cap = t->cap[class] ? t->cap[class] : gm_cache_grow(t, class);
     unsigned room = GM_MAGAZINE_LAST - gm_cache_head(p, index)->bottom;
     if (room > cap && !gm_cache_widen(t, class, room, false)) {
+        // Keep the newest `most` objects and move them to the end of a smaller magazine.
         unsigned most = GM_MIN(n, cap);
         if (n > most) gm_cache_return(t->engine, class, top - n + 1, n - most);
         void **slots = gm_cache_slots(p, index), **bottom = slots + GM_MAGAZINE_LAST - cap;
@@ -9396,11 +9435,12 @@ GM_PRIVATE bool gm_cache_refill_manual(struct gm_cache *t, unsigned class) {
     struct gm_engine *e = t->engine;
     struct gm_pages *p = &e->heap.pages;
     void **loaded = t->hot.top[class], **previous = t->previous[class];
-    if (previous && *previous) {
+    if (previous && *previous) { // swap the two magazines
         t->previous[class] = loaded;
         gm_cache_set_top(t, class, previous);
         return true;
     }
+    // The depot: exchange the empty magazine for one with objects.
     void **full = gm_cache_from_depot(e, class);
     if (full) {
         if (loaded != GM_CACHE_NOTHING)
@@ -9408,6 +9448,7 @@ GM_PRIVATE bool gm_cache_refill_manual(struct gm_cache *t, unsigned class) {
         gm_cache_adopt(t, class, full);
         return true;
     }
+    // The spans: fill the empty magazine, from its end, so that it need not be moved if it is full.
     unsigned cap = gm_cache_grow(t, class);
     uint32_t index = loaded == GM_CACHE_NOTHING ? gm_cache_new_magazine(e)
                                                 : gm_cache_index(p, loaded) + 1;
@@ -9456,6 +9497,7 @@ GM_PRIVATE bool gm_cache_make_room(struct gm_cache *t, unsigned class) {
         gm_cache_load_empty(t, class, previous, loaded);
         return true;
     }
+    // Both are full: load a new one, and give the older one to the depot.
     unsigned cap = gm_cache_grow(t, class);
     uint32_t index = gm_cache_new_magazine(t->engine);
     if (!index) return false;
@@ -9476,7 +9518,7 @@ GM_PRIVATE void gm_cache_put(struct gm_cache *t, struct gm_span *s, void *p) {
         return;
     }
     void **top = t->hot.top[s->class];
-    if (!((uintptr_t)(top + 1) & 511)) {
+    if (!((uintptr_t)(top + 1) & 511)) { // the loaded magazine is full (K1)
         if (!gm_cache_make_room(t, s->class)) {
             gm_cache_return(e, s->class, &p, 1);
             return;
@@ -9497,6 +9539,7 @@ GM_PRIVATE void gm_cache_unkeep(struct gm_cache *t, size_t most) {
 #if GOMEM_I_COLLECTOR
 // ---- collected objects: runs ----
 
+// Counts bytes of a run as allocated, and adds them to engine.live in steps of GM_CHARGE.
 GM_PRIVATE void gm_cache_charge(struct gm_cache *t, size_t bytes) {
     t->charged += bytes;
     if (t->charged < GM_CHARGE) return;
@@ -9528,6 +9571,7 @@ GM_PRIVATE void gm_cache_hold(const struct gm_engine *e, struct gm_span *s, uint
     uint32_t to = (uint32_t)(end - gm_sizes_table[s->class].size - gm_span_start(p, s)) / 16 + 1;
     bool black = gm_cache_deciding(e);
     for (unsigned i = at / 64; i * 64 < to; i++, at = i * 64) {
+        // The bits of this group at which slots of the run start.
         uint64_t bits = gm_span_starts(s, i) & ~(uint64_t)0 << at % 64;
         if (to - i * 64 < 64) bits &= ((uint64_t)1 << (to - i * 64)) - 1;
         uint64_t alloc = gm_load_rlx(&c[i].alloc);
@@ -9580,6 +9624,7 @@ GM_PRIVATE bool gm_cache_take_run(struct gm_cache *t, gomem_i_run *run, struct g
     if (!end) return false;
     uint32_t size = gm_sizes_table[s->class].size, n = (uint32_t)(end - start) / size;
     uint32_t from = gm_span_index(p, s, start);
+    // Only slots below `fresh` may not be zero.
     uint32_t used = GM_MIN(from + n, s->fresh); // N2
     gm_base_tsan_renew(start, end - start);
     if (used > from)
@@ -9599,6 +9644,7 @@ GM_PRIVATE bool gm_cache_take_run(struct gm_cache *t, gomem_i_run *run, struct g
 GM_PRIVATE void gm_cache_release_span(struct gm_cache *t, struct gm_central *c, struct gm_span *s) {
     struct gm_engine *e = t->engine;
     const struct gm_color *color = gm_span_colors(&e->heap.pages, s->page);
+    // Slots freed by hand count as room, unless a cycle marks and they cannot be taken.
     bool room = s->used < s->count;
     gm_sweep_owned(&e->sweep, &e->heap.pages, &e->guard, &e->stats.shared, s); // R4
     for (unsigned i = 0; !room && !gm_cache_marking(e) && i < gm_span_groups(s); i++)
@@ -9626,6 +9672,7 @@ GM_PRIVATE struct gm_span *gm_cache_next_span(struct gm_cache *t, struct gm_cent
         s = gm_sweep_next(&e->sweep, &e->heap, &e->guard, &e->stats.shared, c);
         if (!s) break;
         if (s->used < s->count) break;
+        // Still full: list it, and sweep another one.
         gm_sweep_place(&e->sweep, &e->heap, c, s);
         s = NULL;
     }
@@ -9636,6 +9683,7 @@ GM_PRIVATE struct gm_span *gm_cache_next_span(struct gm_cache *t, struct gm_cent
         // pairs with gm_sweep_swept: its bits are clear
         gm_store_rel(&s->generation, gm_load_rlx(&e->sweep.generation));
         gm_heap_publish(&e->heap, s);
+        // A thread that takes many spans of the class faults their pages in with one call.
         size_t bytes = (size_t)s->pages * GM_PAGE;
         if (s->clean && t->warm[c->class] >= 4)
             gm_os_populate((void *)gm_span_start(p, s), GM_MIN(bytes, 64 * GM_KIB));
@@ -9655,7 +9703,7 @@ GM_PRIVATE bool gm_cache_refill_run(struct gm_cache *t, gomem_i_run *run, struct
                                     struct gm_central *c) {
     for (;;) {
         struct gm_span *s = *owned;
-        if (s) {
+        if (s) { // it may have become unswept since its last run (S2)
             gm_sweep_owned(&t->engine->sweep, &t->engine->heap.pages, &t->engine->guard,
                            &t->engine->stats.shared, s);
             if (gm_cache_take_run(t, run, s)) return true;
@@ -9678,6 +9726,7 @@ GM_PRIVATE void gm_cache_release_run(struct gm_cache *t, gomem_i_run *run, struc
     struct gm_span *s = *owned;
     if (!s) return;
     gm_sweep_owned(&t->engine->sweep, p, &t->engine->guard, &t->engine->stats.shared, s);
+    // The slots from the cursor on were never handed out.
     uint32_t size = gm_sizes_table[s->class].size, n = 0;
     bool marking = gm_cache_marking(t->engine);
     for (uintptr_t at = run->cursor; !marking && at && at < run->end; at += size, n++) {
@@ -9718,7 +9767,7 @@ GM_PRIVATE bool gm_cache_typed_room(struct gm_cache *t, uint32_t number) {
         gm_pages_meta_free(&t->engine->meta, runs, room * sizeof *runs);
         return false;
     }
-    if (t->typed_room) {
+    if (t->typed_room) { // copy the old arrays, and recycle them
         memcpy(runs, t->hot.typed, t->hot.typed_count * sizeof *runs);
         memcpy(spans, t->typed, t->hot.typed_count * sizeof *spans);
         gm_pages_meta_free(&t->engine->meta, t->hot.typed, t->typed_room * sizeof *runs);
@@ -9768,6 +9817,7 @@ GM_PRIVATE void gm_cache_verify_run(struct gm_check *check, const struct gm_cach
                        "cache: a held slot is not allocated (R1)", s);
 }
 
+// Checks all runs of a stopped thread.
 GM_PRIVATE void gm_cache_verify_runs(struct gm_check *check, const struct gm_cache *t) {
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
         gm_cache_verify_run(check, t, t->scan[c], &t->hot.scan[c]);
@@ -9813,7 +9863,7 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
 // Checks the bits of a manual span (N2, N3), and that it is listed unless it is full (CL1).
 GM_PRIVATE void gm_cache_verify_span(struct gm_check *check, const struct gm_span *s) {
     const uint64_t *bits = gm_span_bits(check->pages, s->page);
-    uint32_t used = 0, last = 0;
+    uint32_t used = 0, last = 0; // slots in use; one more than the highest of them
     if (!s->class) return;
     for (unsigned i = 0; i < gm_span_words(s); i++) {
         used += gm_base_popcount(bits[i]);
