@@ -2274,12 +2274,12 @@ typedef union {
  *             any depth, under locks, from signal handlers, and with no memory left. The same
  *             formatter serves gomem_arena_printf, where it costs a third of vsnprintf.
  */
-// GM_ALWAYS for fast paths, GM_INLINE for small functions, GM_PRIVATE for the others: `unused`
-// because options leave out callers. GM_COLD also moves code out of the way of the fast paths.
-// GM_RARE: runs once per cycle, thread, process or message, or makes a system call that costs much
-// more. It is compiled for size; gcc does the same with whatever only such functions call.
-// GM_HOT: runs per object or per word, and is compiled for speed whoever calls it. GM_COLD: a slow
-// path that stays a call, so that the fast path around it stays short.
+// Attributes of functions. GM_ALWAYS: part of a fast path. GM_INLINE: a small function. GM_PRIVATE:
+// any other; `unused`, because options leave out callers. GM_COLD: a slow path that stays a call,
+// so that the fast path around it stays short. GM_RARE: runs once per cycle, thread, process or
+// message, or makes a system call that costs much more; it is compiled for size, and gcc does the
+// same with functions that only such functions call. GM_HOT: runs per object or per word; it is
+// compiled for speed even if only rare functions call it.
 #define GM_NOINLINE __attribute__((noinline))
 #define GM_COLD     __attribute__((noinline, cold))
 #define GM_RARE     __attribute__((cold))
@@ -2349,7 +2349,7 @@ typedef union {
 #define gm_fence_rel()    __atomic_thread_fence(__ATOMIC_RELEASE)
 #define gm_signal_fence() __atomic_signal_fence(__ATOMIC_SEQ_CST)
 
-// GM_MIN and GM_MAX evaluate their result twice: no side effects in the arguments.
+// GM_MIN and GM_MAX evaluate one argument twice: no side effects in the arguments.
 #define GM_MIN(a, b)      ((a) < (b) ? (a) : (b))
 #define GM_MAX(a, b)      ((a) > (b) ? (a) : (b))
 #define GM_KIB            ((size_t)1 << 10)
@@ -2388,6 +2388,7 @@ GM_NO_SANITIZE GM_ALWAYS uintptr_t gm_base_word(const uintptr_t *p) {
     return *(const volatile uintptr_t *)p;
 }
 
+// The number of the lowest 1 bit of x, which is not 0; the number of 1 bits.
 GM_INLINE unsigned gm_base_ctz(uint64_t x) { return (unsigned)__builtin_ctzll(x); }
 GM_INLINE unsigned gm_base_popcount(uint64_t x) { return (unsigned)__builtin_popcountll(x); }
 
@@ -4122,7 +4123,7 @@ GM_ALWAYS void gm_sync_leave(gomem_i_cache *t) {
 // the lock as taken or released.
 GM_PRIVATE void gm_sync_rank(const struct gm_lock *l, bool take) {
     gomem_i_cache *t = GOMEM_I_TLS;
-    if (!t->size) return; // not attached: it shares this cache with other threads
+    if (!t->size) return; // not attached: it has no cache of its own
     if (take) {
         gm_assert(!(t->ranks >> l->rank)); // Y3
         t->ranks |= 1u << l->rank;
@@ -8979,7 +8980,7 @@ struct gm_pool_cache {      // a thread's cache of a pool
     uint8_t cap;                // objects in the next magazine. owner
     uint8_t bottom;             // slot of the loaded magazine's NULL. atomic: rlx
     uint8_t kept;               // objects in previous. atomic: rlx
-    uint8_t calls;              // since the clock was last read. owner
+    uint8_t calls;              // counts quick calls: the clock is read after some. owner
 };
 
 struct gm_cache {                       // owner: thread, in sections
@@ -9779,7 +9780,7 @@ GM_PRIVATE bool gm_cache_typed_room(struct gm_cache *t, uint32_t number) {
     return true;
 }
 
-// Calls fn for each non-empty run of a stopped thread.
+// Calls fn for each span that a stopped thread owns, with its run, which may be empty.
 GM_PRIVATE void gm_cache_each_run(struct gm_cache *t,
                                   void (*fn)(struct gm_engine *e, struct gm_span *s,
                                              gomem_i_run *run)) {
