@@ -13678,7 +13678,7 @@ GM_PRIVATE bool gm_workers_sweep_central(struct gm_runtime *rt, struct gm_centra
 
 // ---- workers ----
 
-GM_PRIVATE void *gm_workers_main(void *arg) {
+GM_RARE GM_PRIVATE void *gm_workers_main(void *arg) {
     struct gm_gc *gc = &gm_runtime.gc;
     struct gomem_marker *m = arg;
     uint32_t seen = 0;
@@ -13786,7 +13786,7 @@ GM_PRIVATE void gm_workers_put_empty_roots(struct gm_runtime *rt) {
 }
 
 // Uncollectable objects are roots: all their spans are grey (R7).
-GM_PRIVATE void gm_workers_queue_roots(struct gm_runtime *rt) {
+GM_RARE GM_PRIVATE void gm_workers_queue_roots(struct gm_runtime *rt) {
     for (unsigned c = 0; c <= GOMEM_CLASSES; c++) {
         gm_workers_queue_list(rt, &rt->engine.central[GM_ROOT][c], 0);
         gm_workers_queue_list(rt, &rt->engine.central[GM_ROOT][c], 2);
@@ -13794,7 +13794,7 @@ GM_PRIVATE void gm_workers_queue_roots(struct gm_runtime *rt) {
 }
 
 // What functions of the program name becomes grey. The markers rest.
-GM_PRIVATE void gm_workers_ask_roots_stopped(struct gm_runtime *rt) {
+GM_RARE GM_PRIVATE void gm_workers_ask_roots_stopped(struct gm_runtime *rt) {
     struct gomem_marker *m = &rt->gc.marker[0];
     if (!rt->roots.fns.count) return;
     gm_mark_begin(m, &rt->engine.mark, false);
@@ -13830,7 +13830,7 @@ GM_PRIVATE bool gm_workers_mark_with(struct gm_runtime *rt, unsigned n, uint64_t
 }
 
 // Hook of writes: forks may come here. In no section.
-GM_PRIVATE void gm_workers_pause(void *arg) {
+GM_RARE GM_PRIVATE void gm_workers_pause(void *arg) {
     struct gm_runtime *rt = arg;
     uint32_t passed = gm_load_acq(&rt->gc.passed); // pairs with gm_world_take_turn
     if (!gm_load_rlx(&rt->gc.forks)) return;       // advice
@@ -13887,7 +13887,7 @@ GM_PRIVATE bool gm_oracle_count(struct gm_span *s, void *arg) {
     return true;
 }
 
-GM_PRIVATE bool gm_oracle_save(struct gm_span *s, void *arg) {
+GM_RARE GM_PRIVATE bool gm_oracle_save(struct gm_span *s, void *arg) {
     struct gm_oracle *o = arg;
     struct gm_color *c = gm_span_colors(&o->rt->engine.heap.pages, s->page);
     if (!GM_IN(GM_SET_COLLECTED, s->kind)) return true;
@@ -13898,7 +13898,7 @@ GM_PRIVATE bool gm_oracle_save(struct gm_span *s, void *arg) {
     return true;
 }
 
-GM_PRIVATE bool gm_oracle_compare(struct gm_span *s, void *arg) {
+GM_RARE GM_PRIVATE bool gm_oracle_compare(struct gm_span *s, void *arg) {
     struct gm_oracle *o = arg;
     const struct gm_color *c = gm_span_colors(&o->rt->engine.heap.pages, s->page);
     if (!GM_IN(GM_SET_COLLECTED, s->kind)) return true;
@@ -13925,7 +13925,7 @@ GM_PRIVATE bool gm_oracle_swap(struct gm_span *s, void *arg) {
 }
 
 // Looks for white children of marked objects.
-GM_NO_SANITIZE GM_PRIVATE bool gm_oracle_closed(struct gm_span *s, void *arg) {
+GM_RARE GM_NO_SANITIZE GM_PRIVATE bool gm_oracle_closed(struct gm_span *s, void *arg) {
     struct gm_oracle *o = arg;
     struct gomem_marker *m = &o->rt->gc.marker[0];
     const struct gm_color *c = gm_span_colors(&o->rt->engine.heap.pages, s->page);
@@ -14807,7 +14807,7 @@ GM_PRIVATE struct gm_thread *gm_schedule_attach_background(struct gm_runtime *rt
     return me;
 }
 
-GM_PRIVATE void *gm_schedule_main(void *arg) {
+GM_RARE GM_PRIVATE void *gm_schedule_main(void *arg) {
     struct gm_runtime *rt = arg;
     gm_store_rlx(&rt->world.helper, gm_os_thread_id()); // it looks itself
     struct gm_thread *me = gm_schedule_attach_background(rt);
@@ -14933,8 +14933,8 @@ GM_NOINLINE GM_PRIVATE bool gm_schedule_run_and_unlock(struct gm_runtime *rt, st
 // One cycle, unless another thread runs one and this one only followed the trigger. Whoever must
 // have one that began after the call goes on after the end of an older one. A callback of the cycle
 // that asks for another gets none. False: errno says why.
-GM_NOINLINE GM_PRIVATE bool gm_schedule_cycle(struct gm_runtime *rt, struct gm_thread *me,
-                                              int reason) {
+GM_RARE GM_NOINLINE GM_PRIVATE bool gm_schedule_cycle(struct gm_runtime *rt, struct gm_thread *me,
+                                                      int reason) {
     struct gm_gc *gc = &rt->gc;
     bool whole = reason == GM_REASON_FORCED || reason == GM_REASON_EMERGENCY;
     // only this thread stores itself there
