@@ -2851,6 +2851,7 @@ GM_RARE GM_PRIVATE void *gm_os_reserve(size_t size, uintptr_t hint) {
 
 // Returns 26 bits that are as random as the address of the stack.
 GM_PRIVATE uint64_t gm_os_random(void) {
+    // The kernel places the stack at random; the product spreads its bits.
     uint64_t here = (uint64_t)(uintptr_t)__builtin_frame_address(0);
     return ((here >> 4) * 0x9e3779b97f4a7c15u) >> 38;
 }
@@ -2932,7 +2933,7 @@ GM_PRIVATE struct gm_slots gm_os_slots(unsigned kind) {
 // Claims a slot, the search beginning at a random one. Returns its start, or 0 if none is free.
 GM_PRIVATE uintptr_t gm_os_claim_slot(unsigned kind, uint64_t random, size_t page) {
     const struct gm_slots k = gm_os_slots(kind);
-    for (unsigned i = 0; i < k.count; i++) {
+    for (unsigned i = 0; i < k.count; i++) { // a slot is taken if its first page is mapped
         uint64_t at = ((uint64_t)1 << k.base) + ((random + i) % k.count << k.size);
         if (gm_os_map((uintptr_t)at, (uintptr_t)at + page, PROT_NONE)) return (uintptr_t)at;
     }
@@ -2957,6 +2958,7 @@ GM_PRIVATE bool gm_os_is_limited(void) {
 // with errno on failure; then a part may have become usable.
 GM_PRIVATE bool gm_os_commit(uintptr_t from, uintptr_t to, size_t page) {
     if (gm_os_map(from, to, PROT_READ | PROT_WRITE)) return true;
+    // Some pages are mapped: change the access of these, and map the others.
     if (errno != EEXIST) return false;
     for (; from < to; from += page)
         if (!gm_os_protect(from, from + page, PROT_READ | PROT_WRITE) &&
@@ -3061,6 +3063,7 @@ GM_RARE GM_PRIVATE bool gm_os_is_own(const struct gm_file *f) {
     int fd = gm_load_rlx(&f->fd); // gc may close it meanwhile: then the comparison fails
     if (fd < 0) return false;
     struct gm_file now = gm_os_identify(fd);
+    // Compare device and inode, then the position if the file has one.
     if (!now.inode || now.inode != gm_load_rlx(&f->inode)) return false; // rlx: as fd
     if (now.device != gm_load_rlx(&f->device)) return false;             // rlx: as fd
     return !f->position || gm_os_seek(fd, 0, SEEK_CUR) == f->position;
@@ -3138,6 +3141,7 @@ GM_PRIVATE bool gm_os_ask_scan(int fd) { // scans an empty range
 GM_PRIVATE bool gm_os_track_open(struct gm_file *f) {
     struct gm_uffd_api api = {GM_UFFD_API, GM_UFFD_FEATURES, 0};
     if (!gm_os_own(f, gm_os_tracker(), false)) return false;
+    // The descriptor tracks nothing before the kernel has agreed to the features.
     if (gm_os_is_own(f) && GOMEM_IOCTL(f->fd, GM_IOCTL_API, &api) == 0) gm_os_move_high(f);
     else gm_os_close(f);
     return f->fd >= 0;
@@ -3354,6 +3358,7 @@ GM_PRIVATE uint32_t gm_os_thread_id(void) { return (uint32_t)GOMEM_SYSCALL(SYS_g
 // tgkill. Keeps errno.
 GM_PRIVATE bool gm_os_signal_thread(uint32_t id, int signal) {
     int saved = errno;
+    // tgkill also checks that the thread belongs to this process.
     bool done = GOMEM_SYSCALL(SYS_tgkill, (long)getpid(), (long)id, (long)signal) == 0;
     if (!done && (errno == EPERM || errno == ENOSYS))
         done = GOMEM_SYSCALL(SYS_tkill, (long)id, (long)signal) == 0;
@@ -3718,6 +3723,7 @@ GM_PRIVATE uintptr_t gm_os_main_top(size_t page) {
 GM_PRIVATE uintptr_t gm_os_thread_top(uintptr_t tp, size_t page) {
     enum { ABOVE = 16 * 1024 };
     uintptr_t top = gm_base_round_up(tp + 1, page), word;
+    // Search for the end of the mapping, at most 16 KiB up.
     while (top < tp + ABOVE && gm_os_read_foreign(&word, top, sizeof word) == sizeof word)
         top += page;
     return top;
@@ -3997,6 +4003,7 @@ GM_PRIVATE enum gm_handled gm_os_handled(int signal, gm_handler *handler) {
 GM_RARE GM_PRIVATE int gm_os_claim_signal(gm_handler *handler) {
     struct sigaction action, old;
     gm_os_action(&action, handler);
+    // The first pass looks for signals at their default, the second for ignored ones.
     for (int ignored = 0; ignored < 2; ignored++)
         for (int s = SIGRTMAX - 1; s > SIGRTMIN; s--) {
             void (*wanted)(int) = ignored ? SIG_IGN : SIG_DFL;
@@ -4028,6 +4035,7 @@ GM_RARE GM_PRIVATE void gm_os_discard_signal(int signal, gm_handler *handler) {
     memset(&ignore, 0, sizeof ignore);
     ignore.sa_handler = SIG_IGN;
     gm_os_action(&ours, handler);
+    // `old` is the action found: before the signal was ignored, then when the handler is installed.
     if (GOMEM_SIGACTION(signal, &ignore, &old)) return;
     if (gm_os_whose(&old, handler) != GM_HANDLED_ELSEWHERE && GOMEM_SIGACTION(signal, &ours, &old))
         return;
@@ -4409,6 +4417,7 @@ struct gm_layout { // bytes of each part; magazines: how many; total: bytes
 
 // Bytes of each part of the metadata for a heap of n pages.
 GM_PRIVATE struct gm_layout gm_pages_layout(size_t n) {
+    // Each part begins on a system page, so that it can be mapped and unmapped by itself.
     struct gm_layout l;
     size_t unit = 64 * GM_KIB; // the largest system page
     l.desc = gm_base_round_up(n * 4, unit);
@@ -5179,7 +5188,8 @@ GM_PRIVATE const char *gm_pages_verify_locked(struct gm_pages *p) {
  * INVARIANTS  N1  the places of a span's record and bits follow from the number of its first page
  *             N2  slots from `fresh` on were never handed out and are zero
  *             N3  a bit is 1 only where a slot starts, and none is beyond count
- *             N4  the colors of pages that are in no span are 0: gm_heap_put clears them
+ *             N4  the colors of pages that are in no span are 0: gm_heap_put and gm_heap_resize
+ *                 clear them
  * WHY         Manual spans have a bit per slot. Collected spans have bits per 16 bytes, and an
  *             object's bits are those of the 16 bytes where it starts. So the place of a bit
  *             follows from the address alone, without the span, its class or a division, and a word
@@ -5494,6 +5504,7 @@ GM_PRIVATE size_t gm_heap_pages_locked(struct gm_heap *h, unsigned zone, size_t 
     if (n > p->count || slack > p->count - n) return SIZE_MAX;
     size_t page = gm_pages_take_locked(p, zone, n + slack, clean);
     if (page == SIZE_MAX || !slack) return page;
+    // Free the pages before the aligned start and those after the n pages.
     uintptr_t start = gm_pages_address(p, page);
     size_t lead = (gm_base_round_up(start, align) - start) / GM_PAGE;
     if (lead) gm_pages_put_locked(p, page, lead, !*clean);
@@ -5576,6 +5587,7 @@ GM_PRIVATE bool gm_heap_resize(struct gm_heap *h, struct gm_span *s, size_t size
     size_t n = (size + GM_PAGE - 1) / GM_PAGE, old = s->pages;
     bool done = true;
     *clean = false;
+    // Shrinking: lookups must not find the pages before they are freed.
     if (n < old) gm_pages_undescribe(p, s->page + n, old - n);
     gm_sync_lock(&h->lock);
     if (n < old) gm_pages_put_locked(p, s->page + n, old - n, true);
@@ -6127,8 +6139,8 @@ GM_PRIVATE void gm_special_unlink_locked(struct gm_special *sp, uint32_t n) {
 }
 
 // Doubles the table if there are more records than buckets. If memory is exhausted, the chains grow
-// longer instead. A reader of the old table finds a chain that no longer changes, or one that leads
-// to other objects; both are harmless (X2).
+// longer instead. An unlocked reader of the old table may follow a chain into those of the new one
+// and miss a record; it then searches again under the lock (X2).
 GM_PRIVATE void gm_special_grow_locked(struct gm_special *sp) {
     struct gm_special_table *old = sp->table;
     size_t n = old ? (size_t)(old->mask + 1) * 2 : 1024;
@@ -7015,6 +7027,8 @@ GM_PRIVATE void gm_pacer_set(struct gm_pacer *p, size_t live, size_t roots) {
  *             A lookup loads the descriptor and one line of colors and does not wait for a product
  *             or a quotient; the span's record is read for typed objects only.
  */
+// Entries of a marker's stack; bytes that it copies from foreign memory at a time; objects that it
+// follows before it returns to test for a halt; bytes of a root job.
 enum { GM_MARK_STACK = 8192, GM_READ = 64 * 1024, GM_MARK_STEPS = 64, GM_JOB_BYTES = 128 * 1024 };
 enum {
     GM_JOB_BOTH = 1,    // words may point one past the end
@@ -7195,6 +7209,7 @@ GM_COLD GM_PRIVATE void gm_mark_large(struct gomem_marker *m, size_t page) {
         return;
     m->view.bytes += gm_load_rlx(&s->size);
     if (s->kind == GM_NOSCAN) return;
+    // The pieces are grey before the span is queued, so a marker that pops it finds them.
     gm_mark_grey_pieces(m->mark, s);
     gm_mark_enqueue(m->mark, s); // M2
 }
@@ -7226,6 +7241,7 @@ GM_COLD GM_PRIVATE void gm_mark_spill(struct gomem_marker *m, bool all) {
         gm_mark_enqueue(m->mark, gm_span_find(p, v->stack[i]));
     }
     v->top -= n;
+    // The newest entries stay: their objects are the likeliest to be in the cache.
     memmove(v->stack, v->stack + n, v->top * sizeof *v->stack);
 }
 
@@ -7268,6 +7284,7 @@ GM_ALWAYS size_t gm_mark_start(size_t offset, uint32_t desc) {
 GM_ALWAYS uintptr_t gm_mark_reach(struct gomem_marker *m, struct gm_view *v, uintptr_t word,
                                   bool alone, uint32_t *found) {
     word &= v->mask;
+    // Most words do not point into the heap.
     if (GOMEM_I_LIKELY(word - v->from >= v->size)) return 0;
     size_t offset = word - v->base;
     uint32_t desc = *found = gm_load_rlx(&v->desc[offset >> GM_PAGE_SHIFT]);
@@ -7308,6 +7325,7 @@ GM_ALWAYS void gm_mark_make_room(struct gomem_marker *m, struct gm_view *v, bool
 GM_PRIVATE bool gm_mark_halted(struct gomem_marker *m) {
     struct gm_mark *mark = m->mark;
     if (m->steady) return false;
+    // The clock is read only if there is a limit.
     uint64_t now = (mark->deadline | m->until) ? gm_os_now() : 0;
     // rlx: a marker that reads a stale value halts at its next test
     if (mark->deadline && now >= mark->deadline) gm_store_rlx(&mark->halt, 1u);
@@ -7525,6 +7543,7 @@ GM_PRIVATE void gm_mark_shade_grey(struct gm_mark *mark, uintptr_t word) {
     // pairs with gm_pages_describe: the record of a new span is complete
     uint32_t desc = gm_load_acq(&p->desc[offset >> GM_PAGE_SHIFT]);
     if (!GM_IN(GM_SET_COLLECTED, desc & 7)) return;
+    // The object, by division (a large one begins its span), and its bits.
     struct gm_span *s = gm_span_at(p, gm_pages_first(p, offset >> GM_PAGE_SHIFT, desc));
     uintptr_t object = s->class ? p->base + gm_mark_start(offset, desc) : gm_span_start(p, s);
     struct gm_color *c = gm_span_color(p, object);
@@ -7585,6 +7604,7 @@ GM_PRIVATE bool gm_mark_regrey_small(const struct gm_pages *p, const struct gm_s
                               start + 15) /
                    16;
     for (unsigned i = at / 64; i * 64 < end; i++, at = i * 64) {
+        // Only bits of slots in the range; objects of GM_ROOT have no mark bit.
         uint64_t reach = ~(uint64_t)0 << at % 64;
         if (end - i * 64 < 64) reach &= ((uint64_t)1 << (end - i * 64)) - 1;
         uint64_t bits = (root ? gm_load_rlx(&c[i].alloc) : gm_load_rlx(&c[i].mark)) & reach;
@@ -7602,6 +7622,7 @@ GM_PRIVATE bool gm_mark_regrey_large(const struct gm_mark *mark, const struct gm
     if (!(gm_load_rlx(s->kind == GM_ROOT ? &c->alloc : &c->mark) & 1)) return false;
     uintptr_t start = gm_span_start(mark->pages, s);
     if (from >= start + gm_load_rlx(&s->size)) return false;
+    // The first and the last piece that the range touches, within the object's size.
     size_t first = (from - start) / GM_PIECE, pieces = gm_mark_pieces(mark, s);
     size_t last = (GM_MIN(to, start + gm_load_rlx(&s->size)) - 1 - start) / GM_PIECE;
     if (pieces == 1) first = last = 0; // a mark procedure's only piece is the whole object
@@ -7708,6 +7729,7 @@ GM_PRIVATE void gm_mark_foreign(struct gomem_marker *m, uintptr_t start, size_t 
                                 unsigned flags) {
     while (size) {
         size_t want = GM_MIN(size, (size_t)GM_READ);
+        // A part may be read: up to the first page that is not mapped.
         size_t n = gm_os_read_foreign(m->buffer, start, want);
         if (n) gm_mark_range(m, (uintptr_t)m->buffer, n, flags);
         // If nothing could be read, skip to the next page.
@@ -7845,6 +7867,7 @@ GM_PRIVATE bool gm_mark_rest(struct gomem_marker *m) {
             if (gm_cas_acqrel(&mark->state, &s, s | GM_MARK_DONE)) return false;
             continue;
         }
+        // Return to work if a span is queued, unless the markers halt.
         bool work = (uint32_t)gm_load_acq(&mark->queue); // pairs with gm_mark_enqueue
         if (work && !gm_load_rlx(&mark->halt)) {
             if (gm_cas_acqrel(&mark->state, &s, s - idle)) return true; // pairs with the add above
@@ -7897,6 +7920,7 @@ GM_PRIVATE void gm_mark_leave(struct gomem_marker *m) {
 // that allocates. The marker has joined and has left on return. If there is no work yet it waits,
 // because the program allocates faster than the cycle marks.
 GM_HOT GM_PRIVATE void gm_mark_assist(struct gomem_marker *m, uint64_t until) {
+    // Root jobs come first, then grey objects, as in gm_mark_work.
     m->until = until;
     do {
         struct gm_span *s;
@@ -9251,6 +9275,7 @@ GM_PRIVATE void gm_cache_keep(struct gm_engine *e, const struct gm_span *s, uint
     gm_guard_take_back(s, object);
     gm_guard_write(s, object, 0, 0);
     gm_sync_lock(&k->lock);
+    // The margin of the last object links to this one.
     if (k->last) gm_guard_write(gm_span_find(&e->heap.pages, k->last), k->last, 0, object);
     else k->first = object;
     k->last = object;
@@ -9289,6 +9314,7 @@ GM_PRIVATE void **gm_cache_from_depot(struct gm_engine *e, unsigned class) {
 // Returns all objects of the depot to their spans.
 GM_RARE GM_PRIVATE void gm_cache_drain_depot(struct gm_engine *e) {
     struct gm_pages *p = &e->heap.pages;
+    // The emptied magazines go to the list of empty ones, for any class.
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++)
         for (void **top; (top = gm_cache_from_depot(e, c)) != NULL;) {
             unsigned n = gm_cache_count(p, top);
@@ -9337,6 +9363,7 @@ GM_INLINE void gm_cache_set_top(struct gm_cache *t, unsigned class, void **top) 
 
 // Gives up both magazines of a class.
 GM_PRIVATE void gm_cache_flush_class(struct gm_cache *t, unsigned class, bool depot) {
+    // The thread has no magazine from here on; then each one is given up.
     void **loaded = t->hot.top[class], **previous = t->previous[class];
     gm_cache_set_top(t, class, GM_CACHE_NOTHING);
     t->previous[class] = NULL;
@@ -9479,6 +9506,7 @@ GM_PRIVATE bool gm_cache_lately(const struct gm_cache *t, unsigned class, const 
 // the objects freed last below the top even after a change of magazines.
 GM_PRIVATE void gm_cache_load_empty(struct gm_cache *t, unsigned class, void **top, void **full) {
     const struct gm_pages *p = &t->engine->heap.pages;
+    // At most three objects; one slot stays free.
     unsigned n = 0, room = GM_MAGAZINE_LAST - gm_cache_slot(top);
     if (full != GM_CACHE_NOTHING) {
         n = GM_MIN(GM_MIN(room - 1, gm_cache_count(p, full)), 3u);
@@ -9760,6 +9788,7 @@ GM_PRIVATE void gm_cache_flush_runs(struct gm_cache *t) {
 // Makes room for the run of shape `number`. False: no memory.
 GM_PRIVATE bool gm_cache_typed_room(struct gm_cache *t, uint32_t number) {
     if (number < t->hot.typed_count) return true;
+    // Both arrays grow together; an index below typed_count is valid in both.
     uint32_t room = GM_MAX(t->typed_room * 2, 16u);
     while (room <= number) room *= 2;
     gomem_i_run *runs = gm_pages_meta(&t->engine->meta, room * sizeof *runs);
@@ -9850,6 +9879,7 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
         t->previous[c] = NULL;
         t->cap[c] = 0;
     }
+    // Size 0 makes GOMEM_FREE slow, GM_CACHE_NOTHING makes GOMEM_MALLOC slow.
     t->engine = e;
     t->held = t->pins = t->charged = t->ahead = t->counted = 0;
     t->hot.base = t->hot.size = 0;
