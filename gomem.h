@@ -18820,7 +18820,9 @@ GM_PRIVATE size_t gm_arena_next(const gomem_arena *a) {
 
 // A reservation gives back what the last rounds did not need.
 GM_PRIVATE void gm_arena_trim(gomem_arena *a) {
-    if (a->mode != GM_ARENA_RESERVED || a->committed <= a->start + a->peak + GM_MIB) return;
+    // after gomem_arena_free there is no start
+    size_t committed = a->mode == GM_ARENA_RESERVED ? (size_t)(a->committed - a->start) : 0;
+    if (committed <= a->peak + GM_MIB) return;
     char *keep = a->start + gm_base_round_up(a->peak, GM_ARENA_COMMIT);
     if (!gm_os_discard(keep, (size_t)(a->committed - keep))) return;
     a->clean = GM_MIN(a->clean, keep);

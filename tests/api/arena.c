@@ -400,6 +400,8 @@ TEST(reserved) {
     CHECK(zero(gomem_arena_alloc(&a, 30 * MB), 30 * MB));
     gomem_arena_free(&a);
     CHECK_EQ(gomem_arena_read_stats(&a).held, 0);
+    gomem_arena_reset(&a); // there is nothing to give back
+    CHECK_EQ(gomem_arena_read_stats(&a).held, 0);
     p = gomem_arena_alloc(&a, 100); // reserves again
     CHECK(p != NULL);
     gomem_arena_free(&a);

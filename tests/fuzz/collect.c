@@ -317,6 +317,7 @@ static void allocate(void) {
     if (m.nodes == NODES) return;
     if (fixed) size = sizeof(struct object);
     else if (kind != NOSCAN && kind != ROOT_NOSCAN) size += sizeof(struct object);
+    if (kind == FLEX) size -= size % sizeof(void *); // what is behind the head are whole elements
     size += !size;
     errno = 0;
     unsigned char *p = make(kind, size, &align);
