@@ -9863,13 +9863,15 @@ GM_INLINE void gm_cache_reset_runs(struct gm_cache *t) { (void)t; }
 
 #if GOMEM_I_POOL
 // Forgets a thread's caches of pools after a shutdown, when all pools are gone.
-GM_PRIVATE void gm_cache_reset_pools(struct gm_cache *t) {
+GM_PRIVATE void gm_cache_reset_pools(struct gm_cache *t, struct gm_engine *e) {
+    gm_pages_meta_free(&e->meta, t->hot.pool_caches,
+                       t->hot.pool_caches_room * sizeof *t->hot.pool_caches);
     for (unsigned i = 0; i < GOMEM_I_PLACES; i++) t->hot.pool[i] = GM_CACHE_NOTHING;
     t->hot.pool_caches = NULL;
     t->hot.pool_caches_room = 0;
 }
 #else // no pools
-GM_INLINE void gm_cache_reset_pools(struct gm_cache *t) { (void)t; }
+GM_INLINE void gm_cache_reset_pools(struct gm_cache *t, struct gm_engine *e) { (void)t, (void)e; }
 #endif
 
 // Empties a cache, so that every fast path takes the slow path.
@@ -9885,7 +9887,7 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
     t->hot.base = t->hot.size = 0;
     t->hot.ranks = 0;
     t->hot.desc = e->heap.pages.desc;
-    gm_cache_reset_pools(t);
+    gm_cache_reset_pools(t, e);
     gm_cache_reset_runs(t);
 }
 
@@ -10207,6 +10209,7 @@ struct gm_pools {                 // room pool
     struct gm_lock lock;          // of the list, the places and the tables of caches
     struct gomem_pool *list;      // in use, ascending numbers. lock: pools
     struct gomem_pool *dead;      // destroyed, the oldest first. lock: pools
+    struct gomem_pool *past;      // of the life that the last shutdown ended. lock: pools
     uint32_t dead_count, numbers; // lock: pools
     uint32_t epoch;               // shutdowns so far: pools of earlier ones are void. atomic: rlx
     const void *place[GOMEM_I_PLACES]; // whose it is, NULL: free. lock: pools
@@ -16795,8 +16798,8 @@ GM_RARE GOMEM_DEF bool gomem_init(const gomem_options *options) {
 #if GOMEM_I_POOL
 GM_PRIVATE void gm_init_forget_pools(struct gm_runtime *rt) {
     struct gm_pools *pools = &rt->pools;
-    pools->list = pools->dead = NULL;
-    pools->dead_count = 0;
+    if (pools->list) pools->past = pools->list; // else it may hold those of an earlier life still
+    pools->list = NULL;
     (void)gm_add_rlx(&pools->epoch, 1u); // read by who uses a pool, which nobody may do now
     for (unsigned i = 0; i < GOMEM_I_PLACES; i++)
         if (!pools->named[i]) pools->place[i] = NULL;
@@ -18094,12 +18097,47 @@ GM_PRIVATE void gm_pool_shape(struct gomem_pool *p, const gomem_pool_options *o)
     p->cache_lock.rank = GM_RANK_POOL_CACHE;
 }
 
-// A record: a new one, or the oldest of those that were destroyed. NULL: no memory.
-GM_PRIVATE struct gomem_pool *gm_pool_record_locked(struct gm_runtime *rt) {
+// A destroyed pool's record waits behind the others.
+GM_PRIVATE void gm_pool_forget_locked(struct gm_pools *pools, struct gomem_pool *p) {
+    struct gomem_pool **last = &pools->dead;
+    while (*last) last = &(*last)->next;
+    p->next = NULL;
+    *last = p;
+    pools->dead_count++;
+}
+
+// The pools that a shutdown made void: their caches, which are in no thread's table any more, are
+// freed, and their records wait as those of destroyed pools do. A name keeps its record.
+GM_PRIVATE void gm_pool_recycle_locked(struct gm_runtime *rt) {
     struct gm_pools *pools = &rt->pools;
-    struct gomem_pool *p = pools->dead;
+    struct gm_meta *meta = &rt->engine.meta;
+    for (struct gomem_pool *p = pools->past, *next; p; p = next) {
+        next = p->next;
+        for (struct gm_pool_cache *h; (h = p->caches) != NULL;) {
+            p->caches = h->next;
+            gm_pages_meta_free(meta, h, sizeof *h);
+        }
+        gm_pages_meta_free(meta, p->shared, sizeof *p->shared);
+        p->shared = NULL;
+        p->get = p->put = p->far_get = p->far_put = 0;
+        if (!p->name) gm_pool_forget_locked(pools, p);
+    }
+    pools->past = NULL;
+}
+
+// A record: that which the name had in an earlier life, the oldest of those that were destroyed, or
+// a new one. NULL: no memory.
+GM_PRIVATE struct gomem_pool *gm_pool_record_locked(struct gm_runtime *rt,
+                                                    const gomem_i_pool *name) {
+    struct gm_pools *pools = &rt->pools;
+    // gomem_pool_destroy sets the epoch to 0
+    struct gomem_pool *own = name && gm_load_rlx(&name->epoch) ? name->pool : NULL;
+    struct gomem_pool *p = own ? own : pools->dead;
     uint32_t number = 0;
-    if (p && pools->dead_count >= GM_POOL_DEAD) {
+    if (own) {
+        number = p->number;
+        memset(p, 0, sizeof *p);
+    } else if (p && pools->dead_count >= GM_POOL_DEAD) {
         pools->dead = p->next;
         pools->dead_count--;
         number = p->number;
@@ -18112,15 +18150,6 @@ GM_PRIVATE struct gomem_pool *gm_pool_record_locked(struct gm_runtime *rt) {
     return p;
 }
 
-// A destroyed pool's record waits behind the others.
-GM_PRIVATE void gm_pool_forget_locked(struct gm_pools *pools, struct gomem_pool *p) {
-    struct gomem_pool **last = &pools->dead;
-    while (*last) last = &(*last)->next;
-    p->next = NULL;
-    *last = p;
-    pools->dead_count++;
-}
-
 // A new pool, in the list; for a name that has got one meanwhile that one. NULL with errno.
 GM_RARE GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt,
                                                   const gomem_pool_options *o, gomem_i_pool *name) {
@@ -18131,7 +18160,8 @@ GM_RARE GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt,
     gm_sync_lock(&pools->lock);
     uint32_t epoch = gm_load_rlx(&pools->epoch) + 1; // changes while nobody uses pools
     bool there = name && gm_load_rlx(&name->epoch) == epoch;
-    struct gomem_pool *p = there ? name->pool : gm_pool_record_locked(rt);
+    gm_pool_recycle_locked(rt);
+    struct gomem_pool *p = there ? name->pool : gm_pool_record_locked(rt, name);
     if (p && !there) {
         gm_pool_shape(p, o);
         p->name = name;

@@ -758,4 +758,42 @@ TEST(reserve_to_the_end) {
     CHECK(gomem_verify());
 }
 
+// One life of the library with pools of each kind, named ones among them.
+static void live_once(void) {
+    gomem_pool *all[20];
+    CHECK(gomem_init(NULL));
+    for (size_t i = 0; i < 20; i++) {
+        all[i] = gomem_pool_new(&(gomem_pool_options){.size = 100, .capacity = i % 4 * 10});
+        if (!CHECK(all[i] != NULL)) return;
+        gomem_pool_put(all[i], gomem_pool_get(all[i]));
+    }
+    gomem_pool_destroy(all[7]);
+    points_put(points_get());
+    point *p = shared_get(), *other = points_get();
+    CHECK(p && other && p != other);
+    shared_put(p);
+    points_put(other);
+    CHECK(gomem_verify());
+}
+
+static size_t resident(void) {
+    unsigned long all = 0, pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file && fscanf(file, "%lu %lu", &all, &pages) != 2) pages = 0;
+    if (file) fclose(file);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+// What a pool takes for its records is used again after a shutdown.
+TEST(lives_cost_nothing) {
+    size_t before = 0;
+    for (int life = 0; life < 400 && !test_failed(); life++) {
+        gomem_shutdown();
+        live_once();
+        if (life == 100) before = resident();
+    }
+    if (!before) SKIP("no /proc/self/statm");
+    CHECK(resident() <= before + 3 * MB);
+}
+
 TEST_MAIN
