@@ -2,7 +2,6 @@
 // keeps none alive, and decides after each step what the roots still reach: that must keep its
 // address, contents and links. What they no longer reach may die at any moment from then on: its
 // callbacks run at most once and in order, and a weak pointer gives it whole or not at all.
-#define _GNU_SOURCE
 #include "fuzz.h"
 
 #include <fcntl.h>

@@ -10,19 +10,20 @@
 //     make fuzz                    each target, 60 seconds in each of three builds
 //     make fuzz T=arena TIME=600   one of them, for longer
 //
-// A crash prints the failed check and leaves its input in build/fuzz, as crash-HASH. To reproduce:
+// A crash prints the failed check and leaves its input in build/fuzz. To reproduce it in the same
+// build, to make the input smaller, and to reproduce it without clang:
 //
-//     build/fuzz/arena-check3 build/fuzz/arena-crash-HASH                    the same build
-//     make build/cc-check3/fuzz/arena                                        without clang
-//     build/cc-check3/fuzz/arena build/fuzz/arena-crash-HASH
-//     build/fuzz/arena-check3 -minimize_crash=1 -runs=10000 build/fuzz/arena-crash-HASH
+//     build/fuzz/arena-check3 -rss_limit_mb=0 build/fuzz/arena-crash-HASH
+//     build/fuzz/arena-check3 -rss_limit_mb=0 -minimize_crash=1 -runs=10000 FILE
+//     make CHECK=3 build/cc-check3/fuzz/arena && build/cc-check3/fuzz/arena FILE
 //
-// FUZZ_TRACE=1 prints the number of each operation. Each input starts the library and ends it, so
-// an input behaves the same whatever ran before. Without arguments a plain build replays the seeds
-// in tests/fuzz/seeds, which is what `make test` does. Add the input of a fault that was found to
-// the seeds, minimized.
+// Each input starts the library and ends it, so it behaves the same whatever ran before, except that
+// the collector's own threads run when they like. Without arguments a plain build replays the seeds
+// in tests/fuzz/seeds, as `make test` does. The input of a fault that was found becomes a seed, after
+// it was made smaller.
 #ifndef FUZZ_H
 #define FUZZ_H
+#define _GNU_SOURCE
 
 #include "alive.h"
 #include "gomem.h"
@@ -160,12 +161,14 @@ FUZZ_UNUSED static void fuzz_start(gomem_options o) {
     (void)gomem_set_memory_limit(o.memory_limit);
 }
 
-// A call that stops the threads may find one without a processor for a second, and says EAGAIN.
+// A call that stops the threads says EAGAIN where one of them lacks a processor for too long, or a
+// cycle of the background thread does.
 FUZZ_UNUSED static bool fuzz_stops(bool (*call)(void)) {
-    for (int tries = 0; tries < 30; tries++) {
+    for (int tries = 0; tries < 2000; tries++) {
         errno = 0;
         if (call()) return true;
         if (errno != EAGAIN) return false;
+        usleep(10000);
     }
     return false;
 }

@@ -6,7 +6,7 @@
 #
 # TIME (60) are the seconds of each target and build. BUILDS are the builds: check0 and check3 are
 # check levels, address is level 1 with AddressSanitizer and UndefinedBehaviorSanitizer. What a run
-# has learned stays in build/fuzz/corpus/TARGET, where the next one begins.
+# has learned stays in build/fuzz/corpus/TARGET-BUILD, where the next one begins.
 cd "$(dirname "$0")/../.." || exit 2
 out=build/fuzz
 engine=$(clang -print-runtime-dir 2>/dev/null)/libclang_rt.fuzzer-$(uname -m).a
@@ -48,9 +48,9 @@ build() {
 # fuzz TARGET BUILD: libFuzzer's thread that watches memory is off, since the library would warn of
 # a thread that it does not know.
 fuzz() {
-    corpus=$out/corpus/$1 log=$out/$1-$2.log
+    corpus=$out/corpus/$1-$2 log=$out/$1-$2.log
     mkdir -p "$corpus" "tests/fuzz/seeds/$1"
-    "$out/$1-$2" -max_total_time="${TIME:-60}" -timeout=30 -rss_limit_mb=0 -max_len=1000 \
+    "$out/$1-$2" -max_total_time="${TIME:-60}" -timeout=30 -rss_limit_mb=0 -max_len=500 -len_control=0 \
         -print_final_stats=1 -artifact_prefix="$out/$1-" "$corpus" "tests/fuzz/seeds/$1" \
         >"$log" 2>&1 </dev/null || return
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
