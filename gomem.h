@@ -256,6 +256,10 @@
  *            escape    stack or heap: hints, their report, pointers to dead frames
  *            report    memstats, verify, why, giving back, stats at exit
  *            override  malloc and its family
+ *
+ *   Hooks call upward (field: caller -> the room that sets it). stop_wait: sync -> world · grown:
+ *   pages -> writes · written, there: mark -> writes · pause: writes -> workers · tick, age, end:
+ *   world -> pool · end_thread: world -> arena · collect: within schedule
  */
 // What cannot work ends here, with one message: the missing file stops the compiler.
 #if !defined(__linux__)
