@@ -878,6 +878,24 @@ TEST(gaps_hold_nothing) {
     }
 }
 
+// Nor in a large object that is not to be zeroed, whatever its pages have held.
+TEST(large_objects_begin_with_nothing) {
+    enum { N = 100 };
+    static uintptr_t hidden[N];
+    gomem_arena a = {0};
+    REQUIRE(gomem_arena_init(&a, &(gomem_arena_options){.flags = GOMEM_SCAN}));
+    struct node **before = gomem_new_with(2 * MB, 0, GOMEM_UNCOLLECTABLE);
+    REQUIRE(before != NULL);
+    for (size_t i = 0; i < N; i++) {
+        before[i * 1000] = new_node(NULL);
+        hidden[i] = ~(uintptr_t)before[i * 1000];
+    }
+    gomem_free(before);
+    CHECK(gomem_arena_alloc_with(&a, 2 * MB, 0, GOMEM_UNINIT) != NULL);
+    none_lives(hidden, N);
+    gomem_arena_free(&a);
+}
+
 TEST(unscanned_holds_nothing) {
     enum { N = 100 };
     gomem_arena a = {0};

@@ -226,6 +226,33 @@ TEST(threads) {
     pthread_join(t, NULL);
 }
 
+static void *on_given_stack(void *arg) {
+    char *p = GOMEM_STACK(char, 100);
+    CHECK(p && !in_heap(p));
+    return arg;
+}
+
+// A thread's record knows nothing of the stack of the one that had it before.
+TEST(threads_on_other_stacks) {
+#if defined(TEST_TSAN) || defined(TEST_ASAN)
+    SKIP("their threads need more");
+#endif
+    enum { STACK = 1024 * KB, APART = 3 };
+    char *both = mmap(NULL, (size_t)2 * APART * STACK, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    REQUIRE(both != MAP_FAILED);
+    for (int i = 0; i < 4; i++) {
+        pthread_attr_t attr;
+        pthread_t t;
+        pthread_attr_init(&attr);
+        REQUIRE(!pthread_attr_setstack(&attr, both + (size_t)(i % 2 ? 0 : APART) * STACK, STACK));
+        REQUIRE(pthread_create(&t, &attr, on_given_stack, NULL) == 0);
+        pthread_join(t, NULL);
+        pthread_attr_destroy(&attr);
+    }
+    munmap(both, (size_t)2 * APART * STACK);
+}
+
 static ucontext_t here, there;
 static bool was_in_heap;
 

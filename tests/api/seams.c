@@ -146,6 +146,21 @@ static void collected_part(void) {
     list = NULL;
 }
 
+static atomic_int finalized;
+
+static void finalize(void *object, void *arg) {
+    (void)object, (void)arg;
+    atomic_fetch_add(&finalized, 1);
+}
+
+__attribute__((noinline)) static void finalized_part(void) {
+    for (int i = 0; i < 20; i++) {
+        struct node *node = checked(GOMEM_NEW(struct node));
+        if (node && !gomem_set_finalizer(node, finalize, NULL)) CHECK(errno == ENOMEM);
+    }
+    gomem_gc();
+}
+
 static void *thread_part(void *arg) {
     for (int i = 0; i < 200; i++) {
         gomem_free(checked(gomem_malloc((size_t)i * 10)));
@@ -161,6 +176,7 @@ static void scenario(void) {
         int here;
         manual_part();
         collected_part();
+        finalized_part();
         if (pthread_create(&thread, NULL, thread_part, NULL) == 0) pthread_join(thread, NULL);
         int error = gomem_thread_create(&thread, NULL, thread_part, NULL);
         if (error == 0) pthread_join(thread, NULL);
@@ -183,6 +199,9 @@ static void afterwards(void) {
     CHECK(gomem_thread_create(&thread, NULL, thread_part, NULL) == 0);
     pthread_join(thread, NULL);
     collected_part();
+    int before = atomic_load(&finalized);
+    for (int i = 0; i < 5000 && atomic_load(&finalized) == before; i++) finalized_part();
+    CHECK(atomic_load(&finalized) > before); // a thread for them is there, or is started
     gomem_gc();
     CHECK(gomem_verify());
 }

@@ -33,6 +33,11 @@ TEST(floor) {
         CHECK(slow_fits(bytes, edge + 1));
         CHECK(edge < t->cache.hot.stack_floor + 1);
     }
+    for (size_t align = 32; align <= 4096; align *= 2) { // where it begins is not known
+        uintptr_t edge = gm_escape_floor(lo, hi) + 64 + align;
+        CHECK(!gomem_i_hint_slow(64, 1, align, edge, __FILE__, __LINE__).stack);
+        CHECK(gomem_i_hint_slow(64, 1, align, edge + 1, __FILE__, __LINE__).stack);
+    }
     CHECK(!slow_fits(GOMEM_STACK_MAX + 1, here));
     CHECK(slow_fits(16, hi - 1));
     CHECK(!slow_fits(16, hi)); // on no stack that is known

@@ -169,6 +169,31 @@ TEST(three_turns) {
     gomem_pool_destroy(pool);
 }
 
+static void *kept[150];
+
+// Leaves with an empty magazine to spare.
+static void *take_and_go(void *arg) {
+    for (int i = 0; i < 150; i++) kept[i] = gomem_pool_get(arg);
+    return NULL;
+}
+
+// What ended threads have used of magazines others use.
+TEST(magazines_of_ended_threads) {
+    pool = gomem_pool_new(&(gomem_pool_options){.size = 64});
+    REQUIRE(pool != NULL);
+    const struct gm_depot *depot = &gm_runtime.engine.depot;
+    uint32_t made = 0;
+    for (int i = 0; i < 60; i++) {
+        pthread_t t;
+        REQUIRE(pthread_create(&t, NULL, take_and_go, pool) == 0);
+        pthread_join(t, NULL);
+        for (int k = 0; k < 150; k++) gomem_pool_put(pool, kept[k]);
+        if (i == 20) made = gm_load_rlx(&depot->made);
+    }
+    CHECK(gm_load_rlx(&depot->made) <= made + 5);
+    gomem_pool_destroy(pool);
+}
+
 // ---- by the clock ----
 
 static void skip(uint64_t ns) { (void)__atomic_fetch_add(&skipped, ns, __ATOMIC_RELAXED); }
