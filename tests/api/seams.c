@@ -146,6 +146,16 @@ static void collected_part(void) {
     list = NULL;
 }
 
+static void arena_part(void) {
+    gomem_arena a;
+    if (!gomem_arena_init(&a, &(gomem_arena_options){.reserve = 1 << 20})) return;
+    for (int i = 0; i < 5; i++) {
+        errno = 0;
+        checked(gomem_arena_alloc(&a, 100000));
+    }
+    gomem_arena_free(&a);
+}
+
 static atomic_int finalized;
 
 static void finalize(void *object, void *arg) {
@@ -177,10 +187,12 @@ static void scenario(void) {
         manual_part();
         collected_part();
         finalized_part();
+        arena_part();
         if (pthread_create(&thread, NULL, thread_part, NULL) == 0) pthread_join(thread, NULL);
         int error = gomem_thread_create(&thread, NULL, thread_part, NULL);
         if (error == 0) pthread_join(thread, NULL);
         else CHECK(error == EAGAIN || error == ENOMEM);
+        CHECK(gm_runtime.world.starts == NULL); // what did not start is no root
         if (gomem_add_root(&here, sizeof here)) CHECK(gomem_remove_root(&here));
         gomem_free_os_memory();
         CHECK(gomem_verify());

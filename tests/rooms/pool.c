@@ -169,6 +169,22 @@ TEST(three_turns) {
     gomem_pool_destroy(pool);
 }
 
+// PO5: what a thread has used since the last turn stays with it; what it has not goes to the depot.
+TEST(caches_keep_what_they_use) {
+    pool = gomem_pool_new(&(gomem_pool_options){.size = 64});
+    REQUIRE(pool != NULL);
+    for (count = 0; count < MOST;) get();
+    while (count) put();
+    struct gm_pool_cache *h = gm_pool_cache_of(&gm_world_self()->cache, pool->number);
+    REQUIRE(h && h->previous && h->turn == pool->turn);
+    gm_pool_age(1);
+    CHECK(h->previous);
+    gm_pool_age(1);
+    CHECK(!h->previous);
+    CHECK(sound());
+    gomem_pool_destroy(pool);
+}
+
 static void *kept[150];
 
 // Leaves with an empty magazine to spare.

@@ -50,6 +50,17 @@ TEST(pauses) {
     }
 }
 
+// Statistics are read while threads count: what was freed may be seen before it was allocated.
+TEST(frees_before_mallocs) {
+    gomem_memstats m = {.size = sizeof m};
+    gomem_free(gomem_malloc(1));
+    rt->engine.stats.shared.frees[40] += 1000;
+    gomem_read_memstats(&m);
+    CHECK_EQ(m.by_size[40].frees, m.by_size[40].mallocs);
+    CHECK(m.heap_alloc < GM_MIB && m.heap_objects < 100000);
+    rt->engine.stats.shared.frees[40] -= 1000;
+}
+
 TEST(adding_shards) {
     gomem_memstats m;
     struct gm_shard a = {.mallocs[3] = 5,

@@ -228,8 +228,9 @@ TEST(what_fails_counts_as_written) { // W3, W5
     CHECK_EQ(grey_slots(s), s->count);
     CHECK(writes->failed);
     (void)queued_spans();
-    REQUIRE(gm_writes_arm(writes, &engine.heap.pages, NULL, NULL) &&
-            !writes->failed); // set up anew
+    struct gm_file before = writes->pagemap;
+    REQUIRE(gm_writes_arm(writes, &engine.heap.pages, NULL, NULL) && !writes->failed);
+    CHECK(memcmp(&before, &writes->pagemap, sizeof before) != 0); // set up anew
     CHECK_EQ(gm_writes_collect(writes, &engine.mark), 0);
     writes->process++; // a child's
     CHECK(gm_writes_collect(writes, &engine.mark) != 0);
