@@ -32,12 +32,13 @@ LEVEL    = $(if $(filter 0,$(CHECK)),$(COMPILE),$(SMALL))
 # The programs of two processors' worth of jobs, unless the caller said how many.
 SUB      = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j2)
 
-api      = $(patsubst tests/%.c,$(D)/%,$(wildcard tests/api/*.c))
+seams    = $(D)/api/seams
+api      = $(filter-out $(seams),$(patsubst tests/%.c,$(D)/%,$(wildcard tests/api/*.c)))
 litmus   = $(D)/stress/litmus
 stress   = $(filter-out $(litmus),$(patsubst tests/%.c,$(D)/%,$(wildcard tests/stress/*.c)))
 rooms    = $(patsubst tests/%.c,$(D)/%,$(wildcard tests/rooms/*.c))
 fuzz     = $(patsubst tests/%.c,$(D)/%,$(wildcard tests/fuzz/*.c))
-KINDS   ?= api rooms stress litmus fuzz
+KINDS   ?= api seams rooms stress litmus fuzz
 programs = $(foreach kind,$(KINDS),$($(kind)))
 scripts  = $(wildcard tests/bad/run.sh tests/compile/run.sh tests/examples/*.sh tests/preload/run.sh \
              tests/process/*.sh)
@@ -47,11 +48,13 @@ headers  = $(wildcard tests/*.h)
 texts    = $(wildcard gomem.h README.md tests/*/*.c examples/*.c)
 sources  = gomem.h $(wildcard tests/*.[ch] tests/*/*.[ch] examples/*.[ch] examples/*/*.[ch] bench/*.[ch])
 
-# `make test` runs levels 0 and 3 unless CHECK is given, the rooms only at the last one, and the races
-# of the processor only at the first.
+# `make test` runs levels 0 and 3 unless CHECK is given, what holds the implementation itself only at
+# the last one, and the races of the processor only at the first.
 LEVELS   = $(if $(filter default file,$(origin CHECK)),0 3,$(CHECK))
 kinds_at = api stress fuzz $(if $(filter $(firstword $(LEVELS)),$(1)),litmus) \
-           $(if $(filter $(lastword $(LEVELS)),$(1)),rooms)
+           $(if $(filter $(lastword $(LEVELS)),$(1)),rooms seams)
+# The implementation as programs without any option see it, for the scripts.
+object   = $(if $(SAN),,$(if $(filter 0,$(LEVELS)),$(subst check$(CHECK),check0,$(D))/gomem.o))
 at_level = $(foreach kind,$(call kinds_at,$(1)),$(patsubst $(D)/%,$(subst check$(CHECK),check$(1),$(D))/%,$($(kind))))
 
 Q        = $(if $(V),,@)
@@ -73,16 +76,19 @@ build/libgomem-malloc.so: gomem.h build/flags
 
 examples: $(examples) ## build the example programs
 
-build/examples/%: examples/%.c gomem.h build/flags
+# An example is a whole program in one file. Compiling the implementation is most of its time, so it is
+# compiled once for all of them, and this header, which their #include finds first, leaves it out.
+build/declarations/gomem.h: Makefile
 	@mkdir -p $(@D)
-	$(Q)$(call say,$@) && $(CC) $(STD) $(WARN) $(CFLAGS) -o $@ $< $(LDFLAGS)
+	@printf '#define _GNU_SOURCE\n#undef GOMEM_IMPLEMENTATION\n#include "../../gomem.h"\n' >$@
 
-build/examples/idioms/gomem.o: examples/idioms/gomem.c gomem.h build/flags
+build/examples/%: examples/%.c build/declarations/gomem.h $(D)/gomem.o build/flags
 	@mkdir -p $(@D)
-	$(Q)$(call say,$@) && $(COMPILE) -c -o $@ $<
+	$(Q)$(call say,$@) && $(COMPILE) -iquote build/declarations -o $@ $< $(D)/gomem.o $(LDFLAGS)
 
-build/examples/idioms/%: examples/idioms/%.c build/examples/idioms/gomem.o
-	$(Q)$(call say,$@) && $(COMPILE) -std=gnu11 -o $@ $^ $(LDFLAGS)
+build/examples/idioms/%: examples/idioms/%.c $(D)/gomem.o build/flags
+	@mkdir -p $(@D)
+	$(Q)$(call say,$@) && $(COMPILE) -std=gnu11 -o $@ $< $(D)/gomem.o $(LDFLAGS)
 
 build/examples/kvserver: $(wildcard examples/kvserver/*.h)
 
@@ -95,7 +101,7 @@ ifdef T
 	@$(D)/$(T) $(F)
 else
 	@$(SUB) all $(LEVELS:%=programs-%)
-	@SHORT=1 LIMIT=$${LIMIT:-200} tests/run.sh $(scripts) \
+	@SHORT=1 OBJECT=$(object) LIMIT=$${LIMIT:-200} tests/run.sh $(scripts) \
 	    $(foreach level,$(LEVELS),$(call at_level,$(level)))
 endif
 

@@ -292,8 +292,8 @@ static _Noreturn void fail(struct place at, value blame, const char *format, ...
     if (blame != UNDEFINED) {
         const char *end = lisp.stack_end;
         fputs(": ", stderr);
-        lisp.section_depth = MAX_DEPTH - 50; // the stack may be nearly full: its reserve
-        lisp.stack_end = NULL;               // is enough for these
+        lisp.depth = MAX_DEPTH - 50; // the stack may be nearly full: its reserve
+        lisp.stack_end = NULL;       // is enough for these
         write_value(stderr, blame, false);
         lisp.stack_end = end;
     }
@@ -304,9 +304,9 @@ static _Noreturn void fail(struct place at, value blame, const char *format, ...
 // Enters a recursion whose depth the Lisp program decides: an error, not the end of C's stack.
 static void deeper(struct place at) {
     const char *here = __builtin_frame_address(0);
-    if (lisp.section_depth >= MAX_DEPTH || here < lisp.stack_end)
-        fail(at, UNDEFINED, "more than %d nested levels", lisp.section_depth);
-    lisp.section_depth++;
+    if (lisp.depth >= MAX_DEPTH || here < lisp.stack_end)
+        fail(at, UNDEFINED, "more than %d nested levels", lisp.depth);
+    lisp.depth++;
 }
 
 static void *must(void *object) {
@@ -587,7 +587,7 @@ static void write_value(FILE *out, value v, bool display) {
     } else {
         write_object(out, v, display);
     }
-    lisp.section_depth--;
+    lisp.depth--;
 }
 
 // == reading ======================================================================================
@@ -758,7 +758,7 @@ static value read_value(FILE *in) {
     case '#': v = read_hash(in); break;
     default: v = read_atom(in, c);
     }
-    lisp.section_depth--;
+    lisp.depth--;
     return v;
 }
 
@@ -781,7 +781,7 @@ static value eval(const struct node *n, struct frame *f) {
     }
     deeper(n->place);
     value v = run(n, f);
-    lisp.section_depth--;
+    lisp.depth--;
     return v;
 }
 
@@ -1142,7 +1142,7 @@ static struct node *compile(value form, struct scope *s) {
         check_form(form != NIL, form);
         n = node_constant(form);
     }
-    lisp.section_depth--;
+    lisp.depth--;
     lisp.place = outer;
     return n;
 }
@@ -1721,7 +1721,7 @@ static const char *const prelude[] = {
 // Runs all forms of the input; false after an error.
 static bool run_stream(FILE *in, const char *name) {
     lisp.place = (struct place){.file = name, .line = 1};
-    lisp.section_depth = 0;
+    lisp.depth = 0;
     if (setjmp(lisp.recover) != 0) return false;
     for (;;) {
         value form = read_value(in);
@@ -1753,7 +1753,7 @@ static void run_repl(void) {
         for (int c = 0; c != '\n' && c != EOF;) c = next_char(stdin);
     }
     for (;;) {
-        lisp.section_depth = 0;
+        lisp.depth = 0;
         if (prompt) fputs("> ", stdout);
         fflush(stdout);
         value form = read_value(stdin);

@@ -33,20 +33,39 @@ static size_t below(size_t n) {
     return (size_t)(state >> 11) % n;
 }
 
+// Byte k of a thing is its pattern plus k: so it equals a piece of this ramp.
+enum { RAMP = 4 * KB };
+static unsigned char ramp[RAMP + 256], zeroes[RAMP];
+__attribute__((constructor)) static void make_ramp(void) {
+    for (size_t k = 0; k < sizeof ramp; k++) ramp[k] = (unsigned char)k;
+}
+
 static bool whole(size_t i, size_t size) {
-    for (size_t k = 0; k < size; k++)
-        if (m.thing[i].p[k] != (unsigned char)(m.thing[i].pattern + k)) return false;
+    for (size_t at = 0, n; at < size; at += n) {
+        n = size - at < RAMP ? size - at : RAMP;
+        if (memcmp(m.thing[i].p + at, ramp + m.thing[i].pattern, n)) return false;
+    }
     return true;
 }
+
+static bool is_zero(const unsigned char *p, size_t size) {
+    for (size_t at = 0, n; at < size; at += n) {
+        n = size - at < RAMP ? size - at : RAMP;
+        if (memcmp(p + at, zeroes, n)) return false;
+    }
+    return true;
+}
+
 static void check_all(void) {
     for (size_t i = 0; i < m.count; i++)
         if (!CHECK(whole(i, m.thing[i].size))) m.count = i;
 }
 
 static void fill(size_t i) {
+    size_t size = m.thing[i].size;
     m.thing[i].pattern = (unsigned)below(256);
-    for (size_t k = 0; k < m.thing[i].size; k++)
-        m.thing[i].p[k] = (unsigned char)(m.thing[i].pattern + k);
+    for (size_t at = 0; at < size; at += RAMP)
+        memcpy(m.thing[i].p + at, ramp + m.thing[i].pattern, size - at < RAMP ? size - at : RAMP);
 }
 
 static void took(void *p, size_t size, bool zeroed) {
@@ -56,8 +75,7 @@ static void took(void *p, size_t size, bool zeroed) {
     }
     m.thing[m.count].p = p;
     m.thing[m.count].size = size;
-    for (size_t k = 0; zeroed && k < size; k++)
-        if (!CHECK(m.thing[m.count].p[k] == 0)) break;
+    if (zeroed) CHECK(is_zero(p, size));
     fill(m.count++);
 }
 
@@ -86,8 +104,7 @@ static void resize(void) {
     m.thing[i].p = p;
     m.thing[i].size = size;
     CHECK(whole(i, size < old ? size : old));
-    for (size_t k = old; k < size; k++)
-        if (!CHECK(p[k] == 0)) break;
+    if (size > old) CHECK(is_zero(p + old, size - old));
     fill(i);
 }
 

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/check"
 CC=${CC:-cc}
 folder=examples/boehm
-flags="-O1 -g -Wall -Wextra -pthread -DGC_THREADS -I$folder -I."
+flags="-O0 -Wall -Wextra -pthread -DGC_THREADS -I$folder -I."
 final=
 if ! grep -q 'gomem_set_finalizer(void' gomem.h; then
     final=-DGC_NO_FINALIZATION

@@ -28,19 +28,19 @@ extract() {
     ' "$1"
 }
 
-# The program of $1 is compiled with the implementation of $tmp/gomem.o into $program.
+# The program of $1 is compiled with the implementation of $OBJECT into $program.
 compile() {
     sed 's/^#define GOMEM_IMPLEMENTATION.*//' "$1" >"$tmp/short.${1##*.}" # compiled once for all
     case $1 in
-    *.cpp) $CXX -std=c++17 -O1 -g -Wall -Wextra -I. -o "$program" "$tmp/short.cpp" "$tmp/gomem.o" -pthread ;;
-    *) $CC -std=c11 -O1 -g -Wall -Wextra -I. -o "$program" "$tmp/short.c" "$tmp/gomem.o" -pthread ;;
+    *.cpp) $CXX -std=c++17 -O1 -g -Wall -Wextra -I. -o "$program" "$tmp/short.cpp" "$OBJECT" -pthread ;;
+    *) $CC -std=c11 -O1 -g -Wall -Wextra -I. -o "$program" "$tmp/short.c" "$OBJECT" -pthread ;;
     esac >"$tmp/log" 2>&1
 }
 
 shape() { sed -E 's/[0-9]+(\.[0-9]+)?/N/g; s/tracked|stw/C/; s/tries/try/' "$1"; }
 
 for document in $documents; do extract "$document"; done
-$CC -std=c11 -O1 -I. -c -o "$tmp/gomem.o" tests/gomem.c || fail 'tests/gomem.c compiles' /dev/null
+object || fail 'tests/gomem.c compiles'
 programs=0 outputs=0
 for source in "$tmp"/*-[0-9][0-9].c "$tmp"/*-[0-9][0-9].cpp; do
     [ -f "$source" ] || continue

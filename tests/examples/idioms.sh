@@ -5,23 +5,18 @@
 CC=${CC:-cc}
 folder=examples/idioms
 
-# shellcheck disable=SC2086 # flags are words
-$CC -std=c11 -O1 $SANFLAGS -I. -pthread -c -o "$tmp/gomem.o" $folder/gomem.c 2>"$tmp/log"
-check 'gomem.c compiles' test $? -eq 0
 programs=0
 for source in "$folder"/*.c; do
     idiom=$(basename "$source" .c)
     [ "$idiom" = gomem ] && continue
     programs=$((programs + 1))
-    # shellcheck disable=SC2086
-    $CC -std=gnu11 -O1 -g -Wall -Wextra -Wconversion $SANFLAGS -I. -pthread -o "$tmp/$idiom" "$source" "$tmp/gomem.o" \
-        >"$tmp/log" 2>&1
+    $CC -std=gnu11 -O1 -Wall -Wextra -Wconversion -I. -pthread -S -o "$tmp/log.s" "$source" >"$tmp/log" 2>&1
     check "$idiom compiles" test $? -eq 0
     [ -s "$tmp/log" ] && fail "$idiom compiles without a warning" "$tmp/log"
     sed -n '/^\/\/ It prints:$/,/^$/s/^\/\/     //p' "$source" >"$tmp/expected"
     check "$idiom says what it prints" test -s "$tmp/expected"
     for collector in tracked barrier stw; do
-        GOMEM_DEBUG=collector=$collector "$tmp/$idiom" >"$tmp/actual" 2>"$tmp/err"
+        GOMEM_DEBUG=collector=$collector "$bin/idioms/$idiom" >"$tmp/actual" 2>"$tmp/err"
         check "$idiom, $collector: status" test $? -eq 0
         same "$idiom, $collector: output" "$tmp/expected" "$tmp/actual"
     done
