@@ -438,7 +438,7 @@ TEST(write_and_ask) {
     if (!gm_writes_choose(&engine.writes, &engine.meta, pages, GOMEM_GC_TRACKED))
         SKIP("this kernel does not track writes");
     run(&race);
-    gm_writes_reset(&engine.writes, &engine.meta, pages);
+    gm_writes_reset(&engine.writes, &engine.meta);
 }
 
 // ---- R6: who asks for a slot gets the bits of one generation ----
@@ -636,7 +636,7 @@ TEST(stolen) {
     REQUIRE(magazine != 0);
     *gm_cache_head(gm_pool_pages(), magazine - 1) = (struct gm_magazine){.bottom = 10, .top = 11};
     robbed_pool.lock.rank = GM_RANK_POOL;
-    robbed_pool.hands = &robbed;
+    robbed_pool.caches = &robbed;
     robbed.hot.top = GM_CACHE_NOTHING;
     run(&race);
 }
