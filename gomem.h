@@ -15279,22 +15279,25 @@ GM_INLINE void gm_schedule_emergency(struct gm_runtime *rt, struct gm_thread *me
  * CALLS       base os sync stats sizes pages span heap central types special guard mark sweep
  *             cache world finalize schedule
  * LOCKS       CENTRAL, then HEAP
- * INVARIANTS  L1  errno is kept by everything that frees, and by everything that succeeds
+ * INVARIANTS  L1  a function that frees, and one that succeeds, leaves errno unchanged
  *             L2  misuse is reported after the section, with nothing changed
- * WHY         Fast, slow, large: each public function tries what the header inlines, then enters a
- *             section, then asks the span heap; exhaustion is handled in one loop at depth 0, where
- *             a collection and the user's callback may run.
+ * WHY         Allocation has a fast path, which the header inlines, a slow path in a section, and a
+ *             path for large objects through the span heap. Exhaustion is handled in one loop
+ *             outside sections, where a collection and the user's callback may run.
  */
+// In a section: narrows magazines that pin too much, and flushes the cache once for each trim that
+// some thread has requested.
 GM_PRIVATE void gm_alloc_trim(struct gm_cache *t) {
-    uint32_t trims = gm_load_rlx(&t->engine->trims); // obeyed at one of the next slow paths
+    uint32_t trims = gm_load_rlx(&t->engine->trims); // a stale value trims at a later slow path
     if (GOMEM_I_UNLIKELY(t->pins > GM_PINS)) gm_cache_unpin(t);
     if (GOMEM_I_LIKELY(t->trims == trims)) return;
     t->trims = trims;
     gm_cache_flush_manual(t, false);
 }
 
-// Enters a section with the calling thread's cache, or the shared one of threads that have ended.
-// NULL with errno: no memory, or shut down; or a signal handler interrupted the library.
+// Enters a section with the calling thread's cache or, if its record is gone, with the cache that
+// ending threads share (under gone_lock). gm_alloc_leave ends it. NULL with errno: no memory, shut
+// down, or called by a signal handler that interrupted a section (misuse).
 GM_PRIVATE struct gm_cache *gm_alloc_enter(struct gm_runtime *rt) {
     struct gm_world *w = &rt->world;
     struct gm_thread *t = gm_world_attach(rt);
@@ -15310,7 +15313,7 @@ GM_PRIVATE struct gm_cache *gm_alloc_enter(struct gm_runtime *rt) {
         gm_alloc_trim(&t->cache);
         return &t->cache;
     }
-    // pairs with gm_world_ready: everything is in place
+    // pairs with gm_world_ready: makes the whole runtime visible
     if (GOMEM_I_TLS != GM_RUNTIME_GONE || gm_load_acq(&w->life) != GM_LIFE_READY) return NULL;
     gm_world_lock(w, &w->gone_lock);
     if (!w->gone) {
@@ -15325,6 +15328,7 @@ GM_PRIVATE struct gm_cache *gm_alloc_enter(struct gm_runtime *rt) {
     return NULL;
 }
 
+// Ends a section of gm_alloc_enter, then reports misuse that was found in it.
 GM_PRIVATE void gm_alloc_leave(struct gm_runtime *rt, struct gm_cache *t) {
     if (rt->world.gone && t == &rt->world.gone->cache)
         gm_world_unlock(&rt->world, &rt->world.gone_lock);
@@ -15336,7 +15340,8 @@ GM_PRIVATE void gm_alloc_leave(struct gm_runtime *rt, struct gm_cache *t) {
                     (enum gm_message)gm_load_rlx(&rt->engine.misuse), bad); // L2
 }
 
-// No memory: collects and empties the caches once, then asks the user. True: try again.
+// Handles exhaustion, outside sections. The first try collects and empties the caches; each later
+// one calls the user's oom callback. True: try again. False with ENOMEM.
 GM_COLD GM_PRIVATE bool gm_alloc_exhausted(struct gm_runtime *rt, size_t size, unsigned *tries) {
     const gomem_options *o = &rt->world.settings.options;
     if ((*tries)++ == 0 && size < rt->engine.heap.pages.size) {
@@ -15349,7 +15354,7 @@ GM_COLD GM_PRIVATE bool gm_alloc_exhausted(struct gm_runtime *rt, size_t size, u
             gm_cache_drain_depot(&rt->engine);
             gm_sync_leave(&me->cache.hot);
         }
-        (void)gm_add_rlx(&rt->engine.trims, 1u); // others obey when they come by
+        (void)gm_add_rlx(&rt->engine.trims, 1u); // other threads trim at their next slow path
         gm_world_age_pools(rt, 3);
         return true;
     }
@@ -15364,19 +15369,20 @@ GOMEM_DEF void *gomem_i_overflow(void) {
     return NULL;
 }
 
-// Returns p; if there is one, errno becomes what it was: system calls failed on the way. (L1)
+// Returns p. If it is not NULL, restores errno, which failed system calls may have set. (L1)
 GM_INLINE void *gm_alloc_done(void *p, int saved) {
     if (GOMEM_I_LIKELY(p != NULL)) errno = saved;
     return p;
 }
 
-// What a watched heap adds to a size. Whether it is watched is known once it is ready.
+// The bytes that a watched heap adds to a size. 0 before the heap is ready: it is not yet known
+// whether it is watched.
 GM_ALWAYS size_t gm_alloc_margin(struct gm_runtime *rt, size_t size) {
     if (!GM_ASAN && (!GOMEM_I_CHECK || !gm_world_ready(rt, false))) return 0;
     return gm_guard_watched(&rt->engine.guard) ? GM_MARGIN + !size : 0;
 }
 
-// Returns p, a new object or NULL, of which `size` bytes are the user's.
+// Returns p, a new object or NULL. In a watched heap, records that `size` bytes are the user's.
 GM_ALWAYS void *gm_alloc_watch(struct gm_runtime *rt, void *p, size_t size) {
     if (p && gm_guard_watched(&rt->engine.guard))
         gm_guard_hand_out(gm_span_find(&rt->engine.heap.pages, (uintptr_t)p), (uintptr_t)p, size);
@@ -15385,13 +15391,14 @@ GM_ALWAYS void *gm_alloc_watch(struct gm_runtime *rt, void *p, size_t size) {
 
 // ---- manual ----
 
+// Allocates a small manual object, in a section. NULL: no memory.
 GM_PRIVATE void *gm_alloc_manual_small(struct gm_cache *t, unsigned class) {
     void *p = gm_cache_pop(t, class);
     if (!p && gm_cache_refill_manual(t, class)) p = gm_cache_pop(t, class);
     if (!p && class == 0) return NULL;
     if (!p)
         gm_cache_fill(t->engine, class, &p + 1,
-                      1); // no memory for a magazine, perhaps some for an object
+                      1); // no memory for a magazine, perhaps for one object
     if (GOMEM_I_CHECK && p) {
         struct gm_pages *pages = &t->engine->heap.pages;
         struct gm_span *s = gm_span_find(pages, (uintptr_t)p);
@@ -15403,6 +15410,7 @@ GM_PRIVATE void *gm_alloc_manual_small(struct gm_cache *t, unsigned class) {
     return p;
 }
 
+// Allocates a large manual object, in a section. NULL: no memory.
 GM_PRIVATE void *gm_alloc_manual_large(struct gm_cache *t, size_t size, size_t align) {
     struct gm_heap *h = &t->engine->heap;
     struct gm_span *s = gm_heap_take(h, GM_MANUAL, 0, gm_base_round_up(size, 16), align);
@@ -15415,7 +15423,7 @@ GM_PRIVATE void *gm_alloc_manual_large(struct gm_cache *t, size_t size, size_t a
     return (void *)gm_span_start(&h->pages, s);
 }
 
-// Any manual allocation; align is a power of two.
+// Any manual allocation; align is a power of two. NULL with errno: no memory.
 GOMEM_DEF void *gomem_i_malloc_slow(size_t size, size_t align) {
     struct gm_runtime *rt = &gm_runtime;
     if (size > (size_t)PTRDIFF_MAX - 2 * GM_MARGIN) return gomem_i_overflow();
@@ -15432,9 +15440,9 @@ GOMEM_DEF void *gomem_i_malloc_slow(size_t size, size_t align) {
     return gm_alloc_done(gm_alloc_watch(rt, p, size), saved);
 }
 
-// Zeroes the first `bytes` of a new large object of which some pages were used before: these alone,
-// piece by piece, outside of sections, so that stops need not wait. `drop`: pages may lose their
-// memory.
+// Zeroes the first `bytes` of a new large object, of which some pages were used before: only those,
+// in pieces, outside sections, so that stops need not wait. `drop`: their memory may be given back
+// to the system instead. Returns p.
 GM_PRIVATE void *gm_alloc_zero_pages(struct gm_runtime *rt, void *p, size_t bytes, bool drop) {
     struct gm_heap *h = &rt->engine.heap;
     size_t first = ((uintptr_t)p - h->pages.base) / GM_PAGE;
@@ -15475,7 +15483,7 @@ GOMEM_DEF void *gomem_aligned_alloc(size_t align, size_t size) {
         errno = EINVAL;
         return NULL;
     }
-    if (align == 16 && size < 16) size = 16; // the default of 9 bytes and more, asked for
+    if (align == 16 && size < 16) size = 16; // the classes below 16 bytes are aligned to 8
     return gomem_i_malloc_slow(size, GM_MAX(align, size > 8 ? (size_t)16 : (size_t)8));
 }
 
@@ -15494,7 +15502,8 @@ GOMEM_DEF char *gomem_strdup(const char *s) { return gomem_strndup(s, strlen(s))
 
 // ---- free ----
 
-// Each gives an object back and says what was wrong; GM_MESSAGE_COUNT: nothing.
+// Each of these functions frees an object, in a section, and returns the misuse that it found;
+// GM_MESSAGE_COUNT means none.
 
 GM_PRIVATE void gm_alloc_count_large(struct gm_cache *t, const struct gm_span *s) {
     gm_stats_own(&t->stats.manual_frees[0], 1);
@@ -15535,14 +15544,14 @@ GM_PRIVATE struct gm_central *gm_alloc_central(struct gm_engine *e, const struct
                                : &e->central[s->kind][s->class];
 }
 
-// A collected object is about to be free. A marker may be in its mark procedure, or call it yet:
-// then the sweeper hides it.
+// In a watched heap, takes back a collected object that is about to be freed. While a cycle marks,
+// a marker may be in a typed object's mark procedure, or call it later: the sweep takes it back.
 GM_PRIVATE void gm_alloc_hide(struct gm_engine *e, const struct gm_span *s, uintptr_t object) {
     if (!gm_guard_watched(&e->guard) || (s->kind == GM_TYPED && gm_cache_marking(e))) return;
     gm_guard_take_back(s, object);
 }
 
-// A large collected object: gone at once where it is listed, else when who sweeps it places it.
+// Frees a large collected object: at once if its central lists it, otherwise in its next sweep.
 GM_PRIVATE enum gm_message gm_alloc_free_large(struct gm_cache *t, struct gm_span *s) {
     struct gm_engine *e = t->engine;
     struct gm_central *c = gm_alloc_central(e, s);
@@ -15552,14 +15561,14 @@ GM_PRIVATE enum gm_message gm_alloc_free_large(struct gm_cache *t, struct gm_spa
                  1; // under the lock
     if (!twice) gm_alloc_hide(e, s, gm_span_start(&e->heap.pages, s));
     bool listed = !twice && s->bucket && gm_sweep_swept(&e->sweep, s) &&
-                  !gm_cache_marking(e); // R5: else sweeping finds it freed
+                  !gm_cache_marking(e); // R5; otherwise the sweep finds the freed bit
     if (listed) gm_central_remove_locked(c, &e->heap.pages, gm_sweep_full(&e->sweep, true), s);
     gm_sync_unlock(&c->lock);
     if (twice) return GM_MSG_DOUBLE_FREE;
     if (listed) gm_heap_put(&e->heap, s);
     gm_stats_own(&t->stats.frees[0], 1);
     gm_stats_own(&t->stats.large_free, size);
-    size_t live = gm_load_rlx(&e->live); // a heuristic counter: a cycle may have counted less
+    size_t live = gm_load_rlx(&e->live); // for pacing; may be below size after a cycle's recount
     while (!gm_cas_acqrel(&e->live, &live, live - GM_MIN(live, size))) {} // pairs with itself
     return GM_MESSAGE_COUNT;
 }
@@ -15569,24 +15578,25 @@ GM_PRIVATE enum gm_message gm_alloc_free_collected(struct gm_cache *t, struct gm
     uint64_t bit = gm_span_bit(&e->heap.pages, (uintptr_t)p);
     if (!gm_sweep_live(&e->sweep, &e->heap.pages, s, (uintptr_t)p)) return GM_MSG_DOUBLE_FREE; // R6
     if (!s->class) return gm_alloc_free_large(t, s);
-    unsigned class = s->class; // once its bit is set, the slot and its span may be somebody else's
+    unsigned class = s->class; // once the freed bit is set, slot and span may be reused
     if (e->guard.poison && !gm_guard_watched(&e->guard))
         memset(p, GM_POISON, gm_sizes_table[class].size);
     gm_alloc_hide(e, s, (uintptr_t)p);
     if (gm_or_rlx(&gm_span_color(&e->heap.pages, (uintptr_t)p)->freed, bit) & bit)
-        return GM_MSG_DOUBLE_FREE; // one of two wins; refill reads it later
+        return GM_MSG_DOUBLE_FREE; // of two concurrent frees one wins; a refill reads the bit later
     gm_stats_own(&t->stats.frees[class], 1);
     return GM_MESSAGE_COUNT;
 }
 
-// Roots are zeroed at once and their slot is free at once (R7).
+// Frees an uncollectable object. Its slot is zeroed and reusable at once (R7).
 GM_PRIVATE enum gm_message gm_alloc_free_root(struct gm_cache *t, struct gm_span *s, void *p) {
     struct gm_engine *e = t->engine;
     struct gm_central *c = &e->central[s->kind][s->class];
     struct gm_color *color = gm_span_color(&e->heap.pages, (uintptr_t)p);
     uint64_t bit = gm_span_bit(&e->heap.pages, (uintptr_t)p);
     size_t size = s->size;
-    // What follows the lock may be another span's: who frees the last object gives it up.
+    // After the unlock the record may describe another span: the free of the last object returns
+    // the span to the heap.
     unsigned class = s->class;
     gm_sync_lock(&c->lock);
     bool there = gm_load_rlx(&color->alloc) & bit; // written under this lock only
@@ -15624,27 +15634,27 @@ GM_PRIVATE enum gm_message gm_alloc_free_slot(struct gm_cache *t, struct gm_span
 }
 #endif
 
-// Cleanups of a freed object run elsewhere.
+// Outside sections, after a free: wakes the thread that runs the cleanups of freed objects.
 #if GOMEM_I_COLLECTOR
 GM_INLINE void gm_alloc_freed(struct gm_runtime *rt) { gm_finalize_wake(rt); }
 #else
 GM_INLINE void gm_alloc_freed(struct gm_runtime *rt) { (void)rt; }
 #endif
 
-// The span of objects that a word points into; NULL: there is none.
+// The span of objects that a word points into. NULL: the word points into no such span.
 GM_ALWAYS struct gm_span *gm_alloc_span(const struct gm_pages *p, const void *word) {
     struct gm_span *s = gm_span_find(p, (uintptr_t)word);
     return s && GOMEM_I_LIKELY(s->use == GM_USE_OBJECT) ? s : NULL;
 }
 
-// What a pointer that is in no span of objects is.
+// Classifies a pointer that is in no span of objects.
 GM_PRIVATE enum gm_message gm_alloc_classify_foreign(const struct gm_pages *p, uintptr_t word) {
     const struct gm_span *s = gm_span_find(p, word);
     if (s && s->use == GM_USE_POOL) return GM_MSG_POOL;
     if (s && s->use == GM_USE_ARENA) return GM_MSG_ARENA;
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
     if (gm_pages_holds(p, word)) return GM_MSG_UNALLOCATED;
-    return word - here < 256 * GM_KIB ? GM_MSG_STACK : GM_MSG_FOREIGN; // frames of the callers
+    return word - here < 256 * GM_KIB ? GM_MSG_STACK : GM_MSG_FOREIGN; // in a caller's frame
 }
 
 GM_PRIVATE enum gm_message gm_alloc_free(struct gm_cache *t, void *p) {
@@ -15656,6 +15666,8 @@ GM_PRIVATE enum gm_message gm_alloc_free(struct gm_cache *t, void *p) {
     return gm_alloc_free_slot(t, s, index, p);
 }
 
+// Frees p, which may be NULL, in a section, and reports misuse after it. Keeps errno. After a
+// shutdown it does nothing.
 GM_NOINLINE GM_PRIVATE void gm_alloc_free_slow(void *p) {
     struct gm_runtime *rt = &gm_runtime;
     int saved = errno;
@@ -15672,7 +15684,8 @@ GM_NOINLINE GM_PRIVATE void gm_alloc_free_slow(void *p) {
     errno = saved; // L1
 }
 
-// The general free: as the typed one, but the class comes from the page, and the slot is checked.
+// Like the inlined typed free, but the class comes from the page's descriptor, and p must be the
+// start of a slot. All other pointers take the slow path.
 GOMEM_DEF void gomem_free(void *p) {
     gomem_i_cache *t = GOMEM_I_TLS;
     uintptr_t offset = (uintptr_t)p - t->base;
@@ -15699,8 +15712,8 @@ GOMEM_DEF void gomem_free_sized(void *p, size_t size) {
     gomem_free(p);
 }
 
-// Is the calling thread in a blocking region, where it may not touch collected memory? Then that is
-// said: of p, or of what was to be allocated.
+// True with EINVAL, after a report: the calling thread is in a blocking region, where it may not
+// touch collected memory. p: the object in question, NULL for an allocation.
 GM_PRIVATE bool gm_alloc_blocked(struct gm_runtime *rt, const void *p) {
     const struct gm_thread *me = gm_world_self();
     if (GOMEM_I_LIKELY(!me || !me->cache.hot.blocked)) return false;
@@ -15712,8 +15725,9 @@ GM_PRIVATE bool gm_alloc_blocked(struct gm_runtime *rt, const void *p) {
 #if GOMEM_I_COLLECTOR
 // ---- collected ----
 
-// The calling thread may use the collected heap and take `bytes` of it: it is attached, outside
-// blocking regions, and the collector is paid. False: errno says why.
+// Prepares an allocation of `bytes` from the collected heap: attaches the thread, starts the
+// collector, refuses blocking regions, and does the thread's share of collection work. Outside
+// sections. False with errno.
 GM_PRIVATE bool gm_alloc_collected(struct gm_runtime *rt, size_t bytes) {
     struct gm_thread *me = gm_world_attach(rt);
     if (!me)
@@ -15721,18 +15735,20 @@ GM_PRIVATE bool gm_alloc_collected(struct gm_runtime *rt, size_t bytes) {
                gm_schedule_enable(rt);
     if (GOMEM_I_UNLIKELY(!gm_load_acq(&rt->engine.collected)) && // pairs with gm_world_enable_stops
         !gm_schedule_enable(rt))
-        return false; // pairs with gm_world_enable_stops
+        return false;
     if (gm_alloc_blocked(rt, NULL)) return false;
     if (GOMEM_I_LIKELY(!me->cache.hot.section_depth)) gm_schedule_poll(rt, me, bytes);
     return true;
 }
 
-// Bytes that an object, or the run that it comes from, takes from the heap.
+// The bytes by which an allocation may grow the heap: those of its object, or of a run.
 GM_INLINE size_t gm_alloc_share(unsigned class, size_t size) {
     if (class) return GM_MAX((size_t)gm_sizes_table[class].size, (size_t)GM_RUN_BYTES);
     return GM_MAX(gm_base_round_up(size, 16), (size_t)GOMEM_MAX_SMALL + 1); // large by alignment
 }
 
+// Allocates a slot from a thread's run, which it refills from c if necessary. In a section. NULL:
+// no memory.
 GM_PRIVATE void *gm_alloc_run(struct gm_cache *t, gomem_i_run *run, struct gm_span **owned,
                               struct gm_central *c) {
     size_t size = gm_sizes_table[c->class].size;
@@ -15741,14 +15757,16 @@ GM_PRIVATE void *gm_alloc_run(struct gm_cache *t, gomem_i_run *run, struct gm_sp
     return p;
 }
 
-// A collected object, or what one grows by, is there; some of it may have been counted before.
+// Adds the bytes of a new large collected object, or those by which one has grown, to engine.live,
+// except for bytes that were added ahead.
 GM_PRIVATE void gm_alloc_charge(struct gm_cache *t, size_t bytes) {
     size_t ahead = GM_MIN(t->ahead, bytes);
-    (void)gm_add_rlx(&t->engine->live, bytes - ahead); // a heuristic counter
+    (void)gm_add_rlx(&t->engine->live, bytes - ahead); // for pacing: orders nothing
     t->ahead -= ahead;
 }
 
-// A large object of a collected or uncollectable kind, listed; the caller zeroes what *dirty says.
+// Allocates a large object of a collected or uncollectable kind, in a section, and lists its span.
+// The caller zeroes its first *dirty bytes. NULL: no memory.
 GM_PRIVATE void *gm_alloc_large(struct gm_cache *t, struct gm_central *c, size_t size, size_t align,
                                 size_t *dirty) {
     struct gm_engine *e = t->engine;
@@ -15766,7 +15784,7 @@ GM_PRIVATE void *gm_alloc_large(struct gm_cache *t, struct gm_central *c, size_t
     gm_store_rel(&s->generation, gm_load_rlx(&e->sweep.generation)); // pairs with gm_sweep_swept
     *dirty = s->clean ? 0 : (size_t)s->pages * GM_PAGE;
     gm_base_tsan_renew(gm_span_start(&e->heap.pages, s), (size_t)s->pages * GM_PAGE);
-    if (*dirty && c->shape) { // a mark procedure may not see what was there before
+    if (*dirty && c->shape) { // before it is listed: a mark procedure must not see stale words
         gm_os_zero(gm_span_start(&e->heap.pages, s), *dirty, true);
         *dirty = 0;
     }
@@ -15782,7 +15800,7 @@ GM_PRIVATE void *gm_alloc_large(struct gm_cache *t, struct gm_central *c, size_t
     return (void *)gm_span_start(&e->heap.pages, s);
 }
 
-// An uncollectable object: straight from its central.
+// Allocates a small uncollectable object directly from its central, in a section. NULL: no memory.
 GM_PRIVATE void *gm_alloc_root(struct gm_cache *t, struct gm_central *c) {
     struct gm_engine *e = t->engine;
     struct gm_pages *p = &e->heap.pages;
@@ -15813,12 +15831,13 @@ GM_PRIVATE void *gm_alloc_root(struct gm_cache *t, struct gm_central *c) {
     return (void *)object;
 }
 
-// Zeroes a large object outside the section: it is listed and held by this stack. Stale words in it
-// can only keep garbage for one cycle.
+// Zeroes the first `dirty` bytes of a new large object, outside sections, and returns p, which may
+// be NULL. The object is listed and this stack keeps it alive; a marker that finds stale words in
+// it only keeps garbage for one cycle.
 GM_PRIVATE void *gm_alloc_zero(void *p, size_t dirty) {
     struct gm_runtime *rt = &gm_runtime;
     if (!p || !dirty) return p;
-    if (gm_guard_watched(&rt->engine.guard)) { // it is handed out later
+    if (gm_guard_watched(&rt->engine.guard)) { // gm_alloc_watch follows: p has no margin yet
         gm_os_zero((uintptr_t)p, dirty, true);
         return p;
     }
@@ -15826,7 +15845,8 @@ GM_PRIVATE void *gm_alloc_zero(void *p, size_t dirty) {
     return gm_alloc_zero_pages(rt, p, dirty, !GM_IN(GM_SET_SCANNED, s->kind));
 }
 
-// Takes an object of kind and class in a section.
+// Allocates an object of a kind and class, in a section. The caller zeroes its first *dirty bytes.
+// NULL: no memory.
 GM_PRIVATE void *gm_alloc_kind(struct gm_cache *t, unsigned kind, unsigned class, size_t size,
                                size_t align, size_t *dirty) {
     struct gm_central *c = &t->engine->central[kind][class];
@@ -15836,6 +15856,7 @@ GM_PRIVATE void *gm_alloc_kind(struct gm_cache *t, unsigned kind, unsigned class
     return gm_alloc_root(t, c);
 }
 
+// Any allocation of an untyped collected or uncollectable object. NULL with errno.
 GOMEM_DEF void *gomem_i_new_slow(size_t size, size_t align, unsigned flags) {
     struct gm_runtime *rt = &gm_runtime;
     unsigned kind = flags & GOMEM_UNCOLLECTABLE ? (flags & GOMEM_NOSCAN ? GM_ROOT_NOSCAN : GM_ROOT)
@@ -15845,7 +15866,7 @@ GOMEM_DEF void *gomem_i_new_slow(size_t size, size_t align, unsigned flags) {
     int saved = errno;
     size_t slot = size + gm_alloc_margin(rt, size), dirty = 0;
     unsigned class = gm_sizes_class(GM_MAX(slot, (size_t)16), align), tries = 0;
-    bool kept = flags & GOMEM_UNCOLLECTABLE; // no part of the heap that has a goal
+    bool kept = flags & GOMEM_UNCOLLECTABLE; // the pacer's goal leaves these out
     if (!gm_alloc_collected(rt, kept ? 0 : gm_alloc_share(class, slot))) return NULL;
     void *p;
     do {
@@ -15858,6 +15879,7 @@ GOMEM_DEF void *gomem_i_new_slow(size_t size, size_t align, unsigned flags) {
     return gm_alloc_watch(rt, p, size);
 }
 
+// Any allocation of a typed object. NULL with errno.
 GOMEM_DEF void *gomem_i_new_typed_slow(gomem_type *type, size_t size) {
     struct gm_runtime *rt = &gm_runtime;
     if (size > (size_t)PTRDIFF_MAX - 2 * GM_MARGIN) return gomem_i_overflow();
@@ -15879,8 +15901,8 @@ GOMEM_DEF void *gomem_i_new_typed_slow(gomem_type *type, size_t size) {
     return gm_alloc_watch(rt, gm_alloc_zero(gm_alloc_done(p, saved), dirty), size);
 }
 
-// A struct that is no whole number of its type's: pointers of the rest would not be scanned. A mark
-// procedure may know better.
+// False with EINVAL, after a panic: `size` is not a multiple of the type's size, so pointers in the
+// remainder would not be scanned. A mark procedure is told the size, so any size fits it.
 GOMEM_DEF bool gomem_i_type_fits(const gomem_type *t, size_t size) {
     if (t->mark || !t->nfields || !t->size || size % t->size == 0) return true;
     struct gm_text line = gm_text_message(GM_MSG_OTHER_TYPE, ": %zu bytes, and %s has %zu", size,
@@ -15902,7 +15924,7 @@ GOMEM_DEF void *gomem_new_noscan(size_t size) {
 GOMEM_DEF void *gomem_new_typed(gomem_type *t, size_t n) {
     size_t bytes;
     if (__builtin_mul_overflow(n, t->size, &bytes)) return gomem_i_overflow();
-    bool array = n != 1 || bytes >= 128; // as GOMEM_NEW_TYPED where it is one
+    bool array = n != 1 || bytes >= 128; // as gomem_i_one has it
     return gomem_i_new_typed_slow(t, array ? gomem_i_array(bytes) : bytes);
 }
 
@@ -15920,7 +15942,7 @@ GOMEM_DEF void *gomem_new_with(size_t size, size_t align, unsigned flags) {
 GOMEM_DEF char *gomem_new_string(const char *s, size_t n) {
     if (n == SIZE_MAX) n = strlen(s);
     if (n > (size_t)PTRDIFF_MAX - 16) return gomem_i_overflow();
-    char *copy = gomem_i_new(n + 1, 16, GOMEM_NOSCAN); // its end is the NUL
+    char *copy = gomem_i_new(n + 1, 16, GOMEM_NOSCAN); // zeroed: its last byte is the NUL
     if (copy) memcpy(copy, s, n);
     return copy;
 }
@@ -15951,7 +15973,8 @@ GOMEM_DEF void gomem_i_shade(uintptr_t old, uintptr_t value) {
     gm_sync_leave(&me->cache.hot);
 }
 
-// What the words that lie in a range, also in part, point to becomes grey. In a section.
+// Makes grey the objects to which words of a range point; a word that is partly in it counts too.
+// In a section.
 GM_NO_SANITIZE GM_PRIVATE void gm_alloc_shade_words(struct gm_mark *mark, uintptr_t start,
                                                     size_t size) {
     uintptr_t end = start + size;
@@ -15959,8 +15982,9 @@ GM_NO_SANITIZE GM_PRIVATE void gm_alloc_shade_words(struct gm_mark *mark, uintpt
         gm_mark_shade_grey(mark, gm_base_word((const uintptr_t *)start));
 }
 
-// One piece of a move, in one section: no stop finds a word that was taken and not yet put. What
-// it overwrites becomes grey, and what it has put there: a marker may have read the place before.
+// Moves one piece in one section, so that no stop finds a word that was read and not yet stored.
+// Objects to which the old and the new words of the target point become grey: a marker may have
+// read the target before.
 GM_PRIVATE void gm_alloc_move_piece(struct gm_runtime *rt, struct gm_thread *me, void *to,
                                     const void *from, size_t size) {
     gm_sync_enter(&me->cache.hot);
@@ -15971,22 +15995,22 @@ GM_PRIVATE void gm_alloc_move_piece(struct gm_runtime *rt, struct gm_thread *me,
     gm_sync_leave(&me->cache.hot);
 }
 
-// In pieces, so that a stop waits for one of them at most. A cycle may begin or end between two.
-// Pieces that came before it were plain stores and are like any others. From then on each word that
-// goes away was grey before, so whatever was reachable as the cycle began is marked, wherever the
-// words stand when it looks. Of ranges that overlap the piece goes first whose target no later
-// piece reads: each word is in its old place or in its new one at any stop. Pieces end at words of
-// the target.
+// Moves in pieces, so that a stop waits for one piece at most. A cycle may begin or end between two
+// pieces. Pieces before its beginning were plain stores, like any others. From then on the object
+// of each overwritten word is grey, so all that was reachable when the cycle began is marked,
+// wherever its words are when a marker looks. If the ranges overlap, no piece overwrites words that
+// a later piece reads: at any stop each word is in its old place or in its new one. Pieces end at
+// word boundaries of the target.
 GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size) {
     enum { PIECE = 16 * 1024 };
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_self();
-    // who holds a pointer to a collected object sees the choice
+    // rlx: a thread that holds a pointer to a collected object sees the choice
     if (!me || gm_load_rlx(&rt->engine.writes.collector) != GOMEM_GC_BARRIER)
         return memmove(to, from, size);
     bool up = (uintptr_t)to - (uintptr_t)from >= size;
     for (size_t done = 0, n; done < size; done += n) {
-        uintptr_t edge = (uintptr_t)to + (up ? done : size - done); // of what was moved
+        uintptr_t edge = (uintptr_t)to + (up ? done : size - done); // of the part that was moved
         size_t over = edge % GM_WORD;
         n = GM_MIN(size - done, up ? PIECE - over : PIECE + over);
         size_t at = up ? done : size - done - n;
@@ -15995,11 +16019,11 @@ GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size) {
     return to;
 }
 
-// The library has copied words to a new object, which a marker may have read before: what they
-// point to becomes grey. In sections, so that stops need not wait.
+// The library has copied words to a new object, which a marker may have read before: makes grey the
+// objects to which they point. In short sections, so that stops need not wait.
 GM_PRIVATE void gm_alloc_copied(struct gm_runtime *rt, void *to, size_t size) {
     struct gm_thread *me = gm_world_self();
-    // who holds a pointer to a collected object sees the choice
+    // rlx: a thread that holds a pointer to a collected object sees the choice
     if (!me || gm_load_rlx(&rt->engine.writes.collector) != GOMEM_GC_BARRIER) return;
     for (size_t at = 0; at < size; at += GM_READ) {
         gm_sync_enter(&me->cache.hot);
@@ -16015,7 +16039,8 @@ GM_PRIVATE void gm_alloc_copied(struct gm_runtime *rt, void *to, size_t size) {
 // ---- realloc and questions ----
 
 #if GOMEM_I_COLLECTOR
-// Is the collected slot at an address live? No waiting: a signal handler may ask.
+// Tests whether the collected slot at an address is live. Never waits: a signal handler may call
+// it.
 GM_PRIVATE bool gm_alloc_is_live(const struct gm_runtime *rt, const struct gm_span *s,
                                  uintptr_t slot) {
     const struct gm_color *c = gm_span_color(&rt->engine.heap.pages, slot);
@@ -16023,7 +16048,7 @@ GM_PRIVATE bool gm_alloc_is_live(const struct gm_runtime *rt, const struct gm_sp
     uint32_t generation = gm_load_acq(&s->generation); // pairs with gm_sweep_bits
     uint32_t now = gm_load_rlx(&rt->engine.sweep.generation);
     uint64_t mark = gm_load_rlx(&c->mark);
-    // pairs with gm_sweep_claim's: mark is of that generation, or the next look differs
+    // pairs with gm_sweep_claim's: mark is of that generation, or the loads below differ
     gm_fence_acq();
     bool same = gm_load_rlx(&s->generation) == generation &&
                 gm_load_rlx(&rt->engine.sweep.generation) == now;
@@ -16033,10 +16058,11 @@ GM_PRIVATE bool gm_alloc_is_live(const struct gm_runtime *rt, const struct gm_sp
 #else
 GM_INLINE bool gm_alloc_is_live(const struct gm_runtime *rt, const struct gm_span *s,
                                 uintptr_t slot) {
-    return (void)rt, (void)s, (void)slot, false; // there are none
+    return (void)rt, (void)s, (void)slot, false; // no object is collected
 }
 #endif
 
+// Takes no lock and enters no section, so a signal handler may call it.
 GOMEM_DEF void *gomem_base(const void *p) {
     const struct gm_runtime *rt = &gm_runtime;
     const struct gm_pages *pages = &rt->engine.heap.pages;
@@ -16065,12 +16091,12 @@ GOMEM_DEF size_t gomem_usable_size(const void *p) {
 }
 
 #if GOMEM_I_COLLECTOR
-// Bytes that an object of the kind of s takes for an array of `size` bytes.
+// The bytes to allocate in the kind of s for an array of `size` bytes.
 GM_INLINE size_t gm_alloc_room(const struct gm_span *s, size_t size) {
     return GM_IN(GM_SET_COLLECTED, s->kind) ? gomem_i_array(size) : size;
 }
 
-// A new object of the kind of s.
+// Allocates an object of the kind of s, and of its type. NULL with errno.
 GM_PRIVATE void *gm_alloc_like(struct gm_runtime *rt, const struct gm_span *s, size_t size) {
     if (s->kind == GM_TYPED) {
         const struct gm_type_record *r = gm_types_shape(&rt->engine.types, s->shape)->type;
@@ -16087,7 +16113,7 @@ GM_PRIVATE void *gm_alloc_like(struct gm_runtime *rt, const struct gm_span *s, s
 
 GM_INLINE bool gm_alloc_marking(const struct gm_engine *e) { return gm_cache_marking(e); }
 
-// An object of s has moved to a new one: so do its side records (X4).
+// Gives the side records of an object of s to the object that replaces it (X4).
 GM_PRIVATE void gm_alloc_move_records(struct gm_runtime *rt, const struct gm_span *s, void *from,
                                       void *to) {
     if (GOMEM_I_LIKELY(!gm_load_rlx(&s->special))) return;
@@ -16098,7 +16124,8 @@ GM_PRIVATE void gm_alloc_move_records(struct gm_runtime *rt, const struct gm_spa
     gm_alloc_leave(rt, t);
 }
 
-// A collected object is about to grow by `more`.
+// Does the thread's share of collection work before an object of s grows by `more` bytes. Outside
+// sections.
 GM_PRIVATE void gm_alloc_pay(struct gm_runtime *rt, const struct gm_span *s, size_t more) {
     struct gm_thread *me = gm_world_attach(rt);
     if (!GM_IN(GM_SET_COLLECTED, s->kind) || !me || me->cache.hot.section_depth ||
@@ -16107,11 +16134,11 @@ GM_PRIVATE void gm_alloc_pay(struct gm_runtime *rt, const struct gm_span *s, siz
     gm_schedule_poll(rt, me, more);
 }
 
-// The bytes of a collected object change by `more`, which wraps down too.
+// Counts a collected object's change of size by `more` bytes; negative changes wrap around.
 GM_PRIVATE void gm_alloc_count_live(struct gm_cache *t, const struct gm_span *s, size_t more) {
     if (!GM_IN(GM_SET_COLLECTED, s->kind)) return;
     if (more <= PTRDIFF_MAX) gm_alloc_charge(t, more);
-    else (void)gm_add_rlx(&t->engine->live, more); // heuristics
+    else (void)gm_add_rlx(&t->engine->live, more); // for pacing: orders nothing
 }
 #else
 // all objects are manual
@@ -16136,9 +16163,10 @@ GM_INLINE void gm_alloc_count_live(struct gm_cache *t, const struct gm_span *s, 
 }
 #endif // GOMEM_I_COLLECTOR
 
-enum { GM_MOVE_LEAST = 4096 * 1024 }; // below it copying is cheaper: the hole is faulted in again
+enum { GM_MOVE_LEAST = 4096 * 1024 }; // copying fewer bytes costs less than faulting the hole in
 
-// Moves the contents of a large object to a larger one: by pages where both are manual or noscan.
+// Copies the first `size` bytes of an object of s to a new one. Large manual and noscan objects
+// move by remapping pages, which leaves the old object undefined.
 GM_PRIVATE void gm_alloc_move(struct gm_runtime *rt, const struct gm_span *s, void *to, void *from,
                               size_t size) {
     bool plain = s->kind == GM_MANUAL || s->kind == GM_NOSCAN;
@@ -16149,8 +16177,8 @@ GM_PRIVATE void gm_alloc_move(struct gm_runtime *rt, const struct gm_span *s, vo
     if (size > whole) memcpy((char *)to + whole, (char *)from + whole, size - whole);
 }
 
-// A large object grows or shrinks where it is, to `room` bytes for a `size`. False: it does not fit
-// there.
+// Resizes a large object in place to `room` bytes, of which `size` are the user's. Outside
+// sections. False: no room follows it, or it would shrink while a cycle marks.
 GM_PRIVATE bool gm_alloc_resize_large(struct gm_runtime *rt, struct gm_span *s, size_t size,
                                       size_t room) {
     size_t old = s->size, pages = s->pages, now = gm_base_round_up(room, 16);
@@ -16169,7 +16197,8 @@ GM_PRIVATE bool gm_alloc_resize_large(struct gm_runtime *rt, struct gm_span *s, 
     }
     if (done && now < old) gm_stats_own(&t->stats.large_free, old - now);
     if (done) gm_alloc_count_live(t, s, now - old);
-    if (done && s->pages > pages && !clean) gm_store_rlx(&s->clean, (uint8_t)0); // advice
+    // rlx: a marker that reads 1 only tests which pages are resident
+    if (done && s->pages > pages && !clean) gm_store_rlx(&s->clean, (uint8_t)0);
     gm_alloc_leave(rt, t);
     if (!done || s->kind == GM_MANUAL) return done;
     char *start = (char *)gm_span_start(&rt->engine.heap.pages, s);
@@ -16180,10 +16209,10 @@ GM_PRIVATE bool gm_alloc_resize_large(struct gm_runtime *rt, struct gm_span *s, 
     return true;
 }
 
-// True: p can stay where it is, with `room` bytes for a `size`.
+// True: p stays where it is, and its object has `room` bytes, of which `size` are the user's.
 GM_PRIVATE bool gm_alloc_in_place(struct gm_runtime *rt, struct gm_span *s, char *p, size_t size,
                                   size_t room) {
-    if (gm_guard_watched(&rt->engine.guard)) // old pointers are found out, and the end is exact
+    if (gm_guard_watched(&rt->engine.guard)) // moves otherwise, so that uses of stale pointers show
         return size == gm_guard_size(&rt->engine.guard, s, (uintptr_t)p);
     if (!s->class) return room > GOMEM_MAX_SMALL && gm_alloc_resize_large(rt, s, size, room);
     size_t usable = gm_sizes_table[s->class].size;
@@ -16192,7 +16221,8 @@ GM_PRIVATE bool gm_alloc_in_place(struct gm_runtime *rt, struct gm_span *s, char
     return true;
 }
 
-// The span of the object that starts at p; NULL, said: there is none.
+// The span of the live object that starts at p. NULL with EINVAL, after a report: there is no such
+// object.
 GM_ALWAYS struct gm_span *gm_alloc_span_of(struct gm_runtime *rt, void *p) {
     struct gm_pages *pages = &rt->engine.heap.pages;
     struct gm_span *s = gm_alloc_span(pages, p);
@@ -16214,6 +16244,7 @@ GM_ALWAYS struct gm_span *gm_alloc_span_of(struct gm_runtime *rt, void *p) {
     return NULL;
 }
 
+// Resizes in place if it can; otherwise allocates, copies, moves the side records and frees p.
 GOMEM_DEF void *gomem_realloc(void *p, size_t size) {
     struct gm_runtime *rt = &gm_runtime;
     if (!p) return gomem_malloc(size);
@@ -16241,9 +16272,9 @@ GOMEM_DEF void *gomem_realloc(void *p, size_t size) {
  * OWNS        nothing
  * CALLS       base os span guard cache alloc
  * LOCKS       CENTRAL, then HEAP
- * WHY         A pool or an arena takes its memory in blocks of pages and cuts them itself. A block
- *             whose words are scanned is a large collected object, so that the collector needs to
- *             know nothing of pools and arenas; any other is a large manual one.
+ * WHY         A pool or an arena allocates blocks of pages and divides them itself. A block whose
+ *             words are scanned is a large uncollectable object, so the collector needs to know
+ *             nothing of pools and arenas; any other block is a large manual object.
  */
 #if GOMEM_I_COLLECTOR
 GM_PRIVATE void *gm_block_scanned_pages(struct gm_cache *t, size_t size, size_t align) {
@@ -16252,15 +16283,15 @@ GM_PRIVATE void *gm_block_scanned_pages(struct gm_cache *t, size_t size, size_t 
 }
 GM_INLINE bool gm_block_ready(struct gm_runtime *rt) { return gm_alloc_collected(rt, 0); }
 #else
-// nothing is scanned
+// without a collector nothing is scanned
 GM_INLINE void *gm_block_scanned_pages(struct gm_cache *t, size_t size, size_t align) {
     return (void)t, (void)size, (void)align, NULL;
 }
 GM_INLINE bool gm_block_ready(struct gm_runtime *rt) { return (void)rt, true; }
 #endif
 
-// A block for `size` bytes; scanned ones are scanned as far as span.size says, which is all of it.
-// NULL with errno: no memory.
+// Allocates a block of at least `size` bytes, outside sections. A scanned block is scanned up to
+// span.size, at first all of it. NULL with errno: no memory.
 GM_PRIVATE struct gm_span *gm_block_new(struct gm_runtime *rt, size_t size, size_t align,
                                         bool scanned, unsigned use) {
     unsigned tries = 0;
@@ -16282,19 +16313,19 @@ GM_PRIVATE struct gm_span *gm_block_new(struct gm_runtime *rt, size_t size, size
     return s;
 }
 
-// Its record becomes that of an object again, which is freed.
+// Frees a block, outside sections: its record describes an object again, and that is freed.
 GM_PRIVATE void gm_block_free(struct gm_runtime *rt, struct gm_span *s) {
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return;
     void *start = (void *)gm_span_start(&rt->engine.heap.pages, s);
     size_t bytes = (size_t)s->pages * GM_PAGE;
     gm_guard_allow(start, bytes);
-    gm_store_rlx(&s->size, bytes); // as it was taken: statistics. A marker may look
-    gm_store_rlx(&s->owner, 0u);   // as above
+    gm_store_rlx(&s->size, bytes); // as allocated, for the counts. rlx: a marker may read it
+    gm_store_rlx(&s->owner, 0u);   // rlx: gm_control_held may read it
     s->shape = s->cursor = 0;
     s->used = s->fresh = 1;
     s->use = GM_USE_OBJECT;
-    if (s->kind == GM_MANUAL) { // at once: what is in it was watched by its room
+    if (s->kind == GM_MANUAL) { // not kept in a watched heap: pools and arenas watch their objects
         gm_alloc_count_large(t, s);
         gm_cache_put(t, s, start);
     } else {
