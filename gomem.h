@@ -9952,101 +9952,103 @@ GM_PRIVATE void gm_cache_verify(struct gm_check *check, const struct gm_cache *t
  *             needs no test of its own.
  */
 enum {
-    GM_THREAD_NONE = 0,
-    GM_THREAD_RUNNING = 1,
-    GM_THREAD_BLOCKED = 2,
-    GM_THREAD_PARKED = 3,
-    GM_THREAD_ATTACHING = 4,
-    GM_THREAD_SHARED = 5,
-    GM_THREAD_STALE = 6
+    GM_THREAD_NONE = 0,      // the record is free
+    GM_THREAD_RUNNING = 1,   // a stop has to signal it
+    GM_THREAD_BLOCKED = 2,   // in a blocking region: counts as stopped
+    GM_THREAD_PARKED = 3,    // waits for the end of a stop
+    GM_THREAD_ATTACHING = 4, // not scanned: it holds no collected memory yet
+    GM_THREAD_SHARED = 5,    // the record of threads that have ended but still allocate
+    GM_THREAD_STALE = 6      // its thread does not exist in this child
 };
+// A thread's state and the epoch of the stop that it is parked for.
 #define GM_STATE(kind, epoch) ((uint32_t)(kind) | (uint32_t)(epoch) << 3)
 enum { GM_FORKS_REGISTERED = 1 };
-enum { GM_GATE = 1 }; // stop_request: fork has closed the gate; else an epoch << 3 of a stop
+enum { GM_GATE = 1 }; // in stop_request: fork has closed the gate. Other values: epoch << 3
 enum {
-    GM_GATHER_NS = 1000000,      // the window of a stop
-    GM_WITHDRAWALS = 8,          // after so many it may grow
-    GM_GATHER_MOST = 256000000,  // to this
-    GM_PAUSE_MOST = 64000000,    // between two tries
-    GM_PATIENCE_NS = 1000000000, // then the stop is given up, and the thread is named
-    GM_PATIENCE_LEAST = 20000000 // of a thread that allocates, where the last stop was given up
+    GM_GATHER_NS = 1000000,      // a stop withdraws if not all threads have parked by then
+    GM_WITHDRAWALS = 8,          // after this many, that window may grow
+    GM_GATHER_MOST = 256000000,  // up to this
+    GM_PAUSE_MOST = 64000000,    // the longest pause between two tries
+    GM_PATIENCE_NS = 1000000000, // a stop is given up then, and the straggler is reported
+    GM_PATIENCE_LEAST = 20000000 // for an allocating thread, if the last stop was given up
 };
 
 struct gm_runtime;
 
 struct gm_thread {
-    struct gm_cache cache;         // first
-    struct gm_thread *next;        // in the list of all records. const
+    struct gm_cache cache;         // the first member: the TLS pointer points to it
+    struct gm_thread *next;        // the next record of all. const
     uint32_t state;                // GM_STATE. atomic: seq
     uint32_t id;                   // of the kernel. owner: thread; read in stops
-    pthread_t self;                // while in use
-    uintptr_t stack_lo, stack_hi;  // normal stack; 0: not yet asked for, 1: unknown. lock: world
-    bool grows;                    // stack_lo is as far as it was seen to reach. lock: world
-    uintptr_t thread_pointer;      // where its thread-local storage hangs
-    struct gm_registers registers; // as of when it parked or entered a blocking region
-    struct gm_interrupted at;      // if it parked in the handler
-    uintptr_t frame[64];           // what stood below gomem_blocking_begin's caller
+    pthread_t self;                // valid while the record is in use
+    uintptr_t stack_lo, stack_hi;  // its normal stack; 0: not looked up, 1: unknown. lock: world
+    bool grows;                    // the stack may reach below stack_lo later. lock: world
+    uintptr_t thread_pointer;      // base of its thread-local storage
+    struct gm_registers registers; // saved when it parked or entered a blocking region
+    struct gm_interrupted at;      // where it was interrupted, if it parked in the handler
+    uintptr_t frame[64];           // a copy of the frames below gomem_blocking_begin's caller
     void *fake_stack;              // AddressSanitizer's, NULL: none
-    bool in_handler;               // parked in the handler
-    bool parking;                  // is in gm_world_park: signals return. owner: thread
+    bool in_handler;               // it parked in the signal handler
+    bool parking;                  // in gm_world_park: the handler returns at once. owner: thread
     bool told;                     // it was reported as a straggler. lock: world
     struct gm_start *start;        // gomem_thread_create's, NULL: none. owner: thread
-    uint32_t straggler;            // a stop waits for it in vain. atomic: rel/acq
-    uint32_t sent;                 // stop signals, but those that were taken back. lock: world
-    uint32_t heard;                // calls of the handler. owner: thread; atomic: rlx
-    bool own;                      // the background thread: works for who stops. atomic: rlx
-    uint8_t rounds;                // of key destructors seen
-    uint32_t ended;                // gc.ended as gomem_gc_work saw it. owner: thread
-    uint32_t futile;               // emergency collections that freed nothing. owner: thread
-    struct gomem_arena *scratch;   // of room arena, NULL: none. owner: thread
-    bool orphans;                  // scratch is of a thread that this child does not have
-    uintptr_t called; // where its caller's stack ends while it is in gomem_gc, else 0. owner
+    uint32_t straggler;            // the last stop waited for it in vain. atomic: rel/acq
+    uint32_t sent;                 // stop signals sent and not discarded. lock: world
+    uint32_t heard;                // calls of the handler (V9). owner: thread; atomic: rlx
+    bool own;                      // the background thread, which works for stoppers. atomic: rlx
+    uint8_t rounds;                // rounds of key destructors seen
+    uint32_t ended;                // gc.ended when gomem_gc_work last looked. owner: thread
+    uint32_t futile;               // emergency collections without effect, in a row. owner: thread
+    struct gomem_arena *scratch;   // its scratch arenas (room arena); NULL: none. owner: thread
+    bool orphans;                  // scratch belonged to a thread that this child does not have
+    uintptr_t called; // in gomem_gc: end of the caller's frames; otherwise 0. owner: thread
 #if GOMEM_I_ESCAPE
-    uintptr_t hint_lo, hint_hi; // normal stack as room escape asked for it, 0: not yet. owner
-    struct gm_frames *frames; // check level 1: hints on the stack, NULL: none. owner; read in stops
+    uintptr_t hint_lo, hint_hi; // the same for room escape; 0: not looked up. owner: thread
+    // Check level 1: hints on the stack; NULL: none. owner: thread; read in stops
+    struct gm_frames *frames;
 #endif
 };
 
 #if GOMEM_I_ESCAPE
-struct gm_frame {     // memory of a function that a hint put on the stack
-    uintptr_t at;     //
-    size_t bytes;     // 0: none
-    const char *file; // of the call
+struct gm_frame {     // memory that a hint put on a function's stack
+    uintptr_t at;     // its address
+    size_t bytes;     // its size; 0: the entry is free
+    const char *file; // where the hint is written
     int line;         //
 };
 enum { GM_FRAMES = 64 };
-struct gm_frames { // the latest ones. owner: thread; read in stops
+struct gm_frames { // a ring of the latest ones. owner: thread; read in stops
     struct gm_frame list[GM_FRAMES];
-    uint32_t next; // to be written
+    uint32_t next; // index of the entry to write
 };
 
 struct gm_site {      // a call of GOMEM_STACK or GOMEM_HINT, with escape=1
     const char *file; //
     int line;         //
     uint64_t stack, stack_bytes, heap, heap_bytes;
-    uint64_t why[4]; // of those in the heap, by enum gm_reason_of_hint
-    uint64_t failed; // neither: no memory, or n x size overflows
+    uint64_t why[4]; // why calls took heap memory, by enum gm_reason_of_hint
+    uint64_t failed; // calls that got neither: no memory, or n x size overflowed
 };
 struct gm_escapes {        // room escape
-    struct gm_lock lock;   // of the sites
+    struct gm_lock lock;   // protects the sites
     struct gm_site *sites; //
     size_t count, room;    //
-    uint64_t missed;       // calls that found no memory for their site
+    uint64_t missed;       // calls not counted: no memory for another site
 };
 #endif
 
 enum { GM_START_WAITS, GM_START_RUNS, GM_START_ENDED };
-struct gm_start {          // a thread that gomem_thread_create made. lock: world
+struct gm_start {          // a thread made by gomem_thread_create. lock: world
     struct gm_start *next; //
     void *(*fn)(void *);   //
-    void *root;            // its argument until it has attached, its result once it has ended
-    pthread_t thread;      // once it runs
+    void *root;            // a root: the argument until it attaches, the result after it ends
+    pthread_t thread;      // valid once it runs
     uint8_t state;         // GM_START_…
-    bool detached;         // nobody joins it
+    bool detached;         // it will not be joined
 };
 
 struct gm_settings {
-    gomem_options options;               // as given and from the environment
+    gomem_options options;               // from gomem_init and the environment
     bool gctrace, verify, stats, poison; // GOMEM_DEBUG
     bool lost, escape;                   // GOMEM_DEBUG
     bool read;                           // the environment has been read
@@ -10055,43 +10057,43 @@ struct gm_settings {
 enum { GM_LIFE_NEW = 0, GM_LIFE_READY = 1, GM_LIFE_SHUT = 2 };
 
 struct gm_world {
-    struct gm_lock lock;      // rank WORLD
-    struct gm_lock init_lock; // around init and shutdown; outside all
-    struct gm_lock gone_lock; // of the record for threads that have ended
+    struct gm_lock lock;      // WORLD: records, and held through a stop by the stopper
+    struct gm_lock init_lock; // held during init and shutdown; the outermost lock
+    struct gm_lock gone_lock; // protects the shared record of threads that have ended
     uint32_t life;            // GM_LIFE_…. atomic: acq/rel
     uint32_t stop_request;    // 0, GM_GATE, or epoch << 3. atomic: seq
-    uint32_t epoch;           // of the last stop. lock: world
-    uint32_t acks;            // futex: bumped when a thread parks. atomic
+    uint32_t epoch;           // number of the last stop. lock: world
+    uint32_t acks;            // futex: bumped when a thread parks. atomic: seq
     uint32_t waiting;         // threads that wait for a stop to end. atomic: rlx
-    uint32_t handling;        // threads that stand in the handler. atomic: acq/rel
+    uint32_t handling;        // threads in the handler. atomic: acq/rel
     uint64_t stopped, opened; // ns: begin and end of the last stop. lock: world; read rlx
     uint32_t threads;         // records in use. lock: world; read rlx
-    uint32_t numbers;         // given so far. lock: world
+    uint32_t numbers;         // cache numbers given out so far. lock: world
     uint32_t helper;          // id of the background thread. atomic: rlx
     struct gm_thread *all;    // every record. atomic: acq/rel
     struct gm_thread *gone;   // the shared record. lock: gone
-    struct gm_start *starts;  // until they are joined. lock: world
-    uint32_t forks;           // 0, GM_FORKS_REGISTERED, or who registers: pid << 2. atomic: acq/rel
-    uintptr_t forker;         // &errno of the thread between our fork handlers, 0. atomic: rlx
-    bool alone;               // the process that forks has one thread. lock: world
-    uint32_t nested;          // forks of handlers that have interrupted it there. owner: forker
-    uintptr_t starting;       // &errno of who registers. atomic: rlx
-    pthread_key_t key;        // const once keyed
+    struct gm_start *starts;  // created threads that were not joined yet. lock: world
+    // 0, GM_FORKS_REGISTERED, or pid << 2 of the process that registers. atomic: acq/rel
+    uint32_t forks;
+    uintptr_t forker;         // &errno of the thread that forks; 0: none. atomic: rlx
+    bool alone;               // the forking process has one thread. lock: world
+    uint32_t nested;          // forks in handlers that interrupted it (V10). owner: forker
+    uintptr_t starting;       // &errno of the thread that registers; 0: none. atomic: rlx
+    pthread_key_t key;        // its destructor sees threads end. const once keyed
     bool keyed;               // the key exists
-    sigset_t mask;            // of who stopped, as it was. lock: world
+    sigset_t mask;            // the stopper's signal mask before the stop. lock: world
     int signal;               // stop signal, 0: handler not installed. lock: world; read rlx
-    bool told_signal;         // that none is free. lock: world
-    uint32_t signal_blocker;  // id of a thread that blocks the signal, 0: none known. lock: gc
-    uint64_t
-        unstopped_since; // ns: since when no stop has gathered all, 0: the last did. lock: world
+    bool told_signal;         // "no signal is free" was reported. lock: world
+    uint32_t signal_blocker;  // id of a thread that blocks the signal; 0: none known. lock: gc
+    uint64_t unstopped_since; // ns: when stops began to fail; 0: they do not. lock: world
     void (*end_thread)(struct gomem_arena *scratch); // hook: a thread ends. atomic: rel/acq
     struct gm_settings settings;
 };
 
 #if GOMEM_I_COLLECTOR
 struct gm_area {
-    uintptr_t start, end, extra;
-}; // root: range; module: tls id, size
+    uintptr_t start, end, extra; // a range of roots; or a module's id and its bytes
+};
 
 struct gm_areas {
     struct gm_area *list; //
@@ -10103,14 +10105,14 @@ struct gm_stacks {
     size_t count, room;     //
 };
 
-enum { GM_DEEP = 256 * 1024, GM_DEEP_MOST = 32 };              // bytes; stacks that are tracked
-#define GM_FIRST_STACK ((size_t)1 << (GM_WORD == 8 ? 34 : 31)) // bytes that main's may reach down
-struct gm_deep {                                               // a stack that is worth tracking
-    uintptr_t from, hi;                                        // where its thread stood; its end
-    uintptr_t lo;                                              // its beginning
-    bool first;                                                // the main thread's
+enum { GM_DEEP = 256 * 1024, GM_DEEP_MOST = 32 };              // tracked from this depth
+#define GM_FIRST_STACK ((size_t)1 << (GM_WORD == 8 ? 34 : 31)) // most of main's stack
+struct gm_deep {                                               // a stack deep enough to track
+    uintptr_t from, hi;                                        // the stack pointer; the stack's end
+    uintptr_t lo;                                              // the stack's lowest address
+    bool first;                                                // it is the main thread's
 };
-struct gm_root_fn {                                // of gomem_add_root_fn
+struct gm_root_fn {                                // registered by gomem_add_root_fn
     void (*fn)(struct gomem_marker *m, void *arg); // calls gomem_mark
     void *arg;                                     //
 };
@@ -10121,33 +10123,35 @@ struct gm_root_fns {
 };
 
 struct gm_roots {                      // room roots
-    struct gm_lock lock;               // of ranges and stacks
-    struct gm_areas ranges;            // gomem_add_root. lock: roots
-    struct gm_stacks stacks;           // of coroutines. lock: roots
-    struct gm_stack *dead;             // whose memory goes when no cycle marks. lock: roots
-    struct gm_root_fns fns;            // gomem_add_root_fn. lock: roots
-    intptr_t keys;                     // gm_os_learn_keys. atomic: rlx
-    bool keys_known;                   // it was asked. atomic: rlx
+    struct gm_lock lock;               // protects ranges, stacks and fns
+    struct gm_areas ranges;            // registered by gomem_add_root. lock: roots
+    struct gm_stacks stacks;           // of coroutines, by address. lock: roots
+    struct gm_stack *dead;             // retired stacks, unmapped when no cycle marks. lock: roots
+    struct gm_root_fns fns;            // registered by gomem_add_root_fn. lock: roots
+    intptr_t keys;                     // the result of gm_os_learn_keys. atomic: rlx
+    bool keys_known;                   // gm_os_learn_keys was called. atomic: rlx
     struct gm_file pagemap;            // open while roots are listed, in a stop
-    struct gm_deep deep[GM_DEEP_MOST]; // deep stacks, as of when roots were listed last. lock: gc
-    unsigned deep_count;               // of them
-    struct gm_areas globals;           // writable segments as of the last look. lock: gc
-    struct gm_areas modules;           // {id, bytes} of thread-local storage. lock: gc
-    uint64_t objects;                  // hash of the loader's list as of then. lock: gc
-    uint64_t changes;                  // of the loader's list, as of then. lock: gc
-    bool incomplete;                   // no memory for one of them
-    bool running;                      // what is listed is read while threads run. lock: gc
-    bool again;      // the finish stop lists: what the start stop has, and is kept since. lock: gc
-    uint32_t walks;  // at the loader's list, twice; odd: one goes on. atomic: acq/rel
-    uint32_t walker; // thread id of whoever looks. atomic: rlx
-    uint64_t walk_since;              // ns: when that look began. atomic: rlx
-    bool inside;                      // the look has the loader's lock. atomic: seq
-    bool lockless;                    // a child: the loader's lock may be held for ever. lock: gc
-    bool unknown_stack;               // the latest list met a stack that is not known. lock: gc
-    uint32_t unknown_stacks;          // so many lists in a row did. lock: gc
-    uint32_t unknown_thread;          // whose: thread id. lock: gc
-    uintptr_t unknown_sp;             // where it stood. lock: gc
-    size_t stack_bytes, global_bytes; // of the last cycle
+    struct gm_deep deep[GM_DEEP_MOST]; // deep stacks when roots were last listed. lock: gc
+    unsigned deep_count;               // entries of deep
+    struct gm_areas globals;           // writable segments found by the last walk. lock: gc
+    struct gm_areas modules;           // thread-local storage: {id, bytes}. lock: gc
+    uint64_t objects;                  // hash of the loader's list in the last walk. lock: gc
+    uint64_t changes;                  // the loader's count of changes in the last walk. lock: gc
+    bool incomplete;                   // an entry is missing for lack of memory
+    bool running;                      // the listed roots are read while threads run. lock: gc
+    // The finish stop lists: roots of the start stop that did not change are skipped. lock: gc
+    bool again;
+    // Twice the number of walks over the loader's list; odd: one is under way. atomic: acq/rel
+    uint32_t walks;
+    uint32_t walker;                  // id of the thread that walks. atomic: rlx
+    uint64_t walk_since;              // ns: when that walk began. atomic: rlx
+    bool inside;                      // the walk holds the loader's lock. atomic: seq
+    bool lockless;                    // in a child: the loader's lock may be held forever. lock: gc
+    bool unknown_stack;               // the last list met a stack that is not registered. lock: gc
+    uint32_t unknown_stacks;          // number of lists in a row that did. lock: gc
+    uint32_t unknown_thread;          // id of the thread on that stack. lock: gc
+    uintptr_t unknown_sp;             // its stack pointer. lock: gc
+    size_t stack_bytes, global_bytes; // scanned by the last cycle
 };
 
 enum { GM_WORKERS = 16, GM_ASSISTS = 16 };
@@ -10155,71 +10159,72 @@ enum { GM_ASKED = 1, GM_ASKED_BY_TRIGGER = 2 };
 enum { GM_UNATTACHED = 16 };
 struct gm_unattached { // a thread that has no record. lock: gc
     uint32_t id;       // of the kernel, 0: none
-    uint32_t seen;     // the look that saw it last
-    uint64_t since;    // ns of the first one
-    bool told;         // it was named
+    uint32_t seen;     // number of the last look that saw it
+    uint64_t since;    // ns: when it was first seen
+    bool told;         // it was reported
 };
 
 struct gm_gc {                                           // room gc
     struct gm_lock lock;                                 // one cycle at a time
-    struct gm_lock turn;                                 // who works on the cycle, or forks (E5)
-    struct gomem_marker marker[GM_WORKERS + GM_ASSISTS]; // [0]: who runs the cycle. lock: gc
-    struct gm_thread *runner; // who holds the lock for a cycle, NULL: nobody. atomic: rlx
-    uintptr_t runner_sp;      // where it stood when it called. lock: gc
+    struct gm_lock turn;                                 // to work on a cycle, or to fork (E5)
+    struct gomem_marker marker[GM_WORKERS + GM_ASSISTS]; // [0]: the runner's. lock: gc
+    struct gm_thread *runner; // the thread that runs a cycle; NULL: none. atomic: rlx
+    uintptr_t runner_sp;      // its stack pointer when it called. lock: gc
     uint32_t workers;         // threads that mark. lock: gc
     uint32_t work;            // futex: bumped when marking starts. atomic: acq/rel
     uint32_t kick;            // futex of the background thread. atomic: acq/rel
     uint32_t quit;            // atomic: acq/rel
-    size_t heavy;             // bytes of large objects so far. atomic: rlx
-    uint32_t forks;           // that wait for their turn. atomic: rlx
-    uint32_t passed;          // futex: forks that have got it. atomic: acq/rel
-    bool dropped;             // marks are left of a cycle of the parent (E5). lock: turn
+    size_t heavy;             // bytes of large objects allocated so far. atomic: rlx
+    uint32_t forks;           // forks that wait for TURN. atomic: rlx
+    uint32_t passed;          // futex: forks that have got TURN. atomic: acq/rel
+    bool dropped;             // marks of the parent's cycle are left (E5). lock: turn
     uint32_t ended;           // futex: cycles that have ended. atomic: acq/rel
-    uint32_t assisting;       // a bit per marker from GM_WORKERS on: in use. atomic: acqrel
+    uint32_t assisting;       // a bit per assist marker that is in use. atomic: acqrel
     uint32_t phase;           // GM_PHASE_…. lock: gc; read rlx
-    void *cycle;              // struct gm_cycle: the one under way. lock: gc
-    uint32_t failed;          // cycles that could not go on, so far. atomic: rlx
-    uint32_t stuck;           // of them since one has ended. lock: gc
-    uint64_t not_before;      // ns: when the next may be tried by itself. atomic: rlx
-    uint64_t patience;        // ns: of the runner with a stop. lock: gc
-    uint64_t spared;  // ns: until then no emergency, if the last ones freed nothing. atomic: rlx
-    uint32_t holds;   // gomem_gc_hold. atomic: rlx
-    uint32_t asked;   // gomem_gc_start. atomic: acq/rel
-    uint32_t closing; // few written pages are left: who allocates helps, the longer the more finish
-                      // stops were given up: 1 + so many; 0: not yet. atomic: rlx
-    bool background;  // its thread runs. lock: gc; read rlx
-    bool no_record;   // it got no memory for its record, and runs no cycles. atomic: rlx
+    void *cycle;              // the struct gm_cycle under way; NULL: none. lock: gc
+    uint32_t failed;          // times that a cycle could not go on. atomic: rlx
+    uint32_t stuck;           // the same since the last cycle that ended. lock: gc
+    uint64_t not_before;      // ns: no automatic cycle is tried before. atomic: rlx
+    uint64_t patience;        // ns that the runner gives a stop. lock: gc
+    uint64_t spared; // ns: no emergency cycle before, if the last ones freed nothing. atomic: rlx
+    uint32_t holds;  // calls of gomem_gc_hold without an unhold. atomic: rlx
+    uint32_t asked;  // GM_ASKED…: a cycle was asked for. atomic: acq/rel
+    // 1 + the number of finish stops that were given up, once few written pages are left: threads
+    // that allocate help to mark, longer with each. 0: not yet. atomic: rlx
+    uint32_t closing;
+    bool background; // the background thread was started. lock: gc; read rlx
+    bool no_record;  // it has no memory for its record, so it runs no cycles. atomic: rlx
     bool (*collect)(struct gm_runtime *rt, struct gm_thread *me, int reason); // hook: runs a cycle
     pthread_t threads[GM_WORKERS], background_thread;
-    uint32_t thread_count; // of threads[]
-    uint64_t last;         // ns of the last cycle's end, monotonic. atomic: rlx
+    uint32_t thread_count; // entries of threads
+    uint64_t last;         // ns, monotonic: the end of the last cycle. atomic: rlx
     struct gm_unattached unattached[GM_UNATTACHED]; // check level 1. lock: gc
-    uint32_t looks;                                 // for unattached threads so far. lock: gc
-    uint32_t traced_reason; // why writes are not tracked, as gctrace told it. lock: gc
-    bool told_reason;       // a slow stop was told. lock: gc
-    uint32_t told_vetoes;   // a bit per GOMEM_REASON_…. lock: gc
+    uint32_t looks;                                 // looks for unattached threads so far. lock: gc
+    uint32_t traced_reason; // why writes are not tracked, as gctrace printed it. lock: gc
+    bool told_reason;       // the warning about a slow stop was given. lock: gc
+    uint32_t told_vetoes;   // a bit per GOMEM_REASON_… that was warned about. lock: gc
 };
 
 struct gm_finalize {  // room finalize
     uint32_t thread;  // GM_FINALIZE_NONE …. atomic: seq
-    uint32_t quit;    // no thread shall be started, and it shall end. atomic: seq
+    uint32_t quit;    // the thread must end, and none may start. atomic: seq
     uint32_t kick;    // futex: bumped when a callback is ready. atomic: acq/rel
-    pthread_t handle; // of the thread. owner: who starts it, then who shuts down
+    pthread_t handle; // owner: the thread that starts it, then the one that shuts down
 };
 #endif
 
 #if GOMEM_I_POOL
 struct gm_pools {                 // room pool
-    struct gm_lock lock;          // of the list, the places and the tables of caches
-    struct gomem_pool *list;      // in use, ascending numbers. lock: pools
-    struct gomem_pool *dead;      // destroyed, the oldest first. lock: pools
-    struct gomem_pool *past;      // of the life that the last shutdown ended. lock: pools
+    struct gm_lock lock;          // protects the list, the places and the tables of caches
+    struct gomem_pool *list;      // pools in use, by number. lock: pools
+    struct gomem_pool *dead;      // destroyed pools, oldest first. lock: pools
+    struct gomem_pool *past;      // pools from before the last shutdown. lock: pools
     uint32_t dead_count, numbers; // lock: pools
-    uint32_t epoch;               // shutdowns so far: pools of earlier ones are void. atomic: rlx
-    const void *place[GOMEM_I_PLACES]; // whose it is, NULL: free. lock: pools
-    bool named[GOMEM_I_PLACES];        // a named pool's: kept for ever
-    uint64_t due;                      // ns when the clock is looked at next. atomic: rlx/acqrel
-    uint32_t more;                     // the last look has left work. atomic: rlx
+    uint32_t epoch; // shutdowns so far; pools of older epochs are invalid. atomic: rlx
+    const void *place[GOMEM_I_PLACES]; // the pool that owns it; NULL: free. lock: pools
+    bool named[GOMEM_I_PLACES];        // it belongs to a named pool, which keeps it. lock: pools
+    uint64_t due;                      // ns: when pools next age by the clock. atomic: rlx/acqrel
+    uint32_t more;                     // the last tick left work. atomic: rlx
     uint64_t (*tick)(unsigned steps);  // hook: ages by the clock. atomic: rel/acq
     void (*end)(struct gm_cache *t);   // hook: a thread ends. atomic: rel/acq
     void (*age)(
@@ -10239,7 +10244,7 @@ struct gm_runtime {
 #if GOMEM_I_COLLECTOR
     struct gm_roots roots;       // lock: roots
     struct gm_gc gc;             // the cycle. lock: gc
-    struct gm_finalize finalize; // the thread of callbacks. atomic
+    struct gm_finalize finalize; // the thread that runs callbacks. atomic
 #endif
 };
 static struct gm_runtime gm_runtime;
@@ -10252,7 +10257,7 @@ static struct gm_runtime gm_runtime;
         x, x, x, x, x
 _Static_assert(GOMEM_CLASSES + 1 == 86, "GM_86 makes one entry per class");
 
-// Never written.
+// What the TLS pointer of a thread without a record points to. Never written.
 #if GOMEM_I_POOL
 #define GM_64(x)  GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x)
 #define GM_256(x) GM_64(x), GM_64(x), GM_64(x), GM_64(x)
