@@ -14432,7 +14432,10 @@ GM_PRIVATE void gm_gc_end_stopped(struct gm_runtime *rt, struct gm_cycle *c) {
     struct gm_pacer *p = &rt->engine.pacer;
     uint64_t marked = gm_os_now(), since = gm_load_rlx(&rt->gc.last); // monotonic
     size_t live = gm_load_rlx(&rt->engine.live), old = gm_load_rlx(&p->live);
-    size_t growth = gm_pacer_growth(live > old ? live - old : 0, marked - since, marked - c->begin);
+    uint64_t until = c->started ? marked
+                                : c->begin; // the program ran beside this cycle, or did not
+    size_t growth = gm_pacer_growth(live > old ? live - old : 0, until > since ? until - since : 0,
+                                    marked - c->begin);
     gm_store_rlx(&p->least, growth); // heuristics
     gm_paths_lost_stopped(rt, &c->lost);
     gm_paths_frames_stopped(rt, &c->dead);

@@ -1,5 +1,20 @@
 // Room pacer: inputs and goals.
+#define _GNU_SOURCE
+#include <stdint.h>
+#include <time.h>
+
+// The clock goes as a test says.
+static uint64_t passed; // ns. atomic: relaxed
+static int tell_time(clockid_t clock, struct timespec *ts) {
+    uint64_t ns = 1000000000u + __atomic_load_n(&passed, __ATOMIC_RELAXED);
+    (void)clock;
+    ts->tv_sec = (time_t)(ns / 1000000000u);
+    ts->tv_nsec = (long)(ns % 1000000000u);
+    return 0;
+}
+#define GOMEM_CLOCK(clock, time) tell_time((clock), (time))
 #include "room.h"
+#include "child.h"
 
 #define MB(n) ((size_t)(n)*GM_MIB)
 
@@ -169,6 +184,58 @@ TEST(large_objects_and_triggers) { // A4
     p.runway = 0;
     gm_pacer_set(&p, MB(100), 0);
     CHECK_EQ(p.trigger, p.goal); // a stopping collector
+}
+
+// ---- half of the time ----
+
+static uint64_t cycle_takes; // ns
+
+static void spend(int what, uint64_t ns, void *user) {
+    (void)ns, (void)user;
+    if (what == GOMEM_EVENT_BEGIN) (void)__atomic_fetch_add(&passed, cycle_takes, __ATOMIC_RELAXED);
+}
+
+struct part { // 8 KiB
+    struct part *next;
+    char rest[8184];
+};
+
+// 40 MiB live under a limit of 1 MiB, where a MiB takes a tenth of a second to allocate. Returns the
+// cycles that 100 MiB of garbage cost when each takes `tenths`.
+static uint64_t cycles_below_what_lives(unsigned tenths) {
+    gomem_options o = {.gc_percent = GOMEM_GC_OFF, .memory_limit = GM_MIB, .event = spend};
+    o.collector = GOMEM_GC_STW;
+    if (!gomem_init(&o)) exit(2);
+    struct part *volatile list = NULL;
+    uint64_t before = 0;
+    for (int i = 0; i < 140 * 128; i++) {
+        struct part *k = GOMEM_NEW(struct part);
+        if (!k) exit(3);
+        if (i < 40 * 128) k->next = list, list = k;
+        if (i == 40 * 128) before = gomem_num_gc();
+        if (i == 30 * 128) cycle_takes = tenths * (uint64_t)100000000;
+        (void)__atomic_fetch_add(&passed, 100000000 / 128, __ATOMIC_RELAXED);
+    }
+    return gomem_num_gc() - before;
+}
+
+static void short_cycles(void) { // a tenth of a second: one for each MiB at most
+    uint64_t n = cycles_below_what_lives(1);
+    CHECK(n >= 90 && n <= 101);
+}
+static void long_cycles(void) { // a second: one for each 10 MiB
+    uint64_t n = cycles_below_what_lives(10);
+    CHECK(n >= 9 && n <= 11);
+}
+static void endless_cycles(void) { // ten seconds: one for each 20 MiB, half of what lives
+    uint64_t n = cycles_below_what_lives(100);
+    CHECK(n >= 4 && n <= 6);
+}
+
+TEST(half_of_the_time) { // A3
+    CHILD_GOOD(short_cycles);
+    CHILD_GOOD(long_cycles);
+    CHILD_GOOD(endless_cycles);
 }
 
 TEST(percent_of_the_process) {
