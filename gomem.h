@@ -16350,16 +16350,18 @@ GM_PRIVATE void gm_block_free(struct gm_runtime *rt, struct gm_span *s) {
  * OWNS        nothing
  * CALLS       base os sync pages span types guard pacer mark sweep world roots workers gc
  *             schedule alloc
- * LOCKS       ROOTS, for a step
- * WHY         The public side of the collector. What changes lists of roots does so in a section,
- *             so that no stop reads a list that is half changed.
+ * LOCKS       ROOTS, briefly
+ * WHY         The public side of the collector. A function that changes a list of roots does so in
+ *             a section, so that no stop sees the list half changed.
  */
+// Runs a whole cycle on this thread. Stores the caller's frame, so that this call's own frames,
+// which may hold stale words, are not scanned.
 GM_RARE GM_NOINLINE GOMEM_DEF bool gomem_gc(void) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
     int saved = errno;
     if (!me || !gm_schedule_enable(rt)) return false;
-    if (gm_load_rlx(&rt->gc.holds)) { // a setting
+    if (gm_load_rlx(&rt->gc.holds)) { // rlx: a hold that races with this call may come after it
         errno = EBUSY;
         return false;
     }
@@ -16373,14 +16375,15 @@ GM_RARE GM_NOINLINE GOMEM_DEF bool gomem_gc(void) {
 
 GM_RARE GOMEM_DEF bool gomem_gc_start(void) {
     struct gm_runtime *rt = &gm_runtime;
-    if (!gm_world_attach(rt) || gm_load_rlx(&rt->gc.holds)) return false; // held: a setting
+    // rlx: a hold that races with this call may come after it
+    if (!gm_world_attach(rt) || gm_load_rlx(&rt->gc.holds)) return false;
     if (!gm_schedule_enable(rt) || !gm_load_rlx(&rt->gc.background)) return false;
     gm_store_rel(&rt->gc.asked, (uint32_t)GM_ASKED); // pairs with gm_schedule_due
     gm_gc_wake_background(rt);
     return true;
 }
 
-// Sweeps spans of collected kinds until a time; true: nothing is left to sweep.
+// Sweeps spans of collected kinds until the time `until`, four per section. True: none is left.
 GM_PRIVATE bool gm_control_sweep_until(struct gm_runtime *rt, struct gm_thread *me,
                                        uint64_t until) {
     struct gm_engine *e = &rt->engine;
@@ -16396,16 +16399,19 @@ GM_PRIVATE bool gm_control_sweep_until(struct gm_runtime *rt, struct gm_thread *
     return true;
 }
 
+// Marks if a cycle is marking; otherwise sweeps and, once the heap is halfway to the trigger, asks
+// for a cycle. True: a cycle has ended since this thread's last call.
 GM_RARE GOMEM_DEF bool gomem_gc_work(unsigned max_us) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
     const struct gm_pacer *p = &rt->engine.pacer;
     if (!me || !gm_world_can_stop(rt)) return false;
     uint64_t until = gm_os_now() + (uint64_t)max_us * 1000;
-    if (gm_load_rlx(&rt->engine.mark.active)) { // a hint
+    if (gm_load_rlx(&rt->engine.mark.active)) { // if stale, this call sweeps or returns early
         (void)gm_schedule_assist(rt, me, until);
     } else if (gm_control_sweep_until(rt, me, until)) {
-        size_t old = gm_load_rlx(&p->live), trigger = gm_load_rlx(&p->trigger); // heuristics
+        // stale values only shift the start of the next cycle
+        size_t old = gm_load_rlx(&p->live), trigger = gm_load_rlx(&p->trigger);
         bool half = trigger != SIZE_MAX &&
                     gm_load_rlx(&rt->engine.live) >= old + (trigger - old) / 2;
         if (half && !gm_load_rlx(&rt->gc.holds)) gm_schedule_ask(rt, GM_ASKED);
@@ -16419,7 +16425,7 @@ GM_RARE GOMEM_DEF void gomem_gc_hold(void) { (void)gm_add_rlx(&gm_runtime.gc.hol
 
 GM_RARE GOMEM_DEF void gomem_gc_unhold(void) {
     struct gm_runtime *rt = &gm_runtime;
-    uint32_t n = gm_load_rlx(&rt->gc.holds); // a counter: nothing is published by it
+    uint32_t n = gm_load_rlx(&rt->gc.holds);                 // a plain count: publishes nothing
     while (n && !gm_cas_acqrel(&rt->gc.holds, &n, n - 1)) {} // pairs with itself
     if (!n) gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_UNBALANCED, NULL);
 }
@@ -16427,7 +16433,7 @@ GM_RARE GOMEM_DEF void gomem_gc_unhold(void) {
 GM_RARE GOMEM_DEF int gomem_set_gc_percent(int percent) {
     struct gm_pacer *p = &gm_runtime.engine.pacer;
     if (!gm_world_ready(&gm_runtime, false)) return 0;
-    int old = gm_load_rlx(&p->percent); // a setting: the next refill sees it
+    int old = gm_load_rlx(&p->percent); // rlx: publishes nothing else
     gm_store_rlx(&p->percent, percent < 0 ? GOMEM_GC_OFF : percent);
     gm_pacer_set(p, gm_load_rlx(&p->live), gm_load_rlx(&p->roots));
     return old;
@@ -16436,13 +16442,14 @@ GM_RARE GOMEM_DEF int gomem_set_gc_percent(int percent) {
 GM_RARE GOMEM_DEF size_t gomem_set_memory_limit(size_t bytes) {
     struct gm_pacer *p = &gm_runtime.engine.pacer;
     if (!gm_world_ready(&gm_runtime, false)) return 0;
-    size_t old = gm_load_rlx(&p->limit); // a setting: the next refill sees it
+    size_t old = gm_load_rlx(&p->limit); // rlx: publishes nothing else
     gm_store_rlx(&p->limit, bytes);
     gm_pacer_set(p, gm_load_rlx(&p->live), gm_load_rlx(&p->roots));
     return old;
 }
 
-// Adds or removes in a section, under the lock of roots.
+// Adds or replaces the area that begins at `start`, or removes it, in a section, under ROOTS. False
+// with errno.
 GM_RARE GM_PRIVATE bool gm_control_set_area(struct gm_areas *areas, uintptr_t start, uintptr_t end,
                                             bool add) {
     struct gm_runtime *rt = &gm_runtime;
@@ -16498,6 +16505,7 @@ GM_RARE GOMEM_DEF bool gomem_remove_stack(const void *lo) {
     return done;
 }
 
+// Ignores a stack that is not registered. With an sp outside the stack, it is not parked any more.
 GM_NOINLINE GOMEM_DEF void gomem_stack_parked(const void *lo, const void *sp) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
@@ -16509,25 +16517,25 @@ GM_NOINLINE GOMEM_DEF void gomem_stack_parked(const void *lo, const void *sp) {
     bool known = stack && stack->start == (uintptr_t)lo;
     if (known && (uintptr_t)sp - stack->start <= stack->end - stack->start)
         gm_roots_park(stack, (uintptr_t)sp, caller);
-    else if (known) gm_store_rlx(&stack->parked, (uintptr_t)0); // in a section
+    else if (known) gm_store_rlx(&stack->parked, (uintptr_t)0); // in a section: no stop reads it
     gm_sync_unlock(&rt->roots.lock);
     gm_sync_leave(&me->cache.hot);
 }
 
-struct gomem_stack {        // a handle, typed: gm_control_mark_stack
-    struct gm_stack *stack; // NULL: not yet, or freed by hand. atomic: rlx
+struct gomem_stack {        // a typed handle; its mark procedure is gm_control_mark_stack
+    struct gm_stack *stack; // NULL: not yet made, or freed by hand. atomic: rlx
 };
 
-// Mark procedure of handles.
+// Mark procedure of handles: a handle that is reachable keeps its stack's contents alive.
 GM_PRIVATE void gm_control_mark_stack(const void *obj, size_t size, gomem_marker *m) {
     const gomem_stack *handle = obj;
-    struct gm_stack *s = gm_load_rlx(&handle->stack); // its memory stays while a cycle marks
+    struct gm_stack *s = gm_load_rlx(&handle->stack); // s stays valid while a cycle marks
     uint32_t stop_request = gm_load_rlx(&gm_runtime.world.stop_request);
     (void)size;
     if (s) gm_mark_handle(m, s, stop_request && stop_request != GM_GATE);
 }
 
-// Maps a stack of `size` bytes above a guard page. NULL: no memory.
+// Maps a stack of `size` bytes above a guard page, outside sections. NULL with errno: no memory.
 GM_PRIVATE void *gm_control_map_stack(struct gm_runtime *rt, size_t size) {
     size_t guard = gm_roots_guard(rt);
     unsigned tries = 0;
@@ -16541,6 +16549,8 @@ GM_PRIVATE void *gm_control_map_stack(struct gm_runtime *rt, size_t size) {
     return NULL;
 }
 
+// Makes the handle first, then maps and registers the stack. engine.live grows by GM_STACK_COST, so
+// that dropped handles are collected in time.
 GM_RARE GOMEM_DEF gomem_stack *gomem_stack_new(size_t size) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
@@ -16567,7 +16577,7 @@ GM_RARE GOMEM_DEF gomem_stack *gomem_stack_new(size_t size) {
         gm_os_release((void *)(start - gm_roots_guard(rt)), size + gm_roots_guard(rt));
         return gomem_i_overflow();
     }
-    (void)gm_add_rlx(&rt->engine.live, (size_t)GM_STACK_COST); // a heuristic counter
+    (void)gm_add_rlx(&rt->engine.live, (size_t)GM_STACK_COST); // for pacing: orders nothing
     return handle;
 }
 
@@ -16595,7 +16605,7 @@ GM_RARE GOMEM_DEF void gomem_stack_free(gomem_stack *handle) {
     gm_roots_free_retired(rt, me);
 }
 
-// Adds or removes a function of roots in a section, under the lock of roots.
+// Adds or removes a root function, in a section, under ROOTS. False with errno.
 GM_PRIVATE bool gm_control_set_root_fn(struct gm_root_fn fn, bool add) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
@@ -16624,14 +16634,16 @@ GOMEM_DEF void gomem_stack_saved_at(const void *lo, const void *slot) {
     gm_sync_enter(&me->cache.hot);
     gm_sync_lock(&rt->roots.lock);
     struct gm_stack *stack = gm_roots_stack_of(&rt->roots, (uintptr_t)lo);
-    if (stack && stack->start == (uintptr_t)lo) gm_store_rlx(&stack->saved, slot); // in a section
+    // in a section: no stop reads it meanwhile
+    if (stack && stack->start == (uintptr_t)lo) gm_store_rlx(&stack->saved, slot);
     gm_sync_unlock(&rt->roots.lock);
     gm_sync_leave(&me->cache.hot);
 }
 
-// The run that holds slots of s, empty if none does. Its thread may move on meanwhile.
+// The run that holds free slots of s as allocated; an empty run if there is none. A snapshot: the
+// owner may allocate from it meanwhile.
 GM_PRIVATE gomem_i_run gm_control_held(struct gm_runtime *rt, const struct gm_span *s) {
-    uint32_t owner = gm_load_rlx(&s->owner);           // a snapshot
+    uint32_t owner = gm_load_rlx(&s->owner);           // rlx: may change right after this load
     struct gm_thread *t = gm_load_acq(&rt->world.all); // pairs with gm_world_record_locked
     while (t && (!owner || t->cache.number != owner)) t = t->next;
     if (!t || !s->class) return (gomem_i_run){0, 0};
@@ -16643,7 +16655,8 @@ GM_PRIVATE gomem_i_run gm_control_held(struct gm_runtime *rt, const struct gm_sp
     return (gomem_i_run){run ? gm_load_rlx(&run->cursor) : 0, end};
 }
 
-// Live objects of one group of s, held slots not among them; returns how many.
+// Stores the live objects of one group of s in objects[], which has 64 entries, without the slots
+// that a run holds. In a section. Returns their number.
 GM_PRIVATE unsigned gm_control_live(struct gm_runtime *rt, const struct gm_span *s, unsigned group,
                                     void **objects) {
     gomem_i_run held = gm_control_held(rt, s);
@@ -16657,7 +16670,9 @@ GM_PRIVATE unsigned gm_control_live(struct gm_runtime *rt, const struct gm_span 
     return n;
 }
 
-// In a section: live objects of the next 64 slots from *page, *group on, moving these; false: end.
+// Finds the live objects of the group *group of the span at or after *page, *n of them of *size
+// bytes, and advances *page and *group. type: only objects of this type, NULL: of any. In a
+// section. False: the end of the heap.
 GM_PRIVATE bool gm_control_each_group(struct gm_runtime *rt, const struct gm_type_record *type,
                                       size_t *page, unsigned *group, void **objects, unsigned *n,
                                       size_t *size) {
@@ -16681,6 +16696,8 @@ GM_PRIVATE bool gm_control_each_group(struct gm_runtime *rt, const struct gm_typ
     return true;
 }
 
+// Each group of objects is found in a section of its own; fn runs outside sections, and this stack
+// keeps the group's objects alive.
 GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, void *user),
                             void *user) {
     struct gm_runtime *rt = &gm_runtime;
@@ -16718,11 +16735,10 @@ GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, vo
  * ==========================================================================================
  * OWNS        nothing
  * CALLS       base sync pages types guard writes cache world roots finalize schedule control
- * LOCKS       INIT, around start and shutdown
+ * LOCKS       INIT, during start and shutdown
  * INVARIANTS  L3  options that a running heap cannot change are compared, never stored
- * WHY         The first call of any function starts the library with the defaults. gomem_init only
- *             says what else is wanted, and is refused with EBUSY where that cannot be had any
- *             more.
+ * WHY         The first call of any function starts the library with the defaults. gomem_init sets
+ *             other options; it fails with EALREADY if the running heap can no longer adopt them.
  */
 GM_RARE GOMEM_DEF const char *gomem_version(void) {
 #define GM_STRING_OF(x) #x
@@ -16741,7 +16757,7 @@ GM_PRIVATE bool gm_init_options_valid(const gomem_options *o) {
     return o->stop_signal >= 0 && o->stop_signal <= SIGRTMAX;
 }
 
-// Fields that a running heap cannot change: false if one differs.
+// Tests whether the options that a running heap cannot change equal those in force (L3).
 GM_PRIVATE bool gm_init_options_agree(const gomem_options *o, const gomem_options *now) {
     return (!o->reserve || o->reserve == now->reserve) &&
            (!o->hard_limit || o->hard_limit == now->hard_limit) &&
@@ -16749,26 +16765,28 @@ GM_PRIVATE bool gm_init_options_agree(const gomem_options *o, const gomem_option
            (!o->pointer_mask || o->pointer_mask == now->pointer_mask);
 }
 
-// Threads may run: each field is one that they read at once, and callbacks come after `user`.
+// Stores the options that are set. Other threads may run, so each field that they read is stored
+// atomically, and callbacks are stored after `user`, their argument. INIT is held.
 GM_PRIVATE void gm_init_options_set(struct gm_runtime *rt, const gomem_options *o) {
     gomem_options *now = &rt->world.settings.options;
     struct gm_guard *g = &rt->engine.guard;
-    if (o->gc_percent) now->gc_percent = o->gc_percent; // read before threads run, these two
+    if (o->gc_percent) now->gc_percent = o->gc_percent; // these two are read only at the start
     if (o->memory_limit) now->memory_limit = o->memory_limit;
-    if (o->collector) gm_store_rlx(&now->collector, o->collector); // settings
+    if (o->collector) gm_store_rlx(&now->collector, o->collector); // rlx: single numbers
     if (o->mark_workers) gm_store_rlx(&now->mark_workers, o->mark_workers);
     if (o->hard_limit) now->hard_limit = o->hard_limit;
-    if (o->reserve) now->reserve = o->reserve; // a running heap's agree, these four
+    if (o->reserve) now->reserve = o->reserve; // a running heap has the same values of these four
     if (o->stop_signal) now->stop_signal = o->stop_signal;
     if (o->pointer_mask) now->pointer_mask = o->pointer_mask;
     if (o->force_period_ms) gm_store_rlx(&now->force_period_ms, o->force_period_ms);
-    if (o->finalizers_by_hand) gm_store_rlx(&now->finalizers_by_hand, true); // asked at each turn
-    if (o->unordered) gm_store_rlx(&now->unordered, true);                   // asked by each cycle
+    if (o->finalizers_by_hand) gm_store_rlx(&now->finalizers_by_hand, true); // read before each run
+    if (o->unordered) gm_store_rlx(&now->unordered, true);                   // read by each cycle
     if (o->user) {
         gm_store_rlx(&now->user, o->user);
         gm_store_rlx(&g->user, o->user);
     }
-    if (o->oom) gm_store_rel(&now->oom, o->oom); // pairs with who calls them, all four
+    // these four make `user` visible; each pairs with the load before its calls
+    if (o->oom) gm_store_rel(&now->oom, o->oom); // pairs with gm_alloc_exhausted
     if (o->event) gm_store_rel(&now->event, o->event);
     if (o->warn) gm_store_rel(&g->warn, o->warn);
     if (o->panic) gm_store_rel(&g->panic, o->panic);
@@ -16778,31 +16796,32 @@ GM_PRIVATE void gm_init_options_set(struct gm_runtime *rt, const gomem_options *
 GM_PRIVATE void gm_init_set_percent(int percent) { (void)gomem_set_gc_percent(percent); }
 GM_PRIVATE void gm_init_set_limit(size_t bytes) { (void)gomem_set_memory_limit(bytes); }
 
-// The collector was chosen when the collected heap was first used.
+// Tests whether the option agrees with the collector, which the first use of the collected heap
+// chose.
 GM_PRIVATE bool gm_init_collector_agrees(const struct gm_runtime *rt, int collector) {
     const struct gm_writes *w = &rt->engine.writes;
-    // pairs with gm_writes_choose
+    // pairs with gm_writes_choose: makes the choice visible
     return !collector || !gm_load_acq(&w->ready) || collector == w->collector;
 }
 
-// Before the heap goes.
+// Stops tracking writes, before the heap is unmapped.
 GM_PRIVATE void gm_init_forget_writes(struct gm_engine *e) {
     gm_writes_reset(&e->writes, &e->meta);
 }
 
-// After a shutdown: no collected object, no root is left.
+// After a shutdown: forgets types, roots and callbacks, since no collected object is left.
 GM_PRIVATE void gm_init_forget_collected(struct gm_runtime *rt) {
     gm_types_reset(&rt->engine.types);
     rt->roots.ranges.count = rt->roots.fns.count = 0;
     gm_roots_forget_coroutines(rt);
     rt->engine.live = 0;
-    gm_store_rlx(&rt->engine.collected, false); // nobody uses gomem: the next life chooses a signal
+    gm_store_rlx(&rt->engine.collected, false); // rlx: no thread uses gomem during a shutdown
     gm_finalize_reset(rt);
 }
 
 GM_PRIVATE void gm_init_end_callbacks(struct gm_runtime *rt) { gm_finalize_shutdown(rt); }
 #else
-// there is nothing to set or to forget
+// without a collector there is nothing to set or to forget
 GM_INLINE void gm_init_set_percent(int percent) { (void)percent; }
 GM_INLINE void gm_init_set_limit(size_t bytes) { (void)bytes; }
 GM_INLINE bool gm_init_collector_agrees(const struct gm_runtime *rt, int collector) {
@@ -16813,6 +16832,8 @@ GM_INLINE void gm_init_forget_collected(struct gm_runtime *rt) { (void)rt; }
 GM_INLINE void gm_init_end_callbacks(struct gm_runtime *rt) { (void)rt; }
 #endif // GOMEM_I_COLLECTOR
 
+// Before the start, stores the options and starts the library. Afterwards changes those that may
+// change; the pacer's two through their public functions, outside the lock.
 GM_RARE GOMEM_DEF bool gomem_init(const gomem_options *options) {
     struct gm_runtime *rt = &gm_runtime;
     gomem_options none;
@@ -16837,13 +16858,13 @@ GM_RARE GOMEM_DEF bool gomem_init(const gomem_options *options) {
     return gm_world_ready(rt, true);
 }
 
-// All pools are void. Those with a name come back, and find the places that they had.
+// Makes all pools void. Named pools are made again at their next use, in the same places.
 #if GOMEM_I_POOL
 GM_PRIVATE void gm_init_forget_pools(struct gm_runtime *rt) {
     struct gm_pools *pools = &rt->pools;
-    if (pools->list) pools->past = pools->list; // else it may hold those of an earlier life still
+    if (pools->list) pools->past = pools->list; // if empty, `past` may still have earlier pools
     pools->list = NULL;
-    (void)gm_add_rlx(&pools->epoch, 1u); // read by who uses a pool, which nobody may do now
+    (void)gm_add_rlx(&pools->epoch, 1u); // rlx: no thread may use a pool during a shutdown
     for (unsigned i = 0; i < GOMEM_I_PLACES; i++)
         if (!pools->named[i]) pools->place[i] = NULL;
 }
@@ -16851,24 +16872,26 @@ GM_PRIVATE void gm_init_forget_pools(struct gm_runtime *rt) {
 GM_INLINE void gm_init_forget_pools(struct gm_runtime *rt) { (void)rt; }
 #endif
 
+// Ends the callbacks, the background threads and the pools, empties all caches, then unmaps the
+// heap. Records of threads stay: threads that come back attach again.
 GM_RARE GOMEM_DEF void gomem_shutdown(void) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_engine *e = &rt->engine;
     struct gm_world *w = &rt->world;
-    if (gm_load_acq(&w->life) != GM_LIFE_READY) return; // pairs with init
+    if (gm_load_acq(&w->life) != GM_LIFE_READY) return; // pairs with gm_world_ready
     if (!gm_schedule_begin_shutdown(rt)) {
         gm_guard_warn(&rt->engine.guard, gm_text_message(GM_MSG_SHUTDOWN, "%s", "").data);
         return;
     }
-    gm_init_end_callbacks(rt); // they may start what the next line ends
+    gm_init_end_callbacks(rt); // first: a callback may start the thread that the next line ends
     gm_schedule_shutdown(rt);
     gm_sync_lock(&w->init_lock);
     gm_store_rel(&w->life, (uint32_t)GM_LIFE_SHUT); // pairs with gm_world_ready
     for (struct gm_thread *t = w->all; t; t = t->next) {
-        gm_cache_reset(&t->cache, e); // threads that come back find everything empty
+        gm_cache_reset(&t->cache, e); // empty for threads that come back
         memset(&t->cache.stats, 0, sizeof t->cache.stats);
         if (t->state != GM_THREAD_NONE) t->state = GM_THREAD_STALE;
-        t->scratch = NULL; // its blocks go
+        t->scratch = NULL; // its blocks are unmapped below
     }
     w->threads = 0;
     w->gone = NULL;
@@ -16890,10 +16913,11 @@ GM_RARE GOMEM_DEF void gomem_shutdown(void) {
  * ==========================================================================================
  * OWNS        nothing
  * CALLS       base os pages guard world
- * LOCKS       WORLD, for a step
- * WHY         A thread's argument and its result are in libc's memory while nobody else has them,
- *             where the collector does not look. So both are kept in a record, the result until the
- *             thread is joined. The functions of GOMEM_THREADS keep the stop signal out of masks.
+ * LOCKS       WORLD, briefly
+ * WHY         A new thread's argument, and the result of one that has ended, may be referenced only
+ *             from libc's memory, which the collector does not scan. So a record keeps both, the
+ *             result until the thread is joined. The functions of GOMEM_THREADS keep the stop
+ *             signal out of signal masks.
  */
 GM_RARE GOMEM_DEF bool gomem_thread_attach(void) { return gm_world_attach(&gm_runtime) != NULL; }
 
@@ -16908,7 +16932,7 @@ GM_NOINLINE GOMEM_DEF void gomem_blocking_begin(void) {
     struct gm_thread *t = gm_world_attach(&gm_runtime);
     uintptr_t caller = (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD;
     if (t) gm_world_block(&gm_runtime.world, t, caller);
-    gm_signal_fence(); // not a tail call: the frame stands while it is copied
+    gm_signal_fence(); // prevents a tail call: the frame must exist while it is copied
 }
 
 GOMEM_DEF void gomem_blocking_end(void) {
@@ -16921,7 +16945,7 @@ GOMEM_DEF void gomem_blocking_end(void) {
 
 // ---- threads that are created here ----
 
-// The record of a thread in a state; NULL: none. The lock is held.
+// The record of a thread in a given state. WORLD is held. NULL: there is none.
 GM_PRIVATE struct gm_start *gm_thread_find_start_locked(struct gm_runtime *rt, pthread_t thread,
                                                         unsigned state) {
     struct gm_start *s = rt->world.starts;
@@ -16929,7 +16953,7 @@ GM_PRIVATE struct gm_start *gm_thread_find_start_locked(struct gm_runtime *rt, p
     return s;
 }
 
-// A result that nobody will fetch from here on is let go.
+// Frees the record of an ended thread, whose result is not needed any more.
 GM_PRIVATE void gm_thread_forget_result(struct gm_runtime *rt, pthread_t thread) {
     gm_world_lock(&rt->world, &rt->world.lock);
     struct gm_start *old = gm_thread_find_start_locked(rt, thread, GM_START_ENDED);
@@ -16946,8 +16970,8 @@ GM_PRIVATE bool gm_thread_is_detached(void) {
     return state == PTHREAD_CREATE_DETACHED;
 }
 
-// The thread ends: its result is a root until it is joined. What is no pointer into the heap needs
-// no root.
+// The thread ends. If it can be joined and its result points into the heap, the result becomes a
+// root until the join; otherwise the record is freed.
 GM_PRIVATE void gm_thread_end(struct gm_runtime *rt, struct gm_start *start, void *result) {
     const struct gm_pages *p = &rt->engine.heap.pages;
     struct gm_thread *t = gm_world_self();
@@ -16963,11 +16987,11 @@ GM_PRIVATE void gm_thread_end(struct gm_runtime *rt, struct gm_start *start, voi
     gm_world_unlock(&rt->world, &rt->world.lock);
 }
 
-// The thread runs, and its argument is on its stack.
+// The thread runs. Its argument is on its stack, so the record drops it.
 GM_PRIVATE void gm_thread_begin(struct gm_runtime *rt, struct gm_start *start) {
     struct gm_thread *t = gm_world_self();
     if (t) t->start = start;
-    gm_thread_forget_result(rt, pthread_self()); // of the thread that had this pthread_t before
+    gm_thread_forget_result(rt, pthread_self()); // of an earlier thread with this pthread_t
     gm_world_lock(&rt->world, &rt->world.lock);
     start->root = NULL;
     start->thread = pthread_self();
@@ -16975,17 +16999,19 @@ GM_PRIVATE void gm_thread_begin(struct gm_runtime *rt, struct gm_start *start) {
     gm_world_unlock(&rt->world, &rt->world.lock);
 }
 
-// The thread was cancelled, or has called pthread_exit: before any key destructor runs.
+// Cleanup handler: the thread was cancelled or has called pthread_exit. Runs before any key
+// destructor.
 GM_RARE GM_PRIVATE void gm_thread_unwound(void *arg) {
     struct gm_thread *t = gm_world_self();
     if (t) gm_world_end_regions(arg, t);
 }
 
+// Start routine of created threads.
 GM_RARE GM_PRIVATE void *gm_thread_main(void *arg) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_start *start = arg;
-    (void)gm_world_attach(rt);          // failing: as a thread that is not attached
-    void *volatile given = start->root; // on our stack before it leaves the list of roots
+    (void)gm_world_attach(rt);          // if it fails, the thread runs unattached
+    void *volatile given = start->root; // on this stack before the record drops it
     gm_thread_begin(rt, start);
     void *volatile result = NULL;
     pthread_cleanup_push(gm_thread_unwound, &rt->world);
@@ -16995,6 +17021,7 @@ GM_RARE GM_PRIVATE void *gm_thread_main(void *arg) {
     return result;
 }
 
+// Makes and lists a record whose root the collector scans. NULL: no memory.
 GM_PRIVATE struct gm_start *gm_thread_new_start(struct gm_runtime *rt, void *(*fn)(void *),
                                                 void *root, unsigned state) {
     gm_world_lock(&rt->world, &rt->world.lock);
@@ -17029,7 +17056,7 @@ GM_RARE GOMEM_DEF int gomem_thread_join(const void *thread, void **result) {
     pthread_t id = *(const pthread_t *)thread;
     int error = pthread_join(id, &place);
     if (error) return error;
-    value = place; // on our stack before it leaves the list of roots
+    value = place; // on this stack before the record drops it
     if (result) *result = value;
     gm_thread_forget_result(&gm_runtime, id);
     return 0;
@@ -17057,18 +17084,19 @@ GM_RARE GOMEM_DEF int gomem_i_thread_detached(const void *thread) {
     return pthread_detach(id);
 }
 
-// The mask may hold all signals but ours. (V7)
+// As pthread_sigmask, but the stop signal stays unblocked. (V7)
 GM_RARE GOMEM_DEF int gomem_i_sigmask(int how, const void *set, void *old) {
     sigset_t mask;
     if (set) memcpy(&mask, set, sizeof mask);
     if (set && how != SIG_UNBLOCK)
-        gm_os_keep_unblocked(&mask, gm_load_rlx(&gm_runtime.world.signal)); // it changes in stops
+        gm_os_keep_unblocked(&mask, gm_load_rlx(&gm_runtime.world.signal)); // changes in stops
     int error = gm_os_set_mask(how, set ? &mask : NULL, old);
     if (error) errno = error;
     return error;
 }
 
-// Calls that take a mask: a stop is answered meanwhile, and ends a wait with EINTR.
+// For calls that take a mask: copies it to *own, with the stop signal unblocked. A stop during such
+// a wait is answered, and ends it with EINTR.
 GM_RARE GOMEM_DEF const void *gomem_i_open_mask(const void *mask, void *own) {
     if (!mask) return NULL;
     memmove(own, mask, sizeof(sigset_t));
@@ -17076,7 +17104,7 @@ GM_RARE GOMEM_DEF const void *gomem_i_open_mask(const void *mask, void *own) {
     return own;
 }
 
-// Waiting with a mask: stops are answered meanwhile, and end the wait with EINTR.
+// As sigsuspend, with the stop signal unblocked: a stop ends the wait with EINTR.
 GM_RARE GOMEM_DEF int gomem_i_sigsuspend(const void *mask) {
     sigset_t own;
     memcpy(&own, mask, sizeof own);
@@ -17084,8 +17112,8 @@ GM_RARE GOMEM_DEF int gomem_i_sigsuspend(const void *mask) {
     return sigsuspend(&own);
 }
 
-// A thread that waits for signals takes any of them out of the kernel's hands, ours too: it is not
-// signalled meanwhile.
+// As sigtimedwait, without the stop signal, in a blocking region: stops need not signal a thread
+// that waits.
 GM_RARE GOMEM_DEF int gomem_i_sigtimedwait(const void *set, void *info, const void *time) {
     sigset_t own;
     memcpy(&own, set, sizeof own);
@@ -17096,7 +17124,8 @@ GM_RARE GOMEM_DEF int gomem_i_sigtimedwait(const void *set, void *info, const vo
     return number;
 }
 
-// A handler that runs long, such as one that switches coroutines, answers stops too.
+// As sigaction, with the stop signal out of sa_mask, so that a handler that runs long, such as one
+// that switches coroutines, answers stops. EINVAL for the stop signal itself.
 GM_RARE GOMEM_DEF int gomem_i_sigaction(int number, const void *action, void *old) {
     struct sigaction own;
     if (!action) return GOMEM_SIGACTION(number, NULL, old);
@@ -19263,30 +19292,31 @@ GM_INLINE void gm_arena_trim_scratch(struct gomem_arena *scratch) { (void)scratc
  * OWNS        struct gm_escapes, the frames of threads
  * CALLS       base os sync pages world roots alloc
  * LOCKS       ESCAPES, then META; ROOTS
- * INVARIANTS  EH1 stack_floor and stack_span of a cache are what its thread's normal stack has
- *                 above gm_escape_floor and GOMEM_I_STACK_ROOM, or 0: then, as while the report is
- *                 on or at check level 1, hints go slow
- *             EH2 a frame's record is gone before its memory is another hint's
- * WHY         Hints may take a part of the stack only, counted from its start: a hint that could
- *             take what is left would leave a recursion, or the next function with a large frame,
- *             nothing, where GOMEM_MAKE leaves it the whole stack.
- *             The inlined half tests size and stack pointer; it does not trust the frame's address,
- *             which stands still while alloca goes on. The two halves stand in one expression, with
- *             alloca between them, and leave nothing in the cache: hints may nest, and a thread
- *             that has ended may use them.
+ * INVARIANTS  EH1 stack_floor and stack_span of a cache describe the part of its thread's normal
+ *                 stack that lies GOMEM_I_STACK_ROOM or more above gm_escape_floor. They are 0, and
+ *                 hints take the slow path, if that is unknown or empty, while the report is on,
+ *                 and at check level 1
+ *             EH2 a frame's record is removed before another hint uses its memory
+ * WHY         Hints may use only a fixed part of the stack, counted from its start. A hint that
+ *             could use all that is left would leave nothing for a recursion, or for the next
+ *             function with a large frame; GOMEM_MAKE leaves them the whole stack.
+ *             The inlined half tests the size and the stack pointer, not the frame's address, which
+ *             alloca does not change. The two halves are parts of one expression, with alloca
+ *             between them, and store nothing in the cache: hints may nest, and a thread that is
+ *             ending may use them.
  */
 enum gm_reason_of_hint { GM_HINT_LARGE, GM_HINT_LITTLE_LEFT, GM_HINT_UNKNOWN_STACK, GM_HINT_TOLD };
-enum { GM_HINT_SHARE = 4 };           // of a stack hints take one part in so many
-#define GM_HINT_MOST ((size_t)GM_MIB) // and so many bytes of a large one
+enum { GM_HINT_SHARE = 4 };           // hints may use a quarter of a stack,
+#define GM_HINT_MOST ((size_t)GM_MIB) // and at most 1 MiB of it
 
-// Hints on the stack [lo, hi) lie above it.
+// The lowest address that hints may use on the stack [lo, hi).
 GM_PRIVATE uintptr_t gm_escape_floor(uintptr_t lo, uintptr_t hi) {
     size_t size = hi - lo, most = GM_MIN(size / GM_HINT_SHARE, GM_HINT_MOST);
     size_t rest = GM_MAX(size - most, (size_t)GOMEM_STACK_RESERVE);
     return lo + GM_MIN(rest, size);
 }
 
-// The thread's normal stack becomes known to its hints.
+// Finds the calling thread's normal stack once, and opens the fast path of its hints (EH1).
 GM_PRIVATE void gm_escape_learn(struct gm_runtime *rt, struct gm_thread *me) {
     if (me->hint_hi) return;
     uintptr_t lo = 0, hi = 0;
@@ -19299,7 +19329,8 @@ GM_PRIVATE void gm_escape_learn(struct gm_runtime *rt, struct gm_thread *me) {
     me->cache.hot.stack_span = hi - floor;
 }
 
-// The stack that sp lies on, if it is known: the normal one, or a registered one.
+// Sets [*lo, *hi) to the stack that contains sp, the normal one or a registered one. Outside
+// sections. False: it is on neither.
 GM_PRIVATE bool gm_escape_stack(struct gm_runtime *rt, struct gm_thread *me, uintptr_t sp,
                                 uintptr_t *lo, uintptr_t *hi) {
     gm_escape_learn(rt, me);
@@ -19308,7 +19339,7 @@ GM_PRIVATE bool gm_escape_stack(struct gm_runtime *rt, struct gm_thread *me, uin
     gm_sync_enter(&me->cache.hot);
     gm_sync_lock(&rt->roots.lock);
     const struct gm_stack *stack = gm_roots_stack_of(&rt->roots,
-                                                     sp); // may seem to lie in the other
+                                                     sp); // first: it may lie in the normal one
     if (stack) *lo = stack->start, *hi = stack->end;
     gm_sync_unlock(&rt->roots.lock);
     gm_sync_leave(&me->cache.hot);
@@ -19317,7 +19348,7 @@ GM_PRIVATE bool gm_escape_stack(struct gm_runtime *rt, struct gm_thread *me, uin
 
 // ---- the report ----
 
-// The site's record; NULL: no memory.
+// Finds or makes the record of a site. ESCAPES is held. NULL: no memory.
 GM_PRIVATE struct gm_site *gm_escape_site_locked(struct gm_runtime *rt, const char *file,
                                                  int line) {
     struct gm_escapes *e = &rt->escapes;
@@ -19340,7 +19371,7 @@ GM_PRIVATE struct gm_site *gm_escape_site_locked(struct gm_runtime *rt, const ch
 
 enum gm_outcome_of_hint { GM_HINT_FAILED, GM_HINT_ON_STACK, GM_HINT_IN_HEAP };
 
-// Counts a hint; `why` is the reason of one in the heap. Only while the report is on.
+// Counts a hint if the report is on. `why`: the reason if it is in the heap. Outside sections.
 GM_RARE GM_PRIVATE void gm_escape_count(struct gm_runtime *rt, struct gm_thread *me,
                                         const char *file, int line, size_t bytes,
                                         enum gm_outcome_of_hint where, unsigned why) {
@@ -19364,7 +19395,7 @@ GM_RARE GM_PRIVATE void gm_escape_count(struct gm_runtime *rt, struct gm_thread 
     gm_sync_leave(&me->cache.hot);
 }
 
-// Why a site's hints are in the heap: " (too large)", " (too large 2 x, told to 1 x)".
+// Appends why a site's hints are in the heap: " (too large)", " (too large 2 x, told to 1 x)".
 GM_PRIVATE void gm_escape_put_reasons(struct gm_text *t, const struct gm_site *s) {
     static const char *const reasons[] = {"too large", "little stack left", "unknown stack",
                                           "told to"};
@@ -19378,8 +19409,8 @@ GM_PRIVATE void gm_escape_put_reasons(struct gm_text *t, const struct gm_site *s
     gm_text_format(t, ")");
 }
 
-// "parse.c:40: does not escape: 12 times, 576 bytes; moved to heap: 3 times, 19200 bytes (too
-// large); no memory: 1 times"
+// Logs a site's line, such as "parse.c:40: does not escape: 12 times, 576 bytes; moved to heap: 3
+// times, 19200 bytes (too large); no memory: 1 times".
 GM_PRIVATE void gm_escape_tell_site(const struct gm_site *s) {
     struct gm_text t = gm_text_make("gomem: %s:%d:", s->file, s->line);
     if (s->stack)
@@ -19396,7 +19427,7 @@ GM_PRIVATE void gm_escape_tell_site(const struct gm_site *s) {
     gm_base_log(t.data);
 }
 
-// GOMEM_DEBUG=escape=1, at exit: the sites, most bytes first.
+// With GOMEM_DEBUG=escape=1, logs the sites at exit, in descending order of bytes.
 GM_RARE __attribute__((destructor)) GM_PRIVATE void gm_escape_at_exit(void) {
     struct gm_escapes *e = &gm_runtime.escapes;
     if (!gm_runtime.world.settings.escape) return;
@@ -19420,6 +19451,8 @@ GM_RARE __attribute__((destructor)) GM_PRIVATE void gm_escape_at_exit(void) {
 
 // ---- hints ----
 
+// Decides where the memory of a hint lies. hint.stack: the caller uses alloca; otherwise hint.heap
+// is a collected object, or NULL with errno.
 GOMEM_DEF gomem_i_hint gomem_i_hint_slow(uintmax_t n, size_t size, size_t align, uintptr_t sp,
                                          const char *file, int line) {
     struct gm_runtime *rt = &gm_runtime;
@@ -19458,7 +19491,8 @@ GOMEM_DEF void *gomem_i_hint_heap_slow(uintmax_t n, size_t size, size_t align, c
     return p;
 }
 
-// Check level 1: notes where a hint's memory lies. What lay there before has returned. (EH2)
+// Check level 1: records where a hint's memory lies. A frame that is recorded there has returned:
+// its record is removed. (EH2)
 GOMEM_DEF void gomem_i_hint_placed(const void *p, size_t bytes, const char *file, int line) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_self();
@@ -19494,19 +19528,23 @@ GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t a
  * CALLS       base os sync stats sizes pages heap cache world paths gc schedule alloc control
  *             arena
  * LOCKS       GC, then WORLD
- * WHY         Counters are summed over the shards as threads go on; a held slot is allocated.
+ * WHY         Reading the statistics stops no thread. The counters of all threads are added up
+ *             while the threads run, so a result may mix slightly different moments; a number that
+ *             would become negative is cut to 0. Slots that a run holds count as allocated.
  */
+// Adds a shard's counters to *m. Large frees are subtracted from heap_alloc, which wraps until
+// gm_report_read adds the allocations.
 GM_PRIVATE void gm_report_add(gomem_memstats *m, const struct gm_shard *s) {
     for (unsigned c = 0; c <= GOMEM_CLASSES; c++) {
         m->by_size[c].mallocs += gm_load_rlx(&s->mallocs[c]) +
-                                 gm_load_rlx(&s->manual_mallocs[c]); // statistics
+                                 gm_load_rlx(&s->manual_mallocs[c]); // rlx: counts, as all below
         m->by_size[c].frees += gm_load_rlx(&s->frees[c]) + gm_load_rlx(&s->manual_frees[c]);
     }
     m->total_alloc += gm_load_rlx(&s->large_alloc);
     m->heap_alloc -= gm_load_rlx(&s->large_free);
 }
 
-// Sorts a few numbers, ascending.
+// Sorts n numbers in ascending order, by insertion: there are few.
 GM_PRIVATE void gm_report_sort(uint64_t *x, size_t n) {
     for (size_t i = 1; i < n; i++) {
         uint64_t v = x[i];
@@ -19516,12 +19554,13 @@ GM_PRIVATE void gm_report_sort(uint64_t *x, size_t n) {
     }
 }
 
-// Of the last stops in a ring.
+// The median, the 99 % and 99.9 % quantiles and the maximum of the last stops in a ring, in ns.
+// Leaves them unchanged if there was no stop.
 GM_PRIVATE void gm_report_quantiles(const uint64_t *ring, uint64_t stops, uint64_t *p50,
                                     uint64_t *p99, uint64_t *p999, uint64_t *most) {
     uint64_t sorted[GM_PAUSES];
     size_t n = (size_t)GM_MIN(stops, (uint64_t)GM_PAUSES);
-    for (size_t i = 0; i < n; i++) sorted[i] = gm_load_rlx(&ring[i]); // statistics
+    for (size_t i = 0; i < n; i++) sorted[i] = gm_load_rlx(&ring[i]); // rlx: a stop may replace one
     if (!n) return;
     gm_report_sort(sorted, n);
     *p50 = sorted[(n - 1) / 2];
@@ -19530,8 +19569,10 @@ GM_PRIVATE void gm_report_quantiles(const uint64_t *ring, uint64_t stops, uint64
     *most = sorted[n - 1];
 }
 
+// Fills in the fields on cycles, pauses and stops.
 GM_PRIVATE void gm_report_pauses(gomem_memstats *m, const struct gm_stats *s) {
-    size_t n = (size_t)GM_MIN(gm_load_rlx(&s->cycles), (uint64_t)GM_PAUSES); // statistics
+    // rlx here and below: single numbers, which order nothing
+    size_t n = (size_t)GM_MIN(gm_load_rlx(&s->cycles), (uint64_t)GM_PAUSES);
     for (size_t i = 0; i < n; i++) {
         m->pause_ns[i] = gm_load_rlx(&s->pause_ns[i]);
         m->pause_end[i] = gm_load_rlx(&s->pause_end[i]);
@@ -19548,11 +19589,13 @@ GM_PRIVATE void gm_report_pauses(gomem_memstats *m, const struct gm_stats *s) {
                         &m->gather_p999_ns, &m->gather_max_ns);
 }
 
+// Fills in the fields on memory from the system. Metadata has fixed sizes per page, thread and
+// magazine.
 GM_PRIVATE void gm_report_heap(gomem_memstats *m, struct gm_runtime *rt) {
     const struct gm_pages *p = &rt->engine.heap.pages;
     uint64_t mapped = ((uint64_t)gm_load_rlx(&p->zone[0].mapped) +
                        gm_load_rlx(&p->zone[1].mapped)) *
-                      GM_PAGE; // statistics
+                      GM_PAGE; // rlx here and below: single numbers, which order nothing
     uint64_t used = (uint64_t)gm_load_rlx(&p->used) * GM_PAGE,
              idle = (uint64_t)gm_load_rlx(&p->idle) * GM_PAGE;
     m->stack_inuse = m->stack_sys = gm_load_rlx(&rt->engine.stats.stacks);
@@ -19570,19 +19613,20 @@ GM_PRIVATE void gm_report_heap(gomem_memstats *m, struct gm_runtime *rt) {
 }
 
 #if GOMEM_I_COLLECTOR
+// Fills in the fields on the collector. Before its mode is chosen, `collector` is the option's.
 GM_PRIVATE void gm_report_collector(gomem_memstats *m, const struct gm_runtime *rt) {
     const struct gm_stats *s = &rt->engine.stats;
-    size_t goal = gm_load_rlx(&rt->engine.pacer.goal); // statistics
+    size_t goal = gm_load_rlx(&rt->engine.pacer.goal); // rlx here and below: single numbers
     uint64_t elapsed = (gm_os_now() - s->start_ns) * gm_os_processors();
     m->next_gc = goal == SIZE_MAX ? 0 : goal;
     m->gc_cpu_fraction = elapsed ? (double)gm_load_rlx(&s->gc_cpu_ns) / (double)elapsed : 0;
     m->enable_gc = gm_load_rlx(&rt->engine.pacer.percent) >= 0;
     const struct gm_writes *w = &rt->engine.writes;
-    // pairs with gm_writes_choose; a setting
+    // pairs with gm_writes_choose: makes the choice visible
     m->collector = (uint64_t)(gm_load_acq(&w->ready)
                                   ? w->collector
                                   : gm_load_rlx(&rt->world.settings.options.collector));
-    m->collector_reason = gm_load_rlx(&w->reason); // statistics, as all of these
+    m->collector_reason = gm_load_rlx(&w->reason);
     m->cycles_vetoed = gm_load_rlx(&s->vetoed);
     m->last_veto = gm_load_rlx(&s->veto);
     m->rounds = gm_load_rlx(&s->rounds);
@@ -19593,24 +19637,25 @@ GM_PRIVATE void gm_report_collect(const struct gm_runtime *rt) {
     if (gm_world_can_stop(rt)) (void)gomem_gc();
 }
 #else
-// nothing to say, nothing to do
+// without a collector there is nothing to report or to do
 GM_INLINE void gm_report_collector(gomem_memstats *m, const struct gm_runtime *rt) {
     (void)m, (void)rt;
 }
 GM_INLINE void gm_report_collect(const struct gm_runtime *rt) { (void)rt; }
 #endif // GOMEM_I_COLLECTOR
 
+// Fills in *m, which is zero. Takes no lock: records of threads are never freed.
 GM_PRIVATE void gm_report_read(struct gm_runtime *rt, gomem_memstats *m) {
     struct gm_stats *s = &rt->engine.stats;
     gm_report_add(m, &s->shared);
-    // pairs with gm_world_record_locked: records are complete
+    // pairs with gm_world_record_locked: makes the records visible
     for (struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next)
         gm_report_add(m, &t->cache.stats);
-    m->heap_alloc += m->total_alloc; // large ones: allocated - freed
+    m->heap_alloc += m->total_alloc; // large objects: allocated - freed
     for (unsigned c = 0; c <= GOMEM_CLASSES; c++) {
         gomem_class_stats *k = &m->by_size[c];
         k->size = gm_sizes_table[c].size;
-        if (k->frees > k->mallocs) k->frees = k->mallocs; // a thread was between the two
+        if (k->frees > k->mallocs) k->frees = k->mallocs; // they were read at different times
         m->mallocs += k->mallocs;
         m->frees += k->frees;
         m->total_alloc += k->mallocs * k->size;
@@ -19620,12 +19665,12 @@ GM_PRIVATE void gm_report_read(struct gm_runtime *rt, gomem_memstats *m) {
     m->heap_objects = m->mallocs - m->frees;
     gm_report_heap(m, rt);
     gm_report_pauses(m, s);
-    m->threads = gm_load_rlx(&rt->world.threads); // a statistic
+    m->threads = gm_load_rlx(&rt->world.threads); // rlx: a single number
     gm_report_collector(m, rt);
     m->debug_gc = rt->world.settings.gctrace;
 }
 
-// Fills all of *m, which is as large as this version's.
+// Fills in all of *m, which has at least the size of this version's struct; keeps m->size.
 GM_PRIVATE void gm_report_fill(gomem_memstats *m) {
     uint64_t size = m->size;
     memset(m, 0, sizeof *m);
@@ -19634,7 +19679,7 @@ GM_PRIVATE void gm_report_fill(gomem_memstats *m) {
     m->version = 1;
 }
 
-// The caller was compiled with fewer fields.
+// The caller was compiled against a struct with fewer fields: fills in only those.
 GM_COLD GM_PRIVATE void gm_report_fill_part(gomem_memstats *m) {
     gomem_memstats all;
     size_t size = (size_t)m->size;
@@ -19644,7 +19689,7 @@ GM_COLD GM_PRIVATE void gm_report_fill_part(gomem_memstats *m) {
 }
 
 GM_RARE GOMEM_DEF void gomem_read_memstats(gomem_memstats *m) {
-    if (m->size >= sizeof *m) gm_report_fill(m); // 7 KB less of the caller's stack
+    if (m->size >= sizeof *m) gm_report_fill(m); // in place: needs 7 KB less stack
     else gm_report_fill_part(m);
 }
 
@@ -19652,11 +19697,11 @@ GM_RARE GOMEM_DEF const char *gomem_reason_text(uint64_t reason) { return gm_bas
 
 GOMEM_DEF size_t gomem_heap_size(void) {
     const struct gm_pages *p = &gm_runtime.engine.heap.pages;
-    return (gm_load_rlx(&p->used) + gm_load_rlx(&p->idle)) * GM_PAGE; // statistics
+    return (gm_load_rlx(&p->used) + gm_load_rlx(&p->idle)) * GM_PAGE; // rlx: two single numbers
 }
 
 GOMEM_DEF size_t gomem_heap_free(void) {
-    return gm_load_rlx(&gm_runtime.engine.heap.pages.idle) * GM_PAGE; // a statistic
+    return gm_load_rlx(&gm_runtime.engine.heap.pages.idle) * GM_PAGE; // rlx: a single number
 }
 
 GOMEM_DEF uint64_t gomem_total_alloc(void) {
@@ -19665,14 +19710,17 @@ GOMEM_DEF uint64_t gomem_total_alloc(void) {
 }
 
 GOMEM_DEF uint64_t gomem_num_gc(void) {
-    return gm_load_rlx(&gm_runtime.engine.stats.cycles); // a statistic
+    return gm_load_rlx(&gm_runtime.engine.stats.cycles); // rlx: a single number
 }
 
+// Stops the world if threads can be stopped; otherwise it takes the locks and closes the gate, and
+// checks what threads use unlocked only if this thread is the only one. False: the heap is broken,
+// after a report; or EAGAIN, because the world could not be stopped.
 GM_RARE GOMEM_DEF bool gomem_verify(void) {
     struct gm_runtime *rt = &gm_runtime;
     const struct gm_thread *me = gm_world_self();
     uintptr_t where = 0;
-    // pairs with gm_world_ready; true: there is no heap
+    // pairs with gm_world_ready: without a heap there is nothing to check
     if (gm_load_acq(&rt->world.life) != GM_LIFE_READY) return true;
     if (gm_world_can_stop(rt)) {
         bool locked = gm_world_lock_cycle(rt);
@@ -19691,7 +19739,7 @@ GM_RARE GOMEM_DEF bool gomem_verify(void) {
     gm_sync_lock(&rt->world.gone_lock);
     gm_sync_lock(&rt->world.lock);
     gm_world_close_gate(rt, me);
-    bool alone = me && rt->world.threads == 1; // without a record, the one is another thread
+    bool alone = me && rt->world.threads == 1; // if me is NULL, the one thread is another
     const char *broken = gm_gc_verify_stopped(rt, alone, &where);
     gm_world_resume(rt);
     if (broken) gm_gc_report_broken(rt, broken, where);
@@ -19699,24 +19747,26 @@ GM_RARE GOMEM_DEF bool gomem_verify(void) {
 }
 
 #if GOMEM_I_COLLECTOR && GOMEM_I_REPORT
+// Writes a text and a newline to fd.
 GM_PRIVATE void gm_report_to(int fd, struct gm_text *t) {
     size_t n = GM_MIN(t->size, sizeof t->data - 2);
     t->data[n] = '\n';
     gm_base_write(fd, t->data, n + 1);
 }
 
-// Stops the world and searches; false: its roots cannot be known now.
+// Stops the world and searches for a path to ~hidden. False: the world cannot be stopped, or a
+// cycle is under way.
 GM_NOINLINE GM_PRIVATE bool gm_report_search(struct gm_runtime *rt, struct gm_thread *me,
                                              uintptr_t hidden, struct gm_path *path) {
     struct gm_cycle cycle;
     memset(&cycle, 0, sizeof cycle);
     if (!gm_world_lock_cycle(rt)) return false;
-    struct gm_registers saved = me->registers; // of a blocking region
+    struct gm_registers saved = me->registers; // those stored when a blocking region began
     bool in_handler = me->in_handler;
     me->in_handler = false;
     me->fake_stack = gm_world_fake_stack();
     gm_os_spill(&me->registers);
-    // E4: roots that a cycle under way has not read yet stay listed
+    // E4: no search during a cycle: roots that it has not read yet must stay listed
     rt->gc.patience = GM_PATIENCE_NS;
     bool stopped = rt->gc.phase == GM_PHASE_OFF && gm_gc_stop(rt, me, &cycle);
     if (stopped) {
@@ -19728,17 +19778,18 @@ GM_NOINLINE GM_PRIVATE bool gm_report_search(struct gm_runtime *rt, struct gm_th
     return stopped;
 }
 
+// p is kept as ~p, so that the frames of the search do not refer to the object themselves.
 GM_RARE GOMEM_DEF bool gomem_why(const void *p, int fd) {
     struct gm_runtime *rt = &gm_runtime;
-    uintptr_t hidden = ~(uintptr_t)p; // else this frame would be a path
+    uintptr_t hidden = ~(uintptr_t)p;
     __asm__("" : "+r"(hidden));
     struct gm_thread *me = gm_world_attach(rt);
     struct gm_path path = {.length = 0};
     struct gm_text t;
     bool collected = me && gm_world_can_stop(rt);
-    path.busy = collected && gm_load_rlx(&rt->gc.runner) == me; // asked by a cycle's callback
-    // E4: a cycle that was left under way is finished first
-    if (collected && !path.busy && gm_load_rlx(&rt->gc.phase)) // a hint
+    path.busy = collected && gm_load_rlx(&rt->gc.runner) == me; // called by a cycle's callback
+    // E4: finishes a cycle that is under way. rlx: if stale, gm_report_search looks again
+    if (collected && !path.busy && gm_load_rlx(&rt->gc.phase))
         (void)gm_schedule_cycle(rt, me, GM_REASON_CLOCK);
     if (collected && !path.busy && !gm_report_search(rt, me, hidden, &path)) path.full = true;
     if (!path.length) {
@@ -19751,18 +19802,19 @@ GM_RARE GOMEM_DEF bool gomem_why(const void *p, int fd) {
 }
 #endif // GOMEM_I_COLLECTOR && GOMEM_I_REPORT
 
-// Empties the caches and gives back free pages, but for `keep` of them; returns the bytes.
+// Empties the calling thread's cache and the depot, then gives free pages back to the system except
+// for `keep` of them. Other threads trim at their next slow path. Returns the bytes given back.
 GM_RARE GM_PRIVATE size_t gm_report_trim(struct gm_runtime *rt, size_t keep) {
     struct gm_thread *me = gm_world_attach(rt);
     if (!me) return 0;
-    size_t before = gm_load_rlx(&rt->engine.heap.released); // what the flush gives back counts too
-    (void)gm_add_rlx(&rt->engine.trims, 1u);                // others obey at their next slow path
+    size_t before = gm_load_rlx(&rt->engine.heap.released); // the flush may give pages back too
+    (void)gm_add_rlx(&rt->engine.trims, 1u);                // read by gm_alloc_trim
     gm_sync_enter(&me->cache.hot);
     gm_cache_unkeep(&me->cache, 0);
     gm_cache_flush_manual(&me->cache, false);
     gm_cache_drain_depot(&rt->engine);
     (void)gm_heap_give_back(&rt->engine.heap, keep, 1, SIZE_MAX);
-    gm_alloc_leave(rt, &me->cache); // says what the flush found
+    gm_alloc_leave(rt, &me->cache); // reports misuse that the flush found
     return gm_load_rlx(&rt->engine.heap.released) - before;
 }
 
@@ -19770,7 +19822,7 @@ GM_RARE GOMEM_DEF size_t gomem_free_os_memory(void) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
     if (!me) return 0;
-    size_t before = gm_load_rlx(&rt->engine.heap.released); // a statistic
+    size_t before = gm_load_rlx(&rt->engine.heap.released); // rlx: a single number
     gm_report_collect(rt);
     gm_world_age_pools(rt, 3);
     gm_arena_trim_scratch(me->scratch);
@@ -19782,7 +19834,7 @@ GM_RARE GM_PRIVATE void gm_report_line(const char *name, uint64_t value) {
     gm_base_log(gm_text_make("gomem: %s %" PRIu64, name, value).data);
 }
 
-// GOMEM_DEBUG=stats=1: the totals at exit.
+// With GOMEM_DEBUG=stats=1, prints the totals at exit.
 GM_RARE __attribute__((destructor)) GM_PRIVATE void gm_report_at_exit(void) {
     gomem_memstats m;
     if (!gm_runtime.world.settings.stats) return;
@@ -19804,14 +19856,15 @@ GM_RARE __attribute__((destructor)) GM_PRIVATE void gm_report_at_exit(void) {
 /* ==========================================================================================
  * >>override   malloc and its family                                               floor 5
  * ==========================================================================================
- * OWNS        the names of libc's allocator in this link
+ * OWNS        the names of libc's allocator in this program
  * CALLS       base os world alloc thread report
- * INVARIANTS  J1  errno, alignment and zero sizes as glibc's
- *             J2  memory of every name by which libc hands out memory may be given to free
- * WHY         The first call may come before main, from the loader: so nothing here waits for a
- *             constructor. Names that a static libc has in a file which it needs anyway are weak:
- *             there libc's stay. What <malloc.h> declares beyond the C standard has names of our
- *             own here, bound by label: the program's file may have included that header, or not.
+ * INVARIANTS  J1  errno, alignment and zero sizes are as in glibc
+ *             J2  free accepts memory from every function by which libc allocates
+ * WHY         The loader may call malloc before main, so nothing here depends on a constructor.
+ *             Names that a static libc defines in a file that it needs anyway are weak, so that
+ *             libc's definition wins there. Functions that only <malloc.h> declares have private
+ *             names here, bound to the public ones by assembler labels, because the program's file
+ *             may or may not have included that header.
  */
 #define GM_EXPORT      __attribute__((visibility("default"), used))
 #define GM_EXPORT_WEAK __attribute__((visibility("default"), used, weak))
@@ -19823,7 +19876,7 @@ GM_EXPORT size_t malloc_usable_size(void *p);
 GM_EXPORT void free_sized(void *p, size_t size);
 GM_EXPORT void free_aligned_sized(void *p, size_t align, size_t size);
 
-GM_EXPORT void *malloc(size_t size) __attribute__((alias("gomem_malloc"))); // no jump between
+GM_EXPORT void *malloc(size_t size) __attribute__((alias("gomem_malloc"))); // saves a jump
 GM_EXPORT void free(void *p) __attribute__((alias("gomem_free")));
 GM_EXPORT void *calloc(size_t n, size_t size) { return gomem_calloc(n, size); }
 
@@ -19883,7 +19936,7 @@ GM_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void
     return gomem_thread_create(thread, attr, fn, arg);
 }
 
-// Masks hold every signal that the program wants but the stop signal. (V7)
+// The stop signal stays out of every mask. (V7)
 GM_EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *old) {
     int saved = errno, error = gomem_i_sigmask(how, set, old);
     errno = saved;
@@ -19893,7 +19946,7 @@ GM_EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old) {
     return gomem_i_sigmask(how, set, old) ? -1 : 0;
 }
 
-// The names by which programs reach past another malloc. (J2)
+// The names by which programs reach libc's allocator directly. (J2)
 #define GM_OTHER_NAME(type, own, name, parameters, call)     \
     extern type own parameters __asm__(name) GM_EXPORT_WEAK; \
     type own parameters { return call; }
@@ -19914,8 +19967,8 @@ void gm_override_free(void *p) { gomem_free(p); }
 extern void gm_override_cfree(void *p) __asm__("cfree") GM_EXPORT_WEAK;
 void gm_override_cfree(void *p) { gomem_free(p); }
 
-// malloc_trim: empties the caches of the calling thread and the depot, and gives free pages back,
-// but for pad bytes. Other threads empty theirs when they come by. 1: something was given back.
+// malloc_trim: as gm_report_trim, and keeps pad bytes of free pages. Returns 1 if the system got
+// memory back, otherwise 0.
 extern int gm_override_trim(size_t pad) __asm__("malloc_trim") GM_EXPORT;
 int gm_override_trim(size_t pad) {
     int saved = errno;
@@ -19924,21 +19977,22 @@ int gm_override_trim(size_t pad) {
     return bytes != 0;
 }
 
-// mallopt: there is nothing to set; glibc says 1 for what it does not know.
+// mallopt: there is nothing to set. Returns 1, as glibc does for an unknown parameter.
 extern int gm_override_option(int parameter, int value) __asm__("mallopt") GM_EXPORT;
 int gm_override_option(int parameter, int value) { return (void)parameter, (void)value, 1; }
 
-// struct mallinfo2, as its users add it up: uordblks + hblkhd are in use.
+// struct mallinfo2, filled in so that uordblks + hblkhd are the bytes in use.
 struct gm_mallinfo2 {
-    size_t arena;            // bytes from the system, but for large blocks
+    size_t arena;            // bytes from the system, without large blocks
     size_t ordblks, smblks;  // free pages in all; 0
-    size_t hblks, hblkhd;    // large blocks: how many, bytes
+    size_t hblks, hblkhd;    // large blocks: their number, their bytes
     size_t usmblks, fsmblks; // 0
-    size_t uordblks;         // bytes in use, but for large blocks
+    size_t uordblks;         // bytes in use, without large blocks
     size_t fordblks;         // bytes that are free: in caches, spans and pages
-    size_t keepcost;         // of these, what malloc_trim can give back at least
+    size_t keepcost;         // of these, in free pages: malloc_trim gives back these or more
 };
 
+// From counters that other threads go on changing: approximate.
 extern struct gm_mallinfo2 gm_override_info2(void) __asm__("mallinfo2") GM_EXPORT;
 struct gm_mallinfo2 gm_override_info2(void) {
     gomem_memstats m = {.size = sizeof m};
@@ -19950,13 +20004,13 @@ struct gm_mallinfo2 gm_override_info2(void) {
         n.hblkhd -= (size_t)((m.by_size[c].mallocs - m.by_size[c].frees) * m.by_size[c].size);
     n.uordblks -= n.hblkhd;
     size_t all = (size_t)(m.heap_sys - m.heap_released);
-    n.arena = GM_MAX(all, n.hblkhd + n.uordblks) - n.hblkhd; // others went on meanwhile
+    n.arena = GM_MAX(all, n.hblkhd + n.uordblks) - n.hblkhd; // not less than what is in use
     n.fordblks = n.arena - n.uordblks;
     n.ordblks = n.keepcost / GM_PAGE;
     return n;
 }
 
-struct gm_mallinfo { // struct mallinfo: the same, saturated
+struct gm_mallinfo { // struct mallinfo: the same fields, saturated to int
     int number[10];  //
 };
 extern struct gm_mallinfo gm_override_info(void) __asm__("mallinfo") GM_EXPORT;
@@ -19971,7 +20025,7 @@ struct gm_mallinfo gm_override_info(void) {
     return old;
 }
 
-// malloc_info(0, FILE *): the form of glibc's, with one heap.
+// malloc_info(0, FILE *): writes glibc's XML format, with one heap.
 extern int gm_libc_fputs(const char *, void *) __asm__("fputs");
 extern int gm_override_write(int options, void *file) __asm__("malloc_info") GM_EXPORT;
 int gm_override_write(int options, void *file) {
@@ -19988,7 +20042,7 @@ int gm_override_write(int options, void *file) {
     return gm_libc_fputs(t.data, file) < 0 ? errno : 0;
 }
 
-// malloc_stats: to standard error.
+// malloc_stats: logs the totals (to standard error by default).
 extern void gm_override_tell(void) __asm__("malloc_stats") GM_EXPORT;
 void gm_override_tell(void) {
     struct gm_mallinfo2 n = gm_override_info2();
@@ -19998,8 +20052,8 @@ void gm_override_tell(void) {
     gm_report_line("large bytes", n.hblkhd);
 }
 
-// pthread_atfork of glibc: our handlers come first, whoever registers when (V6, V8). Weak: a static
-// libc has its own, and needs the rest of that file.
+// glibc's pthread_atfork calls this: registers our handlers before the program's first ones (V6,
+// V8). Weak: a static libc defines it, in a file that it needs anyway.
 extern int gm_override_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
                               void *object) __asm__("__register_atfork") GM_EXPORT_WEAK;
 int gm_override_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
@@ -20031,7 +20085,7 @@ GOMEM_I_INLINE int gomem_i_join(pthread_t thread, void **result) {
 GOMEM_I_INLINE int gomem_i_detach(pthread_t thread) { return gomem_i_thread_detached(&thread); }
 GOMEM_I_INLINE int gomem_i_sigwait(const void *set, int *number) {
     int got = gomem_i_sigtimedwait(set, NULL, NULL);
-    while (got < 0) got = gomem_i_sigtimedwait(set, NULL, NULL); // EINTR: sigwait goes on
+    while (got < 0) got = gomem_i_sigtimedwait(set, NULL, NULL); // sigwait never returns EINTR
     *number = got;
     return 0;
 }
@@ -20062,7 +20116,7 @@ GOMEM_I_INLINE int gomem_i_signalfd(int fd, const sigset_t *mask, int flags) {
     sigset_t own;
     return signalfd(fd, (const sigset_t *)gomem_i_open_mask(mask, &own), flags);
 }
-// The mask of a context is as getcontext or a switch found it.
+// A context's mask is as getcontext or a switch saved it: takes the stop signal out.
 GOMEM_I_INLINE int gomem_i_setcontext(const ucontext_t *to) {
     (void)gomem_i_open_mask(&to->uc_sigmask, (void *)(uintptr_t)&to->uc_sigmask);
     return setcontext(to);
