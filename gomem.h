@@ -1801,100 +1801,44 @@ template <class T> GOMEM_I_INLINE T *gomem_i_escape_typed(T *p, uintmax_t n) {
      (uint32_t)(sizeof(((T *)0)->f) / sizeof(void *))},
 #define GOMEM_I_TAIL(T, f) \
     {(uint32_t)(offsetof(T, f) + GOMEM_I_PROVE(sizeof(((T *)0)->f[0]) % sizeof(void *) == 0)), 0u},
-#define GOMEM_I_EXPAND(x) x
+// Makes an initializer of each field. The list is padded with (), which GOMEM_I_MAYBE skips: of its
+// arguments GOMEM_I_CHOOSE takes the second, and GOMEM_I_END () expands to two. Groups of eight that
+// begin with () are not looked at, so that a type of few fields compiles as fast as with a table.
 // clang-format off
-#define GOMEM_I_PICK(a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, \
+#define GOMEM_I_END() ~, GOMEM_I_SKIP
+#define GOMEM_I_SKIP(T, ...)
+#define GOMEM_I_SECOND(a, b, ...) b
+#define GOMEM_I_CHOOSE(...) GOMEM_I_SECOND(__VA_ARGS__)
+#define GOMEM_I_MAYBE(T, f) GOMEM_I_CHOOSE(GOMEM_I_END f, GOMEM_I_FIELD, ~)(T, f)
+#define GOMEM_I_SURPLUS(T, f) a_GOMEM_TYPE_has_at_most_64_fields
+#define GOMEM_I_NO_MORE(T, f) GOMEM_I_CHOOSE(GOMEM_I_END f, GOMEM_I_SURPLUS, ~)(T, f)
+#define GOMEM_I_8(T, a, b, c, d, e, f, g, h) \
+    GOMEM_I_MAYBE(T, a) GOMEM_I_MAYBE(T, b) GOMEM_I_MAYBE(T, c) GOMEM_I_MAYBE(T, d) \
+    GOMEM_I_MAYBE(T, e) GOMEM_I_MAYBE(T, f) GOMEM_I_MAYBE(T, g) GOMEM_I_MAYBE(T, h)
+#define GOMEM_I_MAYBE_8(T, f, ...) GOMEM_I_CHOOSE(GOMEM_I_END f, GOMEM_I_8, ~)(T, f, __VA_ARGS__)
+#define GOMEM_I_56(T, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, \
     a17, a18, a19, a20, a21, a22, a23, a24, a25, a26, a27, a28, a29, a30, a31, a32, a33, a34, \
     a35, a36, a37, a38, a39, a40, a41, a42, a43, a44, a45, a46, a47, a48, a49, a50, a51, a52, \
-    a53, a54, a55, a56, a57, a58, a59, a60, a61, a62, a63, a64, n, ...) n
-#define GOMEM_I_EACH(T, ...) GOMEM_I_EXPAND(GOMEM_I_PICK(__VA_ARGS__, GOMEM_I_F64, \
-    GOMEM_I_F63, GOMEM_I_F62, GOMEM_I_F61, GOMEM_I_F60, GOMEM_I_F59, GOMEM_I_F58, GOMEM_I_F57, \
-    GOMEM_I_F56, GOMEM_I_F55, GOMEM_I_F54, GOMEM_I_F53, GOMEM_I_F52, GOMEM_I_F51, GOMEM_I_F50, \
-    GOMEM_I_F49, GOMEM_I_F48, GOMEM_I_F47, GOMEM_I_F46, GOMEM_I_F45, GOMEM_I_F44, GOMEM_I_F43, \
-    GOMEM_I_F42, GOMEM_I_F41, GOMEM_I_F40, GOMEM_I_F39, GOMEM_I_F38, GOMEM_I_F37, GOMEM_I_F36, \
-    GOMEM_I_F35, GOMEM_I_F34, GOMEM_I_F33, GOMEM_I_F32, GOMEM_I_F31, GOMEM_I_F30, GOMEM_I_F29, \
-    GOMEM_I_F28, GOMEM_I_F27, GOMEM_I_F26, GOMEM_I_F25, GOMEM_I_F24, GOMEM_I_F23, GOMEM_I_F22, \
-    GOMEM_I_F21, GOMEM_I_F20, GOMEM_I_F19, GOMEM_I_F18, GOMEM_I_F17, GOMEM_I_F16, GOMEM_I_F15, \
-    GOMEM_I_F14, GOMEM_I_F13, GOMEM_I_F12, GOMEM_I_F11, GOMEM_I_F10, GOMEM_I_F9, GOMEM_I_F8, \
-    GOMEM_I_F7, GOMEM_I_F6, GOMEM_I_F5, GOMEM_I_F4, GOMEM_I_F3, GOMEM_I_F2, GOMEM_I_F1,            \
-    0)(T, __VA_ARGS__))
-#define GOMEM_I_F1(T, f) GOMEM_I_FIELD(T, f)
-#define GOMEM_I_F2(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F1(T, __VA_ARGS__)
-#define GOMEM_I_F3(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F2(T, __VA_ARGS__)
-#define GOMEM_I_F4(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F3(T, __VA_ARGS__)
-#define GOMEM_I_F5(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F4(T, __VA_ARGS__)
-#define GOMEM_I_F6(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F5(T, __VA_ARGS__)
-#define GOMEM_I_F7(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F6(T, __VA_ARGS__)
-#define GOMEM_I_F8(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F7(T, __VA_ARGS__)
-#define GOMEM_I_F9(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F8(T, __VA_ARGS__)
-#define GOMEM_I_F10(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F9(T, __VA_ARGS__)
-#define GOMEM_I_F11(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F10(T, __VA_ARGS__)
-#define GOMEM_I_F12(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F11(T, __VA_ARGS__)
-#define GOMEM_I_F13(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F12(T, __VA_ARGS__)
-#define GOMEM_I_F14(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F13(T, __VA_ARGS__)
-#define GOMEM_I_F15(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F14(T, __VA_ARGS__)
-#define GOMEM_I_F16(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F15(T, __VA_ARGS__)
-#define GOMEM_I_F17(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F16(T, __VA_ARGS__)
-#define GOMEM_I_F18(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F17(T, __VA_ARGS__)
-#define GOMEM_I_F19(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F18(T, __VA_ARGS__)
-#define GOMEM_I_F20(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F19(T, __VA_ARGS__)
-#define GOMEM_I_F21(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F20(T, __VA_ARGS__)
-#define GOMEM_I_F22(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F21(T, __VA_ARGS__)
-#define GOMEM_I_F23(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F22(T, __VA_ARGS__)
-#define GOMEM_I_F24(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F23(T, __VA_ARGS__)
-#define GOMEM_I_F25(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F24(T, __VA_ARGS__)
-#define GOMEM_I_F26(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F25(T, __VA_ARGS__)
-#define GOMEM_I_F27(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F26(T, __VA_ARGS__)
-#define GOMEM_I_F28(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F27(T, __VA_ARGS__)
-#define GOMEM_I_F29(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F28(T, __VA_ARGS__)
-#define GOMEM_I_F30(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F29(T, __VA_ARGS__)
-#define GOMEM_I_F31(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F30(T, __VA_ARGS__)
-#define GOMEM_I_F32(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F31(T, __VA_ARGS__)
-#define GOMEM_I_F33(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F32(T, __VA_ARGS__)
-#define GOMEM_I_F34(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F33(T, __VA_ARGS__)
-#define GOMEM_I_F35(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F34(T, __VA_ARGS__)
-#define GOMEM_I_F36(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F35(T, __VA_ARGS__)
-#define GOMEM_I_F37(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F36(T, __VA_ARGS__)
-#define GOMEM_I_F38(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F37(T, __VA_ARGS__)
-#define GOMEM_I_F39(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F38(T, __VA_ARGS__)
-#define GOMEM_I_F40(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F39(T, __VA_ARGS__)
-#define GOMEM_I_F41(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F40(T, __VA_ARGS__)
-#define GOMEM_I_F42(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F41(T, __VA_ARGS__)
-#define GOMEM_I_F43(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F42(T, __VA_ARGS__)
-#define GOMEM_I_F44(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F43(T, __VA_ARGS__)
-#define GOMEM_I_F45(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F44(T, __VA_ARGS__)
-#define GOMEM_I_F46(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F45(T, __VA_ARGS__)
-#define GOMEM_I_F47(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F46(T, __VA_ARGS__)
-#define GOMEM_I_F48(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F47(T, __VA_ARGS__)
-#define GOMEM_I_F49(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F48(T, __VA_ARGS__)
-#define GOMEM_I_F50(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F49(T, __VA_ARGS__)
-#define GOMEM_I_F51(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F50(T, __VA_ARGS__)
-#define GOMEM_I_F52(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F51(T, __VA_ARGS__)
-#define GOMEM_I_F53(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F52(T, __VA_ARGS__)
-#define GOMEM_I_F54(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F53(T, __VA_ARGS__)
-#define GOMEM_I_F55(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F54(T, __VA_ARGS__)
-#define GOMEM_I_F56(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F55(T, __VA_ARGS__)
-#define GOMEM_I_F57(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F56(T, __VA_ARGS__)
-#define GOMEM_I_F58(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F57(T, __VA_ARGS__)
-#define GOMEM_I_F59(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F58(T, __VA_ARGS__)
-#define GOMEM_I_F60(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F59(T, __VA_ARGS__)
-#define GOMEM_I_F61(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F60(T, __VA_ARGS__)
-#define GOMEM_I_F62(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F61(T, __VA_ARGS__)
-#define GOMEM_I_F63(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F62(T, __VA_ARGS__)
-#define GOMEM_I_F64(T, f, ...) GOMEM_I_FIELD(T, f) GOMEM_I_F63(T, __VA_ARGS__)
-#define GOMEM_I_T1(T, tail) GOMEM_I_TAIL(T, tail)
-#define GOMEM_I_T2(T, tail, ...) GOMEM_I_TAIL(T, tail) GOMEM_I_EACH(T, __VA_ARGS__)
-#define GOMEM_I_EACH_FLEX(T, ...) GOMEM_I_EXPAND(GOMEM_I_PICK(__VA_ARGS__, GOMEM_I_T2, \
-    GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, \
-    GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, \
-    GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, \
-    GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, \
-    GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, \
-    GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, \
-    GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, \
-    GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, \
-    GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T2, GOMEM_I_T1,            \
-    0)(T, __VA_ARGS__))
+    a53, a54, a55, a56, more, ...) \
+    GOMEM_I_MAYBE_8(T, a1, a2, a3, a4, a5, a6, a7, a8) \
+    GOMEM_I_MAYBE_8(T, a9, a10, a11, a12, a13, a14, a15, a16) \
+    GOMEM_I_MAYBE_8(T, a17, a18, a19, a20, a21, a22, a23, a24) \
+    GOMEM_I_MAYBE_8(T, a25, a26, a27, a28, a29, a30, a31, a32) \
+    GOMEM_I_MAYBE_8(T, a33, a34, a35, a36, a37, a38, a39, a40) \
+    GOMEM_I_MAYBE_8(T, a41, a42, a43, a44, a45, a46, a47, a48) \
+    GOMEM_I_MAYBE_8(T, a49, a50, a51, a52, a53, a54, a55, a56) GOMEM_I_NO_MORE(T, more)
+#define GOMEM_I_MAYBE_56(T, f, ...) \
+    GOMEM_I_CHOOSE(GOMEM_I_END f, GOMEM_I_56, ~)(T, f, __VA_ARGS__)
+#define GOMEM_I_64(T, a, b, c, d, e, f, g, h, ...) \
+    GOMEM_I_8(T, a, b, c, d, e, f, g, h) GOMEM_I_MAYBE_56(T, __VA_ARGS__)
+#define GOMEM_I_8_ENDS (), (), (), (), (), (), (), ()
+#define GOMEM_I_ENDS \
+    GOMEM_I_8_ENDS, GOMEM_I_8_ENDS, GOMEM_I_8_ENDS, GOMEM_I_8_ENDS, \
+    GOMEM_I_8_ENDS, GOMEM_I_8_ENDS, GOMEM_I_8_ENDS, GOMEM_I_8_ENDS, ~
+#define GOMEM_I_EXPAND(macro, ...) macro(__VA_ARGS__)
+#define GOMEM_I_FLEX_64(T, tail, ...) GOMEM_I_TAIL(T, tail) GOMEM_I_64(T, __VA_ARGS__)
+#define GOMEM_I_EACH(T, ...) GOMEM_I_EXPAND(GOMEM_I_64, T, __VA_ARGS__, GOMEM_I_ENDS)
+#define GOMEM_I_EACH_FLEX(T, ...) GOMEM_I_EXPAND(GOMEM_I_FLEX_64, T, __VA_ARGS__, GOMEM_I_ENDS)
 // clang-format on
 #define GOMEM_I_TYPE(name, T, fn, ...)                                                       \
     static const gomem_field name##_fields[] GOMEM_I_UNUSED = {__VA_ARGS__};                 \

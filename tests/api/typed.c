@@ -414,4 +414,48 @@ TEST(structs_that_are_not_of_the_type) {
     CHECK(!GOMEM_MAKE_TYPED(struct derived, &base_type, 5) && told == 2);
 }
 
+// Descriptors of each number of fields around the groups in which GOMEM_TYPE takes them.
+#define FIELDS8(n) f[n], f[n + 1], f[n + 2], f[n + 3], f[n + 4], f[n + 5], f[n + 6], f[n + 7]
+#define FIELDS56 \
+    FIELDS8(0), FIELDS8(8), FIELDS8(16), FIELDS8(24), FIELDS8(32), FIELDS8(40), FIELDS8(48)
+struct wide {
+    void *f[64];
+    void *tail[];
+};
+GOMEM_TYPE(wide_1, struct wide, f[0]);
+GOMEM_TYPE(wide_7, struct wide, f[0], f[1], f[2], f[3], f[4], f[5], f[6]);
+GOMEM_TYPE(wide_8, struct wide, FIELDS8(0));
+GOMEM_TYPE(wide_9, struct wide, FIELDS8(0), f[8]);
+GOMEM_TYPE(wide_16, struct wide, FIELDS8(0), FIELDS8(8));
+GOMEM_TYPE(wide_17, struct wide, FIELDS8(0), FIELDS8(8), f[16]);
+GOMEM_TYPE(wide_57, struct wide, FIELDS56, f[56]);
+GOMEM_TYPE(wide_63, struct wide, FIELDS56, f[56], f[57], f[58], f[59], f[60], f[61], f[62]);
+GOMEM_TYPE(wide_64, struct wide, FIELDS56, FIELDS8(56));
+GOMEM_TYPE_FLEX(flex_0, struct wide, tail);
+GOMEM_TYPE_FLEX(flex_8, struct wide, tail, FIELDS8(0));
+GOMEM_TYPE_FLEX(flex_9, struct wide, tail, FIELDS8(0), f[8]);
+GOMEM_TYPE_FLEX(flex_64, struct wide, tail, FIELDS56, FIELDS8(56));
+
+static void fields_from(const gomem_type *t, size_t from, size_t n) {
+    REQUIRE(t->nfields == from + n);
+    for (size_t i = 0; i < n; i++) {
+        CHECK_EQ(t->fields[from + i].offset, offsetof(struct wide, f) + i * sizeof(void *));
+        CHECK_EQ(t->fields[from + i].words, 1);
+    }
+}
+
+TEST(every_number_of_fields) {
+    const gomem_type *const plain[] = {&wide_1,  &wide_7,  &wide_8,  &wide_9, &wide_16,
+                                       &wide_17, &wide_57, &wide_63, &wide_64};
+    static const size_t sizes[] = {1, 7, 8, 9, 16, 17, 57, 63, 64};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) fields_from(plain[i], 0, sizes[i]);
+    const gomem_type *const flex[] = {&flex_0, &flex_8, &flex_9, &flex_64};
+    static const size_t more[] = {0, 8, 9, 64};
+    for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) {
+        fields_from(flex[i], 1, more[i]);
+        CHECK_EQ(flex[i]->fields[0].offset, offsetof(struct wide, tail));
+        CHECK_EQ(flex[i]->fields[0].words, 0);
+    }
+}
+
 TEST_MAIN

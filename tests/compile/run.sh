@@ -123,6 +123,10 @@ if has_cxx; then
     stops "C++98" "needs C11" "$CXX -x c++ -std=c++98"
 else skip "errors in C++" "no C++ compiler"; fi
 
+printf '#include "gomem.h"\nstruct s { void *f[65]; };\nGOMEM_TYPE(t, struct s, f[0]%s);\n' \
+    "$(printf ', f[%d]' $(seq 64))" >$out/wide.c
+bad "a type of 65 fields" "a_GOMEM_TYPE_has_at_most_64_fields" "$c -c $out/wide.c -o $out/wide.o"
+
 # The implementation in no file, in two files, or with other options: the first line of the linker that
 # names a symbol of gomem says what to do.
 bad "implementation missing" "undefined.*GOMEM_IMPLEMENTATION_in_exactly_one_c_file" \
