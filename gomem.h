@@ -4593,14 +4593,23 @@ GM_PRIVATE void gm_pages_meta_free(struct gm_meta *m, void *block, size_t size) 
     gm_sync_unlock(&m->lock);
 }
 
-// Grows an array from `from` bytes (0 if list is NULL) to `to` bytes; the added ones are zero.
-// NULL: no memory, the old array stays valid.
-GM_PRIVATE void *gm_pages_meta_grow(struct gm_meta *m, void *list, size_t from, size_t to) {
-    void *larger = gm_pages_meta(m, to);
-    if (!larger) return NULL;
-    if (from) memcpy(larger, list, from);
-    gm_pages_meta_free(m, list, from);
-    return larger;
+// Makes room for element number `count` of an array. *array points to the elements, of `size` bytes
+// each; *room is how many fit, 0 if it is NULL. Added elements are zero. False: no memory, and the
+// array is as it was.
+GM_PRIVATE bool gm_pages_meta_room(struct gm_meta *m, void *array, size_t *room, size_t count,
+                                   size_t size) {
+    if (count < *room) return true;
+    void *list, *larger;
+    size_t more = GM_MAX(*room * 2, (size_t)16);
+    while (more <= count) more *= 2;
+    memcpy(&list, array, sizeof list); // of any type of pointer
+    larger = gm_pages_meta(m, more * size);
+    if (!larger) return false;
+    if (list) memcpy(larger, list, *room * size);
+    memcpy(array, &larger, sizeof larger);
+    gm_pages_meta_free(m, list, *room * size);
+    *room = more;
+    return true;
 }
 
 // ---- descriptors ----
@@ -8178,14 +8187,7 @@ GM_PRIVATE bool gm_writes_root_room(struct gm_writes *w, struct gm_meta *meta, u
                                     uintptr_t to) {
     if (w->collector != GOMEM_GC_TRACKED || !w->can_roots) return false;
     if (from >= to || to - from < GM_WRITES_ROOT) return false;
-    if (w->roots < w->room) return true;
-    size_t room = GM_MAX(w->room * 2, (size_t)64);
-    struct gm_written *list = gm_pages_meta_grow(meta, w->root, w->room * sizeof *list,
-                                                 room * sizeof *list);
-    if (!list) return false;
-    w->root = list;
-    w->room = room;
-    return true;
+    return gm_pages_meta_room(meta, &w->root, &w->room, w->roots, sizeof *w->root);
 }
 
 // Arms a large root, of which the finish stop then reads only the written pages. If that fails, the
@@ -11645,14 +11647,7 @@ GM_COLD GM_PRIVATE bool gm_world_enable_stops(struct gm_runtime *rt) {
  */
 GM_RARE GM_PRIVATE bool gm_roots_add_area(struct gm_meta *meta, struct gm_areas *a, uintptr_t start,
                                           uintptr_t end, uintptr_t extra) {
-    if (a->count == a->room) {
-        size_t room = GM_MAX(a->room * 2, (size_t)64);
-        struct gm_area *list = gm_pages_meta_grow(meta, a->list, a->room * sizeof *list,
-                                                  room * sizeof *list);
-        if (!list) return false;
-        a->list = list;
-        a->room = room;
-    }
+    if (!gm_pages_meta_room(meta, &a->list, &a->room, a->count, sizeof *a->list)) return false;
     a->list[a->count++] = (struct gm_area){start, end, extra};
     return true;
 }
@@ -12164,14 +12159,7 @@ GM_PRIVATE bool gm_roots_add_coroutine(struct gm_meta *meta, struct gm_stacks *s
         *stack = (struct gm_stack){.start = start, .end = end, .floor = end};
         return true;
     }
-    if (s->count == s->room) {
-        size_t room = GM_MAX(s->room * 2, (size_t)64);
-        struct gm_stack **list = gm_pages_meta_grow(meta, s->list, s->room * sizeof *list,
-                                                    room * sizeof *list);
-        if (!list) return false;
-        s->list = list;
-        s->room = room;
-    }
+    if (!gm_pages_meta_room(meta, &s->list, &s->room, s->count, sizeof *s->list)) return false;
     stack = gm_pages_meta(meta, sizeof *stack);
     if (!stack) return false;
     *stack = (struct gm_stack){.start = start, .end = end, .floor = end};
@@ -12266,14 +12254,7 @@ GM_PRIVATE void gm_roots_forget_coroutines(struct gm_runtime *rt) {
 
 // False: no memory.
 GM_PRIVATE bool gm_roots_add_fn(struct gm_meta *meta, struct gm_root_fns *f, struct gm_root_fn fn) {
-    if (f->count == f->room) {
-        size_t room = GM_MAX(f->room * 2, (size_t)16);
-        struct gm_root_fn *list = gm_pages_meta_grow(meta, f->list, f->room * sizeof *list,
-                                                     room * sizeof *list);
-        if (!list) return false;
-        f->list = list;
-        f->room = room;
-    }
+    if (!gm_pages_meta_room(meta, &f->list, &f->room, f->count, sizeof *f->list)) return false;
     f->list[f->count++] = fn;
     return true;
 }
@@ -17554,15 +17535,11 @@ GM_INLINE struct gm_pool_cache *gm_pool_cache_of(const struct gm_cache *t, uint3
 
 // Room for the cache of pool `number`. Other threads write into the table under the lock.
 GM_PRIVATE bool gm_pool_room_locked(struct gm_engine *e, struct gm_cache *t, uint32_t number) {
-    uint32_t had = t->hot.pool_caches_room, room = GM_MAX(had * 2, 16u);
-    if (number < had) return true;
-    while (room <= number) room *= 2;
-    gomem_i_pool_cache **caches = gm_pages_meta_grow(&e->meta, t->hot.pool_caches,
-                                                     had * sizeof *caches, room * sizeof *caches);
-    if (!caches) return false;
-    t->hot.pool_caches = caches;
-    t->hot.pool_caches_room = room;
-    return true;
+    gomem_i_pool_cache ***caches = &t->hot.pool_caches;
+    size_t room = t->hot.pool_caches_room;
+    bool done = gm_pages_meta_room(&e->meta, caches, &room, number, sizeof **caches);
+    t->hot.pool_caches_room = (uint32_t)room;
+    return done;
 }
 
 // What a cache holds goes to the depot, and the cache with it. It is in no table any more.
@@ -19298,14 +19275,8 @@ GM_PRIVATE struct gm_site *gm_escape_site_locked(struct gm_runtime *rt, const ch
     struct gm_escapes *e = &rt->escapes;
     for (size_t i = 0; i < e->count; i++)
         if (e->sites[i].line == line && !strcmp(e->sites[i].file, file)) return &e->sites[i];
-    if (e->count == e->room) {
-        size_t room = GM_MAX(e->room * 2, (size_t)64);
-        struct gm_site *sites = gm_pages_meta_grow(&rt->engine.meta, e->sites,
-                                                   e->room * sizeof *sites, room * sizeof *sites);
-        if (!sites) return NULL;
-        e->sites = sites;
-        e->room = room;
-    }
+    if (!gm_pages_meta_room(&rt->engine.meta, &e->sites, &e->room, e->count, sizeof *e->sites))
+        return NULL;
     struct gm_site *s = &e->sites[e->count++];
     memset(s, 0, sizeof *s);
     s->file = file;

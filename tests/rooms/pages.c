@@ -419,4 +419,22 @@ TEST(any_descriptor_can_be_read) {
     room_end_pages(&pages);
 }
 
+// An array keeps its elements when it grows, by one or by many; the added ones are zero.
+TEST(arrays_grow) {
+    static struct gm_meta meta;
+    uint64_t *list = NULL;
+    size_t room = 0, before = 0;
+    REQUIRE(gm_pages_meta_init(&meta));
+    for (size_t count = 0; count < 5000; count += count < 100 ? 1 : 997) {
+        REQUIRE(gm_pages_meta_room(&meta, &list, &room, count, sizeof *list));
+        REQUIRE(room > count && list != NULL);
+        for (size_t i = 0; i < room; i++) CHECK_EQ(list[i], i < before ? i + 1 : 0);
+        for (size_t i = 0; i < room; i++) list[i] = i + 1;
+        before = room;
+    }
+    uint64_t *same = list;
+    REQUIRE(gm_pages_meta_room(&meta, &list, &room, room - 1, sizeof *list));
+    CHECK(list == same && room == before);
+}
+
 TEST_MAIN
