@@ -4028,7 +4028,7 @@ GM_PRIVATE void gm_os_unblock(int signal) {
 enum gm_rank { // outermost first (Y3)
     GM_RANK_INIT,
     GM_RANK_GC,
-    GM_RANK_TURN, // belongs to room gc
+    GM_RANK_TURN, // of room gc (E5); world, roots, workers and schedule take it, too
     GM_RANK_GONE,
     GM_RANK_WORLD,
     GM_RANK_POOLS, // belongs to room pool; the end of a thread takes it while it holds GONE
@@ -10363,53 +10363,56 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
 /* ==========================================================================================
  * >>world   attach, stop, fork                                                    floor 4
  * ==========================================================================================
- * OWNS        what struct gm_thread and struct gm_world hold
+ * OWNS        struct gm_world, and the records of threads (struct gm_thread)
  * CALLS       base os sync pages central types special guard pacer writes cache settings
  * LOCKS       INIT, TURN, GONE, WORLD (fork); GC, then TURN (no cycle runs); GONE, then WORLD, held
  *             through a stop by the thread that stopped; WORLD, then META (attach, leave)
  * ORDER       V1 and V2 are Dekker pairs: state and stop_request are stored and loaded seq
- * INVARIANTS  V1  who stops stores stop_request, then looks at states; a thread that leaves a
- *                 blocking region stores its state, then looks at stop_request: one sees the other
- *             V2  a state goes running -> parked(epoch) once per stop; a signal with no stop
- *                 pending, or to a thread that is in a section or a blocking region, parks already,
- *                 or has no record, returns
- *             V3  a stop that has not gathered all within its window (1 ms; after eight tries
- *                 longer, where the straggler only waits for a processor) is withdrawn: nothing
- *                 was changed. The pause before the next try grows, so that a thread which holds
- *                 what the straggler waits for goes on. After its patience it is given up
+ * INVARIANTS  V1  a stopping thread stores stop_request, then loads the states; a thread that
+ *                 leaves a blocking region stores its state, then loads stop_request: at least one
+ *                 of the two sees the other's store
+ *             V2  a state goes running -> parked(epoch) once per stop. The handler returns at once
+ *                 if no stop is pending, or if its thread is in a section or a blocking region,
+ *                 parks already, or has no record
+ *             V3  a stop is withdrawn, and has changed nothing, if some thread has not stopped
+ *                 within a window of 1 ms. After eight tries the pause between tries grows, in
+ *                 which a thread that holds what a straggler waits for goes on; the window grows if
+ *                 the stragglers only wait for a processor. After `patience` the stop is given up
  *             V4  records are never unmapped; a record's thread is running, blocked or parked, or
  *                 it is not scanned (none, attaching, stale), or the record is the shared one
  *             V5  a stop begins when the threads that waited for the end of the last one have woken
- *                 and have run as long as it took, or 1 ms after it: cycles back to back starve
- *                 nobody
- *             V6  the fork handlers are registered before a lock is taken; a child in which the
- *                 handler runs knows that they are, another one registers again
- *             V7  a thread whose signal mask holds the stop signal unblocks it when it attaches,
- *                 when it parks, and, once a stop has waited for it in vain, at its next slow path;
- *                 a handler that was replaced is put back, or another signal taken, before the next
- *                 stop
- *             V8  from the end of our prepare handler to our handler behind fork the calling thread
- *                 holds INIT, TURN, GONE and WORLD: it takes them no second time, passes the gate,
- *                 and runs no cycle. So fork handlers that were registered earlier may allocate
- *             V9  when a stop is over or withdrawn no signal of it is on its way to any thread. The
- *                 stopper counts what it sends, the handler what it hears; where the two differ,
- *                 ignoring the signal for an instant discards what is pending, masked or not
+ *                 and have run as long as it took, or 1 ms after it: back-to-back cycles starve no
+ *                 thread
+ *             V6  the fork handlers are registered before a lock is taken. A child in which the
+ *                 handler runs knows that they are registered; any other child registers again
+ *             V7  a thread that blocks the stop signal unblocks it when it attaches, when it parks,
+ *                 and, after a stop has waited for it in vain, at its next slow path. If the
+ *                 program has replaced the handler, the next stop first puts it back or takes
+ *                 another signal
+ *             V8  from the end of our prepare handler to our handler after the fork the calling
+ *                 thread holds INIT, TURN, GONE and WORLD: it does not take them again, passes the
+ *                 gate, and runs no cycle. So fork handlers registered earlier may allocate
+ *             V9  when a stop is over or withdrawn, none of its signals is pending for any thread.
+ *                 The stopper counts the signals it sends, the handler those it receives. Where the
+ *                 counts differ, ignoring the signal for an instant discards the pending ones, even
+ *                 those that a thread blocks
  *             V10 a fork in a signal handler that has interrupted a section, or the holder of one
- *                 of these locks, takes nothing: it would wait for itself, or for a thread that
- *                 forks in the same way. Its child execs or ends
- * WHY         A thread in a section parks when it leaves it, one in a blocking region counts as
- *             stopped, any other gets a signal. Withdrawing bounds what a thread that sits in a
- *             long system call costs the others. Threads that have ended but still run destructors
- *             allocate from one shared record under a lock.
+ *                 of these locks, takes no lock: it would wait for itself, or for a thread that
+ *                 forks in the same way. Its child may only exec or end
+ * WHY         A thread in a section parks when it leaves the section, a thread in a blocking region
+ *             counts as stopped, and any other thread gets a signal. Withdrawing bounds the delay
+ *             that one thread in a long system call causes the others. Threads that have ended but
+ *             still run destructors allocate from one shared record under a lock.
  *             Real-time signals queue, and their default action ends the process. Left alone, each
- *             withdrawn stop would add one for a thread that masks them, up to the user's limit,
- *             and a program that resets its handlers would die of them. Counts that differ without
- *             need (a handler may run when its stop is over) cost two system calls. Sending none
- *             while one is pending was dropped: that one would still be there at a reset. A child
- *             of posix_spawn that begins in that instant inherits an ignored signal, and no more.
- *             Prepare handlers run in reverse order. Ours should be the last one: a program's may
- *             wait for a lock whose holder allocates, and would find the gate closed. So they are
- *             registered by a constructor, and under the override before anybody else's.
+ *             withdrawn stop would queue one more for a thread that blocks them, up to the user's
+ *             limit, and would kill a program that resets its handlers. Counts may differ with no
+ *             signal pending (a handler may run when its stop is over): that costs two system
+ *             calls. Sending no signal while one is pending was dropped: the pending one would
+ *             still be there at a reset. A child of posix_spawn that begins in that instant only
+ *             inherits an ignored signal.
+ *             Prepare handlers run in reverse order. Ours should run last: a program's handler may
+ *             wait for a lock whose holder allocates and finds the gate closed. So a constructor
+ *             registers ours, and the override does so before any other code.
  */
 GM_INLINE bool gm_world_has_record(const gomem_i_cache *t) {
     return t != &gm_runtime_nobody && t != &gm_runtime_gone;
@@ -10427,7 +10430,8 @@ GM_NO_SANITIZE GM_PRIVATE bool gm_world_forks(const struct gm_world *w) {
     return GOMEM_I_UNLIKELY(forker != 0) && forker == (uintptr_t)&errno;
 }
 
-// For locks that fork holds: the forking thread has them. (V8)
+// Takes and releases a lock that fork holds; between the fork handlers the forking thread has it.
+// (V8)
 GM_PRIVATE void gm_world_lock(const struct gm_world *w, struct gm_lock *l) {
     if (!gm_world_forks(w)) gm_sync_lock(l);
 }
@@ -10435,7 +10439,8 @@ GM_PRIVATE void gm_world_unlock(const struct gm_world *w, struct gm_lock *l) {
     if (!gm_world_forks(w)) gm_sync_unlock(l);
 }
 
-// What asks the calling thread to stand: the gate does not ask the one that has closed it. (V8)
+// Returns the stop_request that concerns the calling thread. The thread that has closed the gate
+// passes it: 0. (V8)
 GM_NO_SANITIZE GM_PRIVATE uint32_t gm_world_stop_request(const struct gm_world *w) {
     uint32_t stop_request = gm_load_seq(&w->stop_request); // V1
     return stop_request == GM_GATE && gm_world_forks(w) ? 0 : stop_request;
@@ -10453,24 +10458,25 @@ GM_NO_SANITIZE GM_PRIVATE void gm_world_copy(uintptr_t *to, const uintptr_t *fro
     for (size_t i = 0; i < words; i++) to[i] = gm_base_word(&from[i]);
 }
 
-// Says that the thread stands, and wakes who stops.
+// Publishes `state`, in which the thread counts as stopped, and wakes the stopping thread if a stop
+// is pending.
 GM_NO_SANITIZE GM_PRIVATE void gm_world_acknowledge(struct gm_world *w, struct gm_thread *t,
                                                     uint32_t state) {
     gm_store_seq(&t->state, state);             // V1: pairs with gm_world_running's loads
-    if (!gm_load_seq(&w->stop_request)) return; // V1: nobody waits
+    if (!gm_load_seq(&w->stop_request)) return; // V1: no stop is pending
     (void)gm_add_acqrel(&w->acks,
                         1u); // pairs with gm_world_gather: the state is seen with the count
     gm_os_wake(&w->acks, 1);
 }
 
-// Waits once for the end of the stop of `stop_request`; may return earlier. (V5)
+// Waits until stop_request has changed; may return earlier. `waiting` counts the waiters. (V5)
 GM_NO_SANITIZE GM_PRIVATE void gm_world_wait(struct gm_world *w, uint32_t stop_request) {
     (void)gm_add_rlx(&w->waiting, 1u);
     gm_os_wait(&w->stop_request, stop_request, 0);
     (void)gm_add_rlx(&w->waiting, (uint32_t)-1);
 }
 
-// Stands still until the stop of `stop_request` is over.
+// Parks the thread until the stop of `stop_request` is over.
 GM_NO_SANITIZE GM_PRIVATE void gm_world_wait_out(struct gm_world *w, struct gm_thread *t,
                                                  uint32_t stop_request) {
     t->fake_stack = gm_world_fake_stack();
@@ -10479,9 +10485,9 @@ GM_NO_SANITIZE GM_PRIVATE void gm_world_wait_out(struct gm_world *w, struct gm_t
     gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING); // V1: a stop that begins now signals us
 }
 
-// The thread stops by itself, outside of any section, as long as stop_request asks for it. No
-// handler of the program runs meanwhile: it might move pointers. One that is not yet known is not
-// scanned and only waits.
+// Parks the calling thread, which is in no section, as long as stop_request asks for it. Signals
+// are blocked meanwhile: a handler of the program might move pointers. At a closed gate, and while
+// it attaches, the thread only waits and is not scanned.
 GM_RARE GM_NOINLINE GM_PRIVATE void gm_world_park(struct gm_world *w, struct gm_thread *t) {
     uint32_t stop_request;
     while ((stop_request = gm_world_stop_request(w)) != 0) {
@@ -10491,7 +10497,7 @@ GM_RARE GM_NOINLINE GM_PRIVATE void gm_world_park(struct gm_world *w, struct gm_
         }
         sigset_t old;
         gm_os_block_signals(&old);
-        gm_base_tsan_acquire(&w->stop_request); // of a stop that it stood out in the handler
+        gm_base_tsan_acquire(&w->stop_request); // of a stop that ended in the handler
         t->parking = true;
         gm_signal_fence();
         t->in_handler = false;
@@ -10506,7 +10512,8 @@ GM_RARE GM_NOINLINE GM_PRIVATE void gm_world_park(struct gm_world *w, struct gm_
     }
 }
 
-// Leaves a blocking region: waits out a stop, whose collector may be reading our saved stack.
+// Makes the thread running again after a blocking region. Waits for the end of a stop first: its
+// collector may be reading the thread's saved stack.
 GM_PRIVATE void gm_world_unblock(struct gm_world *w, struct gm_thread *t) {
     for (;;) {
         uint32_t stop_request = gm_world_stop_request(w);
@@ -10521,10 +10528,10 @@ GM_PRIVATE void gm_world_unblock(struct gm_world *w, struct gm_thread *t) {
     }
 }
 
-// Enters a blocking region: from here on the thread counts as stopped. Frames below `top` end when
-// the caller returns, and may hold the only copy of a register: they are copied.
+// Enters a blocking region: from here on the thread counts as stopped. Regions nest. Frames below
+// `top` end when the caller returns, and may hold the only copy of a register: they are copied.
 GM_NOINLINE GM_PRIVATE void gm_world_block(struct gm_world *w, struct gm_thread *t, uintptr_t top) {
-    gm_base_tsan_acquire(&w->stop_request); // of a stop that it stood out in the handler
+    gm_base_tsan_acquire(&w->stop_request); // of a stop that ended in the handler
     if (t->cache.hot.blocked++) return;
     gm_signal_fence(); // from here on a stop signal returns
     t->in_handler = false;
@@ -10537,6 +10544,7 @@ GM_NOINLINE GM_PRIVATE void gm_world_block(struct gm_world *w, struct gm_thread 
     gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
 }
 
+// Leaves a blocking region. At the outermost one the thread runs again, after any pending stop.
 GM_PRIVATE void gm_world_end_block(struct gm_world *w, struct gm_thread *t) {
     gm_base_tsan_acquire(&w->stop_request);
     if (t->cache.hot.blocked > 1) {
@@ -10546,35 +10554,38 @@ GM_PRIVATE void gm_world_end_block(struct gm_world *w, struct gm_thread *t) {
     gm_world_unblock(w, t);
     t->cache.hot.blocked = 0;
     gm_signal_fence();
-    if (gm_load_seq(&w->stop_request)) gm_world_park(w, t); // V1: a signal in between returned
+    if (gm_load_seq(&w->stop_request)) gm_world_park(w, t); // V1: the handler has only returned
 }
 
-// Hook of sync: stop_request was seen, or the thread is in a blocking region (V1, V2).
+// Hook of sync: a thread that enters a section, or has left one, has seen a stop_request or is in a
+// blocking region. On entry it returns in the section, with no stop pending. (V1, V2)
 GM_RARE GM_PRIVATE void gm_world_stop_wait(gomem_i_cache *hot, bool enter) {
     struct gm_world *w = &gm_runtime.world;
     struct gm_thread *t = (struct gm_thread *)(void *)hot;
     if (!enter) {
         if (hot->blocked) gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
-        // V1: pairs with the stores of who stops; the gate is for who enters
+        // V1: pairs with the stores of a stopping thread; the gate only holds up threads that enter
         else if (gm_load_seq(&w->stop_request) != GM_GATE) gm_world_park(w, t);
         return;
     }
     uint32_t stop_request;
-    do { // with the gate: the depth is taken back while waiting
+    do { // the depth is 0 while the thread waits, or the gate would wait for it
         gm_store_rlx(&hot->section_depth, 0u); // read at the gate
         gm_signal_fence();
         if (hot->blocked) gm_world_unblock(w, t);
         else gm_world_park(w, t);
         gm_store_rlx(&hot->section_depth, 1u); // read at the gate
         gm_signal_fence();
-        // Y2: pairs with the stores of who stops. One look: a stop that began between two would
-        // wait for this thread, which, running and blocked, would wait for the stop.
+        // Y2: pairs with the stores of a stopping thread. Only one load: a stop that began between
+        // two loads would wait for this thread, which is running but still `blocked` and would wait
+        // for the stop.
         stop_request = gm_world_stop_request(w);
         if (stop_request && hot->blocked) gm_world_acknowledge(w, t, GM_THREAD_BLOCKED);
     } while (stop_request);
 }
 
-// The stop signal.
+// Handler of the stop signal. Parks the thread, unless the thread counts as stopped or will park by
+// itself. (V2)
 GM_RARE GM_NO_SANITIZE GM_PRIVATE void gm_world_handler(int signal, siginfo_t *info,
                                                         void *context) {
     struct gm_world *w = &gm_runtime.world;
@@ -10582,14 +10593,14 @@ GM_RARE GM_NO_SANITIZE GM_PRIVATE void gm_world_handler(int signal, siginfo_t *i
     (void)signal, (void)info;
     if (!gm_world_has_record(hot)) return;
     struct gm_thread *t = (struct gm_thread *)(void *)hot;
-    gm_store_rlx(&t->heard, gm_load_rlx(&t->heard) + 1);   // V9: a stale one costs little
+    gm_store_rlx(&t->heard, gm_load_rlx(&t->heard) + 1);   // V9: a stale count costs little
     uint32_t stop_request = gm_load_seq(&w->stop_request); // V2
     if (!stop_request || stop_request == GM_GATE || hot->section_depth || hot->blocked ||
         t->parking)
         return;
     if (gm_load_seq(&t->state) != GM_THREAD_RUNNING) return; // V2
     int saved = errno;
-    (void)gm_add_rlx(&w->handling, 1u); // counts only
+    (void)gm_add_rlx(&w->handling, 1u); // orders nothing: the subtraction below does
     t->in_handler = true;
     t->at = gm_os_interrupted(context);
     gm_os_spill(&t->registers);
@@ -10600,13 +10611,14 @@ GM_RARE GM_NO_SANITIZE GM_PRIVATE void gm_world_handler(int signal, siginfo_t *i
 
 // ---- stopping the others ----
 
-// States of records whose thread is not stopped and not scanned.
+// Is a record in a state in which its thread is neither stopped nor scanned?
 GM_INLINE bool gm_world_absent(uint32_t state) {
     return state == GM_THREAD_NONE || state == GM_THREAD_STALE || state == GM_THREAD_ATTACHING ||
            state == GM_THREAD_SHARED;
 }
 
-// Counts the threads that still run; signals them when asked to.
+// Returns how many threads other than `me` have not stopped yet; with `signal` it signals each of
+// them. World's lock is held.
 GM_PRIVATE unsigned gm_world_running(struct gm_world *w, const struct gm_thread *me,
                                      uint32_t stop_request, bool signal) {
     unsigned n = 0;
@@ -10626,7 +10638,7 @@ GM_PRIVATE unsigned gm_world_running(struct gm_world *w, const struct gm_thread 
     return n;
 }
 
-// Asks all threads but `me` to stand; returns how many still run. The lock is held.
+// Asks all threads but `me` to stop, and returns how many still run. World's lock is held.
 GM_PRIVATE unsigned gm_world_request_stop(struct gm_world *w, const struct gm_thread *me) {
     uint32_t stop_request = ++w->epoch << 3;
     if (!stop_request) stop_request = ++w->epoch << 3;
@@ -10634,20 +10646,22 @@ GM_PRIVATE unsigned gm_world_request_stop(struct gm_world *w, const struct gm_th
     return gm_world_running(w, me, stop_request, true);
 }
 
+// Ends a stop or opens the gate: wakes the threads that wait for that.
 GM_PRIVATE void gm_world_release(struct gm_world *w) {
     gm_base_tsan_release(&w->stop_request);
-    gm_store_seq(&w->stop_request, 0u); // pairs with the loads of who waits: it sees what we did
+    gm_store_seq(&w->stop_request, 0u); // pairs with the loads of waiting threads
     gm_os_wake(&w->stop_request, INT_MAX);
 }
 
-// Waits until all stand; false: not within ns.
+// Waits until all threads but `me` have stopped. False: some have not within ns.
 GM_PRIVATE bool gm_world_gather(struct gm_world *w, const struct gm_thread *me,
                                 uint32_t stop_request, uint64_t ns) {
     uint64_t end = gm_os_now() + ns;
     for (;;) {
         uint32_t acks = gm_load_seq(&w->acks); // pairs with gm_world_acknowledge
         if (!gm_world_running(w, me, stop_request, false)) {
-            for (struct gm_thread *t = gm_load_acq(&w->all); GM_TSAN && t; t = t->next) // as above
+            // pairs with gm_world_record_locked: records are complete
+            for (struct gm_thread *t = gm_load_acq(&w->all); GM_TSAN && t; t = t->next)
                 gm_base_tsan_acquire(&t->cache.hot);
             return true;
         }
@@ -10657,8 +10671,9 @@ GM_PRIVATE bool gm_world_gather(struct gm_world *w, const struct gm_thread *me,
     }
 }
 
-// Takes back the signals of a stop that no handler has heard: their threads mask them, have parked
-// by themselves, or sleep where nothing wakes them. The stop is not yet over for anybody. (V9)
+// Discards the signals of a stop that no handler has received: their threads block them, have
+// parked by themselves, or are in a sleep that no signal ends. The stop is still pending for all
+// threads. (V9)
 GM_PRIVATE void gm_world_discard_signals(struct gm_world *w) {
     bool unheard = false;
     // pairs with gm_world_record_locked: records are complete
@@ -10670,6 +10685,7 @@ GM_PRIVATE void gm_world_discard_signals(struct gm_world *w) {
     if (unheard && w->signal) gm_os_discard_signal(w->signal, gm_world_handler);
 }
 
+// Ends a stop that gm_world_try_stop has made: releases its locks, and restores the signal mask.
 GM_PRIVATE void gm_world_resume(struct gm_runtime *rt) {
     struct gm_world *w = &rt->world;
     sigset_t mask = w->mask;
@@ -10684,8 +10700,8 @@ GM_PRIVATE void gm_world_resume(struct gm_runtime *rt) {
 // ---- a thread that does not stop ----
 
 enum { GM_STRAGGLERS = 8 };
-struct gm_stragglers { // threads that did not stand when a try was withdrawn, the first few
-    uint32_t id[GM_STRAGGLERS]; // of the kernel
+struct gm_stragglers {          // the first few threads that a withdrawn try has waited for
+    uint32_t id[GM_STRAGGLERS]; // kernel thread ids
     unsigned count;             //
 };
 
@@ -10697,34 +10713,35 @@ GM_INLINE bool gm_world_is_straggler(const struct gm_thread *t, const struct gm_
            state != (stop_request | GM_THREAD_PARKED);
 }
 
-// The stop of `stop_request` has waited in vain: notes for whom. The lock is held.
+// Lists the threads that the stop of `stop_request` still waits for, and flags them. World's lock
+// is held.
 GM_PRIVATE void gm_world_note_stragglers(struct gm_world *w, const struct gm_thread *me,
                                          uint32_t stop_request, struct gm_stragglers *stragglers) {
     stragglers->count = 0;
     // pairs with gm_world_record_locked: records are complete
     for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next) {
         if (!gm_world_is_straggler(t, me, stop_request)) continue;
-        gm_store_rlx(&t->straggler, 1u); // V7: only its own thread acts on it
+        gm_store_rlx(&t->straggler, 1u); // V7: only that thread acts on it
         if (stragglers->count < GM_STRAGGLERS) stragglers->id[stragglers->count++] = t->id;
     }
 }
 
-// Does a thread run, or only wait for a processor?
+// Is a thread running or ready to run, with the stop signal unblocked?
 GM_PRIVATE bool gm_world_is_runnable(struct gm_world *w, uint32_t id) {
     struct gm_task task;
     return id && gm_os_read_task(id, gm_load_rlx(&w->signal), &task) && task.state == 'R' && // V7
            !task.blocked;
 }
 
-// Do the stragglers only wait for a processor? Then a longer window helps.
+// Are all listed stragglers runnable? Then a longer window helps.
 GM_PRIVATE bool gm_world_are_runnable(struct gm_world *w, const struct gm_stragglers *stragglers) {
     for (unsigned i = 0; i < stragglers->count; i++)
         if (!gm_world_is_runnable(w, stragglers->id[i])) return false;
     return stragglers->count > 0;
 }
 
-// Does the thread that the last stops have waited for still block the signal? Then a try would hold
-// up the others for nothing: once the thread comes to a slow path, it unblocks the signal (V7).
+// Does the thread that the last stops have waited for still block the signal? Then another try
+// would hold up the others for nothing: the thread unblocks the signal at its next slow path (V7).
 GM_PRIVATE bool gm_world_blocks_signal(struct gm_world *w) {
     struct gm_task task;
     if (!w->signal_blocker) return false;
@@ -10739,7 +10756,7 @@ GM_PRIVATE bool gm_world_blocks_signal(struct gm_world *w) {
     return false;
 }
 
-// Names a thread that no stop has reached for some time. The world runs.
+// Prints a warning that names a thread which no stop has reached for some time. The world runs.
 GM_COLD GM_PRIVATE void gm_world_report_straggler(struct gm_runtime *rt, uint32_t id) {
     struct gm_world *w = &rt->world;
     struct gm_task task;
@@ -10759,9 +10776,9 @@ GM_COLD GM_PRIVATE void gm_world_report_straggler(struct gm_runtime *rt, uint32_
     gm_guard_warn(&rt->engine.guard, line.data);
 }
 
-// The program may have reset all signals, as daemons do, or have taken this one: our handler is put
-// back before the signal is sent. Whoever installed another handler keeps the signal if there is
-// one left for us. World's lock is held.
+// Puts our handler back before the signal is sent: the program may have reset all signals, as
+// daemons do, or have installed a handler of its own. Such a handler stays if another signal is
+// free for the library and no option fixes the signal. World's lock is held.
 GM_PRIVATE void gm_world_keep_handler(struct gm_world *w) {
     enum gm_handled handled = gm_os_handled(w->signal, gm_world_handler);
     if (handled == GM_HANDLED) return;
@@ -10772,21 +10789,21 @@ GM_PRIVATE void gm_world_keep_handler(struct gm_world *w) {
     else (void)gm_os_install_handler(w->signal, gm_world_handler);
 }
 
-// The library may be unloaded after this: no thread stands in the handler, none will, and the end
-// of a thread calls nothing of ours. No stop runs.
+// Removes the handler and the thread key, so that the library may be unloaded: no thread is in the
+// handler or will enter it, and the end of a thread calls no function of ours. No stop runs.
 GM_PRIVATE void gm_world_remove_handler(struct gm_world *w) {
     if (w->signal) gm_os_remove_handler(w->signal, gm_world_handler);
     w->signal = 0;
-    // pairs with gm_world_handler; they were woken when the last stop ended
+    // pairs with gm_world_handler; threads in it were woken when the last stop ended
     while (gm_load_acq(&w->handling)) gm_os_wait(&gm_sync_quiet, 0, 100000);
     if (w->keyed) (void)pthread_key_delete(w->key);
     w->keyed = false;
 }
 
-// The calling thread takes the stop signal from here on. (V7)
+// Unblocks the stop signal in the calling thread. (V7)
 GM_COLD GM_PRIVATE void gm_world_unmask(struct gm_world *w, struct gm_thread *t) {
     gm_store_rlx(&t->straggler,
-                 0u); // by its own thread; a stop that has not gathered it sets it again
+                 0u); // a stop that waits for it in vain sets it again
     gm_os_unblock(gm_load_rlx(&w->signal));
 }
 
@@ -10795,7 +10812,7 @@ GM_PRIVATE void gm_world_yield_before_stop(struct gm_world *w, const struct gm_t
     unsigned others = 0;
     // pairs with gm_world_record_locked: records are complete
     for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next) {
-        uint32_t state = gm_load_rlx(&t->state); // a guess
+        uint32_t state = gm_load_rlx(&t->state); // if stale, the wait is skipped or vain
         others += t != me && !gm_load_rlx(&t->own) && !gm_world_absent(state) &&
                   state != GM_THREAD_BLOCKED;
     }
@@ -10810,8 +10827,8 @@ GM_PRIVATE void gm_world_yield_before_stop(struct gm_world *w, const struct gm_t
         gm_os_wait(&gm_sync_quiet, 0, end - now);
 }
 
-// Runs one try of a stop. True: all stand, the lock is held, all signals are blocked. False: it was
-// withdrawn; *stragglers names threads that did not stand.
+// Runs one try of a stop. True: all threads but `me` have stopped, GONE and WORLD are held, and all
+// signals are blocked. False: the try was withdrawn; *stragglers lists threads that did not stop.
 GM_PRIVATE bool gm_world_try_stop(struct gm_runtime *rt, const struct gm_thread *me,
                                   uint64_t window, struct gm_stragglers *stragglers) {
     struct gm_world *w = &rt->world;
@@ -10829,13 +10846,13 @@ GM_PRIVATE bool gm_world_try_stop(struct gm_runtime *rt, const struct gm_thread 
     }
     if (!w->unstopped_since) w->unstopped_since = w->stopped;
     gm_world_note_stragglers(w, me, stop_request, stragglers);
-    gm_store_rlx(&rt->engine.stats.withdrawn, rt->engine.stats.withdrawn + 1); // statistics
+    gm_store_rlx(&rt->engine.stats.withdrawn, rt->engine.stats.withdrawn + 1); // for memstats only
     gm_world_resume(rt);                                                       // V3
     return false;
 }
 
-// Is it time to name a straggler: after a second, or after ten where it only lacks a processor or
-// sleeps in the kernel where no signal wakes it? Each is named once.
+// Is it time to name a straggler? It is after 1 s, or after 10 s if the thread only lacks a
+// processor or is in a sleep that no signal ends. Each thread is named once. Takes world's lock.
 GM_PRIVATE bool gm_world_is_report_due(struct gm_world *w, uint32_t id,
                                        const struct gm_task *task) {
     bool slow = (task->state == 'R' || task->state == 'D') && !task->blocked;
@@ -10849,14 +10866,15 @@ GM_PRIVATE bool gm_world_is_report_due(struct gm_world *w, uint32_t id,
     return due;
 }
 
-// A stop was given up: says which thread it has waited for.
+// A stop was given up: names the threads for which it has waited, and notes one that blocks the
+// signal. Takes world's lock.
 GM_COLD GM_PRIVATE void gm_world_report_stragglers(struct gm_runtime *rt,
                                                    const struct gm_stragglers *stragglers) {
     struct gm_world *w = &rt->world;
     struct gm_task task;
     for (unsigned i = 0; i < stragglers->count; i++) {
         (void)gm_os_read_task(stragglers->id[i], gm_load_rlx(&w->signal),
-                              &task); // V7; else all is 0
+                              &task); // V7; if it fails, task is all 0
         if (task.blocked) w->signal_blocker = stragglers->id[i];
         if (gm_world_is_report_due(w, stragglers->id[i], &task))
             gm_world_report_straggler(rt, stragglers->id[i]);
@@ -10865,13 +10883,14 @@ GM_COLD GM_PRIVATE void gm_world_report_stragglers(struct gm_runtime *rt,
 
 // ---- records ----
 
-// Nobody's record: its thread has left, or has ended after a shutdown without a word.
+// Is a record free? Its thread has left, or has ended after a shutdown without leaving.
 GM_PRIVATE bool gm_world_unused(const struct gm_thread *t) {
     uint32_t state = gm_load_rlx(&t->state); // changes under the lock
     return state == GM_THREAD_NONE || (state == GM_THREAD_STALE && !gm_os_signal_thread(t->id, 0));
 }
 
-// A record for a new thread: an old one, or made. NULL: no memory.
+// Returns a record for a new thread: a free one, or a new one. NULL: no memory. World's lock is
+// held.
 GM_RARE GM_PRIVATE struct gm_thread *gm_world_record_locked(struct gm_runtime *rt) {
     struct gm_world *w = &rt->world;
     struct gm_thread *t = w->all;
@@ -10885,28 +10904,29 @@ GM_RARE GM_PRIVATE struct gm_thread *gm_world_record_locked(struct gm_runtime *r
     t->cache.hot.stop_request = &w->stop_request;
     t->cache.hot.stop_wait = gm_world_stop_wait;
     gm_cache_reset(&t->cache, &rt->engine);
-    gm_store_rel(&w->all, t); // pairs with who walks the list
+    gm_store_rel(&w->all, t); // pairs with the loads that begin a walk of the list
     return t;
 }
 
-// What the inlined paths compare with; with poison every free must go slow.
+// Sets the bounds that the inlined paths compare with. With poison, the size is 0: every free takes
+// the slow path.
 GM_RARE GM_PRIVATE void gm_world_warm(struct gm_runtime *rt, struct gm_cache *t) {
     const struct gm_pages *p = &rt->engine.heap.pages;
-    uintptr_t lo = gm_load_rlx(&p->lo), hi = gm_load_rlx(&p->hi); // P3: the one or the other
+    uintptr_t lo = gm_load_rlx(&p->lo), hi = gm_load_rlx(&p->hi); // P3: an old bound is valid, too
     t->hot.base = lo;
     t->hot.desc = p->desc + (lo - p->base) / GM_PAGE;
     t->hot.size = rt->engine.guard.poison ? 0 : hi - lo;
 }
 
-// The same again where the heap has become wider since: what the thread frees there goes slow.
+// Sets the bounds again if the heap has grown: until then frees in the new part take the slow path.
 GM_INLINE void gm_world_widen(struct gm_runtime *rt, struct gm_cache *t) {
     const struct gm_pages *p = &rt->engine.heap.pages;
-    size_t size = gm_load_rlx(&p->hi) - gm_load_rlx(&p->lo); // a guess will do
+    size_t size = gm_load_rlx(&p->hi) - gm_load_rlx(&p->lo); // a stale size only delays the update
     if (GOMEM_I_UNLIKELY(t->hot.size && t->hot.size != size)) gm_world_warm(rt, t);
 }
 
-// What can be read without a gap below `top` becomes the thread's stack. False: sp (0: unknown)
-// does not lie in it.
+// Takes the range below `top` that is readable without a gap as the thread's stack. False: sp (0:
+// unknown) is not in it.
 GM_PRIVATE bool gm_world_take_stack(struct gm_thread *t, uintptr_t top, uintptr_t sp, size_t page) {
     uintptr_t low = sp ? sp - sp % page : page;
     if (!top || low >= top) return false;
@@ -10917,24 +10937,26 @@ GM_PRIVATE bool gm_world_take_stack(struct gm_thread *t, uintptr_t top, uintptr_
     return t->grows = true;
 }
 
-// The normal stack of a thread that stands at sp (0: elsewhere, or unknown), found without libc.
+// Finds the normal stack of a thread without libc. sp: its stack pointer; 0: unknown, or on another
+// stack. False: not found.
 GM_PRIVATE bool gm_world_guess_bounds(struct gm_thread *t, uintptr_t sp, size_t page) {
-    bool main = t->id == (uint32_t)getpid(); // or a thread that forked
+    bool main = t->id == (uint32_t)getpid(); // in a child: the thread that forked
     uintptr_t first = gm_os_main_top(page), own = gm_os_thread_top(t->thread_pointer, page);
     if (sp && main && gm_world_take_stack(t, first, sp, page)) return true;
     if (sp && gm_world_take_stack(t, own, sp, page)) return true;
     return gm_world_take_stack(t, main ? first : own, 0, page);
 }
 
-// Main's normal stack has no end that is known for long: its limit may be raised, or none; and libc
-// reads it from /proc, which may not be there. So it is found without libc.
+// Finds the main thread's normal stack without libc: libc computes its end from a limit that may be
+// raised, or infinite, and from /proc, which may not be mounted. False: another thread, or sp is on
+// another stack.
 GM_PRIVATE bool gm_world_bounds_of_main(struct gm_thread *t, uintptr_t sp) {
     size_t page = gm_os_page_size();
     return t->id == (uint32_t)getpid() && gm_world_take_stack(t, gm_os_main_top(page), sp, page);
 }
 
-// Notes a thread's normal stack, the caller's if sp is not 0: lo and hi are what libc knows of it.
-// hi 0: that was refused, since it needs system calls of its own.
+// Records a thread's normal stack. sp: the stack pointer if it is the calling thread, or 0. lo and
+// hi: the bounds that libc gave; hi 0: libc failed, since it makes system calls of its own.
 GM_PRIVATE void gm_world_note_bounds(struct gm_thread *t, uintptr_t sp, uintptr_t lo,
                                      uintptr_t hi) {
     size_t page = gm_os_page_size();
@@ -10945,10 +10967,10 @@ GM_PRIVATE void gm_world_note_bounds(struct gm_thread *t, uintptr_t sp, uintptr_
     t->stack_hi = hi;
     if (!hi) (void)gm_world_guess_bounds(t, sp, page);
     else if (main && top - 1 - lo < hi - lo)
-        (void)gm_world_take_stack(t, top, 0, page); // it is on another stack
+        (void)gm_world_take_stack(t, top, 0, page); // main runs on another stack
 }
 
-// Asks for the stack of a thread that is in no call of libc's about it.
+// Finds a thread's stack if it is not known. The thread must not be asking libc for it itself.
 GM_PRIVATE void gm_world_ask_bounds(struct gm_thread *t, uintptr_t sp) {
     uintptr_t lo = 0, hi = 0;
     if (t->stack_hi || gm_world_bounds_of_main(t, sp)) return;
@@ -10957,7 +10979,7 @@ GM_PRIVATE void gm_world_ask_bounds(struct gm_thread *t, uintptr_t sp) {
 }
 
 #if GOMEM_I_ESCAPE
-// A record gets a new thread: it has another stack.
+// Clears what escape knows of a stack: the record gets a new thread, with another stack.
 GM_PRIVATE void gm_world_forget_frames(struct gm_thread *t) {
     t->cache.hot.stack_floor = t->cache.hot.stack_span = 0;
     t->hint_lo = t->hint_hi = 0;
@@ -10967,12 +10989,12 @@ GM_INLINE void gm_world_init_escapes(struct gm_runtime *rt) {
     rt->escapes.lock.rank = GM_RANK_ESCAPES;
 }
 #else
-// there are none
+// Without escape there are no frames and no lock.
 GM_INLINE void gm_world_forget_frames(struct gm_thread *t) { (void)t; }
 GM_INLINE void gm_world_init_escapes(struct gm_runtime *rt) { (void)rt; }
 #endif
 
-// Gives a thread's caches back. In a section.
+// Gives the thread's cached objects and runs back, to the depot if `depot` is set. In a section.
 GM_PRIVATE void gm_world_flush(struct gm_thread *t, bool depot) {
     gm_cache_flush_manual(&t->cache, depot);
     gm_cache_flush_runs(&t->cache);
@@ -10981,7 +11003,7 @@ GM_PRIVATE void gm_world_flush(struct gm_thread *t, bool depot) {
 // ---- what a collector adds ----
 
 #if GOMEM_I_COLLECTOR
-// The collected heap has been used: threads are stopped and scanned. Pairs with
+// Has the collected heap been used? From then on threads are stopped and scanned. Pairs with
 // gm_world_enable_stops.
 GM_INLINE bool gm_world_can_stop(const struct gm_runtime *rt) {
     return gm_load_acq(&rt->engine.collected);
@@ -10991,7 +11013,7 @@ GM_INLINE bool gm_world_can_stop(const struct gm_runtime *rt) {
 
 enum {
     GM_LOADER_WALK_NS = 10000000
-}; // a look at the loader's list that takes longer waits for its lock
+}; // a walk over the loader's list that takes longer waits for its lock
 
 // From here to gm_world_end_loader_walk the calling thread, which holds GC, may wait for the
 // loader's lock.
@@ -11000,30 +11022,31 @@ GM_PRIVATE void gm_world_begin_loader_walk(struct gm_runtime *rt) {
     const struct gm_thread *me = gm_world_self();
     gm_store_rlx(&r->walker, me ? me->id : 0u);
     gm_store_rlx(&r->walk_since, gm_os_now());
-    gm_store_rel(&r->walks, r->walks + 1); // pairs with the loads of looks: whose, and since when
+    gm_store_rel(&r->walks, r->walks + 1); // pairs with the loads of walks: walker, walk_since
 }
 GM_PRIVATE void gm_world_end_loader_walk(struct gm_runtime *rt) {
     gm_store_rel(&rt->roots.walks,
-                 rt->roots.walks + 1); // pairs with the loads of looks: it is over
+                 rt->roots.walks + 1); // pairs with the loads of walks: it is over
 }
 
-// Does the thread that looks sleep? Then it waits for the loader's lock.
+// Does the walking thread sleep? Then it waits for the loader's lock.
 GM_PRIVATE bool gm_world_loader_walk_sleeps(struct gm_runtime *rt) {
-    return !gm_world_is_runnable(&rt->world, gm_load_rlx(&rt->roots.walker)); // a guess
+    // a stale walker: the caller asks again
+    return !gm_world_is_runnable(&rt->world, gm_load_rlx(&rt->roots.walker));
 }
 
-// Has the runner of a cycle waited for the loader's lock for some time? The caller may hold it
-// (E6).
+// Has the thread that runs a cycle waited for the loader's lock for some time? The caller may hold
+// that lock (E6).
 GM_PRIVATE bool gm_world_waits_for_loader(struct gm_runtime *rt) {
     const struct gm_roots *r = &rt->roots;
-    // pairs with gm_world_begin_loader_walk: whose, and since when
+    // pairs with gm_world_begin_loader_walk: walker and walk_since are set
     if (gm_load_acq(&r->walks) % 2 == 0) return false;
     return gm_os_now() - gm_load_rlx(&r->walk_since) >= GM_LOADER_WALK_NS &&
            gm_world_loader_walk_sleeps(rt);
 }
 
-// Waits for the lock of the cycle. False: its holder waits for the loader's lock, and the caller
-// may be what it waits for (E6).
+// Takes GC, the lock of the cycle. False: its holder waits for the loader's lock, which the caller
+// may hold (E6).
 GM_PRIVATE bool gm_world_lock_gc(struct gm_runtime *rt) {
     struct gm_gc *gc = &rt->gc;
     for (;;) {
@@ -11034,9 +11057,10 @@ GM_PRIVATE bool gm_world_lock_gc(struct gm_runtime *rt) {
     }
 }
 
-// No cycle runs until gm_world_unlock_cycle: waits for the end of one. False: E6.
+// Takes GC and TURN, after the end of a running cycle: no cycle runs until gm_world_unlock_cycle.
+// False: see gm_world_lock_gc (E6).
 GM_PRIVATE bool gm_world_lock_cycle(struct gm_runtime *rt) {
-    if (gm_world_forks(&rt->world)) return true; // V8: it has the turn
+    if (gm_world_forks(&rt->world)) return true; // V8: it has TURN
     if (!gm_world_lock_gc(rt)) return false;
     gm_sync_lock(&rt->gc.turn);
     return true;
@@ -11047,21 +11071,22 @@ GM_PRIVATE void gm_world_unlock_cycle(struct gm_runtime *rt) {
     gm_sync_unlock(&rt->gc.lock);
 }
 
-// Is a thread about to get the loader's lock, or has it? A child that was forked then would find
-// that lock held for ever (glibc before 2.37 does not reset it). One that sleeps waits for it,
-// perhaps until this fork is over.
+// Does a thread hold the loader's lock, or will it get it soon? A child that was forked then would
+// find that lock held forever (glibc before 2.37 does not reset it). A walker that sleeps does not
+// count: it waits for the lock, perhaps until this fork is over. TURN is held.
 GM_PRIVATE bool gm_world_has_loader(struct gm_runtime *rt) {
-    // pairs with gm_world_begin_loader_walk: whose; and with gm_roots_enter, which takes the turn
+    // pairs with gm_world_begin_loader_walk: the walker; and with gm_roots_enter, which takes TURN
     // afterwards
     if (gm_load_acq(&rt->roots.walks) % 2 == 0) return false;
     return gm_load_seq(&rt->roots.inside) || !gm_world_loader_walk_sleeps(rt);
 }
 
-// A fork does not wait for the end of a cycle: it may come while one marks, or while its runner
-// waits for the loader's lock, which the forking thread may hold (E5, E6).
+// Takes TURN for a fork. A fork does not wait for the end of a cycle: it may come while markers
+// work, or while the runner waits for the loader's lock, which the forking thread may hold (E5,
+// E6).
 GM_PRIVATE void gm_world_take_turn(struct gm_runtime *rt) {
     struct gm_gc *gc = &rt->gc;
-    (void)gm_add_rlx(&gc->forks, 1u); // advice: a cycle that does not see it goes first
+    (void)gm_add_rlx(&gc->forks, 1u); // if a cycle misses it, the cycle goes first
     gm_sync_lock(&gc->turn);
     for (unsigned i = 0; gm_world_has_loader(rt); i++) {
         gm_sync_unlock(&gc->turn);
@@ -11080,33 +11105,34 @@ GM_INLINE const struct gm_lock *gm_world_turn_lock(const struct gm_runtime *rt) 
     return &rt->gc.turn;
 }
 
-// Takes the turn back, behind the forks that wait for it, but not for long. `passed` as it was when
-// the turn was let go.
+// Takes TURN back after the forks that wait for it, or after 1 ms. `passed`: gc.passed when TURN
+// was released.
 GM_PRIVATE void gm_world_end_pause(struct gm_runtime *rt, uint32_t passed) {
-    if (gm_load_rlx(&rt->gc.forks)) gm_os_wait(&rt->gc.passed, passed, 1000000); // advice
+    // a stale count: the cycle may go on before a fork
+    if (gm_load_rlx(&rt->gc.forks)) gm_os_wait(&rt->gc.passed, passed, 1000000);
     gm_sync_lock(&rt->gc.turn);
 }
 
-// Lets the program go on for ns, and forks come. `lag`: a thread that the stop waits for only lacks
-// a processor. Then whoever outgrows the goal waits for the cycle, which leaves a processor to that
-// thread; else no allocation waits for a cycle that waits itself.
+// Releases TURN for ns: the program goes on and forks may come. `lag`: the stop waits for threads
+// that only lack a processor. Then allocations past the goal wait for the cycle, which leaves a
+// processor to those threads; otherwise no allocation waits for a cycle that waits itself.
 GM_PRIVATE void gm_world_pause(struct gm_runtime *rt, uint64_t ns, bool lag) {
     static const uint32_t never = 0;
     uint32_t passed = gm_load_acq(&rt->gc.passed); // pairs with gm_world_take_turn
     gm_sync_unlock(&rt->gc.turn);
-    if (ns && !lag) // heuristics
+    if (ns && !lag) // a stale not_before only shifts the next try
         gm_store_rlx(&rt->gc.not_before, gm_os_now() + ns + 2 * GM_GATHER_NS);
     if (ns) gm_os_wait(&never, 0, ns);
     else (void)sched_yield();
     gm_world_end_pause(rt, passed);
 }
 
-// In a child: nobody marks here. The marks that are left are cleared by the next stop (E5), and the
-// next cycle is not due at once because the parent's was.
+// Drops the parent's cycle in a child, where no thread marks. The next stop clears the marks that
+// are left (E5). The child's own cycle is not due just because the parent's was.
 GM_PRIVATE void gm_world_forget_cycle(struct gm_runtime *rt) {
     struct gm_engine *e = &rt->engine;
     struct gm_gc *gc = &rt->gc;
-    gm_store_rlx(&gc->lock.word, 0u); // whoever held it or waited is not here
+    gm_store_rlx(&gc->lock.word, 0u); // its holder and waiters are in the parent
     gm_store_rlx(&gc->lock.owner, (uintptr_t)0);
     gm_store_rlx(&gc->runner, (struct gm_thread *)NULL);
     gm_store_rlx(&gc->forks, 0u); // other threads of the parent that forked
@@ -11114,7 +11140,7 @@ GM_PRIVATE void gm_world_forget_cycle(struct gm_runtime *rt) {
     gm_store_rlx(&gc->closing, 0u);
     gm_store_rlx(&gc->not_before, (uint64_t)0);
     gm_store_rlx(&rt->roots.walks,
-                 0u); // the walker is not here; nothing that it listed is half done
+                 0u); // the walker is in the parent; what it has listed is complete
     gm_store_rlx(&rt->roots.inside, false);
     // the fork may have come between two tries of a stop: the child's first stop lists everything
     rt->roots.again = rt->roots.running = false;
@@ -11124,7 +11150,7 @@ GM_PRIVATE void gm_world_forget_cycle(struct gm_runtime *rt) {
     gm_writes_forget_roots(&e->writes);
     if (!gm_load_rlx(&e->mark.active)) return;
     gc->dropped = true;
-    gm_store_rlx(&e->mark.queue, (uint64_t)0); // one thread, all of these
+    gm_store_rlx(&e->mark.queue, (uint64_t)0); // the child has one thread
     gm_store_rlx(&e->mark.state, (uint64_t)GM_MARK_DONE);
     gm_store_rlx(&e->mark.active, 0u);
     gm_store_rlx(&e->mark.complete, 0u);
@@ -11138,11 +11164,13 @@ GM_PRIVATE void gm_world_forget_workers(struct gm_runtime *rt) {
     rt->gc.thread_count = 0;
     rt->gc.assisting = 0;
     gm_store_rlx(&rt->engine.writes.armed, (uintptr_t)0); // its descriptors are the parent's (W5)
-    gm_store_rlx(&rt->engine.writes.registered, (uintptr_t)0); // as armed
+    gm_store_rlx(&rt->engine.writes.registered, (uintptr_t)0); // for the same reason
     rt->finalize.thread = 0;
     rt->world.starts = NULL;
 }
 
+// Sets the collector's options, its hooks, and the ranks of its locks. False: no memory. INIT is
+// held.
 GM_PRIVATE bool gm_world_init_collector(struct gm_runtime *rt) {
     struct gm_engine *e = &rt->engine;
     const gomem_options *o = &rt->world.settings.options;
@@ -11167,7 +11195,7 @@ GM_PRIVATE bool gm_world_init_collector(struct gm_runtime *rt) {
     return gm_types_init(&e->types, &e->meta);
 }
 #else
-// no cycle, no threads of its own, nothing to prepare
+// Without a collector there are no cycles and no threads of the library.
 GM_INLINE bool gm_world_can_stop(const struct gm_runtime *rt) { return (void)rt, false; }
 GM_INLINE bool gm_world_lock_cycle(struct gm_runtime *rt) { return (void)rt, true; }
 GM_INLINE void gm_world_unlock_cycle(struct gm_runtime *rt) { (void)rt; }
@@ -11189,9 +11217,9 @@ GM_INLINE bool gm_world_init_collector(struct gm_runtime *rt) { return (void)rt,
 
 // ---- the stop ----
 
-// Stops all threads but `me`; returns with the world's lock held and all signals blocked. False: a
-// thread did not stop within `patience` ns, and nothing has changed (V3). The caller holds the
-// locks of the cycle; forks may come between two tries.
+// Stops all threads but `me`. True: GONE and WORLD are held and all signals are blocked, until
+// gm_world_resume. False: a thread did not stop within `patience` ns, and nothing has changed (V3).
+// The caller holds GC and TURN; TURN is released between tries, so that forks may come.
 GM_PRIVATE bool gm_world_stop(struct gm_runtime *rt, const struct gm_thread *me,
                               uint64_t patience) {
     struct gm_world *w = &rt->world;
@@ -11216,7 +11244,7 @@ GM_PRIVATE bool gm_world_stop(struct gm_runtime *rt, const struct gm_thread *me,
     }
 }
 
-// ---- the gate: nobody is in a section; threads outside go on ----
+// ---- the gate: no thread is in a section; threads outside go on ----
 
 // Closes the gate and waits until all sections have ended. World's lock is held, no stop pending.
 GM_PRIVATE void gm_world_close_gate(struct gm_runtime *rt, const struct gm_thread *me) {
@@ -11232,8 +11260,9 @@ GM_PRIVATE void gm_world_close_gate(struct gm_runtime *rt, const struct gm_threa
 
 // ---- fork ----
 
-// Does a signal handler fork that has interrupted this thread in a section, or with a lock of ours?
-// Then nothing of the library can be waited for: the child may exec or end, and nothing else.
+// Is this thread in a section, or does it hold a lock of the library? Then a signal handler forks
+// that has interrupted it, and nothing of the library can be waited for. The child may only exec or
+// end. (V10)
 GM_NO_SANITIZE GM_PRIVATE bool gm_world_is_inside(void) {
     const struct gm_runtime *rt = &gm_runtime;
     const struct gm_world *w = &rt->world;
@@ -11247,7 +11276,8 @@ GM_NO_SANITIZE GM_PRIVATE bool gm_world_is_inside(void) {
     return false;
 }
 
-// What a child would find half done is finished first; threads outside the library go on.
+// Prepare handler of fork: finishes what a child would find half done, and takes the locks of V8.
+// Threads outside the library go on.
 GM_RARE GM_PRIVATE void gm_world_fork_prepare(void) {
     struct gm_runtime *rt = &gm_runtime;
     if (gm_world_forks(&rt->world)) { // a handler has interrupted it between our fork handlers
@@ -11256,18 +11286,18 @@ GM_RARE GM_PRIVATE void gm_world_fork_prepare(void) {
     }
     if (gm_world_is_inside()) return; // V10
     gm_sync_lock(&rt->world.init_lock);
-    gm_world_take_turn(rt); // at most markers work
+    gm_world_take_turn(rt); // from here on at most markers work on a cycle
     gm_sync_lock(&rt->world.gone_lock);
-    gm_sync_lock(&rt->world.lock); // no stop
+    gm_sync_lock(&rt->world.lock); // no stop is pending
     if (gm_load_rlx(&rt->world.life) == GM_LIFE_READY) gm_world_close_gate(rt, gm_world_self());
     else
         gm_store_seq(&rt->world.stop_request,
-                     (uint32_t)GM_GATE);                // the next handler may be the first
+                     (uint32_t)GM_GATE);                // the next handler may make the first use
     gm_store_rlx(&rt->world.forker, (uintptr_t)&errno); // only this thread finds itself (V8)
     rt->world.alone = gm_os_is_alone();
 }
 
-// Behind a fork: has our prepare handler closed the gate for it? (V10)
+// After a fork: has our prepare handler closed the gate for it? (V10)
 GM_PRIVATE bool gm_world_has_gate(struct gm_world *w) {
     if (!gm_world_forks(w)) return false;
     if (!w->nested) return true;
@@ -11289,25 +11319,26 @@ GM_RARE GM_PRIVATE void gm_world_fork_parent(void) {
 }
 
 #if GOMEM_I_POOL
-// What a thread holds of pools goes to their depots.
+// Gives the objects that a thread's cache holds of pools to their depots.
 GM_PRIVATE void gm_world_flush_pools(struct gm_runtime *rt, struct gm_thread *t) {
     // pairs with gm_pool_new
     void (*end)(struct gm_cache * t) = gm_load_acq(&rt->pools.end);
     if (end && t->cache.hot.pool_caches) end(&t->cache);
 }
-// Pools let go of what they have not needed for so many generations.
+// Ages the pools by `generations`: they free what they have not needed for some generations.
 GM_PRIVATE void gm_world_age_pools(struct gm_runtime *rt, unsigned generations) {
     void (*age)(unsigned generations) = gm_load_acq(&rt->pools.age); // pairs with gm_pool_new
     if (age) age(generations);
 }
-// Pools age by the clock, for a thread of the library: ns until it should come again, 0: no need.
+// Ages the pools by the clock, on a thread of the library. Returns the ns until the next call, or 0
+// if none is needed.
 GM_PRIVATE uint64_t gm_world_tick_pools(struct gm_runtime *rt) {
     uint64_t (*tick)(unsigned steps) = gm_load_acq(&rt->pools.tick); // pairs with gm_pool_new
     return tick ? tick(UINT_MAX) : 0;
 }
 GM_INLINE void gm_world_init_pools(struct gm_runtime *rt) { rt->pools.lock.rank = GM_RANK_POOLS; }
 #else
-// there are none
+// Without pools there is nothing to flush or age.
 GM_INLINE void gm_world_flush_pools(struct gm_runtime *rt, struct gm_thread *t) {
     (void)rt, (void)t;
 }
@@ -11316,7 +11347,7 @@ GM_INLINE uint64_t gm_world_tick_pools(struct gm_runtime *rt) { return (void)rt,
 GM_INLINE void gm_world_init_pools(struct gm_runtime *rt) { (void)rt; }
 #endif
 
-// The child takes over what the threads that it does not have held.
+// Handler of fork in the child: takes over what the parent's other threads held.
 GM_RARE GM_PRIVATE void gm_world_fork_child(void) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_self();
@@ -11325,7 +11356,7 @@ GM_RARE GM_PRIVATE void gm_world_fork_child(void) {
     gm_store_rlx(&rt->world.forks, (uint32_t)GM_FORKS_REGISTERED); // V6: it ran
     gm_store_rlx(&rt->world.waiting, 0u);
     gm_store_rlx(&rt->world.handling, 0u); // threads that this child does not have
-    gm_world_forget_cycle(rt); // before anything is given back: nothing shrinks while one marks
+    gm_world_forget_cycle(rt);             // first: nothing may shrink while a cycle marks (C4)
     for (struct gm_thread *t = rt->world.all; t; t = t->next) {
         uint32_t state = gm_load_rlx(&t->state); // the child has one thread
         if (t == me || (gm_world_absent(state) && state != GM_THREAD_ATTACHING)) continue;
@@ -11336,14 +11367,14 @@ GM_RARE GM_PRIVATE void gm_world_fork_child(void) {
         t->stack_lo = t->stack_hi = 0;
         t->parking = false;
         t->orphans = true;
-        gm_store_rlx(&t->state, (uint32_t)GM_THREAD_NONE); // nobody else reads
+        gm_store_rlx(&t->state, (uint32_t)GM_THREAD_NONE); // the child has one thread
         rt->world.threads--;
     }
     gm_world_forget_workers(rt);
     gm_world_open_gate(rt);
 }
 
-// The thread ends: blocking regions in which it was cancelled have ended, and key destructors may
+// The thread ends: leaves the blocking regions in which it was cancelled, since key destructors may
 // use collected memory.
 GM_PRIVATE void gm_world_end_regions(struct gm_world *w, struct gm_thread *t) {
     if (!t->cache.hot.blocked) return;
@@ -11351,7 +11382,7 @@ GM_PRIVATE void gm_world_end_regions(struct gm_world *w, struct gm_thread *t) {
     gm_world_end_block(w, t);
 }
 
-// The calling thread has no record any more; its TLS pointer becomes `then`.
+// Takes the calling thread's record from it; its TLS pointer becomes `then`.
 GM_PRIVATE void gm_world_leave(struct gm_runtime *rt, struct gm_thread *t, gomem_i_cache *then) {
     struct gm_world *w = &rt->world;
     gm_world_end_regions(w, t);
@@ -11362,7 +11393,7 @@ GM_PRIVATE void gm_world_leave(struct gm_runtime *rt, struct gm_thread *t, gomem
     gm_world_flush(t, true);
     gm_world_flush_pools(rt, t);
     gm_sync_leave(&t->cache.hot);
-    gm_world_lock(w, &w->lock); // waits out a stop: the signal finds us
+    gm_world_lock(w, &w->lock); // waits for the end of a stop: its signal still parks this thread
     t->cache.hot.base = t->cache.hot.size = 0;
     t->stack_lo = t->stack_hi = 0;
     if (gm_load_seq(&t->state) != GM_THREAD_STALE) gm_store_rlx(&w->threads, w->threads - 1); // V4
@@ -11371,12 +11402,12 @@ GM_PRIVATE void gm_world_leave(struct gm_runtime *rt, struct gm_thread *t, gomem
     gm_world_unlock(w, &w->lock);
 }
 
-// A thread that gomem_thread_create made needs its record no more. The lock is held: around META,
-// too, since a child may not inherit it.
+// Frees the start record of a thread that gomem_thread_create made. World's lock is held, around
+// META, too, since a child must not inherit META held.
 GM_PRIVATE void gm_world_forget_start_locked(struct gm_runtime *rt, struct gm_start *start) {
     struct gm_start **at = &rt->world.starts;
     while (*at && *at != start) at = &(*at)->next;
-    if (!*at) return; // a child has none of its parent's
+    if (!*at) return; // a child has dropped those of its parent
     *at = start->next;
     gm_pages_meta_free(&rt->engine.meta, start, sizeof *start);
 }
@@ -11387,7 +11418,7 @@ GM_PRIVATE void gm_world_forget_start(struct gm_runtime *rt, struct gm_start *st
     gm_world_unlock(&rt->world, &rt->world.lock);
 }
 
-// Is a thread of gomem_thread_create on its way?
+// Is there a thread of gomem_thread_create that has not begun? Takes world's lock.
 GM_PRIVATE bool gm_world_starts(struct gm_runtime *rt) {
     gm_world_lock(&rt->world, &rt->world.lock);
     const struct gm_start *start = rt->world.starts;
@@ -11396,7 +11427,8 @@ GM_PRIVATE bool gm_world_starts(struct gm_runtime *rt) {
     return start != NULL;
 }
 
-// Key destructor. Others may allocate after it: it comes back as often as libc allows.
+// Key destructor of the thread's record. Destructors of other keys may allocate after it, so it
+// asks libc to call it again, and detaches the thread in the third round.
 GM_RARE GM_PRIVATE void gm_world_key_destructor(void *arg) {
     struct gm_thread *t = arg;
     if (t != gm_world_self() || gm_load_acq(&gm_runtime.world.life) != GM_LIFE_READY)
@@ -11410,7 +11442,8 @@ GM_RARE GM_PRIVATE void gm_world_key_destructor(void *arg) {
 
 // ---- init, attach ----
 
-// The most that the heap may have: what was asked for, or all that fits.
+// The address space that the heap may use, in bytes: options.reserve within the limit of page
+// numbers, or the default.
 GM_PRIVATE size_t gm_world_heap_size(const gomem_options *o) {
     if (!o->reserve)
         return sizeof(void *) == 8 ? (size_t)1 << (GM_TSAN ? 36 : 40) : (size_t)1 << 30;
@@ -11419,8 +11452,9 @@ GM_PRIVATE size_t gm_world_heap_size(const gomem_options *o) {
     return gm_base_round_up(size, 2 * GM_CHUNK);
 }
 
-// The heap's address space is taken as it is used: a limit (RLIMIT_AS) counts what is reserved, and
-// may be set at any time. Where that cannot be all of it is reserved, or half of the limit.
+// Reserves the heap's address space: sparsely, as the heap grows, since a limit (RLIMIT_AS) counts
+// what is reserved and may be set at any time. If that is impossible, reserves all of it, or, under
+// a limit, at most half of the limit. False: no address space.
 GM_PRIVATE bool gm_world_reserve(struct gm_pages *p, size_t size) {
     size_t most = gm_os_space();
     if (gm_pages_init_sparse(p, size)) return true;
@@ -11429,6 +11463,8 @@ GM_PRIVATE bool gm_world_reserve(struct gm_pages *p, size_t size) {
            gm_pages_init(p, GM_MIN(size, most / 2) & ~(GM_CHUNK - 1));
 }
 
+// Builds the runtime: settings, locks, thread key, heap, central sets. False: no memory, or no key;
+// a later call tries again. INIT is held.
 GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     struct gm_engine *e = &rt->engine;
     struct gm_world *w = &rt->world;
@@ -11451,17 +11487,17 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     return true;
 }
 
-// Registers the fork handlers, before any lock of ours is taken: a child that was forked while the
-// first thread of its parent held one would wait for ever. False: no memory. (V6)
+// Registers the fork handlers before the library takes a lock: a child that was forked while the
+// first thread of its parent held one would wait forever. False: no memory. (V6)
 GM_RARE GM_PRIVATE bool gm_world_register_atfork(struct gm_world *w) {
     uint32_t mine = (uint32_t)getpid() << 2, old;
     unsigned rounds = 0;
     while ((old = gm_load_acq(&w->forks)) != GM_FORKS_REGISTERED) { // pairs with the stores below
         if (old == mine) {
             if (gm_load_rlx(&w->starting) == (uintptr_t)&errno)
-                return true; // pthread_atfork's malloc
+                return true; // called from pthread_atfork's malloc
             gm_os_yield(rounds++);
-        } else if (gm_cas_acqrel(&w->forks, &old, mine)) { // nobody, or a thread of the parent
+        } else if (gm_cas_acqrel(&w->forks, &old, mine)) { // old: 0, or a thread of the parent
             gm_store_rlx(&w->starting, (uintptr_t)&errno); // only this thread finds itself
             bool done = !pthread_atfork(gm_world_fork_prepare, gm_world_fork_parent,
                                         gm_world_fork_child);
@@ -11474,12 +11510,14 @@ GM_RARE GM_PRIVATE bool gm_world_register_atfork(struct gm_world *w) {
     return true;
 }
 
-// Before main, and before the constructors of the program, which may register fork handlers: ours
-// is to be the last one that runs before a fork.
+// Runs before main and before the program's constructors, which may register fork handlers: ours
+// should be the last one that runs before a fork.
 GM_RARE __attribute__((constructor(101))) GM_PRIVATE void gm_world_register_at_start(void) {
-    (void)gm_world_register_atfork(&gm_runtime.world); // failing: the first use tries again
+    (void)gm_world_register_atfork(&gm_runtime.world); // if it fails, the first use tries again
 }
 
+// Initializes the runtime unless another thread has. After a shutdown only with `again`. False:
+// errno says why. Takes INIT.
 GM_COLD GM_PRIVATE bool gm_world_ready_slow(struct gm_runtime *rt, uint32_t life, bool again) {
     struct gm_world *w = &rt->world;
     if (life == GM_LIFE_SHUT && !again) {
@@ -11505,14 +11543,14 @@ GM_PRIVATE bool gm_world_ready(struct gm_runtime *rt, bool again) {
     return GOMEM_I_LIKELY(life == GM_LIFE_READY) || gm_world_ready_slow(rt, life, again);
 }
 
-// The record becomes a running thread's: its stack is known if there is a collector. libc may
-// allocate where it is asked, with our malloc: by then a stop waits for the thread and finds no
-// section of it half done; its stack is found without libc meanwhile. libc may also take 64 MiB of
-// address space for the first allocation of a thread: the library's own thread does without.
+// Makes the record's thread running; finds its stack if threads can be stopped. libc may call our
+// malloc when it is asked for the stack. By then stops include the thread, which is in no section,
+// and find its stack without libc. libc may also take 64 MiB of address space for the first
+// allocation of a thread, so the library's own thread does not ask it.
 GM_PRIVATE void gm_world_join(struct gm_runtime *rt, struct gm_thread *t) {
     struct gm_world *w = &rt->world;
     uintptr_t sp = (uintptr_t)__builtin_frame_address(0), lo = 0, hi = 0;
-    gm_world_lock(w, &w->lock); // waits out a stop
+    gm_world_lock(w, &w->lock); // waits for the end of a stop
     bool collected = gm_world_can_stop(rt), known = !collected || t->stack_hi;
     known = known || gm_world_bounds_of_main(t, sp) ||
             (t->id == gm_load_rlx(&w->helper) && gm_world_guess_bounds(t, sp, gm_os_page_size()));
@@ -11527,7 +11565,8 @@ GM_PRIVATE void gm_world_join(struct gm_runtime *rt, struct gm_thread *t) {
     gm_world_unlock(w, &w->lock);
 }
 
-// t: the calling thread's record, of the heap before gomem_shutdown; or NULL.
+// Attaches the calling thread. t: its record from before gomem_shutdown, or NULL. Returns the
+// record, or NULL as gm_world_attach.
 GM_COLD GM_PRIVATE struct gm_thread *gm_world_attach_slow(struct gm_runtime *rt,
                                                           struct gm_thread *t) {
     struct gm_world *w = &rt->world;
@@ -11558,19 +11597,21 @@ GM_COLD GM_PRIVATE struct gm_thread *gm_world_attach_slow(struct gm_runtime *rt,
         return NULL;
     }
     gm_world_join(rt, t);                 // first: libc may allocate for the key
-    (void)pthread_setspecific(w->key, t); // failing: the caches stay with the record until shutdown
+    (void)pthread_setspecific(w->key, t); // on failure the caches stay until shutdown
     return t;
 }
 
-// The calling thread's record, made if it has none. NULL with errno: no memory, shut down; or gone.
+// Returns the calling thread's record, made if it has none. NULL: no memory or shut down (see
+// errno), or the thread has given up its record at its end.
 GM_PRIVATE struct gm_thread *gm_world_attach(struct gm_runtime *rt) {
     struct gm_thread *t = gm_world_self();
     return GOMEM_I_LIKELY(t && t->cache.hot.base) ? t : gm_world_attach_slow(rt, t);
 }
 
 #if GOMEM_I_COLLECTOR
-// First use of the collected heap: threads can be stopped and scanned from now on. False: no signal
-// is free for that.
+// First use of the collected heap: installs the stop signal's handler, and finds the threads'
+// stacks. From then on threads can be stopped and scanned. False: no signal is free. Takes world's
+// lock.
 GM_COLD GM_PRIVATE bool gm_world_enable_stops(struct gm_runtime *rt) {
     struct gm_world *w = &rt->world;
     if (gm_load_acq(&rt->engine.collected)) return true; // pairs with the store below
@@ -11588,7 +11629,7 @@ GM_COLD GM_PRIVATE bool gm_world_enable_stops(struct gm_runtime *rt) {
             if (gm_world_absent(gm_load_seq(&t->state))) continue; // V4
             gm_world_ask_bounds(t,
                                 t == gm_world_self() ? (uintptr_t)__builtin_frame_address(0) : 0);
-            // V7: they have attached with any mask; pairs with gm_alloc_enter: the signal is known
+            // V7: they may block the signal; pairs with gm_alloc_enter: the signal is known
             gm_store_rel(&t->straggler, 1u);
         }
         gm_store_rel(&rt->engine.collected,
