@@ -833,7 +833,10 @@ typedef struct gomem_cleanup { uint64_t id; } gomem_cleanup;
 // together are finalized after one collection, and fn must not rely on what its object leads to.
 // gomem_free drops a finalizer that is not due yet. So does gomem_shutdown, which waits for one
 // that is running. fn runs on a thread of the library, with all signals blocked, or in
-// gomem_run_finalizers. No lock is held: it may allocate, collect, set finalizers, or never return.
+// gomem_run_finalizers. No lock is held: it may allocate, collect, set finalizers, or never return;
+// if it ends its thread (pthread_exit), another one runs the later ones. longjmp, siglongjmp and
+// exceptions may leave it only in gomem_run_finalizers. The memory of a counted object whose drop
+// is left so, or ends its thread, stays.
 // False: EINVAL (not the start of a collected object), EEXIST (obj has a finalizer), ENOMEM. Any
 // thread; 150 ns and 56 bytes. (runtime.SetFinalizer)
 GOMEM_DEF bool gomem_set_finalizer(void *obj, void (*fn)(void *obj, void *arg), void *arg);
@@ -10151,11 +10154,12 @@ struct gm_gc {                                           // room gc
     uint32_t told_vetoes;   // a bit per GOMEM_REASON_… that was warned about. lock: gc
 };
 
-struct gm_finalize {  // room finalize
-    uint32_t thread;  // GM_FINALIZE_NONE …. atomic: seq
-    uint32_t quit;    // the thread must end, and none may start. atomic: seq
-    uint32_t kick;    // futex: bumped when a callback is ready. atomic: acq/rel
-    pthread_t handle; // owner: the thread that starts it, then the one that shuts down
+struct gm_finalize {       // room finalize
+    uint32_t thread;       // GM_FINALIZE_NONE …. atomic: seq
+    uint32_t quit;         // the thread must end, and none may start. atomic: seq
+    uint32_t kick;         // futex: bumped when a callback is ready. atomic: acq/rel
+    pthread_t handle;      // owner: the thread that starts it, then the one that shuts down
+    void *(*main)(void *); // what the thread runs: a hook. atomic: rlx
 };
 #endif
 
@@ -12784,21 +12788,7 @@ GM_INLINE bool gm_finalize_by_hand(const struct gm_runtime *rt) {
     return gm_load_rlx(&rt->world.settings.options.finalizers_by_hand); // a setting
 }
 
-GM_RARE GM_PRIVATE void *gm_finalize_main(void *arg) {
-    struct gm_runtime *rt = arg;
-    struct gm_finalize *f = &rt->finalize;
-    struct gm_thread *me = gm_world_attach(rt);
-    while (me && !gm_load_seq(&f->quit)) {     // pairs with gm_finalize_shutdown
-        uint32_t kick = gm_load_acq(&f->kick); // pairs with gm_finalize_wake: what is ready
-        while (!gm_load_seq(&f->quit) && !gm_finalize_by_hand(rt) && gm_finalize_run_one(rt, me)) {}
-        gm_world_block(&rt->world, me, 0);
-        if (!gm_load_seq(&f->quit)) gm_os_wait(&f->kick, kick, 0); // as above
-        gm_world_end_block(&rt->world, me);
-    }
-    return NULL;
-}
-
-enum { GM_FINALIZE_NONE, GM_FINALIZE_STARTING, GM_FINALIZE_THERE };
+enum { GM_FINALIZE_NONE, GM_FINALIZE_STARTING, GM_FINALIZE_THERE, GM_FINALIZE_ENDING };
 
 // The thread of callbacks: a stack as the program's threads have it, all signals blocked.
 GM_COLD GM_PRIVATE void gm_finalize_start(struct gm_runtime *rt) {
@@ -12809,10 +12799,40 @@ GM_COLD GM_PRIVATE void gm_finalize_start(struct gm_runtime *rt) {
     bool started = false;
     gm_os_block_signals(&old);
     if (!gm_load_seq(&f->quit)) // Dekker: pairs with gm_finalize_shutdown
-        started = GOMEM_PTHREAD_CREATE(&f->handle, NULL, gm_finalize_main, rt) == 0;
+        started = GOMEM_PTHREAD_CREATE(&f->handle, NULL, gm_load_rlx(&f->main), rt) == 0;
     gm_os_restore_signals(&old);
     // pairs with gm_finalize_shutdown: the handle is there; failing, the next cycle tries again
     gm_store_seq(&f->thread, (uint32_t)(started ? GM_FINALIZE_THERE : GM_FINALIZE_NONE));
+}
+
+// A callback has ended the thread that runs callbacks (pthread_exit, cancellation): another one takes
+// over. One that had no memory for its record leaves that to the next cycle.
+GM_COLD GM_PRIVATE void gm_finalize_unwound(void *arg) {
+    struct gm_runtime *rt = arg;
+    struct gm_finalize *f = &rt->finalize;
+    uint32_t there = GM_FINALIZE_THERE;
+    // pairs with gm_finalize_start: this thread may be faster than the one that has made it
+    for (unsigned i = 0; gm_load_seq(&f->thread) == GM_FINALIZE_STARTING; i++) gm_os_yield(i);
+    // pairs with gm_finalize_shutdown, which joins this one if it was first
+    if (!gm_cas_seq(&f->thread, &there, (uint32_t)GM_FINALIZE_NONE)) return;
+    (void)pthread_detach(pthread_self());
+    if (gm_world_self()) gm_finalize_start(rt);
+}
+
+GM_RARE GM_PRIVATE void *gm_finalize_main(void *arg) {
+    struct gm_runtime *rt = arg;
+    struct gm_finalize *f = &rt->finalize;
+    struct gm_thread *me = gm_world_attach(rt);
+    pthread_cleanup_push(gm_finalize_unwound, rt);
+    while (me && !gm_load_seq(&f->quit)) {     // pairs with gm_finalize_shutdown
+        uint32_t kick = gm_load_acq(&f->kick); // pairs with gm_finalize_wake: what is ready
+        while (!gm_load_seq(&f->quit) && !gm_finalize_by_hand(rt) && gm_finalize_run_one(rt, me)) {}
+        gm_world_block(&rt->world, me, 0);
+        if (!gm_load_seq(&f->quit)) gm_os_wait(&f->kick, kick, 0); // as above
+        gm_world_end_block(&rt->world, me);
+    }
+    pthread_cleanup_pop(!me);
+    return NULL;
 }
 
 // Callbacks may be ready: somebody runs them. In no section.
@@ -12821,8 +12841,10 @@ GM_PRIVATE void gm_finalize_wake(struct gm_runtime *rt) {
     if (GOMEM_I_LIKELY(!gm_load_rlx(&rt->engine.special.count)) || gm_finalize_by_hand(rt)) return;
     (void)gm_add_acqrel(&f->kick, 1u); // pairs with gm_finalize_main
     // a thread that is just starting has not looked yet
-    if (gm_load_seq(&f->thread) == GM_FINALIZE_NONE) gm_finalize_start(rt);
-    else gm_os_wake(&f->kick, 1);
+    if (gm_load_seq(&f->thread) == GM_FINALIZE_NONE) {
+        gm_store_rlx(&f->main, gm_finalize_main); // always the same
+        gm_finalize_start(rt);
+    } else gm_os_wake(&f->kick, 1);
 }
 
 // Ends the thread, after the callback that runs. Nobody starts another until gm_finalize_reset.
@@ -12831,10 +12853,13 @@ GM_PRIVATE void gm_finalize_shutdown(struct gm_runtime *rt) {
     gm_store_seq(&f->quit, 1u);        // Dekker: pairs with gm_finalize_start
     (void)gm_add_acqrel(&f->kick, 1u); // pairs with gm_finalize_main
     gm_os_wake(&f->kick, INT_MAX);
-    uint32_t thread;
-    // pairs with gm_finalize_start
-    for (unsigned i = 0; (thread = gm_load_seq(&f->thread)) == GM_FINALIZE_STARTING; i++)
+    uint32_t thread = GM_FINALIZE_THERE;
+    // pairs with gm_finalize_start, and with gm_finalize_unwound: what ends by itself is not joined
+    for (unsigned i = 0; !gm_cas_seq(&f->thread, &thread, (uint32_t)GM_FINALIZE_ENDING); i++) {
+        if (thread == GM_FINALIZE_NONE) break;
         gm_os_yield(i);
+        thread = GM_FINALIZE_THERE;
+    }
     if (thread == GM_FINALIZE_THERE) gm_os_join(f->handle);
     gm_store_seq(&f->thread, (uint32_t)GM_FINALIZE_NONE); // as above
 }

@@ -125,6 +125,54 @@ TEST(cleanups_by_themselves) {
     for (int i = 0; i < N; i++) CHECK(ran[i] <= 1);
 }
 
+static pthread_t tester; // keeps its thread where it runs callbacks itself
+
+static void count_and_exit(void *arg) {
+    uintptr_t i = *(uintptr_t *)arg;
+    count(arg);
+    if (pthread_equal(pthread_self(), tester)) return;
+    if (i % 5 == 0) pthread_exit(NULL);
+    if (i % 5 == 1) {
+        pthread_cancel(pthread_self());
+        pthread_testcancel();
+    }
+}
+
+ALIVE_NOINLINE static void make_deadly(void) {
+    ALIVE_DEEP;
+    for (uintptr_t i = 0; i < N; i++)
+        CHECK(gomem_add_cleanup(make(i), count_and_exit, boxed(i)).id != 0);
+    gap[0] = 1;
+}
+
+// Callbacks that end their thread: others run the rest, now and after later collections.
+TEST(callbacks_that_end_their_thread) {
+    tester = pthread_self();
+    clear();
+    for (int round = 1; round <= 2; round++) {
+        make_deadly();
+        alive_gc();
+        CHECK(wait_for(round * MOST) >= round * MOST);
+    }
+    CHECK(gomem_verify());
+}
+
+static void shut_down_early(void) {
+    tester = pthread_self();
+    for (int round = 0; round < 20; round++) {
+        clear();
+        make_deadly();
+        alive_gc();
+        gomem_shutdown(); // meets one that is ending
+        REQUIRE(gomem_init(NULL));
+    }
+}
+
+TEST(shutdown_while_they_end_their_thread) {
+    NEEDS_FORK;
+    CHILD_GOOD(shut_down_early);
+}
+
 static void in_child(void) {
     clear();
     make_all(finalize);
