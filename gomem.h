@@ -12805,8 +12805,8 @@ GM_COLD GM_PRIVATE void gm_finalize_start(struct gm_runtime *rt) {
     gm_store_seq(&f->thread, (uint32_t)(started ? GM_FINALIZE_THERE : GM_FINALIZE_NONE));
 }
 
-// A callback has ended the thread that runs callbacks (pthread_exit, cancellation): another one takes
-// over. One that had no memory for its record leaves that to the next cycle.
+// A callback has ended the thread that runs callbacks (pthread_exit, cancellation): another one
+// takes over. One that had no memory for its record leaves that to the next cycle.
 GM_COLD GM_PRIVATE void gm_finalize_unwound(void *arg) {
     struct gm_runtime *rt = arg;
     struct gm_finalize *f = &rt->finalize;
@@ -14845,7 +14845,8 @@ GM_PRIVATE struct gm_thread *gm_schedule_attach_background(struct gm_runtime *rt
 
 GM_RARE GM_PRIVATE void *gm_schedule_main(void *arg) {
     struct gm_runtime *rt = arg;
-    gm_store_rlx(&rt->world.helper, gm_os_thread_id()); // it looks itself
+    // it looks itself; guessing may read a little beyond its stack: only where space is short
+    gm_store_rlx(&rt->world.helper, gm_os_is_limited() ? gm_os_thread_id() : 0);
     struct gm_thread *me = gm_schedule_attach_background(rt);
     uint64_t sleep = 0;
     if (me) gm_store_rlx(&me->own, true);          // gm_world_yield_before_stop asks
