@@ -17137,14 +17137,15 @@ GM_RARE GOMEM_DEF int gomem_i_sigaction(int number, const void *action, void *ol
  * OWNS        nothing
  * CALLS       base pages span special guard sweep cache world finalize alloc
  * LOCKS       SPECIAL
- * INVARIANTS  U1  what is no live collected object gets no record: false, {0}, EINVAL
- *             U2  drops run outside sections, on the thread whose release was the last
- * WHY         A handle is a number and a generation, so that a stale one does nothing, and nothing
- *             has to be freed. A count is changed without a lock or a section: its record stays
- *             while somebody holds the object.
+ * INVARIANTS  U1  only live collected objects get records; for any other pointer the functions
+ *                 return false or {0}, with EINVAL
+ *             U2  drops run outside sections, on the thread that made the last release
+ * WHY         A handle is a number and a generation: a stale one does nothing, and handles need not
+ *             be freed. A count is changed without a lock or a section, since its record stays as
+ *             long as any thread holds the object.
  */
-// In a section: the span of the live collected object that starts at obj, and with `roots` also of
-// an uncollectable one; NULL: there is none (U1).
+// The span of the live collected object that starts at obj; with `roots`, also of an uncollectable
+// one. In a section. NULL: obj is not such an object (U1).
 GM_PRIVATE struct gm_span *gm_lifetime_span(const struct gm_runtime *rt, const void *obj,
                                             bool roots) {
     const struct gm_pages *p = &rt->engine.heap.pages;
@@ -17155,8 +17156,8 @@ GM_PRIVATE struct gm_span *gm_lifetime_span(const struct gm_runtime *rt, const v
     return gm_sweep_live(&rt->engine.sweep, p, s, (uintptr_t)obj) ? s : NULL;
 }
 
-// At check level 1: an argument is a root until its callback has run, which waits for the object to
-// die. Go's AddCleanup panics where both are the same.
+// Check level 1: warns if a callback's argument is its object. The argument is a root until the
+// callback has run, so the object would never die. Go's AddCleanup panics in this case.
 GM_PRIVATE void gm_lifetime_look_at(struct gm_runtime *rt, const void *obj, const void *arg) {
     if (!GOMEM_I_CHECK || !arg || gomem_base(arg) != obj) return;
     struct gm_text t = gm_text_message(
@@ -17165,7 +17166,8 @@ GM_PRIVATE void gm_lifetime_look_at(struct gm_runtime *rt, const void *obj, cons
     gm_guard_warn(&rt->engine.guard, t.data);
 }
 
-// Makes a record; 0 with errno: it cannot be.
+// Makes a record and returns its handle. Outside sections. 0 with errno: obj cannot have one, or no
+// memory.
 GM_PRIVATE uint64_t gm_lifetime_add(const void *obj, enum gm_special_kind kind,
                                     union gm_callback fn, uintptr_t arg) {
     struct gm_runtime *rt = &gm_runtime;
@@ -17176,7 +17178,7 @@ GM_PRIVATE uint64_t gm_lifetime_add(const void *obj, enum gm_special_kind kind,
     if (!t) return 0;
     struct gm_span *s = gm_lifetime_span(rt, obj, kind != GM_SPECIAL_FINALIZER);
     if (s) {
-        gm_store_rlx(&s->special, (uint8_t)1); // X1: whoever frees obj has it from us
+        gm_store_rlx(&s->special, (uint8_t)1); // X1: a thread that frees obj got it from this one
         if (kind != GM_SPECIAL_COUNT) gm_finalize_keep(rt, arg);
         id = gm_special_add(&rt->engine.special, (uintptr_t)obj, kind, fn, arg, &error, &more);
         gm_cache_charge(t, more);
@@ -17246,8 +17248,8 @@ GOMEM_DEF gomem_weak gomem_weak_make(void *obj) {
     return (gomem_weak){gm_lifetime_add(obj, GM_SPECIAL_WEAK, none, 0)};
 }
 
-// A collected pointer comes into being here, out of nothing that is a root: between the first and
-// the last look at the record nothing is flipped, since this is a section. (X5)
+// Makes a pointer to a collected object out of a record that is no root. All in one section, so no
+// cycle advances between the first and the last look at the record. (X5)
 GOMEM_DEF void *gomem_weak_get(gomem_weak w) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_cache *t = w.id ? gm_alloc_enter(rt) : NULL;
@@ -17264,7 +17266,7 @@ GOMEM_DEF void *gomem_weak_get(gomem_weak w) {
 
 // ---- counts ----
 
-// The count of obj; NULL, said: it is not counted.
+// The record with the count of obj. NULL, after a report: obj is not counted.
 GM_ALWAYS struct gm_callback_record *gm_lifetime_count(struct gm_runtime *rt, void *obj) {
     struct gm_callback_record *c = gm_special_count(&rt->engine.special, (uintptr_t)obj);
     if (GOMEM_I_LIKELY(c != NULL)) return c;
@@ -17276,12 +17278,12 @@ GM_ALWAYS struct gm_callback_record *gm_lifetime_count(struct gm_runtime *rt, vo
     return c;
 }
 
-// The last release: drops the object, outside of sections (U2), and frees it unless the drop has
+// The last release: runs the drop outside sections (U2), then frees the object unless the drop
 // retained it, or a weak pointer may have been read meanwhile.
 GM_NOINLINE GM_PRIVATE void gm_lifetime_drop(struct gm_runtime *rt, void *obj) {
     struct gm_special *sp = &rt->engine.special;
     struct gm_ready_callback turn;
-    void *volatile self = obj; // alive while its drop runs
+    void *volatile self = obj; // keeps the object alive while its drop runs
     uintptr_t object = 0;
     struct gm_cache *t = gm_alloc_enter(rt);
     bool mine = t && gm_special_begin_drop(sp, (uintptr_t)obj, &turn);
@@ -17305,7 +17307,7 @@ GOMEM_DEF void *gomem_rc_new(size_t size, void (*drop)(void *obj)) {
 
 GOMEM_DEF void *gomem_rc_retain(void *obj) {
     struct gm_callback_record *c = obj ? gm_lifetime_count(&gm_runtime, obj) : NULL;
-    if (c) (void)gm_add_rlx(&c->arg, (uintptr_t)1); // who retains holds the object already
+    if (c) (void)gm_add_rlx(&c->arg, (uintptr_t)1); // rlx: the caller already holds the object
     return obj;
 }
 
@@ -17314,11 +17316,11 @@ GOMEM_DEF void gomem_rc_release(void *obj) {
     if (!obj || gm_load_acq(&rt->world.life) == GM_LIFE_SHUT) return; // pairs with gomem_shutdown
     struct gm_callback_record *c = gm_lifetime_count(rt, obj);
     if (!c) return;
-    // pairs with itself: who comes to zero sees what all holders did to the object
+    // pairs with itself: the last release sees what all holders did to the object
     uintptr_t count = gm_sub_acqrel(&c->arg, (uintptr_t)1);
     if (count == 1) gm_lifetime_drop(rt, obj);
     if (count) return;
-    (void)gm_add_rlx(&c->arg, (uintptr_t)1); // in its own drop
+    (void)gm_add_rlx(&c->arg, (uintptr_t)1); // released after the last release: undone
     gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_NOT_COUNTED, obj);
 }
 #endif // GOMEM_I_COLLECTOR
@@ -17330,49 +17332,50 @@ GOMEM_DEF void gomem_rc_release(void *obj) {
  * OWNS        struct gomem_pool, what is in struct gm_pools and struct gm_pool_cache; spans whose
  *             use is GM_USE_POOL (slabs)
  * CALLS       base os sync pages span guard cache world alloc block
- * LOCKS       POOLS, then POOL_CACHE (of a shared cache), then POOL, then META. Never while a
- *             hook of the user runs
+ * LOCKS       POOLS, then POOL_CACHE (of a shared cache), then POOL, then META. None is held while
+ *             a user's hook runs
  * ORDER       a magazine's slots and head are written before `previous` or a list of the depot
  *             (acqrel) hands it over
- * INVARIANTS  PO1 an object is in use, in a magazine, or free in its slab: then its bit is 0
- *             PO2 the loaded magazine is its thread's alone; `previous` is taken only by exchange,
- *                 by its owner or by a thief, so one of them has it; only the owner puts one there
- *             PO3 a place belongs to one pool; a cache's place that holds a magazine belongs to a
- *                 pool that its thread has a cache of
- *             PO4 an object of a slab up to `fresh` may hold anything, one beyond it is zero; free
- *                 ones of a scanned slab are zero
- *             PO5 ageing turns three lists: full -> victim -> expired; what is expired is dropped
- *                 by who comes next, and the turn goes on only when all of it is gone
- *             PO6 between a thread's two magazines halves are moved, not wholes: 31 objects more or
- *                 less make no other move
- *             PO7 pools that no cycle ages turn by the clock: one thread at a time looks, a bounded
- *                 number of steps if it is a user's, and looks again as long as there is more
- * WHY         A pool has what malloc's classes have, magazines and a depot, but keeps what its
- *             objects hold, so they come from slabs of its own: blocks cut into slots of any size.
- *             A thief takes a whole magazine where Go's takes one object. The cycle only turns the
- *             lists, and hooks of the user never run on a thread of the library: what has a drop
- *             hook waits for a call.
+ * INVARIANTS  PO1 an object is in use, in a magazine, or free in its slab; only then its bit is 0
+ *             PO2 only its thread touches the loaded magazine. `previous` is taken only by an
+ *                 atomic exchange, by its owner or by a thief, so exactly one of them gets it; only
+ *                 the owner stores one there
+ *             PO3 a place belongs to one pool. If a cache's place holds a magazine, the thread has
+ *                 a cache of the pool to which the place belongs
+ *             PO4 in a slab, objects below `fresh` may hold anything and objects from there on are
+ *                 zero; in a scanned slab all free objects are zero
+ *             PO5 ageing rotates three lists: full -> victim -> expired. The next calls drop
+ *                 expired objects, and the lists rotate again only when none is left
+ *             PO6 between a thread's two magazines half a magazine is moved, not a whole one: the
+ *                 next move is at least 31 objects away, in either direction
+ *             PO7 pools that no cycle ages are aged by the clock. One thread at a time does it, a
+ *                 user's thread for a bounded number of steps; the rest is due at once
+ * WHY         Like a class of malloc, a pool has magazines and a depot. But it preserves the
+ *             contents of its objects, so they come from slabs of its own: blocks divided into
+ *             slots of any size. A thief takes a whole magazine, where Go's takes one object. A
+ *             cycle only rotates the lists. Users' hooks never run on a thread of the library, so
+ *             objects of a pool with a drop hook wait for a call.
  *
  *             get  loaded -> previous -> depot: any of the three -> another's previous -> a slab
  *             put  loaded -> previous -> depot: full  . . age . . victim  . . age . . expired
  */
 enum {
     GM_POOL_SLAB = 64 * 1024,
-    GM_POOL_MAGAZINE = 128 * 1024, // bytes of a magazine's objects, at most
+    GM_POOL_MAGAZINE = 128 * 1024, // maximum of the bytes of a magazine's objects
     GM_POOL_TURNS = 3,
     GM_POOL_HALF = 32,
-    GM_POOL_DEAD = 64 // records that wait before one is used again
+    GM_POOL_DEAD = 64 // records of destroyed pools that wait before one is used again
 };
-// Two or three turns by the clock, until idle objects are dropped, take ten seconds.
-#define GM_POOL_LOOK   ((uint64_t)3000 * 1000000u) // ns from look to look
-#define GM_POOL_PERIOD ((uint64_t)2500 * 1000000u) // ns since its last turn that make a pool due
-enum { GM_POOL_STEPS = 64, GM_POOL_CALLS = 32 };   // of a user's look; quick calls between looks
+// By the clock, idle objects are dropped after two or three rotations: about ten seconds.
+#define GM_POOL_LOOK   ((uint64_t)3000 * 1000000u) // ns between two looks at all pools
+#define GM_POOL_PERIOD ((uint64_t)2500 * 1000000u) // ns after its last rotation a pool is due
+enum { GM_POOL_STEPS = 64, GM_POOL_CALLS = 32 };   // steps of a user's look; calls between looks
 
 struct gomem_pool {
-    uint32_t get, put;         // places that the inlined paths take: first. 0: none. const
-    uint32_t far_get, far_put; // the number, where there is no place: next. 0: slow. const
+    uint32_t get, put;         // its place, for the inlined paths. 0: not inlined. const
+    uint32_t far_get, far_put; // its number, if it has no place. 0: slow path. const
     uint32_t place;            // 0: none. const
-    uint32_t number;           // in the tables of caches. const
+    uint32_t number;           // index in the threads' tables of caches. const
     uint32_t epoch;          // 0: destroyed; else pools.epoch + 1 when it was made. atomic: acq/rel
     uint32_t most;           // objects in a magazine. const
     bool scanned;            // const
@@ -17382,18 +17385,18 @@ struct gomem_pool {
     gomem_i_pool *name;      // NULL: none. const
     struct gomem_pool *next; // lock: pools
     struct gm_pool_cache
-        *shared; // all threads' where capacity is small, NULL: each has its own. const
+        *shared; // of all threads, if capacity is small; NULL: each has its own. const
     struct gm_lock cache_lock;
-    _Alignas(64) struct gm_lock lock; // of what follows
-    uint32_t room, full;              // slabs: page + 1 of the first with free slots, of the others
-    size_t slots, taken, high;        // in slabs; not free; most ever
-    size_t keep;                      // slots that stay
-    struct gm_pool_cache *caches;     // of all threads that used it
+    _Alignas(64) struct gm_lock lock; // protects the fields up to `caches`
+    uint32_t room, full;              // lists of slabs with free slots, and full: page + 1
+    size_t slots, taken, high;        // all slots; those not free; the maximum of taken
+    size_t keep;                      // slots that trimming leaves (gomem_pool_reserve)
+    struct gm_pool_cache *caches;     // of all threads that have used it
     _Alignas(
         64) uint64_t list[GM_POOL_TURNS]; // the depot, by turn: {tag, index + 1}. atomic: acqrel
-    uint32_t turn; // list[turn % 3] is full, the one before is victim. atomic: rlx
+    uint32_t turn; // list[turn % 3] is full, the one before it victim. atomic: rlx
     uint32_t idle; // objects in the depot. atomic: rlx
-    uint64_t aged; // ns of the last turn. atomic: rlx
+    uint64_t aged; // time of the last rotation, in ns. atomic: rlx
     uint64_t hits, misses, exchanges; // atomic: rlx
 };
 
@@ -17403,7 +17406,8 @@ GM_INLINE struct gm_pages *gm_pool_pages(void) { return &gm_runtime.engine.heap.
 GM_INLINE uint64_t *gm_pool_bits(const struct gm_span *s) {
     return gm_span_bits(gm_pool_pages(), s->page);
 }
-// Check level 1 and up: objects that are idle. A slot has 16 bytes at least: half of the area.
+// Check level 1 and up: bits of idle objects. They use the second half of the span's bitmap: slots
+// have at least 16 bytes, so the first half is enough for the others.
 GM_INLINE uint64_t *gm_pool_idle_bits(const struct gm_span *s) {
     return gm_pool_bits(s) + (size_t)s->pages * (GM_MANUAL_BYTES / 16);
 }
@@ -17422,7 +17426,7 @@ GM_PRIVATE void gm_pool_unlink_locked(uint32_t *list, struct gm_span *s) {
     if (s->shape) gm_span_at(pages, s->shape - 1)->cursor = s->cursor;
 }
 
-// Adds a slab. False with errno: no memory.
+// Adds a slab, outside sections. False with errno: no memory.
 GM_PRIVATE bool gm_pool_grow(struct gm_runtime *rt, struct gomem_pool *p) {
     struct gm_span *s = gm_block_new(rt, p->count * p->stride, p->o.align, p->scanned, GM_USE_POOL);
     if (!s) return false;
@@ -17433,7 +17437,7 @@ GM_PRIVATE bool gm_pool_grow(struct gm_runtime *rt, struct gomem_pool *p) {
     if (p->scanned && !s->clean) memset(start, 0, bytes); // PO4
     s->used = 0;
     s->fresh = p->scanned || s->clean ? 0 : p->count;
-    gm_store_rlx(&s->owner, p->number); // the pool's lock publishes it
+    gm_store_rlx(&s->owner, p->number); // rlx: the pool's lock publishes it
     memset(gm_pool_bits(s), 0, (size_t)s->pages * GM_MANUAL_BYTES);
     gm_guard_forbid(start, bytes, p->scanned);
     gm_sync_lock(&p->lock);
@@ -17444,7 +17448,8 @@ GM_PRIVATE bool gm_pool_grow(struct gm_runtime *rt, struct gomem_pool *p) {
     return true;
 }
 
-// Takes up to n free slots; out is filled from its end. What they hold is not zeroed yet.
+// Takes up to n free slots and returns their number; fills `out` downward from its end. POOL is
+// held. The objects are zero.
 GM_PRIVATE unsigned gm_pool_take_locked(struct gomem_pool *p, void **out, unsigned n) {
     unsigned done = 0;
     if (p->o.capacity) n = (unsigned)GM_MIN((size_t)n, p->o.capacity - p->taken);
@@ -17475,7 +17480,7 @@ GM_PRIVATE unsigned gm_pool_take_locked(struct gomem_pool *p, void **out, unsign
     return done;
 }
 
-// The slab and slot of an object; NULL: it is none of the pool's.
+// The slab and slot of an object. NULL: it is not an object of this pool.
 GM_PRIVATE struct gm_span *gm_pool_slab(const struct gomem_pool *p, const void *object,
                                         uint32_t *slot) {
     struct gm_span *s = gm_span_find(gm_pool_pages(), (uintptr_t)object);
@@ -17485,13 +17490,14 @@ GM_PRIVATE struct gm_span *gm_pool_slab(const struct gomem_pool *p, const void *
     return offset % p->stride || *slot >= p->count ? NULL : s;
 }
 
+// Records misuse that is found in a section.
 GM_PRIVATE void gm_pool_wrong(struct gm_engine *e, enum gm_message wrong, void *object) {
     gm_store_rlx(&e->misuse, (uint32_t)wrong);
-    gm_store_rel(&e->misuse_at, object); // pairs with gm_alloc_leave, which says it
+    gm_store_rel(&e->misuse_at, object); // pairs with gm_alloc_leave, which reports it
 }
 
-// Objects go back to their slabs; those that are empty and not needed become a list, to be given
-// back when the lock is not held: page + 1 of the first.
+// Returns n objects to their slabs. POOL is held. The result is a list (page + 1) of slabs that are
+// empty and not needed, which the caller frees after the unlock (gm_pool_free_slabs).
 GM_PRIVATE uint32_t gm_pool_return_locked(struct gm_engine *e, struct gomem_pool *p, void **objects,
                                           unsigned n) {
     uint32_t empty = 0;
@@ -17542,15 +17548,15 @@ GM_INLINE void gm_pool_set_top(const struct gomem_pool *p, struct gm_pool_cache 
     gm_store_rlx(gm_pool_top(p, h), top);
 }
 
-// A magazine becomes the loaded one.
+// Makes a magazine the loaded one.
 GM_PRIVATE void gm_pool_load(const struct gomem_pool *p, struct gm_pool_cache *h, void **top) {
     uint32_t index = gm_cache_index(gm_pool_pages(), top);
-    gm_store_rlx(&h->bottom, gm_cache_head(gm_pool_pages(), index)->bottom); // a statistic
+    gm_store_rlx(&h->bottom, gm_cache_head(gm_pool_pages(), index)->bottom); // for the statistics
     gm_pool_set_top(p, h, top);
 }
 
-// A list of the depot: generation 0 is full, 1 victim, 2 expired. What turns meanwhile makes it
-// another one: then objects are dropped earlier or later.
+// A list of the depot: generation 0 is full, 1 victim, 2 expired. If the lists rotate meanwhile, it
+// is another generation's: objects are then dropped earlier or later.
 GM_INLINE uint64_t *gm_pool_list(struct gomem_pool *p, unsigned generation) {
     return &p->list[(gm_load_rlx(&p->turn) + GM_POOL_TURNS - generation) % GM_POOL_TURNS];
 }
@@ -17558,7 +17564,7 @@ GM_INLINE uint64_t *gm_pool_list(struct gomem_pool *p, unsigned generation) {
 GM_PRIVATE void gm_pool_push_list(struct gomem_pool *p, unsigned generation, uint32_t magazine) {
     const struct gm_pages *pages = gm_pool_pages();
     const struct gm_magazine *m = gm_cache_head(pages, magazine - 1);
-    (void)gm_add_rlx(&p->idle, (uint32_t)(m->top - m->bottom)); // a statistic, and a bound
+    (void)gm_add_rlx(&p->idle, (uint32_t)(m->top - m->bottom)); // a count: may lag behind the list
     gm_cache_push_magazine(pages, gm_pool_list(p, generation), magazine - 1);
 }
 GM_PRIVATE uint32_t gm_pool_pop_list(struct gomem_pool *p, unsigned generation) {
@@ -17572,7 +17578,8 @@ GM_PRIVATE uint32_t gm_pool_pop_list(struct gomem_pool *p, unsigned generation) 
     return magazine;
 }
 
-// A loaded magazine is taken out of its cache: index + 1, its head says what it holds; 0: none.
+// Takes the loaded magazine out of its cache, and stores its count in its head. Returns index + 1;
+// 0: none was loaded.
 GM_PRIVATE uint32_t gm_pool_unload(const struct gomem_pool *p, struct gm_pool_cache *h) {
     void **top = gm_load_rlx(gm_pool_top(p, h));
     if (top == GM_CACHE_NOTHING) return 0;
@@ -17582,25 +17589,26 @@ GM_PRIVATE uint32_t gm_pool_unload(const struct gomem_pool *p, struct gm_pool_ca
     return index + 1;
 }
 
-// Puts a magazine where it belongs: the depot, the expired where there are enough, the empty ones.
+// Puts a magazine (0: none) on a list: full, expired if max_idle is exceeded, or empty.
 GM_PRIVATE void gm_pool_store(struct gm_engine *e, struct gomem_pool *p, uint32_t magazine) {
     const struct gm_magazine *m = magazine ? gm_cache_head(&e->heap.pages, magazine - 1) : NULL;
     if (!m) return;
     uint32_t n = (uint32_t)(m->top - m->bottom);
-    bool over = p->o.max_idle && gm_load_rlx(&p->idle) + n > p->o.max_idle; // about so many
+    bool over = p->o.max_idle && gm_load_rlx(&p->idle) + n > p->o.max_idle; // approximate
     if (n) gm_pool_push_list(p, over ? 2 : 0, magazine);
     else gm_cache_push_magazine(&e->heap.pages, &e->depot.empty, magazine - 1);
 }
 
 // ---- caches ----
 
-// A thread's cache of pool `number`; NULL: it has none.
+// A thread's cache of pool `number`. NULL: it has none.
 GM_INLINE struct gm_pool_cache *gm_pool_cache_of(const struct gm_cache *t, uint32_t number) {
     gomem_i_pool_cache *hot = number < t->hot.pool_caches_room ? t->hot.pool_caches[number] : NULL;
     return (struct gm_pool_cache *)(void *)hot;
 }
 
-// Room for the cache of pool `number`. Other threads write into the table under the lock.
+// Makes room in the thread's table for the cache of pool `number`. POOLS is held: under it, other
+// threads write to the table. False: no memory.
 GM_PRIVATE bool gm_pool_room_locked(struct gm_engine *e, struct gm_cache *t, uint32_t number) {
     gomem_i_pool_cache ***caches = &t->hot.pool_caches;
     size_t room = t->hot.pool_caches_room;
@@ -17609,7 +17617,7 @@ GM_PRIVATE bool gm_pool_room_locked(struct gm_engine *e, struct gm_cache *t, uin
     return done;
 }
 
-// What a cache holds goes to the depot, and the cache with it. It is in no table any more.
+// Moves a cache's magazines to the depot and frees it. The caller has removed it from its table.
 GM_PRIVATE void gm_pool_drop_cache(struct gm_engine *e, struct gomem_pool *p,
                                    struct gm_pool_cache *h) {
     gm_sync_lock(&p->lock);
@@ -17623,7 +17631,7 @@ GM_PRIVATE void gm_pool_drop_cache(struct gm_engine *e, struct gomem_pool *p,
     gm_pages_meta_free(&e->meta, h, sizeof *h);
 }
 
-// Hook of world: a thread ends, or this child does not have it.
+// Hook of world: drops the caches of a thread that ends, or that does not exist in this child.
 GM_PRIVATE void gm_pool_end_thread(struct gm_cache *t) {
     struct gm_pools *pools = &gm_runtime.pools;
     gm_sync_lock(&pools->lock);
@@ -17644,7 +17652,8 @@ GM_PRIVATE struct gm_pool_cache *gm_pool_new_cache(struct gm_engine *e, struct g
     return h;
 }
 
-// The calling thread's cache, or the one that all threads share, locked; NULL: no memory.
+// The calling thread's cache, or the one that all threads share, locked; gm_pool_let_go unlocks it.
+// In a section. NULL: no memory.
 GM_PRIVATE struct gm_pool_cache *gm_pool_find_cache(struct gm_runtime *rt, struct gm_cache *t,
                                                     struct gomem_pool *p) {
     if (p->shared) {
@@ -17675,7 +17684,7 @@ GM_PRIVATE unsigned gm_pool_cap(const struct gomem_pool *p, struct gm_pool_cache
     return h->cap;
 }
 
-// An empty magazine that is nobody's: index + 1, 0: no memory.
+// An empty magazine, the spare one or a new one. Returns index + 1; 0: no memory.
 GM_PRIVATE uint32_t gm_pool_empty(struct gm_engine *e, struct gm_pool_cache *h) {
     uint32_t spare = h->spare;
     h->spare = 0;
@@ -17690,69 +17699,70 @@ GM_PRIVATE void *gm_pool_pop(const struct gomem_pool *p, struct gm_pool_cache *h
     return object;
 }
 
-// A full magazine from another thread's cache: index + 1, 0: none.
+// Takes the previous magazine of another thread. Returns index + 1; 0: no thread has one.
 GM_PRIVATE uint32_t gm_pool_steal(struct gomem_pool *p, const struct gm_pool_cache *mine) {
     uint32_t found = 0;
     gm_sync_lock(&p->lock);
     for (struct gm_pool_cache *h = p->caches; h && !found; h = h->next) {
-        if (h == mine || !gm_load_rlx(&h->previous)) continue; // it may have gone: the swap tells
+        if (h == mine || !gm_load_rlx(&h->previous)) continue; // rlx: the swap decides
         found = gm_swap_acqrel(&h->previous, 0u);              // PO2: pairs with the owner's
     }
     gm_sync_unlock(&p->lock);
     return found;
 }
 
-// Victims become expired, what is full becomes victim, once the expired are gone. What caches have
-// not used for a generation goes to the depot; `mine` is the caller's, NULL: none. (PO5)
+// Moves magazines that caches have not used for a generation to the depot and, if no expired ones
+// are left, rotates the lists. mine: the caller's cache, NULL: it has none. (PO5)
 GM_PRIVATE void gm_pool_rotate(struct gm_engine *e, struct gomem_pool *p,
                                struct gm_pool_cache *mine, uint64_t now) {
     uint32_t turn = gm_load_rlx(&p->turn);
-    gm_store_rlx(&p->aged, now); // a heuristic
+    gm_store_rlx(&p->aged, now); // a lost store only rotates sooner
     if (p->o.max_idle || p->o.capacity) return;
     gm_sync_lock(&p->lock);
     for (struct gm_pool_cache *h = p->caches; h; h = h->next)
-        if (turn != gm_load_rlx(&h->turn))                         // a heuristic
+        if (turn != gm_load_rlx(&h->turn))                         // stale: moves one early
             gm_pool_store(e, p, gm_swap_acqrel(&h->previous, 0u)); // PO2: as a thief
     gm_sync_unlock(&p->lock);
     if (mine) gm_pool_store(e, p, gm_pool_unload(p, mine));
-    if ((uint32_t)gm_load_rlx(gm_pool_list(p, 2))) return; // a snapshot
-    (void)gm_cas_acqrel(&p->turn, &turn, turn + 1);        // pairs with itself: one of two
+    if ((uint32_t)gm_load_rlx(gm_pool_list(p, 2))) return; // if stale, expired ones become full
+    (void)gm_cas_acqrel(&p->turn, &turn, turn + 1);        // pairs with itself: one thread wins
 }
 
-// Magazines are exchanged with the depot: the pool's clock, where no cycle runs.
+// Called when magazines are exchanged with the depot: ages the pool if no cycle has done so lately.
 GM_PRIVATE void gm_pool_exchanged(struct gm_engine *e, struct gomem_pool *p) {
     uint64_t now = gm_os_now();
-    (void)gm_add_rlx(&p->exchanges, (uint64_t)1);                       // a statistic
-    if (GOMEM_I_UNLIKELY(now - gm_load_rlx(&p->aged) > GM_POOL_PERIOD)) // a heuristic
+    (void)gm_add_rlx(&p->exchanges, (uint64_t)1);                       // for the statistics
+    if (GOMEM_I_UNLIKELY(now - gm_load_rlx(&p->aged) > GM_POOL_PERIOD)) // if stale, ages again
         gm_pool_rotate(e, p, NULL, now);
 }
 
-// Moves objects from the top of a magazine to another's; both are the caller's. The other's top.
+// Moves n objects from the top of one magazine to another; both are the caller's. Returns the other
+// one's new top.
 GM_INLINE void **gm_pool_move(void **to, void **from, unsigned n) {
     memcpy(to + 1, from - n + 1, n * sizeof *to);
     return to + n;
 }
 
-// A magazine with objects becomes the previous one, of which there is none.
+// Makes a magazine with objects the previous one. The cache has no previous one.
 GM_PRIVATE void gm_pool_put_previous(struct gm_pool_cache *h, uint32_t magazine) {
     const struct gm_magazine *m = gm_cache_head(gm_pool_pages(), magazine - 1);
-    gm_store_rlx(&h->kept, (uint8_t)(m->top - m->bottom)); // a statistic
-    gm_store_rel(&h->previous, magazine); // PO2: pairs with a thief's; others store only 0
+    gm_store_rlx(&h->kept, (uint8_t)(m->top - m->bottom)); // for the statistics
+    gm_store_rel(&h->previous, magazine); // PO2: pairs with a thief's swap; thieves store only 0
 }
 
-// Takes the previous magazine: index + 1, 0: there is none.
+// Takes the previous magazine. Returns index + 1; 0: there is none.
 GM_PRIVATE uint32_t gm_pool_take_previous(struct gm_pool_cache *h) {
-    if (!gm_load_rlx(&h->previous)) return 0; // only we store others than 0
+    if (!gm_load_rlx(&h->previous)) return 0; // rlx: only this thread stores values other than 0
     return gm_swap_acqrel(&h->previous, 0u);  // PO2: pairs with a thief's
 }
 
-// A magazine without objects becomes the spare one, or nobody's.
+// Makes a magazine without objects (0: none) the spare one, or gives it to the depot.
 GM_PRIVATE void gm_pool_put_empty(struct gm_engine *e, struct gm_pool_cache *h, uint32_t empty) {
     if (empty && h->spare) gm_cache_push_magazine(&e->heap.pages, &e->depot.empty, empty - 1);
     else if (empty) h->spare = empty;
 }
 
-// Another magazine is loaded instead of the empty one.
+// Loads the magazine `full` in place of the empty one.
 GM_PRIVATE void gm_pool_replace(struct gm_engine *e, struct gomem_pool *p, struct gm_pool_cache *h,
                                 uint32_t full) {
     void **slots = gm_cache_slots(gm_pool_pages(), full - 1);
@@ -17760,8 +17770,8 @@ GM_PRIVATE void gm_pool_replace(struct gm_engine *e, struct gomem_pool *p, struc
     gm_pool_load(p, h, slots + gm_cache_head(gm_pool_pages(), full - 1)->top);
 }
 
-// The loaded magazine is empty: the previous one is loaded, or half of a full one (PO6). False:
-// none.
+// The loaded magazine is empty: loads the previous one, or moves half of it if it is full (PO6).
+// False: there is no previous one.
 GM_PRIVATE bool gm_pool_own_refill(struct gm_engine *e, struct gomem_pool *p,
                                    struct gm_pool_cache *h) {
     uint32_t previous = gm_pool_take_previous(h);
@@ -17770,7 +17780,7 @@ GM_PRIVATE bool gm_pool_own_refill(struct gm_engine *e, struct gomem_pool *p,
     void **top = gm_load_rlx(gm_pool_top(p, h));
     unsigned n = (unsigned)(m->top - m->bottom), some = n > GM_POOL_HALF ? n / 2 : n;
     if (top == GM_CACHE_NOTHING || some > GM_MAGAZINE_LAST - gm_cache_slot(top)) {
-        gm_pool_replace(e, p, h, previous); // ours is a small one
+        gm_pool_replace(e, p, h, previous); // the loaded one is too small
         return true;
     }
     void **from = gm_cache_slots(gm_pool_pages(), previous - 1) + m->top;
@@ -17781,13 +17791,14 @@ GM_PRIVATE bool gm_pool_own_refill(struct gm_engine *e, struct gomem_pool *p,
     return true;
 }
 
-// The loaded magazine is full: half of it moves to the previous one, or all (PO6). False: no room.
+// The loaded magazine is full: moves half of it to the previous one (PO6); without a previous one
+// it becomes that, and the spare one is loaded. False: no room.
 GM_PRIVATE bool gm_pool_own_room(struct gomem_pool *p, struct gm_pool_cache *h) {
     void **top = gm_load_rlx(gm_pool_top(p, h));
     bool none = top == GM_CACHE_NOTHING;
     uint32_t previous = none ? 0 : gm_pool_take_previous(h);
     if (!previous) {
-        if (!h->spare || top == GM_CACHE_NOTHING) return false; // ageing has taken the loaded one
+        if (!h->spare || top == GM_CACHE_NOTHING) return false; // ageing took the loaded one
         gm_pool_put_previous(h, gm_pool_unload(p, h));
         gm_pool_load(p, h, gm_cache_open(gm_pool_pages(), h->spare - 1, gm_pool_cap(p, h)));
         h->spare = 0;
@@ -17806,7 +17817,8 @@ GM_PRIVATE bool gm_pool_own_room(struct gomem_pool *p, struct gm_pool_cache *h) 
     return fits;
 }
 
-// The loaded magazine is empty: another one with objects. False: there is none.
+// The loaded magazine is empty: loads another with objects, the thread's own, one of the depot or
+// another thread's. False: there is none.
 GM_PRIVATE bool gm_pool_refill(struct gm_engine *e, struct gomem_pool *p, struct gm_pool_cache *h) {
     if (gm_pool_own_refill(e, p, h)) return true;
     uint32_t full = 0;
@@ -17814,13 +17826,14 @@ GM_PRIVATE bool gm_pool_refill(struct gm_engine *e, struct gomem_pool *p, struct
     if (!full) full = gm_pool_steal(p, h);
     if (!full) return false;
     const struct gm_magazine *m = gm_cache_head(&e->heap.pages, full - 1);
-    (void)gm_add_rlx(&p->hits, (uint64_t)(m->top - m->bottom)); // a statistic
+    (void)gm_add_rlx(&p->hits, (uint64_t)(m->top - m->bottom)); // for the statistics
     gm_pool_exchanged(e, p);
     gm_pool_replace(e, p, h, full);
     return true;
 }
 
-// The loaded magazine is full. False: no memory for another one.
+// The loaded magazine is full: makes room, and sends the previous one to the depot if necessary.
+// False: no memory for another one.
 GM_PRIVATE bool gm_pool_make_room(struct gm_engine *e, struct gomem_pool *p,
                                   struct gm_pool_cache *h) {
     if (gm_pool_own_room(p, h)) return true;
@@ -17835,6 +17848,7 @@ GM_PRIVATE bool gm_pool_make_room(struct gm_engine *e, struct gomem_pool *p,
     return empty != 0;
 }
 
+// Pushes an object onto the loaded magazine, in a section. False: no memory for a magazine.
 GM_PRIVATE bool gm_pool_push(struct gm_engine *e, struct gomem_pool *p, struct gm_pool_cache *h,
                              void *object) {
     void **top = gm_load_rlx(gm_pool_top(p, h));
@@ -17847,8 +17861,9 @@ GM_PRIVATE bool gm_pool_push(struct gm_engine *e, struct gomem_pool *p, struct g
     return true;
 }
 
-// An object from a slab, and some more for the cache where no hook makes or drops them: hooks see
-// only objects that were got.
+// Takes an object from a slab, and, in a pool without make and drop hooks, more for the cache h,
+// which may be NULL: hooks must see only objects that the user got. In a section. NULL: the slabs
+// have no free slot.
 GM_PRIVATE void *gm_pool_fresh(struct gm_engine *e, struct gomem_pool *p, struct gm_pool_cache *h) {
     void *out[GM_MAGAZINE_LAST + 2], **end = out + GM_MAGAZINE_LAST + 2, **bottom = NULL;
     unsigned want = 1;
@@ -17863,8 +17878,8 @@ GM_PRIVATE void *gm_pool_fresh(struct gm_engine *e, struct gomem_pool *p, struct
     gm_sync_lock(&p->lock);
     unsigned n = gm_pool_take_locked(p, end, want);
     gm_sync_unlock(&p->lock);
-    (void)gm_add_rlx(&p->misses, (uint64_t)n); // a statistic
-    for (unsigned i = 2; i <= n; i++) {        // the lowest address comes first
+    (void)gm_add_rlx(&p->misses, (uint64_t)n); // for the statistics
+    for (unsigned i = 2; i <= n; i++) {        // the lowest address is handed out first
         uint32_t slot = 0;
         struct gm_span *s = GOMEM_I_CHECK ? gm_pool_slab(p, end[-(int)i], &slot) : NULL;
         if (s) (void)gm_or_rlx(&gm_pool_idle_bits(s)[slot / 64], (uint64_t)1 << slot % 64);
@@ -17877,7 +17892,8 @@ GM_PRIVATE void *gm_pool_fresh(struct gm_engine *e, struct gomem_pool *p, struct
 
 // ---- ageing ----
 
-// Objects of a magazine that is the caller's go back to their slabs. Result as there.
+// Returns the objects of a magazine, which is the caller's, to their slabs. In a section. Returns a
+// list of slabs to free, as gm_pool_return_locked does.
 GM_PRIVATE uint32_t gm_pool_unpack(struct gm_engine *e, struct gomem_pool *p, uint32_t magazine) {
     const struct gm_magazine *m = gm_cache_head(&e->heap.pages, magazine - 1);
     void **objects = gm_cache_slots(&e->heap.pages, magazine - 1) + m->bottom + 1;
@@ -17888,10 +17904,10 @@ GM_PRIVATE uint32_t gm_pool_unpack(struct gm_engine *e, struct gomem_pool *p, ui
     return empty;
 }
 
-// Drops what one expired magazine holds; outside sections. False: there is none.
+// Drops the objects of one expired magazine, outside sections. False: there is none.
 GM_PRIVATE bool gm_pool_drop_expired(struct gm_runtime *rt, struct gomem_pool *p) {
     struct gm_engine *e = &rt->engine;
-    // a snapshot: what comes now is for the next one
+    // rlx: a magazine that arrives later is left for the next call
     if (!(uint32_t)gm_load_rlx(gm_pool_list(p, 2))) return false;
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return false;
@@ -17913,14 +17929,17 @@ GM_PRIVATE bool gm_pool_drop_expired(struct gm_runtime *rt, struct gomem_pool *p
     return magazine != 0;
 }
 
-// Whether a look at `now` has to do with a pool; 0: a cycle has ended, or memory is short.
+// Tests whether a pool needs ageing at the time `now`; 0, after a cycle or when memory is short,
+// means always.
 GM_INLINE bool gm_pool_due(struct gomem_pool *p, uint64_t now) {
-    if (!now || now - gm_load_rlx(&p->aged) > GM_POOL_PERIOD) return true; // a heuristic
-    return !p->o.drop && (uint32_t)gm_load_rlx(gm_pool_list(p, 2));        // a snapshot
+    // stale values only age the pool at another look
+    if (!now || now - gm_load_rlx(&p->aged) > GM_POOL_PERIOD) return true;
+    return !p->o.drop && (uint32_t)gm_load_rlx(gm_pool_list(p, 2));
 }
 
-// A step of ageing all pools: turns the next one, or drops one of its magazines where that calls
-// nobody. `number` is the pool's, `done` what happened to it. False: that was the last one.
+// One step of ageing all pools: rotates the lists of the next pool, or returns one of its expired
+// magazines to the slabs if it has no drop hook. *number is the pool's, *turned whether its lists
+// have rotated. Outside sections. False: no pool is left.
 GM_RARE GM_PRIVATE bool gm_pool_age_step(struct gm_runtime *rt, uint64_t now, uint32_t *number,
                                          bool *turned) {
     struct gm_pools *pools = &rt->pools;
@@ -17946,7 +17965,7 @@ GM_RARE GM_PRIVATE bool gm_pool_age_step(struct gm_runtime *rt, uint64_t now, ui
     return there;
 }
 
-// Hook of world: each step is a section of its own.
+// Hook of world: ages all pools by some generations, each step in a section of its own.
 GM_PRIVATE void gm_pool_age(unsigned generations) {
     for (unsigned g = 0; g < generations; g++) {
         uint32_t number = 0;
@@ -17955,27 +17974,28 @@ GM_PRIVATE void gm_pool_age(unsigned generations) {
     }
 }
 
-// Hook of world, and what a slow call ends with: pools age by the clock, in so many steps at most.
-// Returns ns until the next look. (PO7)
+// Hook of world, and the end of each slow call: ages the pools that are due by the clock, in at
+// most `steps` steps. Returns the ns until the next look. (PO7)
 GM_PRIVATE uint64_t gm_pool_tick(unsigned steps) {
     struct gm_pools *pools = &gm_runtime.pools;
-    uint64_t now = gm_os_now_coarse(), due = gm_load_rlx(&pools->due); // the cas decides
-    // pairs with itself: one of those that find it due looks
+    uint64_t now = gm_os_now_coarse(), due = gm_load_rlx(&pools->due); // rlx: the CAS decides
+    // pairs with itself: of the threads that find it due, one looks
     if (now < due || !gm_cas_acqrel(&pools->due, &due, now + GM_POOL_LOOK)) return GM_POOL_LOOK;
     uint32_t number = 0;
     bool turned = false, more = true;
     while (more && steps--) more = gm_pool_age_step(&gm_runtime, now, &number, &turned);
-    gm_store_rlx(&pools->more, (uint32_t)more); // a heuristic, as what follows
+    gm_store_rlx(&pools->more, (uint32_t)more); // if stale, the next look is late or superfluous
     if (more) gm_store_rlx(&pools->due, now);
     return GM_POOL_LOOK;
 }
 
 // ---- get and put ----
 
-// Most slow calls only move objects between the thread's own two magazines: the quick ones.
+// Most slow calls only move objects between the thread's own two magazines. These are the quick
+// ones.
 
-// In a section with the calling thread's cache, where nothing else is to be seen to; NULL: there
-// is.
+// Enters a section with the calling thread's cache of a pool. NULL, and no section: the full slow
+// path must run.
 GM_INLINE struct gm_pool_cache *gm_pool_quick(const struct gm_runtime *rt,
                                               const struct gomem_pool *p) {
     struct gm_thread *me = gm_world_self();
@@ -17988,6 +18008,7 @@ GM_INLINE struct gm_pool_cache *gm_pool_quick(const struct gm_runtime *rt,
     return h;
 }
 
+// NULL: the full slow path must run.
 GM_PRIVATE void *gm_pool_get_quick(struct gm_runtime *rt, struct gomem_pool *p) {
     struct gm_pool_cache *h = gm_pool_quick(rt, p);
     if (!h) return NULL;
@@ -17997,6 +18018,7 @@ GM_PRIVATE void *gm_pool_get_quick(struct gm_runtime *rt, struct gomem_pool *p) 
     return object;
 }
 
+// False: the full slow path must run.
 GM_PRIVATE bool gm_pool_put_quick(struct gm_runtime *rt, struct gomem_pool *p, void *object) {
     struct gm_pool_cache *h = p->o.reset ? NULL : gm_pool_quick(rt, p);
     if (!h) return false;
@@ -18007,7 +18029,7 @@ GM_PRIVATE bool gm_pool_put_quick(struct gm_runtime *rt, struct gomem_pool *p, v
     return done;
 }
 
-// As gm_alloc_enter; a pool that was destroyed is misuse.
+// As gm_alloc_enter, but also NULL with EINVAL, after a report, if the pool was destroyed.
 GM_PRIVATE struct gm_cache *gm_pool_enter(struct gm_runtime *rt, const struct gomem_pool *p) {
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return NULL;
@@ -18019,6 +18041,8 @@ GM_PRIVATE struct gm_cache *gm_pool_enter(struct gm_runtime *rt, const struct go
     return NULL;
 }
 
+// Tries the thread's magazines, the depot, other threads, the slabs, then a new slab. Hooks run
+// outside the section. NULL with errno.
 GOMEM_DEF void *gomem_i_pool_get_slow(gomem_pool *p) {
     struct gm_runtime *rt = &gm_runtime;
     int saved = errno;
@@ -18029,7 +18053,7 @@ GOMEM_DEF void *gomem_i_pool_get_slow(gomem_pool *p) {
         struct gm_cache *t = gm_pool_enter(rt, p);
         if (!t) return NULL;
         struct gm_pool_cache *h = gm_pool_find_cache(rt, t, p);
-        if (h) gm_store_rlx(&h->turn, gm_load_rlx(&p->turn)); // a heuristic
+        if (h) gm_store_rlx(&h->turn, gm_load_rlx(&p->turn)); // used in this generation
         object = h ? gm_pool_pop(p, h) : NULL;
         if (!object && h && gm_pool_refill(&rt->engine, p, h)) object = gm_pool_pop(p, h);
         if (!object) fresh = (object = gm_pool_fresh(&rt->engine, p, h)) != NULL;
@@ -18052,7 +18076,8 @@ GOMEM_DEF void *gomem_i_pool_get_slow(gomem_pool *p) {
     return gm_alloc_done(object, saved);
 }
 
-// What is wrong with an object that is put; GM_MESSAGE_COUNT: nothing, it is idle now.
+// Checks an object that is put, in a section. GM_MESSAGE_COUNT: it is valid and, at check level 1,
+// counts as idle from here on.
 GM_PRIVATE enum gm_message gm_pool_check(const struct gomem_pool *p, const void *object) {
     uint32_t slot = 0;
     struct gm_span *s = gm_pool_slab(p, object, &slot);
@@ -18063,7 +18088,7 @@ GM_PRIVATE enum gm_message gm_pool_check(const struct gomem_pool *p, const void 
     return GM_MESSAGE_COUNT;
 }
 
-// No magazine has room: the object is dropped.
+// Drops an object for which there is no room in a magazine, outside sections.
 GM_PRIVATE void gm_pool_drop(struct gm_runtime *rt, struct gomem_pool *p, void *object) {
     if (p->o.drop) {
         gm_guard_allow(object, p->o.size);
@@ -18078,6 +18103,8 @@ GM_PRIVATE void gm_pool_drop(struct gm_runtime *rt, struct gomem_pool *p, void *
     gm_pool_free_slabs(rt, empty);
 }
 
+// Checks and resets the object, and puts it into the cache. Hooks run outside the section. Keeps
+// errno.
 GOMEM_DEF void gomem_i_pool_put_slow(gomem_pool *p, void *obj) {
     struct gm_runtime *rt = &gm_runtime;
     int saved = errno;
@@ -18094,7 +18121,7 @@ GOMEM_DEF void gomem_i_pool_put_slow(gomem_pool *p, void *obj) {
     if (t && wrong == GM_MESSAGE_COUNT) {
         gm_guard_forbid(obj, p->stride, p->scanned);
         struct gm_pool_cache *h = gm_pool_find_cache(rt, t, p);
-        if (h) gm_store_rlx(&h->turn, gm_load_rlx(&p->turn)); // a heuristic
+        if (h) gm_store_rlx(&h->turn, gm_load_rlx(&p->turn)); // used in this generation
         pushed = h && gm_pool_push(&rt->engine, p, h, obj);
         gm_pool_let_go(p);
     }
@@ -18107,9 +18134,10 @@ GOMEM_DEF void gomem_i_pool_put_slow(gomem_pool *p, void *obj) {
     errno = saved;
 }
 
-// ---- coming and going ----
+// ---- making and destroying pools ----
 
-// A place for the inlined paths: that of a name is its own for ever. 0: none is free.
+// A place for the inlined paths of a pool or a name. A name keeps its place forever. 0: all are
+// taken.
 GM_PRIVATE uint32_t gm_pool_place_locked(struct gm_pools *pools, const void *whose, bool named) {
     uint32_t found = 0;
     for (uint32_t i = GOMEM_I_PLACES - 1; i; i--) {
@@ -18130,13 +18158,13 @@ GM_PRIVATE bool gm_pool_valid(const gomem_pool_options *o) {
     return false;
 }
 
-// The smaller of two caps, of which 0 is none.
+// The smaller of two limits, in objects: a count, and bytes divided by stride. 0: no limit.
 GM_PRIVATE size_t gm_pool_least_cap(size_t count, size_t bytes, size_t stride) {
     size_t most = bytes ? GM_MAX(bytes / stride, (size_t)1) : SIZE_MAX;
     return bytes || count ? GM_MIN(count ? count : SIZE_MAX, most) : 0;
 }
 
-// Fills in what follows from the options.
+// Fills in the fields that depend on the options.
 GM_PRIVATE void gm_pool_shape(struct gomem_pool *p, const gomem_pool_options *o) {
     p->o = *o;
     p->o.size = o->size + !o->size;
@@ -18157,7 +18185,7 @@ GM_PRIVATE void gm_pool_shape(struct gomem_pool *p, const gomem_pool_options *o)
     p->cache_lock.rank = GM_RANK_POOL_CACHE;
 }
 
-// A destroyed pool's record waits behind the others.
+// Appends the record of a destroyed pool to the list of dead ones: the oldest is used again first.
 GM_PRIVATE void gm_pool_forget_locked(struct gm_pools *pools, struct gomem_pool *p) {
     struct gomem_pool **last = &pools->dead;
     while (*last) last = &(*last)->next;
@@ -18166,8 +18194,8 @@ GM_PRIVATE void gm_pool_forget_locked(struct gm_pools *pools, struct gomem_pool 
     pools->dead_count++;
 }
 
-// The pools that a shutdown made void: their caches, which are in no thread's table any more, are
-// freed, and their records wait as those of destroyed pools do. A name keeps its record.
+// Frees the caches of pools that a shutdown made void, which are in no thread's table any more, and
+// lists the pools' records as dead. A name keeps its record.
 GM_PRIVATE void gm_pool_recycle_locked(struct gm_runtime *rt) {
     struct gm_pools *pools = &rt->pools;
     struct gm_meta *meta = &rt->engine.meta;
@@ -18185,12 +18213,12 @@ GM_PRIVATE void gm_pool_recycle_locked(struct gm_runtime *rt) {
     pools->past = NULL;
 }
 
-// A record: that which the name had in an earlier life, the oldest of those that were destroyed, or
-// a new one. NULL: no memory.
+// A record for a pool: the one that its name had before a shutdown, the oldest dead one, or a new
+// one. NULL: no memory.
 GM_PRIVATE struct gomem_pool *gm_pool_record_locked(struct gm_runtime *rt,
                                                     const gomem_i_pool *name) {
     struct gm_pools *pools = &rt->pools;
-    // gomem_pool_destroy sets the epoch to 0
+    // epoch 0: gomem_pool_destroy has listed the name's record as dead
     struct gomem_pool *own = name && gm_load_rlx(&name->epoch) ? name->pool : NULL;
     struct gomem_pool *p = own ? own : pools->dead;
     uint32_t number = 0;
@@ -18210,7 +18238,8 @@ GM_PRIVATE struct gomem_pool *gm_pool_record_locked(struct gm_runtime *rt,
     return p;
 }
 
-// A new pool, in the list; for a name that has got one meanwhile that one. NULL with errno.
+// Makes and lists a pool. If another thread has made the name's pool meanwhile, returns that one.
+// Outside sections. NULL with errno.
 GM_RARE GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt,
                                                   const gomem_pool_options *o, gomem_i_pool *name) {
     struct gm_pools *pools = &rt->pools;
@@ -18218,7 +18247,7 @@ GM_RARE GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt,
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return NULL;
     gm_sync_lock(&pools->lock);
-    uint32_t epoch = gm_load_rlx(&pools->epoch) + 1; // changes while nobody uses pools
+    uint32_t epoch = gm_load_rlx(&pools->epoch) + 1; // changes only in a shutdown
     bool there = name && gm_load_rlx(&name->epoch) == epoch;
     gm_pool_recycle_locked(rt);
     struct gomem_pool *p = there ? name->pool : gm_pool_record_locked(rt, name);
@@ -18226,7 +18255,7 @@ GM_RARE GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt,
         gm_pool_shape(p, o);
         p->name = name;
         if (p->o.capacity && p->o.capacity < 64) p->shared = gm_pool_new_cache(&rt->engine, NULL);
-        gm_store_rlx(&p->aged, gm_os_now()); // nobody knows it yet
+        gm_store_rlx(&p->aged, gm_os_now()); // rlx: no other thread knows p yet
         p->place = p->shared ? 0
                              : gm_pool_place_locked(pools, name ? (void *)name : (void *)p, name);
         p->get = p->place;
@@ -18245,7 +18274,7 @@ GM_RARE GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt,
     if (p && !there && name) {
         gm_store_rlx(&name->pool, p);
         gm_store_rel(&name->epoch, epoch); // pairs with gomem_i_pool_of
-        gm_store_rlx(&name->get, p->get);  // places say nothing: caches do
+        gm_store_rlx(&name->get, p->get);  // rlx: a place is empty until the thread has a cache
         gm_store_rlx(&name->put, p->put);
         gm_store_rlx(&name->far_get, p->far_get);
         gm_store_rlx(&name->far_put, p->far_put);
@@ -18291,7 +18320,7 @@ GOMEM_DEF void gomem_i_pool_put_named(gomem_i_pool *name, void *obj) {
     errno = saved;
 }
 
-// The caches of a pool that is destroyed: what they hold is expired, and their threads forget them.
+// Moves the objects in the caches of a pool that is destroyed to its depot, and frees the caches.
 GM_PRIVATE void gm_pool_end_caches_locked(struct gm_engine *e, struct gomem_pool *p) {
     while (p->caches) {
         struct gm_pool_cache *h = p->caches;
@@ -18303,6 +18332,8 @@ GM_PRIVATE void gm_pool_end_caches_locked(struct gm_engine *e, struct gomem_pool
     p->shared = NULL;
 }
 
+// Unlists the pool and ends its caches under POOLS; drops its objects and frees its slabs outside
+// sections, where hooks may run. Its record is used again later.
 GM_RARE GOMEM_DEF void gomem_pool_destroy(gomem_pool *p) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_pools *pools = &rt->pools;
@@ -18322,12 +18353,12 @@ GM_RARE GOMEM_DEF void gomem_pool_destroy(gomem_pool *p) {
         gm_store_rlx(&p->name->far_put, 0u);
         gm_store_rel(&p->name->epoch, 0u); // pairs with gomem_i_pool_of
     } else {
-        pools->place[p->place] = NULL; // PO3: no cache has anything there
+        pools->place[p->place] = NULL; // PO3: no cache has a magazine there
     }
     p->get = p->put = p->far_get = p->far_put = 0;
     gm_sync_unlock(&pools->lock);
     gm_alloc_leave(rt, t);
-    for (unsigned g = 0; g < GM_POOL_TURNS; g++) { // nobody else knows it any more
+    for (unsigned g = 0; g < GM_POOL_TURNS; g++) { // no other thread reaches p any more
         while (gm_pool_drop_expired(rt, p)) {}
         gm_store_rlx(&p->turn, gm_load_rlx(&p->turn) + 1);
     }
@@ -18342,7 +18373,8 @@ GM_RARE GOMEM_DEF void gomem_pool_destroy(gomem_pool *p) {
     errno = saved;
 }
 
-// Slabs without objects that need not stay become a list, as in gm_pool_return_locked.
+// Unlinks the empty slabs that need not stay. POOL is held. Returns them as a list, as
+// gm_pool_return_locked does.
 GM_PRIVATE uint32_t gm_pool_trim_locked(struct gomem_pool *p) {
     uint32_t empty = 0;
     for (uint32_t at = p->room; at && p->slots - p->count >= p->keep;) {
@@ -18357,8 +18389,9 @@ GM_PRIVATE uint32_t gm_pool_trim_locked(struct gomem_pool *p) {
     return empty;
 }
 
-// How many objects can be got. `keep` of them stay from here on, unless it is SIZE_MAX; the number
-// before comes back in it. False with errno: the pool was destroyed.
+// Sets *have to the number of objects that can be got without growing. From here on, *keep slots
+// stay, unless it is SIZE_MAX; *keep receives the previous number. Outside sections. False with
+// errno: the pool was destroyed.
 GM_PRIVATE bool gm_pool_keep(struct gm_runtime *rt, struct gomem_pool *p, size_t *keep,
                              size_t *have) {
     struct gm_cache *t = gm_pool_enter(rt, p);
@@ -18367,7 +18400,7 @@ GM_PRIVATE bool gm_pool_keep(struct gm_runtime *rt, struct gomem_pool *p, size_t
     size_t before = p->keep, most = *keep;
     if (most != SIZE_MAX) p->keep = most;
     uint32_t empty = p->keep < before && !p->o.capacity ? gm_pool_trim_locked(p) : 0;
-    *have = p->slots - p->taken + gm_load_rlx(&p->idle); // as of now
+    *have = p->slots - p->taken + gm_load_rlx(&p->idle); // other threads may change it at once
     if (p->o.capacity && p->slots >= p->o.capacity) *have = p->o.capacity;
     *keep = before;
     gm_sync_unlock(&p->lock);
@@ -18376,6 +18409,7 @@ GM_PRIVATE bool gm_pool_keep(struct gm_runtime *rt, struct gomem_pool *p, size_t
     return true;
 }
 
+// If it cannot grow to n objects, the number that stays is what it was before.
 GM_RARE GOMEM_DEF size_t gomem_pool_reserve(gomem_pool *p, size_t n) {
     struct gm_runtime *rt = &gm_runtime;
     int saved = errno;
@@ -18386,7 +18420,7 @@ GM_RARE GOMEM_DEF size_t gomem_pool_reserve(gomem_pool *p, size_t n) {
     if (!gm_pool_keep(rt, p, &before, &have)) return 0;
     while (fits && have < n && gm_pool_grow(rt, p))
         if (!gm_pool_keep(rt, p, &again, &have)) return 0;
-    if (have < n) { // it stays as it was
+    if (have < n) { // restores the previous number
         if (fits && !gm_pool_keep(rt, p, &before, &have)) return 0;
         saved = ENOMEM;
     }
@@ -18394,19 +18428,21 @@ GM_RARE GOMEM_DEF size_t gomem_pool_reserve(gomem_pool *p, size_t n) {
     return GM_MIN(have, n);
 }
 
+// The number of objects in a cache. Its thread may change it meanwhile, so it is approximate.
 GM_PRIVATE uint64_t gm_pool_cached(const struct gomem_pool *p, struct gm_pool_cache *h) {
-    void **top = gm_load_rlx(gm_pool_top(p, h)); // statistics
+    void **top = gm_load_rlx(gm_pool_top(p, h)); // rlx: only used as a number
     unsigned loaded = gm_cache_slot(top), bottom = gm_load_rlx(&h->bottom);
     uint64_t n = top != GM_CACHE_NOTHING && loaded > bottom ? loaded - bottom : 0;
     return n + (gm_load_rlx(&h->previous) ? gm_load_rlx(&h->kept) : 0);
 }
 
+// Counters are read one by one while other threads run. All zero: the pool was destroyed.
 GM_RARE GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p) {
     struct gm_runtime *rt = &gm_runtime;
     gomem_pool_stats s = {0, 0, 0, 0, 0};
     struct gm_cache *t = gm_pool_enter(rt, p);
     if (!t) return s;
-    s.hits = gm_load_rlx(&p->hits); // statistics
+    s.hits = gm_load_rlx(&p->hits); // rlx, as below: single numbers
     s.misses = gm_load_rlx(&p->misses);
     s.exchanges = gm_load_rlx(&p->exchanges);
     s.idle = gm_load_rlx(&p->idle);
