@@ -18460,48 +18460,50 @@ GM_RARE GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p) {
 /* ==========================================================================================
  * >>arena   memory that goes all at once                                           floor 5
  * ==========================================================================================
- * OWNS        struct gomem_arena, which lies with the user; spans whose use is GM_USE_ARENA
+ * OWNS        struct gomem_arena, whose memory is the user's; spans whose use is GM_USE_ARENA
  * CALLS       base os sync sizes pages span heap guard world alloc block control
- * INVARIANTS  I1  cursor <= end <= ready <= limit, all multiples of 16 from start on; [cursor, end)
+ * INVARIANTS  I1  cursor <= end <= ready <= limit, all at multiples of 16 from start; [cursor, end)
  *                 and [max(clean, cursor), limit) are zero; memory below `ready` is usable
- *             I2  a scanned block is scanned from its start to `ready`, in steps of 4 KiB, of 64 in
- *                 a reservation: it is zero beyond what is handed out
- *             I3  blocks are linked by span.shape: the current one to the older ones, large
- *                 objects, and blocks that a reset kept; used and cursor hold what of a block that
- *                 is not current is in use and what of it is not zero, in units of 16
+ *             I2  a scanned block is scanned from its start to `ready`, which advances by 4 KiB, or
+ *                 64 KiB in a reservation. Above the cursor this part is zero
+ *             I3  span.shape links three lists: the current block and the older ones, large
+ *                 objects, and blocks that a reset kept. In a block that is not current, span.used
+ *                 is how much of it is in use, span.cursor how much is not zero, in units of 16
  *             I4  records of callbacks (and, at check level 1, of marks) lie in the arena itself,
- *                 latest first. A mark whose record does not fit has the number of the record
- *                 before it, or `bottom`, and says so: nobody may pop that record for it
- *             I5  `self` is the arena's address once it has taken memory; the record of its current
- *                 block, and of no other, has its stamp in `owner`. A copy fails one of the two
- *             I6  spare_bytes is what the kept blocks hold; peak is at least what is in use
- * WHY         A bump costs what a bump costs: sizes round up, not pointers, since with an aligned
- *             pointer the next address waits, and zeroes are made 4 KiB ahead, not by each
- *             allocation. Nothing of the arena lies in its blocks, so a block
- *             is whole pages, and an overrun does not break the chain. Blocks double, and reset
- *             keeps those that what the last rounds used fits in, an eighth less each round: a
- *             server's arena settles at one or two.
+ *                 in lists, latest first. A mark whose record does not fit carries the number of
+ *                 the latest record, or `bottom`, with GM_ARENA_SHARED: restoring it keeps that
+ *                 record
+ *             I5  `self` is the arena's address once it has allocated; the record of its current
+ *                 block, and of no other block, has its stamp in `owner`. A copy fails one of the
+ *                 two tests
+ *             I6  spare_bytes is the size of the kept blocks; peak is at least what is in use
+ * WHY         An allocation only moves the cursor. Sizes are rounded up, not pointers, because
+ *             aligning the pointer would delay the next address. Memory is zeroed 4 KiB ahead, not
+ *             by each allocation. The arena stores no header in its blocks, so a block is whole
+ *             pages, and an overrun does not break the list. Block sizes double. A reset keeps the
+ *             blocks that the last rounds needed, less an eighth each round, so a server's arena
+ *             settles at one or two blocks.
  *
  *                  start    cursor    end        clean    ready       limit
  *                    | in use | zero   | not zero | zero   | zero, not  |
  *                    |        |        |          |        | committed, |
  *                    |        |        |          |        | or scanned |
  *
- *             clean may lie anywhere: beyond ready in a scanned block that was let go.
+ *             clean may lie anywhere; in a scanned block after a rewind it is above ready.
  */
 enum { GM_ARENA_CHAINED = 0, GM_ARENA_BUFFER = 1, GM_ARENA_RESERVED = 2 };
 enum {
     GM_ARENA_BLOCK = 32 * 1024,
     GM_ARENA_BLOCK_MOST = 4 * 1024 * 1024,
-    GM_ARENA_ASIDE = 16 * 1024,  // at least this large: a span of its own
-    GM_ARENA_STEP = 4 * 1024,    // of scanning, and of zeroing
-    GM_ARENA_COMMIT = 64 * 1024, // of reserved memory
-    GM_ARENA_TEXT = 256,         // a formatted text that is tried at once
+    GM_ARENA_ASIDE = 16 * 1024,  // objects from this size on may get a span of their own
+    GM_ARENA_STEP = 4 * 1024,    // step of scanning and of zeroing
+    GM_ARENA_COMMIT = 64 * 1024, // step of committing reserved memory
+    GM_ARENA_TEXT = 256,         // formatted texts below this are written in place
     GM_ARENA_SCRATCH = 8
 };
 #define GM_ARENA_SHARED ((uint32_t)1 << 31) // in a mark: it has no record of its own (I4)
 
-struct gomem_i_on_reset {          // owner: who uses the arena, as all of it
+struct gomem_i_on_reset {          // owner: the thread that uses the arena
     struct gomem_i_on_reset *next; // earlier
     void (*fn)(void *arg);         //
     void *arg;                     //
@@ -18518,24 +18520,25 @@ GM_PRIVATE void gm_arena_forbid(const gomem_arena *a, const char *from, const ch
     if (from < to) gm_guard_forbid(from, (size_t)(to - from), gm_arena_scanned(a));
 }
 
-// ---- one arena, not a copy; one thread at a time (check level 1) ----
+// ---- misuse: copies, and use by two threads at a time (check level 1) ----
 
 GM_INLINE struct gm_span *gm_arena_span(uint32_t page) {
     return gm_span_at(&gm_runtime.engine.heap.pages, page - 1);
 }
 
-// The current block gets another stamp: what was copied before does not have it. (I5)
+// Gives the current block a new stamp, which earlier copies of the arena do not have. (I5)
 GM_PRIVATE void gm_arena_stamp(gomem_arena *a) {
     if (!a->block) return;
     if (!a->stamp) a->stamp = (uint32_t)((uintptr_t)a >> 4) << 8; // so that two arenas differ
     gm_store_rlx(&gm_arena_span(a->block)->owner, ++a->stamp);    // only holders of copies look
 }
 
-// False: the arena is a copy, which is told. At check level 1 every call changes the stamp.
+// False: the arena is a copy, which is reported, or (ESHUTDOWN) a shutdown has made it void. At
+// check level 1 every call changes the stamp.
 GM_PRIVATE bool gm_arena_own(gomem_arena *a) {
     const struct gm_runtime *rt = &gm_runtime;
     bool moved = a->self && a->self != a;
-    if (gm_load_acq(&rt->world.life) == GM_LIFE_SHUT) { // pairs with gomem_shutdown: all are void
+    if (gm_load_acq(&rt->world.life) == GM_LIFE_SHUT) { // pairs with gomem_shutdown
         errno = ESHUTDOWN;
         return false;
     }
@@ -18548,6 +18551,8 @@ GM_PRIVATE bool gm_arena_own(gomem_arena *a) {
     return false;
 }
 
+// Begins a call that uses the arena; gm_arena_leave ends it. False, after a report: a copy, or, at
+// check level 1, another thread or a callback uses it. `culprit` is the pointer to report.
 GM_PRIVATE bool gm_arena_enter(gomem_arena *a, const void *culprit) {
     struct gm_runtime *rt = &gm_runtime;
     if (!GOMEM_I_CHECK) return gm_arena_own(a);
@@ -18570,9 +18575,9 @@ GM_INLINE char *gm_arena_start(const struct gm_span *s) {
     return (char *)gm_span_start(&gm_runtime.engine.heap.pages, s);
 }
 GM_INLINE size_t gm_arena_bytes(const struct gm_span *s) { return (size_t)s->pages * GM_PAGE; }
-// The span of a block is scanned up to `size` bytes. (I2)
+// Sets how many bytes of a block are scanned. (I2)
 GM_PRIVATE void gm_arena_publish(struct gm_span *s, size_t size) {
-    gm_store_rlx(&s->size, size); // a marker may look: what is new is zero, or on written pages
+    gm_store_rlx(&s->size, size); // rlx: new parts are zero, or on pages that are tracked
 }
 
 #if GOMEM_I_COLLECTOR
@@ -18591,10 +18596,10 @@ GM_INLINE struct gm_span *gm_arena_take(const gomem_arena *a, size_t size, size_
 }
 GM_INLINE void gm_arena_give(uint32_t page) { gm_block_free(&gm_runtime, gm_arena_span(page)); }
 
-// Gives back a list of spans down to `until`; returns their bytes.
+// Frees the spans of a list up to, not including, `until`. Returns their bytes.
 GM_PRIVATE size_t gm_arena_give_list(uint32_t *list, uint32_t until) {
     size_t bytes = 0;
-    while (*list && *list != until) { // a void mark's may be nowhere
+    while (*list && *list != until) { // a stale mark's `until` may not be in the list
         uint32_t page = *list;
         bytes += gm_arena_bytes(gm_arena_span(page));
         *list = gm_arena_span(page)->shape;
@@ -18608,7 +18613,8 @@ GM_PRIVATE size_t gm_arena_used(const gomem_arena *a) {
 }
 GM_PRIVATE void gm_arena_measure(gomem_arena *a) { a->high = GM_MAX(a->high, gm_arena_used(a)); }
 
-// The current block is left: its record says what of it is in use, and what is not zero. (I3)
+// Stores in the current block's record how much of it is in use and not zero (I3). Another block
+// becomes the current one.
 GM_PRIVATE void gm_arena_put_away(gomem_arena *a) {
     if (!a->block) return;
     struct gm_span *s = gm_arena_span(a->block);
@@ -18618,7 +18624,7 @@ GM_PRIVATE void gm_arena_put_away(gomem_arena *a) {
     s->cursor = (uint32_t)((size_t)(dirty - a->start) / 16);
 }
 
-// A block becomes the current one, in use up to `used` bytes.
+// Makes a block (page + 1; 0: none) the current one, of which `used` bytes are in use.
 GM_PRIVATE void gm_arena_open(gomem_arena *a, uint32_t page, size_t used) {
     a->block = page;
     a->start = a->cursor = a->end = a->clean = a->ready = a->limit = NULL;
@@ -18634,7 +18640,8 @@ GM_PRIVATE void gm_arena_open(gomem_arena *a, uint32_t page, size_t used) {
     gm_arena_publish(s, (size_t)(a->ready - a->start));
 }
 
-// The next block, for `need` bytes at least: one that a reset kept, or a new one.
+// Opens the next block, of at least `need` bytes: one that a reset kept, or a new one. False with
+// errno: no memory.
 GM_PRIVATE bool gm_arena_grow(gomem_arena *a, size_t need) {
     uint32_t *at = &a->spare;
     while (*at && gm_arena_bytes(gm_arena_span(*at)) < need) at = &gm_arena_span(*at)->shape;
@@ -18657,7 +18664,7 @@ GM_PRIVATE bool gm_arena_grow(gomem_arena *a, size_t need) {
     return true;
 }
 
-// One large allocation in a span of its own.
+// Allocates a large object in a span of its own. NULL with errno: no memory.
 GM_PRIVATE void *gm_arena_set_aside(gomem_arena *a, size_t size, size_t align, bool zero) {
     struct gm_span *s = gm_arena_take(a, size, align);
     if (!s) return NULL;
@@ -18671,7 +18678,7 @@ GM_PRIVATE void *gm_arena_set_aside(gomem_arena *a, size_t size, size_t align, b
     return gm_arena_start(s);
 }
 
-// The reservation becomes memory up to `to`, some way ahead.
+// Commits the reservation up to `to`, rounded up to GM_ARENA_COMMIT. False with errno: no memory.
 GM_PRIVATE bool gm_arena_commit(gomem_arena *a, const char *to) {
     size_t want = gm_base_round_up((size_t)(to - a->start), GM_ARENA_COMMIT);
     char *end = a->start + GM_MIN(want, (size_t)(a->limit - a->start));
@@ -18684,8 +18691,8 @@ GM_PRIVATE bool gm_arena_commit(gomem_arena *a, const char *to) {
     return true;
 }
 
-// What lies below `to` becomes usable: committed, zero some way ahead, and known to the collector.
-// Below `from` it need not be zero, unless it is scanned. False: no memory.
+// Makes memory below `to` usable: commits it, zeroes it a step ahead, and tells the collector.
+// Memory below `from` need not be zeroed unless it is scanned. False: no memory.
 GM_PRIVATE bool gm_arena_extend(gomem_arena *a, char *from, const char *to) {
     bool scanned = gm_arena_scanned(a), reserved = a->mode == GM_ARENA_RESERVED;
     size_t step = reserved ? GM_ARENA_COMMIT : GM_ARENA_STEP, need = (size_t)(to - a->start);
@@ -18714,7 +18721,8 @@ GM_PRIVATE bool gm_arena_extend(gomem_arena *a, char *from, const char *to) {
     return true;
 }
 
-// What lies above `to` in the current block is let go; `to` may be none of what is in use.
+// Frees what lies above `to` in the current block. Does not move the cursor if `to` lies outside
+// the part that is in use.
 GM_PRIVATE void gm_arena_truncate(gomem_arena *a, char *to) {
     char *old = a->cursor, *was = a->ready, *cursor = to < a->start || to > old ? old : to;
     if (!a->start) return;
@@ -18737,7 +18745,8 @@ GM_PRIVATE void gm_arena_truncate(gomem_arena *a, char *to) {
 
 // ---- allocation ----
 
-// The first use: what {0} means, or memory that free gave back.
+// Prepares the first allocation: fills in the defaults of {0}, or reserves memory again after a
+// free. False with errno: no memory.
 GM_PRIVATE bool gm_arena_begin(gomem_arena *a) {
     if (!a->least) a->least = GM_ARENA_BLOCK;
     if (!a->next) a->next = a->least;
@@ -18752,7 +18761,8 @@ GM_PRIVATE bool gm_arena_begin(gomem_arena *a) {
     return true;
 }
 
-// size bytes, a multiple of 16 and not 0, at a multiple of align.
+// Allocates size bytes, a positive multiple of 16, at a multiple of align. The arena is entered.
+// NULL with errno: no memory.
 GM_PRIVATE void *gm_arena_bump(gomem_arena *a, size_t size, size_t align, bool zero) {
     if (!gm_arena_begin(a)) return NULL;
     a->self = a; // I5
@@ -18776,7 +18786,7 @@ GM_PRIVATE void *gm_arena_bump(gomem_arena *a, size_t size, size_t align, bool z
     }
 }
 
-// Any request; errno is kept by what succeeds.
+// Any allocation. Keeps errno if it succeeds. NULL with errno.
 GM_PRIVATE void *gm_arena_alloc_slow(gomem_arena *a, size_t size, size_t align, bool zero) {
     int saved = errno;
     if (!a || size > (size_t)PTRDIFF_MAX - 16) return gomem_i_overflow(); // ENOMEM
@@ -18797,11 +18807,13 @@ GOMEM_DEF void *gomem_i_arena_with(gomem_arena *a, size_t size, size_t align, un
         errno = EINVAL;
         return NULL;
     }
-    // a scanned one is zeroed in any case: stale words would keep garbage
+    // a scanned arena always zeroes: stale words would keep garbage alive
     bool zero = !(flags & GOMEM_UNINIT) || (a && gm_arena_scanned(a));
     return gm_arena_alloc_slow(a, size, GM_MAX(align, (size_t)16), zero);
 }
 
+// In place if the object is the last one and its block has room, or if it shrinks; otherwise
+// allocates and copies.
 GOMEM_DEF void *gomem_arena_resize(gomem_arena *a, void *p, size_t old_size, size_t new_size) {
     if (!p || !a) return gm_arena_alloc_slow(a, new_size, 16, true);
     if (new_size > (size_t)PTRDIFF_MAX - 16 || old_size > (size_t)PTRDIFF_MAX - 16)
@@ -18811,9 +18823,9 @@ GOMEM_DEF void *gomem_arena_resize(gomem_arena *a, void *p, size_t old_size, siz
     size_t now = gm_base_round_up(new_size + !new_size, 16);
     int saved = errno;
     if (!gm_arena_enter(a, p)) return NULL;
-    // what ends where this block begins lies in another
+    // an object that ends where this block starts lies in another block
     bool last = a->cursor && object >= a->start && object + old == a->cursor;
-    if (last && now <= old) { // what it leaves is free again
+    if (last && now <= old) { // the end of it is free again
         gm_arena_measure(a);
         gm_arena_truncate(a, object + now);
     }
@@ -18826,7 +18838,7 @@ GOMEM_DEF void *gomem_arena_resize(gomem_arena *a, void *p, size_t old_size, siz
     bool in_place = room || now <= old;
     if (in_place) {
         gm_guard_allow(object, new_size);
-        // bytes of the rounding that were the user's, or nobody's, before
+        // bytes in the rounding may hold values from an earlier, larger size
         if (new_size > old_size) memset(object + old_size, 0, GM_MIN(old, new_size) - old_size);
         gm_arena_forbid(a, object + new_size, object + GM_MAX(now, old));
     }
@@ -18843,7 +18855,8 @@ GOMEM_DEF char *gomem_arena_strdup(gomem_arena *a, const char *s) {
     return copy ? memcpy(copy, s, size) : NULL;
 }
 
-// in_place: what can be taken without a call may be written to, and gm_text_write left it.
+// Formats with vsnprintf what gm_text_write cannot. in_place: GM_ARENA_TEXT bytes at the cursor may
+// be written, and gm_text_write has tried. NULL with errno: no memory, or a bad format.
 GM_FORMAT(2, 0)
 GM_COLD GM_PRIVATE char *gm_arena_print_slow(gomem_arena *a, const char *format, bool in_place,
                                              struct gm_arguments *args) {
@@ -18869,11 +18882,12 @@ GM_COLD GM_PRIVATE char *gm_arena_print_slow(gomem_arena *a, const char *format,
     return p;
 }
 
-// again: a copy of args, made by the caller: gcc inlines no function that copies a va_list.
+// `again` is a copy of args that the caller makes, because gcc does not inline a function that
+// copies a va_list.
 GM_FORMAT(2, 0)
 GM_ALWAYS char *gm_arena_print(gomem_arena *a, const char *format, struct gm_arguments *args,
                                struct gm_arguments *again) {
-    // it is written where it will lie, unless that is watched
+    // writes the text in its final place, unless a checker watches that memory
     bool in_place = !GOMEM_I_CHECK && !GOMEM_I_POISONED && a && a->end - a->cursor >= GM_ARENA_TEXT;
     char *p = in_place ? a->cursor : NULL;
     int n = in_place ? gm_text_write(p, GM_ARENA_TEXT, format, args) : -1;
@@ -18902,24 +18916,26 @@ GOMEM_DEF char *gomem_arena_vprintf(gomem_arena *a, const char *format, __builti
     return p;
 }
 
-// ---- letting go ----
+// ---- freeing ----
 
+// Runs the callbacks that were registered after `until`, latest first, outside the arena.
 GM_PRIVATE void gm_arena_run(gomem_arena *a, const struct gomem_i_on_reset *until) {
     while (a->on_reset != until && a->on_reset) {
         struct gomem_i_on_reset *r = a->on_reset;
         a->on_reset = r->next;
-        gm_arena_leave(a); // it may use the arena
+        gm_arena_leave(a); // the callback may use the arena
         r->fn(r->arg);
         if (!gm_arena_enter(a, r)) return;
     }
 }
 
-// Back to a mark: callbacks, large ones, blocks, the rest of the block.
+// Goes back to a mark: runs callbacks, frees large objects, keeps later blocks as spare ones, then
+// truncates the mark's block.
 GM_PRIVATE void gm_arena_rewind(gomem_arena *a, const gomem_arena_mark *m) {
     gm_arena_measure(a);
     gm_arena_run(a, m->on_reset);
     a->aside_bytes -= gm_arena_give_list(&a->aside, m->aside);
-    while (a->block && a->block != m->block) { // a void mark's may be nowhere
+    while (a->block && a->block != m->block) { // a stale mark's block may not be in the list
         uint32_t page = a->block, older = gm_arena_span(page)->shape;
         gm_arena_put_away(a);
         gm_arena_forbid(a, a->start, a->limit);
@@ -18938,15 +18954,15 @@ GM_PRIVATE size_t gm_arena_in_blocks(const gomem_arena *a) {
     return a->before + (size_t)(a->cursor - a->start);
 }
 
-// Bytes of the next block, after rounds that needed `peak`.
+// The size of the next block, after rounds that needed `peak` bytes.
 GM_PRIVATE size_t gm_arena_next(const gomem_arena *a) {
     size_t bytes = GM_MAX(a->least, gm_base_round_up(a->peak, GM_PAGE));
     return GM_MIN(bytes, (size_t)GM_ARENA_BLOCK_MOST);
 }
 
-// A reservation gives back what the last rounds did not need.
+// Discards the committed memory of a reservation that the last rounds did not need.
 GM_PRIVATE void gm_arena_trim(gomem_arena *a) {
-    // after gomem_arena_free there is no start
+    // after gomem_arena_free start and committed are NULL
     size_t committed = a->mode == GM_ARENA_RESERVED ? (size_t)(a->committed - a->start) : 0;
     if (committed <= a->peak + GM_MIB) return;
     char *keep = a->start + gm_base_round_up(a->peak, GM_ARENA_COMMIT);
@@ -18957,8 +18973,8 @@ GM_PRIVATE void gm_arena_trim(gomem_arena *a) {
     a->committed = keep;
 }
 
-// What was let go since `idle` pages were idle goes to the system: rounds have shown that it is not
-// needed, so it does not have to wait for other uses.
+// Returns idle pages of the heap to the system until `idle` of them are left. Outside sections. The
+// last rounds did not need them, so they need not wait for other uses.
 GM_PRIVATE void gm_arena_give_back(size_t idle) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_cache *t = gm_alloc_enter(rt);
@@ -18967,20 +18983,21 @@ GM_PRIVATE void gm_arena_give_back(size_t idle) {
     gm_alloc_leave(rt, t);
 }
 GM_INLINE size_t gm_arena_idle(void) {
-    return gm_load_rlx(&gm_runtime.engine.heap.pages.idle); // a heuristic
+    return gm_load_rlx(&gm_runtime.engine.heap.pages.idle); // if stale, gives back more or less
 }
 
-// What rounds need, after one that used `most` bytes of blocks and leaves `used`. A round that ends
-// where large ones do (base) lets go an eighth, as a reset does. One that ends above is a part of a
-// larger round, which will need what is kept: it lets go an eighth of the bytes that it used.
+// Updates peak, the bytes that rounds need, after a round that used `most` bytes of blocks and left
+// `used`. If it ended where large rounds end (base), peak falls by an eighth, as in a reset. If it
+// ended above, it was a part of a larger round, which needs the kept blocks: peak falls by an
+// eighth of what it used.
 GM_PRIVATE void gm_arena_learn(gomem_arena *a, size_t most, size_t used) {
     size_t step = used <= a->base + GM_ARENA_BLOCK ? a->peak / 8 : (most - used) / 8;
     if (most - used >= a->peak / 2) a->base = used;
     a->peak = GM_MAX(most, a->peak - GM_MIN(a->peak, step));
 }
 
-// A round that used `most` bytes of blocks has ended: of the kept blocks those go that rounds do
-// not need, and those that are far too large. (I6)
+// A round that used `most` bytes of blocks has ended: frees the kept blocks that rounds do not
+// need, and those that are far too large. (I6)
 GM_PRIVATE void gm_arena_settle(gomem_arena *a, size_t most) {
     size_t idle = gm_arena_idle(), used = gm_arena_in_blocks(a);
     uint32_t first = a->spare;
@@ -18999,8 +19016,8 @@ GM_PRIVATE void gm_arena_settle(gomem_arena *a, size_t most) {
     gm_arena_trim(a);
 }
 
-// Check level 1: makes the record of a mark. Its number, or, if it does not fit, that of the latest
-// one with GM_ARENA_SHARED. (I4)
+// Check level 1: makes the record of a mark and returns its number. If the record does not fit,
+// returns the number of the latest record, with GM_ARENA_SHARED. (I4)
 GM_PRIVATE uint32_t gm_arena_record(gomem_arena *a) {
     struct gomem_i_save *save = NULL;
     int saved = errno;
@@ -19023,8 +19040,8 @@ GOMEM_DEF gomem_arena_mark gomem_arena_save(gomem_arena *a) {
     return (gomem_arena_mark){a->cursor, a->block, a->aside, number, a->on_reset};
 }
 
-// Check level 1: whether a mark can be restored, and the latest record from then on. A mark that
-// shares a record is void at the latest when that is.
+// Check level 1: tests whether a mark can be restored. *record is the latest record after that. A
+// mark that shares a record becomes void with it.
 GM_PRIVATE bool gm_arena_valid(gomem_arena *a, uint32_t mark, struct gomem_i_save **record) {
     uint32_t number = mark & ~GM_ARENA_SHARED;
     struct gomem_i_save *save = a->save;
@@ -19033,6 +19050,7 @@ GM_PRIVATE bool gm_arena_valid(gomem_arena *a, uint32_t mark, struct gomem_i_sav
     return save || !mark || (mark & GM_ARENA_SHARED && number == a->bottom);
 }
 
+// Misuse of a stale mark is reported after the arena is left, with nothing changed.
 GOMEM_DEF void gomem_arena_restore(gomem_arena *a, gomem_arena_mark m) {
     struct gm_runtime *rt = &gm_runtime;
     struct gomem_i_save *save = NULL;
@@ -19050,8 +19068,8 @@ GOMEM_DEF void gomem_arena_restore(gomem_arena *a, gomem_arena_mark m) {
                            a->name);
 }
 
-// Where the list of kept blocks leads to the one to keep for `need` bytes: the smallest that is
-// enough, else the largest.
+// The link, in the list of kept blocks, to the best block for `need` bytes: the smallest that is
+// large enough, or the largest if none is.
 GM_PRIVATE uint32_t *gm_arena_best(gomem_arena *a, size_t need) {
     uint32_t *best = &a->spare;
     for (uint32_t *at = &a->spare; *at; at = &gm_arena_span(*at)->shape) {
@@ -19062,7 +19080,7 @@ GM_PRIVATE uint32_t *gm_arena_best(gomem_arena *a, size_t need) {
     return best;
 }
 
-// Keeps blocks for what the last rounds needed, and none that is far too large.
+// Keeps as many blocks as the last rounds needed, none of them far too large, and frees the others.
 GM_PRIVATE void gm_arena_decay(gomem_arena *a) {
     uint32_t kept = 0;
     size_t bytes = 0, idle = gm_arena_idle();
@@ -19077,19 +19095,20 @@ GM_PRIVATE void gm_arena_decay(gomem_arena *a) {
     }
     if (gm_arena_give_list(&a->spare, 0)) gm_arena_give_back(idle);
     a->spare_bytes = bytes;
-    for (uint32_t older; kept; kept = older) { // the largest comes first again
+    for (uint32_t older; kept; kept = older) { // reverses the list: the largest is first again
         older = gm_arena_span(kept)->shape;
         gm_arena_span(kept)->shape = a->spare;
         a->spare = kept;
     }
 }
 
-// One block is all there is, and what a reset would keep.
+// Tests whether the current block is the only one, and small enough that a reset keeps it.
 GM_PRIVATE bool gm_arena_settled(const gomem_arena *a) {
     const struct gm_span *s = gm_arena_span(a->block);
     return !s->shape && !a->spare && gm_arena_bytes(s) <= 4 * GM_MAX(a->peak, a->least);
 }
 
+// A settled arena only truncates its block. Otherwise the kept blocks are chosen again.
 GOMEM_DEF void gomem_arena_reset(gomem_arena *a) {
     gomem_arena_mark empty = {NULL, 0, 0, 0, NULL};
     if (!a || !gm_arena_enter(a, a->cursor)) return;
@@ -19108,12 +19127,13 @@ GOMEM_DEF void gomem_arena_reset(gomem_arena *a) {
     gm_arena_leave(a);
 }
 
-// Gives back what is kept for later rounds.
+// Frees the blocks that are kept for later rounds.
 GM_PRIVATE void gm_arena_give_spare(gomem_arena *a) {
     (void)gm_arena_give_list(&a->spare, 0);
     a->spare_bytes = 0;
 }
 
+// Frees all memory. The arena stays usable: the next allocation begins anew.
 GOMEM_DEF void gomem_arena_free(gomem_arena *a) {
     gomem_arena_mark empty = {NULL, 0, 0, 0, NULL};
     if (!a || !gm_arena_enter(a, a->cursor)) return;
@@ -19129,7 +19149,7 @@ GOMEM_DEF void gomem_arena_free(gomem_arena *a) {
         a->start = a->cursor = a->end = a->clean = a->ready = a->limit = a->committed = NULL;
     }
     if (a->mode == GM_ARENA_BUFFER) {
-        gm_guard_allow(a->start, (size_t)(a->limit - a->start)); // the user's again
+        gm_guard_allow(a->start, (size_t)(a->limit - a->start)); // the user may access it again
         a->end = a->cursor;
     }
     a->self = NULL;
@@ -19138,6 +19158,7 @@ GOMEM_DEF void gomem_arena_free(gomem_arena *a) {
 
 // ---- setting up ----
 
+// Builds the arena in a local and copies it to *a, so that a failure leaves *a unchanged.
 GOMEM_DEF bool gomem_arena_init(gomem_arena *a, const gomem_arena_options *o) {
     gomem_arena fresh;
     memset(&fresh, 0, sizeof fresh);
@@ -19163,7 +19184,7 @@ GOMEM_DEF bool gomem_arena_init(gomem_arena *a, const gomem_arena_options *o) {
         fresh.start = (char *)o->buffer + (from - (uintptr_t)o->buffer);
         fresh.limit = to > from ? fresh.start + (to - from) : fresh.start;
         fresh.cursor = fresh.end = fresh.start;
-        fresh.clean = fresh.limit; // nothing is known of it
+        fresh.clean = fresh.limit; // all of it may be nonzero
         fresh.ready = gm_arena_scanned(&fresh) ? fresh.start : fresh.limit;
         gm_arena_forbid(&fresh, fresh.start, fresh.limit);
     }
@@ -19181,10 +19202,10 @@ GOMEM_DEF bool gomem_arena_on_reset(gomem_arena *a, void (*fn)(void *arg), void 
     return true;
 }
 
-// ---- together ----
+// ---- absorbing ----
 
-// What `from` holds goes in front of what lies aside; the rests of its blocks are lost. Each block
-// is walked once in its life, since it lies aside from then on.
+// Prepends the blocks and large objects of `from` to the large objects of `into`. The free ends of
+// the blocks are lost. Each block is visited once in its life: from then on it is in that list.
 GM_PRIVATE void gm_arena_join(gomem_arena *into, gomem_arena *from) {
     uint32_t *end = &from->block, last = 0;
     for (; *end; end = &gm_arena_span(last)->shape) {
@@ -19200,7 +19221,7 @@ GM_PRIVATE void gm_arena_join(gomem_arena *into, gomem_arena *from) {
     into->aside_bytes += from->aside_bytes;
 }
 
-// Callbacks run as if those of `from` were registered last.
+// Prepends the callbacks of `from`: they run as if they had been registered last.
 GM_PRIVATE void gm_arena_join_callbacks(gomem_arena *into, gomem_arena *from) {
     if (!from->on_reset) return;
     from->on_reset_last->next = into->on_reset;
@@ -19208,6 +19229,7 @@ GM_PRIVATE void gm_arena_join_callbacks(gomem_arena *into, gomem_arena *from) {
     into->on_reset = from->on_reset;
 }
 
+// Costs a step per block of `from`, none per object. `from` is empty afterwards.
 GOMEM_DEF bool gomem_arena_absorb(gomem_arena *into, gomem_arena *from) {
     if (!into || !from || into == from || into->mode != GM_ARENA_CHAINED ||
         from->mode != GM_ARENA_CHAINED || gm_arena_scanned(into) != gm_arena_scanned(from)) {
@@ -19221,7 +19243,7 @@ GOMEM_DEF bool gomem_arena_absorb(gomem_arena *into, gomem_arena *from) {
     }
     into->self = into; // I5
     gm_arena_put_away(from);
-    gm_arena_give_spare(from); // they would pile up
+    gm_arena_give_spare(from); // spare blocks would accumulate in `into`
     gm_arena_join(into, from);
     gm_arena_join_callbacks(into, from);
     gm_arena_measure(into);
@@ -19236,16 +19258,17 @@ GOMEM_DEF bool gomem_arena_absorb(gomem_arena *into, gomem_arena *from) {
     return true;
 }
 
-// Hook of world: the thread ends.
+// Hook of world: frees the scratch arenas of a thread that ends.
 GM_PRIVATE void gm_arena_end_thread(gomem_arena *scratch) {
     for (unsigned i = 0; i < GM_ARENA_SCRATCH; i++) gomem_arena_free(&scratch[i]);
 }
 
-// The calling thread's scratch arenas give back what they keep for later rounds.
+// Frees what the calling thread's scratch arenas (NULL: none) keep for later rounds.
 GM_PRIVATE void gm_arena_trim_scratch(gomem_arena *scratch) {
     for (unsigned i = 0; scratch && i < GM_ARENA_SCRATCH; i++) gm_arena_give_spare(&scratch[i]);
 }
 
+// The first of the thread's scratch arenas that is not in `busy`. The first call makes them.
 GOMEM_DEF gomem_arena *gomem_scratch(gomem_arena *const *busy, size_t n) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
@@ -19261,7 +19284,7 @@ GOMEM_DEF gomem_arena *gomem_scratch(gomem_arena *const *busy, size_t n) {
         // pairs with gm_world_leave
         gm_store_rel(&rt->world.end_thread, gm_arena_end_thread);
     }
-    if (me->orphans) { // it was anywhere in them when its process forked: they are left behind
+    if (me->orphans) { // of a thread that a fork removed, perhaps in mid-change
         memset(me->scratch, 0, GM_ARENA_SCRATCH * sizeof *me->scratch);
         me->orphans = false;
     }
@@ -19274,6 +19297,7 @@ GOMEM_DEF gomem_arena *gomem_scratch(gomem_arena *const *busy, size_t n) {
     return NULL;
 }
 
+// Visits every block. All zero for NULL.
 GM_RARE GOMEM_DEF gomem_arena_stats gomem_arena_read_stats(const gomem_arena *a) {
     gomem_arena_stats s = {0, 0, 0, 0};
     if (!a) return s;
@@ -19300,12 +19324,12 @@ GOMEM_DEF void gomem_i_scope_end(gomem_arena_scope *scope) {
     gomem_arena *a = scope->arena;
     gomem_arena_restore(a, scope->mark);
     if (!GOMEM_I_CHECK || !a || !a->save || a->save->number != scope->mark.save) return;
-    struct gomem_i_save *save = a->save; // the scope's own: nobody else has this mark
+    struct gomem_i_save *save = a->save; // the scope's own record: no other code has this mark
     a->save = save->next;
     gm_arena_truncate(a, (char *)save);
 }
 #else
-// there are none
+// without arenas there is nothing to trim
 GM_INLINE void gm_arena_trim_scratch(struct gomem_arena *scratch) { (void)scratch; }
 #endif // GOMEM_I_ARENA
 
