@@ -14027,28 +14027,28 @@ GM_PRIVATE bool gm_oracle_stopped(struct gm_runtime *rt) {
 /* ==========================================================================================
  * >>gc   the cycle, its stops, its report, verification of the heap               floor 4
  * ==========================================================================================
- * OWNS        struct gm_gc: the cycle under way, its phase, what was told
+ * OWNS        struct gm_gc: the cycle under way, its phase, the warnings already printed
  * CALLS       base os stats sizes pages span heap central types special guard pacer mark writes
  *             sweep cache world roots finalize paths workers oracle
- * LOCKS       GC, then TURN, then WORLD (a stop); TURN is let go for forks; inside a stop HEAP and
- *             CENTRAL are free
+ * LOCKS       GC, then TURN, then WORLD (a stop); TURN is released for forks; in a stop no thread
+ *             holds HEAP or CENTRAL
  * INVARIANTS  E1  marking begins when all spans are swept and all mark and grey bits are 0
- *             E2  held slots become black when marking ends (R1), so sweeping keeps them; whatever
- *                 else is new is white: it lives if it is reached
+ *             E2  held slots become black when marking ends (R1), so sweeping keeps them; all other
+ *                 new objects are white, and live if they are reached
  *             E3  nothing irreversible happens before the roots are listed: until then a stop can
  *                 be given up
  *             E4  a cycle that cannot go on (a thread does not stop, roots are not known) keeps its
- *                 marks and the roots that are still to be read, and its runner lets go of the
- *                 locks; the next runner goes on with it
- *             E5  a runner lets TURN go while it marks beside the program: a fork may come
- *                 there. Markers write marks, grey bits, the queue and what is their own. The
- *                 parent marks on: fork changes none of it, and a page that is armed, or written,
- *                 stays so for the parent. The child drops the cycle: it marks no more, and its
- *                 next stop clears all that the markers wrote, whatever it was
+ *                 marks and the roots that are still to be read, and its runner (the thread that
+ *                 runs it) releases the locks; the next runner continues the cycle
+ *             E5  a runner releases TURN while it marks beside the program, so that forks
+ *                 may come. Markers write marks, grey bits, the queue and their own data. The
+ *                 parent's cycle goes on: fork changes none of these, and a page that is armed, or
+ *                 written, stays so for the parent. The child drops the cycle: nothing marks there,
+ *                 and its next stop clears all marks and grey bits
  *             E6  a runner waits for the loader's lock with GC held, but without TURN. So no thread
- *                 waits for GC, or for the end of a cycle, for ever: one that calls us in a
- *                 callback of dl_iterate_phdr has the other lock, and goes on without a cycle if
- *                 the runner sleeps in its look at the list. It may fork; another thread's fork
+ *                 waits forever for GC or for the end of a cycle: a thread that calls us in a
+ *                 callback of dl_iterate_phdr has the loader's lock, and goes on without a cycle if
+ *                 the runner sleeps in its walk over the list. It may fork; another thread's fork
  *                 waits while the runner has the loader's lock, which the child would find held
  *             C1  arming ends before the start stop: what is written from there on is known
  *             C2  markers set the mark before they read the object, and rest before the written
@@ -14057,7 +14057,7 @@ GM_PRIVATE bool gm_oracle_stopped(struct gm_runtime *rt) {
  *                 round; the cycle ends only in a stop that left nothing grey
  *             C4  from the start stop to the flip nothing shrinks (R5): no slot, span or page that
  *                 the cycle may have marked gets another meaning
- * WHY         No stop sweeps but what threads own. Why a round misses nothing:
+ * WHY         A stop sweeps only what threads own. Why a round misses nothing:
  *
  *               program      x.f = q        writes the page of x      p = NULL
  *               marker       marks x, then reads x.f                  rests
@@ -14065,50 +14065,51 @@ GM_PRIVATE bool gm_oracle_stopped(struct gm_runtime *rt) {
  *
  *             Either the marker read q in x.f, or the write came later: then the page counts as
  *             written, and x is read again before the cycle ends (C2, C3). tests/model proves this
- *             for an order that is sequential; stress/litmus runs it on real processors.
+ *             for sequential consistency; stress/litmus runs it on real processors.
  */
 #if GOMEM_I_COLLECTOR
 enum { GM_REASON_TRIGGER, GM_REASON_FORCED, GM_REASON_EMERGENCY, GM_REASON_CLOCK };
 enum {
     GM_PHASE_OFF,  // no cycle is under way
     GM_PHASE_MARK, // from the start stop on
-    GM_PHASE_FLIP  // all is marked and decided; a stop is missing, which makes the marked the live
+    GM_PHASE_FLIP  // all is marked and decided; the stop that flips is missing
 };
 
-struct gm_cycle {           // what one cycle did
+struct gm_cycle {           // what one cycle did, for pacing and reports
     uint64_t begin, end;    // monotonic ns
-    uint64_t stop, stopped; // ns: the stop that goes on was asked for, all stood
-    uint64_t first, last;   // ns that its parts took: until marking began, from when it ended
+    uint64_t stop, stopped; // ns: the latest stop was requested, was complete
+    uint64_t first, last;   // ns: before marking began, after it ended
     uint64_t between;       // ns of marking
     uint64_t paused;        // ns of its stops
     uint64_t started;       // ns: when marking began
     uint64_t resumed;       // ns: the end of the latest stop
-    uint64_t gathered;      // ns: the longest time until all stood
-    size_t asked;           // bytes of heap as it became due: what it took is counted from there
-    size_t goal;            // of the heap, as it began
+    uint64_t gathered;      // ns: the longest time that a stop took to be complete
+    size_t asked;           // bytes of heap when it became due: its growth is counted from there
+    size_t goal;            // of the heap, in bytes, as it began
     size_t heavy;           // gc.heavy as it began
     size_t before;          // bytes of heap as it began
-    size_t after, heap;     // bytes that it marked, of heap as it ended
-    size_t kept;            // bytes of them that only wait for a callback
-    unsigned workers;       // that marked
-    unsigned rounds, tries; // of written pages; finish stops
-    size_t pages;           // reported written by the last round and the finish stop
+    size_t after, heap;     // bytes that it marked; of heap as it ended
+    size_t kept;            // bytes of after that only wait for a callback
+    unsigned workers;       // threads that marked
+    unsigned rounds, tries; // rounds of written pages; finish stops
+    size_t pages;           // written pages that the last round or finish stop has read
     int collector;          // GOMEM_GC_…
     bool matches;           // the oracle found no other marks
     const char *broken;     // what verify found, NULL: nothing
-    uintptr_t where;        // and where
-    struct gm_lost lost;    // what only manual memory holds
-    struct gm_dead dead;    // what points into frames that have returned
+    uintptr_t where;        // its address
+    struct gm_lost lost;    // objects that only manual memory holds
+    struct gm_dead dead;    // pointers into frames that have returned
 };
 
 // ---- the cycle ----
 
+// Clears a span's marks and grey bits. (Called by gm_heap_walk, in a stop.)
 GM_RARE GM_PRIVATE bool gm_gc_clear_marks(struct gm_span *s, void *arg) {
     struct gm_runtime *rt = arg;
     struct gm_color *c = gm_span_colors(&rt->engine.heap.pages, s->page);
     if (!GM_IN(GM_SET_COLORED, s->kind)) return true;
     size_t n = s->class ? gm_span_groups(s) : gm_span_piece_groups(s->pages);
-    gm_store_rlx(&s->queued, 0u); // in a stop, all of them
+    gm_store_rlx(&s->queued, 0u); // in a stop; so are the stores below
     for (size_t i = 0; i < n; i++) {
         gm_store_rlx(&c[i].mark, (uint64_t)0);
         gm_store_rlx(&c[i].grey, (uint64_t)0);
@@ -14116,14 +14117,16 @@ GM_RARE GM_PRIVATE bool gm_gc_clear_marks(struct gm_span *s, void *arg) {
     return true;
 }
 
-// In a child that was forked while its parent marked: those marks mean nothing here (E5).
+// Clears the marks in a child that was forked while its parent marked: they mean nothing there
+// (E5).
 GM_PRIVATE void gm_gc_drop_marks_stopped(struct gm_runtime *rt) {
     if (GOMEM_I_LIKELY(!rt->gc.dropped)) return;
     rt->gc.dropped = false;
     gm_heap_walk(&rt->engine.heap, gm_gc_clear_marks, rt); // E1
 }
 
-// Everything is swept, segments are listed, threads are there, jobs have room.
+// Prepares a stop: a marker for this thread, threads that mark, an array for jobs, which grows if
+// it was full. False: no memory.
 GM_PRIVATE bool gm_gc_prepare(struct gm_runtime *rt) {
     struct gm_mark *mark = &rt->engine.mark;
     if (!gm_mark_init_marker(&rt->gc.marker[0], &rt->engine.meta)) return false;
@@ -14141,7 +14144,8 @@ GM_PRIVATE bool gm_gc_prepare(struct gm_runtime *rt) {
     return true;
 }
 
-// Stops the world; the cycle knows since when the program stands, and since when all of it.
+// Stops the world, and records in the cycle when the stop was requested and when it was complete.
+// False: a thread did not stop.
 GM_RARE GM_PRIVATE bool gm_gc_stop_world(struct gm_runtime *rt, struct gm_thread *me,
                                          struct gm_cycle *c) {
     if (!gm_world_stop(rt, me, rt->gc.patience)) return false;
@@ -14151,14 +14155,15 @@ GM_RARE GM_PRIVATE bool gm_gc_stop_world(struct gm_runtime *rt, struct gm_thread
     return true;
 }
 
-// What a stop with the loader's lock held is about.
+// Argument of gm_gc_stop_locked.
 struct gm_locked_stop {
     struct gm_thread *me;   // runs the cycle
-    struct gm_cycle *cycle; //
-    bool stopped;           // the world stands
+    struct gm_cycle *cycle; // its cycle
+    bool stopped;           // result: the world is stopped
 };
 
-// The loader's lock is held: no object comes or goes before the world stands.
+// Stops the world with the loader's lock held, so that no shared object comes or goes before the
+// stop is complete. (Called by gm_roots_walk.)
 GM_PRIVATE int gm_gc_stop_locked(struct gm_loader_walk *walk, const struct gm_loaded *object,
                                  size_t size) {
     struct gm_locked_stop *stop = walk->arg;
@@ -14170,7 +14175,8 @@ GM_PRIVATE int gm_gc_stop_locked(struct gm_loader_walk *walk, const struct gm_lo
 
 enum { GM_STOP_TRIES = 12, GM_STOP_FREELY = 8, GM_STOP_NAP = 100000 }; // ns, doubled
 
-// One try to stop the world with all roots listed. GOMEM_REASON_NONE: it stands. (E3)
+// Tries once to stop the world with all roots listed; `locked`: with the loader's lock held.
+// GOMEM_REASON_NONE: the world is stopped. Another reason: it runs. (E3)
 GM_PRIVATE unsigned gm_gc_try_stop(struct gm_runtime *rt, struct gm_thread *me,
                                    struct gm_cycle *cycle, bool locked) {
     struct gm_locked_stop stop = {me, cycle, false};
@@ -14193,8 +14199,9 @@ GM_PRIVATE unsigned gm_gc_try_stop(struct gm_runtime *rt, struct gm_thread *me,
     return reason;
 }
 
-// Stops the world with all roots listed; false: they cannot be known now (E3). What keeps them from
-// being known may pass by itself; when it does not, the last tries do without.
+// Stops the world with all roots listed. False: they cannot be listed now, and the world runs (E3).
+// The obstacle may pass by itself, so tries are repeated. If shared objects keep coming or going,
+// the last tries hold the loader's lock.
 GM_PRIVATE bool gm_gc_stop(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *cycle) {
     struct gm_stats *s = &rt->engine.stats;
     unsigned reason = GOMEM_REASON_NONE;
@@ -14204,17 +14211,18 @@ GM_PRIVATE bool gm_gc_stop(struct gm_runtime *rt, struct gm_thread *me, struct g
                       !rt->roots.lockless;
         reason = gm_gc_try_stop(rt, me, cycle, locked);
         if (!reason) return true;
-        gm_store_rlx(&s->veto, (uint64_t)reason); // a statistic
+        gm_store_rlx(&s->veto, (uint64_t)reason); // memstats may see an old one
         if (reason == GOMEM_REASON_THREAD) break;
         if (reason == GOMEM_REASON_STACK)
             gm_os_wait(&gm_sync_quiet, 0, (uint64_t)GM_STOP_NAP << GM_MIN(tries, 5u));
         else (void)sched_yield();
     }
-    gm_store_rlx(&s->vetoed, s->vetoed + 1); // a statistic
+    gm_store_rlx(&s->vetoed, s->vetoed + 1); // for memstats only
     return false;
 }
 
-// No cycle marks any more.
+// Ends marking: the barrier is off, and roots are tracked no more. In a stop, or with no other
+// thread.
 GM_PRIVATE void gm_gc_end_marking_stopped(struct gm_runtime *rt) {
     gm_store_rlx(&rt->gc.phase, (uint32_t)GM_PHASE_OFF); // in a stop, as the others
     gm_store_rlx(&rt->engine.mark.active, 0u);
@@ -14223,7 +14231,8 @@ GM_PRIVATE void gm_gc_end_marking_stopped(struct gm_runtime *rt) {
     gm_writes_forget_roots(&rt->engine.writes);
 }
 
-// The marked become the live ones: one counter turns all spans into "not yet swept".
+// Makes the marked objects the live ones: one counter turns all spans into "not yet swept". live
+// and kept: bytes, for the pacer.
 GM_PRIVATE void gm_gc_flip_stopped(struct gm_runtime *rt, size_t live, size_t kept) {
     struct gm_engine *e = &rt->engine;
     for (struct gm_thread *t = rt->world.all; t; t = t->next)
@@ -14232,16 +14241,17 @@ GM_PRIVATE void gm_gc_flip_stopped(struct gm_runtime *rt, size_t live, size_t ke
     gm_store_rlx(&e->sweep.generation, e->sweep.generation + 2); // in a stop
     gm_store_rlx(&e->live, live);
     size_t page = GM_SPAN_BYTES + GM_COLOR_BYTES + sizeof(uint32_t);
-    gm_store_rlx(&e->pacer.other, gm_load_rlx(&e->heap.kept) * GM_PAGE + // heuristics
+    gm_store_rlx(&e->pacer.other, gm_load_rlx(&e->heap.kept) * GM_PAGE + // estimates
                                       gm_load_rlx(&e->heap.pages.used) * page);
     gm_store_rlx(&e->pacer.kept, kept); // in a stop
     gm_pacer_set(&e->pacer, live, rt->roots.stack_bytes + rt->roots.global_bytes);
 }
 
+// Adds the cycle to the counters of memstats. GC is held.
 GM_PRIVATE void gm_gc_count(struct gm_runtime *rt, const struct gm_cycle *c, int reason) {
     struct gm_stats *s = &rt->engine.stats;
     uint64_t i = s->cycles % GM_PAUSES;
-    gm_store_rlx(&s->pause_ns[i], c->paused); // statistics: readers may see a cycle half counted
+    gm_store_rlx(&s->pause_ns[i], c->paused); // memstats may see a cycle half counted
     gm_store_rlx(&s->pause_end[i], gm_os_clock(CLOCK_REALTIME));
     gm_store_rlx(&s->pause_total, s->pause_total + c->paused);
     gm_store_rlx(&s->last_end, s->pause_end[i]);
@@ -14255,13 +14265,14 @@ GM_PRIVATE void gm_gc_count(struct gm_runtime *rt, const struct gm_cycle *c, int
     gm_store_rlx(&rt->gc.last, c->end);
 }
 
+// Calls the program's event hook, if there is one.
 GM_PRIVATE void gm_gc_event(struct gm_runtime *rt, int what, uint64_t ns) {
     const gomem_options *o = &rt->world.settings.options;
     void (*event)(int, uint64_t, void *) = gm_load_acq(&o->event); // pairs with gomem_init
     if (event) event(what, ns, gm_load_rlx(&o->user));
 }
 
-// The line about the reason for which writes are not tracked.
+// Returns the message that names the reason why writes are not tracked.
 GM_PRIVATE struct gm_text gm_gc_tell_reason(const struct gm_runtime *rt) {
     return gm_text_message(GM_MSG_NO_TRACKING, ": %s",
                            gm_base_reason(gm_load_rlx(&rt->engine.writes.reason)));
@@ -14269,11 +14280,11 @@ GM_PRIVATE struct gm_text gm_gc_tell_reason(const struct gm_runtime *rt) {
 
 #if !defined(GM_SLOW_STOP)
 #define GM_SLOW_STOP \
-    (uint64_t)10000000 // ns of a stop that is told once if tracking would have made it short
+    (uint64_t)10000000 // ns of a stop that is reported once if tracking would have shortened it
 #endif
 
-// Says once of each reason that cycles are given up for it, or what they do in spite of it. A
-// thread that does not stop is named elsewhere.
+// Warns, once per reason, that cycles are given up; or, if the cycle is done, that it did not know
+// some thread's stack. A thread that does not stop gets its own warning in world. GC is held.
 GM_PRIVATE void gm_gc_warn_veto(struct gm_runtime *rt, bool done) {
     uint64_t reason = gm_load_rlx(&rt->engine.stats.veto); // changes under gc's lock
     bool unknown = done && rt->roots.unknown_stacks >= GM_UNKNOWN_STACKS;
@@ -14286,9 +14297,9 @@ GM_PRIVATE void gm_gc_warn_veto(struct gm_runtime *rt, bool done) {
     gm_guard_warn(&rt->engine.guard, t.data);
 }
 
-// Where writes should be tracked and cannot be: with gctrace it is said before the first line of
-// each process that it is so; else once, at every check level, as soon as a program notices: a heap
-// that is not small was marked in a stop that took long.
+// Warns that writes should be tracked and cannot be. With gctrace, each process prints the reason
+// before its first line. Otherwise the warning comes once, at every check level, after a noticeable
+// stop: a long one that marked a heap which is not small. GC is held.
 GM_PRIVATE void gm_gc_warn_reason(struct gm_runtime *rt, const struct gm_cycle *c) {
     uint32_t reason = gm_load_rlx(&rt->engine.writes.reason); // changes under gc's lock
     if (rt->world.settings.gctrace && reason != rt->gc.traced_reason) {
@@ -14305,13 +14316,13 @@ GM_PRIVATE void gm_gc_warn_reason(struct gm_runtime *rt, const struct gm_cycle *
     gm_guard_warn(&rt->engine.guard, t.data);
 }
 
-// Ends a stop of the cycle.
+// Ends a stop of the cycle: counts its times, and reports the events.
 GM_PRIVATE void gm_gc_resume(struct gm_runtime *rt, struct gm_cycle *c) {
     struct gm_stats *s = &rt->engine.stats;
     gm_world_resume(rt);
     c->resumed = gm_os_now();
     c->paused += c->resumed - c->stop;
-    gm_store_rlx(&s->stop_ns[s->stops % GM_PAUSES], c->resumed - c->stop); // statistics, as above
+    gm_store_rlx(&s->stop_ns[s->stops % GM_PAUSES], c->resumed - c->stop); // for memstats only
     gm_store_rlx(&s->gather_ns[s->stops % GM_PAUSES], c->stopped - c->stop);
     c->gathered = GM_MAX(c->gathered, c->stopped - c->stop);
     gm_store_rlx(&s->stops, s->stops + 1);
@@ -14324,7 +14335,7 @@ GM_PRIVATE struct gm_decimal gm_gc_trace_ms(uint64_t ns) { return gm_text_milli(
 
 GM_PRIVATE size_t gm_gc_trace_mb(uint64_t bytes) { return (size_t)((bytes + GM_MIB / 2) / GM_MIB); }
 
-// One line in the shape of Go's gctrace; our own fields at the end.
+// Prints a line in the format of Go's gctrace, with our own fields at the end.
 GM_PRIVATE void gm_gc_trace(struct gm_runtime *rt, const struct gm_cycle *c, int reason,
                             size_t goal) {
     const struct gm_stats *s = &rt->engine.stats;
@@ -14349,7 +14360,7 @@ GM_PRIVATE void gm_gc_trace(struct gm_runtime *rt, const struct gm_cycle *c, int
 #else
 GM_INLINE void gm_gc_trace(struct gm_runtime *rt, const struct gm_cycle *c, int reason,
                            size_t goal) {
-    (void)rt, (void)c, (void)reason, (void)goal; // left out
+    (void)rt, (void)c, (void)reason, (void)goal; // without reports there is no trace
 }
 #endif
 
@@ -14358,8 +14369,8 @@ GM_INLINE void gm_gc_trace(struct gm_runtime *rt, const struct gm_cycle *c, int 
 // ---- verification ----
 
 struct gm_verify {
-    struct gm_runtime *rt; //
-    struct gm_check check; //
+    struct gm_runtime *rt; // whose heap is verified
+    struct gm_check check; // what is broken
 };
 
 #if GOMEM_I_COLLECTOR
@@ -14368,7 +14379,7 @@ GM_PRIVATE void gm_gc_verify_colors(struct gm_verify *v, const struct gm_span *s
     gm_sweep_verify(&v->check, &e->sweep, s, gm_load_rlx(&e->mark.active)); // E4
 }
 
-// What only a collected heap has. With `stopped` no thread runs.
+// Verifies what only a collected heap has. With `stopped` no thread runs.
 GM_PRIVATE void gm_gc_verify_collected(struct gm_verify *v, bool stopped) {
     const struct gm_engine *e = &v->rt->engine;
     for (struct gm_thread *t = v->rt->world.all; stopped && t; t = t->next)
@@ -14392,7 +14403,8 @@ GM_RARE GM_PRIVATE bool gm_gc_verify_span(struct gm_span *s, void *arg) {
     return !v->check.broken;
 }
 
-// What is broken, or NULL. No thread is in a section; with `stopped` no thread runs at all.
+// Verifies the whole heap. Returns what is broken (*where: its address, or 0), or NULL. No thread
+// is in a section; with `stopped` no thread runs at all.
 GM_PRIVATE const char *gm_gc_verify_stopped(struct gm_runtime *rt, bool stopped, uintptr_t *where) {
     struct gm_engine *e = &rt->engine;
     struct gm_verify v = {rt, {&e->heap.pages, gm_pages_verify_locked(&e->heap.pages), 0}};
@@ -14418,7 +14430,8 @@ GM_COLD GM_PRIVATE void gm_gc_report_broken(struct gm_runtime *rt, const char *b
 }
 
 #if GOMEM_I_COLLECTOR
-// The marks are complete and the world stands: they are checked, and become the live objects.
+// Ends the cycle in its last stop: the marks are complete, are verified if asked for, and become
+// the live objects. The world runs afterwards.
 GM_PRIVATE void gm_gc_end_stopped(struct gm_runtime *rt, struct gm_cycle *c) {
     struct gm_pacer *p = &rt->engine.pacer;
     uint64_t marked = gm_os_now(), since = gm_load_rlx(&rt->gc.last); // monotonic
@@ -14427,7 +14440,7 @@ GM_PRIVATE void gm_gc_end_stopped(struct gm_runtime *rt, struct gm_cycle *c) {
                                 : c->begin; // the program ran beside this cycle, or did not
     size_t growth = gm_pacer_growth(live > old ? live - old : 0, until > since ? until - since : 0,
                                     marked - c->begin);
-    gm_store_rlx(&p->least, growth); // heuristics
+    gm_store_rlx(&p->least, growth); // an estimate
     gm_paths_lost_stopped(rt, &c->lost);
     gm_paths_frames_stopped(rt, &c->dead);
     c->after += gm_roots_retire_stopped(rt) * GM_STACK_COST; // O8
@@ -14441,7 +14454,7 @@ GM_PRIVATE void gm_gc_end_stopped(struct gm_runtime *rt, struct gm_cycle *c) {
     c->end = c->resumed;
 }
 
-// A whole cycle in one stop. False: the roots cannot be known now.
+// Runs a whole cycle in one stop. False: the roots cannot be listed now. GC and TURN are held.
 GM_PRIVATE bool gm_gc_run_stopped(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c) {
     c->collector = GOMEM_GC_STW;
     if (!gm_gc_stop(rt, me, c)) return false;
@@ -14460,15 +14473,16 @@ GM_PRIVATE bool gm_gc_run_stopped(struct gm_runtime *rt, struct gm_thread *me, s
 
 enum {
     GM_ROUNDS = 32,           // of written pages, before the first finish stop
-    GM_ROUNDS_AGAIN = 8,      // after one that took too long
-    GM_ROUND_PAGES = 64,      // that were written: few enough for a stop
+    GM_ROUNDS_AGAIN = 8,      // after a finish stop that took too long
+    GM_ROUND_PAGES = 64,      // written pages: few enough for a stop
     GM_CLOSING_PAGES = 16384, // with which allocation begins to wait for the cycle
     GM_TRIES = 5,             // finish stops with a budget
-    GM_BUDGET_NS = 500000,    // of the first finish stop; doubled for each further one
-    GM_BUDGET_MOST = 4000000  // ns
+    GM_BUDGET_NS = 500000,    // of the first finish stop; doubled for each later one
+    GM_BUDGET_MOST = 4000000  // ns: of a finish stop at most
 };
 
-// From here on nothing shrinks, and marking may begin. (C1: pages are armed before.)
+// Arms the pages, and makes the start stop: from there on nothing shrinks, and marking may begin.
+// False: the roots cannot be listed now; no cycle has begun. (C1: pages are armed before.)
 GM_PRIVATE bool gm_gc_begin_marking(struct gm_runtime *rt, struct gm_thread *me,
                                     struct gm_cycle *c) {
     bool barrier = c->collector == GOMEM_GC_BARRIER, reads = gm_os_can_read();
@@ -14486,7 +14500,7 @@ GM_PRIVATE bool gm_gc_begin_marking(struct gm_runtime *rt, struct gm_thread *me,
     if (barrier) gm_store_rlx(&gomem_i_barrier, 1u);
     if (barrier || !reads) gm_mark_begin(&rt->gc.marker[0], &rt->engine.mark, false);
     if (!reads) gm_mark_all_roots(&rt->gc.marker[0]);
-    // what a thread is about to store is on its stack
+    // the barrier cannot see what a thread is about to store: it is on its stack
     else if (barrier) gm_mark_stacks(&rt->gc.marker[0]);
     c->workers = GM_MIN(GM_MAX(gm_os_processors() / 4, 1u), rt->gc.thread_count + 1);
     gm_gc_resume(rt, c);
@@ -14495,13 +14509,14 @@ GM_PRIVATE bool gm_gc_begin_marking(struct gm_runtime *rt, struct gm_thread *me,
     return true;
 }
 
-// How often the wait of an allocation is doubled: once for each finish stop that was given up,
-// since there the program wrote pages faster than they were read.
+// Returns how often the wait of an allocation is doubled: once for each finish stop that was given
+// up, since then the program wrote pages faster than they were read.
 GM_PRIVATE uint32_t gm_gc_patience(const struct gm_cycle *c) {
     return GM_MIN(c->tries, (unsigned)GM_TRIES);
 }
 
-// Reads pages that were written while marking, until few are left that were. False: give up.
+// Marks in rounds from the pages that were written meanwhile, `most` rounds at most, until few are
+// left or their number no longer falls. False: shutdown, the cycle cannot go on.
 GM_PRIVATE bool gm_gc_rounds(struct gm_runtime *rt, struct gm_cycle *c, unsigned most) {
     struct gm_engine *e = &rt->engine;
     size_t before = SIZE_MAX;
@@ -14512,15 +14527,16 @@ GM_PRIVATE bool gm_gc_rounds(struct gm_runtime *rt, struct gm_cycle *c, unsigned
         c->rounds++;
         gm_workers_mark_beside(rt, c->workers);
         if (c->pages <= GM_ROUND_PAGES || c->pages > before / 8 * 7)
-            break; // it does not get better
+            break; // more rounds do not help
         if (c->pages <= GM_CLOSING_PAGES || c->tries)
-            gm_store_rlx(&rt->gc.closing, 1 + gm_gc_patience(c)); // advice
+            gm_store_rlx(&rt->gc.closing, 1 + gm_gc_patience(c)); // only delays
         before = c->pages;
     }
     return true;
 }
 
-// Scanned kinds came to lie in the other zone, where nobody tracks writes.
+// Scans all marked objects in the zone of unscanned kinds again: scanned kinds have come to lie
+// there, where writes are not tracked.
 GM_PRIVATE void gm_gc_regrey_noscan_zone(struct gm_runtime *rt) {
     const struct gm_pages *p = &rt->engine.heap.pages;
     uintptr_t end = gm_pages_address(p, p->zone[1].origin);
@@ -14528,20 +14544,22 @@ GM_PRIVATE void gm_gc_regrey_noscan_zone(struct gm_runtime *rt) {
                    end);
 }
 
-// How long a finish stop may take, in ns, beyond what looking for written pages costs.
+// Returns how long a finish stop may take, in ns, in addition to the search for written pages.
 GM_PRIVATE uint64_t gm_gc_budget(unsigned tries) {
     return GM_MIN((uint64_t)GM_BUDGET_NS << tries, (uint64_t)GM_BUDGET_MOST);
 }
 
-// The finish stop: what was written last, all roots, and what they lead to. False: over its budget;
-// the world runs again and nothing is lost, since nothing was armed again (W4).
+// The finish stop: marks from what was written last and from all roots. True: all is marked, and
+// the world is stopped. False with *known: the stop was over its budget; the world runs again, and
+// nothing is lost, since no page was armed again (W4). False without: the roots could not be
+// listed.
 GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c,
                              bool *known) {
     struct gm_engine *e = &rt->engine;
     rt->roots.again = true;
     *known = gm_gc_stop(rt, me, c);
     rt->roots.again = false;
-    if (!*known) { // E4: the jobs of rounds are done, and these are not to be read
+    if (!*known) { // E4: the rounds' jobs are done, and the new jobs must not be
         gm_store_rlx(&e->mark.next_job, (uint32_t)e->mark.njobs);
         return false;
     }
@@ -14549,7 +14567,7 @@ GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct
     gm_workers_ask_roots_stopped(rt);
     unsigned n = rt->gc.thread_count + 1;
     uint64_t cost = gm_writes_cost(&e->writes, &e->mark, n);
-    // from now on: who tries again gathers and lists as long
+    // the budget begins here: stopping and listing take as long in every try
     uint64_t deadline = patient ? gm_os_now() + gm_gc_budget(c->tries) + cost : 0;
     c->tries++;
     gm_store_rlx(&e->mark.next_job, 0u);
@@ -14561,13 +14579,14 @@ GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct
         gm_workers_each_run_stopped(rt, gm_workers_hold_run);
         return true;
     }
-    gm_store_rlx(&e->mark.next_job, (uint32_t)e->mark.njobs); // listed again by the next try
+    gm_store_rlx(&e->mark.next_job, (uint32_t)e->mark.njobs); // the next try lists them again
     gm_gc_resume(rt, c);
     return false;
 }
 
-// The marks are complete: the program goes on while it is decided what becomes of white objects
-// that have records; nobody can reach them any more, but by weak pointers, which see their marks.
+// The marks are complete. The program goes on while finalizers, weak pointers and other records of
+// white objects are decided. No thread can reach these objects any more but by weak pointers, which
+// check the marks. Called in a stop, which it ends.
 GM_PRIVATE void gm_gc_decide(struct gm_runtime *rt, struct gm_cycle *c) {
     gm_store_rlx(&rt->engine.mark.complete, 1u); // in a stop
     gm_store_rlx(&gomem_i_barrier, 0u);
@@ -14577,8 +14596,8 @@ GM_PRIVATE void gm_gc_decide(struct gm_runtime *rt, struct gm_cycle *c) {
     c->after += gm_finalize_decide(rt, false, &c->kept);
 }
 
-// Marks to the end, beside the program. True: in a finish stop that left nothing grey. False: the
-// cycle cannot go on now; what is marked stays so, and marking goes on here. (E4)
+// Marks to the end, concurrently with the program. True: in a finish stop that left nothing grey.
+// False: the cycle cannot go on now; its marks stay, and a later call continues here. (E4)
 GM_PRIVATE bool gm_gc_mark(struct gm_runtime *rt, struct gm_thread *me, struct gm_cycle *c) {
     bool known = true;
     unsigned rounds = c->rounds ? GM_ROUNDS_AGAIN : GM_ROUNDS;
@@ -14586,12 +14605,12 @@ GM_PRIVATE bool gm_gc_mark(struct gm_runtime *rt, struct gm_thread *me, struct g
     bool done = gm_gc_rounds(rt, c, rounds);
     while (done && !gm_gc_finish(rt, me, c, &known))
         done = known && gm_gc_rounds(rt, c, GM_ROUNDS_AGAIN);
-    gm_store_rlx(&rt->gc.closing, 0u); // advice
+    gm_store_rlx(&rt->gc.closing, 0u); // a stale value costs an allocation some us of waiting
     return done;
 }
 
-// The cycle: arm, start stop, mark, rounds, finish stop, decide, flip. False: it cannot go on now,
-// and the next call goes on where this one stood. (E4)
+// Runs a concurrent cycle: arm, start stop, mark, rounds, finish stop, decide, flip. False: it
+// cannot go on now, and the next call continues where this one stopped. (E4) GC and TURN are held.
 GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me,
                                      struct gm_cycle *c) {
     struct gm_engine *e = &rt->engine;
@@ -14618,7 +14637,7 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
     if (gc->phase == GM_PHASE_FLIP) {
         if (!gm_gc_stop_world(rt, me, c)) return false;
         size_t now = gm_load_rlx(&e->live);
-        c->after += now > c->heap ? now - c->heap : 0; // black
+        c->after += now > c->heap ? now - c->heap : 0; // new objects are black
     }
     size_t heap = c->heap;
     gm_gc_end_stopped(rt, c);
@@ -14627,22 +14646,23 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
     return true;
 }
 
-// Unless told which collector to be, one stop is best for a heap that is marked sooner than two
-// stops and arming would take: 6 ns an object, so 0.4 ms at most for the MiB of 16 B objects that
-// lived last, and no page is armed, so no write faults (bench/new: 64 B 5.5 -> 3.5 ns).
+// The heap size below which one stop beats a concurrent cycle: marking is faster than two stops and
+// arming would be. It takes 6 ns an object, so 0.4 ms at most for the MiB of 16 B objects that
+// lived last, and no page is armed, so no write faults (bench/new: 64 B 5.5 -> 3.5 ns). An option
+// that chooses the collector overrides this.
 #if !defined(GM_SMALL_HEAP)
-#define GM_SMALL_HEAP (GOMEM_I_CHECK || GM_TSAN || GM_ASAN ? 0 : 2 * GM_MIB) // tests want rounds
+#define GM_SMALL_HEAP (GOMEM_I_CHECK || GM_TSAN || GM_ASAN ? 0 : 2 * GM_MIB) // tests need rounds
 #endif
 GM_PRIVATE bool gm_gc_is_small(const struct gm_runtime *rt) {
     const struct gm_engine *e = &rt->engine;
     size_t most = GM_SMALL_HEAP;
     return gm_load_rlx(&e->writes.collector) == GOMEM_GC_TRACKED &&               // chosen once
            gm_load_rlx(&rt->world.settings.options.collector) == GOMEM_GC_AUTO && // a setting
-           gm_load_rlx(&e->live) + gm_load_rlx(&e->pacer.roots) < most && // heuristic counters
+           gm_load_rlx(&e->live) + gm_load_rlx(&e->pacer.roots) < most &&         // estimates
            gm_load_rlx(&e->pacer.live) <= most / 2;
 }
 
-// Begins a cycle: all spans are swept.
+// Begins a cycle: resets *c, and sweeps all spans. GC and TURN are held.
 GM_PRIVATE void gm_gc_begin(struct gm_runtime *rt, struct gm_cycle *c, int reason) {
     struct gm_engine *e = &rt->engine;
     memset(c, 0, sizeof *c);
@@ -14665,27 +14685,28 @@ GM_PRIVATE bool gm_gc_knows(const struct gm_runtime *rt, uint32_t id) {
     // pairs with gm_world_record_locked: records are complete
     for (const struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next)
         if (gm_load_rlx(&t->id) == id && gm_load_rlx(&t->state) != GM_THREAD_NONE)
-            return true; // an old record can only hide one
+            return true; // a stale record can only hide a thread
     for (unsigned i = 0; i < GM_WORKERS; i++)
         if (gm_load_rlx(&rt->gc.marker[i].id) == id) return true; // written once
     return false;
 }
 
-// Have the library's own threads all said who they are?
+// Have all of the library's own threads recorded their ids?
 GM_PRIVATE bool gm_gc_all_run(const struct gm_runtime *rt) {
     for (uint32_t i = 1; i <= rt->gc.thread_count; i++)
         if (!gm_load_rlx(&rt->gc.marker[i].id)) return false; // written once, by its thread
     // pairs with gm_world_record_locked: records are complete
     for (const struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next)
         if (gm_load_rlx(&t->own) && gm_load_rlx(&t->state) != GM_THREAD_NONE) return true;
-    return !gm_load_rlx(&rt->gc.background) || gm_load_rlx(&rt->gc.no_record); // a heuristic
+    return !gm_load_rlx(&rt->gc.background) || gm_load_rlx(&rt->gc.no_record); // or the next look
 }
 
-// A thread that sleeps has run, and could have attached; one that is ready perhaps waits for its
-// first turn on a processor.
+// A thread that sleeps has run, and could have attached; a runnable thread may still wait for its
+// first time slice.
 enum { GM_UNATTACHED_NS = 5000000, GM_UNATTACHED_READY_NS = 200000000 };
 
-// Names a thread that was met `age` ns ago; false: not yet, or it has ended.
+// Prints a warning that names an unattached thread, first seen `age` ns ago. False: it is too
+// early, or the thread has ended.
 GM_COLD GM_PRIVATE bool gm_gc_report_unattached(const struct gm_runtime *rt, uint32_t id,
                                                 uint64_t age) {
     struct gm_task task;
@@ -14697,7 +14718,8 @@ GM_COLD GM_PRIVATE bool gm_gc_report_unattached(const struct gm_runtime *rt, uin
     return true;
 }
 
-// A thread is met. One that is not attached is named once, when it is seen in two looks in a row.
+// Looks at one thread of the process. An unattached one is named once, if two looks in a row have
+// seen it. (Called by gm_os_each_task.)
 GM_PRIVATE void gm_gc_check_attached(uint32_t id, void *arg) {
     struct gm_runtime *rt = arg;
     struct gm_gc *gc = &rt->gc;
@@ -14717,15 +14739,17 @@ GM_PRIVATE void gm_gc_check_attached(uint32_t id, void *arg) {
     if (free) *free = (struct gm_unattached){id, gc->looks, gm_os_now(), false};
 }
 
-// At check level 1 a cycle looks for threads that it could not scan. ThreadSanitizer has one.
+// From check level 1 on, a cycle looks for threads that it could not scan. Not under
+// ThreadSanitizer, which has a thread of its own. GC is held.
 GM_PRIVATE void gm_gc_find_unattached(struct gm_runtime *rt) {
     if (!GOMEM_I_CHECK || GM_TSAN) return;
-    if (gm_world_starts(rt) || !gm_gc_all_run(rt)) return; // what has not begun has no record yet
+    if (gm_world_starts(rt) || !gm_gc_all_run(rt)) return; // one that has not begun has no record
     rt->gc.looks++;
     (void)gm_os_each_task(gm_gc_check_attached, rt);
 }
 
-// The cycle has ended: it is counted and told.
+// The cycle has ended: counts it, and prints its warnings and its trace. GC and TURN are held; the
+// world runs.
 GM_PRIVATE void gm_gc_end(struct gm_runtime *rt, const struct gm_cycle *c, int reason) {
     struct gm_engine *e = &rt->engine;
     gm_gc_count(rt, c, reason);
@@ -14741,8 +14765,9 @@ GM_PRIVATE void gm_gc_end(struct gm_runtime *rt, const struct gm_cycle *c, int r
     gm_gc_event(rt, GOMEM_EVENT_END, gm_os_now());
 }
 
-// Runs one cycle, or what is left of the one that is under way. The calling thread is attached, in
-// no section, holds no lock but gc's, and has spilled its registers. False: it cannot go on now.
+// Runs a cycle, or the rest of the one that is under way. The calling thread is attached, in no
+// section, holds only GC and TURN, and has spilled its registers. False: the cycle cannot go on
+// now.
 GM_NOINLINE GM_PRIVATE bool gm_gc_run(struct gm_runtime *rt, struct gm_thread *me, int reason) {
     struct gm_engine *e = &rt->engine;
     struct gm_gc *gc = &rt->gc;
@@ -14758,8 +14783,9 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_run(struct gm_runtime *rt, struct gm_thread *m
     return done;
 }
 
+// Wakes the background thread, which looks for work.
 GM_PRIVATE void gm_gc_wake_background(struct gm_runtime *rt) {
-    (void)gm_add_acqrel(&rt->gc.kick, 1u); // pairs with gm_schedule_main: why it was woken
+    (void)gm_add_acqrel(&rt->gc.kick, 1u); // pairs with gm_schedule_main: it sees why it was woken
     gm_os_wake(&rt->gc.kick, 1);
 }
 #else
@@ -17137,15 +17163,14 @@ GM_RARE GOMEM_DEF int gomem_i_sigaction(int number, const void *action, void *ol
  * OWNS        nothing
  * CALLS       base pages span special guard sweep cache world finalize alloc
  * LOCKS       SPECIAL
- * INVARIANTS  U1  only live collected objects get records; for any other pointer the functions
- *                 return false or {0}, with EINVAL
- *             U2  drops run outside sections, on the thread that made the last release
- * WHY         A handle is a number and a generation: a stale one does nothing, and handles need not
- *             be freed. A count is changed without a lock or a section, since its record stays as
- *             long as any thread holds the object.
+ * INVARIANTS  U1  what is no live collected object gets no record: false, {0}, EINVAL
+ *             U2  drops run outside sections, on the thread whose release was the last
+ * WHY         A handle is a number and a generation, so that a stale one does nothing, and nothing
+ *             has to be freed. A count is changed without a lock or a section: its record stays
+ *             while somebody holds the object.
  */
-// The span of the live collected object that starts at obj; with `roots`, also of an uncollectable
-// one. In a section. NULL: obj is not such an object (U1).
+// In a section: the span of the live collected object that starts at obj, and with `roots` also of
+// an uncollectable one; NULL: there is none (U1).
 GM_PRIVATE struct gm_span *gm_lifetime_span(const struct gm_runtime *rt, const void *obj,
                                             bool roots) {
     const struct gm_pages *p = &rt->engine.heap.pages;
@@ -17156,8 +17181,8 @@ GM_PRIVATE struct gm_span *gm_lifetime_span(const struct gm_runtime *rt, const v
     return gm_sweep_live(&rt->engine.sweep, p, s, (uintptr_t)obj) ? s : NULL;
 }
 
-// Check level 1: warns if a callback's argument is its object. The argument is a root until the
-// callback has run, so the object would never die. Go's AddCleanup panics in this case.
+// At check level 1: an argument is a root until its callback has run, which waits for the object to
+// die. Go's AddCleanup panics where both are the same.
 GM_PRIVATE void gm_lifetime_look_at(struct gm_runtime *rt, const void *obj, const void *arg) {
     if (!GOMEM_I_CHECK || !arg || gomem_base(arg) != obj) return;
     struct gm_text t = gm_text_message(
@@ -17166,8 +17191,7 @@ GM_PRIVATE void gm_lifetime_look_at(struct gm_runtime *rt, const void *obj, cons
     gm_guard_warn(&rt->engine.guard, t.data);
 }
 
-// Makes a record and returns its handle. Outside sections. 0 with errno: obj cannot have one, or no
-// memory.
+// Makes a record; 0 with errno: it cannot be.
 GM_PRIVATE uint64_t gm_lifetime_add(const void *obj, enum gm_special_kind kind,
                                     union gm_callback fn, uintptr_t arg) {
     struct gm_runtime *rt = &gm_runtime;
@@ -17178,7 +17202,7 @@ GM_PRIVATE uint64_t gm_lifetime_add(const void *obj, enum gm_special_kind kind,
     if (!t) return 0;
     struct gm_span *s = gm_lifetime_span(rt, obj, kind != GM_SPECIAL_FINALIZER);
     if (s) {
-        gm_store_rlx(&s->special, (uint8_t)1); // X1: a thread that frees obj got it from this one
+        gm_store_rlx(&s->special, (uint8_t)1); // X1: whoever frees obj has it from us
         if (kind != GM_SPECIAL_COUNT) gm_finalize_keep(rt, arg);
         id = gm_special_add(&rt->engine.special, (uintptr_t)obj, kind, fn, arg, &error, &more);
         gm_cache_charge(t, more);
@@ -17248,8 +17272,8 @@ GOMEM_DEF gomem_weak gomem_weak_make(void *obj) {
     return (gomem_weak){gm_lifetime_add(obj, GM_SPECIAL_WEAK, none, 0)};
 }
 
-// Makes a pointer to a collected object out of a record that is no root. All in one section, so no
-// cycle advances between the first and the last look at the record. (X5)
+// A collected pointer comes into being here, out of nothing that is a root: between the first and
+// the last look at the record nothing is flipped, since this is a section. (X5)
 GOMEM_DEF void *gomem_weak_get(gomem_weak w) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_cache *t = w.id ? gm_alloc_enter(rt) : NULL;
@@ -17266,7 +17290,7 @@ GOMEM_DEF void *gomem_weak_get(gomem_weak w) {
 
 // ---- counts ----
 
-// The record with the count of obj. NULL, after a report: obj is not counted.
+// The count of obj; NULL, said: it is not counted.
 GM_ALWAYS struct gm_callback_record *gm_lifetime_count(struct gm_runtime *rt, void *obj) {
     struct gm_callback_record *c = gm_special_count(&rt->engine.special, (uintptr_t)obj);
     if (GOMEM_I_LIKELY(c != NULL)) return c;
@@ -17278,12 +17302,12 @@ GM_ALWAYS struct gm_callback_record *gm_lifetime_count(struct gm_runtime *rt, vo
     return c;
 }
 
-// The last release: runs the drop outside sections (U2), then frees the object unless the drop
+// The last release: drops the object, outside of sections (U2), and frees it unless the drop has
 // retained it, or a weak pointer may have been read meanwhile.
 GM_NOINLINE GM_PRIVATE void gm_lifetime_drop(struct gm_runtime *rt, void *obj) {
     struct gm_special *sp = &rt->engine.special;
     struct gm_ready_callback turn;
-    void *volatile self = obj; // keeps the object alive while its drop runs
+    void *volatile self = obj; // alive while its drop runs
     uintptr_t object = 0;
     struct gm_cache *t = gm_alloc_enter(rt);
     bool mine = t && gm_special_begin_drop(sp, (uintptr_t)obj, &turn);
@@ -17307,7 +17331,7 @@ GOMEM_DEF void *gomem_rc_new(size_t size, void (*drop)(void *obj)) {
 
 GOMEM_DEF void *gomem_rc_retain(void *obj) {
     struct gm_callback_record *c = obj ? gm_lifetime_count(&gm_runtime, obj) : NULL;
-    if (c) (void)gm_add_rlx(&c->arg, (uintptr_t)1); // rlx: the caller already holds the object
+    if (c) (void)gm_add_rlx(&c->arg, (uintptr_t)1); // who retains holds the object already
     return obj;
 }
 
@@ -17316,11 +17340,11 @@ GOMEM_DEF void gomem_rc_release(void *obj) {
     if (!obj || gm_load_acq(&rt->world.life) == GM_LIFE_SHUT) return; // pairs with gomem_shutdown
     struct gm_callback_record *c = gm_lifetime_count(rt, obj);
     if (!c) return;
-    // pairs with itself: the last release sees what all holders did to the object
+    // pairs with itself: who comes to zero sees what all holders did to the object
     uintptr_t count = gm_sub_acqrel(&c->arg, (uintptr_t)1);
     if (count == 1) gm_lifetime_drop(rt, obj);
     if (count) return;
-    (void)gm_add_rlx(&c->arg, (uintptr_t)1); // released after the last release: undone
+    (void)gm_add_rlx(&c->arg, (uintptr_t)1); // in its own drop
     gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_NOT_COUNTED, obj);
 }
 #endif // GOMEM_I_COLLECTOR
@@ -17332,50 +17356,49 @@ GOMEM_DEF void gomem_rc_release(void *obj) {
  * OWNS        struct gomem_pool, what is in struct gm_pools and struct gm_pool_cache; spans whose
  *             use is GM_USE_POOL (slabs)
  * CALLS       base os sync pages span guard cache world alloc block
- * LOCKS       POOLS, then POOL_CACHE (of a shared cache), then POOL, then META. None is held while
- *             a user's hook runs
+ * LOCKS       POOLS, then POOL_CACHE (of a shared cache), then POOL, then META. Never while a
+ *             hook of the user runs
  * ORDER       a magazine's slots and head are written before `previous` or a list of the depot
  *             (acqrel) hands it over
- * INVARIANTS  PO1 an object is in use, in a magazine, or free in its slab; only then its bit is 0
- *             PO2 only its thread touches the loaded magazine. `previous` is taken only by an
- *                 atomic exchange, by its owner or by a thief, so exactly one of them gets it; only
- *                 the owner stores one there
- *             PO3 a place belongs to one pool. If a cache's place holds a magazine, the thread has
- *                 a cache of the pool to which the place belongs
- *             PO4 in a slab, objects below `fresh` may hold anything and objects from there on are
- *                 zero; in a scanned slab all free objects are zero
- *             PO5 ageing rotates three lists: full -> victim -> expired. The next calls drop
- *                 expired objects, and the lists rotate again only when none is left
- *             PO6 between a thread's two magazines half a magazine is moved, not a whole one: the
- *                 next move is at least 31 objects away, in either direction
- *             PO7 pools that no cycle ages are aged by the clock. One thread at a time does it, a
- *                 user's thread for a bounded number of steps; the rest is due at once
- * WHY         Like a class of malloc, a pool has magazines and a depot. But it preserves the
- *             contents of its objects, so they come from slabs of its own: blocks divided into
- *             slots of any size. A thief takes a whole magazine, where Go's takes one object. A
- *             cycle only rotates the lists. Users' hooks never run on a thread of the library, so
- *             objects of a pool with a drop hook wait for a call.
+ * INVARIANTS  PO1 an object is in use, in a magazine, or free in its slab: then its bit is 0
+ *             PO2 the loaded magazine is its thread's alone; `previous` is taken only by exchange,
+ *                 by its owner or by a thief, so one of them has it; only the owner puts one there
+ *             PO3 a place belongs to one pool; a cache's place that holds a magazine belongs to a
+ *                 pool that its thread has a cache of
+ *             PO4 an object of a slab up to `fresh` may hold anything, one beyond it is zero; free
+ *                 ones of a scanned slab are zero
+ *             PO5 ageing turns three lists: full -> victim -> expired; what is expired is dropped
+ *                 by who comes next, and the turn goes on only when all of it is gone
+ *             PO6 between a thread's two magazines halves are moved, not wholes: 31 objects more or
+ *                 less make no other move
+ *             PO7 pools that no cycle ages turn by the clock: one thread at a time looks, a bounded
+ *                 number of steps if it is a user's, and looks again as long as there is more
+ * WHY         A pool has what malloc's classes have, magazines and a depot, but keeps what its
+ *             objects hold, so they come from slabs of its own: blocks cut into slots of any size.
+ *             A thief takes a whole magazine where Go's takes one object. The cycle only turns the
+ *             lists, and hooks of the user never run on a thread of the library: what has a drop
+ *             hook waits for a call.
  *
  *             get  loaded -> previous -> depot: any of the three -> another's previous -> a slab
  *             put  loaded -> previous -> depot: full  . . age . . victim  . . age . . expired
  */
 enum {
     GM_POOL_SLAB = 64 * 1024,
-    GM_POOL_MAGAZINE = 128 * 1024, // maximum of the bytes of a magazine's objects
+    GM_POOL_MAGAZINE = 128 * 1024, // bytes of a magazine's objects, at most
     GM_POOL_TURNS = 3,
     GM_POOL_HALF = 32,
-    GM_POOL_DEAD = 64 // records of destroyed pools that wait before one is used again
+    GM_POOL_DEAD = 64 // records that wait before one is used again
 };
-// By the clock, idle objects are dropped after two or three rotations: about ten seconds.
-#define GM_POOL_LOOK   ((uint64_t)3000 * 1000000u) // ns between two looks at all pools
-#define GM_POOL_PERIOD ((uint64_t)2500 * 1000000u) // ns after its last rotation a pool is due
-enum { GM_POOL_STEPS = 64, GM_POOL_CALLS = 32 };   // steps of a user's look; calls between looks
+// Two or three turns by the clock, until idle objects are dropped, take ten seconds.
+#define GM_POOL_LOOK   ((uint64_t)3000 * 1000000u) // ns from look to look
+#define GM_POOL_PERIOD ((uint64_t)2500 * 1000000u) // ns since its last turn that make a pool due
+enum { GM_POOL_STEPS = 64, GM_POOL_CALLS = 32 };   // of a user's look; quick calls between looks
 
 struct gomem_pool {
-    uint32_t get, put;         // its place, for the inlined paths. 0: not inlined. const
-    uint32_t far_get, far_put; // its number, if it has no place. 0: slow path. const
+    uint32_t get, put;         // places that the inlined paths take: first. 0: none. const
+    uint32_t far_get, far_put; // the number, where there is no place: next. 0: slow. const
     uint32_t place;            // 0: none. const
-    uint32_t number;           // index in the threads' tables of caches. const
+    uint32_t number;           // in the tables of caches. const
     uint32_t epoch;          // 0: destroyed; else pools.epoch + 1 when it was made. atomic: acq/rel
     uint32_t most;           // objects in a magazine. const
     bool scanned;            // const
@@ -17385,18 +17408,18 @@ struct gomem_pool {
     gomem_i_pool *name;      // NULL: none. const
     struct gomem_pool *next; // lock: pools
     struct gm_pool_cache
-        *shared; // of all threads, if capacity is small; NULL: each has its own. const
+        *shared; // all threads' where capacity is small, NULL: each has its own. const
     struct gm_lock cache_lock;
-    _Alignas(64) struct gm_lock lock; // protects the fields up to `caches`
-    uint32_t room, full;              // lists of slabs with free slots, and full: page + 1
-    size_t slots, taken, high;        // all slots; those not free; the maximum of taken
-    size_t keep;                      // slots that trimming leaves (gomem_pool_reserve)
-    struct gm_pool_cache *caches;     // of all threads that have used it
+    _Alignas(64) struct gm_lock lock; // of what follows
+    uint32_t room, full;              // slabs: page + 1 of the first with free slots, of the others
+    size_t slots, taken, high;        // in slabs; not free; most ever
+    size_t keep;                      // slots that stay
+    struct gm_pool_cache *caches;     // of all threads that used it
     _Alignas(
         64) uint64_t list[GM_POOL_TURNS]; // the depot, by turn: {tag, index + 1}. atomic: acqrel
-    uint32_t turn; // list[turn % 3] is full, the one before it victim. atomic: rlx
+    uint32_t turn; // list[turn % 3] is full, the one before is victim. atomic: rlx
     uint32_t idle; // objects in the depot. atomic: rlx
-    uint64_t aged; // time of the last rotation, in ns. atomic: rlx
+    uint64_t aged; // ns of the last turn. atomic: rlx
     uint64_t hits, misses, exchanges; // atomic: rlx
 };
 
@@ -17406,8 +17429,7 @@ GM_INLINE struct gm_pages *gm_pool_pages(void) { return &gm_runtime.engine.heap.
 GM_INLINE uint64_t *gm_pool_bits(const struct gm_span *s) {
     return gm_span_bits(gm_pool_pages(), s->page);
 }
-// Check level 1 and up: bits of idle objects. They use the second half of the span's bitmap: slots
-// have at least 16 bytes, so the first half is enough for the others.
+// Check level 1 and up: objects that are idle. A slot has 16 bytes at least: half of the area.
 GM_INLINE uint64_t *gm_pool_idle_bits(const struct gm_span *s) {
     return gm_pool_bits(s) + (size_t)s->pages * (GM_MANUAL_BYTES / 16);
 }
@@ -17426,7 +17448,7 @@ GM_PRIVATE void gm_pool_unlink_locked(uint32_t *list, struct gm_span *s) {
     if (s->shape) gm_span_at(pages, s->shape - 1)->cursor = s->cursor;
 }
 
-// Adds a slab, outside sections. False with errno: no memory.
+// Adds a slab. False with errno: no memory.
 GM_PRIVATE bool gm_pool_grow(struct gm_runtime *rt, struct gomem_pool *p) {
     struct gm_span *s = gm_block_new(rt, p->count * p->stride, p->o.align, p->scanned, GM_USE_POOL);
     if (!s) return false;
@@ -17437,7 +17459,7 @@ GM_PRIVATE bool gm_pool_grow(struct gm_runtime *rt, struct gomem_pool *p) {
     if (p->scanned && !s->clean) memset(start, 0, bytes); // PO4
     s->used = 0;
     s->fresh = p->scanned || s->clean ? 0 : p->count;
-    gm_store_rlx(&s->owner, p->number); // rlx: the pool's lock publishes it
+    gm_store_rlx(&s->owner, p->number); // the pool's lock publishes it
     memset(gm_pool_bits(s), 0, (size_t)s->pages * GM_MANUAL_BYTES);
     gm_guard_forbid(start, bytes, p->scanned);
     gm_sync_lock(&p->lock);
@@ -17448,8 +17470,7 @@ GM_PRIVATE bool gm_pool_grow(struct gm_runtime *rt, struct gomem_pool *p) {
     return true;
 }
 
-// Takes up to n free slots and returns their number; fills `out` downward from its end. POOL is
-// held. The objects are zero.
+// Takes up to n free slots; out is filled from its end. What they hold is not zeroed yet.
 GM_PRIVATE unsigned gm_pool_take_locked(struct gomem_pool *p, void **out, unsigned n) {
     unsigned done = 0;
     if (p->o.capacity) n = (unsigned)GM_MIN((size_t)n, p->o.capacity - p->taken);
@@ -17480,7 +17501,7 @@ GM_PRIVATE unsigned gm_pool_take_locked(struct gomem_pool *p, void **out, unsign
     return done;
 }
 
-// The slab and slot of an object. NULL: it is not an object of this pool.
+// The slab and slot of an object; NULL: it is none of the pool's.
 GM_PRIVATE struct gm_span *gm_pool_slab(const struct gomem_pool *p, const void *object,
                                         uint32_t *slot) {
     struct gm_span *s = gm_span_find(gm_pool_pages(), (uintptr_t)object);
@@ -17490,14 +17511,13 @@ GM_PRIVATE struct gm_span *gm_pool_slab(const struct gomem_pool *p, const void *
     return offset % p->stride || *slot >= p->count ? NULL : s;
 }
 
-// Records misuse that is found in a section.
 GM_PRIVATE void gm_pool_wrong(struct gm_engine *e, enum gm_message wrong, void *object) {
     gm_store_rlx(&e->misuse, (uint32_t)wrong);
-    gm_store_rel(&e->misuse_at, object); // pairs with gm_alloc_leave, which reports it
+    gm_store_rel(&e->misuse_at, object); // pairs with gm_alloc_leave, which says it
 }
 
-// Returns n objects to their slabs. POOL is held. The result is a list (page + 1) of slabs that are
-// empty and not needed, which the caller frees after the unlock (gm_pool_free_slabs).
+// Objects go back to their slabs; those that are empty and not needed become a list, to be given
+// back when the lock is not held: page + 1 of the first.
 GM_PRIVATE uint32_t gm_pool_return_locked(struct gm_engine *e, struct gomem_pool *p, void **objects,
                                           unsigned n) {
     uint32_t empty = 0;
@@ -17548,15 +17568,15 @@ GM_INLINE void gm_pool_set_top(const struct gomem_pool *p, struct gm_pool_cache 
     gm_store_rlx(gm_pool_top(p, h), top);
 }
 
-// Makes a magazine the loaded one.
+// A magazine becomes the loaded one.
 GM_PRIVATE void gm_pool_load(const struct gomem_pool *p, struct gm_pool_cache *h, void **top) {
     uint32_t index = gm_cache_index(gm_pool_pages(), top);
-    gm_store_rlx(&h->bottom, gm_cache_head(gm_pool_pages(), index)->bottom); // for the statistics
+    gm_store_rlx(&h->bottom, gm_cache_head(gm_pool_pages(), index)->bottom); // a statistic
     gm_pool_set_top(p, h, top);
 }
 
-// A list of the depot: generation 0 is full, 1 victim, 2 expired. If the lists rotate meanwhile, it
-// is another generation's: objects are then dropped earlier or later.
+// A list of the depot: generation 0 is full, 1 victim, 2 expired. What turns meanwhile makes it
+// another one: then objects are dropped earlier or later.
 GM_INLINE uint64_t *gm_pool_list(struct gomem_pool *p, unsigned generation) {
     return &p->list[(gm_load_rlx(&p->turn) + GM_POOL_TURNS - generation) % GM_POOL_TURNS];
 }
@@ -17564,7 +17584,7 @@ GM_INLINE uint64_t *gm_pool_list(struct gomem_pool *p, unsigned generation) {
 GM_PRIVATE void gm_pool_push_list(struct gomem_pool *p, unsigned generation, uint32_t magazine) {
     const struct gm_pages *pages = gm_pool_pages();
     const struct gm_magazine *m = gm_cache_head(pages, magazine - 1);
-    (void)gm_add_rlx(&p->idle, (uint32_t)(m->top - m->bottom)); // a count: may lag behind the list
+    (void)gm_add_rlx(&p->idle, (uint32_t)(m->top - m->bottom)); // a statistic, and a bound
     gm_cache_push_magazine(pages, gm_pool_list(p, generation), magazine - 1);
 }
 GM_PRIVATE uint32_t gm_pool_pop_list(struct gomem_pool *p, unsigned generation) {
@@ -17578,8 +17598,7 @@ GM_PRIVATE uint32_t gm_pool_pop_list(struct gomem_pool *p, unsigned generation) 
     return magazine;
 }
 
-// Takes the loaded magazine out of its cache, and stores its count in its head. Returns index + 1;
-// 0: none was loaded.
+// A loaded magazine is taken out of its cache: index + 1, its head says what it holds; 0: none.
 GM_PRIVATE uint32_t gm_pool_unload(const struct gomem_pool *p, struct gm_pool_cache *h) {
     void **top = gm_load_rlx(gm_pool_top(p, h));
     if (top == GM_CACHE_NOTHING) return 0;
@@ -17589,26 +17608,25 @@ GM_PRIVATE uint32_t gm_pool_unload(const struct gomem_pool *p, struct gm_pool_ca
     return index + 1;
 }
 
-// Puts a magazine (0: none) on a list: full, expired if max_idle is exceeded, or empty.
+// Puts a magazine where it belongs: the depot, the expired where there are enough, the empty ones.
 GM_PRIVATE void gm_pool_store(struct gm_engine *e, struct gomem_pool *p, uint32_t magazine) {
     const struct gm_magazine *m = magazine ? gm_cache_head(&e->heap.pages, magazine - 1) : NULL;
     if (!m) return;
     uint32_t n = (uint32_t)(m->top - m->bottom);
-    bool over = p->o.max_idle && gm_load_rlx(&p->idle) + n > p->o.max_idle; // approximate
+    bool over = p->o.max_idle && gm_load_rlx(&p->idle) + n > p->o.max_idle; // about so many
     if (n) gm_pool_push_list(p, over ? 2 : 0, magazine);
     else gm_cache_push_magazine(&e->heap.pages, &e->depot.empty, magazine - 1);
 }
 
 // ---- caches ----
 
-// A thread's cache of pool `number`. NULL: it has none.
+// A thread's cache of pool `number`; NULL: it has none.
 GM_INLINE struct gm_pool_cache *gm_pool_cache_of(const struct gm_cache *t, uint32_t number) {
     gomem_i_pool_cache *hot = number < t->hot.pool_caches_room ? t->hot.pool_caches[number] : NULL;
     return (struct gm_pool_cache *)(void *)hot;
 }
 
-// Makes room in the thread's table for the cache of pool `number`. POOLS is held: under it, other
-// threads write to the table. False: no memory.
+// Room for the cache of pool `number`. Other threads write into the table under the lock.
 GM_PRIVATE bool gm_pool_room_locked(struct gm_engine *e, struct gm_cache *t, uint32_t number) {
     gomem_i_pool_cache ***caches = &t->hot.pool_caches;
     size_t room = t->hot.pool_caches_room;
@@ -17617,7 +17635,7 @@ GM_PRIVATE bool gm_pool_room_locked(struct gm_engine *e, struct gm_cache *t, uin
     return done;
 }
 
-// Moves a cache's magazines to the depot and frees it. The caller has removed it from its table.
+// What a cache holds goes to the depot, and the cache with it. It is in no table any more.
 GM_PRIVATE void gm_pool_drop_cache(struct gm_engine *e, struct gomem_pool *p,
                                    struct gm_pool_cache *h) {
     gm_sync_lock(&p->lock);
@@ -17631,7 +17649,7 @@ GM_PRIVATE void gm_pool_drop_cache(struct gm_engine *e, struct gomem_pool *p,
     gm_pages_meta_free(&e->meta, h, sizeof *h);
 }
 
-// Hook of world: drops the caches of a thread that ends, or that does not exist in this child.
+// Hook of world: a thread ends, or this child does not have it.
 GM_PRIVATE void gm_pool_end_thread(struct gm_cache *t) {
     struct gm_pools *pools = &gm_runtime.pools;
     gm_sync_lock(&pools->lock);
@@ -17652,8 +17670,7 @@ GM_PRIVATE struct gm_pool_cache *gm_pool_new_cache(struct gm_engine *e, struct g
     return h;
 }
 
-// The calling thread's cache, or the one that all threads share, locked; gm_pool_let_go unlocks it.
-// In a section. NULL: no memory.
+// The calling thread's cache, or the one that all threads share, locked; NULL: no memory.
 GM_PRIVATE struct gm_pool_cache *gm_pool_find_cache(struct gm_runtime *rt, struct gm_cache *t,
                                                     struct gomem_pool *p) {
     if (p->shared) {
@@ -17684,7 +17701,7 @@ GM_PRIVATE unsigned gm_pool_cap(const struct gomem_pool *p, struct gm_pool_cache
     return h->cap;
 }
 
-// An empty magazine, the spare one or a new one. Returns index + 1; 0: no memory.
+// An empty magazine that is nobody's: index + 1, 0: no memory.
 GM_PRIVATE uint32_t gm_pool_empty(struct gm_engine *e, struct gm_pool_cache *h) {
     uint32_t spare = h->spare;
     h->spare = 0;
@@ -17699,70 +17716,69 @@ GM_PRIVATE void *gm_pool_pop(const struct gomem_pool *p, struct gm_pool_cache *h
     return object;
 }
 
-// Takes the previous magazine of another thread. Returns index + 1; 0: no thread has one.
+// A full magazine from another thread's cache: index + 1, 0: none.
 GM_PRIVATE uint32_t gm_pool_steal(struct gomem_pool *p, const struct gm_pool_cache *mine) {
     uint32_t found = 0;
     gm_sync_lock(&p->lock);
     for (struct gm_pool_cache *h = p->caches; h && !found; h = h->next) {
-        if (h == mine || !gm_load_rlx(&h->previous)) continue; // rlx: the swap decides
+        if (h == mine || !gm_load_rlx(&h->previous)) continue; // it may have gone: the swap tells
         found = gm_swap_acqrel(&h->previous, 0u);              // PO2: pairs with the owner's
     }
     gm_sync_unlock(&p->lock);
     return found;
 }
 
-// Moves magazines that caches have not used for a generation to the depot and, if no expired ones
-// are left, rotates the lists. mine: the caller's cache, NULL: it has none. (PO5)
+// Victims become expired, what is full becomes victim, once the expired are gone. What caches have
+// not used for a generation goes to the depot; `mine` is the caller's, NULL: none. (PO5)
 GM_PRIVATE void gm_pool_rotate(struct gm_engine *e, struct gomem_pool *p,
                                struct gm_pool_cache *mine, uint64_t now) {
     uint32_t turn = gm_load_rlx(&p->turn);
-    gm_store_rlx(&p->aged, now); // a lost store only rotates sooner
+    gm_store_rlx(&p->aged, now); // a heuristic
     if (p->o.max_idle || p->o.capacity) return;
     gm_sync_lock(&p->lock);
     for (struct gm_pool_cache *h = p->caches; h; h = h->next)
-        if (turn != gm_load_rlx(&h->turn))                         // stale: moves one early
+        if (turn != gm_load_rlx(&h->turn))                         // a heuristic
             gm_pool_store(e, p, gm_swap_acqrel(&h->previous, 0u)); // PO2: as a thief
     gm_sync_unlock(&p->lock);
     if (mine) gm_pool_store(e, p, gm_pool_unload(p, mine));
-    if ((uint32_t)gm_load_rlx(gm_pool_list(p, 2))) return; // if stale, expired ones become full
-    (void)gm_cas_acqrel(&p->turn, &turn, turn + 1);        // pairs with itself: one thread wins
+    if ((uint32_t)gm_load_rlx(gm_pool_list(p, 2))) return; // a snapshot
+    (void)gm_cas_acqrel(&p->turn, &turn, turn + 1);        // pairs with itself: one of two
 }
 
-// Called when magazines are exchanged with the depot: ages the pool if no cycle has done so lately.
+// Magazines are exchanged with the depot: the pool's clock, where no cycle runs.
 GM_PRIVATE void gm_pool_exchanged(struct gm_engine *e, struct gomem_pool *p) {
     uint64_t now = gm_os_now();
-    (void)gm_add_rlx(&p->exchanges, (uint64_t)1);                       // for the statistics
-    if (GOMEM_I_UNLIKELY(now - gm_load_rlx(&p->aged) > GM_POOL_PERIOD)) // if stale, ages again
+    (void)gm_add_rlx(&p->exchanges, (uint64_t)1);                       // a statistic
+    if (GOMEM_I_UNLIKELY(now - gm_load_rlx(&p->aged) > GM_POOL_PERIOD)) // a heuristic
         gm_pool_rotate(e, p, NULL, now);
 }
 
-// Moves n objects from the top of one magazine to another; both are the caller's. Returns the other
-// one's new top.
+// Moves objects from the top of a magazine to another's; both are the caller's. The other's top.
 GM_INLINE void **gm_pool_move(void **to, void **from, unsigned n) {
     memcpy(to + 1, from - n + 1, n * sizeof *to);
     return to + n;
 }
 
-// Makes a magazine with objects the previous one. The cache has no previous one.
+// A magazine with objects becomes the previous one, of which there is none.
 GM_PRIVATE void gm_pool_put_previous(struct gm_pool_cache *h, uint32_t magazine) {
     const struct gm_magazine *m = gm_cache_head(gm_pool_pages(), magazine - 1);
-    gm_store_rlx(&h->kept, (uint8_t)(m->top - m->bottom)); // for the statistics
-    gm_store_rel(&h->previous, magazine); // PO2: pairs with a thief's swap; thieves store only 0
+    gm_store_rlx(&h->kept, (uint8_t)(m->top - m->bottom)); // a statistic
+    gm_store_rel(&h->previous, magazine); // PO2: pairs with a thief's; others store only 0
 }
 
-// Takes the previous magazine. Returns index + 1; 0: there is none.
+// Takes the previous magazine: index + 1, 0: there is none.
 GM_PRIVATE uint32_t gm_pool_take_previous(struct gm_pool_cache *h) {
-    if (!gm_load_rlx(&h->previous)) return 0; // rlx: only this thread stores values other than 0
+    if (!gm_load_rlx(&h->previous)) return 0; // only we store others than 0
     return gm_swap_acqrel(&h->previous, 0u);  // PO2: pairs with a thief's
 }
 
-// Makes a magazine without objects (0: none) the spare one, or gives it to the depot.
+// A magazine without objects becomes the spare one, or nobody's.
 GM_PRIVATE void gm_pool_put_empty(struct gm_engine *e, struct gm_pool_cache *h, uint32_t empty) {
     if (empty && h->spare) gm_cache_push_magazine(&e->heap.pages, &e->depot.empty, empty - 1);
     else if (empty) h->spare = empty;
 }
 
-// Loads the magazine `full` in place of the empty one.
+// Another magazine is loaded instead of the empty one.
 GM_PRIVATE void gm_pool_replace(struct gm_engine *e, struct gomem_pool *p, struct gm_pool_cache *h,
                                 uint32_t full) {
     void **slots = gm_cache_slots(gm_pool_pages(), full - 1);
@@ -17770,8 +17786,8 @@ GM_PRIVATE void gm_pool_replace(struct gm_engine *e, struct gomem_pool *p, struc
     gm_pool_load(p, h, slots + gm_cache_head(gm_pool_pages(), full - 1)->top);
 }
 
-// The loaded magazine is empty: loads the previous one, or moves half of it if it is full (PO6).
-// False: there is no previous one.
+// The loaded magazine is empty: the previous one is loaded, or half of a full one (PO6). False:
+// none.
 GM_PRIVATE bool gm_pool_own_refill(struct gm_engine *e, struct gomem_pool *p,
                                    struct gm_pool_cache *h) {
     uint32_t previous = gm_pool_take_previous(h);
@@ -17780,7 +17796,7 @@ GM_PRIVATE bool gm_pool_own_refill(struct gm_engine *e, struct gomem_pool *p,
     void **top = gm_load_rlx(gm_pool_top(p, h));
     unsigned n = (unsigned)(m->top - m->bottom), some = n > GM_POOL_HALF ? n / 2 : n;
     if (top == GM_CACHE_NOTHING || some > GM_MAGAZINE_LAST - gm_cache_slot(top)) {
-        gm_pool_replace(e, p, h, previous); // the loaded one is too small
+        gm_pool_replace(e, p, h, previous); // ours is a small one
         return true;
     }
     void **from = gm_cache_slots(gm_pool_pages(), previous - 1) + m->top;
@@ -17791,14 +17807,13 @@ GM_PRIVATE bool gm_pool_own_refill(struct gm_engine *e, struct gomem_pool *p,
     return true;
 }
 
-// The loaded magazine is full: moves half of it to the previous one (PO6); without a previous one
-// it becomes that, and the spare one is loaded. False: no room.
+// The loaded magazine is full: half of it moves to the previous one, or all (PO6). False: no room.
 GM_PRIVATE bool gm_pool_own_room(struct gomem_pool *p, struct gm_pool_cache *h) {
     void **top = gm_load_rlx(gm_pool_top(p, h));
     bool none = top == GM_CACHE_NOTHING;
     uint32_t previous = none ? 0 : gm_pool_take_previous(h);
     if (!previous) {
-        if (!h->spare || top == GM_CACHE_NOTHING) return false; // ageing took the loaded one
+        if (!h->spare || top == GM_CACHE_NOTHING) return false; // ageing has taken the loaded one
         gm_pool_put_previous(h, gm_pool_unload(p, h));
         gm_pool_load(p, h, gm_cache_open(gm_pool_pages(), h->spare - 1, gm_pool_cap(p, h)));
         h->spare = 0;
@@ -17817,8 +17832,7 @@ GM_PRIVATE bool gm_pool_own_room(struct gomem_pool *p, struct gm_pool_cache *h) 
     return fits;
 }
 
-// The loaded magazine is empty: loads another with objects, the thread's own, one of the depot or
-// another thread's. False: there is none.
+// The loaded magazine is empty: another one with objects. False: there is none.
 GM_PRIVATE bool gm_pool_refill(struct gm_engine *e, struct gomem_pool *p, struct gm_pool_cache *h) {
     if (gm_pool_own_refill(e, p, h)) return true;
     uint32_t full = 0;
@@ -17826,14 +17840,13 @@ GM_PRIVATE bool gm_pool_refill(struct gm_engine *e, struct gomem_pool *p, struct
     if (!full) full = gm_pool_steal(p, h);
     if (!full) return false;
     const struct gm_magazine *m = gm_cache_head(&e->heap.pages, full - 1);
-    (void)gm_add_rlx(&p->hits, (uint64_t)(m->top - m->bottom)); // for the statistics
+    (void)gm_add_rlx(&p->hits, (uint64_t)(m->top - m->bottom)); // a statistic
     gm_pool_exchanged(e, p);
     gm_pool_replace(e, p, h, full);
     return true;
 }
 
-// The loaded magazine is full: makes room, and sends the previous one to the depot if necessary.
-// False: no memory for another one.
+// The loaded magazine is full. False: no memory for another one.
 GM_PRIVATE bool gm_pool_make_room(struct gm_engine *e, struct gomem_pool *p,
                                   struct gm_pool_cache *h) {
     if (gm_pool_own_room(p, h)) return true;
@@ -17848,7 +17861,6 @@ GM_PRIVATE bool gm_pool_make_room(struct gm_engine *e, struct gomem_pool *p,
     return empty != 0;
 }
 
-// Pushes an object onto the loaded magazine, in a section. False: no memory for a magazine.
 GM_PRIVATE bool gm_pool_push(struct gm_engine *e, struct gomem_pool *p, struct gm_pool_cache *h,
                              void *object) {
     void **top = gm_load_rlx(gm_pool_top(p, h));
@@ -17861,9 +17873,8 @@ GM_PRIVATE bool gm_pool_push(struct gm_engine *e, struct gomem_pool *p, struct g
     return true;
 }
 
-// Takes an object from a slab, and, in a pool without make and drop hooks, more for the cache h,
-// which may be NULL: hooks must see only objects that the user got. In a section. NULL: the slabs
-// have no free slot.
+// An object from a slab, and some more for the cache where no hook makes or drops them: hooks see
+// only objects that were got.
 GM_PRIVATE void *gm_pool_fresh(struct gm_engine *e, struct gomem_pool *p, struct gm_pool_cache *h) {
     void *out[GM_MAGAZINE_LAST + 2], **end = out + GM_MAGAZINE_LAST + 2, **bottom = NULL;
     unsigned want = 1;
@@ -17878,8 +17889,8 @@ GM_PRIVATE void *gm_pool_fresh(struct gm_engine *e, struct gomem_pool *p, struct
     gm_sync_lock(&p->lock);
     unsigned n = gm_pool_take_locked(p, end, want);
     gm_sync_unlock(&p->lock);
-    (void)gm_add_rlx(&p->misses, (uint64_t)n); // for the statistics
-    for (unsigned i = 2; i <= n; i++) {        // the lowest address is handed out first
+    (void)gm_add_rlx(&p->misses, (uint64_t)n); // a statistic
+    for (unsigned i = 2; i <= n; i++) {        // the lowest address comes first
         uint32_t slot = 0;
         struct gm_span *s = GOMEM_I_CHECK ? gm_pool_slab(p, end[-(int)i], &slot) : NULL;
         if (s) (void)gm_or_rlx(&gm_pool_idle_bits(s)[slot / 64], (uint64_t)1 << slot % 64);
@@ -17892,8 +17903,7 @@ GM_PRIVATE void *gm_pool_fresh(struct gm_engine *e, struct gomem_pool *p, struct
 
 // ---- ageing ----
 
-// Returns the objects of a magazine, which is the caller's, to their slabs. In a section. Returns a
-// list of slabs to free, as gm_pool_return_locked does.
+// Objects of a magazine that is the caller's go back to their slabs. Result as there.
 GM_PRIVATE uint32_t gm_pool_unpack(struct gm_engine *e, struct gomem_pool *p, uint32_t magazine) {
     const struct gm_magazine *m = gm_cache_head(&e->heap.pages, magazine - 1);
     void **objects = gm_cache_slots(&e->heap.pages, magazine - 1) + m->bottom + 1;
@@ -17904,10 +17914,10 @@ GM_PRIVATE uint32_t gm_pool_unpack(struct gm_engine *e, struct gomem_pool *p, ui
     return empty;
 }
 
-// Drops the objects of one expired magazine, outside sections. False: there is none.
+// Drops what one expired magazine holds; outside sections. False: there is none.
 GM_PRIVATE bool gm_pool_drop_expired(struct gm_runtime *rt, struct gomem_pool *p) {
     struct gm_engine *e = &rt->engine;
-    // rlx: a magazine that arrives later is left for the next call
+    // a snapshot: what comes now is for the next one
     if (!(uint32_t)gm_load_rlx(gm_pool_list(p, 2))) return false;
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return false;
@@ -17929,17 +17939,14 @@ GM_PRIVATE bool gm_pool_drop_expired(struct gm_runtime *rt, struct gomem_pool *p
     return magazine != 0;
 }
 
-// Tests whether a pool needs ageing at the time `now`; 0, after a cycle or when memory is short,
-// means always.
+// Whether a look at `now` has to do with a pool; 0: a cycle has ended, or memory is short.
 GM_INLINE bool gm_pool_due(struct gomem_pool *p, uint64_t now) {
-    // stale values only age the pool at another look
-    if (!now || now - gm_load_rlx(&p->aged) > GM_POOL_PERIOD) return true;
-    return !p->o.drop && (uint32_t)gm_load_rlx(gm_pool_list(p, 2));
+    if (!now || now - gm_load_rlx(&p->aged) > GM_POOL_PERIOD) return true; // a heuristic
+    return !p->o.drop && (uint32_t)gm_load_rlx(gm_pool_list(p, 2));        // a snapshot
 }
 
-// One step of ageing all pools: rotates the lists of the next pool, or returns one of its expired
-// magazines to the slabs if it has no drop hook. *number is the pool's, *turned whether its lists
-// have rotated. Outside sections. False: no pool is left.
+// A step of ageing all pools: turns the next one, or drops one of its magazines where that calls
+// nobody. `number` is the pool's, `done` what happened to it. False: that was the last one.
 GM_RARE GM_PRIVATE bool gm_pool_age_step(struct gm_runtime *rt, uint64_t now, uint32_t *number,
                                          bool *turned) {
     struct gm_pools *pools = &rt->pools;
@@ -17965,7 +17972,7 @@ GM_RARE GM_PRIVATE bool gm_pool_age_step(struct gm_runtime *rt, uint64_t now, ui
     return there;
 }
 
-// Hook of world: ages all pools by some generations, each step in a section of its own.
+// Hook of world: each step is a section of its own.
 GM_PRIVATE void gm_pool_age(unsigned generations) {
     for (unsigned g = 0; g < generations; g++) {
         uint32_t number = 0;
@@ -17974,28 +17981,27 @@ GM_PRIVATE void gm_pool_age(unsigned generations) {
     }
 }
 
-// Hook of world, and the end of each slow call: ages the pools that are due by the clock, in at
-// most `steps` steps. Returns the ns until the next look. (PO7)
+// Hook of world, and what a slow call ends with: pools age by the clock, in so many steps at most.
+// Returns ns until the next look. (PO7)
 GM_PRIVATE uint64_t gm_pool_tick(unsigned steps) {
     struct gm_pools *pools = &gm_runtime.pools;
-    uint64_t now = gm_os_now_coarse(), due = gm_load_rlx(&pools->due); // rlx: the CAS decides
-    // pairs with itself: of the threads that find it due, one looks
+    uint64_t now = gm_os_now_coarse(), due = gm_load_rlx(&pools->due); // the cas decides
+    // pairs with itself: one of those that find it due looks
     if (now < due || !gm_cas_acqrel(&pools->due, &due, now + GM_POOL_LOOK)) return GM_POOL_LOOK;
     uint32_t number = 0;
     bool turned = false, more = true;
     while (more && steps--) more = gm_pool_age_step(&gm_runtime, now, &number, &turned);
-    gm_store_rlx(&pools->more, (uint32_t)more); // if stale, the next look is late or superfluous
+    gm_store_rlx(&pools->more, (uint32_t)more); // a heuristic, as what follows
     if (more) gm_store_rlx(&pools->due, now);
     return GM_POOL_LOOK;
 }
 
 // ---- get and put ----
 
-// Most slow calls only move objects between the thread's own two magazines. These are the quick
-// ones.
+// Most slow calls only move objects between the thread's own two magazines: the quick ones.
 
-// Enters a section with the calling thread's cache of a pool. NULL, and no section: the full slow
-// path must run.
+// In a section with the calling thread's cache, where nothing else is to be seen to; NULL: there
+// is.
 GM_INLINE struct gm_pool_cache *gm_pool_quick(const struct gm_runtime *rt,
                                               const struct gomem_pool *p) {
     struct gm_thread *me = gm_world_self();
@@ -18008,7 +18014,6 @@ GM_INLINE struct gm_pool_cache *gm_pool_quick(const struct gm_runtime *rt,
     return h;
 }
 
-// NULL: the full slow path must run.
 GM_PRIVATE void *gm_pool_get_quick(struct gm_runtime *rt, struct gomem_pool *p) {
     struct gm_pool_cache *h = gm_pool_quick(rt, p);
     if (!h) return NULL;
@@ -18018,7 +18023,6 @@ GM_PRIVATE void *gm_pool_get_quick(struct gm_runtime *rt, struct gomem_pool *p) 
     return object;
 }
 
-// False: the full slow path must run.
 GM_PRIVATE bool gm_pool_put_quick(struct gm_runtime *rt, struct gomem_pool *p, void *object) {
     struct gm_pool_cache *h = p->o.reset ? NULL : gm_pool_quick(rt, p);
     if (!h) return false;
@@ -18029,7 +18033,7 @@ GM_PRIVATE bool gm_pool_put_quick(struct gm_runtime *rt, struct gomem_pool *p, v
     return done;
 }
 
-// As gm_alloc_enter, but also NULL with EINVAL, after a report, if the pool was destroyed.
+// As gm_alloc_enter; a pool that was destroyed is misuse.
 GM_PRIVATE struct gm_cache *gm_pool_enter(struct gm_runtime *rt, const struct gomem_pool *p) {
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return NULL;
@@ -18041,8 +18045,6 @@ GM_PRIVATE struct gm_cache *gm_pool_enter(struct gm_runtime *rt, const struct go
     return NULL;
 }
 
-// Tries the thread's magazines, the depot, other threads, the slabs, then a new slab. Hooks run
-// outside the section. NULL with errno.
 GOMEM_DEF void *gomem_i_pool_get_slow(gomem_pool *p) {
     struct gm_runtime *rt = &gm_runtime;
     int saved = errno;
@@ -18053,7 +18055,7 @@ GOMEM_DEF void *gomem_i_pool_get_slow(gomem_pool *p) {
         struct gm_cache *t = gm_pool_enter(rt, p);
         if (!t) return NULL;
         struct gm_pool_cache *h = gm_pool_find_cache(rt, t, p);
-        if (h) gm_store_rlx(&h->turn, gm_load_rlx(&p->turn)); // used in this generation
+        if (h) gm_store_rlx(&h->turn, gm_load_rlx(&p->turn)); // a heuristic
         object = h ? gm_pool_pop(p, h) : NULL;
         if (!object && h && gm_pool_refill(&rt->engine, p, h)) object = gm_pool_pop(p, h);
         if (!object) fresh = (object = gm_pool_fresh(&rt->engine, p, h)) != NULL;
@@ -18076,8 +18078,7 @@ GOMEM_DEF void *gomem_i_pool_get_slow(gomem_pool *p) {
     return gm_alloc_done(object, saved);
 }
 
-// Checks an object that is put, in a section. GM_MESSAGE_COUNT: it is valid and, at check level 1,
-// counts as idle from here on.
+// What is wrong with an object that is put; GM_MESSAGE_COUNT: nothing, it is idle now.
 GM_PRIVATE enum gm_message gm_pool_check(const struct gomem_pool *p, const void *object) {
     uint32_t slot = 0;
     struct gm_span *s = gm_pool_slab(p, object, &slot);
@@ -18088,7 +18089,7 @@ GM_PRIVATE enum gm_message gm_pool_check(const struct gomem_pool *p, const void 
     return GM_MESSAGE_COUNT;
 }
 
-// Drops an object for which there is no room in a magazine, outside sections.
+// No magazine has room: the object is dropped.
 GM_PRIVATE void gm_pool_drop(struct gm_runtime *rt, struct gomem_pool *p, void *object) {
     if (p->o.drop) {
         gm_guard_allow(object, p->o.size);
@@ -18103,8 +18104,6 @@ GM_PRIVATE void gm_pool_drop(struct gm_runtime *rt, struct gomem_pool *p, void *
     gm_pool_free_slabs(rt, empty);
 }
 
-// Checks and resets the object, and puts it into the cache. Hooks run outside the section. Keeps
-// errno.
 GOMEM_DEF void gomem_i_pool_put_slow(gomem_pool *p, void *obj) {
     struct gm_runtime *rt = &gm_runtime;
     int saved = errno;
@@ -18121,7 +18120,7 @@ GOMEM_DEF void gomem_i_pool_put_slow(gomem_pool *p, void *obj) {
     if (t && wrong == GM_MESSAGE_COUNT) {
         gm_guard_forbid(obj, p->stride, p->scanned);
         struct gm_pool_cache *h = gm_pool_find_cache(rt, t, p);
-        if (h) gm_store_rlx(&h->turn, gm_load_rlx(&p->turn)); // used in this generation
+        if (h) gm_store_rlx(&h->turn, gm_load_rlx(&p->turn)); // a heuristic
         pushed = h && gm_pool_push(&rt->engine, p, h, obj);
         gm_pool_let_go(p);
     }
@@ -18134,10 +18133,9 @@ GOMEM_DEF void gomem_i_pool_put_slow(gomem_pool *p, void *obj) {
     errno = saved;
 }
 
-// ---- making and destroying pools ----
+// ---- coming and going ----
 
-// A place for the inlined paths of a pool or a name. A name keeps its place forever. 0: all are
-// taken.
+// A place for the inlined paths: that of a name is its own for ever. 0: none is free.
 GM_PRIVATE uint32_t gm_pool_place_locked(struct gm_pools *pools, const void *whose, bool named) {
     uint32_t found = 0;
     for (uint32_t i = GOMEM_I_PLACES - 1; i; i--) {
@@ -18158,13 +18156,13 @@ GM_PRIVATE bool gm_pool_valid(const gomem_pool_options *o) {
     return false;
 }
 
-// The smaller of two limits, in objects: a count, and bytes divided by stride. 0: no limit.
+// The smaller of two caps, of which 0 is none.
 GM_PRIVATE size_t gm_pool_least_cap(size_t count, size_t bytes, size_t stride) {
     size_t most = bytes ? GM_MAX(bytes / stride, (size_t)1) : SIZE_MAX;
     return bytes || count ? GM_MIN(count ? count : SIZE_MAX, most) : 0;
 }
 
-// Fills in the fields that depend on the options.
+// Fills in what follows from the options.
 GM_PRIVATE void gm_pool_shape(struct gomem_pool *p, const gomem_pool_options *o) {
     p->o = *o;
     p->o.size = o->size + !o->size;
@@ -18185,7 +18183,7 @@ GM_PRIVATE void gm_pool_shape(struct gomem_pool *p, const gomem_pool_options *o)
     p->cache_lock.rank = GM_RANK_POOL_CACHE;
 }
 
-// Appends the record of a destroyed pool to the list of dead ones: the oldest is used again first.
+// A destroyed pool's record waits behind the others.
 GM_PRIVATE void gm_pool_forget_locked(struct gm_pools *pools, struct gomem_pool *p) {
     struct gomem_pool **last = &pools->dead;
     while (*last) last = &(*last)->next;
@@ -18194,8 +18192,8 @@ GM_PRIVATE void gm_pool_forget_locked(struct gm_pools *pools, struct gomem_pool 
     pools->dead_count++;
 }
 
-// Frees the caches of pools that a shutdown made void, which are in no thread's table any more, and
-// lists the pools' records as dead. A name keeps its record.
+// The pools that a shutdown made void: their caches, which are in no thread's table any more, are
+// freed, and their records wait as those of destroyed pools do. A name keeps its record.
 GM_PRIVATE void gm_pool_recycle_locked(struct gm_runtime *rt) {
     struct gm_pools *pools = &rt->pools;
     struct gm_meta *meta = &rt->engine.meta;
@@ -18213,12 +18211,12 @@ GM_PRIVATE void gm_pool_recycle_locked(struct gm_runtime *rt) {
     pools->past = NULL;
 }
 
-// A record for a pool: the one that its name had before a shutdown, the oldest dead one, or a new
-// one. NULL: no memory.
+// A record: that which the name had in an earlier life, the oldest of those that were destroyed, or
+// a new one. NULL: no memory.
 GM_PRIVATE struct gomem_pool *gm_pool_record_locked(struct gm_runtime *rt,
                                                     const gomem_i_pool *name) {
     struct gm_pools *pools = &rt->pools;
-    // epoch 0: gomem_pool_destroy has listed the name's record as dead
+    // gomem_pool_destroy sets the epoch to 0
     struct gomem_pool *own = name && gm_load_rlx(&name->epoch) ? name->pool : NULL;
     struct gomem_pool *p = own ? own : pools->dead;
     uint32_t number = 0;
@@ -18238,8 +18236,7 @@ GM_PRIVATE struct gomem_pool *gm_pool_record_locked(struct gm_runtime *rt,
     return p;
 }
 
-// Makes and lists a pool. If another thread has made the name's pool meanwhile, returns that one.
-// Outside sections. NULL with errno.
+// A new pool, in the list; for a name that has got one meanwhile that one. NULL with errno.
 GM_RARE GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt,
                                                   const gomem_pool_options *o, gomem_i_pool *name) {
     struct gm_pools *pools = &rt->pools;
@@ -18247,7 +18244,7 @@ GM_RARE GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt,
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return NULL;
     gm_sync_lock(&pools->lock);
-    uint32_t epoch = gm_load_rlx(&pools->epoch) + 1; // changes only in a shutdown
+    uint32_t epoch = gm_load_rlx(&pools->epoch) + 1; // changes while nobody uses pools
     bool there = name && gm_load_rlx(&name->epoch) == epoch;
     gm_pool_recycle_locked(rt);
     struct gomem_pool *p = there ? name->pool : gm_pool_record_locked(rt, name);
@@ -18255,7 +18252,7 @@ GM_RARE GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt,
         gm_pool_shape(p, o);
         p->name = name;
         if (p->o.capacity && p->o.capacity < 64) p->shared = gm_pool_new_cache(&rt->engine, NULL);
-        gm_store_rlx(&p->aged, gm_os_now()); // rlx: no other thread knows p yet
+        gm_store_rlx(&p->aged, gm_os_now()); // nobody knows it yet
         p->place = p->shared ? 0
                              : gm_pool_place_locked(pools, name ? (void *)name : (void *)p, name);
         p->get = p->place;
@@ -18274,7 +18271,7 @@ GM_RARE GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt,
     if (p && !there && name) {
         gm_store_rlx(&name->pool, p);
         gm_store_rel(&name->epoch, epoch); // pairs with gomem_i_pool_of
-        gm_store_rlx(&name->get, p->get);  // rlx: a place is empty until the thread has a cache
+        gm_store_rlx(&name->get, p->get);  // places say nothing: caches do
         gm_store_rlx(&name->put, p->put);
         gm_store_rlx(&name->far_get, p->far_get);
         gm_store_rlx(&name->far_put, p->far_put);
@@ -18320,7 +18317,7 @@ GOMEM_DEF void gomem_i_pool_put_named(gomem_i_pool *name, void *obj) {
     errno = saved;
 }
 
-// Moves the objects in the caches of a pool that is destroyed to its depot, and frees the caches.
+// The caches of a pool that is destroyed: what they hold is expired, and their threads forget them.
 GM_PRIVATE void gm_pool_end_caches_locked(struct gm_engine *e, struct gomem_pool *p) {
     while (p->caches) {
         struct gm_pool_cache *h = p->caches;
@@ -18332,8 +18329,6 @@ GM_PRIVATE void gm_pool_end_caches_locked(struct gm_engine *e, struct gomem_pool
     p->shared = NULL;
 }
 
-// Unlists the pool and ends its caches under POOLS; drops its objects and frees its slabs outside
-// sections, where hooks may run. Its record is used again later.
 GM_RARE GOMEM_DEF void gomem_pool_destroy(gomem_pool *p) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_pools *pools = &rt->pools;
@@ -18353,12 +18348,12 @@ GM_RARE GOMEM_DEF void gomem_pool_destroy(gomem_pool *p) {
         gm_store_rlx(&p->name->far_put, 0u);
         gm_store_rel(&p->name->epoch, 0u); // pairs with gomem_i_pool_of
     } else {
-        pools->place[p->place] = NULL; // PO3: no cache has a magazine there
+        pools->place[p->place] = NULL; // PO3: no cache has anything there
     }
     p->get = p->put = p->far_get = p->far_put = 0;
     gm_sync_unlock(&pools->lock);
     gm_alloc_leave(rt, t);
-    for (unsigned g = 0; g < GM_POOL_TURNS; g++) { // no other thread reaches p any more
+    for (unsigned g = 0; g < GM_POOL_TURNS; g++) { // nobody else knows it any more
         while (gm_pool_drop_expired(rt, p)) {}
         gm_store_rlx(&p->turn, gm_load_rlx(&p->turn) + 1);
     }
@@ -18373,8 +18368,7 @@ GM_RARE GOMEM_DEF void gomem_pool_destroy(gomem_pool *p) {
     errno = saved;
 }
 
-// Unlinks the empty slabs that need not stay. POOL is held. Returns them as a list, as
-// gm_pool_return_locked does.
+// Slabs without objects that need not stay become a list, as in gm_pool_return_locked.
 GM_PRIVATE uint32_t gm_pool_trim_locked(struct gomem_pool *p) {
     uint32_t empty = 0;
     for (uint32_t at = p->room; at && p->slots - p->count >= p->keep;) {
@@ -18389,9 +18383,8 @@ GM_PRIVATE uint32_t gm_pool_trim_locked(struct gomem_pool *p) {
     return empty;
 }
 
-// Sets *have to the number of objects that can be got without growing. From here on, *keep slots
-// stay, unless it is SIZE_MAX; *keep receives the previous number. Outside sections. False with
-// errno: the pool was destroyed.
+// How many objects can be got. `keep` of them stay from here on, unless it is SIZE_MAX; the number
+// before comes back in it. False with errno: the pool was destroyed.
 GM_PRIVATE bool gm_pool_keep(struct gm_runtime *rt, struct gomem_pool *p, size_t *keep,
                              size_t *have) {
     struct gm_cache *t = gm_pool_enter(rt, p);
@@ -18400,7 +18393,7 @@ GM_PRIVATE bool gm_pool_keep(struct gm_runtime *rt, struct gomem_pool *p, size_t
     size_t before = p->keep, most = *keep;
     if (most != SIZE_MAX) p->keep = most;
     uint32_t empty = p->keep < before && !p->o.capacity ? gm_pool_trim_locked(p) : 0;
-    *have = p->slots - p->taken + gm_load_rlx(&p->idle); // other threads may change it at once
+    *have = p->slots - p->taken + gm_load_rlx(&p->idle); // as of now
     if (p->o.capacity && p->slots >= p->o.capacity) *have = p->o.capacity;
     *keep = before;
     gm_sync_unlock(&p->lock);
@@ -18409,7 +18402,6 @@ GM_PRIVATE bool gm_pool_keep(struct gm_runtime *rt, struct gomem_pool *p, size_t
     return true;
 }
 
-// If it cannot grow to n objects, the number that stays is what it was before.
 GM_RARE GOMEM_DEF size_t gomem_pool_reserve(gomem_pool *p, size_t n) {
     struct gm_runtime *rt = &gm_runtime;
     int saved = errno;
@@ -18420,7 +18412,7 @@ GM_RARE GOMEM_DEF size_t gomem_pool_reserve(gomem_pool *p, size_t n) {
     if (!gm_pool_keep(rt, p, &before, &have)) return 0;
     while (fits && have < n && gm_pool_grow(rt, p))
         if (!gm_pool_keep(rt, p, &again, &have)) return 0;
-    if (have < n) { // restores the previous number
+    if (have < n) { // it stays as it was
         if (fits && !gm_pool_keep(rt, p, &before, &have)) return 0;
         saved = ENOMEM;
     }
@@ -18428,21 +18420,19 @@ GM_RARE GOMEM_DEF size_t gomem_pool_reserve(gomem_pool *p, size_t n) {
     return GM_MIN(have, n);
 }
 
-// The number of objects in a cache. Its thread may change it meanwhile, so it is approximate.
 GM_PRIVATE uint64_t gm_pool_cached(const struct gomem_pool *p, struct gm_pool_cache *h) {
-    void **top = gm_load_rlx(gm_pool_top(p, h)); // rlx: only used as a number
+    void **top = gm_load_rlx(gm_pool_top(p, h)); // statistics
     unsigned loaded = gm_cache_slot(top), bottom = gm_load_rlx(&h->bottom);
     uint64_t n = top != GM_CACHE_NOTHING && loaded > bottom ? loaded - bottom : 0;
     return n + (gm_load_rlx(&h->previous) ? gm_load_rlx(&h->kept) : 0);
 }
 
-// Counters are read one by one while other threads run. All zero: the pool was destroyed.
 GM_RARE GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p) {
     struct gm_runtime *rt = &gm_runtime;
     gomem_pool_stats s = {0, 0, 0, 0, 0};
     struct gm_cache *t = gm_pool_enter(rt, p);
     if (!t) return s;
-    s.hits = gm_load_rlx(&p->hits); // rlx, as below: single numbers
+    s.hits = gm_load_rlx(&p->hits); // statistics
     s.misses = gm_load_rlx(&p->misses);
     s.exchanges = gm_load_rlx(&p->exchanges);
     s.idle = gm_load_rlx(&p->idle);
@@ -18460,50 +18450,48 @@ GM_RARE GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p) {
 /* ==========================================================================================
  * >>arena   memory that goes all at once                                           floor 5
  * ==========================================================================================
- * OWNS        struct gomem_arena, whose memory is the user's; spans whose use is GM_USE_ARENA
+ * OWNS        struct gomem_arena, which lies with the user; spans whose use is GM_USE_ARENA
  * CALLS       base os sync sizes pages span heap guard world alloc block control
- * INVARIANTS  I1  cursor <= end <= ready <= limit, all at multiples of 16 from start; [cursor, end)
+ * INVARIANTS  I1  cursor <= end <= ready <= limit, all multiples of 16 from start on; [cursor, end)
  *                 and [max(clean, cursor), limit) are zero; memory below `ready` is usable
- *             I2  a scanned block is scanned from its start to `ready`, which advances by 4 KiB, or
- *                 64 KiB in a reservation. Above the cursor this part is zero
- *             I3  span.shape links three lists: the current block and the older ones, large
- *                 objects, and blocks that a reset kept. In a block that is not current, span.used
- *                 is how much of it is in use, span.cursor how much is not zero, in units of 16
+ *             I2  a scanned block is scanned from its start to `ready`, in steps of 4 KiB, of 64 in
+ *                 a reservation: it is zero beyond what is handed out
+ *             I3  blocks are linked by span.shape: the current one to the older ones, large
+ *                 objects, and blocks that a reset kept; used and cursor hold what of a block that
+ *                 is not current is in use and what of it is not zero, in units of 16
  *             I4  records of callbacks (and, at check level 1, of marks) lie in the arena itself,
- *                 in lists, latest first. A mark whose record does not fit carries the number of
- *                 the latest record, or `bottom`, with GM_ARENA_SHARED: restoring it keeps that
- *                 record
- *             I5  `self` is the arena's address once it has allocated; the record of its current
- *                 block, and of no other block, has its stamp in `owner`. A copy fails one of the
- *                 two tests
- *             I6  spare_bytes is the size of the kept blocks; peak is at least what is in use
- * WHY         An allocation only moves the cursor. Sizes are rounded up, not pointers, because
- *             aligning the pointer would delay the next address. Memory is zeroed 4 KiB ahead, not
- *             by each allocation. The arena stores no header in its blocks, so a block is whole
- *             pages, and an overrun does not break the list. Block sizes double. A reset keeps the
- *             blocks that the last rounds needed, less an eighth each round, so a server's arena
- *             settles at one or two blocks.
+ *                 latest first. A mark whose record does not fit has the number of the record
+ *                 before it, or `bottom`, and says so: nobody may pop that record for it
+ *             I5  `self` is the arena's address once it has taken memory; the record of its current
+ *                 block, and of no other, has its stamp in `owner`. A copy fails one of the two
+ *             I6  spare_bytes is what the kept blocks hold; peak is at least what is in use
+ * WHY         A bump costs what a bump costs: sizes round up, not pointers, since with an aligned
+ *             pointer the next address waits, and zeroes are made 4 KiB ahead, not by each
+ *             allocation. Nothing of the arena lies in its blocks, so a block
+ *             is whole pages, and an overrun does not break the chain. Blocks double, and reset
+ *             keeps those that what the last rounds used fits in, an eighth less each round: a
+ *             server's arena settles at one or two.
  *
  *                  start    cursor    end        clean    ready       limit
  *                    | in use | zero   | not zero | zero   | zero, not  |
  *                    |        |        |          |        | committed, |
  *                    |        |        |          |        | or scanned |
  *
- *             clean may lie anywhere; in a scanned block after a rewind it is above ready.
+ *             clean may lie anywhere: beyond ready in a scanned block that was let go.
  */
 enum { GM_ARENA_CHAINED = 0, GM_ARENA_BUFFER = 1, GM_ARENA_RESERVED = 2 };
 enum {
     GM_ARENA_BLOCK = 32 * 1024,
     GM_ARENA_BLOCK_MOST = 4 * 1024 * 1024,
-    GM_ARENA_ASIDE = 16 * 1024,  // objects from this size on may get a span of their own
-    GM_ARENA_STEP = 4 * 1024,    // step of scanning and of zeroing
-    GM_ARENA_COMMIT = 64 * 1024, // step of committing reserved memory
-    GM_ARENA_TEXT = 256,         // formatted texts below this are written in place
+    GM_ARENA_ASIDE = 16 * 1024,  // at least this large: a span of its own
+    GM_ARENA_STEP = 4 * 1024,    // of scanning, and of zeroing
+    GM_ARENA_COMMIT = 64 * 1024, // of reserved memory
+    GM_ARENA_TEXT = 256,         // a formatted text that is tried at once
     GM_ARENA_SCRATCH = 8
 };
 #define GM_ARENA_SHARED ((uint32_t)1 << 31) // in a mark: it has no record of its own (I4)
 
-struct gomem_i_on_reset {          // owner: the thread that uses the arena
+struct gomem_i_on_reset {          // owner: who uses the arena, as all of it
     struct gomem_i_on_reset *next; // earlier
     void (*fn)(void *arg);         //
     void *arg;                     //
@@ -18520,25 +18508,24 @@ GM_PRIVATE void gm_arena_forbid(const gomem_arena *a, const char *from, const ch
     if (from < to) gm_guard_forbid(from, (size_t)(to - from), gm_arena_scanned(a));
 }
 
-// ---- misuse: copies, and use by two threads at a time (check level 1) ----
+// ---- one arena, not a copy; one thread at a time (check level 1) ----
 
 GM_INLINE struct gm_span *gm_arena_span(uint32_t page) {
     return gm_span_at(&gm_runtime.engine.heap.pages, page - 1);
 }
 
-// Gives the current block a new stamp, which earlier copies of the arena do not have. (I5)
+// The current block gets another stamp: what was copied before does not have it. (I5)
 GM_PRIVATE void gm_arena_stamp(gomem_arena *a) {
     if (!a->block) return;
     if (!a->stamp) a->stamp = (uint32_t)((uintptr_t)a >> 4) << 8; // so that two arenas differ
     gm_store_rlx(&gm_arena_span(a->block)->owner, ++a->stamp);    // only holders of copies look
 }
 
-// False: the arena is a copy, which is reported, or (ESHUTDOWN) a shutdown has made it void. At
-// check level 1 every call changes the stamp.
+// False: the arena is a copy, which is told. At check level 1 every call changes the stamp.
 GM_PRIVATE bool gm_arena_own(gomem_arena *a) {
     const struct gm_runtime *rt = &gm_runtime;
     bool moved = a->self && a->self != a;
-    if (gm_load_acq(&rt->world.life) == GM_LIFE_SHUT) { // pairs with gomem_shutdown
+    if (gm_load_acq(&rt->world.life) == GM_LIFE_SHUT) { // pairs with gomem_shutdown: all are void
         errno = ESHUTDOWN;
         return false;
     }
@@ -18551,8 +18538,6 @@ GM_PRIVATE bool gm_arena_own(gomem_arena *a) {
     return false;
 }
 
-// Begins a call that uses the arena; gm_arena_leave ends it. False, after a report: a copy, or, at
-// check level 1, another thread or a callback uses it. `culprit` is the pointer to report.
 GM_PRIVATE bool gm_arena_enter(gomem_arena *a, const void *culprit) {
     struct gm_runtime *rt = &gm_runtime;
     if (!GOMEM_I_CHECK) return gm_arena_own(a);
@@ -18575,9 +18560,9 @@ GM_INLINE char *gm_arena_start(const struct gm_span *s) {
     return (char *)gm_span_start(&gm_runtime.engine.heap.pages, s);
 }
 GM_INLINE size_t gm_arena_bytes(const struct gm_span *s) { return (size_t)s->pages * GM_PAGE; }
-// Sets how many bytes of a block are scanned. (I2)
+// The span of a block is scanned up to `size` bytes. (I2)
 GM_PRIVATE void gm_arena_publish(struct gm_span *s, size_t size) {
-    gm_store_rlx(&s->size, size); // rlx: new parts are zero, or on pages that are tracked
+    gm_store_rlx(&s->size, size); // a marker may look: what is new is zero, or on written pages
 }
 
 #if GOMEM_I_COLLECTOR
@@ -18596,10 +18581,10 @@ GM_INLINE struct gm_span *gm_arena_take(const gomem_arena *a, size_t size, size_
 }
 GM_INLINE void gm_arena_give(uint32_t page) { gm_block_free(&gm_runtime, gm_arena_span(page)); }
 
-// Frees the spans of a list up to, not including, `until`. Returns their bytes.
+// Gives back a list of spans down to `until`; returns their bytes.
 GM_PRIVATE size_t gm_arena_give_list(uint32_t *list, uint32_t until) {
     size_t bytes = 0;
-    while (*list && *list != until) { // a stale mark's `until` may not be in the list
+    while (*list && *list != until) { // a void mark's may be nowhere
         uint32_t page = *list;
         bytes += gm_arena_bytes(gm_arena_span(page));
         *list = gm_arena_span(page)->shape;
@@ -18613,8 +18598,7 @@ GM_PRIVATE size_t gm_arena_used(const gomem_arena *a) {
 }
 GM_PRIVATE void gm_arena_measure(gomem_arena *a) { a->high = GM_MAX(a->high, gm_arena_used(a)); }
 
-// Stores in the current block's record how much of it is in use and not zero (I3). Another block
-// becomes the current one.
+// The current block is left: its record says what of it is in use, and what is not zero. (I3)
 GM_PRIVATE void gm_arena_put_away(gomem_arena *a) {
     if (!a->block) return;
     struct gm_span *s = gm_arena_span(a->block);
@@ -18624,7 +18608,7 @@ GM_PRIVATE void gm_arena_put_away(gomem_arena *a) {
     s->cursor = (uint32_t)((size_t)(dirty - a->start) / 16);
 }
 
-// Makes a block (page + 1; 0: none) the current one, of which `used` bytes are in use.
+// A block becomes the current one, in use up to `used` bytes.
 GM_PRIVATE void gm_arena_open(gomem_arena *a, uint32_t page, size_t used) {
     a->block = page;
     a->start = a->cursor = a->end = a->clean = a->ready = a->limit = NULL;
@@ -18640,8 +18624,7 @@ GM_PRIVATE void gm_arena_open(gomem_arena *a, uint32_t page, size_t used) {
     gm_arena_publish(s, (size_t)(a->ready - a->start));
 }
 
-// Opens the next block, of at least `need` bytes: one that a reset kept, or a new one. False with
-// errno: no memory.
+// The next block, for `need` bytes at least: one that a reset kept, or a new one.
 GM_PRIVATE bool gm_arena_grow(gomem_arena *a, size_t need) {
     uint32_t *at = &a->spare;
     while (*at && gm_arena_bytes(gm_arena_span(*at)) < need) at = &gm_arena_span(*at)->shape;
@@ -18664,7 +18647,7 @@ GM_PRIVATE bool gm_arena_grow(gomem_arena *a, size_t need) {
     return true;
 }
 
-// Allocates a large object in a span of its own. NULL with errno: no memory.
+// One large allocation in a span of its own.
 GM_PRIVATE void *gm_arena_set_aside(gomem_arena *a, size_t size, size_t align, bool zero) {
     struct gm_span *s = gm_arena_take(a, size, align);
     if (!s) return NULL;
@@ -18678,7 +18661,7 @@ GM_PRIVATE void *gm_arena_set_aside(gomem_arena *a, size_t size, size_t align, b
     return gm_arena_start(s);
 }
 
-// Commits the reservation up to `to`, rounded up to GM_ARENA_COMMIT. False with errno: no memory.
+// The reservation becomes memory up to `to`, some way ahead.
 GM_PRIVATE bool gm_arena_commit(gomem_arena *a, const char *to) {
     size_t want = gm_base_round_up((size_t)(to - a->start), GM_ARENA_COMMIT);
     char *end = a->start + GM_MIN(want, (size_t)(a->limit - a->start));
@@ -18691,8 +18674,8 @@ GM_PRIVATE bool gm_arena_commit(gomem_arena *a, const char *to) {
     return true;
 }
 
-// Makes memory below `to` usable: commits it, zeroes it a step ahead, and tells the collector.
-// Memory below `from` need not be zeroed unless it is scanned. False: no memory.
+// What lies below `to` becomes usable: committed, zero some way ahead, and known to the collector.
+// Below `from` it need not be zero, unless it is scanned. False: no memory.
 GM_PRIVATE bool gm_arena_extend(gomem_arena *a, char *from, const char *to) {
     bool scanned = gm_arena_scanned(a), reserved = a->mode == GM_ARENA_RESERVED;
     size_t step = reserved ? GM_ARENA_COMMIT : GM_ARENA_STEP, need = (size_t)(to - a->start);
@@ -18721,8 +18704,7 @@ GM_PRIVATE bool gm_arena_extend(gomem_arena *a, char *from, const char *to) {
     return true;
 }
 
-// Frees what lies above `to` in the current block. Does not move the cursor if `to` lies outside
-// the part that is in use.
+// What lies above `to` in the current block is let go; `to` may be none of what is in use.
 GM_PRIVATE void gm_arena_truncate(gomem_arena *a, char *to) {
     char *old = a->cursor, *was = a->ready, *cursor = to < a->start || to > old ? old : to;
     if (!a->start) return;
@@ -18745,8 +18727,7 @@ GM_PRIVATE void gm_arena_truncate(gomem_arena *a, char *to) {
 
 // ---- allocation ----
 
-// Prepares the first allocation: fills in the defaults of {0}, or reserves memory again after a
-// free. False with errno: no memory.
+// The first use: what {0} means, or memory that free gave back.
 GM_PRIVATE bool gm_arena_begin(gomem_arena *a) {
     if (!a->least) a->least = GM_ARENA_BLOCK;
     if (!a->next) a->next = a->least;
@@ -18761,8 +18742,7 @@ GM_PRIVATE bool gm_arena_begin(gomem_arena *a) {
     return true;
 }
 
-// Allocates size bytes, a positive multiple of 16, at a multiple of align. The arena is entered.
-// NULL with errno: no memory.
+// size bytes, a multiple of 16 and not 0, at a multiple of align.
 GM_PRIVATE void *gm_arena_bump(gomem_arena *a, size_t size, size_t align, bool zero) {
     if (!gm_arena_begin(a)) return NULL;
     a->self = a; // I5
@@ -18786,7 +18766,7 @@ GM_PRIVATE void *gm_arena_bump(gomem_arena *a, size_t size, size_t align, bool z
     }
 }
 
-// Any allocation. Keeps errno if it succeeds. NULL with errno.
+// Any request; errno is kept by what succeeds.
 GM_PRIVATE void *gm_arena_alloc_slow(gomem_arena *a, size_t size, size_t align, bool zero) {
     int saved = errno;
     if (!a || size > (size_t)PTRDIFF_MAX - 16) return gomem_i_overflow(); // ENOMEM
@@ -18807,13 +18787,11 @@ GOMEM_DEF void *gomem_i_arena_with(gomem_arena *a, size_t size, size_t align, un
         errno = EINVAL;
         return NULL;
     }
-    // a scanned arena always zeroes: stale words would keep garbage alive
+    // a scanned one is zeroed in any case: stale words would keep garbage
     bool zero = !(flags & GOMEM_UNINIT) || (a && gm_arena_scanned(a));
     return gm_arena_alloc_slow(a, size, GM_MAX(align, (size_t)16), zero);
 }
 
-// In place if the object is the last one and its block has room, or if it shrinks; otherwise
-// allocates and copies.
 GOMEM_DEF void *gomem_arena_resize(gomem_arena *a, void *p, size_t old_size, size_t new_size) {
     if (!p || !a) return gm_arena_alloc_slow(a, new_size, 16, true);
     if (new_size > (size_t)PTRDIFF_MAX - 16 || old_size > (size_t)PTRDIFF_MAX - 16)
@@ -18823,9 +18801,9 @@ GOMEM_DEF void *gomem_arena_resize(gomem_arena *a, void *p, size_t old_size, siz
     size_t now = gm_base_round_up(new_size + !new_size, 16);
     int saved = errno;
     if (!gm_arena_enter(a, p)) return NULL;
-    // an object that ends where this block starts lies in another block
+    // what ends where this block begins lies in another
     bool last = a->cursor && object >= a->start && object + old == a->cursor;
-    if (last && now <= old) { // the end of it is free again
+    if (last && now <= old) { // what it leaves is free again
         gm_arena_measure(a);
         gm_arena_truncate(a, object + now);
     }
@@ -18838,7 +18816,7 @@ GOMEM_DEF void *gomem_arena_resize(gomem_arena *a, void *p, size_t old_size, siz
     bool in_place = room || now <= old;
     if (in_place) {
         gm_guard_allow(object, new_size);
-        // bytes in the rounding may hold values from an earlier, larger size
+        // bytes of the rounding that were the user's, or nobody's, before
         if (new_size > old_size) memset(object + old_size, 0, GM_MIN(old, new_size) - old_size);
         gm_arena_forbid(a, object + new_size, object + GM_MAX(now, old));
     }
@@ -18855,8 +18833,7 @@ GOMEM_DEF char *gomem_arena_strdup(gomem_arena *a, const char *s) {
     return copy ? memcpy(copy, s, size) : NULL;
 }
 
-// Formats with vsnprintf what gm_text_write cannot. in_place: GM_ARENA_TEXT bytes at the cursor may
-// be written, and gm_text_write has tried. NULL with errno: no memory, or a bad format.
+// in_place: what can be taken without a call may be written to, and gm_text_write left it.
 GM_FORMAT(2, 0)
 GM_COLD GM_PRIVATE char *gm_arena_print_slow(gomem_arena *a, const char *format, bool in_place,
                                              struct gm_arguments *args) {
@@ -18882,12 +18859,11 @@ GM_COLD GM_PRIVATE char *gm_arena_print_slow(gomem_arena *a, const char *format,
     return p;
 }
 
-// `again` is a copy of args that the caller makes, because gcc does not inline a function that
-// copies a va_list.
+// again: a copy of args, made by the caller: gcc inlines no function that copies a va_list.
 GM_FORMAT(2, 0)
 GM_ALWAYS char *gm_arena_print(gomem_arena *a, const char *format, struct gm_arguments *args,
                                struct gm_arguments *again) {
-    // writes the text in its final place, unless a checker watches that memory
+    // it is written where it will lie, unless that is watched
     bool in_place = !GOMEM_I_CHECK && !GOMEM_I_POISONED && a && a->end - a->cursor >= GM_ARENA_TEXT;
     char *p = in_place ? a->cursor : NULL;
     int n = in_place ? gm_text_write(p, GM_ARENA_TEXT, format, args) : -1;
@@ -18916,26 +18892,24 @@ GOMEM_DEF char *gomem_arena_vprintf(gomem_arena *a, const char *format, __builti
     return p;
 }
 
-// ---- freeing ----
+// ---- letting go ----
 
-// Runs the callbacks that were registered after `until`, latest first, outside the arena.
 GM_PRIVATE void gm_arena_run(gomem_arena *a, const struct gomem_i_on_reset *until) {
     while (a->on_reset != until && a->on_reset) {
         struct gomem_i_on_reset *r = a->on_reset;
         a->on_reset = r->next;
-        gm_arena_leave(a); // the callback may use the arena
+        gm_arena_leave(a); // it may use the arena
         r->fn(r->arg);
         if (!gm_arena_enter(a, r)) return;
     }
 }
 
-// Goes back to a mark: runs callbacks, frees large objects, keeps later blocks as spare ones, then
-// truncates the mark's block.
+// Back to a mark: callbacks, large ones, blocks, the rest of the block.
 GM_PRIVATE void gm_arena_rewind(gomem_arena *a, const gomem_arena_mark *m) {
     gm_arena_measure(a);
     gm_arena_run(a, m->on_reset);
     a->aside_bytes -= gm_arena_give_list(&a->aside, m->aside);
-    while (a->block && a->block != m->block) { // a stale mark's block may not be in the list
+    while (a->block && a->block != m->block) { // a void mark's may be nowhere
         uint32_t page = a->block, older = gm_arena_span(page)->shape;
         gm_arena_put_away(a);
         gm_arena_forbid(a, a->start, a->limit);
@@ -18954,15 +18928,15 @@ GM_PRIVATE size_t gm_arena_in_blocks(const gomem_arena *a) {
     return a->before + (size_t)(a->cursor - a->start);
 }
 
-// The size of the next block, after rounds that needed `peak` bytes.
+// Bytes of the next block, after rounds that needed `peak`.
 GM_PRIVATE size_t gm_arena_next(const gomem_arena *a) {
     size_t bytes = GM_MAX(a->least, gm_base_round_up(a->peak, GM_PAGE));
     return GM_MIN(bytes, (size_t)GM_ARENA_BLOCK_MOST);
 }
 
-// Discards the committed memory of a reservation that the last rounds did not need.
+// A reservation gives back what the last rounds did not need.
 GM_PRIVATE void gm_arena_trim(gomem_arena *a) {
-    // after gomem_arena_free start and committed are NULL
+    // after gomem_arena_free there is no start
     size_t committed = a->mode == GM_ARENA_RESERVED ? (size_t)(a->committed - a->start) : 0;
     if (committed <= a->peak + GM_MIB) return;
     char *keep = a->start + gm_base_round_up(a->peak, GM_ARENA_COMMIT);
@@ -18973,8 +18947,8 @@ GM_PRIVATE void gm_arena_trim(gomem_arena *a) {
     a->committed = keep;
 }
 
-// Returns idle pages of the heap to the system until `idle` of them are left. Outside sections. The
-// last rounds did not need them, so they need not wait for other uses.
+// What was let go since `idle` pages were idle goes to the system: rounds have shown that it is not
+// needed, so it does not have to wait for other uses.
 GM_PRIVATE void gm_arena_give_back(size_t idle) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_cache *t = gm_alloc_enter(rt);
@@ -18983,21 +18957,20 @@ GM_PRIVATE void gm_arena_give_back(size_t idle) {
     gm_alloc_leave(rt, t);
 }
 GM_INLINE size_t gm_arena_idle(void) {
-    return gm_load_rlx(&gm_runtime.engine.heap.pages.idle); // if stale, gives back more or less
+    return gm_load_rlx(&gm_runtime.engine.heap.pages.idle); // a heuristic
 }
 
-// Updates peak, the bytes that rounds need, after a round that used `most` bytes of blocks and left
-// `used`. If it ended where large rounds end (base), peak falls by an eighth, as in a reset. If it
-// ended above, it was a part of a larger round, which needs the kept blocks: peak falls by an
-// eighth of what it used.
+// What rounds need, after one that used `most` bytes of blocks and leaves `used`. A round that ends
+// where large ones do (base) lets go an eighth, as a reset does. One that ends above is a part of a
+// larger round, which will need what is kept: it lets go an eighth of the bytes that it used.
 GM_PRIVATE void gm_arena_learn(gomem_arena *a, size_t most, size_t used) {
     size_t step = used <= a->base + GM_ARENA_BLOCK ? a->peak / 8 : (most - used) / 8;
     if (most - used >= a->peak / 2) a->base = used;
     a->peak = GM_MAX(most, a->peak - GM_MIN(a->peak, step));
 }
 
-// A round that used `most` bytes of blocks has ended: frees the kept blocks that rounds do not
-// need, and those that are far too large. (I6)
+// A round that used `most` bytes of blocks has ended: of the kept blocks those go that rounds do
+// not need, and those that are far too large. (I6)
 GM_PRIVATE void gm_arena_settle(gomem_arena *a, size_t most) {
     size_t idle = gm_arena_idle(), used = gm_arena_in_blocks(a);
     uint32_t first = a->spare;
@@ -19016,8 +18989,8 @@ GM_PRIVATE void gm_arena_settle(gomem_arena *a, size_t most) {
     gm_arena_trim(a);
 }
 
-// Check level 1: makes the record of a mark and returns its number. If the record does not fit,
-// returns the number of the latest record, with GM_ARENA_SHARED. (I4)
+// Check level 1: makes the record of a mark. Its number, or, if it does not fit, that of the latest
+// one with GM_ARENA_SHARED. (I4)
 GM_PRIVATE uint32_t gm_arena_record(gomem_arena *a) {
     struct gomem_i_save *save = NULL;
     int saved = errno;
@@ -19040,8 +19013,8 @@ GOMEM_DEF gomem_arena_mark gomem_arena_save(gomem_arena *a) {
     return (gomem_arena_mark){a->cursor, a->block, a->aside, number, a->on_reset};
 }
 
-// Check level 1: tests whether a mark can be restored. *record is the latest record after that. A
-// mark that shares a record becomes void with it.
+// Check level 1: whether a mark can be restored, and the latest record from then on. A mark that
+// shares a record is void at the latest when that is.
 GM_PRIVATE bool gm_arena_valid(gomem_arena *a, uint32_t mark, struct gomem_i_save **record) {
     uint32_t number = mark & ~GM_ARENA_SHARED;
     struct gomem_i_save *save = a->save;
@@ -19050,7 +19023,6 @@ GM_PRIVATE bool gm_arena_valid(gomem_arena *a, uint32_t mark, struct gomem_i_sav
     return save || !mark || (mark & GM_ARENA_SHARED && number == a->bottom);
 }
 
-// Misuse of a stale mark is reported after the arena is left, with nothing changed.
 GOMEM_DEF void gomem_arena_restore(gomem_arena *a, gomem_arena_mark m) {
     struct gm_runtime *rt = &gm_runtime;
     struct gomem_i_save *save = NULL;
@@ -19068,8 +19040,8 @@ GOMEM_DEF void gomem_arena_restore(gomem_arena *a, gomem_arena_mark m) {
                            a->name);
 }
 
-// The link, in the list of kept blocks, to the best block for `need` bytes: the smallest that is
-// large enough, or the largest if none is.
+// Where the list of kept blocks leads to the one to keep for `need` bytes: the smallest that is
+// enough, else the largest.
 GM_PRIVATE uint32_t *gm_arena_best(gomem_arena *a, size_t need) {
     uint32_t *best = &a->spare;
     for (uint32_t *at = &a->spare; *at; at = &gm_arena_span(*at)->shape) {
@@ -19080,7 +19052,7 @@ GM_PRIVATE uint32_t *gm_arena_best(gomem_arena *a, size_t need) {
     return best;
 }
 
-// Keeps as many blocks as the last rounds needed, none of them far too large, and frees the others.
+// Keeps blocks for what the last rounds needed, and none that is far too large.
 GM_PRIVATE void gm_arena_decay(gomem_arena *a) {
     uint32_t kept = 0;
     size_t bytes = 0, idle = gm_arena_idle();
@@ -19095,20 +19067,19 @@ GM_PRIVATE void gm_arena_decay(gomem_arena *a) {
     }
     if (gm_arena_give_list(&a->spare, 0)) gm_arena_give_back(idle);
     a->spare_bytes = bytes;
-    for (uint32_t older; kept; kept = older) { // reverses the list: the largest is first again
+    for (uint32_t older; kept; kept = older) { // the largest comes first again
         older = gm_arena_span(kept)->shape;
         gm_arena_span(kept)->shape = a->spare;
         a->spare = kept;
     }
 }
 
-// Tests whether the current block is the only one, and small enough that a reset keeps it.
+// One block is all there is, and what a reset would keep.
 GM_PRIVATE bool gm_arena_settled(const gomem_arena *a) {
     const struct gm_span *s = gm_arena_span(a->block);
     return !s->shape && !a->spare && gm_arena_bytes(s) <= 4 * GM_MAX(a->peak, a->least);
 }
 
-// A settled arena only truncates its block. Otherwise the kept blocks are chosen again.
 GOMEM_DEF void gomem_arena_reset(gomem_arena *a) {
     gomem_arena_mark empty = {NULL, 0, 0, 0, NULL};
     if (!a || !gm_arena_enter(a, a->cursor)) return;
@@ -19127,13 +19098,12 @@ GOMEM_DEF void gomem_arena_reset(gomem_arena *a) {
     gm_arena_leave(a);
 }
 
-// Frees the blocks that are kept for later rounds.
+// Gives back what is kept for later rounds.
 GM_PRIVATE void gm_arena_give_spare(gomem_arena *a) {
     (void)gm_arena_give_list(&a->spare, 0);
     a->spare_bytes = 0;
 }
 
-// Frees all memory. The arena stays usable: the next allocation begins anew.
 GOMEM_DEF void gomem_arena_free(gomem_arena *a) {
     gomem_arena_mark empty = {NULL, 0, 0, 0, NULL};
     if (!a || !gm_arena_enter(a, a->cursor)) return;
@@ -19149,7 +19119,7 @@ GOMEM_DEF void gomem_arena_free(gomem_arena *a) {
         a->start = a->cursor = a->end = a->clean = a->ready = a->limit = a->committed = NULL;
     }
     if (a->mode == GM_ARENA_BUFFER) {
-        gm_guard_allow(a->start, (size_t)(a->limit - a->start)); // the user may access it again
+        gm_guard_allow(a->start, (size_t)(a->limit - a->start)); // the user's again
         a->end = a->cursor;
     }
     a->self = NULL;
@@ -19158,7 +19128,6 @@ GOMEM_DEF void gomem_arena_free(gomem_arena *a) {
 
 // ---- setting up ----
 
-// Builds the arena in a local and copies it to *a, so that a failure leaves *a unchanged.
 GOMEM_DEF bool gomem_arena_init(gomem_arena *a, const gomem_arena_options *o) {
     gomem_arena fresh;
     memset(&fresh, 0, sizeof fresh);
@@ -19184,7 +19153,7 @@ GOMEM_DEF bool gomem_arena_init(gomem_arena *a, const gomem_arena_options *o) {
         fresh.start = (char *)o->buffer + (from - (uintptr_t)o->buffer);
         fresh.limit = to > from ? fresh.start + (to - from) : fresh.start;
         fresh.cursor = fresh.end = fresh.start;
-        fresh.clean = fresh.limit; // all of it may be nonzero
+        fresh.clean = fresh.limit; // nothing is known of it
         fresh.ready = gm_arena_scanned(&fresh) ? fresh.start : fresh.limit;
         gm_arena_forbid(&fresh, fresh.start, fresh.limit);
     }
@@ -19202,10 +19171,10 @@ GOMEM_DEF bool gomem_arena_on_reset(gomem_arena *a, void (*fn)(void *arg), void 
     return true;
 }
 
-// ---- absorbing ----
+// ---- together ----
 
-// Prepends the blocks and large objects of `from` to the large objects of `into`. The free ends of
-// the blocks are lost. Each block is visited once in its life: from then on it is in that list.
+// What `from` holds goes in front of what lies aside; the rests of its blocks are lost. Each block
+// is walked once in its life, since it lies aside from then on.
 GM_PRIVATE void gm_arena_join(gomem_arena *into, gomem_arena *from) {
     uint32_t *end = &from->block, last = 0;
     for (; *end; end = &gm_arena_span(last)->shape) {
@@ -19221,7 +19190,7 @@ GM_PRIVATE void gm_arena_join(gomem_arena *into, gomem_arena *from) {
     into->aside_bytes += from->aside_bytes;
 }
 
-// Prepends the callbacks of `from`: they run as if they had been registered last.
+// Callbacks run as if those of `from` were registered last.
 GM_PRIVATE void gm_arena_join_callbacks(gomem_arena *into, gomem_arena *from) {
     if (!from->on_reset) return;
     from->on_reset_last->next = into->on_reset;
@@ -19229,7 +19198,6 @@ GM_PRIVATE void gm_arena_join_callbacks(gomem_arena *into, gomem_arena *from) {
     into->on_reset = from->on_reset;
 }
 
-// Costs a step per block of `from`, none per object. `from` is empty afterwards.
 GOMEM_DEF bool gomem_arena_absorb(gomem_arena *into, gomem_arena *from) {
     if (!into || !from || into == from || into->mode != GM_ARENA_CHAINED ||
         from->mode != GM_ARENA_CHAINED || gm_arena_scanned(into) != gm_arena_scanned(from)) {
@@ -19243,7 +19211,7 @@ GOMEM_DEF bool gomem_arena_absorb(gomem_arena *into, gomem_arena *from) {
     }
     into->self = into; // I5
     gm_arena_put_away(from);
-    gm_arena_give_spare(from); // spare blocks would accumulate in `into`
+    gm_arena_give_spare(from); // they would pile up
     gm_arena_join(into, from);
     gm_arena_join_callbacks(into, from);
     gm_arena_measure(into);
@@ -19258,17 +19226,16 @@ GOMEM_DEF bool gomem_arena_absorb(gomem_arena *into, gomem_arena *from) {
     return true;
 }
 
-// Hook of world: frees the scratch arenas of a thread that ends.
+// Hook of world: the thread ends.
 GM_PRIVATE void gm_arena_end_thread(gomem_arena *scratch) {
     for (unsigned i = 0; i < GM_ARENA_SCRATCH; i++) gomem_arena_free(&scratch[i]);
 }
 
-// Frees what the calling thread's scratch arenas (NULL: none) keep for later rounds.
+// The calling thread's scratch arenas give back what they keep for later rounds.
 GM_PRIVATE void gm_arena_trim_scratch(gomem_arena *scratch) {
     for (unsigned i = 0; scratch && i < GM_ARENA_SCRATCH; i++) gm_arena_give_spare(&scratch[i]);
 }
 
-// The first of the thread's scratch arenas that is not in `busy`. The first call makes them.
 GOMEM_DEF gomem_arena *gomem_scratch(gomem_arena *const *busy, size_t n) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
@@ -19284,7 +19251,7 @@ GOMEM_DEF gomem_arena *gomem_scratch(gomem_arena *const *busy, size_t n) {
         // pairs with gm_world_leave
         gm_store_rel(&rt->world.end_thread, gm_arena_end_thread);
     }
-    if (me->orphans) { // of a thread that a fork removed, perhaps in mid-change
+    if (me->orphans) { // it was anywhere in them when its process forked: they are left behind
         memset(me->scratch, 0, GM_ARENA_SCRATCH * sizeof *me->scratch);
         me->orphans = false;
     }
@@ -19297,7 +19264,6 @@ GOMEM_DEF gomem_arena *gomem_scratch(gomem_arena *const *busy, size_t n) {
     return NULL;
 }
 
-// Visits every block. All zero for NULL.
 GM_RARE GOMEM_DEF gomem_arena_stats gomem_arena_read_stats(const gomem_arena *a) {
     gomem_arena_stats s = {0, 0, 0, 0};
     if (!a) return s;
@@ -19324,12 +19290,12 @@ GOMEM_DEF void gomem_i_scope_end(gomem_arena_scope *scope) {
     gomem_arena *a = scope->arena;
     gomem_arena_restore(a, scope->mark);
     if (!GOMEM_I_CHECK || !a || !a->save || a->save->number != scope->mark.save) return;
-    struct gomem_i_save *save = a->save; // the scope's own record: no other code has this mark
+    struct gomem_i_save *save = a->save; // the scope's own: nobody else has this mark
     a->save = save->next;
     gm_arena_truncate(a, (char *)save);
 }
 #else
-// without arenas there is nothing to trim
+// there are none
 GM_INLINE void gm_arena_trim_scratch(struct gomem_arena *scratch) { (void)scratch; }
 #endif // GOMEM_I_ARENA
 
