@@ -10018,7 +10018,6 @@ struct gm_world {
     uint64_t stopped, opened; // ns: begin and end of the last stop. lock: world; read rlx
     uint32_t threads;         // records in use. lock: world; read rlx
     uint32_t numbers;         // cache numbers given out so far. lock: world
-    uint32_t helper;          // id of the background thread. atomic: rlx
     struct gm_thread *all;    // every record. atomic: acq/rel
     struct gm_thread *gone;   // the shared record. lock: gone
     struct gm_start *starts;  // created threads that were not joined yet. lock: world
@@ -11548,16 +11547,14 @@ GM_PRIVATE bool gm_world_ready(struct gm_runtime *rt, bool again) {
 }
 
 // Makes the record's thread running; finds its stack if threads can be stopped. libc may call our
-// malloc when it is asked for the stack. By then stops include the thread, which is in no section,
-// and find its stack without libc. libc may also take 64 MiB of address space for the first
-// allocation of a thread, so the library's own thread does not ask it.
+// malloc when it is asked for the stack. By then a stop waits for the thread to leave that section,
+// and finds its stack without libc.
 GM_PRIVATE void gm_world_join(struct gm_runtime *rt, struct gm_thread *t) {
     struct gm_world *w = &rt->world;
     uintptr_t sp = (uintptr_t)__builtin_frame_address(0), lo = 0, hi = 0;
     gm_world_lock(w, &w->lock); // waits for the end of a stop
     bool collected = gm_world_can_stop(rt), known = !collected || t->stack_hi;
-    known = known || gm_world_bounds_of_main(t, sp) ||
-            (t->id == gm_load_rlx(&w->helper) && gm_world_guess_bounds(t, sp, gm_os_page_size()));
+    known = known || gm_world_bounds_of_main(t, sp);
     gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING); // V4
     gm_world_unlock(w, &w->lock);
     if (collected) gm_world_unmask(w, t);
@@ -14871,8 +14868,6 @@ GM_PRIVATE struct gm_thread *gm_schedule_attach_background(struct gm_runtime *rt
 
 GM_RARE GM_PRIVATE void *gm_schedule_main(void *arg) {
     struct gm_runtime *rt = arg;
-    // it looks itself; guessing may read a little beyond its stack: only where space is short
-    gm_store_rlx(&rt->world.helper, gm_os_is_limited() ? gm_os_thread_id() : 0);
     struct gm_thread *me = gm_schedule_attach_background(rt);
     uint64_t sleep = 0;
     if (me) gm_store_rlx(&me->own, true);          // gm_world_yield_before_stop asks
@@ -14900,8 +14895,6 @@ GM_PRIVATE void gm_schedule_start_background(struct gm_runtime *rt) {
     if (rt->gc.background) return;
     bool started = gm_workers_start_thread(rt, &rt->gc.background_thread, gm_schedule_main, rt);
     gm_store_rlx(&rt->gc.background, started); // gomem_gc_start asks
-    // libc would take 64 MiB of address space if the background thread started them.
-    if (started && gm_os_is_limited()) gm_workers_start(rt);
 }
 
 // ---- asking for cycles ----

@@ -53,8 +53,6 @@ TEST(as_much_as_libc_gets) {
         limit_mib = limits[i];
         make = gomem_malloc;
         CHILD_GOOD(as_much_as_libc);
-        make = gomem_new; // and nothing is lost to arenas of libc for the library's threads
-        CHILD_GOOD(as_much_as_libc);
     }
 }
 
