@@ -3669,14 +3669,20 @@ GM_PRIVATE uintptr_t gm_os_main_top(size_t page) {
     return at ? gm_base_round_up(at + 1, page) : 0;
 }
 
+// What libc stores above a thread pointer, in bytes: its record of the thread, with the values of
+// the first keys; on other processors than x86 thread-local storage, too. More would reach into the
+// next mapping, where a stale word keeps objects.
+#if defined(__x86_64__) || defined(__i386__)
+enum { GM_ABOVE_POINTER = 2 * 1024 };
+#else
+enum { GM_ABOVE_POINTER = 16 * 1024 };
+#endif
+
 // Returns the upper end of another thread's stack, given its thread pointer: libc stores its record
 // of the thread and the thread-local storage there.
 GM_PRIVATE uintptr_t gm_os_thread_top(uintptr_t tp, size_t page) {
-    enum { ABOVE = 16 * 1024 };
-    uintptr_t top = gm_base_round_up(tp + 1, page), word;
-    // Search for the end of the mapping, at most 16 KiB up.
-    while (top < tp + ABOVE && gm_os_read_foreign(&word, top, sizeof word) == sizeof word)
-        top += page;
+    uintptr_t top = gm_base_round_up(tp + 1, page), end = tp + GM_ABOVE_POINTER, word;
+    while (top < end && gm_os_read_foreign(&word, top, sizeof word) == sizeof word) top += page;
     return top;
 }
 
