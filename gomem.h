@@ -14823,7 +14823,9 @@ GM_INLINE void gm_gc_drop_marks_stopped(struct gm_runtime *rt) { (void)rt; }
 #if GOMEM_I_COLLECTOR
 // ---- the background thread ----
 
-// Gives back what is over the goal, in steps that take 2 % of a processor; true: there may be more.
+// Returns idle pages beyond 1.1 of the goal to the kernel, one step. Stores in *sleep how long to
+// sleep before the next step, so that all of them take 2 % of a processor. Returns true if there
+// may be more. me: the calling thread, in no section.
 GM_PRIVATE bool gm_schedule_scavenge(struct gm_runtime *rt, struct gm_thread *me, uint64_t *sleep) {
     struct gm_heap *h = &rt->engine.heap;
     size_t goal = gm_load_rlx(&rt->engine.pacer.goal), used = gm_load_rlx(&h->pages.used) * GM_PAGE;
@@ -14840,38 +14842,40 @@ GM_PRIVATE bool gm_schedule_scavenge(struct gm_runtime *rt, struct gm_thread *me
     return bytes != 0;
 }
 
+// Tests whether a cycle is due at `now`; stores the reason in *reason. In no section.
 GM_PRIVATE bool gm_schedule_due(struct gm_runtime *rt, uint64_t now, int *reason) {
     int period = gm_load_rlx(&rt->world.settings.options.force_period_ms); // a setting
     uint64_t ns = (uint64_t)(period ? period : 120000) * 1000000u;
-    if (now < gm_load_rlx(&rt->gc.not_before)) return false; // heuristics
+    if (now < gm_load_rlx(&rt->gc.not_before)) return false; // a stale value shifts one try
     *reason = GM_REASON_TRIGGER;
-    if (gm_load_rlx(&rt->gc.phase)) return true; // E4: a cycle is under way, and nobody runs it
+    if (gm_load_rlx(&rt->gc.phase)) return true; // E4: a cycle waits for a runner
     if (gm_load_rlx(&rt->gc.holds) &&
         gm_load_rlx(&rt->engine.live) < gm_load_rlx(&rt->engine.pacer.held))
         return false; // a hold that begins now lets one more cycle through
     uint32_t asked = gm_load_acq(&rt->gc.asked); // pairs with gomem_gc_start and gm_schedule_pace
     bool over = gm_load_rlx(&rt->engine.live) >= gm_load_rlx(&rt->engine.pacer.trigger);
     if (asked == GM_ASKED || (asked == GM_ASKED_BY_TRIGGER && over)) return true;
-    if (asked) gm_store_rlx(&rt->gc.asked, 0u); // a cycle has ended since; a new one is asked again
+    if (asked) gm_store_rlx(&rt->gc.asked, 0u); // a cycle has ended since then
     *reason = GM_REASON_CLOCK;
     return period >= 0 && gm_load_rlx(&rt->engine.pacer.percent) >= 0 &&
            now - gm_load_rlx(&rt->gc.last) >= ns;
 }
 
-// The background thread's record. While there is no memory for it others run the cycles, and it
-// tries again; NULL: shutdown.
+// Attaches the background thread. While there is no memory for its record, other threads run the
+// cycles, and this one tries again. Returns NULL at shutdown.
 GM_PRIVATE struct gm_thread *gm_schedule_attach_background(struct gm_runtime *rt) {
     struct gm_thread *me;
     while (!(me = gm_world_attach(rt)) && !gm_load_acq(&rt->gc.quit)) { // pairs with shutdown
         uint32_t kick = gm_load_rlx(&rt->gc.kick);                      // only for the wait
-        gm_store_rlx(&rt->gc.no_record,
-                     true); // a heuristic: a stop that sees it late waits 1 ms more
+        // A thread that reads a stale value asks this one for a cycle, and asks again later.
+        gm_store_rlx(&rt->gc.no_record, true);
         gm_os_wait(&rt->gc.kick, kick, 100000000);
     }
-    gm_store_rlx(&rt->gc.no_record, false); // the same
+    gm_store_rlx(&rt->gc.no_record, false); // a stale one: the cycle runs on another thread
     return me;
 }
 
+// The background thread: runs cycles that are due, sweeps, ages pools, returns pages, sleeps.
 GM_RARE GM_PRIVATE void *gm_schedule_main(void *arg) {
     struct gm_runtime *rt = arg;
     struct gm_thread *me = gm_schedule_attach_background(rt);
@@ -14883,12 +14887,13 @@ GM_RARE GM_PRIVATE void *gm_schedule_main(void *arg) {
         if (gm_schedule_due(rt, gm_os_now(), &reason)) (void)rt->gc.collect(rt, me, reason);
         gm_workers_each_central(rt, gm_workers_sweep_central);
         uint64_t nap = (uint64_t)(period > 0 ? period : 120000) * 1000000u;
-        uint64_t tick = gm_world_tick_pools(rt); // before what it lets go is given back
+        uint64_t tick = gm_world_tick_pools(rt); // first: the pages of what it drops are idle then
         if (gm_schedule_scavenge(rt, me, &sleep)) nap = sleep;
         if (tick) nap = GM_MIN(nap, tick);
-        uint64_t now = gm_os_now(), next = gm_load_rlx(&rt->gc.not_before); // heuristics
+        // A stale value shifts one try.
+        uint64_t now = gm_os_now(), next = gm_load_rlx(&rt->gc.not_before);
         if (next > now) nap = GM_MIN(nap, next - now);
-        else if (gm_load_rlx(&rt->gc.asked) || gm_load_rlx(&rt->gc.phase)) // another had the lock
+        else if (gm_load_rlx(&rt->gc.asked) || gm_load_rlx(&rt->gc.phase)) // another thread had GC
             nap = GM_MIN(nap, (uint64_t)(gm_load_rlx(&rt->gc.holds) ? 20000000 : 1000000));
         gm_world_block(&rt->world, me, 0);
         gm_os_wait(&rt->gc.kick, kick, nap);
@@ -14897,6 +14902,7 @@ GM_RARE GM_PRIVATE void *gm_schedule_main(void *arg) {
     return NULL;
 }
 
+// Starts the background thread unless it runs. GC is held.
 GM_PRIVATE void gm_schedule_start_background(struct gm_runtime *rt) {
     if (rt->gc.background) return;
     bool started = gm_workers_start_thread(rt, &rt->gc.background_thread, gm_schedule_main, rt);
@@ -14906,12 +14912,12 @@ GM_PRIVATE void gm_schedule_start_background(struct gm_runtime *rt) {
 // ---- asking for cycles ----
 
 enum { GM_CLEAR_CYCLE = 16 * 1024, GM_CLEAR_ASSIST = 2 * 1024 };
-enum { GM_BACK_OFF_NS = 8000000 };  // after a cycle that cannot go on; doubled seven times
-enum { GM_WAIT_MOST = 1000000000 }; // ns that an allocation waits for a cycle at once
+enum { GM_BACK_OFF_NS = 8000000 };  // after a cycle that cannot go on; doubled up to seven times
+enum { GM_WAIT_MOST = 1000000000 }; // the longest wait of an allocation for a cycle, in ns
 
-// How much of the stack below this frame may be overwritten, `want` bytes at most: all that is left
-// of the normal stack but a page; of another one, whose end is not known, what the work before has
-// surely used.
+// Returns how many bytes of the stack below this frame may be overwritten, at most `want`: on the
+// normal stack all that is left but a page; on another one, whose end is not known, as much as the
+// marking before has certainly used.
 GM_PRIVATE size_t gm_schedule_stack_left(const struct gm_thread *me, size_t want) {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0), least = me->stack_lo + 4096;
     size_t used = GM_MIN(want, (size_t)GM_CLEAR_ASSIST);
@@ -14919,25 +14925,26 @@ GM_PRIVATE size_t gm_schedule_stack_left(const struct gm_thread *me, size_t want
     return GM_MIN(want, (size_t)(here - least));
 }
 
-// Overwrites the stack below the caller, where marking has left addresses of objects: frames that
-// come to lie there later would seem to hold them, and one may keep a list of millions.
+// Overwrites the stack below the caller, where marking has left addresses of objects. Later frames
+// with uninitialized slots would seem to hold them, and one address may keep a list of millions.
 GM_NOINLINE GM_PRIVATE void gm_schedule_clear_stack(const struct gm_thread *me, size_t size) {
     size = gm_schedule_stack_left(me, size);
     char *below = __builtin_alloca(size);
-    if (GM_ASAN) return; // its locals lie elsewhere
+    if (GM_ASAN) return; // AddressSanitizer keeps locals elsewhere
     memset(below, 0, size);
     __asm__ volatile("" : : "r"(below) : "memory");
 }
 
-// Gets the lock of the cycle: where the caller only follows the trigger, if it is free. False:
-// another thread runs a cycle, or has just tried in vain while this one waited, or may wait for
-// what the caller holds.
+// Takes GC and TURN. A caller that only follows the trigger does not wait for GC. Returns false if
+// another thread runs a cycle, if one has just failed while this thread waited, if the library
+// shuts down, or if the runner may wait for a lock that the caller holds (E6).
 GM_PRIVATE bool gm_schedule_take(struct gm_runtime *rt, int reason) {
     struct gm_gc *gc = &rt->gc;
-    uint32_t failed = gm_load_rlx(&gc->failed); // a counter: what failed before is not ours
+    uint32_t failed = gm_load_rlx(
+        &gc->failed); // only a change matters, and it is read again under GC
     bool patient = reason == GM_REASON_FORCED || reason == GM_REASON_EMERGENCY;
     if (!(patient ? gm_world_lock_gc(rt) : gm_sync_try(&gc->lock))) return false;
-    // failed changes under the lock, and so does quit
+    // Both are written with GC held.
     if (gm_load_rlx(&gc->failed) != failed || gm_load_rlx(&gc->quit)) {
         gm_sync_unlock(&gc->lock);
         return false;
@@ -14946,29 +14953,30 @@ GM_PRIVATE bool gm_schedule_take(struct gm_runtime *rt, int reason) {
     return true;
 }
 
-// After a run: when the next one may be tried. The longer cycles cannot go on, the more seldom they
-// are tried: each try costs the program's threads a stop.
+// Sets when the next run may be tried. `done`: a cycle has ended. The longer cycles cannot go on,
+// the more seldom they are tried, because each try stops the program's threads. GC is held.
 GM_PRIVATE void gm_schedule_back_off(struct gm_runtime *rt, bool done) {
     struct gm_gc *gc = &rt->gc;
     if (done) {
         gc->stuck = 0;
-        gm_store_rlx(&gc->not_before, (uint64_t)0); // heuristics
+        gm_store_rlx(&gc->not_before, (uint64_t)0); // a stale value shifts one try
         return;
     }
     gm_store_rlx(&rt->engine.pacer.trigger, gm_load_rlx(&rt->engine.live) + GM_MIB);
     uint64_t pause = (uint64_t)GM_BACK_OFF_NS << GM_MIN(gc->stuck, 7u);
     gc->stuck++;
-    gm_store_rlx(&gc->failed, gc->failed + 1); // gm_schedule_take looks under the lock
+    gm_store_rlx(&gc->failed, gc->failed + 1); // gm_schedule_take compares it with GC held
     gm_store_rlx(&gc->not_before, gm_os_now() + pause);
 }
 
-// Runs a cycle with its locks held, and unlocks.
+// Runs a cycle, or goes on with the one under way, and releases GC and TURN, which the caller
+// holds. Returns true if a cycle has ended. In no section.
 GM_NOINLINE GM_PRIVATE bool gm_schedule_run_and_unlock(struct gm_runtime *rt, struct gm_thread *me,
                                                        int reason) {
     struct gm_gc *gc = &rt->gc;
     gm_store_rlx(&gc->runner, me);
     gc->runner_sp = me->called ? me->called : (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD;
-    // whoever only allocates is not held up for a second again and again
+    // A thread that only allocates is not delayed for a second again and again.
     bool brief = gc->stuck && reason == GM_REASON_TRIGGER && !gm_load_rlx(&me->own);
     gc->patience = brief ? GM_PATIENCE_LEAST : GM_PATIENCE_NS;
     gm_store_rel(&gc->asked, 0u);              // pairs with gm_schedule_due
@@ -14976,8 +14984,7 @@ GM_NOINLINE GM_PRIVATE bool gm_schedule_run_and_unlock(struct gm_runtime *rt, st
     bool in_handler = me->in_handler;
     me->in_handler = false;
     me->fake_stack = gm_world_fake_stack();
-    gm_os_spill(
-        &me->registers); // its stack is scanned from here: frames below are the collector's own
+    gm_os_spill(&me->registers); // scanned from here: frames below are the collector's own
     bool done = gm_gc_run(rt, me, reason);
     gm_roots_free_retired(rt, me);
     gm_schedule_clear_stack(me, GM_CLEAR_CYCLE);
@@ -14992,14 +14999,15 @@ GM_NOINLINE GM_PRIVATE bool gm_schedule_run_and_unlock(struct gm_runtime *rt, st
     return done;
 }
 
-// One cycle, unless another thread runs one and this one only followed the trigger. Whoever must
-// have one that began after the call goes on after the end of an older one. A callback of the cycle
-// that asks for another gets none. False: errno says why.
+// Runs one cycle, unless another thread runs one and the reason is the trigger. A forced or
+// emergency call returns after a cycle that began after the call: it ends an older one first.
+// Returns false with EBUSY in a callback of a cycle or between our fork handlers, or with EAGAIN
+// if the cycle cannot run now. In no section, with no lock.
 GM_RARE GM_NOINLINE GM_PRIVATE bool gm_schedule_cycle(struct gm_runtime *rt, struct gm_thread *me,
                                                       int reason) {
     struct gm_gc *gc = &rt->gc;
     bool whole = reason == GM_REASON_FORCED || reason == GM_REASON_EMERGENCY;
-    // only this thread stores itself there
+    // A thread finds itself in runner only if it stored itself.
     if (gm_load_rlx(&gc->runner) == me || gm_world_forks(&rt->world)) { // V8
         errno = EBUSY;
         return false;
@@ -15021,18 +15029,21 @@ GM_RARE GM_NOINLINE GM_PRIVATE bool gm_schedule_cycle(struct gm_runtime *rt, str
     return done;
 }
 
-// What the first cycle allocates for itself, with two markers: it may be an emergency.
+// Bytes that the first cycle allocates for itself with two markers. It may be an emergency, so they
+// are set aside.
 enum { GM_CYCLE_RECORDS = 384 * 1024 };
 
-// First use of the collected heap: from here on there is a handler and the background thread.
+// The first use of the collected heap: chooses the collector, installs the stop signal's handler
+// and starts the background thread. Returns false with errno if that cannot be done. In no section.
 GM_COLD GM_PRIVATE bool gm_schedule_enable(struct gm_runtime *rt) {
-    // pairs with gm_world_enable_stops; after a fork, or for a new life, the thread is started here
+    // Pairs with gm_world_enable_stops. After a fork or a shutdown, the thread is started here.
     if (gm_load_acq(&rt->engine.collected) && gm_load_rlx(&rt->gc.background)) return true;
     gm_roots_learn_keys(rt);
-    // E6: it was opened before, else there would be no runner
+    // E6: if there is a runner, the heap was enabled before.
     if (!gm_world_lock_cycle(rt)) return gm_world_can_stop(rt);
     if (!rt->gc.cycle) rt->gc.cycle = gm_pages_meta(&rt->engine.meta, sizeof(struct gm_cycle));
-    (void)gm_pages_meta_ensure(&rt->engine.meta, GM_CYCLE_RECORDS); // else it may do without
+    (void)gm_pages_meta_ensure(&rt->engine.meta,
+                               GM_CYCLE_RECORDS); // if refused, a cycle may lack memory
     if (!rt->gc.cycle) {
         gm_world_unlock_cycle(rt);
         errno = ENOMEM;
@@ -15046,14 +15057,15 @@ GM_COLD GM_PRIVATE bool gm_schedule_enable(struct gm_runtime *rt) {
     if (!rt->gc.collect) rt->gc.collect = gm_schedule_cycle; // before its only reader starts
     rt->gc.patience = GM_PATIENCE_NS;
     gm_store_rlx(&rt->gc.last, gm_os_now()); // the forced period starts
-    bool done = gm_world_enable_stops(rt); // last: others, who do not wait here, find all that done
+    bool done = gm_world_enable_stops(rt); // last: threads that do not wait here find the rest done
     if (done && !gm_world_forks(&rt->world))
-        gm_schedule_start_background(rt); // else after the fork
+        gm_schedule_start_background(rt); // during a fork it is started later
     gm_world_unlock_cycle(rt);
     return done;
 }
 
-// Marks until a time beside the collector's threads; false: they do not mark now, or too many do.
+// Marks until a time, along with the collector's threads. Returns false if they do not mark now, or
+// if all assist markers are in use. In no section.
 GM_PRIVATE bool gm_schedule_assist(struct gm_runtime *rt, struct gm_thread *me, uint64_t until) {
     struct gm_gc *gc = &rt->gc;
     uint32_t used = gm_load_rlx(&gc->assisting);
@@ -15073,68 +15085,72 @@ GM_PRIVATE bool gm_schedule_assist(struct gm_runtime *rt, struct gm_thread *me, 
     return joined;
 }
 
-// Waits for the end of a cycle, ns at most. The thread counts as standing meanwhile. `ended` is
-// gc.ended as of before the caller looked at the heap: a cycle that ended since is not waited for.
-// Nor is one that may wait for the caller: for a while the heap grows then (E6).
+// Waits for the end of a cycle, at most ns. The thread counts as stopped meanwhile. `ended` is
+// gc.ended from before the caller looked at the heap: if a cycle has ended since, there is no wait.
+// Nor is there one if the runner may wait for the caller: then the heap grows for a while (E6).
 GM_NOINLINE GM_PRIVATE void gm_schedule_wait(struct gm_runtime *rt, struct gm_thread *me,
                                              uint32_t ended, uint64_t ns) {
     uint64_t now = gm_os_now(), end = now + ns;
     if (me->cache.hot.blocked) return;
     gm_world_block(&rt->world, me, (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD);
-    while (now < end &&
-           gm_load_acq(&rt->gc.ended) == ended) { // pairs with gm_schedule_run_and_unlock
+    // pairs with gm_schedule_run_and_unlock
+    while (now < end && gm_load_acq(&rt->gc.ended) == ended) {
         gm_os_wait(&rt->gc.ended, ended, GM_MIN(end - now, (uint64_t)GM_LOADER_WALK_NS));
         now = gm_os_now();
         if (!gm_world_waits_for_loader(rt)) continue;
-        gm_store_rlx(&rt->gc.not_before, now + 10 * (uint64_t)GM_LOADER_WALK_NS); // heuristics
+        // A stale value shifts one try.
+        gm_store_rlx(&rt->gc.not_before, now + 10 * (uint64_t)GM_LOADER_WALK_NS);
         break;
     }
     gm_world_end_block(&rt->world, me);
 }
 
-// Asks the background thread for a cycle, unless one runs.
+// Asks the background thread for a cycle, unless one runs. how: GM_ASKED….
 GM_PRIVATE void gm_schedule_ask(struct gm_runtime *rt, uint32_t how) {
-    if (gm_load_rlx(&rt->gc.asked) || gm_load_rlx(&rt->gc.runner)) return; // twice costs a cycle
+    if (gm_load_rlx(&rt->gc.asked) || gm_load_rlx(&rt->gc.runner))
+        return;                       // a stale value costs one cycle more
     gm_store_rel(&rt->gc.asked, how); // pairs with gm_schedule_due
     gm_gc_wake_background(rt);
 }
 
-// Cycles run on the thread that finds that one is due.
+// Tests whether cycles run on the thread that finds that one is due.
 GM_PRIVATE bool gm_schedule_runs_here(const struct gm_runtime *rt) {
     return gm_load_rlx(&rt->engine.writes.collector) == GOMEM_GC_STW || gm_gc_is_small(rt) ||
-           !gm_load_rlx(&rt->gc.background) || // chosen once
-           gm_load_rlx(&rt->gc.no_record);     // heuristics
+           // a stale value only decides which thread runs the cycle
+           !gm_load_rlx(&rt->gc.background) || gm_load_rlx(&rt->gc.no_record);
 }
 
-// The heap has grown to the trigger: a stopping cycle runs on this thread; a concurrent one is
-// asked for, and helped along when the heap outgrows its goal. (A4)
+// The heap has grown to the trigger. A stopping cycle runs on this thread. A concurrent one is
+// asked for, and the thread marks along, or waits, when the heap outgrows its goal (A4). In no
+// section.
 GM_COLD GM_PRIVATE void gm_schedule_pace(struct gm_runtime *rt, struct gm_thread *me,
                                          size_t bytes) {
     struct gm_engine *e = &rt->engine;
-    // pairs with gm_schedule_run_and_unlock: live is of then
+    // pairs with gm_schedule_run_and_unlock: live is at least as new
     uint32_t ended = gm_load_acq(&rt->gc.ended);
-    size_t live = gm_load_rlx(&e->live), goal = gm_load_rlx(&e->pacer.goal); // heuristics
-    uint64_t next = gm_load_rlx(&rt->gc.not_before);                         // a heuristic
-    if (next && gm_os_now() < next) { // nothing can be collected: the heap grows
+    size_t live = gm_load_rlx(&e->live), goal = gm_load_rlx(&e->pacer.goal);
+    uint64_t next = gm_load_rlx(&rt->gc.not_before); // stale values only shift the next cycle
+    if (next && gm_os_now() < next) {                // nothing can be collected: the heap grows
         gm_store_rlx(&e->pacer.trigger, live + GM_MIB);
         return;
     }
     if (gm_world_forks(&rt->world)) return; // V8
     if (gm_schedule_runs_here(rt)) {
-        if (live - me->cache.ahead >=
-            gm_load_rlx(&e->pacer.trigger)) // what is to come is no reason
+        // An object that is counted but not yet allocated is no reason for a cycle.
+        if (live - me->cache.ahead >= gm_load_rlx(&e->pacer.trigger))
             (void)gm_schedule_cycle(rt, me, GM_REASON_TRIGGER);
         return;
     }
     gm_schedule_ask(rt, GM_ASKED_BY_TRIGGER);
-    uint32_t closing = gm_load_rlx(&rt->gc.closing); // advice
+    uint32_t closing = gm_load_rlx(&rt->gc.closing); // a stale value costs 20 us
     bool small = bytes <= GOMEM_MAX_SMALL;
     if ((live < goal && !closing && small) || goal == SIZE_MAX) return;
     bool hard = live > gm_pacer_hard(goal);
     uint64_t ns = GM_MAX(gm_pacer_debt(goal, live, bytes),
                          closing ? (uint64_t)GM_DEBT << (closing - 1) : (uint64_t)0);
     uint64_t until = gm_os_now() + ns;
-    bool helped = gm_load_rlx(&e->mark.active) && gm_schedule_assist(rt, me, until); // a hint
+    // gm_schedule_assist decides; the load only saves the call
+    bool helped = gm_load_rlx(&e->mark.active) && gm_schedule_assist(rt, me, until);
     if (!helped && hard) gm_schedule_wait(rt, me, ended, GM_MIN(ns, (uint64_t)GM_WAIT_MOST));
     else
         while ((!helped || closing > 1) && gm_load_rlx(&rt->gc.closing) && gm_os_now() < until)
@@ -15143,8 +15159,8 @@ GM_COLD GM_PRIVATE void gm_schedule_pace(struct gm_runtime *rt, struct gm_thread
 
 // ---- large objects ----
 
-// Counts `bytes` as allocated if the heap then holds `most` at most. The thread's next large object
-// is one of them.
+// Counts `bytes` as allocated if the heap then holds at most `most`. They pay for the thread's next
+// large object. Returns false, with nothing counted, if the heap would hold more.
 GM_PRIVATE bool gm_schedule_prepay(struct gm_runtime *rt, struct gm_thread *me, size_t bytes,
                                    size_t most) {
     size_t live = gm_load_rlx(&rt->engine.live);
@@ -15153,26 +15169,26 @@ GM_PRIVATE bool gm_schedule_prepay(struct gm_runtime *rt, struct gm_thread *me, 
     // pairs with itself: of two that would not both fit, one does
     while (!gm_cas_acqrel(&rt->engine.live, &live, live + bytes));
     me->cache.ahead += bytes;
-    (void)gm_add_rlx(&rt->gc.heavy, bytes); // a statistic
+    (void)gm_add_rlx(&rt->gc.heavy, bytes); // a sum that orders nothing
     return true;
 }
 
-// Is a cycle worth waiting for? It can free little more than was allocated since the last; there is
-// none while cycles cannot go on, nor for a thread that forks (V8).
+// Tests whether a cycle is worth waiting for. It can free little more than was allocated since the
+// last one. None runs while cycles cannot go on, or for a thread that forks (V8).
 GM_PRIVATE bool gm_schedule_may_help(const struct gm_runtime *rt, size_t bytes) {
     size_t live = gm_load_rlx(&rt->engine.live), old = gm_load_rlx(&rt->engine.pacer.live);
-    uint64_t next = gm_load_rlx(&rt->gc.not_before); // heuristics
+    uint64_t next = gm_load_rlx(&rt->gc.not_before); // a stale value: one wait
     if (live <= old || live - old < bytes / 8) return false;
     return !(next && gm_os_now() < next) && !gm_world_forks(&rt->world);
 }
 
-// A step towards the end of a cycle: of a whole one, or of a millisecond.
+// Brings the end of a cycle nearer: runs one, or marks or waits for a millisecond. In no section.
 GM_PRIVATE void gm_schedule_hurry(struct gm_runtime *rt, struct gm_thread *me) {
     const uint64_t ns = 1000000;
     uint32_t ended = gm_load_acq(&rt->gc.ended); // pairs with gm_schedule_run_and_unlock
     if (gm_schedule_runs_here(rt)) {
         (void)gm_schedule_cycle(rt, me, GM_REASON_TRIGGER);
-        gm_schedule_wait(rt, me, ended, ns); // where another thread's runs
+        gm_schedule_wait(rt, me, ended, ns); // if another thread runs one
         return;
     }
     gm_schedule_ask(rt, GM_ASKED);
@@ -15181,10 +15197,12 @@ GM_PRIVATE void gm_schedule_hurry(struct gm_runtime *rt, struct gm_thread *me) {
     if (!helped) gm_schedule_wait(rt, me, ended, ns);
 }
 
-// Before the heap grows by `bytes`, as many are swept of what the last cycle left.
+// Sweeps spans that the last cycle left, until `bytes` are free or none is left, before the heap
+// grows by as many. In no section.
 GM_PRIVATE void gm_schedule_reclaim(struct gm_runtime *rt, struct gm_thread *me, size_t bytes) {
     struct gm_engine *e = &rt->engine;
-    size_t used = gm_load_rlx(&e->heap.pages.used), want = bytes / GM_PAGE; // statistics
+    size_t used = gm_load_rlx(&e->heap.pages.used),
+           want = bytes / GM_PAGE; // a stale count: a few spans more
     struct gm_central *c;
     for (uint32_t i = 0; (c = gm_workers_central(rt, i)) != NULL; i++)
         for (unsigned done = 8; done == 8;) {
@@ -15195,7 +15213,8 @@ GM_PRIVATE void gm_schedule_reclaim(struct gm_runtime *rt, struct gm_thread *me,
         }
 }
 
-// With a memory limit, idle pages go before the heap grows past it by `bytes`.
+// Under a memory limit, returns idle pages to the kernel before `bytes` more would exceed it. In no
+// section.
 GM_PRIVATE void gm_schedule_make_room(struct gm_runtime *rt, struct gm_thread *me, size_t bytes) {
     struct gm_heap *h = &rt->engine.heap;
     size_t limit = gm_load_rlx(&rt->engine.pacer.limit), given = 1;          // a setting
@@ -15208,9 +15227,9 @@ GM_PRIVATE void gm_schedule_make_room(struct gm_runtime *rt, struct gm_thread *m
     }
 }
 
-// What the heap may hold with a large object in it that need not wait (E7).
+// Returns how much the heap may hold after a large object of `bytes` if it need not wait (E7).
 GM_PRIVATE size_t gm_schedule_most(const struct gm_runtime *rt, size_t bytes) {
-    const struct gm_pacer *p = &rt->engine.pacer; // heuristics, all of them
+    const struct gm_pacer *p = &rt->engine.pacer; // stale values: an object waits, or does not
     size_t goal = gm_load_rlx(&p->goal), held = gm_load_rlx(&p->held);
     if (gm_load_rlx(&rt->gc.holds)) return GM_MAX(goal, held);
     if (goal == SIZE_MAX || gm_schedule_runs_here(rt)) return goal;
@@ -15218,13 +15237,13 @@ GM_PRIVATE size_t gm_schedule_most(const struct gm_runtime *rt, size_t bytes) {
     return late ? 0 : GM_MIN(gm_pacer_hard(goal), held); // no limit: SIZE_MAX
 }
 
-// A large object is about to be taken: waits for a cycle if it must and that may help, and for a
-// second one if the first had begun before (E7).
+// A large object is about to be allocated. Waits for a cycle if the object must wait and a cycle
+// may help, and for a second one if the first had begun before (E7). In no section.
 GM_COLD GM_PRIVATE void gm_schedule_admit(struct gm_runtime *rt, struct gm_thread *me,
                                           size_t bytes) {
     uint32_t first = gm_load_acq(&rt->gc.ended); // pairs with gm_schedule_cycle
     uint32_t cycles = 1 + (gm_load_rlx(&rt->gc.runner) != NULL);
-    bytes -= GM_MIN(bytes, me->cache.ahead); // of one that found no memory
+    bytes -= GM_MIN(bytes, me->cache.ahead); // counted for one that found no memory
     if (bytes > rt->engine.heap.pages.size) return;
     for (bool wait = true;
          !gm_schedule_prepay(rt, me, bytes, wait ? gm_schedule_most(rt, bytes) : SIZE_MAX);) {
@@ -15236,17 +15255,19 @@ GM_COLD GM_PRIVATE void gm_schedule_admit(struct gm_runtime *rt, struct gm_threa
     gm_schedule_make_room(rt, me, bytes);
 }
 
-// `bytes` are about to be taken: has the heap grown to the trigger? In no section.
+// Called before `bytes` are allocated: paces the collector if the heap has grown to the trigger. In
+// no section.
 GM_INLINE void gm_schedule_poll(struct gm_runtime *rt, struct gm_thread *me, size_t bytes) {
     struct gm_engine *e = &rt->engine;
     if (GOMEM_I_UNLIKELY(bytes > GOMEM_MAX_SMALL)) gm_schedule_admit(rt, me, bytes);
-    if (GOMEM_I_LIKELY(gm_load_rlx(&e->live) < gm_load_rlx(&e->pacer.trigger)))
-        return; // heuristics
+    // A stale value delays the next cycle by one refill.
+    if (GOMEM_I_LIKELY(gm_load_rlx(&e->live) < gm_load_rlx(&e->pacer.trigger))) return;
     if (gm_load_rlx(&rt->gc.holds) && gm_load_rlx(&e->live) < gm_load_rlx(&e->pacer.held)) return;
     gm_schedule_pace(rt, me, bytes);
 }
 
-// No cycle begins after this. False: the thread that runs one waits for the loader's lock (E6).
+// Waits for the cycle that runs; none begins after this. Returns false if its runner waits for the
+// loader's lock (E6).
 GM_PRIVATE bool gm_schedule_begin_shutdown(struct gm_runtime *rt) {
     if (!gm_world_lock_gc(rt)) return false;
     gm_store_rel(&rt->gc.quit, 1u); // pairs with the threads' loads
@@ -15260,36 +15281,38 @@ GM_PRIVATE void gm_schedule_shutdown(struct gm_runtime *rt) {
     (void)gm_add_acqrel(&gc->work, 1u); // pairs with gm_workers_main
     gm_os_wake(&gc->work, INT_MAX);
     gm_gc_wake_background(rt);
-    if (gc->background) gm_os_join(gc->background_thread); // it may start workers
+    if (gc->background) gm_os_join(gc->background_thread); // first: it may start workers
     for (uint32_t i = 0; i < gc->thread_count; i++) gm_os_join(gc->threads[i]);
     gc->thread_count = 0;
     gc->background = false;
     gc->stuck = 0;
-    gm_store_rlx(&gc->not_before, (uint64_t)0); // heuristics
-    gm_gc_end_marking_stopped(rt);              // a cycle that could not go on goes with its heap
+    gm_store_rlx(&gc->not_before, (uint64_t)0); // no other thread is left
+    gm_gc_end_marking_stopped(rt);              // a cycle that could not go on ends with its heap
     gm_store_rlx(&rt->engine.mark.queue, (uint64_t)0); // no marker works
-    gm_store_rel(&gc->quit, 0u); // pairs with the threads' loads, of the next ones
+    gm_store_rel(&gc->quit, 0u);                       // pairs with the loads of the next threads
 }
 
-// Memory is exhausted: what a cycle frees may help. A thread whose last ones freed next to nothing
-// fails without one in most cases: a program that goes on allocating at the end of its memory would
-// do nothing but collect. The first few are run in any case, for one that drops what it can spare
-// and tries again.
+// Memory is exhausted: runs a cycle, which may free some. A thread whose last emergency cycles
+// freed next to nothing mostly fails without one, or a program that goes on allocating at the end
+// of its memory would only collect. The first few always run, for a program that drops what it can
+// spare and tries again. In no section.
 GM_PRIVATE void gm_schedule_emergency(struct gm_runtime *rt, struct gm_thread *me) {
     enum { IN_A_ROW = 4, SHARE = 4 };
-    size_t live = gm_load_rlx(&rt->engine.live); // statistics
+    size_t live = gm_load_rlx(&rt->engine.live); // stale: one cycle more or less
     uint64_t begun = gm_os_now();
     if (!gm_world_can_stop(rt)) return;
-    if (me->futile >= IN_A_ROW && begun < gm_load_rlx(&rt->gc.spared)) return; // heuristics
+    // a stale value costs one cycle
+    if (me->futile >= IN_A_ROW && begun < gm_load_rlx(&rt->gc.spared)) return;
     gm_schedule_clear_stack(me, GM_CLEAR_ASSIST); // of what the failing allocation left
     (void)gm_schedule_cycle(rt, me, GM_REASON_EMERGENCY);
-    bool helped = gm_load_rlx(&rt->engine.live) < live - live / 64; // statistics
+    // the cycle has stored it on this thread, or before GC was taken
+    bool helped = gm_load_rlx(&rt->engine.live) < live - live / 64;
     me->futile = helped ? 0 : GM_MIN(me->futile + 1u, (uint32_t)IN_A_ROW);
     uint64_t ended = gm_os_now();
-    gm_store_rlx(&rt->gc.spared, ended + SHARE * (ended - begun)); // heuristics
+    gm_store_rlx(&rt->gc.spared, ended + SHARE * (ended - begun)); // a stale value costs one cycle
 }
 #else
-// no cycle, no threads
+// Without a collector no cycle runs, and the library has no threads.
 GM_INLINE bool gm_schedule_begin_shutdown(struct gm_runtime *rt) { return (void)rt, true; }
 GM_INLINE void gm_schedule_shutdown(struct gm_runtime *rt) { (void)rt; }
 GM_INLINE void gm_schedule_emergency(struct gm_runtime *rt, struct gm_thread *me) {
