@@ -3536,6 +3536,14 @@ GM_PRIVATE void gm_os_allow(uintptr_t from, size_t size) {
     else if (GOMEM_I_CHECK) (void)gm_os_ask_valgrind(GM_MEMCHECK_DEFINED, from, size);
 }
 
+// Called first by cleanup handlers. AddressSanitizer does not see that a cancellation has ended
+// frames, whose margins are still marked as not accessible. lo: the lowest address of the stack; 0
+// or 1: unknown.
+GM_PRIVATE void gm_os_unwound(uintptr_t lo) {
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    if (GM_ASAN && lo > 1 && lo < here) __asan_unpoison_memory_region((void *)lo, here - lo);
+}
+
 // Zeroes memory that is not in use yet and leaves it marked as not accessible.
 GM_PRIVATE void gm_os_zero(uintptr_t from, size_t size, bool scanned) {
     gm_os_allow(from, size);
@@ -12813,13 +12821,15 @@ GM_COLD GM_PRIVATE void gm_finalize_start(struct gm_runtime *rt) {
 GM_COLD GM_PRIVATE void gm_finalize_unwound(void *arg) {
     struct gm_runtime *rt = arg;
     struct gm_finalize *f = &rt->finalize;
+    struct gm_thread *me = gm_world_self();
     uint32_t there = GM_FINALIZE_THERE;
+    if (me) gm_os_unwound(me->stack_lo);
     // pairs with gm_finalize_start: this thread may be faster than the one that has made it
     for (unsigned i = 0; gm_load_seq(&f->thread) == GM_FINALIZE_STARTING; i++) gm_os_yield(i);
     // pairs with gm_finalize_shutdown, which joins this one if it was first
     if (!gm_cas_seq(&f->thread, &there, (uint32_t)GM_FINALIZE_NONE)) return;
     (void)pthread_detach(pthread_self());
-    if (gm_world_self()) gm_finalize_start(rt);
+    if (me) gm_finalize_start(rt);
 }
 
 GM_RARE GM_PRIVATE void *gm_finalize_main(void *arg) {
@@ -17043,7 +17053,9 @@ GM_PRIVATE void gm_thread_begin(struct gm_runtime *rt, struct gm_start *start) {
 // destructor.
 GM_RARE GM_PRIVATE void gm_thread_unwound(void *arg) {
     struct gm_thread *t = gm_world_self();
-    if (t) gm_world_end_regions(arg, t);
+    if (!t) return;
+    gm_os_unwound(t->stack_lo);
+    gm_world_end_regions(arg, t);
 }
 
 // Start routine of created threads.
