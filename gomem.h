@@ -15041,7 +15041,7 @@ GM_RARE GM_NOINLINE GM_PRIVATE bool gm_schedule_cycle(struct gm_runtime *rt, str
 
 // Bytes that the first cycle allocates for itself with two markers. It may be an emergency, so they
 // are set aside.
-enum { GM_CYCLE_RECORDS = 384 * 1024 };
+enum { GM_CYCLE_RECORDS = 1024 * 1024 };
 
 // The first use of the collected heap: chooses the collector, installs the stop signal's handler
 // and starts the background thread. Returns false with errno if that cannot be done. In no section.
@@ -15307,14 +15307,16 @@ GM_PRIVATE void gm_schedule_shutdown(struct gm_runtime *rt) {
 // of its memory would only collect. The first few always run, for a program that drops what it can
 // spare and tries again. In no section.
 GM_PRIVATE void gm_schedule_emergency(struct gm_runtime *rt, struct gm_thread *me) {
-    enum { IN_A_ROW = 4, SHARE = 4 };
+    enum { IN_A_ROW = 4, SHARE = 4, TRIES = 10 };
     size_t live = gm_load_rlx(&rt->engine.live); // stale: one cycle more or less
     uint64_t begun = gm_os_now();
     if (!gm_world_can_stop(rt)) return;
     // a stale value costs one cycle
     if (me->futile >= IN_A_ROW && begun < gm_load_rlx(&rt->gc.spared)) return;
     gm_schedule_clear_stack(me, GM_CLEAR_ASSIST); // of what the failing allocation left
-    (void)gm_schedule_cycle(rt, me, GM_REASON_EMERGENCY);
+    // A runner that starts a thread may seem to wait for a lock of the caller's (E6): it gets time.
+    for (unsigned i = 0; !gm_schedule_cycle(rt, me, GM_REASON_EMERGENCY) && i < TRIES; i++)
+        gm_schedule_wait(rt, me, gm_load_rlx(&rt->gc.ended), (uint64_t)GM_LOADER_WALK_NS);
     // the cycle has stored it on this thread, or before GC was taken
     bool helped = gm_load_rlx(&rt->engine.live) < live - live / 64;
     me->futile = helped ? 0 : GM_MIN(me->futile + 1u, (uint32_t)IN_A_ROW);
