@@ -4553,15 +4553,6 @@ GM_PRIVATE bool gm_pages_meta_init(struct gm_meta *m) {
     return m->at || gm_pages_meta_more_locked(m, 1);
 }
 
-// Makes sure that `bytes` of address space are reserved for records before the heap takes the rest.
-// False: there is none left.
-GM_PRIVATE bool gm_pages_meta_ensure(struct gm_meta *m, size_t bytes) {
-    gm_sync_lock(&m->lock);
-    bool done = (size_t)(m->end - m->at) >= bytes || gm_pages_meta_more_locked(m, bytes);
-    gm_sync_unlock(&m->lock);
-    return done;
-}
-
 // Makes the newest reservation usable up to `to`, in steps of 256 KiB.
 GM_RARE GM_PRIVATE bool gm_pages_meta_map_locked(struct gm_meta *m, char *to) {
     if (to <= m->ready) return true;
@@ -10054,7 +10045,7 @@ struct gm_world {
 
 #if GOMEM_I_COLLECTOR
 struct gm_area {
-    uintptr_t start, end, extra; // a range of roots; or a module's id and its bytes
+    uintptr_t start, end; // a range of roots; or a module's id and its bytes
 };
 
 struct gm_areas {
@@ -11702,9 +11693,9 @@ GM_COLD GM_PRIVATE bool gm_world_enable_stops(struct gm_runtime *rt) {
  *             mapping that holds the top for the stack, so half of it would be a shorter stack.
  */
 GM_RARE GM_PRIVATE bool gm_roots_add_area(struct gm_meta *meta, struct gm_areas *a, uintptr_t start,
-                                          uintptr_t end, uintptr_t extra) {
+                                          uintptr_t end) {
     if (!gm_pages_meta_room(meta, &a->list, &a->room, a->count, sizeof *a->list)) return false;
-    a->list[a->count++] = (struct gm_area){start, end, extra};
+    a->list[a->count++] = (struct gm_area){start, end};
     return true;
 }
 
@@ -11722,8 +11713,8 @@ GM_PRIVATE void gm_roots_add_global(struct gm_runtime *rt, uintptr_t start, uint
     struct gm_roots *r = &rt->roots;
     bool done = true;
     if (lo >= end || hi <= start) lo = hi = end;
-    if (start < lo) done = gm_roots_add_area(&rt->engine.meta, &r->globals, start, lo, 0);
-    if (done && hi < end) done = gm_roots_add_area(&rt->engine.meta, &r->globals, hi, end, 0);
+    if (start < lo) done = gm_roots_add_area(&rt->engine.meta, &r->globals, start, lo);
+    if (done && hi < end) done = gm_roots_add_area(&rt->engine.meta, &r->globals, hi, end);
     if (!done) r->incomplete = true;
 }
 
@@ -11909,7 +11900,7 @@ GM_PRIVATE void gm_roots_add_object(struct gm_runtime *rt, const struct gm_objec
     for (unsigned i = 0; gm_roots_header(o, i, &h); i++) {
         if (h.p_type == PT_GNU_RELRO) relro = o->base + h.p_vaddr, relro_end = relro + h.p_memsz;
         if (h.p_type == PT_TLS &&
-            !gm_roots_add_area(meta, &rt->roots.modules, o->module, h.p_memsz, 0))
+            !gm_roots_add_area(meta, &rt->roots.modules, o->module, h.p_memsz))
             rt->roots.incomplete = true;
     }
     for (unsigned i = 0; gm_roots_header(o, i, &h); i++) {
@@ -12589,7 +12580,7 @@ GM_PRIVATE void gm_roots_arm(struct gm_runtime *rt) {
                            r->globals.list[i].end, true);
     bool more = true;
     for (size_t i = 0; more; i++) {
-        struct gm_area a = {0, 0, 0};
+        struct gm_area a = {0, 0};
         gm_sync_lock(&r->lock);
         more = i < r->ranges.count;
         if (more) a = r->ranges.list[i];
@@ -14138,22 +14129,27 @@ GM_PRIVATE void gm_gc_drop_marks_stopped(struct gm_runtime *rt) {
     gm_heap_walk(&rt->engine.heap, gm_gc_clear_marks, rt); // E1
 }
 
-// Prepares a stop: a marker for this thread, threads that mark, an array for jobs, which grows if
-// it was full. False: no memory.
-GM_PRIVATE bool gm_gc_prepare(struct gm_runtime *rt) {
+// Allocates what no cycle can do without: a marker, and the list of jobs, twice as long if it was
+// full. False: no memory. GC is held.
+GM_PRIVATE bool gm_gc_provide(struct gm_runtime *rt) {
     struct gm_mark *mark = &rt->engine.mark;
     if (!gm_mark_init_marker(&rt->gc.marker[0], &rt->engine.meta)) return false;
-    if (gm_load_rlx(&rt->engine.live) > GM_MIB)
-        gm_workers_start(rt); // a small heap is marked sooner than they wake
-    if (!mark->room || mark->full) {
-        size_t room = GM_MAX(mark->room * 2, (size_t)4096);
-        struct gm_job *jobs = gm_pages_meta(&rt->engine.meta, room * sizeof *jobs);
-        if (!jobs) return false;
-        gm_pages_meta_free(&rt->engine.meta, mark->jobs, mark->room * sizeof *jobs);
-        mark->jobs = jobs;
-        mark->room = room;
-        mark->full = false;
-    }
+    if (mark->room && !mark->full) return true;
+    size_t room = GM_MAX(mark->room * 2, (size_t)4096);
+    struct gm_job *jobs = gm_pages_meta(&rt->engine.meta, room * sizeof *jobs);
+    if (!jobs) return false;
+    gm_pages_meta_free(&rt->engine.meta, mark->jobs, mark->room * sizeof *jobs);
+    mark->jobs = jobs;
+    mark->room = room;
+    mark->full = false;
+    return true;
+}
+
+// Before a cycle's first stop: memory for it, and the threads that mark. False: no memory.
+GM_PRIVATE bool gm_gc_prepare(struct gm_runtime *rt) {
+    if (!gm_gc_provide(rt)) return false;
+    // a small heap is marked sooner than they wake
+    if (gm_load_rlx(&rt->engine.live) > GM_MIB) gm_workers_start(rt);
     return true;
 }
 
@@ -15039,10 +15035,6 @@ GM_RARE GM_NOINLINE GM_PRIVATE bool gm_schedule_cycle(struct gm_runtime *rt, str
     return done;
 }
 
-// Bytes that the first cycle allocates for itself with two markers. It may be an emergency, so they
-// are set aside.
-enum { GM_CYCLE_RECORDS = 1024 * 1024 };
-
 // The first use of the collected heap: chooses the collector, installs the stop signal's handler
 // and starts the background thread. Returns false with errno if that cannot be done. In no section.
 GM_COLD GM_PRIVATE bool gm_schedule_enable(struct gm_runtime *rt) {
@@ -15052,8 +15044,7 @@ GM_COLD GM_PRIVATE bool gm_schedule_enable(struct gm_runtime *rt) {
     // E6: if there is a runner, the heap was enabled before.
     if (!gm_world_lock_cycle(rt)) return gm_world_can_stop(rt);
     if (!rt->gc.cycle) rt->gc.cycle = gm_pages_meta(&rt->engine.meta, sizeof(struct gm_cycle));
-    (void)gm_pages_meta_ensure(&rt->engine.meta,
-                               GM_CYCLE_RECORDS); // if refused, a cycle may lack memory
+    (void)gm_gc_provide(rt); // the first cycle may be an emergency; if refused, it tries again
     if (!rt->gc.cycle) {
         gm_world_unlock_cycle(rt);
         errno = ENOMEM;
@@ -15307,16 +15298,14 @@ GM_PRIVATE void gm_schedule_shutdown(struct gm_runtime *rt) {
 // of its memory would only collect. The first few always run, for a program that drops what it can
 // spare and tries again. In no section.
 GM_PRIVATE void gm_schedule_emergency(struct gm_runtime *rt, struct gm_thread *me) {
-    enum { IN_A_ROW = 4, SHARE = 4, TRIES = 10 };
+    enum { IN_A_ROW = 4, SHARE = 4 };
     size_t live = gm_load_rlx(&rt->engine.live); // stale: one cycle more or less
     uint64_t begun = gm_os_now();
     if (!gm_world_can_stop(rt)) return;
     // a stale value costs one cycle
     if (me->futile >= IN_A_ROW && begun < gm_load_rlx(&rt->gc.spared)) return;
     gm_schedule_clear_stack(me, GM_CLEAR_ASSIST); // of what the failing allocation left
-    // A runner that starts a thread may seem to wait for a lock of the caller's (E6): it gets time.
-    for (unsigned i = 0; !gm_schedule_cycle(rt, me, GM_REASON_EMERGENCY) && i < TRIES; i++)
-        gm_schedule_wait(rt, me, gm_load_rlx(&rt->gc.ended), (uint64_t)GM_LOADER_WALK_NS);
+    (void)gm_schedule_cycle(rt, me, GM_REASON_EMERGENCY);
     // the cycle has stored it on this thread, or before GC was taken
     bool helped = gm_load_rlx(&rt->engine.live) < live - live / 64;
     me->futile = helped ? 0 : GM_MIN(me->futile + 1u, (uint32_t)IN_A_ROW);
@@ -16512,7 +16501,7 @@ GM_RARE GM_PRIVATE bool gm_control_set_area(struct gm_areas *areas, uintptr_t st
     gm_sync_lock(&rt->roots.lock);
     struct gm_area *old = gm_roots_find_area(areas, start);
     if (add && valid && old) old->end = end;
-    else if (add && valid) done = gm_roots_add_area(&rt->engine.meta, areas, start, end, 0);
+    else if (add && valid) done = gm_roots_add_area(&rt->engine.meta, areas, start, end);
     if (!add && old) *old = areas->list[--areas->count];
     gm_sync_unlock(&rt->roots.lock);
     gm_sync_leave(&me->cache.hot);

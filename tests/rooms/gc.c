@@ -24,6 +24,21 @@ static void note_panic(const char *line, void *user) {
     panics++;
 }
 
+static void first_use_only(void) {
+    void *volatile p = gomem_new(8);
+    gomem_memstats m = {.size = sizeof m};
+    gomem_read_memstats(&m);
+    exit(p && !m.num_gc && engine->mark.room && rt->gc.marker[0].buffer ? 0 : 3);
+}
+
+// First here, while nothing uses the heap. The first cycle may come when nothing can be mapped any
+// more: what it needs is there by then.
+TEST(the_first_cycle_needs_no_memory) {
+    struct child child;
+    child_run(&child, first_use_only);
+    CHECK_EQ(child.status, 0);
+}
+
 // ---- a heap with something of everything, and no cycle that would change it ----
 
 struct typed {
@@ -533,14 +548,21 @@ TEST(large_objects_wait_past_the_hard_goal) {
     other.gc.runner = NULL;
 }
 
+// The other runtime has a heap with `in_use` bytes in use and `idle` ones that were used before.
+static bool heap_with_idle_pages(size_t chunks, size_t idle, size_t in_use) {
+    struct gm_heap *h = &other.engine.heap;
+    other_thread.cache.hot.stop_request = &gm_sync_quiet;
+    if (!CHECK(room_heap(h, chunks))) return false;
+    struct gm_span *s = gm_heap_take(h, GM_MANUAL, 0, idle, 0);
+    if (!CHECK(s && gm_heap_take(h, GM_MANUAL, 0, in_use, 0))) return false;
+    gm_heap_put(h, s);
+    return true;
+}
+
 // With a memory limit idle pages go before the heap grows past it, with a sixteenth for metadata.
 TEST(idle_pages_make_room_under_a_limit) {
     struct gm_heap *h = &other.engine.heap;
-    other_thread.cache.hot.stop_request = &gm_sync_quiet;
-    REQUIRE(room_heap(h, 32));
-    struct gm_span *s = gm_heap_take(h, GM_MANUAL, 0, 24 * GM_MIB, 0);
-    REQUIRE(s && gm_heap_take(h, GM_MANUAL, 0, 32 * GM_MIB, 0)); // in use
-    gm_heap_put(h, s);
+    REQUIRE(heap_with_idle_pages(32, 24 * GM_MIB, 32 * GM_MIB));
     static const struct {
         size_t limit, bytes, keep; // in MiB
     } cases[] = {{0, 90, 24}, {100, 16, 24}, {68, 16, 17}, {51, 16, 0}, {10, 90, 0}};
@@ -558,11 +580,7 @@ TEST(idle_pages_make_room_under_a_limit) {
 // and never more than fits under a memory limit with its metadata.
 TEST(scavenging_ends_a_tenth_over_the_goal) {
     struct gm_heap *h = &other.engine.heap;
-    other_thread.cache.hot.stop_request = &gm_sync_quiet;
-    REQUIRE(room_heap(h, 64));
-    struct gm_span *s = gm_heap_take(h, GM_MANUAL, 0, 100 * GM_MIB, 0);
-    REQUIRE(s && gm_heap_take(h, GM_MANUAL, 0, 80 * GM_MIB, 0)); // in use
-    gm_heap_put(h, s);
+    REQUIRE(heap_with_idle_pages(64, 100 * GM_MIB, 80 * GM_MIB));
     static const struct {
         size_t goal, limit, keep; // in MiB; goal 0: off
     } cases[] = {
