@@ -265,9 +265,9 @@ TEST(mark_takes_any_word) {
 // field all the same, and AddressSanitizer would name it if it were called for the slot.
 TEST(procedures_of_slots_that_are_nobodys) {
     for (int i = 0; i < 40; i++) {
-        char *made = GOMEM_NEW_TYPED(struct wild, &wild_type);
+        void *made = GOMEM_NEW_TYPED(struct wild, &wild_type);
         REQUIRE(made != NULL);
-        root = made + gomem_usable_size(made) + 24; // behind its margin, if there is one
+        root = (char *)made + gomem_usable_size(made) + 24; // behind its margin, if there is one
         gomem_gc();
     }
     root = NULL;

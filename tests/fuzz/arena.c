@@ -412,9 +412,7 @@ static void end(struct shadow *s) {
 static void fuzz_play(void) {
     unsigned how = fuzz_byte();
     memset(&m, 0, sizeof m);
-    m.limited = how % 8 == 7;
-    fuzz_start((gomem_options){.collector = 1 + (int)(how / 8 % 3),
-                               .hard_limit = m.limited ? 8 * FUZZ_MB : 0});
+    m.limited = fuzz_start_as(how);
     while (fuzz_more()) {
         unsigned where = fuzz_byte();
         if (where % 16 == 15) fuzz_end_thread(1 + where / 16 % 2);

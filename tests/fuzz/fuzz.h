@@ -161,6 +161,14 @@ FUZZ_UNUSED static void fuzz_start(gomem_options o) {
     (void)gomem_set_memory_limit(o.memory_limit);
 }
 
+// Starts with one of the collectors, in one of eight cases below a hard limit of 8 MB: true.
+FUZZ_UNUSED static bool fuzz_start_as(unsigned how) {
+    bool limited = how % 8 == 7;
+    fuzz_start((gomem_options){.collector = 1 + (int)(how / 8 % 3),
+                               .hard_limit = limited ? 8 * FUZZ_MB : 0});
+    return limited;
+}
+
 // A call that stops the threads says EAGAIN where one of them lacks a processor for too long, or a
 // cycle of the background thread does.
 FUZZ_UNUSED static bool fuzz_stops(bool (*call)(void)) {

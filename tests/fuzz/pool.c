@@ -309,9 +309,7 @@ static void crowd(void) {
 static void fuzz_play(void) {
     unsigned how = fuzz_byte();
     memset(&m, 0, sizeof m);
-    m.limited = how % 8 == 7;
-    fuzz_start((gomem_options){.collector = 1 + (int)(how / 8 % 3),
-                               .hard_limit = m.limited ? 8 * FUZZ_MB : 0});
+    m.limited = fuzz_start_as(how);
     if (how >= 240) crowd();
     while (fuzz_more()) {
         unsigned where = fuzz_byte();

@@ -323,6 +323,17 @@ static void *sit_in_section(void *arg) {
     return NULL;
 }
 
+// Begins a stop, with its locks held, that waits in vain for one thread; returns its request.
+static uint32_t stop_that_waits(struct gm_thread *me) {
+    gm_sync_lock(&world->gone_lock);
+    gm_sync_lock(&world->lock);
+    uint32_t stop_request = ++world->epoch << 3;
+    gm_store_seq(&world->stop_request, stop_request);
+    CHECK_EQ(gm_world_running(world, me, stop_request, true), 1);
+    CHECK(!gm_world_gather(world, me, stop_request, GM_GATHER_NS));
+    return stop_request;
+}
+
 // A thread in a section is waited for; it parks as it leaves.
 TEST(sections_are_not_stopped) {
     struct gm_thread *me = NULL;
@@ -332,12 +343,7 @@ TEST(sections_are_not_stopped) {
     leave = false;
     REQUIRE(pthread_create(&actors[0].thread, NULL, sit_in_section, &actors[0]) == 0);
     while (!gm_load_acq(&inside)) (void)sched_yield();
-    gm_sync_lock(&world->gone_lock);
-    gm_sync_lock(&world->lock);
-    uint32_t stop_request = ++world->epoch << 3;
-    gm_store_seq(&world->stop_request, stop_request);
-    CHECK_EQ(gm_world_running(world, me, stop_request, true), 1);
-    CHECK(!gm_world_gather(world, me, stop_request, GM_GATHER_NS));
+    uint32_t stop_request = stop_that_waits(me);
     CHECK_EQ(gm_load_seq(&actors[0].record->state), GM_THREAD_RUNNING);
     gm_store_rel(&leave, true);
     CHECK(gm_world_gather(world, me, stop_request, 60 * (uint64_t)GM_PATIENCE_NS));
@@ -388,12 +394,7 @@ TEST(attaching_threads_are_waited_for) {
     me = gm_world_self();
     REQUIRE(pthread_create(&thread, NULL, attach_slowly, NULL) == 0);
     while (atomic_load(&giving_back) != 2) (void)sched_yield();
-    gm_sync_lock(&world->gone_lock);
-    gm_sync_lock(&world->lock);
-    uint32_t stop_request = ++world->epoch << 3;
-    gm_store_seq(&world->stop_request, stop_request);
-    CHECK_EQ(gm_world_running(world, me, stop_request, true), 1);
-    CHECK(!gm_world_gather(world, me, stop_request, GM_GATHER_NS));
+    uint32_t stop_request = stop_that_waits(me);
     atomic_store(&giving_back, 3);
     CHECK(gm_world_gather(world, me, stop_request, 60 * (uint64_t)GM_PATIENCE_NS));
     gm_world_resume(rt);
