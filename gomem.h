@@ -8965,16 +8965,17 @@ struct gm_pool_cache {      // a thread's cache of a pool
     uint8_t calls;              // counts quick calls: the clock is read after some. owner
 };
 
-struct gm_cache {                       // owner: thread, in sections
-    gomem_i_cache hot;                  // first: the TLS pointer leads here
-    struct gm_engine *engine;           // const
-    uint32_t number;                    // the thread's number, for span.owner. const
-    uint32_t trims;                     // engine.trims when it last trimmed
-    size_t held;                        // bytes that its magazines can hold (K2)
-    size_t pins;                        // bytes of spans, one for each object they can hold (K3)
-    size_t charged;                     // bytes of runs not yet added to engine.live
-    size_t ahead;                       // bytes of a coming large object, already in engine.live
-    size_t counted;                     // bytes not yet added to engine.stats.allocated
+struct gm_cache {             // owner: thread, in sections
+    gomem_i_cache hot;        // first: the TLS pointer leads here
+    struct gm_engine *engine; // const
+    uint32_t number;          // the thread's number, for span.owner. const
+    uint32_t trims;           // engine.trims when it last trimmed
+    size_t held;              // bytes that its magazines can hold (K2)
+    size_t pins;              // bytes of spans, one for each object they can hold (K3)
+    size_t charged;           // bytes of runs not yet added to engine.live
+    size_t ahead;   // bytes of a coming large object, already in engine.live. owner: thread, in
+                    // sections; cleared in stops. atomic: rlx
+    size_t counted; // bytes not yet added to engine.stats.allocated
     void **previous[GOMEM_CLASSES + 1]; // the previous magazine's top, NULL: none
     uint8_t cap[GOMEM_CLASSES + 1];     // objects in the class's next magazine, 0: not used yet
     struct gm_shard stats;              // its counters
@@ -14245,7 +14246,7 @@ GM_PRIVATE void gm_gc_end_marking_stopped(struct gm_runtime *rt) {
 GM_PRIVATE void gm_gc_flip_stopped(struct gm_runtime *rt, size_t live, size_t kept) {
     struct gm_engine *e = &rt->engine;
     for (struct gm_thread *t = rt->world.all; t; t = t->next)
-        t->cache.charged = 0, t->cache.ahead = 0;
+        t->cache.charged = 0, gm_store_rlx(&t->cache.ahead, (size_t)0); // no thread is in a section
     gm_gc_end_marking_stopped(rt);
     gm_store_rlx(&e->sweep.generation, e->sweep.generation + 2); // in a stop
     gm_store_rlx(&e->live, live);
@@ -15138,7 +15139,7 @@ GM_COLD GM_PRIVATE void gm_schedule_pace(struct gm_runtime *rt, struct gm_thread
     if (gm_world_forks(&rt->world)) return; // V8
     if (gm_schedule_runs_here(rt)) {
         // An object that is counted but not yet allocated is no reason for a cycle.
-        if (live - me->cache.ahead >= gm_load_rlx(&e->pacer.trigger))
+        if (live - gm_load_rlx(&me->cache.ahead) >= gm_load_rlx(&e->pacer.trigger))
             (void)gm_schedule_cycle(rt, me, GM_REASON_TRIGGER);
         return;
     }
@@ -15164,14 +15165,18 @@ GM_COLD GM_PRIVATE void gm_schedule_pace(struct gm_runtime *rt, struct gm_thread
 // large object. Returns false, with nothing counted, if the heap would hold more.
 GM_PRIVATE bool gm_schedule_prepay(struct gm_runtime *rt, struct gm_thread *me, size_t bytes,
                                    size_t most) {
-    size_t live = gm_load_rlx(&rt->engine.live);
-    do
-        if (live > most || bytes > most - live) return false;
-    // pairs with itself: of two that would not both fit, one does
-    while (!gm_cas_acqrel(&rt->engine.live, &live, live + bytes));
-    me->cache.ahead += bytes;
-    (void)gm_add_rlx(&rt->gc.heavy, bytes); // a sum that orders nothing
-    return true;
+    size_t live = gm_load_rlx(&rt->engine.live), *ahead = &me->cache.ahead;
+    bool fits, done;
+    gm_sync_enter(&me->cache.hot); // a stop in between, which clears it, would be undone
+    do {
+        fits = live <= most && bytes <= most - live;
+        // pairs with itself: of two that would not both fit, one does
+        done = fits && gm_cas_acqrel(&rt->engine.live, &live, live + bytes);
+    } while (fits && !done);
+    if (done) gm_store_rlx(ahead, gm_load_rlx(ahead) + bytes); // in a section
+    gm_sync_leave(&me->cache.hot);
+    if (done) (void)gm_add_rlx(&rt->gc.heavy, bytes); // a sum that orders nothing
+    return done;
 }
 
 // Tests whether a cycle is worth waiting for. It can free little more than was allocated since the
@@ -15244,7 +15249,7 @@ GM_COLD GM_PRIVATE void gm_schedule_admit(struct gm_runtime *rt, struct gm_threa
                                           size_t bytes) {
     uint32_t first = gm_load_acq(&rt->gc.ended); // pairs with gm_schedule_cycle
     uint32_t cycles = 1 + (gm_load_rlx(&rt->gc.runner) != NULL);
-    bytes -= GM_MIN(bytes, me->cache.ahead); // counted for one that found no memory
+    bytes -= GM_MIN(bytes, gm_load_rlx(&me->cache.ahead)); // counted for one that found no memory
     if (bytes > rt->engine.heap.pages.size) return;
     for (bool wait = true;
          !gm_schedule_prepay(rt, me, bytes, wait ? gm_schedule_most(rt, bytes) : SIZE_MAX);) {
@@ -15809,9 +15814,9 @@ GM_PRIVATE void *gm_alloc_run(struct gm_cache *t, gomem_i_run *run, struct gm_sp
 // Adds the bytes of a new large collected object, or those by which one has grown, to engine.live,
 // except for bytes that were added ahead.
 GM_PRIVATE void gm_alloc_charge(struct gm_cache *t, size_t bytes) {
-    size_t ahead = GM_MIN(t->ahead, bytes);
+    size_t before = gm_load_rlx(&t->ahead), ahead = GM_MIN(before, bytes);
     (void)gm_add_rlx(&t->engine->live, bytes - ahead); // for pacing: orders nothing
-    t->ahead -= ahead;
+    gm_store_rlx(&t->ahead, before - ahead);           // in a section: no stop comes between
 }
 
 // Allocates a large object of a collected or uncollectable kind, in a section, and lists its span.

@@ -548,6 +548,29 @@ TEST(large_objects_wait_past_the_hard_goal) {
     other.gc.runner = NULL;
 }
 
+static uint32_t requested;
+static unsigned sections;
+
+static void note_section(gomem_i_cache *t, bool enter) {
+    (void)t;
+    sections += enter;
+    requested = 0;
+}
+
+// A stop clears what is counted ahead: it must not come while a thread adds to it.
+TEST(what_is_counted_ahead_changes_in_a_section) {
+    gomem_i_cache *hot = &other_thread.cache.hot;
+    hot->stop_request = &requested;
+    hot->stop_wait = note_section;
+    requested = 8;
+    other.engine.live = 0;
+    CHECK(gm_schedule_prepay(&other, &other_thread, GM_MIB, SIZE_MAX));
+    CHECK_EQ(sections, 1);
+    CHECK_EQ(other_thread.cache.ahead, GM_MIB);
+    CHECK_EQ(hot->section_depth, 0);
+    other.engine.live = other_thread.cache.ahead = 0;
+}
+
 // The other runtime has a heap with `in_use` bytes in use and `idle` ones that were used before.
 static bool heap_with_idle_pages(size_t chunks, size_t idle, size_t in_use) {
     struct gm_heap *h = &other.engine.heap;
