@@ -166,8 +166,22 @@ TEST(storm_of_other_signals) {
     CHECK(gomem_verify());
 }
 
-// A thread blocks every signal for a while, outside any region: the cycle waits and then goes on.
+// A thread blocks every signal, outside any region, until a stop has signaled it: the cycle waits and
+// then goes on.
 static atomic_int masked;
+
+// Waits for a real-time signal that this thread blocks; false: none came within a minute.
+static bool wait_for_pending(void) {
+    sigset_t pending;
+    for (int i = 0; i < 600000; i++) {
+        sigemptyset(&pending);
+        sigpending(&pending);
+        for (int s = SIGRTMIN; s <= SIGRTMAX; s++)
+            if (sigismember(&pending, s) == 1) return true;
+        usleep(100);
+    }
+    return false;
+}
 
 static void *mask_for_a_while(void *arg) {
     struct alive_node *mine = GOMEM_NEW(struct alive_node);
@@ -177,20 +191,21 @@ static void *mask_for_a_while(void *arg) {
     for (int i = 0; i < 10; i++) {
         pthread_sigmask(SIG_SETMASK, &all, &old);
         atomic_store(&masked, 1);
-        usleep(3000);
+        CHECK(wait_for_pending());
         pthread_sigmask(SIG_SETMASK, &old, NULL);
-        usleep(100);
     }
     CHECK(mine->index == 4711);
+    atomic_store(&stop, true);
     return arg;
 }
 
 TEST(signals_blocked_for_a_while) {
     pthread_t thread;
     atomic_store(&masked, 0);
+    atomic_store(&stop, false);
     REQUIRE(pthread_create(&thread, NULL, mask_for_a_while, NULL) == 0);
     while (!atomic_load(&masked)) usleep(100);
-    for (int i = 0; i < 10; i++) gomem_gc();
+    while (!atomic_load(&stop)) gomem_gc();
     pthread_join(thread, NULL);
     CHECK(gomem_verify());
 }

@@ -30,7 +30,8 @@ static bool listen(void) {
     return gomem_init(&options) && gomem_new(10) != NULL;
 }
 
-// Collects until a line comes, `most` times at most.
+// Collects until a line comes, `most` times at most. With a nap between: a thread is named only when
+// it has been there for a while, so where no line may come, time must pass.
 static int collect(int most) {
     for (int i = 0; i < most && atomic_load(&told) == 0; i++) {
         gomem_gc();

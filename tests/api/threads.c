@@ -470,20 +470,22 @@ TEST(attached_thread_that_only_takes) {
 }
 
 // The main thread ends first; another goes on and ends the process.
-static void *go_on_alone(void *arg) {
-    usleep(20000);
+static void *go_on_alone(void *first) {
+    CHECK(pthread_join(*(pthread_t *)first, NULL) == 0);
     CHECK(work(5000));
     gomem_gc();
     CHECK(work(5000));
     CHECK(gomem_verify());
     exit(test_failed() > 0);
-    return arg;
+    return NULL;
 }
 
 static void main_ends_first(void) {
+    static pthread_t first;
     pthread_t thread;
+    first = pthread_self();
     CHECK(work(1000));
-    if (!CHECK(gomem_thread_create(&thread, NULL, go_on_alone, NULL) == 0)) return;
+    if (!CHECK(gomem_thread_create(&thread, NULL, go_on_alone, &first) == 0)) return;
     pthread_exit(NULL);
 }
 

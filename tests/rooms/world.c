@@ -14,10 +14,11 @@ static const char *env_gogc, *env_debug; // the environment
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
-static atomic_int in_init; // 1: who makes the key says so and dawdles
+static atomic_int in_init; // 1: the thread that makes the key says so (2), and lets others come
+static void (*others_come)(void);
 static int make_key(pthread_key_t *key, void (*destructor)(void *)) {
     int asked = 1;
-    if (atomic_compare_exchange_strong(&in_init, &asked, 2)) (void)poll(NULL, 0, 50);
+    if (atomic_compare_exchange_strong(&in_init, &asked, 2)) others_come();
     return pthread_key_create(key, destructor);
 }
 #define GOMEM_PTHREAD_KEY_CREATE(key, destructor) make_key((key), (destructor))
@@ -48,9 +49,17 @@ static void *first_use(void *arg) {
     return arg;
 }
 
+// Waits until a thread waits for the lock INIT: the one that forks.
+static void fork_waits(void) {
+    int i = 0;
+    while (i < 60000 && gm_load_rlx(&world->init_lock.word) != 2) i += 1 + poll(NULL, 0, 1);
+    CHECK(i < 60000);
+}
+
 static void fork_while_another_thread_begins(void) {
     pthread_t thread;
     int status = -1;
+    others_come = fork_waits;
     atomic_store(&in_init, 1);
     CHECK(pthread_create(&thread, NULL, first_use, NULL) == 0);
     while (atomic_load(&in_init) != 2) (void)sched_yield();
