@@ -668,9 +668,10 @@ GOMEM_DEF uint64_t gomem_total_alloc(void);
 GOMEM_DEF uint64_t gomem_num_gc(void);
 
 // Stops the threads and checks the invariants of the heap. False: one line says what is broken; or
-// errno is EAGAIN, because a thread did not stop within a second, or because the caller is in a
-// callback of dl_iterate_phdr and a cycle waits for the lock that it holds. Any thread; time grows
-// with the heap.
+// nothing was checked, and errno is EAGAIN. Then a thread did not stop within a second (it masks
+// the stop signal, waits in the kernel, or has just been created and gets no processor), or the
+// caller is in a callback of dl_iterate_phdr and a cycle waits for the lock that it holds. The call
+// may be repeated. Any thread; time grows with the heap.
 GOMEM_DEF bool gomem_verify(void);
 
 // Collects, trims caches (those of other threads at their next slow path) and gives free pages back
@@ -1963,6 +1964,53 @@ GOMEM_I_INLINE bool gomem_i_whether(bool done) { return done; }
           : gomem_i_never((uintptr_t)(*(slot) = *(expected)), (uintptr_t)(*(slot) = (value))))
 #endif
 #endif // GOMEM_I_COLLECTOR
+
+// The macros of what an option leaves out: each use gets an error that names the option.
+#if !GOMEM_I_COLLECTOR
+#define GOMEM_I_NO_COLLECTED \
+    _Pragma("GCC error \"gomem.h: GOMEM_NO_COLLECTOR leaves out collected memory\"")
+#define GOMEM_NEW(...)             GOMEM_I_NO_COLLECTED 0
+#define GOMEM_NEW_NOSCAN(...)      GOMEM_I_NO_COLLECTED 0
+#define GOMEM_NEW_TYPED(...)       GOMEM_I_NO_COLLECTED 0
+#define GOMEM_NEW_FLEX(...)        GOMEM_I_NO_COLLECTED 0
+#define GOMEM_NEW_FLEX_NOSCAN(...) GOMEM_I_NO_COLLECTED 0
+#define GOMEM_NEW_FLEX_TYPED(...)  GOMEM_I_NO_COLLECTED 0
+#define GOMEM_MAKE(...)            GOMEM_I_NO_COLLECTED 0
+#define GOMEM_MAKE_NOSCAN(...)     GOMEM_I_NO_COLLECTED 0
+#define GOMEM_MAKE_TYPED(...)      GOMEM_I_NO_COLLECTED 0
+#define GOMEM_STORE(...)           GOMEM_I_NO_COLLECTED(void) 0
+#define GOMEM_STORE_ATOMIC(...)    GOMEM_I_NO_COLLECTED(void) 0
+#define GOMEM_EXCHANGE(...)        GOMEM_I_NO_COLLECTED 0
+#define GOMEM_CAS(...)             GOMEM_I_NO_COLLECTED 0
+#define GOMEM_KEEP_ALIVE(...)      GOMEM_I_NO_COLLECTED(void) 0
+#define GOMEM_TYPE(...)            GOMEM_I_NO_COLLECTED struct gomem_i_left_out
+#define GOMEM_TYPE_FLEX(...)       GOMEM_I_NO_COLLECTED struct gomem_i_left_out
+#define GOMEM_TYPE_MARK(...)       GOMEM_I_NO_COLLECTED struct gomem_i_left_out
+#define GOMEM_TYPE_NOPTR(...)      GOMEM_I_NO_COLLECTED struct gomem_i_left_out
+#endif
+#if !GOMEM_I_ESCAPE
+#define GOMEM_I_NO_HINTS \
+    _Pragma("GCC error \"gomem.h: GOMEM_NO_COLLECTOR or GOMEM_NO_ESCAPE leaves out stack hints\"")
+#define GOMEM_STACK(...)  GOMEM_I_NO_HINTS 0
+#define GOMEM_HINT(...)   GOMEM_I_NO_HINTS 0
+#define GOMEM_ESCAPE(...) GOMEM_I_NO_HINTS 0
+#endif
+#if !GOMEM_I_POOL
+#define GOMEM_I_NO_POOLS            _Pragma("GCC error \"gomem.h: GOMEM_NO_POOL leaves out pools\"")
+#define GOMEM_POOL(...)             GOMEM_I_NO_POOLS struct gomem_i_left_out
+#define GOMEM_POOL_SCAN(...)        GOMEM_I_NO_POOLS struct gomem_i_left_out
+#define GOMEM_POOL_DECLARE(...)     GOMEM_I_NO_POOLS struct gomem_i_left_out
+#define GOMEM_POOL_DEFINE(...)      GOMEM_I_NO_POOLS struct gomem_i_left_out
+#define GOMEM_POOL_DEFINE_SCAN(...) GOMEM_I_NO_POOLS struct gomem_i_left_out
+#define GOMEM_POOL_OF(...)          GOMEM_I_NO_POOLS 0
+#endif
+#if !GOMEM_I_ARENA
+#define GOMEM_I_NO_ARENAS      _Pragma("GCC error \"gomem.h: GOMEM_NO_ARENA leaves out arenas\"")
+#define GOMEM_ARENA_NEW(...)   GOMEM_I_NO_ARENAS 0
+#define GOMEM_ARENA_MAKE(...)  GOMEM_I_NO_ARENAS 0
+#define GOMEM_ARENA_TEMP(...)  GOMEM_I_NO_ARENAS struct gomem_i_left_out
+#define GOMEM_ARENA_SCOPE(...) GOMEM_I_NO_ARENAS
+#endif
 
 #endif // GOMEM_H_INCLUDED
 

@@ -123,6 +123,31 @@ if has_cxx; then
     stops "C++98" "needs C11" "$CXX -x c++ -std=c++98"
 else skip "errors in C++" "no C++ compiler"; fi
 
+# What an option leaves out: each public macro of it stays, as an error that names the option.
+macros() { $CC -std=c11 -I. "$@" -dM -E -x c gomem.h | sed -n 's/^#define \(GOMEM_[A-Z_]*\).*/\1/p' | grep -v GOMEM_I_ | sort; }
+macros >$out/macros
+for part in COLLECTOR POOL ARENA ESCAPE; do
+    macros -DGOMEM_NO_$part | comm -23 $out/macros - >$out/log
+    if [ -s $out/macros ] && [ ! -s $out/log ]; then pass "NO_$part keeps the names of all macros"
+    else fail "NO_$part keeps the names of all macros" "these have gone:"; fi
+done
+left_out() {
+    part=$1 message="error: gomem.h: .*GOMEM_$1 leaves out $2"
+    printf '#include "gomem.h"\nstruct word { void *p; };\n%s\n' "$3" >$out/left_out.c
+    good "without $part: $3" "$c -c $out/left_out.c -o $out/left_out.o"
+    bad "$part: $3" "$message" "$c -DGOMEM_$part -c $out/left_out.c -o $out/left_out.o"
+    has_cxx && bad "$part, C++: $3" "$message" \
+        "$cxx -std=c++11 -DGOMEM_$part -x c++ -c $out/left_out.c -o $out/left_out.o"
+}
+left_out NO_COLLECTOR "collected memory" 'struct word *f(void) { return GOMEM_NEW(struct word); }'
+left_out NO_COLLECTOR "collected memory" 'GOMEM_TYPE(t, struct word, p);'
+left_out NO_COLLECTOR "collected memory" 'void f(void **at, void *p) { GOMEM_STORE(at, p); }'
+left_out NO_ESCAPE "stack hints" 'char *f(int n) { return GOMEM_HINT(char, n, 1); }'
+left_out NO_ESCAPE "stack hints" 'void f(int n) { char *p = GOMEM_STACK(char, n); (void)p; }'
+left_out NO_POOL "pools" 'GOMEM_POOL(pool, struct word);'
+left_out NO_POOL "pools" 'GOMEM_POOL_DECLARE(pool, struct word);'
+left_out NO_ARENA "arenas" 'struct word *f(void *a) { return GOMEM_ARENA_NEW((gomem_arena *)a, struct word); }'
+
 printf '#include "gomem.h"\nstruct s { void *f[65]; };\nGOMEM_TYPE(t, struct s, f[0]%s);\n' \
     "$(printf ', f[%d]' $(seq 64))" >$out/wide.c
 bad "a type of 65 fields" "a_GOMEM_TYPE_has_at_most_64_fields" "$c -c $out/wide.c -o $out/wide.o"
