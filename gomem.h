@@ -467,7 +467,9 @@ enum { /* gomem_memstats.collector_reason and .last_veto; gomem_reason_text expl
     /* why a cycle was given up */
     GOMEM_REASON_STACK,       /* a thread ran on a stack that was not registered              */
     GOMEM_REASON_LOADER,      /* shared objects were loaded or unloaded at each try           */
-    GOMEM_REASON_THREAD       /* a thread did not stop                                        */
+    GOMEM_REASON_THREAD,      /* a thread did not stop                                        */
+    /* why this cycle did not track writes; the next one may */
+    GOMEM_REASON_CLOSED       /* the program closed descriptors of the library                */
 };
 // clang-format on
 
@@ -2480,13 +2482,14 @@ GM_PRIVATE const char *const gm_base_reasons[] = {
     "a thread runs on a stack that is not known: call gomem_add_stack for it",
     "shared objects are opened and closed all the time: open them once",
     "a thread does not stop: it must not block the stop signal",
+    "the program closes descriptors that the library opened: close only its own",
 };
-_Static_assert(sizeof gm_base_reasons / sizeof gm_base_reasons[0] == GOMEM_REASON_THREAD + 1,
+_Static_assert(sizeof gm_base_reasons / sizeof gm_base_reasons[0] == GOMEM_REASON_CLOSED + 1,
                "a sentence for each");
 
 // The sentence of a reason; "unknown" for other numbers.
 GM_PRIVATE const char *gm_base_reason(uint64_t reason) {
-    return reason <= GOMEM_REASON_THREAD ? gm_base_reasons[reason] : "unknown";
+    return reason <= GOMEM_REASON_CLOSED ? gm_base_reasons[reason] : "unknown";
 }
 
 // ---- text ----
@@ -8481,6 +8484,16 @@ GM_PRIVATE void gm_writes_nap(unsigned calls) {
     while (gm_os_now() < end) gm_os_pause();
 }
 
+// This cycle cannot track: says why, for memstats, and closes the descriptors. If each call works
+// when it is tried alone, the program has closed one of them, or the kernel has no memory. False,
+// for gm_writes_arm.
+GM_COLD GM_PRIVATE bool gm_writes_unarmed(struct gm_writes *w) {
+    bool own = gm_os_is_own(&w->uffd) && gm_os_is_own(&w->pagemap);
+    gm_writes_close(w);
+    gm_store_rlx(&w->reason, gm_writes_diagnose(own ? GOMEM_REASON_MEMORY : GOMEM_REASON_CLOSED));
+    return false;
+}
+
 // Arms zone 0, where all scanned kinds lie: from here on the kernel reports pages that are written.
 // Outside of stops and sections. Calls `pause` between calls of the kernel. False: tracking is not
 // possible now, and this cycle stops the world.
@@ -8489,11 +8502,7 @@ GM_HOT GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages 
     if (w->collector == GOMEM_GC_BARRIER) return true;
     if (w->failed) gm_writes_close(w); // open and register again
     w->failed = 0;
-    if (!gm_writes_open_files(w) || !gm_writes_register(w, p)) {
-        gm_writes_close(w);
-        gm_store_rlx(&w->reason, gm_writes_diagnose(GOMEM_REASON_MEMORY)); // for memstats
-        return false;
-    }
+    if (!gm_writes_open_files(w) || !gm_writes_register(w, p)) return gm_writes_unarmed(w);
     uintptr_t end = gm_writes_end(p);
     unsigned calls = 0;
     for (uintptr_t at = gm_pages_scanned(p), to; gm_writes_next(p, &at, &to) && at < end; at = to) {
@@ -8505,9 +8514,7 @@ GM_HOT GM_PRIVATE bool gm_writes_arm(struct gm_writes *w, const struct gm_pages 
         for (long n = 1; from < to && n;) { // unpopulated pages are not armed (W7)
             n = gm_os_track_scan_there(&w->pagemap, &from, to, GM_THERE_REARM, w->list,
                                        GM_WRITES_LIST);
-            if (n >= 0) continue;
-            gm_writes_close(w);
-            return false;
+            if (n < 0) return gm_writes_unarmed(w);
         }
     }
     gm_store_rlx(&w->armed, end);                          // a stale value costs faults

@@ -1,8 +1,15 @@
 // Room writes: which pages were written, and what becomes grey by it.
-static int fail_ioctl; // the n-th call from now fails
+static int fail_ioctl;          // the n-th call from now fails
+static int lose_ioctl;          // before the n-th call from now its descriptor is closed
+static int fail_or_lose(int n); // -1: the call of descriptor n fails
 #define GOMEM_IOCTL(fd, request, arg) \
-    (fail_ioctl && !--fail_ioctl ? -1 : gm_libc_ioctl((fd), (request), (arg)))
+    (fail_or_lose(fd) ? -1 : gm_libc_ioctl((fd), (request), (arg)))
 #include "room.h"
+
+static int fail_or_lose(int n) {
+    if (lose_ioctl && !--lose_ioctl) (void)close(n);
+    return fail_ioctl && !--fail_ioctl ? -1 : 0;
+}
 
 static struct gm_engine engine;
 static struct gm_writes *const writes = &engine.writes;
@@ -278,6 +285,23 @@ TEST(the_number_that_tracks_is_taken) { // W6
     lose(&writes->uffd, open("/dev/null", O_RDONLY | O_CLOEXEC));
 }
 
+// The program closes a descriptor between two calls of a cycle that begins: no memory is missing,
+// and the next cycle tracks.
+TEST(closed_while_a_cycle_begins) { // W6
+    NEED_KERNEL();
+    (void)black_span(GM_SCAN, gm_sizes_class(64, 16), 0);
+    for (int n = 1; n <= 2; n++) {
+        gm_writes_close(writes);
+        REQUIRE(gm_writes_open_files(writes));
+        lose_ioctl = n; // 1: the call that registers, 2: the first that lists
+        CHECK(!gm_writes_arm(writes, &engine.heap.pages, NULL, NULL));
+        CHECK_EQ(lose_ioctl, 0);
+        CHECK_EQ(writes->reason, GOMEM_REASON_CLOSED);
+        CHECK(gm_writes_arm(writes, &engine.heap.pages, NULL, NULL));
+        CHECK_EQ(writes->reason, GOMEM_REASON_NONE);
+    }
+}
+
 // Where the program keeps its own words: one object is reached from each page.
 enum { ROOT_PAGES = 64 };
 static void **root_words;
@@ -438,6 +462,7 @@ TEST(refused) {
     REQUIRE(begin_tracked() && writes->can_roots);
     fail_ioctl = 1;
     CHECK(!gm_writes_arm(writes, &engine.heap.pages, NULL, NULL)); // this cycle stops the world
+    CHECK_EQ(writes->reason, GOMEM_REASON_MEMORY);
     fail_ioctl = 0;
     CHECK(gm_writes_arm(writes, &engine.heap.pages, NULL, NULL));
 }
