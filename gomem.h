@@ -10300,10 +10300,14 @@ uint32_t gomem_i_barrier = 0;
  * ==========================================================================================
  * OWNS        struct gm_settings
  * CALLS       base os guard
- * INVARIANTS  SE1 what the program has set in its options wins over the environment
- *             SE2 a value that cannot be read changes nothing and is named, with what is accepted
- * WHY         Read once, before the heap is made, by the thread that makes it.
+ * INVARIANTS  SE1 an option that the program has set wins over its environment variable
+ *             SE2 a value that cannot be parsed changes nothing; the warning names the variable,
+ *                 the value and what is accepted
+ * WHY         The environment is read once per process, before the heap is made, by the thread that
+ *             makes it, with INIT held. Later changes of the environment have no effect, so a
+ *             program that calls setenv while it runs does not race with the library.
  */
+// Prints the warning of SE2. `value` has n bytes and need not end with a NUL; 63 of them are shown.
 GM_COLD GM_PRIVATE void gm_settings_warn(struct gm_runtime *rt, const char *name, const char *value,
                                          size_t n, const char *accepted) {
     char copy[64];
@@ -10311,7 +10315,7 @@ GM_COLD GM_PRIVATE void gm_settings_warn(struct gm_runtime *rt, const char *name
     memcpy(copy, value, n);
     copy[n] = 0;
     for (size_t i = 0; i < n; i++)
-        if ((unsigned char)copy[i] < ' ') copy[i] = '?'; // one line
+        if ((unsigned char)copy[i] < ' ') copy[i] = '?'; // keeps the message on one line
     struct gm_text t = gm_text_message(
         GM_MSG_ENVIRONMENT, ": %s does not know \"%s\"; accepted: %s", name, copy, accepted);
     gm_guard_warn(&rt->engine.guard, t.data);
@@ -10321,7 +10325,9 @@ GM_PRIVATE bool gm_settings_is_word(const char *s, size_t n, const char *word) {
     return strlen(word) == n && !memcmp(s, word, n);
 }
 
-// One key=value of GOMEM_DEBUG; false: unknown.
+// Applies one key=value item of GOMEM_DEBUG. False: the key is unknown or the value is not
+// accepted, and nothing has changed. A collector that the options name is kept (SE1). The other
+// keys have no option; of several items with the same key the last one holds.
 GM_PRIVATE bool gm_settings_debug_key(struct gm_settings *s, const char *item, size_t n) {
     static const char *const names[] = {"gctrace", "verify", "stats", "poison", "lost", "escape"};
     bool *const flags[] = {&s->gctrace, &s->verify, &s->stats, &s->poison, &s->lost, &s->escape};
@@ -10346,7 +10352,8 @@ GM_PRIVATE bool gm_settings_debug_key(struct gm_settings *s, const char *item, s
     return false;
 }
 
-// Decimal digits to the end; -1: something else.
+// Parses a string of decimal digits; -1: it is empty or holds something else. The bound keeps the
+// result within an int; no percentage needs more.
 GM_PRIVATE int gm_settings_decimal(const char *s) {
     long n = 0;
     if (!*s) return -1;
@@ -10357,7 +10364,8 @@ GM_PRIVATE int gm_settings_decimal(const char *s) {
     return (int)n;
 }
 
-// A number of bytes with a unit as Go's GOMEMLIMIT has them; 0: something else.
+// Parses a number of bytes with the units of Go's GOMEMLIMIT (no unit: bytes). 0: it is 0, does not
+// fit, or is something else. A unit that exceeds the address space (TiB with 32 bits) is unknown.
 GM_PRIVATE size_t gm_settings_bytes(const char *s) {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
     size_t n = 0;
@@ -10373,8 +10381,9 @@ GM_PRIVATE size_t gm_settings_bytes(const char *s) {
     return 0;
 }
 
-// A variable that holds bytes, `off`, or, if it can, `auto`: 90 % of what the control group may
-// have. Options that the program has set win.
+// Reads a size from a variable that holds bytes, `off` or, if `group`, `auto`: 90 % of the control
+// group's limit, which leaves room for what the program maps itself. A group without a limit sets
+// none. *size is changed only if the program has not set it (SE1).
 GM_PRIVATE void gm_settings_read_size(struct gm_runtime *rt, const char *name, bool group,
                                       size_t *size) {
     const char *value = GOMEM_GETENV(name);
@@ -10391,6 +10400,8 @@ GM_PRIVATE void gm_settings_read_size(struct gm_runtime *rt, const char *name, b
                            : "a number of bytes with B, KiB, MiB, GiB or TiB behind, off");
 }
 
+// Reads all variables into the settings, the first time that it is called in a process. INIT is
+// held, and the program's own options are in the settings already (SE1).
 GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
     struct gm_settings *s = &rt->world.settings;
     if (s->read) return;
@@ -11712,42 +11723,51 @@ GM_COLD GM_PRIVATE bool gm_world_enable_stops(struct gm_runtime *rt) {
  * OWNS        struct gm_roots: registered ranges and stacks, the program's writable segments
  * CALLS       base os sync pages span special mark writes world
  * LOCKS       under GC: the loader's, then TURN, in a walk over its list; ROOTS, then META
- * INVARIANTS  O1  words of stacks, registers and thread-local storage that point at nothing are
- *                 looked up as w - 1: one past the end of an object that has no byte to spare
- *             O2  a stack pointer in no known stack vetoes the stop; when it has done so several
- *                 times in a row, what lies above it is read as a stack
- *             O3  the loader's list is the same in the stop as when segments were listed, or the
- *                 stop is given up, and at last begun with the loader's lock held
- *             O4  memory that is not ours alone to keep mapped is read through the kernel; where it
- *                 refuses, in stops
- *             O5  a coroutine's stack is scanned from its stack pointer up while a thread stands on
- *                 it, from where the program says while nothing has been written below, else whole
- *             O6  main's stack is what can be read without a gap below its known top, asked anew in
- *                 each stop: limits are raised, and /proc may be missing
- *             O7  of a deep stack only pages are tracked that the start stop has listed, after they
- *                 were armed. What a thread goes deeper to is read whole in the finish stop. A word
- *                 that it left behind there, coming back, is no variable of it any more until it
- *                 is written again
- *             O8  the stack of a handle is scanned when its handle is marked, and again in the
- *                 finish stop, whatever the mark procedure found before; a thread that stands on it
- *                 keeps the handle. It goes at the end of the cycle that left its handle white
- * WHY         A thread that was interrupted is scanned from the handler's frame: the kernel has
- *             saved all registers, vectors among them, on the stack above it. Thread-local storage
- *             is found through the thread's own vector of modules, so blocks of libraries opened
- *             later are found too. Static blocks of libraries opened late are in no vector: other
- *             threads have theirs in their stacks' mapping; for the main thread, while the vector
- *             does not know a module, what lies below the blocks that it knows is read too.
- *             A thread on a coroutine's stack has left its normal stack at a point that nobody
- *             records: that stack is read as far as it is mapped and holds something, which the
- *             kernel says in one call (one failing read per 4 KB took 10 ms for 8 MB, 6 s for 8
- *             GB). A program that forgets to call gomem_stack_parked before one switch of many
- *             would lose objects; comparing 4 KiB per parked stack costs 0.3 us in a stop.
- *             Reading a stack takes up to 1 us per KB, in each try of a finish stop. From 256 KiB
- *             on its part above where the thread stood a cycle ago is tracked as other large roots
- *             are (128 MB deep, on a busy machine: stops of 20.7 ms and 7.8 a cycle, then 3.1 and
- *             2.1). The main thread's is registered as the whole mapping it is: libc takes the
- *             mapping that holds the top for the stack, so half of it would be a shorter stack.
+ * INVARIANTS  O1  a word of a stack, of registers or of thread-local storage that points into no
+ *                 object is looked up as w - 1 instead. A compiler may keep only the end of an
+ *                 object, and an object that fills its slot ends where the next slot begins
+ *             O2  a thread whose stack pointer is in no known stack vetoes the stop. After six
+ *                 lists of roots in a row have met such a stack, it is read from the stack pointer
+ *                 to the end of the memory that it lies in
+ *             O3  marking begins only if the loader's list of objects in the stop is the one whose
+ *                 segments were listed. Otherwise the stop is tried again, the last times with the
+ *                 loader's lock held
+ *             O4  memory that the program may unmap at any time is read through the kernel. Where
+ *                 process_vm_readv is refused, it is read in stops only
+ *             O5  a coroutine's stack is scanned from the stack pointer of the thread that runs on
+ *                 it. If none does, it is scanned from where the program says that it was left. If
+ *                 the program says nothing, or memory below was written since, all of it is scanned
+ *             O6  the main thread's stack extends from its known top as far down as memory can be
+ *                 read without a gap. Each stop looks again, because the limit can be raised while
+ *                 the program runs and /proc may be missing
+ *             O7  of a deep stack, the cycle tracks only the pages that were armed before the start
+ *                 stop and read by it. What a thread grows below them is read whole in the finish
+ *                 stop. A word that the thread leaves behind when it returns from there belongs to
+ *                 no variable until it is written again
+ *             O8  a stack with a handle is scanned if its handle is marked, and again in the finish
+ *                 stop, no matter what the mark procedure has read before. A thread that runs on
+ *                 the stack keeps the handle alive. A cycle that leaves the handle white retires
+ *                 the stack when it ends
+ * WHY         A thread that was interrupted is scanned from its signal handler's frame: above it
+ *             the kernel has saved all registers, vector registers included. Thread-local storage
+ *             is found through the thread's own vector of modules, which also lists the blocks of
+ *             libraries that are opened later. A library that is opened later but has its block in
+ *             the static area may be missing from the vector. Other threads have that area in the
+ *             mapping of their stack, which is scanned anyway. For the main thread, while its
+ *             vector lacks a module, memory below the known blocks is read too.
+ *             Nothing records where a thread that runs on a coroutine's stack has left its normal
+ *             stack. So that stack is read as far as it is mapped and was ever touched, which the
+ *             kernel says in one call (one failing read per 4 KB took 10 ms for 8 MB, and 6 s for
+ *             8 GB). A program that forgets one call of gomem_stack_parked among many would lose
+ *             objects; comparing 4 KiB below each parked stack costs 0.3 us in a stop.
+ *             Reading a stack takes up to 1 us per KB, in each try of a finish stop. So from a
+ *             depth of 256 KiB on, the part above where the thread stood a cycle ago is tracked as
+ *             other large roots are (128 MB deep, on a busy machine: stops of 20.7 ms and 7.8 ms
+ *             per cycle became 3.1 and 2.1). The main thread's stack is registered as a whole
+ *             mapping. Registering half of it would split the mapping, and libc, which takes the
+ *             mapping that holds the top for the stack, would report half a stack.
  */
+// Appends {start, end} to an array of areas. False: no memory.
 GM_RARE GM_PRIVATE bool gm_roots_add_area(struct gm_meta *meta, struct gm_areas *a, uintptr_t start,
                                           uintptr_t end) {
     if (!gm_pages_meta_room(meta, &a->list, &a->room, a->count, sizeof *a->list)) return false;
@@ -11755,6 +11775,7 @@ GM_RARE GM_PRIVATE bool gm_roots_add_area(struct gm_meta *meta, struct gm_areas 
     return true;
 }
 
+// Returns the area that begins at `start`, or NULL.
 GM_PRIVATE struct gm_area *gm_roots_find_area(struct gm_areas *a, uintptr_t start) {
     for (size_t i = 0; i < a->count; i++)
         if (a->list[i].start == start) return &a->list[i];
@@ -11763,7 +11784,9 @@ GM_PRIVATE struct gm_area *gm_roots_find_area(struct gm_areas *a, uintptr_t star
 
 // ---- the program's segments ----
 
-// The part of [start, end) outside [lo, hi).
+// Lists the part of a writable segment [start, end) that is outside of [lo, hi), the library's own
+// state: scanning that would keep what the library's records name. Sets r->incomplete if there is
+// no memory.
 GM_PRIVATE void gm_roots_add_global(struct gm_runtime *rt, uintptr_t start, uintptr_t end,
                                     uintptr_t lo, uintptr_t hi) {
     struct gm_roots *r = &rt->roots;
@@ -11774,24 +11797,25 @@ GM_PRIVATE void gm_roots_add_global(struct gm_runtime *rt, uintptr_t start, uint
     if (!done) r->incomplete = true;
 }
 
-struct gm_loaded {                    // dl_phdr_info
+struct gm_loaded {                    // libc's struct dl_phdr_info; an old libc's ends sooner
     uintptr_t base;                   // what is added to addresses in the headers
-    const char *name;                 //
-    const ElfW(Phdr) * header;        //
-    ElfW(Half) headers;               //
-    unsigned long long adds, removes; //
-    size_t tls_module;                // 0: none
-    void *tls_data;                   //
+    const char *name;                 // path of the file; not used
+    const ElfW(Phdr) * header;        // the program headers
+    ElfW(Half) headers;               // their number
+    unsigned long long adds, removes; // objects loaded and unloaded so far
+    size_t tls_module;                // number of its thread-local storage; 0: none
+    void *tls_data;                   // the calling thread's block of it; not used
 };
 extern int gm_libc_iterate(int (*)(struct gm_loaded *, size_t, void *),
                            void *) __asm__("dl_iterate_phdr");
 
 extern struct r_debug _r_debug __attribute__((weak)); // glibc's; musl has another
 
-// What the loader shows to debuggers, NULL: nothing. The symbol is used only where there is no
-// interpreter: in dynamic executables it may be a copy, made by a relocation before the loader was
-// ready, that says "is being changed" for ever. The kernel's vector leads to the executable's
-// dynamic section from every namespace, and from libraries as well.
+// Returns the record that the loader keeps for debuggers, or NULL. It is found through the
+// executable's dynamic section, to which the kernel's auxiliary vector leads from any library and
+// any namespace of dlmopen. The symbol _r_debug is used only in static executables: in a dynamic
+// one it may be a copy, made by a relocation before the loader was ready, whose state says "being
+// changed" forever.
 GM_PRIVATE const struct r_debug *gm_roots_loader(void) {
     uintptr_t at = (uintptr_t)getauxval(AT_PHDR), base = 0;
     size_t n = (size_t)getauxval(AT_PHNUM);
@@ -11807,20 +11831,22 @@ GM_PRIVATE const struct r_debug *gm_roots_loader(void) {
     return NULL;
 }
 
-// The next namespace of dlmopen (glibc 2.35); NULL: there is none.
+// Returns the record of the next namespace of dlmopen, or NULL. Version 2 of the record, from glibc
+// 2.35 on, has the link behind the fields of version 1.
 GM_PRIVATE const struct r_debug *gm_roots_next_loader(const struct r_debug *r) {
     return r->r_version < 2 ? NULL : *(struct r_debug *const *)(r + 1);
 }
 
+// Whether the records of the loader's list stay mapped while r_state is RT_CONSISTENT.
 #if defined(__GLIBC__)
 enum { GM_LINKS_STAY = 1 };
 #else
 enum { GM_LINKS_STAY = 0 };
 #endif
 
-// One object of the loader's list. glibc says when the list is being changed. Not every musl does,
-// and a dlopen that fails there frees records while they are still linked: so they are read through
-// the kernel, and a record that has gone ends the list.
+// Copies one record of the loader's list; false: it has gone, which ends the list. glibc says when
+// the list is being changed, so its records are read directly. Not every musl does, and a dlopen
+// that fails there frees records while they are still linked; those are read through the kernel.
 GM_NO_SANITIZE GM_PRIVATE bool gm_roots_read_link(const struct link_map *m, struct link_map *copy) {
     if (!GM_LINKS_STAY || gm_runtime.roots.lockless)
         return gm_os_read_foreign(copy, (uintptr_t)m, sizeof *copy) == sizeof *copy;
@@ -11830,9 +11856,9 @@ GM_NO_SANITIZE GM_PRIVATE bool gm_roots_read_link(const struct link_map *m, stru
     return true;
 }
 
-// Adds what an object's file begins with, its program headers above all, to a hash: where the
-// loader's lock cannot be had, objects that came to the address of others are told from them by
-// that.
+// Adds the first KiB of an object's file, with its program headers, to a hash. Without the
+// loader's lock, only these bytes distinguish an object from another that is loaded at the same
+// address later.
 GM_PRIVATE uint64_t gm_roots_hash_head(uint64_t hash, uintptr_t start) {
     uint64_t head[128];
     size_t n = gm_os_read_foreign(head, start, sizeof head) / sizeof head[0];
@@ -11840,13 +11866,15 @@ GM_PRIVATE uint64_t gm_roots_hash_head(uint64_t hash, uintptr_t start) {
     return hash;
 }
 
-// A hash of the loader's lists of objects; 0: one is being changed. Address and dynamic section are
-// a constant apart: their exclusive or alone would be the same wherever a library lies.
+// Returns a hash of the loader's lists of objects; 0: one of them is being changed. Takes no lock
+// and calls nothing of the loader, so it may run in a stop. For one library the address and the
+// dynamic section are a constant apart, so a plain exclusive OR of both would hardly depend on
+// where it lies: a multiplication stands between them.
 GM_NO_SANITIZE GM_PRIVATE uint64_t gm_roots_loader_hash(void) {
     uint64_t hash = 1, by = 0x9e3779b97f4a7c15u;
     for (const struct r_debug *r = gm_roots_loader(); r; r = gm_roots_next_loader(r)) {
         struct link_map m;
-        // for ever, in a child whose parent's other thread was about to change it
+        // In a child it may say so forever: another thread of the parent was changing the list.
         if (r->r_state != RT_CONSISTENT && !gm_runtime.roots.lockless) return 0;
         for (const struct link_map *at = r->r_map; at; at = m.l_next) {
             if (!gm_roots_read_link(at, &m)) break;
@@ -11858,27 +11886,32 @@ GM_NO_SANITIZE GM_PRIVATE uint64_t gm_roots_loader_hash(void) {
     return hash ? hash : 1;
 }
 
-// How often objects came and went, + 1; 0: this libc does not say.
+// Returns 1 + the number of objects loaded and unloaded so far; 0: this libc does not say.
 GM_PRIVATE uint64_t gm_roots_changes(const struct gm_loaded *object, size_t size) {
     return size >= offsetof(struct gm_loaded, tls_module) ? object->adds + object->removes + 1 : 0;
 }
 
-// One walk over the loader's list: `each` gets its objects, with the loader's lock and the turn
-// held, until it says that it has seen enough (not 0).
+// One walk over the loader's list. `each` is called for its objects, with the loader's lock and
+// TURN held, until it returns nonzero.
 struct gm_loader_walk {
-    struct gm_runtime *rt;                                                                 //
-    int (*each)(struct gm_loader_walk *walk, const struct gm_loaded *object, size_t size); //
+    struct gm_runtime *rt; // the runtime
+    // Gets an object, and the size of the struct that this libc has filled in.
+    int (*each)(struct gm_loader_walk *walk, const struct gm_loaded *object, size_t size);
     void *arg;   // of each
-    size_t seen; // objects before this one
-    bool turn;   // it is held again
+    size_t seen; // calls of each so far
+    bool turn;   // TURN is held again
 };
 
-// Called by the loader with its lock held. A fork that has the turn may wait for that lock in
-// another fork handler: then the walk is tried again.
+// Called by the loader, with its lock held, for each object. Takes TURN before the first one. That
+// is the reverse of a fork's order: the thread that forks holds TURN, and another fork handler of
+// the program may make it wait for the loader's lock. So this gives up after 10 ms, which releases
+// the loader's lock, and gm_roots_walk tries again.
 GM_RARE GM_PRIVATE int gm_roots_enter(struct gm_loaded *object, size_t size, void *arg) {
     struct gm_loader_walk *walk = arg;
     struct gm_runtime *rt = walk->rt;
-    gm_store_seq(&rt->roots.inside, true); // pairs with gm_world_has_loader: before we try
+    // pairs with gm_world_has_loader: it is set before TURN is tried, so a fork that has got TURN
+    // sees that the loader's lock is held here
+    gm_store_seq(&rt->roots.inside, true);
     uint64_t end = walk->turn ? 0 : gm_os_now() + GM_LOADER_WALK_NS;
     for (unsigned i = 0; !walk->turn; i++) {
         walk->turn = gm_sync_try(&rt->gc.turn);
@@ -11890,8 +11923,8 @@ GM_RARE GM_PRIVATE int gm_roots_enter(struct gm_loaded *object, size_t size, voi
     return enough;
 }
 
-// Walks over the loader's list. The caller holds GC and the turn; while it waits for the loader's
-// lock the turn is free, since a thread that holds the lock may fork (E6).
+// Walks over the loader's list. The caller holds GC and TURN. TURN is released while this waits for
+// the loader's lock, because the thread that holds that lock may fork (E6).
 GM_PRIVATE void gm_roots_walk(struct gm_runtime *rt, struct gm_loader_walk *walk) {
     walk->rt = rt;
     walk->seen = 0;
@@ -11900,7 +11933,7 @@ GM_PRIVATE void gm_roots_walk(struct gm_runtime *rt, struct gm_loader_walk *walk
         gm_world_begin_loader_walk(rt);
         gm_sync_unlock(&rt->gc.turn);
         (void)gm_libc_iterate(gm_roots_enter, walk);
-        gm_store_seq(&rt->roots.inside, false); // the lock is free
+        gm_store_seq(&rt->roots.inside, false); // pairs with gm_world_has_loader: lock released
         if (!walk->turn) gm_sync_lock(&rt->gc.turn);
         gm_world_end_loader_walk(rt);
     } while (!walk->seen);
@@ -11910,17 +11943,19 @@ GM_PRIVATE void gm_roots_walk(struct gm_runtime *rt, struct gm_loader_walk *walk
 struct gm_object {
     uintptr_t base;   // what is added to addresses in the headers
     uintptr_t header; // address of the first program header
-    unsigned headers; //
-    size_t module;    // number of its thread-local storage, 0: none, or not known
+    unsigned headers; // their number
+    size_t module;    // number of its thread-local storage; 0: none, or unknown
 };
 
-// A program header; false: it cannot be read. Objects of other namespaces may go meanwhile.
+// Copies program header i; false: there is none, or it cannot be read. It is read through the
+// kernel because an object of another namespace may be unloaded meanwhile.
 GM_PRIVATE bool gm_roots_header(const struct gm_object *o, unsigned i, ElfW(Phdr) * h) {
     return i < o->headers &&
            gm_os_read_foreign(h, o->header + i * sizeof *h, sizeof *h) == sizeof *h;
 }
 
-// The object whose file header lies at `start`, and its dynamic section where m says.
+// Finds the object of a link map, if its file header is at `start`. False: no file header is there,
+// or its dynamic section is not where m says, so it is another object.
 GM_PRIVATE bool gm_roots_object_at(struct gm_object *o, const struct link_map *m, uintptr_t start) {
     ElfW(Ehdr) file;
     ElfW(Phdr) h;
@@ -11932,16 +11967,16 @@ GM_PRIVATE bool gm_roots_object_at(struct gm_object *o, const struct link_map *m
     return false;
 }
 
-struct gm_found {      // dl_find_object
-    uint64_t flags;    //
-    void *start, *end; // of its mapping
-    void *more[16];    //
+struct gm_found {      // libc's struct dl_find_object
+    uint64_t flags;    // not used
+    void *start, *end; // of the object's mapping
+    void *more[16];    // room for the fields that follow, about ten words in glibc
 };
 extern int gm_libc_find(void *, struct gm_found *) __asm__("_dl_find_object") __attribute__((weak));
 
-// The object of a link map, which says where it was loaded: that is where its file begins unless
-// its first segment has another address than 0, which only libc knows (2.35, as the namespaces
-// are).
+// Finds the object of a link map. l_addr is where its file begins if its first segment has address
+// 0, as nearly all have. Otherwise only _dl_find_object knows; glibc has it since 2.35, which is
+// also the first version that shows other namespaces.
 GM_PRIVATE bool gm_roots_object_of(struct gm_object *o, const struct link_map *m) {
     struct gm_found found;
     if (gm_roots_object_at(o, m, (uintptr_t)m->l_addr)) return true;
@@ -11949,6 +11984,9 @@ GM_PRIVATE bool gm_roots_object_of(struct gm_object *o, const struct link_map *m
            gm_roots_object_at(o, m, (uintptr_t)found.start);
 }
 
+// Lists the writable segments of an object as globals, without the part that is read-only after
+// relocation, and its thread-local storage as a module. That part is found first, since its header
+// stands behind those of the segments. Sets roots.incomplete if there is no memory. GC is held.
 GM_PRIVATE void gm_roots_add_object(struct gm_runtime *rt, const struct gm_object *o) {
     struct gm_meta *meta = &rt->engine.meta;
     uintptr_t relro = 0, relro_end = 0, own = (uintptr_t)&gm_runtime;
@@ -11967,8 +12005,8 @@ GM_PRIVATE void gm_roots_add_object(struct gm_runtime *rt, const struct gm_objec
     }
 }
 
-// The objects of dlmopen's other namespaces, which dl_iterate_phdr does not show: it shows those of
-// the caller's, whose first one lies at `first`. The loader itself is the same in all.
+// Lists the objects of dlmopen's other namespaces. dl_iterate_phdr shows only the caller's
+// namespace, whose first object is at `first`. The loader itself is in all of them and is skipped.
 GM_PRIVATE void gm_roots_add_namespaces(struct gm_runtime *rt, uintptr_t first) {
     const uintptr_t interpreter = (uintptr_t)getauxval(AT_BASE);
     struct link_map m;
@@ -11982,10 +12020,10 @@ GM_PRIVATE void gm_roots_add_namespaces(struct gm_runtime *rt, uintptr_t first) 
     }
 }
 
-// Lists the segments and modules of one object; of none if nothing has changed since the last list.
-// The hash is taken with the loader's lock held, in the same walk: libraries that are closed and
-// opened again come to the same addresses, so an earlier hash may be that of the list in the stop,
-// and the segments not.
+// Lists the segments and modules of one object, in a walk. If nothing was loaded or unloaded since
+// the last list, that list is kept and the walk ends. The hash is taken in the same walk, with the
+// loader's lock held. An earlier hash could agree with the list in the stop although the segments
+// do not: a library that is closed and opened again may come to the same address.
 GM_RARE GM_PRIVATE int gm_roots_list_object(struct gm_loader_walk *walk,
                                             const struct gm_loaded *object, size_t size) {
     struct gm_roots *r = &walk->rt->roots;
@@ -12005,10 +12043,11 @@ GM_RARE GM_PRIVATE int gm_roots_list_object(struct gm_loader_walk *walk,
     return 0;
 }
 
-enum { GM_UNKNOWN_DATA = 16 * 1024 * 1024 };
+enum { GM_UNKNOWN_DATA = 16 * 1024 * 1024 }; // bytes of data of such an object, at most
 
-// An object whose headers are not found, such as one that a thread of the parent was just opening:
-// data lies above the dynamic section.
+// Lists the data of an object whose headers are not found, such as one that another thread was
+// opening when this process was forked. Linkers place .data and .bss above the dynamic section, so
+// the readable memory from there up is taken.
 GM_PRIVATE void gm_roots_add_unknown(struct gm_runtime *rt, const struct link_map *m) {
     size_t page = rt->engine.heap.pages.os_page;
     uintptr_t at = (uintptr_t)m->l_ld & ~(uintptr_t)(GM_WORD - 1), own = (uintptr_t)&gm_runtime;
@@ -12016,8 +12055,9 @@ GM_PRIVATE void gm_roots_add_unknown(struct gm_runtime *rt, const struct link_ma
     if (end > at) gm_roots_add_global(rt, at, end, own, own + sizeof gm_runtime);
 }
 
-// Lists everything from what the loader shows to debuggers. What comes or goes meanwhile changes
-// the hash, which is taken before and in the stop. False: it shows no list.
+// Lists all objects from the loader's record for debuggers, without the loader's lock. If an object
+// comes or goes meanwhile, the hash in the stop differs from the one taken here first, and the stop
+// is tried again (O3). False: the loader shows no list, or it cannot be read.
 GM_PRIVATE bool gm_roots_scan_loader_unlocked(struct gm_runtime *rt) {
     struct gm_roots *r = &rt->roots;
     const struct r_debug *first = gm_roots_loader();
@@ -12040,14 +12080,15 @@ GM_PRIVATE bool gm_roots_scan_loader_unlocked(struct gm_runtime *rt) {
     return true;
 }
 
-// Lists segments and modules; before the stop, since libc locks here.
+// Lists segments and modules. The caller holds GC and TURN; not in a stop, because libc takes the
+// loader's lock, which a stopped thread may hold.
 GM_RARE GM_PRIVATE void gm_roots_scan_loader(struct gm_runtime *rt) {
     struct gm_loader_walk walk = {.each = gm_roots_list_object};
     if (rt->roots.lockless && gm_roots_scan_loader_unlocked(rt)) return;
     gm_roots_walk(rt, &walk);
 }
 
-// The same in a walk: the loader's lock, which is recursive, and the turn are held.
+// The same, called in a walk: TURN and the loader's lock, which is recursive, are held.
 GM_RARE GM_PRIVATE void gm_roots_scan_loader_locked(struct gm_runtime *rt) {
     struct gm_loader_walk walk = {.rt = rt, .each = gm_roots_list_object, .turn = true};
     rt->roots.objects = 0;
@@ -12056,14 +12097,17 @@ GM_RARE GM_PRIVATE void gm_roots_scan_loader_locked(struct gm_runtime *rt) {
 
 // ---- threads ----
 
+// Adds a range of a thread's memory as jobs. False: the list of jobs is full.
 GM_PRIVATE bool gm_roots_job(struct gm_runtime *rt, uintptr_t start, uintptr_t end,
                              unsigned flags) {
     if (rt->roots.running) flags |= GM_JOB_FOREIGN; // its thread may end
     return gm_mark_add_job(&rt->engine.mark, start, end, flags);
 }
 
-// Where the thread pointer leads to the vector of modules, and what is there by a module's number:
-// {value, to free} in glibc, a word in musl; the count is entry -1 in glibc, entry 0 in musl.
+// The layout of libc's vector of modules (its dtv). The word at thread pointer + GM_VECTOR_AT is
+// its address. The number of entries stands GM_VECTOR_HEAD bytes before that address: it is entry
+// -1 in glibc and entry 0 in musl. An entry, indexed by the module's number, is {block, pointer to
+// free} in glibc and {block} in musl.
 #if defined(__x86_64__) || (defined(__aarch64__) && defined(__GLIBC__))
 enum { GM_VECTOR_KNOWN = 1 };
 #else
@@ -12080,14 +12124,15 @@ enum { GM_VECTOR_HEAD = 16, GM_VECTOR_ENTRY = 16 };
 enum { GM_VECTOR_HEAD = 0, GM_VECTOR_ENTRY = GM_WORD };
 #endif
 
-// A thread's vector of modules, as far as one read got of it.
+// A copy of the beginning of a thread's vector of modules, which is all of it in most programs.
 struct gm_vector {
-    uintptr_t at; // 0: it is not known
-    size_t bytes; //
+    uintptr_t at; // address of the vector; 0: unknown
+    size_t bytes; // bytes copied to `word`
     uintptr_t word[(GM_VECTOR_HEAD + 32 * GM_VECTOR_ENTRY) / GM_WORD];
 };
 
-// Reads the vector up to a module. The thread stands, so its record is there; its vector is libc's.
+// Reads a stopped thread's vector up to module `most`. The thread's record is mapped while the
+// thread is stopped. The vector is libc's to replace, so it is read through the kernel.
 GM_NO_SANITIZE GM_PRIVATE void gm_roots_read_vector(struct gm_vector *v, const struct gm_thread *t,
                                                     size_t most) {
     size_t want = GM_VECTOR_HEAD + (most + 1) * GM_VECTOR_ENTRY;
@@ -12099,32 +12144,36 @@ GM_NO_SANITIZE GM_PRIVATE void gm_roots_read_vector(struct gm_vector *v, const s
                                       GM_MIN(want, sizeof v->word));
 }
 
+// Returns the address of a module's block of thread-local storage; 0: the thread has not used it
+// yet, or the vector is unknown. Entries beyond the copy are read from the vector itself.
 GM_PRIVATE uintptr_t gm_roots_tls_block(const struct gm_vector *v, size_t module) {
     size_t offset = GM_VECTOR_HEAD + module * GM_VECTOR_ENTRY;
     uintptr_t block = 0;
     if (!module || v->bytes < GM_WORD || module > v->word[0]) return 0;
     if (offset + GM_WORD <= v->bytes) block = v->word[offset / GM_WORD];
     else (void)gm_os_read_foreign(&block, v->at - GM_VECTOR_HEAD + offset, sizeof block);
-    return block == UINTPTR_MAX ? 0 : block;
+    return block == UINTPTR_MAX ? 0 : block; // glibc's mark of a block that is not allocated yet
 }
 
 #if defined(__aarch64__)
 enum { GM_TLS_BELOW = 4096, GM_TLS_ABOVE = 16384 }; // thread-local storage is above the pointer
 #else
-enum { GM_TLS_BELOW = 16384, GM_TLS_ABOVE = 4096 }; // below
+enum { GM_TLS_BELOW = 16384, GM_TLS_ABOVE = 4096 }; // it is below, and libc's record is above
 #endif
-enum { GM_TLS_SURPLUS = 2048 }; // glibc's, for libraries that are opened later
+enum { GM_TLS_SURPLUS = 2048 }; // bytes that glibc keeps for libraries that are opened later
 
+// Is this the number of a listed module?
 GM_PRIVATE bool gm_roots_is_numbered(const struct gm_areas *modules, size_t number) {
     for (size_t i = 0; i < modules->count; i++)
         if (modules->list[i].start == number) return true;
     return false;
 }
 
-enum { GM_MODULES = 4096 };
+enum { GM_MODULES = 4096 }; // entries of a vector that are looked at, at most
 
-// Storage of modules whose number is not known: what the vector has beside the known ones is read
-// as far as the largest of them may reach.
+// Adds the blocks of modules whose number is unknown: an old libc does not tell it, nor is it told
+// for other namespaces. Each entry of the vector that belongs to no known module may be the block
+// of any of them, so it is read for the size of the largest.
 GM_PRIVATE bool gm_roots_add_unnumbered(struct gm_runtime *rt, const struct gm_vector *v) {
     const struct gm_areas *modules = &rt->roots.modules;
     size_t largest = 0, count = v->bytes < GM_WORD ? 0 : GM_MIN(v->word[0], (size_t)GM_MODULES);
@@ -12138,10 +12187,12 @@ GM_PRIVATE bool gm_roots_add_unnumbered(struct gm_runtime *rt, const struct gm_v
     return done;
 }
 
-// Storage of the modules, and for the main thread (others have it in their stack's range) libc's
-// record of it. A library that was opened later may have its block below the others', though the
-// vector does not say so: only then more is looked at, since below lies some thread's stack. What
-// lies from `stack` on to the stack's end is read with the stack.
+// Adds a stopped thread's thread-local storage: the block of each module and, for the main thread,
+// libc's record (other threads have theirs in their stack's range). A block between `stack` and the
+// stack's end is read with the stack and skipped here. A library that was opened later may have its
+// block below the others although the vector does not say so. Memory below is read only while a
+// module is missing, because another thread's stack may lie there, and its stale words would keep
+// objects.
 GM_PRIVATE bool gm_roots_add_tls(struct gm_runtime *rt, const struct gm_thread *t,
                                  uintptr_t stack) {
     const struct gm_areas *modules = &rt->roots.modules; // {number, bytes}
@@ -12166,7 +12217,8 @@ GM_PRIVATE bool gm_roots_add_tls(struct gm_runtime *rt, const struct gm_thread *
     return gm_roots_job(rt, low, tp + GM_TLS_ABOVE, GM_JOB_BOTH | GM_JOB_FOREIGN) && done;
 }
 
-// Values of keys that have tables of their own.
+// Adds the thread's values of pthread keys from number 32 on, for which glibc allocates tables. The
+// first 32 lie in its record of the thread.
 GM_NO_SANITIZE GM_PRIVATE bool gm_roots_add_keys(struct gm_runtime *rt, const struct gm_thread *t) {
     uintptr_t tables = t->thread_pointer + (uintptr_t)gm_load_rlx(&rt->roots.keys); // in a stop
     bool done = true;
@@ -12178,8 +12230,8 @@ GM_NO_SANITIZE GM_PRIVATE bool gm_roots_add_keys(struct gm_runtime *rt, const st
     return done;
 }
 
-// Where libc keeps these values, asked once, before any lock is taken. Threads that ask at once
-// find the same.
+// Finds out once where libc keeps these values, before any lock is taken. Threads that do so at the
+// same time find the same offset, so relaxed stores do: a thread that misses them repeats the work.
 GM_PRIVATE void gm_roots_learn_keys(struct gm_runtime *rt) {
     if (gm_load_rlx(&rt->roots.keys_known)) return;
     gm_store_rlx(&rt->roots.keys, gm_os_learn_keys());
@@ -12189,7 +12241,8 @@ GM_PRIVATE void gm_roots_learn_keys(struct gm_runtime *rt) {
 extern void *__asan_addr_is_in_fake_stack(void *fake, void *addr, void **start, void **end)
     __attribute__((weak));
 
-// AddressSanitizer keeps locals in frames of its own: pointers to them lie on the real stack.
+// Adds the frames in which AddressSanitizer keeps local variables outside of the stack. The real
+// stack holds a pointer to each frame in use.
 GM_NO_SANITIZE GM_PRIVATE bool gm_roots_add_fake(struct gm_runtime *rt, const struct gm_thread *t,
                                                  uintptr_t from, uintptr_t end) {
     bool done = true;
@@ -12202,15 +12255,17 @@ GM_NO_SANITIZE GM_PRIVATE bool gm_roots_add_fake(struct gm_runtime *rt, const st
     return done;
 }
 
-// The next cycle tracks this stack: its thread stands at `from`, deep.
+// Notes a deep stack, whose thread stands at `from`: the next cycle tracks it from there up. At
+// most 32 stacks are noted; any other is read whole.
 GM_PRIVATE void gm_roots_note_deep(struct gm_roots *r, const struct gm_thread *t, uintptr_t from) {
     if (t->stack_hi - from < GM_DEEP || r->deep_count == GM_DEEP_MOST) return;
     bool first = t->id == (uint32_t)getpid(); // the main thread
     r->deep[r->deep_count++] = (struct gm_deep){from, t->stack_hi, t->stack_lo, first};
 }
 
-// A thread's normal stack: whole, or, of what this cycle has armed and read, what was written since
-// (O7). Edges that are no whole page are read.
+// Adds a thread's normal stack from `from` to its end. The start stop adds all of it. The finish
+// stop adds, of the part that this cycle has armed and read, only the pages written since (O7), and
+// all of the rest: what is below that part, and the incomplete page at its end.
 GM_PRIVATE bool gm_roots_add_normal(struct gm_runtime *rt, const struct gm_thread *t,
                                     uintptr_t from, uintptr_t end) {
     const struct gm_writes *w = &rt->engine.writes;
@@ -12225,6 +12280,8 @@ GM_PRIVATE bool gm_roots_add_normal(struct gm_runtime *rt, const struct gm_threa
            gm_roots_job(rt, to, end, GM_JOB_BOTH);
 }
 
+// Adds a part of a stack that is in use, and counts its bytes for the pacer. If it ends where the
+// thread's normal stack ends, it belongs to that and may be tracked.
 GM_PRIVATE bool gm_roots_add_stack_part(struct gm_runtime *rt, const struct gm_thread *t,
                                         uintptr_t from, uintptr_t end) {
     rt->roots.stack_bytes += end - from;
@@ -12235,7 +12292,7 @@ GM_PRIVATE bool gm_roots_add_stack_part(struct gm_runtime *rt, const struct gm_t
 
 // ---- stacks of coroutines ----
 
-// How many of the stacks begin at or below an address.
+// Returns how many of the stacks begin at or below an address.
 GM_PRIVATE size_t gm_roots_stacks_below(const struct gm_stacks *s, uintptr_t address) {
     size_t low = 0, high = s->count;
     while (low < high) {
@@ -12246,19 +12303,21 @@ GM_PRIVATE size_t gm_roots_stacks_below(const struct gm_stacks *s, uintptr_t add
     return low;
 }
 
-// The coroutine's stack that an address lies in; NULL: none.
+// Returns the coroutine's stack that an address lies in, or NULL.
 GM_PRIVATE struct gm_stack *gm_roots_stack_of(const struct gm_roots *r, uintptr_t address) {
     size_t n = gm_roots_stacks_below(&r->stacks, address);
     return n && address < r->stacks.list[n - 1]->end ? r->stacks.list[n - 1] : NULL;
 }
 
+// Registers a coroutine's stack. ROOTS is held. A stack registered at the same address is replaced:
+// the program may have reused the memory without saying so. The stack of a handle is left alone.
 // False: no memory.
 GM_PRIVATE bool gm_roots_add_coroutine(struct gm_meta *meta, struct gm_stacks *s, uintptr_t start,
                                        uintptr_t end) {
     size_t at = gm_roots_stacks_below(s, start);
     struct gm_stack *stack = at && s->list[at - 1]->start == start ? s->list[at - 1] : NULL;
     if (stack && stack->handle) return true;
-    if (stack) { // again: it may be another's now
+    if (stack) { // it may be another coroutine's: where the old one was parked is forgotten
         *stack = (struct gm_stack){.start = start, .end = end, .floor = end};
         return true;
     }
@@ -12271,7 +12330,8 @@ GM_PRIVATE bool gm_roots_add_coroutine(struct gm_meta *meta, struct gm_stacks *s
     return true;
 }
 
-// False: it is not known.
+// Removes a registered stack. ROOTS is held. False: none begins at `start`, or it has a handle; see
+// gm_roots_retire_locked for those.
 GM_PRIVATE bool gm_roots_remove_coroutine(struct gm_meta *meta, struct gm_stacks *s,
                                           uintptr_t start) {
     size_t at = gm_roots_stacks_below(s, start);
@@ -12281,12 +12341,13 @@ GM_PRIVATE bool gm_roots_remove_coroutine(struct gm_meta *meta, struct gm_stacks
     return true;
 }
 
-// Bytes of a guard page below the stack of a handle.
+// Returns the bytes of the guard page below the stack of a handle.
 GM_INLINE size_t gm_roots_guard(const struct gm_runtime *rt) {
     return rt->engine.heap.pages.os_page;
 }
 
-// Takes a handle's stack out of the list; its memory goes when no cycle marks: a marker may read.
+// Takes a handle's stack out of the list. Its memory is kept until no cycle marks, because a marker
+// may be reading it (gm_roots_free_retired).
 GM_PRIVATE void gm_roots_retire_locked(struct gm_runtime *rt, struct gm_stack *stack) {
     struct gm_stacks *s = &rt->roots.stacks;
     size_t at = gm_roots_stacks_below(s, stack->start) - 1;
@@ -12295,14 +12356,15 @@ GM_PRIVATE void gm_roots_retire_locked(struct gm_runtime *rt, struct gm_stack *s
     rt->roots.dead = stack;
 }
 
-// Is a handle marked, and not `freed` by gomem_free?
+// Is a handle marked? With `freed`, one that gomem_free has freed is not. In a stop.
 GM_PRIVATE bool gm_roots_is_black(const struct gm_runtime *rt, uintptr_t handle, bool freed) {
     const struct gm_color *c = gm_span_color(&rt->engine.heap.pages, handle);
     uint64_t bits = gm_load_rlx(&c->mark) & ~(freed ? gm_load_rlx(&c->freed) : 0); // in a stop
     return bits & gm_span_bit(&rt->engine.heap.pages, handle);
 }
 
-// The marks are complete: stacks whose handle is white, or was freed, go. Returns how many stay.
+// Retires the stacks whose handle is white or was freed, when the marks are complete. Returns how
+// many stacks with a handle stay; the pacer counts them as live memory. (O8)
 GM_PRIVATE size_t gm_roots_retire_stopped(struct gm_runtime *rt) {
     struct gm_stacks *s = &rt->roots.stacks;
     size_t kept = 0, handles = 0;
@@ -12320,7 +12382,9 @@ GM_PRIVATE size_t gm_roots_retire_stopped(struct gm_runtime *rt) {
     return handles;
 }
 
-// Gives memory of buried stacks back, unless a cycle marks. In no section and no stop.
+// Unmaps retired stacks, unless a cycle marks. Called outside of sections and stops. Each turn of
+// the loop takes one stack from the list in a section and unmaps it outside, so that a stop waits
+// for no system call.
 GM_PRIVATE void gm_roots_free_retired(struct gm_runtime *rt, struct gm_thread *me) {
     size_t guard = gm_roots_guard(rt);
     for (struct gm_stack *s = NULL, *next;; s = next) {
@@ -12336,7 +12400,7 @@ GM_PRIVATE void gm_roots_free_retired(struct gm_runtime *rt, struct gm_thread *m
     }
 }
 
-// At shutdown: all of them are void.
+// Forgets all stacks and unmaps those of handles. At shutdown, when no cycle can run any more.
 GM_PRIVATE void gm_roots_forget_coroutines(struct gm_runtime *rt) {
     struct gm_roots *r = &rt->roots;
     size_t guard = gm_roots_guard(rt);
@@ -12355,14 +12419,14 @@ GM_PRIVATE void gm_roots_forget_coroutines(struct gm_runtime *rt) {
 
 // ---- functions of the program that know roots ----
 
-// False: no memory.
+// Registers a function that names roots. ROOTS is held. False: no memory.
 GM_PRIVATE bool gm_roots_add_fn(struct gm_meta *meta, struct gm_root_fns *f, struct gm_root_fn fn) {
     if (!gm_pages_meta_room(meta, &f->list, &f->room, f->count, sizeof *f->list)) return false;
     f->list[f->count++] = fn;
     return true;
 }
 
-// False: it is not there.
+// Removes one registration of a function with this argument. ROOTS is held. False: there is none.
 GM_PRIVATE bool gm_roots_remove_fn(struct gm_root_fns *f, struct gm_root_fn fn) {
     for (size_t i = 0; i < f->count; i++) {
         if (f->list[i].fn != fn.fn || f->list[i].arg != fn.arg) continue;
@@ -12372,7 +12436,8 @@ GM_PRIVATE bool gm_roots_remove_fn(struct gm_root_fns *f, struct gm_root_fn fn) 
     return false;
 }
 
-// In a stop. What they name m hears of, or becomes grey.
+// Calls the program's root functions, in a stop. What they name is passed to m's visitor, or
+// becomes grey if m has none.
 GM_PRIVATE void gm_roots_ask_stopped(struct gm_runtime *rt, struct gomem_marker *m) {
     for (size_t i = 0; i < rt->roots.fns.count; i++)
         rt->roots.fns.list[i].fn(m, rt->roots.fns.list[i].arg);
@@ -12386,21 +12451,24 @@ enum {
     GM_PARKED_FRAMES = 256      // bytes that the library's own frame takes while it writes there
 };
 
-// The lowest address from `low` on whose memory is there: a guard page may lie inside of the stack.
+// Returns the lowest address >= low from which memory is mapped up to `below`; `below` itself if
+// none is known to be. A program may register a stack together with its guard page. s->floor
+// remembers the answer, so a stack that is parked again at that depth costs no system call.
 GM_PRIVATE uintptr_t gm_roots_floor(struct gm_stack *s, uintptr_t low, uintptr_t below) {
     uintptr_t word = 0, page = below - 1 - (below - 1) % gm_os_page_size();
     if (low >= s->floor || low >= below) return low;
-    if (!gm_os_can_read()) return below; // and nothing will be known
+    if (!gm_os_can_read()) return below; // then nothing is compared
     if (gm_os_read_foreign(&word, below - GM_WORD, GM_WORD) != GM_WORD) return below;
     if (page > low && gm_os_read_foreign(&word, low, GM_WORD) != GM_WORD) low = page;
     s->floor = GM_MIN(s->floor, low);
     return low;
 }
 
-// The coroutine of s is about to be left, or was left, with its stack pointer at sp. Who asks on
-// that very stack, in a frame that ends at `caller`, is about to call what switches: that lies
-// lower. There the memory below is dead, and is cleared: what is found there later was left by code
-// that ran again.
+// Records where the coroutine of s was left, or is about to be left: at stack pointer sp. If the
+// caller runs on that very stack, in a frame that ends at `caller`, it has yet to call the function
+// that switches, whose frames lie lower; GM_SWITCH bytes are allowed for them. Memory below is dead
+// then, and is cleared, so what is found there later was written by the coroutine after it ran
+// again. gm_mark_coroutine compares the checksum of that memory (O5). In a section.
 GM_RARE GM_NOINLINE GM_NO_SANITIZE GM_PRIVATE void gm_roots_park(struct gm_stack *s, uintptr_t sp,
                                                                  uintptr_t caller) {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
@@ -12412,15 +12480,16 @@ GM_RARE GM_NOINLINE GM_NO_SANITIZE GM_PRIVATE void gm_roots_park(struct gm_stack
     uintptr_t low = below - GM_MIN(below - s->start, (uintptr_t)GM_PARKED_CHECK);
     low = gm_roots_floor(s, gm_base_round_up(low, GM_WORD), below);
     for (uintptr_t at = low; on && at < below; at += GM_WORD)
-        *(volatile uintptr_t *)at = 0; // no memset: AddressSanitizer would look
+        *(volatile uintptr_t *)at = 0; // not memset, which AddressSanitizer would check
     s->low = low;
     s->below = below;
     s->check = gm_mark_sum(low, below);
-    gm_store_rlx(&s->parked, sp); // in a section: a stop sees all of it
+    gm_store_rlx(&s->parked, sp); // a stop waits for this section, so it sees all fields
 }
 
-// Stacks of which nothing is known are read as far as they were ever touched; of [start, end) at
-// most. In a stop.
+// Adds the pages of [start, end) that were ever touched, for a stack whose stack pointer is not
+// known. Up to 64 KiB, or if the kernel cannot list such pages (before 6.7), all of it is added. In
+// a stop.
 GM_RARE GM_PRIVATE bool gm_roots_add_touched(struct gm_runtime *rt, uintptr_t start,
                                              uintptr_t end) {
     struct gm_written list[32];
@@ -12444,8 +12513,9 @@ GM_RARE GM_PRIVATE bool gm_roots_add_touched(struct gm_runtime *rt, uintptr_t st
     return done && (known || gm_roots_job(rt, start, end, GM_JOB_BOTH | GM_JOB_FOREIGN));
 }
 
-// All that the thread may have left on its normal stack before it went to another one. Below what
-// the main thread's stack has grown to lies what may be anything.
+// Adds all that a thread may have left on its normal stack before it switched to another one. Below
+// what the main thread's stack has grown to, other memory may lie, so only what is mapped without a
+// gap below the top counts.
 GM_PRIVATE bool gm_roots_add_left(struct gm_runtime *rt, const struct gm_thread *t) {
     size_t page = rt->engine.heap.pages.os_page;
     uintptr_t low = gm_base_round_up(t->stack_lo, page);
@@ -12454,7 +12524,8 @@ GM_PRIVATE bool gm_roots_add_left(struct gm_runtime *rt, const struct gm_thread 
     return gm_roots_add_touched(rt, low > t->stack_lo + page ? low : t->stack_lo, t->stack_hi);
 }
 
-// A thread stands on s: its record is void, and its handle lives.
+// Records that a thread runs on s: where s was parked is forgotten, and its handle becomes a root.
+// In a stop. False: the list of jobs is full.
 GM_PRIVATE bool gm_roots_run(struct gm_runtime *rt, struct gm_stack *s) {
     uintptr_t at = (uintptr_t)&s->handle;
     gm_store_rlx(&s->parked, (uintptr_t)0); // in a stop
@@ -12462,10 +12533,11 @@ GM_PRIVATE bool gm_roots_run(struct gm_runtime *rt, struct gm_stack *s) {
     return !s->handle || gm_mark_add_job(&rt->engine.mark, at, at + GM_WORD, 0);
 }
 
-// What code on an alternate stack has interrupted is mentioned there: a handler was called by the
-// kernel, which has saved the stack pointer. The normal stack is read from the lowest address that
-// is mentioned; a coroutine's stack that is mentioned may be the one that was interrupted: then the
-// thread had left its normal stack before.
+// Adds the stack that a signal handler, which runs on the alternate stack [from, end), has
+// interrupted. The kernel has saved the interrupted stack pointer somewhere on the alternate stack,
+// so any word there may be it. The normal stack is read from the lowest address of it that such a
+// word holds. A coroutine's stack to which a word points may be the interrupted one; then all of it
+// is read, and all that the thread has left on its normal stack.
 GM_NO_SANITIZE GM_PRIVATE bool gm_roots_add_interrupted(struct gm_runtime *rt,
                                                         const struct gm_thread *t, uintptr_t from,
                                                         uintptr_t end) {
@@ -12475,7 +12547,7 @@ GM_NO_SANITIZE GM_PRIVATE bool gm_roots_add_interrupted(struct gm_runtime *rt,
         uintptr_t w = *(const uintptr_t *)from;
         struct gm_stack *s = gm_roots_stack_of(&rt->roots, w);
         left |= s != NULL;
-        if (s && !s->runs) // somewhere: all of it
+        if (s && !s->runs) // the thread may stand anywhere on it: all of it is read
             done = gm_roots_run(rt, s) && gm_roots_add_touched(rt, s->start, s->end);
         if (!s && w >= t->stack_lo && w < lowest) lowest = w;
     }
@@ -12484,7 +12556,8 @@ GM_NO_SANITIZE GM_PRIVATE bool gm_roots_add_interrupted(struct gm_runtime *rt,
     return gm_roots_add_stack_part(rt, t, lowest, t->stack_hi);
 }
 
-// The coroutines' stacks on which no thread stands. In a stop.
+// Adds the coroutines' stacks on which no thread runs (O5, O8). In a stop, after all threads, which
+// set `runs`.
 GM_PRIVATE bool gm_roots_add_coroutines(struct gm_runtime *rt) {
     const struct gm_stacks *stacks = &rt->roots.stacks;
     bool done = true;
@@ -12493,25 +12566,26 @@ GM_PRIVATE bool gm_roots_add_coroutines(struct gm_runtime *rt) {
         if (s->runs || (s->handle && !s->black)) continue;       // O8
         if (!gm_load_rlx(&s->saved) && !gm_load_rlx(&s->parked)) // in a stop, both
             done = gm_roots_add_touched(rt, s->start, s->end);
-        else if (rt->roots.running) // early: the record may go while it is read
+        else if (rt->roots.running) // read after this stop, when the record may have been freed
             done = gm_roots_job(rt, gm_mark_live_part(s), s->end, GM_JOB_BOTH);
         else done = gm_mark_add_stack(&rt->engine.mark, s);
     }
     return done;
 }
 
-// Is it the normal stack that an address lies on? That of the main thread has no known end where
-// the system does not limit it: coroutines' stacks may seem to lie in it.
+// Does an address lie on the thread's normal stack? If the system sets no limit, the main thread's
+// has no known lower end, and coroutines' stacks seem to lie in it.
 GM_PRIVATE bool gm_roots_on_normal(const struct gm_runtime *rt, const struct gm_thread *t,
                                    uintptr_t sp) {
     return sp - t->stack_lo < t->stack_hi - t->stack_lo && !gm_roots_stack_of(&rt->roots, sp);
 }
 
-enum { GM_UNKNOWN_STACKS = 6 }; // in a row that an unknown stack vetoes
+enum { GM_UNKNOWN_STACKS = 6 }; // lists in a row that an unknown stack vetoes (O2)
 
-// A stack that nobody registered, as those of programs that run all of main on one: from its stack
-// pointer to the end of the object or the memory that it lies in, and all of the normal one. At
-// first it vetoes: the thread may leave it soon. (O2)
+// Adds a stack that is not registered, as in a program that runs all of main on a stack of its own.
+// False: it vetoes. At first it does, because the thread may leave it soon: the naps between the
+// first tries of gm_gc_stop give it some 6 ms. Afterwards the stack is read from the stack pointer
+// to the end of the span or of the readable memory that it lies in, and all of the normal stack.
 GM_PRIVATE bool gm_roots_add_unregistered(struct gm_runtime *rt, const struct gm_thread *t,
                                           uintptr_t sp) {
     const struct gm_pages *p = &rt->engine.heap.pages;
@@ -12528,11 +12602,12 @@ GM_PRIVATE bool gm_roots_add_unregistered(struct gm_runtime *rt, const struct gm
     return gm_roots_add_touched(rt, at - at % GM_WORD, end) && gm_roots_add_left(rt, t);
 }
 
-// Where code stands whose stack pointer is sp, on the normal stack, a registered one, or an
-// alternate one {alt_lo, alt_size}. False: nowhere that is known (O2).
+// Adds the stacks of a thread whose stack pointer is sp: it runs on its normal stack, on the
+// alternate stack {alt_lo, alt_size}, or on a coroutine's. False: on none of these (O2), or the
+// list of jobs is full.
 GM_PRIVATE bool gm_roots_add_standing(struct gm_runtime *rt, const struct gm_thread *t,
                                       uintptr_t sp, uintptr_t alt_lo, uintptr_t alt_size) {
-    uintptr_t zone = t->in_handler ? GM_RED_ZONE : 0; // who parks by itself stands in a call
+    uintptr_t zone = t->in_handler ? GM_RED_ZONE : 0; // a thread that parks by itself is in a call
     if (gm_roots_on_normal(rt, t, sp))
         return gm_roots_add_stack_part(rt, t, GM_MAX(sp - zone, t->stack_lo), t->stack_hi);
     if (sp - alt_lo < alt_size)
@@ -12545,7 +12620,8 @@ GM_PRIVATE bool gm_roots_add_standing(struct gm_runtime *rt, const struct gm_thr
            gm_roots_add_left(rt, t);
 }
 
-// Words that a thread saved of its registers and frames.
+// Adds words that a thread has saved of its registers or frames, and what AddressSanitizer keeps
+// for those frames.
 GM_PRIVATE bool gm_roots_add_saved(struct gm_runtime *rt, const struct gm_thread *t,
                                    const uintptr_t *words, size_t size) {
     uintptr_t start = (uintptr_t)words;
@@ -12553,8 +12629,8 @@ GM_PRIVATE bool gm_roots_add_saved(struct gm_runtime *rt, const struct gm_thread
            gm_roots_add_fake(rt, t, start, start + size);
 }
 
-// Where the thread's normal stack lies, now that it stands at sp. Main's may have grown; a stack
-// that was not known is found from here.
+// Updates the bounds of a stopped thread's normal stack. The main thread's may have grown to sp
+// (O6); bounds that are still unknown are guessed from sp.
 GM_PRIVATE void gm_roots_locate(struct gm_runtime *rt, struct gm_thread *t, uintptr_t sp) {
     size_t page = rt->engine.heap.pages.os_page;
     if (t->stack_hi <= 1) (void)gm_world_guess_bounds(t, sp, page);
@@ -12564,14 +12640,15 @@ GM_PRIVATE void gm_roots_locate(struct gm_runtime *rt, struct gm_thread *t, uint
     if (to < t->stack_lo) t->stack_lo = gm_os_readable_down(t->stack_lo, to, page);
 }
 
-// Everything of one thread that stands. False: its stack is not known, or no memory for jobs.
+// Adds all roots of one stopped thread: registers, thread-local storage, values of keys, and its
+// stacks. False: its stack is unknown (O2), or the list of jobs is full.
 GM_PRIVATE bool gm_roots_add_thread(struct gm_runtime *rt, struct gm_thread *t) {
     const uintptr_t *registers = t->registers.word;
     uintptr_t sp = t->registers.sp, alt_lo = t->in_handler ? t->at.alt_lo : 0,
               alt_size = t->in_handler ? t->at.alt_size : 0, stands = t->in_handler ? t->at.sp : sp;
     gm_roots_locate(rt, t, stands);
     bool normal = gm_roots_on_normal(rt, t, stands);
-    bool done = t->in_handler || // then the kernel's frame has them
+    bool done = t->in_handler || // then the kernel's frame on the stack has them
                 gm_roots_add_saved(rt, t, registers, sizeof t->registers.word);
     if (gm_load_seq(&t->state) == GM_THREAD_BLOCKED) // V1
         done &= gm_roots_add_saved(rt, t, t->frame, sizeof t->frame);
@@ -12579,7 +12656,7 @@ GM_PRIVATE bool gm_roots_add_thread(struct gm_runtime *rt, struct gm_thread *t) 
     done &= gm_roots_add_keys(rt, t);
     if (!t->in_handler) {
         if (!normal && GOMEM_I_TLS == &t->cache.hot) {
-            struct gm_os_alternate alt; // the runner may be on its alternate stack
+            struct gm_os_alternate alt; // the runner itself may be on its alternate stack
             if (gm_libc_sigaltstack(NULL, &alt) == 0 && !(alt.flags & GM_SS_DISABLE))
                 alt_lo = alt.sp, alt_size = alt.size;
         }
@@ -12595,8 +12672,8 @@ GM_PRIVATE bool gm_roots_add_thread(struct gm_runtime *rt, struct gm_thread *t) 
     return done && gm_roots_add_standing(rt, t, t->at.sp, alt_lo, alt_size);
 }
 
-// A range of memory whose words are roots: whole, or, of what this cycle has armed, what was
-// written since. (O4)
+// Adds a range whose words are roots. The start stop adds all of it. The finish stop adds, of the
+// part that this cycle has armed, only the pages written since. (O4)
 GM_PRIVATE bool gm_roots_add_range(struct gm_runtime *rt, uintptr_t start, uintptr_t end) {
     struct gm_mark *mark = &rt->engine.mark;
     uintptr_t from, to;
@@ -12607,9 +12684,10 @@ GM_PRIVATE bool gm_roots_add_range(struct gm_runtime *rt, uintptr_t start, uintp
            gm_writes_list_root(mark, from, to, 0) && gm_mark_add_job(mark, to, end, GM_JOB_FOREIGN);
 }
 
-// Arms the stacks that were deep as roots were listed last. Their threads run, and may have ended:
-// then what lies there is anybody's, private, and a write to it costs a fault. The mapping of the
-// main thread's stack goes on above what libc calls its end.
+// Arms the stacks that were deep when roots were listed last. Their threads run meanwhile. If one
+// has ended, other private memory may lie there; arming it does no harm but a fault at the first
+// write to each page. The mapping of the main thread's stack extends above what libc calls its end,
+// so its bounds are searched for.
 GM_PRIVATE void gm_roots_arm_stacks(struct gm_runtime *rt) {
     struct gm_engine *e = &rt->engine;
     size_t page = e->heap.pages.os_page;
@@ -12624,7 +12702,9 @@ GM_PRIVATE void gm_roots_arm_stacks(struct gm_runtime *rt) {
     }
 }
 
-// Before the start stop: from here on what is written of large roots is known.
+// Arms large roots before the start stop: from here on the kernel notes which of their pages are
+// written. Lists the program's segments first. ROOTS is held only to copy a range, since arming one
+// makes system calls. GC and TURN are held.
 GM_PRIVATE void gm_roots_arm(struct gm_runtime *rt) {
     struct gm_roots *r = &rt->roots;
     struct gm_engine *e = &rt->engine;
@@ -12645,7 +12725,9 @@ GM_PRIVATE void gm_roots_arm(struct gm_runtime *rt) {
     }
 }
 
-// Lists all roots as jobs, with the world stopped. False: vetoed.
+// Lists all roots as jobs, with the world stopped. False: some thread's stack is unknown (O2), or
+// the list of jobs is full (mark.full). Coroutines come after threads: only then is it known which
+// stacks threads run on.
 GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
     struct gm_roots *r = &rt->roots;
     bool done = true;
