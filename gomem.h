@@ -191,7 +191,7 @@
  *                                sched_getaffinity sched_yield process_vm_readv membarrier msync
  *                                openat read close statx lseek ioctl (files of /proc)
  *   and tracked                  userfaultfd ioctl fcntl memfd_create ftruncate; munlock (only
- *                                after mlockall)
+ *                                after mlockall); prctl uname (only where userfaultfd is refused)
  *
  * UNDER OTHER TOOLS
  *   Compile all files of a program with -fsanitize=address, or none. Nothing is inlined then. Each
@@ -459,7 +459,7 @@ enum { /* gomem_memstats.collector_reason and .last_veto; gomem_reason_text expl
     GOMEM_REASON_KERNEL,      /* the kernel is older than Linux 6.7, or lacks the feature     */
     GOMEM_REASON_USERFAULTFD, /* the call is refused, as by Docker's default profile          */
     GOMEM_REASON_IOCTL,       /* an ioctl on userfaultfd or on pagemap is refused             */
-    GOMEM_REASON_PROC,        /* /proc/thread-self/pagemap does not exist                     */
+    GOMEM_REASON_PROC,        /* /proc is not mounted, or may not be read                     */
     GOMEM_REASON_SETUID,      /* pagemap belongs to root: the process changed its user before */
     GOMEM_REASON_DESCRIPTORS, /* the process has no file descriptor left                      */
     GOMEM_REASON_MADVISE,     /* the system call is refused                                   */
@@ -2076,6 +2076,7 @@ typedef union {
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -2471,7 +2472,7 @@ GM_PRIVATE const char *const gm_base_messages[GM_MESSAGE_COUNT][2] = {
 // The sentences of gomem_reason_text, indexed by GOMEM_REASON_…
 GM_PRIVATE const char *const gm_base_reasons[] = {
     "nothing is wrong",
-    "this kernel does not track writes: it needs Linux 6.7 with userfaultfd",
+    "this kernel does not track writes: it needs Linux 6.7 or later, built with userfaultfd",
     "the system call userfaultfd is refused: allow it in the sandbox (Docker: seccomp profile)",
     "the ioctls of userfaultfd or of the pagemap are refused: allow them in the sandbox's profile",
     "/proc/thread-self/pagemap cannot be opened: mount /proc where the program runs",
@@ -3133,9 +3134,32 @@ GM_PRIVATE int gm_os_ask_pagemap(void) {
     return (int)GOMEM_SYSCALL(SYS_openat, (long)AT_FDCWD, "/proc/thread-self/pagemap",
                               (long)(O_RDONLY | O_CLOEXEC), 0L);
 }
+GM_PRIVATE bool gm_os_has_proc(void) {
+    int fd = (int)GOMEM_SYSCALL(SYS_openat, (long)AT_FDCWD, "/proc/self/status",
+                                (long)(O_RDONLY | O_CLOEXEC), 0L);
+    gm_os_ask_close(fd);
+    return fd >= 0;
+}
 GM_PRIVATE bool gm_os_ask_scan(int fd) { // scans an empty range
     struct gm_pagemap_scan scan = {.size = sizeof scan, .mask = GM_PAGE_WRITTEN};
     return GOMEM_IOCTL(fd, GM_IOCTL_SCAN, &scan) >= 0;
+}
+
+// Does a filter refuse system calls of this process? A kernel that knows no filters says EINVAL.
+GM_PRIVATE bool gm_os_is_filtered(void) {
+    enum { GET_SECCOMP = 21 };
+    long mode = GOMEM_SYSCALL(SYS_prctl, (long)GET_SECCOMP, 0L, 0L, 0L, 0L);
+    return mode > 0 || (mode < 0 && errno != EINVAL);
+}
+
+// Is the kernel older than a version? False also if it does not say.
+GM_PRIVATE bool gm_os_is_older(unsigned long major, unsigned long minor) {
+    struct utsname name;
+    if (GOMEM_SYSCALL(SYS_uname, &name) != 0) return false;
+    char *end = name.release;
+    unsigned long its_major = strtoul(end, &end, 10);
+    unsigned long its_minor = *end == '.' ? strtoul(end + 1, NULL, 10) : 0;
+    return its_major && (its_major < major || (its_major == major && its_minor < minor));
 }
 
 // Opens the userfaultfd that tracks writes to the ranges registered with it (gm_os_track). False:
@@ -3383,6 +3407,7 @@ struct gm_task {
     char name[16]; // "" if unknown
     char state;    // R: running or runnable, S: sleeping, D: sleeping, not interruptible, …
     bool blocked;  // its mask contains the signal in question
+    bool slept;    // it has gone to sleep twice or more
 };
 
 // Returns the text after `key` at the start of a line, or NULL if no line starts with it.
@@ -3513,6 +3538,8 @@ GM_RARE GM_PRIVATE bool gm_os_read_task(uint32_t id, int signal, struct gm_task 
     unsigned char c = strlen(mask) > digit ? (unsigned char)mask[digit] : '0';
     unsigned bits = (unsigned)(c <= '9' ? c - '0' : (c | 32) - 'a' + 10);
     task->blocked = bits >> (signal - 1) % 4 & 1;
+    const char *sleeps = gm_os_find_field(text, "voluntary_ctxt_switches:\t");
+    task->slept = sleeps && (sleeps[0] > '1' || (sleeps[0] == '1' && sleeps[1] >= '0'));
     return true;
 }
 
@@ -8186,29 +8213,45 @@ GM_PRIVATE bool gm_writes_test(size_t page, bool *file) {
     return done;
 }
 
+// Is a call that has failed with errno refused? Then the kernel may be able to do it. ENOSYS comes
+// from a kernel that does not have the call, but also from filters that hide new calls.
+GM_COLD GM_PRIVATE bool gm_writes_is_refused(void) {
+    if (errno == ENOSYS) return gm_os_is_filtered() && !gm_os_is_older(6, 7);
+    return errno == EPERM || errno == EACCES;
+}
+
+// Why userfaultfd could not be opened, or its features are missing. (errno)
+GM_COLD GM_PRIVATE unsigned gm_writes_explain_tracker(bool opened) {
+    if (errno == EMFILE || errno == ENFILE) return GOMEM_REASON_DESCRIPTORS;
+    if (errno == ENOMEM) return GOMEM_REASON_MEMORY;
+    if (!gm_writes_is_refused()) return GOMEM_REASON_KERNEL;
+    return opened ? GOMEM_REASON_IOCTL : GOMEM_REASON_USERFAULTFD;
+}
+
+// Why the pagemap could not be opened. A kernel may have /proc without it. (errno)
+GM_COLD GM_PRIVATE unsigned gm_writes_explain_pagemap(void) {
+    if (errno == EMFILE || errno == ENFILE) return GOMEM_REASON_DESCRIPTORS;
+    if (errno == ENOMEM) return GOMEM_REASON_MEMORY;
+    if (errno == EACCES) return GOMEM_REASON_SETUID;
+    return errno == ENOENT && gm_os_has_proc() ? GOMEM_REASON_KERNEL : GOMEM_REASON_PROC;
+}
+
 // Finds out why this process cannot track writes: tries each call alone. Returns a GOMEM_REASON_…,
 // or `otherwise` if all succeed.
 GM_COLD GM_PRIVATE unsigned gm_writes_diagnose(unsigned otherwise) {
     unsigned reason = GOMEM_REASON_NONE;
     int uffd = gm_os_tracker(), pagemap = -1;
     // In the order in which tracking needs them: userfaultfd, its features, pagemap, the query.
-    if (uffd < 0)
-        reason = errno == EMFILE || errno == ENFILE ? GOMEM_REASON_DESCRIPTORS
-                 : errno == EINVAL                  ? GOMEM_REASON_KERNEL
-                                                    : GOMEM_REASON_USERFAULTFD;
-    else if (!gm_os_ask_api(uffd))
-        reason = errno == EINVAL ? GOMEM_REASON_KERNEL : GOMEM_REASON_IOCTL;
+    if (uffd < 0 || !gm_os_ask_api(uffd)) reason = gm_writes_explain_tracker(uffd >= 0);
     if (!reason) pagemap = gm_os_ask_pagemap();
-    if (!reason && pagemap < 0)
-        reason = errno == EMFILE || errno == ENFILE ? GOMEM_REASON_DESCRIPTORS
-                 : errno == EACCES                  ? GOMEM_REASON_SETUID
-                                                    : GOMEM_REASON_PROC;
+    if (!reason && pagemap < 0) reason = gm_writes_explain_pagemap();
     else if (!reason && !gm_os_ask_scan(pagemap))
-        reason = errno == EPERM || errno == ENOSYS || errno == EACCES ? GOMEM_REASON_IOCTL
-                                                                      : GOMEM_REASON_KERNEL;
+        reason = gm_writes_is_refused() ? GOMEM_REASON_IOCTL : GOMEM_REASON_KERNEL;
     gm_os_ask_close(uffd);
     gm_os_ask_close(pagemap);
-    if (!reason && !gm_os_discard(NULL, 0) && errno != EINVAL) reason = GOMEM_REASON_MADVISE;
+    if (!reason && !gm_os_discard(NULL, 0) && errno != EINVAL)
+        reason = errno != ENOSYS || gm_writes_is_refused() ? GOMEM_REASON_MADVISE
+                                                           : GOMEM_REASON_KERNEL;
     return reason ? reason : otherwise;
 }
 
@@ -10053,6 +10096,7 @@ struct gm_start {          // a thread made by gomem_thread_create. lock: world
     void *(*fn)(void *);   //
     void *root;            // a root: the argument until it attaches, the result after it ends
     pthread_t thread;      // valid once it runs
+    uint64_t made;         // ns: when it was created
     uint8_t state;         // GM_START_…
     bool detached;         // it will not be joined
 };
@@ -11493,13 +11537,15 @@ GM_PRIVATE void gm_world_forget_start(struct gm_runtime *rt, struct gm_start *st
     gm_world_unlock(&rt->world, &rt->world.lock);
 }
 
-// Is there a thread of gomem_thread_create that has not begun? Takes world's lock.
-GM_PRIVATE bool gm_world_starts(struct gm_runtime *rt) {
+// Returns when the oldest thread of gomem_thread_create that has not begun was created, in ns.
+// UINT64_MAX: all have begun. Takes world's lock.
+GM_PRIVATE uint64_t gm_world_oldest_start(struct gm_runtime *rt) {
+    uint64_t oldest = UINT64_MAX;
     gm_world_lock(&rt->world, &rt->world.lock);
-    const struct gm_start *start = rt->world.starts;
-    while (start && start->state != GM_START_WAITS) start = start->next;
+    for (const struct gm_start *start = rt->world.starts; start; start = start->next)
+        if (start->state == GM_START_WAITS) oldest = GM_MIN(oldest, start->made);
     gm_world_unlock(&rt->world, &rt->world.lock);
-    return start != NULL;
+    return oldest;
 }
 
 // Key destructor of the thread's record. Destructors of other keys may allocate after it, so it
@@ -14848,30 +14894,36 @@ GM_PRIVATE bool gm_gc_all_run(const struct gm_runtime *rt) {
     return !gm_load_rlx(&rt->gc.background) || gm_load_rlx(&rt->gc.no_record); // or the next look
 }
 
-// A thread that sleeps has run, and could have attached; a runnable thread may still wait for its
-// first time slice.
+// A thread that has slept has run, and could have attached; any other may still wait for its first
+// time slice.
 enum { GM_UNATTACHED_NS = 5000000, GM_UNATTACHED_READY_NS = 200000000 };
 
+struct gm_look { // one look for unattached threads
+    struct gm_runtime *rt;
+    uint64_t unborn; // ns: a thread that was seen before then is none of those that have not begun
+    bool all_run;    // no thread of the library has yet to record its id
+};
+
 // Prints a warning that names an unattached thread, first seen `age` ns ago. False: it is too
-// early, or the thread has ended.
-GM_COLD GM_PRIVATE bool gm_gc_report_unattached(const struct gm_runtime *rt, uint32_t id,
+// early, the thread has ended, or it may be the library's: those block all signals, so also 1.
+GM_COLD GM_PRIVATE bool gm_gc_report_unattached(const struct gm_look *look, uint32_t id,
                                                 uint64_t age) {
     struct gm_task task;
-    if (!gm_os_read_task(id, 1, &task)) return false;
-    if (task.state == 'R' && age < GM_UNATTACHED_READY_NS) return false;
+    if (!gm_os_read_task(id, 1, &task) || (task.blocked && !look->all_run)) return false;
+    if (task.state == 'R' && !task.slept && age < GM_UNATTACHED_READY_NS) return false;
     struct gm_text t = gm_text_message(GM_MSG_UNATTACHED, ": %u (%s); its stack is not scanned", id,
                                        task.name);
-    gm_guard_warn(&rt->engine.guard, t.data);
+    gm_guard_warn(&look->rt->engine.guard, t.data);
     return true;
 }
 
 // Looks at one thread of the process. An unattached one is named once, if two looks in a row have
 // seen it. (Called by gm_os_each_task.)
 GM_PRIVATE void gm_gc_check_attached(uint32_t id, void *arg) {
-    struct gm_runtime *rt = arg;
-    struct gm_gc *gc = &rt->gc;
+    const struct gm_look *look = arg;
+    struct gm_gc *gc = &look->rt->gc;
     struct gm_unattached *free = NULL;
-    if (gm_gc_knows(rt, id)) return;
+    if (gm_gc_knows(look->rt, id)) return;
     for (unsigned i = 0; i < GM_UNATTACHED; i++) {
         struct gm_unattached *s = &gc->unattached[i];
         if (!s->id || s->seen + 1 < gc->looks) {
@@ -14879,7 +14931,8 @@ GM_PRIVATE void gm_gc_check_attached(uint32_t id, void *arg) {
         } else if (s->id == id) {
             uint64_t age = gm_os_now() - s->since;
             s->seen = gc->looks;
-            if (!s->told && age >= GM_UNATTACHED_NS) s->told = gm_gc_report_unattached(rt, id, age);
+            if (!s->told && age >= GM_UNATTACHED_NS && s->since < look->unborn)
+                s->told = gm_gc_report_unattached(look, id, age);
             return;
         }
     }
@@ -14890,9 +14943,9 @@ GM_PRIVATE void gm_gc_check_attached(uint32_t id, void *arg) {
 // ThreadSanitizer, which has a thread of its own. GC is held.
 GM_PRIVATE void gm_gc_find_unattached(struct gm_runtime *rt) {
     if (!GOMEM_I_CHECK || GM_TSAN) return;
-    if (gm_world_starts(rt) || !gm_gc_all_run(rt)) return; // one that has not begun has no record
+    struct gm_look look = {rt, gm_world_oldest_start(rt), gm_gc_all_run(rt)};
     rt->gc.looks++;
-    (void)gm_os_each_task(gm_gc_check_attached, rt);
+    (void)gm_os_each_task(gm_gc_check_attached, &look);
 }
 
 // The cycle has ended: counts it, and prints its warnings and its trace. GC and TURN are held; the
@@ -17216,6 +17269,7 @@ GM_PRIVATE struct gm_start *gm_thread_new_start(struct gm_runtime *rt, void *(*f
         start->fn = fn;
         start->root = root;
         start->thread = pthread_self();
+        start->made = gm_os_now();
         start->state = (uint8_t)state;
         rt->world.starts = start;
     }

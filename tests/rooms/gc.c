@@ -679,4 +679,78 @@ TEST(slow_stops_are_told) {
     gm_sync_unlock(&rt->gc.lock);
 }
 
+// ---- unattached threads ----
+
+static uint32_t lingers[3]; // ids of the threads below
+static bool let_go;         // futex-like flag, polled
+
+static void *linger(void *arg) {
+    size_t i = (size_t)arg;
+    sigset_t all;
+    sigfillset(&all);
+    if (i == 1) pthread_sigmask(SIG_BLOCK, &all, NULL); // as the library's own threads do
+    gm_store_rel(&lingers[i], gm_os_thread_id());
+    while (!gm_load_acq(&let_go)) usleep(200);
+    return NULL;
+}
+
+static bool named[3];
+
+static void note_named(const char *line, void *user) {
+    (void)user;
+    for (unsigned i = 0; i < 3; i++) {
+        char number[30];
+        snprintf(number, sizeof number, "does not know: %u (", gm_load_acq(&lingers[i]));
+        named[i] |= strstr(line, number) != NULL;
+    }
+}
+
+// Looks until thread i is named; false: not even after `most` looks.
+static bool look_for(unsigned i, int most) {
+    for (; most > 0 && !named[i]; most--) {
+        gm_sync_lock(&rt->gc.lock);
+        gm_gc_find_unattached(rt);
+        gm_sync_unlock(&rt->gc.lock);
+        usleep(1000);
+    }
+    return named[i];
+}
+
+static void look_beside_threads_that_have_not_begun(void) {
+    pthread_t thread[3];
+    for (size_t i = 0; i < 2; i++) CHECK(pthread_create(&thread[i], NULL, linger, (void *)i) == 0);
+    while (!gm_load_acq(&lingers[0]) || !gm_load_acq(&lingers[1])) sched_yield();
+    // A marking thread has not recorded its id: it may be any thread that blocks all signals.
+    uint32_t id = rt->gc.marker[1].id, count = rt->gc.thread_count;
+    rt->gc.thread_count = GM_MAX(count, 1u);
+    rt->gc.marker[1].id = 0;
+    CHECK(look_for(0, 5000) && !look_for(1, 20));
+    rt->gc.marker[1].id = id ? id : UINT32_MAX;
+    CHECK(look_for(1, 5000));
+    // A thread of gomem_thread_create has not begun: it may be any that was created since.
+    struct gm_start *start = gm_thread_new_start(rt, NULL, NULL, GM_START_WAITS);
+    if (!CHECK(start && pthread_create(&thread[2], NULL, linger, (void *)(size_t)2) == 0)) return;
+    while (!gm_load_acq(&lingers[2])) sched_yield();
+    CHECK(!look_for(2, 20));
+    named[0] = false;
+    for (unsigned i = 0; i < GM_UNATTACHED; i++)
+        if (rt->gc.unattached[i].id == lingers[0]) rt->gc.unattached[i].told = false;
+    CHECK(look_for(0, 5000) && !named[2]); // it was there before
+    gm_world_forget_start(rt, start);
+    CHECK(look_for(2, 5000));
+    gm_store_rel(&let_go, true);
+    for (size_t i = 0; i < 3; i++) pthread_join(thread[i], NULL);
+    rt->gc.marker[1].id = id;
+    rt->gc.thread_count = count;
+}
+
+TEST(threads_that_have_not_begun_hide_few_others) {
+    if (!GOMEM_I_CHECK) SKIP("check level 0 looks for no threads");
+    REQUIRE(begin());
+    void (*warn)(const char *, void *) = engine->guard.warn;
+    engine->guard.warn = note_named;
+    look_beside_threads_that_have_not_begun();
+    engine->guard.warn = warn;
+}
+
 TEST_MAIN

@@ -4,11 +4,47 @@ static int lose_ioctl;          // before the n-th call from now its descriptor 
 static int fail_or_lose(int n); // -1: the call of descriptor n fails
 #define GOMEM_IOCTL(fd, request, arg) \
     (fail_or_lose(fd) ? -1 : gm_libc_ioctl((fd), (request), (arg)))
+#include <errno.h>
+#include <string.h>
+// Calls by which the library finds out why it cannot track: they fail with `call_error`.
+static long failing_call;                    // 0: none
+static int call_error, filter;               // filter: what prctl says; negative: its errno
+static const char *release = "6.12.3-cloud"; // NULL: uname fails
+#define GOMEM_SYSCALL(number, ...) answer((number), ##__VA_ARGS__)
+#define answer(number, ...)                                      \
+    (is_answered(number) ? answered((number), ##__VA_ARGS__, 0L) \
+                         : gm_libc_syscall((number), ##__VA_ARGS__))
+static int is_answered(long number);
+static long answered(long number, ...);
 #include "room.h"
+
+#include <stdarg.h>
+#include <sys/utsname.h>
 
 static int fail_or_lose(int n) {
     if (lose_ioctl && !--lose_ioctl) (void)close(n);
     return fail_ioctl && !--fail_ioctl ? -1 : 0;
+}
+
+static bool faked; // uname and prctl, too
+
+static int is_answered(long number) {
+    if (number == SYS_uname || number == SYS_prctl) return faked;
+    return failing_call && number == failing_call;
+}
+
+static long answered(long number, ...) {
+    if (number == SYS_prctl && filter >= 0) return filter;
+    if (number == SYS_uname && release) {
+        va_list more;
+        va_start(more, number);
+        struct utsname *name = va_arg(more, struct utsname *);
+        va_end(more);
+        snprintf(name->release, sizeof name->release, "%s", release);
+        return 0;
+    }
+    errno = number == SYS_prctl ? -filter : number == SYS_uname ? EFAULT : call_error;
+    return -1;
 }
 
 static struct gm_engine engine;
@@ -465,6 +501,47 @@ TEST(refused) {
     CHECK_EQ(writes->reason, GOMEM_REASON_MEMORY);
     fail_ioctl = 0;
     CHECK(gm_writes_arm(writes, &engine.heap.pages, NULL, NULL));
+}
+
+// ---- why it does not track ----
+
+// What is said where a call fails with an error, under a filter or not, on some kernel.
+static unsigned reason_of(long call, int error, int under, const char *kernel) {
+    failing_call = call, call_error = error, filter = under, release = kernel, faked = true;
+    unsigned reason = gm_writes_diagnose(GOMEM_REASON_NONE);
+    failing_call = 0, faked = false;
+    return reason;
+}
+
+TEST(old_kernels_are_told_from_filters) {
+    NEED_KERNEL();
+    const long call = SYS_userfaultfd;
+    enum { NONE, FILTER = 2 };
+    CHECK_EQ(reason_of(0, 0, NONE, "6.7.0"), GOMEM_REASON_NONE);
+    CHECK_EQ(reason_of(call, ENOSYS, NONE, "4.2.8"), GOMEM_REASON_KERNEL);
+    CHECK_EQ(reason_of(call, ENOSYS, NONE, "6.12.1"), GOMEM_REASON_KERNEL); // built without it
+    CHECK_EQ(reason_of(call, ENOSYS, -EINVAL, "6.12.1"), GOMEM_REASON_KERNEL);
+    CHECK_EQ(reason_of(call, ENOSYS, FILTER, "4.2.8"), GOMEM_REASON_KERNEL);
+    CHECK_EQ(reason_of(call, ENOSYS, FILTER, "6.6.130-1.el9"), GOMEM_REASON_KERNEL);
+    CHECK_EQ(reason_of(call, ENOSYS, FILTER, "6.7-rc1"), GOMEM_REASON_USERFAULTFD);
+    CHECK_EQ(reason_of(call, ENOSYS, FILTER, "6.10.0"), GOMEM_REASON_USERFAULTFD);
+    CHECK_EQ(reason_of(call, ENOSYS, FILTER, "7.0.1"), GOMEM_REASON_USERFAULTFD);
+    CHECK_EQ(reason_of(call, ENOSYS, FILTER, NULL), GOMEM_REASON_USERFAULTFD);
+    CHECK_EQ(reason_of(call, ENOSYS, -EPERM, "6.12.1"), GOMEM_REASON_USERFAULTFD);
+    CHECK_EQ(reason_of(call, EPERM, FILTER, "6.12.1"), GOMEM_REASON_USERFAULTFD);
+    CHECK_EQ(reason_of(call, EACCES, NONE, "6.12.1"), GOMEM_REASON_USERFAULTFD);
+    CHECK_EQ(reason_of(call, EINVAL, FILTER, "5.10.0"), GOMEM_REASON_KERNEL); // an unknown flag
+    CHECK_EQ(reason_of(call, EMFILE, FILTER, "6.12.1"), GOMEM_REASON_DESCRIPTORS);
+    CHECK_EQ(reason_of(call, ENOMEM, FILTER, "6.12.1"), GOMEM_REASON_MEMORY);
+}
+
+TEST(a_pagemap_that_is_missing) {
+    NEED_KERNEL();
+    enum { NONE };
+    CHECK_EQ(reason_of(SYS_openat, ENOENT, NONE, "6.12.1"), GOMEM_REASON_PROC);
+    CHECK_EQ(reason_of(SYS_openat, EPERM, NONE, "6.12.1"), GOMEM_REASON_PROC);
+    CHECK_EQ(reason_of(SYS_openat, EACCES, NONE, "6.12.1"), GOMEM_REASON_SETUID);
+    CHECK_EQ(reason_of(SYS_openat, ENFILE, NONE, "6.12.1"), GOMEM_REASON_DESCRIPTORS);
 }
 
 TEST_MAIN
