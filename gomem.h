@@ -2,9 +2,9 @@
  *
  * gomem.h - Go's memory management for C programs, in one C11 header.
  *
- *   malloc           gomem_malloc, GOMEM_MALLOC: inlined, lock-free between threads, never scanned
- *   collected heap   GOMEM_NEW: zeroed, never freed by you. The collector runs beside the program
- *                    and needs no write barrier.
+ *   malloc           gomem_malloc, GOMEM_MALLOC: inlined, never scanned; threads seldom share a
+ *   lock collected heap   GOMEM_NEW: zeroed, never freed by you. The collector runs beside the
+ *                    program and needs no write barrier.
  *   hot loops        pools reuse objects, at a pop and a push each; arenas free everything at once
  *   introspection    memstats, one trace line per collection in Go's format, why an object lives
  *
@@ -153,29 +153,31 @@
  * THREE COLLECTORS (options.collector; default: tracked if the kernel can do it, else stw)
  *   tracked   Marks beside the program; the kernel reports which pages are written meanwhile. Asks
  *             nothing of the program. The first write to an old page after a cycle has begun costs
- *             about 1 us. There are two stops. The first takes some 20 us. The last one grows with
- *             the mapped heap that may hold pointers (0.4 us per MB on one processor), with what
- *             was written last, and with stacks. Unless tracked is asked for by name, a heap under
- *             2 MiB is marked in one stop.
+ *             about 1 us. There are two stops, and a short third one if any object has a finalizer,
+ *             a cleanup, a weak pointer or a count. The first takes some 20 us. The second grows
+ *             with the mapped heap that may hold pointers (0.4 us per MB on one processor), with
+ *             what was written last, and with stacks. Unless tracked is asked for by name, a heap
+ *             under 2 MiB is marked in one stop.
  *   barrier   The same, but every store of a collected pointer into heap, globals and roots goes
  *             through GOMEM_STORE and its family, and memcpy of pointers through gomem_memmove. The
- *             last stop then grows with the roots alone.
+ *             second stop then grows with the roots alone.
  *   stw       Marks in one stop, with all processors.
- *   The last stop has a budget, which doubles from 500 us to 4 ms. If it is exceeded, the program
+ *   The second stop has a budget, which doubles from 500 us to 4 ms. If it is exceeded, the program
  *   runs on, and marking goes on beside it. The sixth try ends the cycle, whatever it takes.
  *
  * GUARANTEES AND LIMITS
  *   A program that never uses the collected heap gets no thread and no signal handler. One that
- *   does gets one background thread, another one when the first finalizer is due, and marking
- *   threads up to the number of processors (16 at most).
- *   It also gets one real-time signal: the highest that is at its default, else one that is
- *   ignored. If the program handles all of them, GOMEM_NEW returns NULL and one line says so. The
- *   handler has SA_RESTART; calls such as poll and nanosleep still return EINTR. Do not leave a
- *   signal handler by siglongjmp when it may have interrupted this library.
+ *   does gets one background thread, another one when the first finalizer is due, and, once more
+ *   than 1 MiB lives, marking threads: one fewer than processors, 15 at most.
+ *   It also gets one real-time signal: the highest one below SIGRTMAX that is at its default,
+ *   else one that is ignored. If the program handles all of them, GOMEM_NEW returns NULL and one
+ *   line says so. The handler has SA_RESTART; calls such as poll and nanosleep still return EINTR.
+ *   Do not leave a signal handler by siglongjmp when it may have interrupted this library.
  *   A thread that masks the stop signal and does not allocate keeps every cycle from ending. The
  *   others run on, the heap grows, and after a second one line names the thread. GOMEM_THREADS
  *   keeps the signal out of masks.
- *   A large object (over 32 KiB) that would carry the heap past 1.1 of its goal waits for a cycle.
+ *   A large object (over 32 KiB) that would carry the heap past 1.1 of its goal + 1 MiB waits for a
+ *   cycle.
  *   fork waits for a stop, but not for a cycle, which goes on in the parent and not in the child. A
  *   signal handler may fork anywhere. If it has interrupted this library, or if a callback of a
  *   cycle forks, the child may only exec or call _exit.
@@ -209,15 +211,16 @@
  * ERRORS
  *   Out of memory, overflow of n x size, a size over PTRDIFF_MAX: NULL and errno ENOMEM, after an
  *   emergency collection. A thread whose last four emergency collections freed nothing spends at
- *   most a fifth of its time in further ones. Bad alignment or flags: NULL and EINVAL. Proven
- *   misuse (double free, foreign or interior pointers): one line that says what, where and what to
- *   do, then GOMEM_PANIC.
+ *   most a fifth of its time in further ones ("nothing" is less than 1/64 of the heap). Bad
+ *   alignment or flags: NULL and EINVAL. Proven misuse (double free, foreign or interior pointers):
+ *   one line that says what, where and what to do, then GOMEM_PANIC.
  *
  * MORE
  *   The repository's README.md has a troubleshooting table; examples/README.md lists examples by
  *   topic, and guides to porting, threads and the collector.
  *
- * MAP OF THE HOUSE (each room calls only rooms above it, others by hooks)
+ * MAP OF THE HOUSE (each room calls only rooms above it, others by hooks). To read the code, start
+ * with the two essays before room base: the life of an object, and the life of a cycle.
  *   floor 1  base      attributes, bits, checked arithmetic, atomics, text, messages
  *            os        pages, clock, files, write tracking, signals, registers, wait and wake
  *            sync      library sections, ranked locks
@@ -1204,8 +1207,9 @@ static const uint8_t gomem_i_class128[249] GOMEM_I_UNUSED = {
 };
 // clang-format on
 
-// Returns the smallest class whose size is at least `size` and a multiple of align, or 0 if there
-// is none (a large object, or align above 16). Folds to a constant if size and align are constants.
+// Returns the smallest class whose size is at least `size` and a multiple of align, or 0: then the
+// slow path decides (a large object, or align above 16). Folds to a constant if size and align are
+// constants.
 GOMEM_I_INLINE unsigned gomem_i_class(size_t size, size_t align) {
     if (GOMEM_I_UNLIKELY(align > 16)) return 0;
     if (GOMEM_I_LIKELY(size <= 1024)) {
@@ -2102,9 +2106,10 @@ typedef union {
  *   The heap is one range of addresses, cut into pages of 8 KiB. Its address space is taken as the
  *   heap grows (gm_pages_init_sparse) or, where that cannot be done, reserved at once
  *   (gm_pages_init). A span is a run of pages for objects of one kind and one size class, and of
- *   one type if they have one (gm_heap_take). An object over 32 KiB has a span of its own, and so
- *   has a block of a pool or an arena. The kind tells whether the program or the collector frees
- *   the objects, and whether they are scanned:
+ *   one type if they have one (gm_heap_take). A large object, which is one over 32 KiB or one
+ *   aligned to more than a page, has a span of its own, and so has a block of a pool or an arena.
+ *   The kind tells whether the program or the collector frees the objects, and whether they are
+ *   scanned:
  *     GM_MANUAL                     the program frees them; they are not scanned
  *     GM_SCAN, GM_TYPED, GM_NOSCAN  the collector frees them: scanned word by word, scanned by
  *                                   type, not scanned
@@ -2144,13 +2149,18 @@ typedef union {
  *   alloc = mark & ~freed, mark = freed = 0 (gm_sweep_bits). A slot whose alloc bit has become 0 is
  *   free for the next run. The object itself is not touched before it is zeroed for its next use,
  *   unless freed memory is filled (poison=1) or a tool watches.
+ *   A span in which a sweep leaves no object returns its pages to the page heap (gm_sweep_place),
+ *   unless a thread owns it. The background thread gives idle pages back to the kernel.
  *   gomem_free works here too: it sets freed (gm_alloc_free_collected), and outside of marking the
- *   next run may take the slot; a large object's pages return at once (gm_alloc_free_large).
+ *   next run may take the slot. A large object's pages return at once, unless a cycle marks or its
+ *   span is not swept yet; then the sweep returns them (gm_alloc_free_large).
  *
  * SECTIONS
  *   Slow paths run in a library section: a thread adds 1 to its depth when it enters
  *   (gm_sync_enter) and is not stopped until it subtracts it again (gm_sync_leave). The fast paths
- *   run outside and may be interrupted between any two instructions; the rules below allow it.
+ *   run outside and may be interrupted between any two instructions; the rules below allow it. A
+ *   thread that has ended, and still allocates in a destructor of another library, uses a record
+ *   that all such threads share, under the lock GONE, which keeps stops away as a section does.
  *
  * THE RULES OF RUNS AND MAGAZINES
  *   A slot is held while it lies in [cursor, end) of a run: it is taken from its span, and the
@@ -2186,11 +2196,11 @@ typedef union {
  * step. Cycles run on the background thread (gm_schedule_main), or on the thread that asked for one
  * (gm_schedule_cycle). gm_gc_run_concurrent is the spine of the code.
  *
- * BEFORE  The goal is how large the heap may be when a cycle ends; the trigger, below it, is where
- *   the cycle begins (room pacer). A thread that needs memory finds that the heap has grown to its
- *   trigger (gm_schedule_poll) and asks for a cycle (gm_schedule_pace). A stopping collector's, and
- *   a small heap's, it runs itself. What the last cycle left unswept is swept (gm_gc_begin), but
- *   for the spans that threads own.
+ * BEFORE  The goal is how large the heap may be when a cycle ends; the trigger, at or below it, is
+ *   where the cycle begins (room pacer). A thread that needs memory finds that the heap has grown
+ *   to its trigger (gm_schedule_poll) and asks for a cycle (gm_schedule_pace). A stopping
+ *   collector's, and a small heap's, it runs itself. What the last cycle left unswept is swept
+ *   (gm_gc_begin), but for the spans that threads own.
  *
  * 1. ARM  gm_writes_arm asks the kernel to note, from here on, which pages are written (by write
  *   protection of userfaultfd, Linux 6.7). The program runs.
@@ -2203,14 +2213,16 @@ typedef union {
  *   before that marker rests. What a marker has no room or no time for it makes grey (both bits),
  *   for any marker to scan. Meanwhile the program reads, writes and allocates as it likes. New
  *   objects are white, as if they had been there all along. A thread that allocates past the goal,
- *   or past the trigger a large object, marks along (gm_schedule_assist).
+ *   or past the trigger a large object, marks along (gm_schedule_assist); once few written pages
+ *   are left, so does each one that allocates past the trigger.
  * 4. ROUNDS  gm_gc_rounds asks which pages were written since they were armed or last asked for.
  *   Marked objects on those pages become grey again (gm_mark_regrey) and are scanned again. It goes
- *   on until at most 64 pages were written, or more than 7/8 of the round before, or 32 rounds.
+ *   on until at most 64 pages were written, or more than 7/8 of the round before, or 32 rounds (8
+ *   after a finish stop that was given up).
  * 5. FINISH STOP  gm_gc_finish stops all other threads, reads the roots again (of large ones that
  *   are tracked only what was written) and the pages written since the last round, and marks until
- *   nothing is grey. It has a budget: if that is spent, the program goes on, so do steps 3 and 4,
- *   and nothing that was marked is lost. The sixth try has no budget.
+ *   nothing is grey. It has a budget: if that is spent, the program, and steps 3 and 4, go on, and
+ *   nothing that was marked is lost. The sixth try has no budget.
  * 6. DECIDE  If any object has a side record (finalizer, cleanup, weak pointer or count),
  *   gm_gc_decide lets the program go on while gm_finalize_decide finds those that nothing reaches.
  *   A collected object that is allocated now is marked at once.
@@ -2240,14 +2252,18 @@ typedef union {
  *   and leaves a section, and signals each that runs. A thread in a section parks when it leaves
  *   the section. A thread in a blocking region (gomem_blocking_begin) counts as stopped: it touches
  *   no collected memory there. Any other parks in the signal's handler. If one of them is a
- *   straggler, the stop is withdrawn, at first after a millisecond, and tried again; after a second
- *   it is given up. Nothing has been changed by then, and the others run. A cycle keeps its marks
- *   meanwhile (E4).
+ *   straggler, that is, does not park in time, the stop is withdrawn, at first after a millisecond,
+ *   and tried again. After a second it is given up, or after 20 ms where a thread that allocates
+ *   makes the stop and an earlier one was given up. Nothing has been changed by then, and the
+ *   others run. A cycle keeps its marks meanwhile (E4).
  *
  * LOCKS
  *   A thread that holds a lock takes only locks further down this list. Check level 2 asserts it
- *   for attached threads.
- *     INIT      the first use of the library, and its end
+ *   for attached threads, at each lock that may be waited for. No code of the user runs under a
+ *   lock from POOLS on, or in a section; mark procedures and root functions, which may run in a
+ *   stop, only mark. A thread begins a cycle, makes a stop, or waits for one, in no section and
+ *   without a lock from POOLS on. A fork holds INIT, TURN, GONE and WORLD; the child makes GC free.
+ *     INIT      the first use of the library, its end, and forks
  *     GC        the cycle: one at a time
  *     TURN      held while a cycle works, let go where a fork may come
  *     GONE      the record that threads share when they have ended; held through stops
@@ -2643,7 +2659,7 @@ GM_COLD GM_PRIVATE struct gm_decimal gm_text_milli(uint64_t thousandths) {
 extern long gm_libc_syscall(long, ...) __asm__("syscall");
 
 // Writes n bytes, or as many as it can. It does not call libc's write, which is a cancellation
-// point: a thread cancelled here would never release the library's locks.
+// point: a thread canceled here would never release the library's locks.
 GM_COLD GM_PRIVATE void gm_base_write(int fd, const char *data, size_t n) {
     while (n) {
         long done = gm_libc_syscall(SYS_write, (long)fd, data, n);
@@ -3036,7 +3052,7 @@ _Static_assert(sizeof(struct gm_uffd_range) == 32 && sizeof(struct gm_pagemap_sc
 // is checked before each use. Between check and use another thread can still take the number; that
 // race would remain if descriptors were closed between cycles, and closing the userfaultfd costs a
 // walk over all page tables. All calls are bare system calls: libc's are cancellation points, and a
-// thread cancelled here would never release the library's locks.
+// thread canceled here would never release the library's locks.
 struct gm_file {
     int fd;                 // -1: not open. atomic: rlx
     uint64_t device, inode; // the file when it was opened. atomic: rlx
@@ -4126,7 +4142,7 @@ enum gm_rank { // outermost first (Y3)
     GM_RANK_TURN, // of room gc (E5); world, roots, workers and schedule take it, too
     GM_RANK_GONE,
     GM_RANK_WORLD,
-    GM_RANK_POOLS, // belongs to room pool; the end of a thread takes it while it holds GONE
+    GM_RANK_POOLS, // belongs to room pool; a thread that has ended takes it while it holds GONE
     GM_RANK_POOL_CACHE,
     GM_RANK_POOL,
     GM_RANK_ESCAPES,
@@ -4203,7 +4219,8 @@ GM_COLD GM_PRIVATE void gm_sync_lock_slow(struct gm_lock *l) {
     while (gm_swap_acqrel(&l->word, 2u)) gm_os_wait(&l->word, 2, 0); // pairs with unlock's swap
 }
 
-// Takes a lock. The caller is in a section or follows Y3, and holds no lock of this rank or above.
+// Takes a lock. The caller is in a section or follows Y3, and holds no lock that stands at the
+// same place of the list of locks or further down.
 // Not inlined: a hundred callers, and the atomic exchange costs much more than the call.
 GM_NOINLINE GM_PRIVATE void gm_sync_lock(struct gm_lock *l) {
     uint32_t zero = 0;
@@ -5472,9 +5489,9 @@ GM_PRIVATE bool gm_span_verify(struct gm_check *check, const struct gm_span *s) 
  * INVARIANTS  H1  while the system discards a free page, the page is marked as used, or the lock is
  *                 held (H4, P8)
  *             H2  when idle pages exceed a tenth of the used ones + 32 MiB + the reused pages (H3),
- *                 the thread that frees returns pages to the system until 4 MiB less are idle. The
- *                 collector's background thread, if there is one, goes on down to a tenth over the
- *                 heap goal
+ *                 a thread that frees manual objects returns pages to the system until 4 MiB less
+ *                 are idle. What other frees and sweeps leave idle, and down to a tenth over the
+ *                 heap goal, the collector's background thread returns
  *             H3  reused pages: the largest rise of the number of used pages after a fall, not
  *                 counted beyond their earlier maximum, in this second and the one before
  *             H4  if address space or data is limited, the free chunks at the ends leave a sparse
@@ -5701,7 +5718,7 @@ GM_RARE GM_PRIVATE size_t gm_heap_give_back(struct gm_heap *h, size_t keep, size
     return bytes;
 }
 
-// The number of idle pages that are always kept (H2).
+// The number of idle pages below which a thread that frees returns none (H2).
 GM_INLINE size_t gm_heap_keep(const struct gm_heap *h) {
     return gm_load_rlx(&h->pages.used) / 10 + GM_IDLE_PAGES;
 }
@@ -5721,7 +5738,7 @@ GM_NOINLINE GM_PRIVATE void gm_heap_trim_slow(struct gm_heap *h, size_t idle) {
     (void)gm_heap_give_back(h, keep, GM_GIVE_LEAST, SIZE_MAX);
 }
 
-// Called by a thread that has freed pages, without locks. Keeps H2.
+// Called without locks by a thread that has freed pages of manual objects. Keeps H2.
 GM_INLINE void gm_heap_trim(struct gm_heap *h) {
     size_t idle = gm_load_rlx(&h->pages.idle); // a stale value only trims later
     if (GOMEM_I_UNLIKELY(idle > gm_heap_keep(h) + GM_GIVE_SLACK)) gm_heap_trim_slow(h, idle);
@@ -5769,7 +5786,8 @@ GM_PRIVATE void gm_heap_walk(struct gm_heap *h, bool (*visit)(struct gm_span *s,
  *                 one, is in none
  *             CL2 collected spans have four lists: partial and full, each swept and unswept. The
  *                 sweep generation decides which list of a pair is the swept one, so the end of a
- *                 cycle makes all listed spans unswept with one store
+ *                 cycle makes all listed spans unswept with one store. Uncollectable spans are
+ *                 never swept and use two of the lists: with room, and full
  * WHY         Manual spans are listed by how full they are. Refilling from the fullest gives the
  *             others a chance to become empty. Four buckets suffice; a sorted list was dropped,
  *             because keeping it sorted cost too much in each flush.
@@ -5989,7 +6007,7 @@ GM_COLD GM_PRIVATE uint32_t gm_types_intern_slow(struct gm_types *t, gomem_type 
 // Interns a type and returns the number of its shape for a class; 0: no memory. Sets type->index,
 // with which the inlined path finds runs. Takes TYPES unless the shape exists.
 GM_PRIVATE uint32_t gm_types_intern(struct gm_types *t, gomem_type *type, unsigned class) {
-    uint32_t index = gm_load_rlx(&type->index); // 0 or a number that is for ever right (D2)
+    uint32_t index = gm_load_rlx(&type->index); // 0 or a number that stays right forever (D2)
     struct gm_type_record *r = index ? gm_types_shape(t, index)->type : NULL;
     uint32_t number = r ? gm_load_rlx(&r->shape[class]) : 0; // numbers never change
     return GOMEM_I_LIKELY(number) ? number : gm_types_intern_slow(t, type, r, class);
@@ -6358,7 +6376,7 @@ GM_PRIVATE void gm_special_detach_locked(struct gm_special *sp, uint32_t n) {
     if (kind != GM_SPECIAL_CLEANUP) c->self = gm_special_object(r);
     if (kind != GM_SPECIAL_COUNT) {
         gm_special_unlink_locked(sp, n);
-        gm_store_rlx(&r->word, (uintptr_t)kind); // same generation: a cleanup can be cancelled
+        gm_store_rlx(&r->word, (uintptr_t)kind); // same generation: a cleanup can be canceled
     }
     c->state = GM_SPECIAL_LISTED;
 }
@@ -6411,7 +6429,7 @@ GM_PRIVATE bool gm_special_pop(struct gm_special *sp, struct gm_ready_callback *
             struct gm_callback_record *c = gm_special_callback(sp, n - 1);
             gm_special_drop_first(sp, &sp->ready);
             gm_store_rlx(&sp->count, sp->count - 1); // unlocked readers check under the lock
-            found = c->fn.cleanup != NULL;           // a cancelled callback is NULL
+            found = c->fn.cleanup != NULL;           // a canceled callback is NULL
             *turn = (struct gm_ready_callback){c->fn, c->self, c->arg, 0,
                                                (enum gm_special_kind)gm_special_kind_of(r)};
             if (found && turn->kind == GM_SPECIAL_COUNT) break; // stays LISTED until it begins
@@ -6917,11 +6935,11 @@ GM_COLD GM_PRIVATE void gm_guard_misuse(const struct gm_guard *g, const struct g
  *                 but not all of the time. A limit that fits twice the live heap is kept, even if a
  *                 third of what was marked is dead by then
  *             A4  if a cycle is late, threads pay by the byte. For 4 KiB past the goal a thread
- *                 marks for 2 to 20 us; past the hard goal (1.1 x the goal) for 60 us, doubled for
- *                 each further quarter of the distance between the two. Large objects pay 2 us from
- *                 the trigger on. They count in the runway (A2) with at most three tenths of the
- *                 way to the goal, because they can wait, and because objects allocated during a
- *                 cycle mostly outlive it
+ *                 marks for 2 to 20 us; past the hard goal (1.1 x the goal + 1 MiB) for 60 us,
+ *                 doubled for each further quarter of the distance between the two. Large objects
+ *                 pay 2 us from the trigger on. They count in the runway (A2) with at most three
+ *                 tenths of the way to the goal, because they can wait, and because objects
+ *                 allocated during a cycle mostly outlive it
  *             A5  objects that only wait for their finalizer do not count as live in A1; their
  *                 bytes are added to the goal instead. Otherwise each cycle that finalizes would
  *                 double the next one's heap: a million short-lived files took 80 MB instead of 15
@@ -6935,7 +6953,7 @@ struct gm_pacer {
     size_t kept;          // part of live that only waits for its callbacks (A5). stw; read rlx
     size_t roots;         // bytes of stacks and globals that it scanned. atomic: rlx
     size_t goal, trigger; // bytes of heap. atomic: rlx
-    size_t runway;        // bytes (A2), smoothed; 0: the collector stops the world. atomic: rlx
+    size_t runway;        // bytes (A2), smoothed; 0: no cycle ran beside us. atomic: rlx
     size_t heavy;         // bytes of large objects allocated in the last cycle. atomic: rlx
     size_t limit;         // bytes of memory in all, 0: no limit. atomic: rlx
     size_t other;         // bytes of memory that are not collected heap. atomic: rlx
@@ -7043,17 +7061,19 @@ GM_PRIVATE void gm_pacer_set(struct gm_pacer *p, size_t live, size_t roots) {
  * ORDER       queue: a span's colors are changed before it is pushed (acqrel) and read after it is
  *             popped. state: a marker's counters are written before it becomes idle (acqrel)
  * INVARIANTS  M1  white: mark 0, grey 0; grey: mark 1, grey 1; black: mark 1, grey 0. An object on
- *                 a marker's stack is black already, and is scanned before the marker rests. An
+ *                 a marker's stack counts as black (M5), and is scanned before the marker rests. An
  *                 object of kind GM_ROOT has no mark bit and is grey when marking begins
  *             M2  a grey object's span has `queued` set, and each such span is in the queue once or
  *                 is being taken from it
  *             M3  a marker becomes idle only if its stack is empty and it has found no job and an
- *                 empty queue
- *             M4  when all markers are idle, nothing is grey
+ *                 empty queue, or if it has to halt
+ *             M4  when all markers are idle, nothing is grey, unless they halted, or one that
+ *                 assisted has left grey objects behind: then marking is continued
  *             M5  while several markers work, a marker collects mark bits of one group of colors
- *                 and sets them with a single atomic OR. Until then another marker may find the
- *                 same object and scan it too, which only costs time. Bits are set before anything
- *                 is spilled
+ *                 and sets them with a single atomic OR, which may come after the objects were
+ *                 read. Until then another marker may find the same object and scan it too, which
+ *                 only costs time. Bits are set before anything is spilled, and before the marker
+ *                 rests
  *             M6  a phase sees only the part of the heap that existed when the phase began. A
  *                 pointer to an object elsewhere was stored since, so its page is written and is
  *                 read again in a later phase; the last phase begins in a stop
@@ -7995,11 +8015,11 @@ GM_HOT GM_PRIVATE void gm_mark_work(struct gomem_marker *m) {
  * CALLS       base os pages mark
  * ORDER       a bit of `unarmed` is set after its pages were disarmed, and cleared before they are
  *             armed. A stale bit only costs a fault per page
- * INVARIANTS  W1  the stopping collector: no thread writes between arming and the end of marking
+ * INVARIANTS  W1  the stopping collector needs no reports: nothing writes while it marks
  *             W2  the kernel: a page that is not armed counts as written. The registered range is a
  *                 prefix of zone 0, and all scanned kinds lie in it. If some come to lie in the
- *                 other zone while a cycle marks, all of that zone becomes grey in the finish stop,
- *                 and no later cycle is armed
+ *                 other zone while a cycle marks, the marked objects of that zone become grey in
+ *                 the finish stop, and no later cycle is armed
  *             W3  if a call fails, all of its range counts as written: the marked objects there
  *                 become grey
  *             W4  a query in the finish stop does not arm, so a stop that is given up loses nothing
@@ -8026,7 +8046,7 @@ GM_HOT GM_PRIVATE void gm_mark_work(struct gomem_marker *m) {
  */
 enum {
     GM_WRITES_UNIT = 16 * 1024 * 1024,
-    GM_WRITES_NAP = 10000,             // ns between calls
+    GM_WRITES_NAP = 10000,             // ns, after every fourth call
     GM_WRITES_LIST = 512,              // ranges that a query reports
     GM_WRITES_AHEAD = 128 * 1024,      // bytes disarmed ahead while a cycle marks
     GM_WRITES_AHEAD_FAR = 1024 * 1024, // the same between cycles
@@ -8965,9 +8985,9 @@ GM_PRIVATE void gm_sweep_verify_records(struct gm_check *check, const struct gm_
  *                 as far as there is room: free compares with slots below the top
  *             K2  a thread's magazines hold at most 1 MiB, the depot about 4 MiB, and 512 KiB per
  *                 class
- *             K3  if more than a third of the spans' slots, and 16 MiB, are free, cached objects
- *                 may keep only few spans in use. Counting a span per object, a thread's magazines,
- *                 and the depot, have room for the objects of 8 MiB of spans, or of an eighth of
+ *             K3  if the free bytes of the spans exceed half of the taken ones plus 16 MiB, cached
+ *                 objects may keep only few spans in use. Counting one span per object, a thread's
+ *                 magazines, and the depot, each may pin at most 8 MiB of spans, or an eighth of
  *                 all spans if that is more
  * WHY         free pushes to the calling thread's magazine, whichever thread allocated the object,
  *             so there is no test of an owner and no remote path. Whole magazines move to and from
@@ -8975,7 +8995,7 @@ GM_PRIVATE void gm_sweep_verify_records(struct gm_check *check, const struct gm_
  *             over magazines that are never unmapped, because the 16 tag bits that a pointer leaves
  *             would wrap within a time slice. A magazine starts small and doubles with use, so a
  *             thread that allocates once in each class stays small. Objects return from the depot
- *             in the order in which they were freed. A limit of 32 KiB per class while there is one
+ *             newest first, not in address order. A limit of 32 KiB per class while there is one
  *             thread was tried: more objects came from the spans, in address order, and bench/json
  *             and bench/lines ran 3 % faster, but batches of 1000 took 1.8 times as long.
  *             Without K3, 5 MB of small objects in caches kept 230 MB of spans in use after 1 GB
@@ -9288,7 +9308,7 @@ GM_PRIVATE unsigned gm_cache_return_to_locked(const struct gm_pages *p, struct g
 }
 
 // Returns n objects of a class to their spans. Neighbors often follow each other, so a span is
-// looked up once for several. A span that becomes empty is freed, unless it is the last one listed.
+// looked up once for several. A span that becomes empty is freed, unless it is the only one listed.
 // Takes CENTRAL, then HEAP. Misuse is recorded, and reported after the section.
 GM_PRIVATE void gm_cache_return(struct gm_engine *e, unsigned class, void **objects, unsigned n) {
     struct gm_central *c = &e->central[GM_MANUAL][class];
@@ -10001,8 +10021,8 @@ GM_PRIVATE void gm_cache_verify(struct gm_check *check, const struct gm_cache *t
  *             room that its comment names is the only one that writes to it. The thread's cache is
  *             the first member of its record, and the TLS pointer points to it: an inlined path
  *             loads that one pointer. Threads without a record point to one of two constant caches
- *             in which each magazine is empty, full and of a heap of size 0, so that "not attached"
- *             needs no test of its own.
+ *             in which each magazine tests as empty and as full, and the heap has size 0, so that
+ *             "not attached" needs no test of its own.
  */
 enum {
     GM_THREAD_NONE = 0,      // the record is free
@@ -10515,9 +10535,9 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
  *                 The stopper counts the signals it sends, the handler those it receives. Where the
  *                 counts differ, ignoring the signal for an instant discards the pending ones, even
  *                 those that a thread blocks
- *             V10 a fork in a signal handler that has interrupted a section, or the holder of one
- *                 of these locks, takes no lock: it would wait for itself, or for a thread that
- *                 forks in the same way. Its child may only exec or end
+ *             V10 a fork in a signal handler that has interrupted a section, or a thread that holds
+ *                 GC or one of the locks of V8, takes no lock: it would wait for itself, or for a
+ *                 thread that forks in the same way. Its child may only exec or end
  * WHY         A thread in a section parks when it leaves the section, a thread in a blocking region
  *             counts as stopped, and any other thread gets a signal. Withdrawing bounds the delay
  *             that one thread in a long system call causes the others. Threads that have ended but
@@ -10549,7 +10569,7 @@ GM_NO_SANITIZE GM_PRIVATE bool gm_world_forks(const struct gm_world *w) {
     return GOMEM_I_UNLIKELY(forker != 0) && forker == (uintptr_t)&errno;
 }
 
-// Takes and releases a lock that fork holds; between the fork handlers the forking thread has it.
+// Take and release a lock that fork holds; between the fork handlers the forking thread has it.
 // (V8)
 GM_PRIVATE void gm_world_lock(const struct gm_world *w, struct gm_lock *l) {
     if (!gm_world_forks(w)) gm_sync_lock(l);
@@ -11493,7 +11513,7 @@ GM_RARE GM_PRIVATE void gm_world_fork_child(void) {
     gm_world_open_gate(rt);
 }
 
-// The thread ends: leaves the blocking regions in which it was cancelled, since key destructors may
+// The thread ends: leaves the blocking regions in which it was canceled, since key destructors may
 // use collected memory.
 GM_PRIVATE void gm_world_end_regions(struct gm_world *w, struct gm_thread *t) {
     if (!t->cache.hot.blocked) return;
@@ -11556,7 +11576,7 @@ GM_RARE GM_PRIVATE void gm_world_key_destructor(void *arg) {
         return; // pairs with init
     gm_world_end_regions(&gm_runtime.world, t);
     if (++t->rounds < 3 && pthread_setspecific(gm_runtime.world.key, t) == 0) return;
-    // It was cancelled, or has called pthread_exit: its result is not known.
+    // It was canceled, or has called pthread_exit: its result is not known.
     if (t->start) gm_world_forget_start(&gm_runtime, t->start);
     gm_world_leave(&gm_runtime, t, GM_RUNTIME_GONE);
 }
@@ -14236,19 +14256,24 @@ GM_PRIVATE bool gm_oracle_stopped(struct gm_runtime *rt) {
  *             E6  a runner waits for the loader's lock with GC held, but without TURN. So no thread
  *                 waits forever for GC or for the end of a cycle: a thread that calls us in a
  *                 callback of dl_iterate_phdr has the loader's lock, and goes on without a cycle if
- *                 the runner sleeps in its walk over the list. It may fork; another thread's fork
- *                 waits while the runner has the loader's lock, which the child would find held
+ *                 the runner sleeps in its walk over the list. Where a runner starts a thread, libc
+ *                 takes another lock of its loader, under which it runs no callback. It may fork;
+ *                 another thread's fork waits while the runner has the loader's lock, which the
+ *                 child would find held
  *             C1  arming ends before the start stop: what is written from there on is known
- *             C2  markers set the mark before they read the object, and rest before the written
- *                 pages are asked for: a page that was read before its last write is read again
- *             C3  the finish stop reads all roots, all stacks, and all pages written since the last
- *                 round; the cycle ends only in a stop that left nothing grey
+ *             C2  before a marker rests, it has set the mark of each object that it has read (M5),
+ *                 and markers rest before the written pages are asked for: a page that was read
+ *                 before its last write is read again
+ *             C3  the finish stop reads each root that may have changed, all stacks, and all pages
+ *                 written since the last round. Of large roots and deep stacks that are tracked it
+ *                 reads the written pages; the arguments of side records it need not read (B5).
+ *                 Marking ends only in a stop that left nothing grey
  *             C4  from the start stop to the flip nothing shrinks (R5): no slot, span or page that
  *                 the cycle may have marked gets another meaning
  * WHY         A stop sweeps only what threads own. Why a round misses nothing:
  *
  *               program      x.f = q        writes the page of x      p = NULL
- *               marker       marks x, then reads x.f                  rests
+ *               marker       reads x.f, and marks x                   rests
  *               collector    arms                 asks: is x's page written?
  *
  *             Either the marker read q in x.f, or the write came later: then the page counts as
@@ -14260,7 +14285,7 @@ enum { GM_REASON_TRIGGER, GM_REASON_FORCED, GM_REASON_EMERGENCY, GM_REASON_CLOCK
 enum {
     GM_PHASE_OFF,  // no cycle is under way
     GM_PHASE_MARK, // from the start stop on
-    GM_PHASE_FLIP  // all is marked and decided; the stop that flips is missing
+    GM_PHASE_FLIP  // all is marked; deciding, or the stop that flips, is missing
 };
 
 struct gm_cycle {           // what one cycle did, for pacing and reports
@@ -14674,8 +14699,9 @@ enum {
     GM_BUDGET_MOST = 4000000  // ns: of a finish stop at most
 };
 
-// Arms the pages, and makes the start stop: from there on nothing shrinks, and marking may begin.
-// False: the roots cannot be listed now; no cycle has begun. (C1: pages are armed before.)
+// Makes the start stop: from there on nothing shrinks, and marking may begin. The caller has armed
+// the heap's pages (C1); those of large roots are armed here. False: the roots cannot be listed
+// now; no cycle has begun.
 GM_PRIVATE bool gm_gc_begin_marking(struct gm_runtime *rt, struct gm_thread *me,
                                     struct gm_cycle *c) {
     bool barrier = c->collector == GOMEM_GC_BARRIER, reads = gm_os_can_read();
@@ -14855,7 +14881,7 @@ GM_PRIVATE bool gm_gc_is_small(const struct gm_runtime *rt) {
            gm_load_rlx(&e->pacer.live) <= most / 2;
 }
 
-// Begins a cycle: resets *c, and sweeps all spans. GC and TURN are held.
+// Begins a cycle: resets *c, and sweeps all spans but those that threads own. GC and TURN are held.
 GM_PRIVATE void gm_gc_begin(struct gm_runtime *rt, struct gm_cycle *c, int reason) {
     struct gm_engine *e = &rt->engine;
     memset(c, 0, sizeof *c);
@@ -15002,16 +15028,17 @@ GM_INLINE void gm_gc_drop_marks_stopped(struct gm_runtime *rt) { (void)rt; }
  * INVARIANTS  E7  a large object that would carry the heap past the hard goal (the goal, where the
  *                 thread itself collects) waits until a cycle has ended that began after it was
  *                 asked for, unless too little was allocated since the last one. One of an eighth
- *                 of what lives waits for any cycle that runs, which would mark it, and with it the
- *                 one that it takes the place of. The bytes of one that fits are counted before it
- *                 is taken, so that several threads do not all fit
+ *                 of what lives or more waits while a cycle runs, because that cycle would keep
+ *                 both it and the object that it replaces. The bytes of one that fits are counted
+ *                 before it is taken, so that several threads do not all fit
  * WHY         An allocation that finds the heap over its trigger asks the background thread for a
  *             cycle and goes on. Past the goal the thread marks along, the longer the further (A4).
- *             20 us a run at once made turns of a server take 9 ms instead of 2. Where few written
- *             pages are left a thread marks for 20 us: else rounds beside a program at full speed
- *             stay at thousands of pages (2^24 nodes: stops of a cycle p99 8.8 -> 1.3 ms). After
- *             each finish stop that was given up it marks twice as long, or the last one reads all
- *             that random writes to a large table left (64 MB: 139 -> 16 ms, on a busy machine).
+ *             Charging 20 us per run right from the goal made requests of a server take 9 ms
+ *             instead of 2. Where few written pages are left a thread marks for 20 us: otherwise
+ *             rounds beside a program at full speed stay at thousands of pages (2^24 nodes: stops
+ *             of a cycle p99 8.8 -> 1.3 ms). After each finish stop that was given up it marks
+ *             twice as long: otherwise the last one has to read all pages that random writes to a
+ *             large table left (64 MB: 139 -> 16 ms, on a busy machine).
  *             The stopping collector, and an emergency, run on the thread that found it. The
  *             background thread also sweeps what nothing needed, gives pages back at 2 % of a
  *             processor, ages the pools, and runs the cycles that gomem_gc_start or the clock ask
@@ -15151,7 +15178,7 @@ GM_PRIVATE bool gm_schedule_take(struct gm_runtime *rt, int reason) {
 }
 
 // Sets when the next run may be tried. `done`: a cycle has ended. The longer cycles cannot go on,
-// the more seldom they are tried, because each try stops the program's threads. GC is held.
+// the less often they are tried, because each try stops the program's threads. GC is held.
 GM_PRIVATE void gm_schedule_back_off(struct gm_runtime *rt, bool done) {
     struct gm_gc *gc = &rt->gc;
     if (done) {
@@ -17235,7 +17262,7 @@ GM_PRIVATE void gm_thread_begin(struct gm_runtime *rt, struct gm_start *start) {
     gm_world_unlock(&rt->world, &rt->world.lock);
 }
 
-// Cleanup handler: the thread was cancelled or has called pthread_exit. Runs before any key
+// Cleanup handler: the thread was canceled or has called pthread_exit. Runs before any key
 // destructor.
 GM_RARE GM_PRIVATE void gm_thread_unwound(void *arg) {
     struct gm_thread *t = gm_world_self();
@@ -17588,8 +17615,8 @@ GOMEM_DEF void gomem_rc_release(void *obj) {
  *                 pool that its thread has a cache of
  *             PO4 an object of a slab up to `fresh` may hold anything, one beyond it is zero; free
  *                 ones of a scanned slab are zero
- *             PO5 ageing turns three lists: full -> victim -> expired; what is expired is dropped
- *                 by who comes next, and the turn goes on only when all of it is gone
+ *             PO5 aging turns three lists: full -> victim -> expired; what is expired is dropped by
+ *                 the next caller, and the turn goes on only when all of it is gone
  *             PO6 between a thread's two magazines halves are moved, not wholes: 31 objects more or
  *                 less make no other move
  *             PO7 pools that no cycle ages turn by the clock: one thread at a time looks, a bounded
@@ -18034,7 +18061,7 @@ GM_PRIVATE bool gm_pool_own_room(struct gomem_pool *p, struct gm_pool_cache *h) 
     bool none = top == GM_CACHE_NOTHING;
     uint32_t previous = none ? 0 : gm_pool_take_previous(h);
     if (!previous) {
-        if (!h->spare || top == GM_CACHE_NOTHING) return false; // ageing has taken the loaded one
+        if (!h->spare || top == GM_CACHE_NOTHING) return false; // aging has taken the loaded one
         gm_pool_put_previous(h, gm_pool_unload(p, h));
         gm_pool_load(p, h, gm_cache_open(gm_pool_pages(), h->spare - 1, gm_pool_cap(p, h)));
         h->spare = 0;
@@ -18122,7 +18149,7 @@ GM_PRIVATE void *gm_pool_fresh(struct gm_engine *e, struct gomem_pool *p, struct
     return n ? end[-1] : NULL;
 }
 
-// ---- ageing ----
+// ---- aging ----
 
 // Objects of a magazine that is the caller's go back to their slabs. Result as there.
 GM_PRIVATE uint32_t gm_pool_unpack(struct gm_engine *e, struct gomem_pool *p, uint32_t magazine) {
@@ -18166,7 +18193,7 @@ GM_INLINE bool gm_pool_due(struct gomem_pool *p, uint64_t now) {
     return !p->o.drop && (uint32_t)gm_load_rlx(gm_pool_list(p, 2));        // a snapshot
 }
 
-// A step of ageing all pools: turns the next one, or drops one of its magazines where that calls
+// A step of aging all pools: turns the next one, or drops one of its magazines where that calls
 // nobody. `number` is the pool's, `done` what happened to it. False: that was the last one.
 GM_RARE GM_PRIVATE bool gm_pool_age_step(struct gm_runtime *rt, uint64_t now, uint32_t *number,
                                          bool *turned) {
@@ -18356,7 +18383,7 @@ GOMEM_DEF void gomem_i_pool_put_slow(gomem_pool *p, void *obj) {
 
 // ---- coming and going ----
 
-// A place for the inlined paths: that of a name is its own for ever. 0: none is free.
+// A place for the inlined paths: that of a name is its own forever. 0: none is free.
 GM_PRIVATE uint32_t gm_pool_place_locked(struct gm_pools *pools, const void *whose, bool named) {
     uint32_t found = 0;
     for (uint32_t i = GOMEM_I_PLACES - 1; i; i--) {
