@@ -3775,10 +3775,21 @@ GM_PRIVATE uintptr_t gm_os_main_top(size_t page) {
 // the first keys; on other processors than x86 thread-local storage, too. More would reach into the
 // next mapping, where a stale word keeps objects.
 #if defined(__x86_64__) || defined(__i386__)
-enum { GM_ABOVE_POINTER = 2 * 1024 };
+enum { GM_ABOVE_POINTER = 2 * 1024, GM_TOP_IS_EXACT = 1 };
 #else
-enum { GM_ABOVE_POINTER = 16 * 1024 };
+enum { GM_ABOVE_POINTER = 16 * 1024, GM_TOP_IS_EXACT = 0 };
 #endif
+
+// Tests whether a thread had better find its stack without libc. glibc allocates for the answer,
+// and its malloc reserves 64 MiB of address space for the first allocation of a thread, which a
+// limit counts.
+GM_PRIVATE bool gm_os_spares_libc(void) {
+#if defined(__GLIBC__)
+    return GM_TOP_IS_EXACT && gm_os_space() != SIZE_MAX;
+#else
+    return false;
+#endif
+}
 
 // Returns the upper end of another thread's stack, given its thread pointer: libc stores its record
 // of the thread and the thread-local storage there.
@@ -10283,6 +10294,7 @@ struct gm_finalize {       // room finalize
     uint32_t quit;         // the thread must end, and none may start. atomic: seq
     uint32_t kick;         // futex: bumped when a callback is ready. atomic: acq/rel
     pthread_t handle;      // owner: the thread that starts it, then the one that shuts down
+    bool prepared;         // gm_finalize_prepare has looked at the limits. atomic: rlx
     void *(*main)(void *); // what the thread runs: a hook. atomic: rlx
 };
 #endif
@@ -11064,10 +11076,11 @@ GM_INLINE void gm_world_widen(struct gm_runtime *rt, struct gm_cache *t) {
     if (GOMEM_I_UNLIKELY(t->hot.size && t->hot.size != size)) gm_world_warm(rt, t);
 }
 
-// Takes the range below `top` that is readable without a gap as the thread's stack. False: sp (0:
-// unknown) is not in it.
+// Takes the range below `top` that is readable without a gap as the thread's stack, down to 64 KiB
+// below sp: the cycle clears that part. False: sp (0: unknown) is not in it.
 GM_PRIVATE bool gm_world_take_stack(struct gm_thread *t, uintptr_t top, uintptr_t sp, size_t page) {
-    uintptr_t low = sp ? sp - sp % page : page;
+    enum { BELOW = 64 * 1024 };
+    uintptr_t low = sp > BELOW + page ? sp - sp % page - BELOW : page;
     if (!top || low >= top) return false;
     uintptr_t lo = gm_os_readable_down(top, low, page);
     if (lo == top || lo > sp - 1) return false; // sp 0: anywhere
@@ -11305,6 +11318,7 @@ GM_PRIVATE void gm_world_forget_workers(struct gm_runtime *rt) {
     gm_store_rlx(&rt->engine.writes.armed, (uintptr_t)0); // its descriptors are the parent's (W5)
     gm_store_rlx(&rt->engine.writes.registered, (uintptr_t)0); // for the same reason
     rt->finalize.thread = 0;
+    rt->finalize.prepared = false;
     rt->world.starts = NULL;
 }
 
@@ -11692,7 +11706,8 @@ GM_PRIVATE void gm_world_join(struct gm_runtime *rt, struct gm_thread *t) {
     uintptr_t sp = (uintptr_t)__builtin_frame_address(0), lo = 0, hi = 0;
     gm_world_lock(w, &w->lock); // waits for the end of a stop
     bool collected = gm_world_can_stop(rt), known = !collected || t->stack_hi;
-    known = known || gm_world_bounds_of_main(t, sp);
+    known = known || gm_world_bounds_of_main(t, sp) ||
+            (gm_os_spares_libc() && gm_world_guess_bounds(t, sp, gm_os_page_size()));
     gm_store_seq(&t->state, (uint32_t)GM_THREAD_RUNNING); // V4
     gm_world_unlock(w, &w->lock);
     if (collected) gm_world_unmask(w, t);
@@ -13043,6 +13058,18 @@ GM_RARE GM_PRIVATE void *gm_finalize_main(void *arg) {
     return NULL;
 }
 
+// A callback is registered. If libc had to allocate on the background thread for the thread of
+// callbacks, that would take address space (gm_os_spares_libc). So the thread that registers the
+// first one starts it. In no section.
+GM_PRIVATE void gm_finalize_prepare(struct gm_runtime *rt) {
+    struct gm_finalize *f = &rt->finalize;
+    if (GOMEM_I_LIKELY(gm_load_rlx(&f->prepared))) return; // a stale value: two threads look
+    gm_store_rlx(&f->prepared, true);
+    if (gm_finalize_by_hand(rt) || !gm_os_spares_libc()) return;
+    gm_store_rlx(&f->main, gm_finalize_main); // always the same
+    gm_finalize_start(rt);
+}
+
 // Callbacks may be ready: somebody runs them. In no section.
 GM_PRIVATE void gm_finalize_wake(struct gm_runtime *rt) {
     struct gm_finalize *f = &rt->finalize;
@@ -13075,7 +13102,8 @@ GM_PRIVATE void gm_finalize_shutdown(struct gm_runtime *rt) {
 // The heap is empty: a new life may begin.
 GM_PRIVATE void gm_finalize_reset(struct gm_runtime *rt) {
     gm_special_reset(&rt->engine.special);
-    gm_store_seq(&rt->finalize.quit, 0u); // pairs with gm_finalize_start, of the next life
+    gm_store_seq(&rt->finalize.quit, 0u);        // pairs with gm_finalize_start, of the next life
+    gm_store_rlx(&rt->finalize.prepared, false); // no other thread is left
 }
 #endif // GOMEM_I_COLLECTOR
 
@@ -15131,6 +15159,8 @@ GM_PRIVATE void gm_schedule_start_background(struct gm_runtime *rt) {
     if (rt->gc.background) return;
     bool started = gm_workers_start_thread(rt, &rt->gc.background_thread, gm_schedule_main, rt);
     gm_store_rlx(&rt->gc.background, started); // gomem_gc_start asks
+    // If the background thread started them, libc would allocate for it (gm_os_spares_libc).
+    if (started && gm_os_spares_libc()) gm_workers_start(rt);
 }
 
 // ---- asking for cycles ----
@@ -17456,6 +17486,7 @@ GM_PRIVATE uint64_t gm_lifetime_add(const void *obj, enum gm_special_kind kind,
         gm_cache_charge(t, more);
     }
     gm_alloc_leave(rt, t);
+    if (id) gm_finalize_prepare(rt);
     if (!id) errno = error;
     else if (kind == GM_SPECIAL_FINALIZER || kind == GM_SPECIAL_CLEANUP)
         gm_lifetime_look_at(rt, obj, (const void *)arg);

@@ -25,6 +25,7 @@ static size_t count(void *(*allocate)(size_t size)) {
 }
 
 static void *(*make)(size_t size); // of the child
+static int collector;
 
 static void as_much_as_libc(void) {
     int ends[2];
@@ -39,9 +40,18 @@ static void as_much_as_libc(void) {
     REQUIRE(child > 0 && read(ends[0], &theirs, sizeof theirs) == sizeof theirs);
     REQUIRE(waitpid(child, NULL, 0) == child);
     limit_space();
+    REQUIRE(gomem_init(&(gomem_options){.collector = collector}));
     size_t ours = count(make);
     CHECK(theirs > limit_mib / 2 && theirs <= limit_mib);
     if (!CHECK(ours * 10 >= theirs * 9)) printf("%zu of %zu MiB", ours, theirs);
+}
+
+static void in_each_collector(void (*fn)(void)) {
+    static const int collectors[] = {GOMEM_GC_AUTO, GOMEM_GC_BARRIER, GOMEM_GC_STW};
+    for (size_t i = 0; i < sizeof collectors / sizeof *collectors && !test_failed(); i++) {
+        collector = collectors[i];
+        CHILD_GOOD(fn);
+    }
 }
 
 TEST(as_much_as_libc_gets) {
@@ -53,6 +63,10 @@ TEST(as_much_as_libc_gets) {
         limit_mib = limits[i];
         make = gomem_malloc;
         CHILD_GOOD(as_much_as_libc);
+#if defined(__x86_64__) && defined(__GLIBC__)
+        make = gomem_new;
+        in_each_collector(as_much_as_libc);
+#endif
     }
 }
 
@@ -111,7 +125,6 @@ TEST(program_has_the_rest) {
 #define NEEDS_SPARSE (void)0
 #endif
 
-static int collector;        // of the child
 static struct alive_set set; // lives on through whatever happens
 static uintptr_t set_root;
 
@@ -234,14 +247,6 @@ static void freed_space(void) {
     still_good();
 }
 
-static void in_each_collector(void (*fn)(void)) {
-    static const int collectors[] = {GOMEM_GC_AUTO, GOMEM_GC_BARRIER, GOMEM_GC_STW};
-    for (size_t i = 0; i < sizeof collectors / sizeof *collectors && !test_failed(); i++) {
-        collector = collectors[i];
-        CHILD_GOOD(fn);
-    }
-}
-
 TEST(limit_set_later) {
     NEEDS_SPARSE;
     in_each_collector(limited_later);
@@ -265,6 +270,56 @@ TEST(freed_address_space_is_the_programs) {
     limited = RLIMIT_DATA;
     in_each_collector(freed_space);
 }
+
+#if defined(__x86_64__) && defined(__GLIBC__)
+static unsigned finalized;
+static void note_finalizer(void *object, void *arg) {
+    (void)object, (void)arg;
+    __atomic_add_fetch(&finalized, 1, __ATOMIC_RELAXED);
+}
+
+static pthread_barrier_t all_in_use, measured;
+static void *use_and_wait(void *arg) {
+    void *result = use_heap(arg);
+    pthread_barrier_wait(&all_in_use);
+    pthread_barrier_wait(&measured);
+    return result;
+}
+
+// glibc's malloc reserves 64 MiB for the first allocation of a thread. Neither the program's threads
+// nor the library's take that much because they use the heap.
+static void threads_are_small(void) {
+    enum { THREADS = 3, STACK = 256 * 1024, NORMAL_STACK = 8 };
+    pthread_t thread[THREADS];
+    pthread_attr_t attr;
+    limit_mib = 1000;
+    limit_space();
+    use_heaps();
+    size_t before = space_mib();
+    REQUIRE(!pthread_barrier_init(&all_in_use, NULL, THREADS + 1));
+    REQUIRE(!pthread_barrier_init(&measured, NULL, THREADS + 1));
+    REQUIRE(!pthread_attr_init(&attr) && !pthread_attr_setstacksize(&attr, STACK));
+    for (int i = 0; i < THREADS; i++)
+        REQUIRE(!pthread_create(&thread[i], &attr, use_and_wait, &set));
+    pthread_barrier_wait(&all_in_use);
+    CHECK(space_mib() < before + 20);
+    for (int i = 0; i < 100; i++)
+        REQUIRE(gomem_set_finalizer(gomem_new(100), note_finalizer, NULL));
+    for (long i = 0; !__atomic_load_n(&finalized, __ATOMIC_RELAXED) && i < 100000000; i++)
+        CHECK(gomem_new(100) != NULL); // the cycles are the background thread's
+    CHECK(__atomic_load_n(&finalized, __ATOMIC_RELAXED));
+    if (!CHECK(space_mib() < before + 20 + NORMAL_STACK + 30))
+        printf("%zu and %zu MiB", before, space_mib());
+    still_good();
+    pthread_barrier_wait(&measured);
+    for (int i = 0; i < THREADS; i++) REQUIRE(!pthread_join(thread[i], NULL));
+}
+
+TEST(threads_take_no_address_space_for_libc) {
+    NEEDS_SPARSE;
+    in_each_collector(threads_are_small);
+}
+#endif
 
 // ---- a heap that becomes wide ----
 
