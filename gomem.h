@@ -187,11 +187,17 @@
  * SYSTEM CALLS (if a filter refuses one with an error, there is a fallback; a filter that kills
  * must allow those of the mode; GOMEM_DEBUG=collector=stw or barrier needs the fewest)
  *   manual heap, pools, arenas   mmap munmap mprotect madvise mremap mincore futex gettid getpid
- *                                prlimit64; seldom openat read close statx (cgroup, with auto)
- *                                and sched_getaffinity (gomem_read_memstats)
- *   and with collected memory    rt_sigaction rt_sigprocmask rt_sigreturn tgkill clone or clone3
- *                                sched_getaffinity sched_yield process_vm_readv membarrier msync
- *                                openat read close statx lseek ioctl (files of /proc)
+ *                                prlimit64 sysinfo write (messages); membarrier sched_yield
+ *                                rt_sigprocmask (fork and gomem_verify beside other threads);
+ *                                seldom openat read close statx (cgroup, with auto),
+ *                                sched_getaffinity (gomem_read_memstats) and clock_gettime (where
+ *                                the vDSO cannot tell the time)
+ *   and with collected memory    rt_sigaction rt_sigreturn restart_syscall sigaltstack tgkill or
+ *                                tkill, process_vm_readv msync openat read close statx lseek
+ *                                ioctl getdents64 (files of /proc) sched_getaffinity; libc's to
+ *                                create and end a thread, such as clone3 or clone, set_robust_list
+ *                                rseq exit, and to find a thread's stack, such as brk getrandom
+ *                                newfstatat (it allocates, and reads a file of /proc)
  *   and tracked                  userfaultfd ioctl fcntl memfd_create ftruncate; munlock (only
  *                                after mlockall); prctl uname (only where userfaultfd is refused)
  *
