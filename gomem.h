@@ -4382,8 +4382,8 @@ GM_PRIVATE unsigned gm_sizes_class(size_t size, size_t align) {
  * ==========================================================================================
  * OWNS        struct gm_pages: the heap's range, the metadata, two zones; struct gm_meta
  * CALLS       base os sync sizes
- * LOCKS       META protects the allocator of records. The zones are protected by HEAP, which room
- *             heap takes: functions named _locked
+ * LOCKS       META, around the allocator of records; callers of functions named _locked hold HEAP,
+ *             which protects the zones
  * INVARIANTS  P1  a page is used, or free and clean (known to be zero), or free and touched
  *             P2  zone pages are counted from the page where the zone begins, upward in zone 0 and
  *                 downward in zone 1; the mapped ones are [0, mapped)
@@ -5798,7 +5798,7 @@ GM_PRIVATE void gm_heap_walk(struct gm_heap *h, bool (*visit)(struct gm_span *s,
  * ==========================================================================================
  * OWNS        struct gm_central: the spans of one kind and class (and type) that no thread owns
  * CALLS       base sync pages span
- * LOCKS       CENTRAL, held by callers: _locked
+ * LOCKS       none; callers of functions named _locked hold CENTRAL
  * INVARIANTS  CL1 a span is in at most one list of its central; an owned span, and a full manual
  *                 one, is in none
  *             CL2 collected spans have four lists: partial and full, each swept and unswept. The
@@ -8765,7 +8765,7 @@ GM_PRIVATE void gm_writes_clear_ahead(struct gm_writes *w, const struct gm_pages
  * ==========================================================================================
  * OWNS        struct gm_sweep (the generation)
  * CALLS       base os sync stats pages span heap central special guard
- * LOCKS       CENTRAL, then HEAP
+ * LOCKS       CENTRAL, around its lists; it is released before a span goes back to the page heap
  * ORDER       a span is claimed before its bits are rewritten (rel fence), and the bits are written
  *             before its generation is set (rel). A reader of bits loads the generation before
  *             (acq) and after (acq fence) them
@@ -8863,7 +8863,7 @@ GM_PRIVATE void gm_sweep_owned(const struct gm_sweep *w, const struct gm_pages *
 }
 
 // Lists a span that was just swept and has no owner in its central, or frees it if it is empty.
-// Takes CENTRAL, then HEAP.
+// Takes CENTRAL and, after it, HEAP.
 GM_PRIVATE void gm_sweep_place(const struct gm_sweep *w, struct gm_heap *h, struct gm_central *c,
                                struct gm_span *s) {
     unsigned list = s->used < s->count ? gm_sweep_partial(w, true) : gm_sweep_full(w, true);
@@ -8994,7 +8994,8 @@ GM_PRIVATE void gm_sweep_verify_records(struct gm_check *check, const struct gm_
  * OWNS        struct gm_cache, struct gm_pool_cache (of a pool), struct gm_depot, struct gm_engine
  *             (what all caches share)
  * CALLS       base os sync stats sizes pages span heap central types guard pacer mark writes sweep
- * LOCKS       CENTRAL, then HEAP; META; the depot's and the held-back objects' own, of META's rank
+ * LOCKS       CENTRAL, then HEAP; META: the locks of the depot and of the objects that are held
+ *             back have its rank
  * ORDER       depot: a magazine's slots and head are written before its class's list is (acqrel)
  * INVARIANTS  K1  a magazine occupies 512 bytes: a NULL, then its objects up to the end. So an
  *                 empty magazine pops NULL, and the slot after the last of a full one is at a
@@ -10522,8 +10523,8 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
  * ==========================================================================================
  * OWNS        struct gm_world, and the records of threads (struct gm_thread)
  * CALLS       base os sync pages central types special guard pacer writes cache settings
- * LOCKS       INIT, TURN, GONE, WORLD (fork); GC, then TURN (no cycle runs); GONE, then WORLD, held
- *             through a stop by the thread that stopped; WORLD, then META (attach, leave)
+ * LOCKS       INIT, then TURN, then GONE, then WORLD (a fork); GC, then TURN (no cycle runs); GONE,
+ *             then WORLD, which stay locked through a stop; WORLD, then META (attach, leave)
  * ORDER       V1 and V2 are Dekker pairs: state and stop_request are stored and loaded seq
  * INVARIANTS  V1  a stopping thread stores stop_request, then loads the states; a thread that
  *                 leaves a blocking region stores its state, then loads stop_request: at least one
@@ -11630,6 +11631,7 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     struct gm_engine *e = &rt->engine;
     struct gm_world *w = &rt->world;
     gm_settings_read_environment(rt);
+    w->init_lock.rank = GM_RANK_INIT; // 0: it is locked
     w->lock.rank = GM_RANK_WORLD;
     w->gone_lock.rank = GM_RANK_GONE;
     e->heap.lock.rank = GM_RANK_HEAP;
@@ -11809,7 +11811,8 @@ GM_COLD GM_PRIVATE bool gm_world_enable_stops(struct gm_runtime *rt) {
  * ==========================================================================================
  * OWNS        struct gm_roots: registered ranges and stacks, the program's writable segments
  * CALLS       base os sync pages span special mark writes world
- * LOCKS       under GC: the loader's, then TURN, in a walk over its list; ROOTS, then META
+ * LOCKS       TURN, taken back inside the loader's lock, in a walk over its list; ROOTS, then META;
+ *             callers hold GC
  * INVARIANTS  O1  a word of a stack, of registers or of thread-local storage that points into no
  *                 object is looked up as w - 1 instead. A compiler may keep only the end of an
  *                 object, and an object that fills its slot ends where the next slot begins
@@ -12857,7 +12860,7 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
  * ==========================================================================================
  * OWNS        struct gm_finalize
  * CALLS       base os sync pages span special mark world
- * LOCKS       SPECIAL, a step at a time
+ * LOCKS       none of its own; each step of special takes and releases one
  * ORDER       thread and quit are a Dekker pair: who starts stores thread, then looks at quit, who
  *             shuts down the other way round (seq)
  * INVARIANTS  B1  decided after marking and before the flip: 1. weak pointers to the unreached are
@@ -13912,7 +13915,8 @@ GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) 
  * ==========================================================================================
  * OWNS        the markers and worker threads of struct gm_gc
  * CALLS       base os sync sizes span heap central types mark sweep cache world roots
- * LOCKS       none of its own; its callers hold GC
+ * LOCKS       TURN, which a pause for forks releases and takes back; CENTRAL, then HEAP (sweeping);
+ *             callers hold GC
  * ORDER       work is bumped (acqrel) when markers and jobs are ready; a worker that sees the new
  *             value marks
  * WHY         The runner of a cycle marks with marker 0, the threads of the library with the next
@@ -14272,8 +14276,8 @@ GM_PRIVATE bool gm_oracle_stopped(struct gm_runtime *rt) {
  * OWNS        struct gm_gc: the cycle under way, its phase, the warnings already printed
  * CALLS       base os stats sizes pages span heap central types special guard pacer mark writes
  *             sweep cache world roots finalize paths workers oracle
- * LOCKS       GC, then TURN, then WORLD (a stop); TURN is released for forks; in a stop no thread
- *             holds HEAP or CENTRAL
+ * LOCKS       GONE, then WORLD (a stop), then SPECIAL or READY; callers hold GC and TURN, which a
+ *             stop releases where a fork may come; in a stop no other thread holds HEAP or CENTRAL
  * INVARIANTS  E1  marking begins when all spans are swept and all mark and grey bits are 0
  *             E2  held slots become black when marking ends (R1), so sweeping keeps them; all other
  *                 new objects are white, and live if they are reached
@@ -15585,7 +15589,8 @@ GM_INLINE void gm_schedule_emergency(struct gm_runtime *rt, struct gm_thread *me
  * OWNS        nothing
  * CALLS       base os sync stats sizes pages span heap central types special guard mark sweep
  *             cache world finalize schedule
- * LOCKS       CENTRAL, then HEAP
+ * LOCKS       CENTRAL, then HEAP; GONE, for a thread that has ended, then WORLD, for the record of
+ *             such threads
  * INVARIANTS  L1  a function that frees, and one that succeeds, leaves errno unchanged
  *             L2  misuse is reported after the section, with nothing changed
  * WHY         Allocation has a fast path, which the header inlines, a slow path in a section, and a
@@ -16578,7 +16583,7 @@ GOMEM_DEF void *gomem_realloc(void *p, size_t size) {
  * ==========================================================================================
  * OWNS        nothing
  * CALLS       base os span guard cache alloc
- * LOCKS       CENTRAL, then HEAP
+ * LOCKS       GONE, for a thread that has ended
  * WHY         A pool or an arena allocates blocks of pages and divides them itself. A block whose
  *             words are scanned is a large uncollectable object, so the collector needs to know
  *             nothing of pools and arenas; any other block is a large manual object.
@@ -17446,7 +17451,7 @@ GM_RARE GOMEM_DEF int gomem_i_sigaction(int number, const void *action, void *ol
  * ==========================================================================================
  * OWNS        nothing
  * CALLS       base pages span special guard sweep cache world finalize alloc
- * LOCKS       SPECIAL
+ * LOCKS       GONE, for a thread that has ended
  * INVARIANTS  U1  what is no live collected object gets no record: false, {0}, EINVAL
  *             U2  drops run outside sections, on the thread whose release was the last
  * WHY         A handle is a number and a generation, so that a stale one does nothing, and nothing
@@ -17641,8 +17646,8 @@ GOMEM_DEF void gomem_rc_release(void *obj) {
  * OWNS        struct gomem_pool, what is in struct gm_pools and struct gm_pool_cache; spans whose
  *             use is GM_USE_POOL (slabs)
  * CALLS       base os sync pages span guard cache world alloc block
- * LOCKS       POOLS, then POOL_CACHE (of a shared cache), then POOL, then META. Never while a
- *             hook of the user runs
+ * LOCKS       POOLS, then POOL or META; POOL_CACHE (of a cache that threads share), then POOL or
+ *             META; GONE, for a thread that has ended. None while a callback of the user runs
  * ORDER       a magazine's slots and head are written before `previous` or a list of the depot
  *             (acqrel) hands it over
  * INVARIANTS  PO1 an object is in use, in a magazine, or free in its slab: then its bit is 0
@@ -18737,6 +18742,7 @@ GM_RARE GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p) {
  * ==========================================================================================
  * OWNS        struct gomem_arena, which lies with the user; spans whose use is GM_USE_ARENA
  * CALLS       base os sync sizes pages span heap guard world alloc block control
+ * LOCKS       GONE, for a thread that has ended
  * INVARIANTS  I1  cursor <= end <= ready <= limit, all multiples of 16 from start on; [cursor, end)
  *                 and [max(clean, cursor), limit) are zero; memory below `ready` is usable
  *             I2  a scanned block is scanned from its start to `ready`, in steps of 4 KiB, of 64 in
@@ -19820,7 +19826,7 @@ GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t a
  * OWNS        nothing: the read side
  * CALLS       base os sync stats sizes pages heap cache world paths gc schedule alloc control
  *             arena
- * LOCKS       GC, then WORLD
+ * LOCKS       GC, then TURN, then GONE, then WORLD
  * WHY         Reading the statistics stops no thread. The counters of all threads are added up
  *             while the threads run, so a result may mix slightly different moments; a number that
  *             would become negative is cut to 0. Slots that a run holds count as allocated.

@@ -15,6 +15,7 @@ sys.path.insert(0, HERE)
 sys.dont_write_bytecode = True
 
 import build  # noqa: E402
+import locks  # noqa: E402
 import walls  # noqa: E402
 from source import Source  # noqa: E402
 
@@ -36,7 +37,7 @@ def main():
     parser.add_argument("--only", default="")
     parser.add_argument("--list", action="store_true", help="name the checks")
     args = parser.parse_args()
-    checks = {**walls.CHECKS, **build.CHECKS}
+    checks = {**walls.CHECKS, **locks.CHECKS, **build.CHECKS}
     if args.list:
         for name, check in checks.items():
             print(f"{name:15} {check.__doc__.splitlines()[0]}")

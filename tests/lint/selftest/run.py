@@ -12,8 +12,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 LINT = os.path.join(os.path.dirname(HERE), "lint.py")
 GOOD = open(os.path.join(HERE, "good.h"), encoding="utf-8").read()
 # What a header this small can be asked.
-CHECKS = ("map,cards,calls,room-names,prototypes,atomics,comment-names,layout,names,declarations,"
+CHECKS = ("lock-order,map,cards,calls,room-names,prototypes,atomics,comment-names,layout,names,declarations,"
           "tags,functions,conditionals,fields,prefixes,globals,symbols,leaks")
+HEAP_LOCKS = " * LOCKS       HEAP, around the mapping; callers may hold WORLD\n"
 TAKE = "static void *gm_heap_take("
 LINES = "".join(f"    size += {i};\n" for i in range(70))
 
@@ -26,18 +27,50 @@ CASES = [
     ("map", "stands after floor", "floor 5\n * ==", "floor 1\n * =="),
     ("map", "no line with the words", "Map of the house", "Rooms"),
     ("cards", "unknown key HOLDS", " * LOCKS ", " * HOLDS "),
-    ("cards", "out of order", " * LOCKS       none\n * INVARIANTS  H1  top is a multiple of GM_CELL\n",
-     " * INVARIANTS  H1  top is a multiple of GM_CELL\n * LOCKS       none\n"),
-    ("cards", "says nothing", " * LOCKS       none\n", " * LOCKS\n"),
+    ("cards", "out of order", HEAP_LOCKS + " * INVARIANTS  H1  top is a multiple of GM_CELL\n",
+     " * INVARIANTS  H1  top is a multiple of GM_CELL\n" + HEAP_LOCKS),
+    ("cards", "says nothing", HEAP_LOCKS, " * LOCKS\n"),
     ("cards", "has no card", " * OWNS        nothing\n */\nstatic void *gm_os", " */\nstatic void *gm_os"),
     ("tags", "H1 is defined in line", " * INVARIANTS  H1  top is a multiple of GM_CELL\n",
      " * INVARIANTS  H1  top is a multiple of GM_CELL\n *             H1  and so is base\n"),
     ("tags", "H2 is defined nowhere", "H1  top is a multiple of GM_CELL", "H1  top is one, see H2"),
     ("cards", "second banner", " * >>heap ", " * >>os "),
-    ("calls", "`os` is not on its CALLS line", " * CALLS       base os\n", " * CALLS       base\n"),
-    ("calls", "the line should be: CALLS heap", " * CALLS       heap\n", " * CALLS       os heap\n"),
-    ("calls", "which is no room", " * CALLS       heap\n", " * CALLS       heap attic\n"),
-    ("calls", "the line should be: CALLS base os", " * CALLS       base os\n", " * CALLS       os base\n"),
+    ("calls", "`os` is not on its CALLS line", " * CALLS       base os sync\n", " * CALLS       base sync\n"),
+    ("calls", "the line should be: CALLS sync heap", " * CALLS       sync heap\n",
+     " * CALLS       os sync heap\n"),
+    ("calls", "which is no room", " * CALLS       sync heap\n", " * CALLS       sync heap attic\n"),
+    ("calls", "the line should be: CALLS base os sync", " * CALLS       base os sync\n",
+     " * CALLS       os base sync\n"),
+    # locks: a wrong nesting, in a function, through a call, in a function that is an argument
+    ("lock-order", "gm_alloc_begin holds HEAP while WORLD is taken", "    return gm_sync_try(&rt->lock);",
+     "    gm_sync_lock(&rt->heap.lock);\n    _Bool done = gm_sync_try(&rt->lock);\n"
+     "    gm_sync_unlock(&rt->heap.lock);\n    return done;"),
+    ("lock-order", "gm_heap_take holds HEAP while HEAP is taken",
+     "    if (heap->bytes == NULL) gm_heap_map(heap);",
+     "    gm_sync_lock(&heap->lock);\n    gm_heap_map(heap);\n    gm_sync_unlock(&heap->lock);"),
+    ("lock-order", "gomem_new holds HEAP while HEAP is taken", "        gm_alloc_each(gm_heap_map, &rt->heap);\n",
+     "        gm_sync_lock(&rt->heap.lock);\n        gm_alloc_each(gm_heap_map, &rt->heap);\n"
+     "        gm_sync_unlock(&rt->heap.lock);\n"),
+    ("lock-order", "gomem_new ends with HEAP held", "        gm_sync_unlock(&heap->lock);\n        return;", "        return;"),
+    ("lock-order", "gomem_new ends with WORLD held", "        gm_sync_unlock(&rt->lock);\n", ""),
+    ("lock-order", "the order of gm_rank", "enum gm_rank { GM_RANK_WORLD, GM_RANK_HEAP }",
+     "enum gm_rank { GM_RANK_HEAP, GM_RANK_WORLD }"),
+    ("lock-order", "has the rank HEAP, no row", "GM_RANK_WORLD, GM_RANK_HEAP }", "GM_RANK_WORLD }"),
+    ("lock-order", "has a row ATTIC, but no lock", "GM_RANK_WORLD, GM_RANK_HEAP }",
+     "GM_RANK_WORLD, GM_RANK_ATTIC, GM_RANK_HEAP }"),
+    ("lock-order", "the lock lock of struct gm_heap has no rank", "    rt->heap.lock.rank = GM_RANK_HEAP;\n", ""),
+    ("lock-order", "the essay's list of locks differs", " *     HEAP    the heap\n", ""),
+    ("lock-order", "the essay's list of locks differs", " *     WORLD   the runtime\n *     HEAP    the heap\n",
+     " *     HEAP    the heap\n *     WORLD   the runtime\n"),
+    ("lock-order", "`heap` takes HEAP, which its LOCKS line does not name", HEAP_LOCKS,
+     HEAP_LOCKS.replace("HEAP", "it")),
+    ("lock-order", "`heap`: LOCKS names WORLD, which the room does not take", HEAP_LOCKS,
+     HEAP_LOCKS.replace("callers may hold ", "")),
+    ("lock-order", "`alloc`: HEAP is not taken there while WORLD is held", " = &gm_runtime;\n    if (gm_alloc_begin(rt)) {\n"
+     "        gm_alloc_each(gm_heap_map, &rt->heap);\n",
+     " = &gm_runtime;\n    gm_heap_map(&rt->heap);\n    if (gm_alloc_begin(rt)) {\n"),
+    ("lock-order", "does not see which lock it is", "    gm_sync_lock(&heap->lock);\n    if",
+     "    gm_sync_lock((struct gm_lock *)(void *)heap);\n    if"),
     ("calls", "which stands below", "    return aligned_alloc", "    gm_heap_take(0, 0);\n    return aligned_alloc"),
     ("room-names", "gm_grab: functions of room `heap`", TAKE, "static void *gm_grab("),
     ("room-names", "gm_os_x: functions of room `heap`", TAKE,
