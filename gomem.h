@@ -10924,13 +10924,16 @@ GM_COLD GM_PRIVATE void gm_world_report_straggler(struct gm_runtime *rt, uint32_
     const char *does = task.blocked        ? "blocks"
                        : task.state == 'D' ? "is in a system call that takes no"
                        : task.state == 'R' ? "gets no processor for"
-                                           : "does not answer";
-    struct gm_text line = gm_text_message(
-        GM_MSG_THREAD, ": thread %u%s%s%s %s signal %d%s%s: %s", id, known ? " (" : "", task.name,
-        known ? ")" : "", does, signal, wait ? " in " : "", wait ? wait : "",
-        task.blocked || task.state != 'D'
-            ? "keep this signal out of its masks and sets (GOMEM_THREADS does)"
-            : "put gomem_blocking_begin and gomem_blocking_end around it");
+                       : wait              ? "does not answer"
+                                           : "has not yet answered";
+    const char *advice = !known || task.blocked || wait
+                             ? "keep this signal out of its masks and sets (GOMEM_THREADS does)"
+                         : task.state == 'D'
+                             ? "put gomem_blocking_begin and gomem_blocking_end around it"
+                             : "the machine is busy, or the thread is kept from running";
+    struct gm_text line = gm_text_message(GM_MSG_THREAD, ": thread %u%s%s%s %s signal %d%s%s: %s",
+                                          id, known ? " (" : "", task.name, known ? ")" : "", does,
+                                          signal, wait ? " in " : "", wait ? wait : "", advice);
     gm_guard_warn(&rt->engine.guard, line.data);
 }
 

@@ -700,4 +700,47 @@ TEST(stops_take_turns) { // V5
     pthread_join(thread, NULL);
 }
 
+// ---- what the warning says of a thread that does not stop ----
+
+static atomic_uint sleeper;
+
+static void *sleep_until_asked(void *arg) {
+    struct pollfd asked = {.fd = *(int *)arg, .events = POLLIN};
+    atomic_store(&sleeper, (unsigned)gm_os_thread_id());
+    while (poll(&asked, 1, -1) != 1) continue;
+    return NULL;
+}
+
+// The warning on thread `id`.
+static const char *told_of(uint32_t id) {
+    static struct gm_runtime fresh;
+    fresh.engine.guard.warn = note;
+    fresh.world.signal = SIGUSR2;
+    gm_world_report_straggler(&fresh, id);
+    return warned;
+}
+
+TEST(what_keeps_a_thread_is_told) {
+    sigset_t set, old;
+    pthread_t thread;
+    int pipes[2];
+    struct gm_task task = {.state = 0};
+    CHECK(strstr(told_of(gm_os_thread_id()), "gets no processor for") &&
+          strstr(warned, "the machine is busy"));
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR2);
+    pthread_sigmask(SIG_BLOCK, &set, &old);
+    CHECK(strstr(told_of(gm_os_thread_id()), "blocks") && strstr(warned, "out of its masks"));
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    REQUIRE(pipe(pipes) == 0 && pthread_create(&thread, NULL, sleep_until_asked, &pipes[0]) == 0);
+    while (!atomic_load(&sleeper)) (void)sched_yield();
+    while (gm_os_read_task(atomic_load(&sleeper), SIGUSR2, &task) && task.state != 'S')
+        (void)sched_yield();
+    CHECK(strstr(told_of(atomic_load(&sleeper)), "has not yet answered") &&
+          strstr(warned, "the machine is busy"));
+    CHECK(write(pipes[1], "", 1) == 1);
+    pthread_join(thread, NULL);
+    CHECK(strstr(told_of(1), "out of its masks")); // not a thread of ours: nothing is known
+}
+
 TEST_MAIN
