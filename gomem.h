@@ -840,7 +840,8 @@ typedef struct gomem_cleanup { uint64_t id; } gomem_cleanup;
 // arg that points into obj).
 // If A leads to B and both have finalizers, A's runs first, and B's in a later collection that
 // still finds B unreachable. So fn may use what its object leads to, and a list of n objects takes
-// n collections (20 000: 10 s). Of a cycle of objects, which Go never frees, one runs per
+// n collections (20 000: 10 s). This does not hold if B leads back to B: then both may run after
+// one collection, in unspecified order. Of a cycle of objects, which Go never frees, one runs per
 // collection, in unspecified order. With options.unordered, as with cleanups, all objects that die
 // together are finalized after one collection, and fn must not rely on what its object leads to.
 // gomem_free drops a finalizer that is not due yet. So does gomem_shutdown, which waits for one
@@ -12864,47 +12865,53 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
  * OWNS        struct gm_finalize
  * CALLS       base os sync pages span special mark world
  * LOCKS       none of its own; each step of special takes and releases one
- * ORDER       thread and quit are a Dekker pair: who starts stores thread, then looks at quit, who
- *             shuts down the other way round (seq)
- * INVARIANTS  B1  decided after marking and before the flip: 1. weak pointers to the unreached are
- *                 cleared, 2. what has a finalizer or a drop is sorted, 3. marked from, 4. ready;
- *                 5. cleanups of what is still unreached are ready. The program may run
- *                 meanwhile: it cannot reach what is unreached, and what it makes is born reached
- *             B2  who runs before whom: an object that another one with a callback leads to waits
- *                 for a later cycle, whole. One that only leads back to itself is ready: so cycles
- *                 are collected, one callback of a cycle per collection, in no promised order.
- *                 With options.unordered all that is unreached is ready at once, and is kept, with
- *                 all that it leads to, until its callback has returned (B3)
- *             B3  a callback that is ready and one that runs keep their object and argument
- *             B4  callbacks run at depth 0 and with no lock: they may do anything
+ * ORDER       thread and quit are a Dekker pair (seq): a thread that starts the callback thread
+ *             stores thread, then loads quit; the one that shuts down stores quit, then loads
+ *             thread. So at least one of them sees the other's store
+ * INVARIANTS  B1  a cycle decides after marking and before the flip, in this order: weak pointers
+ *                 to unreached objects are cleared; objects with a finalizer or a drop are sorted
+ *                 (B2); what those to run lead to is marked; their callbacks become ready; cleanups
+ *                 of objects that are still unreached become ready. The program may run meanwhile:
+ *                 it cannot reach an unreached object, and what it allocates is born marked
+ *             B2  an object that another object with a callback leads to waits for a later cycle,
+ *                 with all that it leads to. An object that leads back to itself is ready if
+ *                 nothing that was traced before leads to it. So cycles are collected: of each
+ *                 cycle of objects one callback runs per collection, in unspecified order. With
+ *                 options.unordered all unreached objects are ready at once; each is kept, with all
+ *                 that it leads to, until its callback has returned (B3)
+ *             B3  the object and the argument of a callback that is ready or runs are kept
+ *             B4  callbacks run outside of sections and with no lock held: they may do anything
  *             B5  every collected pointer that is put into a record passes gm_finalize_keep. So the
- *                 start stop lists the arguments, and the finish stop need not: of a million
- *                 records it took 10 ms to read them there
- * WHY         Go's order, but Go never frees a cycle with a finalizer in it, and in C the pointer
- *             back to the owner is everyday: so each candidate is traced by itself, and finding
- *             itself unreached is what makes it ready. All that is only paid for what dies.
- *             A list of n takes n cycles: that an object was not made reachable by its finalizer,
- *             only another cycle can tell. Running a list at once, in order, would finalize what
- *             a revived object leads to, so whoever wants that asks for it.
+ *                 start stop lists the arguments as roots, and the finish stop does not have to: it
+ *                 took 10 ms to read a million of them
+ * WHY         The order is Go's. But Go never frees a cycle that has a finalizer in it, and in C a
+ *             pointer back to the owner is common. So each candidate is traced by itself, from what
+ *             it points to: if that reaches the candidate, it is part of a cycle and ready. Only
+ *             objects that die pay for this.
+ *             A list of n objects takes n cycles, because only another cycle can tell that a
+ *             finalizer has not made the next object reachable. Running a list at once, in order,
+ *             would finalize what a revived object leads to; a program that accepts that sets
+ *             options.unordered.
  */
-enum {
-    GM_FINALIZE_HELD = 64
-}; // objects that are shaded before they are scanned: they are in the cache
+// Objects that are shaded before the first of them is scanned. They are still in the cache then.
+enum { GM_FINALIZE_HELD = 64 };
 
-// Between the end of marking and the flip, on the thread of the cycle: it is not stopped there, so
-// locks may be held without a section.
+// Marks until the marker's stack and the queue are empty. Runs between the end of marking and the
+// flip, on the thread of the cycle. That thread is not stopped there, so it may hold locks outside
+// of sections.
 GM_HOT GM_PRIVATE void gm_finalize_drain(struct gomem_marker *m) {
     struct gm_span *s;
     do {
         gm_mark_settle_view(&m->view);
         if (m->view.top) gm_mark_drain(m);
-        s = (uint32_t)gm_load_rlx(&m->mark->queue) ? gm_mark_pop(m->mark) : NULL; // no other marker
+        // rlx: no other marker works, so nothing is pushed meanwhile
+        s = (uint32_t)gm_load_rlx(&m->mark->queue) ? gm_mark_pop(m->mark) : NULL;
         if (s) gm_mark_take(m, s);
     } while (s);
-    gm_mark_settle_view(&m->view); // what typed objects led to
+    gm_mark_settle_view(&m->view); // sets the bits that are still collected (M5)
 }
 
-// Marks what an object leads to, not the object.
+// Marks all that an object leads to. The object itself is marked only if that leads back to it.
 GM_NO_SANITIZE GM_PRIVATE void gm_finalize_mark_children(struct gomem_marker *m, uintptr_t object) {
     const struct gm_span *s = gm_span_find(m->mark->pages, object);
     if (s->kind == GM_NOSCAN) return;
@@ -12913,8 +12920,10 @@ GM_NO_SANITIZE GM_PRIVATE void gm_finalize_mark_children(struct gomem_marker *m,
     if (m->view.top || (uint32_t)gm_load_rlx(&m->mark->queue)) gm_finalize_drain(m);
 }
 
-// Sorts candidates: those to run, that nothing leads to, then those that only lead to themselves;
-// and those that wait.
+// Sorts the candidates in `found` into those to run and those that wait (B2). Each is traced in
+// turn; what it leads to is marked. A candidate that is marked before its turn waits. One that is
+// marked by its own trace is cyclic and runs. One that is not runs, unless a later trace marks it.
+// Those that are not cyclic run first. The cost is that of marking what the candidates lead to.
 GM_PRIVATE void gm_finalize_order(struct gm_special *sp, struct gomem_marker *m,
                                   const struct gm_special_list *found, struct gm_special_list *run,
                                   struct gm_special_list *wait) {
@@ -12933,7 +12942,7 @@ GM_PRIVATE void gm_finalize_order(struct gm_special *sp, struct gomem_marker *m,
     for (uint32_t n = first.first, next; n; n = next) {
         uintptr_t object = gm_special_object(gm_special_record(sp, n - 1));
         next = gm_special_callback(sp, n - 1)->link;
-        bool reached = !object || gm_special_reached(p, object); // by one that was traced later
+        bool reached = !object || gm_special_reached(p, object); // a later trace has found it
         gm_special_push(sp, reached ? wait : run, n - 1);        // X3
     }
     for (uint32_t n = cyclic.first, next; n; n = next) {
@@ -12942,7 +12951,8 @@ GM_PRIVATE void gm_finalize_order(struct gm_special *sp, struct gomem_marker *m,
     }
 }
 
-// Marks what is to run, and what it leads to; returns the bytes of the objects themselves.
+// Marks the objects whose callback is to run, and what they lead to (B3). Returns the bytes of
+// these objects that were unmarked, without what they lead to.
 GM_PRIVATE size_t gm_finalize_mark_ready(struct gm_special *sp, struct gomem_marker *m,
                                          const struct gm_special_list *run) {
     const struct gm_pages *p = m->mark->pages;
@@ -12958,8 +12968,10 @@ GM_PRIVATE size_t gm_finalize_mark_ready(struct gm_special *sp, struct gomem_mar
     return kept;
 }
 
-// Decides about everything unreached that has a record (B1); returns the bytes that it marked.
-// *kept: those of objects that only wait for their callback. alone: nobody else writes mark bits.
+// Decides about all unreached objects that have a record (B1). Returns the bytes that it marked,
+// and stores to *kept how many of them belong to objects that only wait for their callback; if
+// there is nothing to decide, *kept is unchanged. `alone`: no other thread writes mark bits.
+// SPECIAL is held for 1024 records at a time, so threads that need it wait for microseconds.
 GM_HOT GM_PRIVATE size_t gm_finalize_decide(struct gm_runtime *rt, bool alone, size_t *kept) {
     struct gm_special *sp = &rt->engine.special;
     const struct gm_pages *p = &rt->engine.heap.pages;
@@ -12970,7 +12982,7 @@ GM_HOT GM_PRIVATE size_t gm_finalize_decide(struct gm_runtime *rt, bool alone, s
     while (gm_special_walk(sp, p, &at, &v)) {}
     if (!v.finalizers.first && !v.cleanups.first) return 0;
     gm_mark_begin(m, &rt->engine.mark, alone);
-    m->steady = true; // a deadline was the finish stop's
+    m->steady = true; // the deadline belongs to the finish stop: here all must be marked
     if (gm_load_rlx(&rt->world.settings.options.unordered)) run = v.finalizers; // B2
     else gm_finalize_order(sp, m, &v.finalizers, &run, &wait);
     *kept = gm_finalize_mark_ready(sp, m, &run);
@@ -12980,80 +12992,98 @@ GM_HOT GM_PRIVATE size_t gm_finalize_decide(struct gm_runtime *rt, bool alone, s
     return (size_t)m->view.bytes;
 }
 
-// In a section: a word is about to be put into a record, or has come out of a weak one. While
-// marking, what it points to becomes grey: records are on no page that is tracked. (B5)
+// Makes the object that a word points to grey if a cycle marks (B5). In a section, before the word
+// is put into a record, and after it was taken from a weak one: records are on no page whose writes
+// are tracked, so the cycle would not see the pointer.
 GM_PRIVATE void gm_finalize_keep(struct gm_runtime *rt, uintptr_t word) {
     struct gm_mark *mark = &rt->engine.mark;
-    if (GOMEM_I_LIKELY(!gm_load_rlx(&mark->active))) return; // changes in stops only
+    if (GOMEM_I_LIKELY(!gm_load_rlx(&mark->active))) return; // rlx: changes in stops only
     if (!gm_load_rlx(&mark->complete)) gm_mark_shade_grey(mark, word);
 }
 
-// In a section: may what a weak pointer names be given out? Not what the cycle has found dead and
-// not yet cleared.
+// May the object of a weak pointer be handed to the program? Not if the cycle has found it dead and
+// has not cleared the pointer yet. In a section.
 GM_PRIVATE bool gm_finalize_is_live(const struct gm_runtime *rt, uintptr_t object) {
-    const struct gm_mark *mark = &rt->engine.mark; // changes in stops only
+    const struct gm_mark *mark = &rt->engine.mark;
+    // rlx: changes in stops only
     return !gm_load_rlx(&mark->complete) || gm_special_reached(mark->pages, object);
 }
 
 // ---- running ----
 
-// Runs the next callback; false: none is ready. In no section. (B4)
+// Runs the next callback that is ready, on the calling thread, outside of sections (B4). False:
+// none was ready. A count's record is freed only after its drop has returned: the drop may still
+// use the count.
 GM_NOINLINE GM_PRIVATE bool gm_finalize_run_one(struct gm_runtime *rt, struct gm_thread *me) {
     struct gm_special *sp = &rt->engine.special;
     struct gm_ready_callback turn = {{NULL}, 0, 0, 0, GM_SPECIAL_NONE};
     gm_sync_enter(&me->cache.hot);
     bool found = gm_special_pop(sp, &turn);
-    void *volatile self = (void *)turn.self; // in this frame until the callback returns (B3)
+    void *volatile self = (void *)turn.self; // stay in this frame until it returns (B3)
     void *volatile arg = (void *)turn.arg;
     gm_sync_leave(&me->cache.hot);
     if (!found) return false;
     if (turn.kind == GM_SPECIAL_FINALIZER) turn.fn.finalizer(self, arg);
     else turn.fn.cleanup(turn.kind == GM_SPECIAL_COUNT ? self : arg);
     if (turn.kind != GM_SPECIAL_COUNT) return true;
-    uintptr_t object; // its memory is the next cycle's
+    uintptr_t object; // not used: the next cycle frees its memory
     gm_sync_enter(&me->cache.hot);
     (void)gm_special_end_drop(sp, turn.id, &object);
     gm_sync_leave(&me->cache.hot);
     return true;
 }
 
+// Does the program run the callbacks itself? rlx: the option is set before the heap is made.
 GM_INLINE bool gm_finalize_by_hand(const struct gm_runtime *rt) {
-    return gm_load_rlx(&rt->world.settings.options.finalizers_by_hand); // a setting
+    return gm_load_rlx(&rt->world.settings.options.finalizers_by_hand);
 }
 
+// States of gm_finalize.thread, changed by compare-and-swap:
+//   NONE -> STARTING      gm_finalize_start: one thread starts it, others need not
+//   STARTING -> THERE     it runs, and f->handle is valid
+//   STARTING -> NONE      it could not be started; the next cycle that has callbacks tries again
+//   THERE -> NONE         a callback has ended the thread (gm_finalize_unwound), which detaches
+//   THERE -> ENDING       gm_finalize_shutdown joins it
+//   ENDING -> NONE        it is joined
 enum { GM_FINALIZE_NONE, GM_FINALIZE_STARTING, GM_FINALIZE_THERE, GM_FINALIZE_ENDING };
 
-// The thread of callbacks: a stack as the program's threads have it, all signals blocked.
+// Starts the thread that runs callbacks, unless there is one. Its stack has the default size, as
+// callbacks are the program's code, and all signals are blocked in it.
 GM_COLD GM_PRIVATE void gm_finalize_start(struct gm_runtime *rt) {
     struct gm_finalize *f = &rt->finalize;
     uint32_t none = GM_FINALIZE_NONE;
     sigset_t old;
-    if (!gm_cas_seq(&f->thread, &none, (uint32_t)GM_FINALIZE_STARTING)) return; // another does it
+    // Dekker, with the load of quit below: pairs with gm_finalize_shutdown
+    if (!gm_cas_seq(&f->thread, &none, (uint32_t)GM_FINALIZE_STARTING)) return;
     bool started = false;
     gm_os_block_signals(&old);
     if (!gm_load_seq(&f->quit)) // Dekker: pairs with gm_finalize_shutdown
         started = GOMEM_PTHREAD_CREATE(&f->handle, NULL, gm_load_rlx(&f->main), rt) == 0;
     gm_os_restore_signals(&old);
-    // pairs with gm_finalize_shutdown: the handle is there; failing, the next cycle tries again
+    // pairs with gm_finalize_shutdown, which reads the handle when it finds THERE
     gm_store_seq(&f->thread, (uint32_t)(started ? GM_FINALIZE_THERE : GM_FINALIZE_NONE));
 }
 
-// A callback has ended the thread that runs callbacks (pthread_exit, cancellation): another one
-// takes over. One that had no memory for its record leaves that to the next cycle.
+// Cleanup handler of the callback thread: a callback has ended it (pthread_exit, cancellation), and
+// another thread takes over. A thread that got no record (me is NULL) could run no callback, so it
+// leaves the start of another to the next cycle.
 GM_COLD GM_PRIVATE void gm_finalize_unwound(void *arg) {
     struct gm_runtime *rt = arg;
     struct gm_finalize *f = &rt->finalize;
     struct gm_thread *me = gm_world_self();
     uint32_t there = GM_FINALIZE_THERE;
     if (me) gm_os_unwound(me->stack_lo);
-    // pairs with gm_finalize_start: this thread may be faster than the one that has made it
+    // Pairs with gm_finalize_start: the thread that started this one may not have stored THERE yet.
     for (unsigned i = 0; gm_load_seq(&f->thread) == GM_FINALIZE_STARTING; i++) gm_os_yield(i);
-    // pairs with gm_finalize_shutdown, which joins this one if it was first
+    // pairs with gm_finalize_shutdown: if that was first, it joins this thread
     if (!gm_cas_seq(&f->thread, &there, (uint32_t)GM_FINALIZE_NONE)) return;
     (void)pthread_detach(pthread_self());
     if (me) gm_finalize_start(rt);
 }
 
+// The callback thread: runs callbacks until quit is set, and sleeps in a blocking region meanwhile,
+// so that stops do not wait for it. `kick` is loaded before it looks for callbacks, so one that
+// becomes ready after that changes kick, and the wait returns at once.
 GM_RARE GM_PRIVATE void *gm_finalize_main(void *arg) {
     struct gm_runtime *rt = arg;
     struct gm_finalize *f = &rt->finalize;
@@ -13063,59 +13093,64 @@ GM_RARE GM_PRIVATE void *gm_finalize_main(void *arg) {
         uint32_t kick = gm_load_acq(&f->kick); // pairs with gm_finalize_wake: what is ready
         while (!gm_load_seq(&f->quit) && !gm_finalize_by_hand(rt) && gm_finalize_run_one(rt, me)) {}
         gm_world_block(&rt->world, me, 0);
-        if (!gm_load_seq(&f->quit)) gm_os_wait(&f->kick, kick, 0); // as above
+        // pairs with gm_finalize_shutdown, which sets quit before it changes kick
+        if (!gm_load_seq(&f->quit)) gm_os_wait(&f->kick, kick, 0);
         gm_world_end_block(&rt->world, me);
     }
     pthread_cleanup_pop(!me);
     return NULL;
 }
 
-// A callback is registered. If libc had to allocate on the background thread for the thread of
-// callbacks, that would take address space (gm_os_spares_libc). So the thread that registers the
-// first one starts it. In no section.
+// Called after a callback was registered. If libc allocated for the callback thread on the
+// background thread, that would take address space (gm_os_spares_libc), so under such a limit the
+// thread that registers the first callback starts it. Outside of sections.
 GM_PRIVATE void gm_finalize_prepare(struct gm_runtime *rt) {
     struct gm_finalize *f = &rt->finalize;
     if (GOMEM_I_LIKELY(gm_load_rlx(&f->prepared))) return; // a stale value: two threads look
     gm_store_rlx(&f->prepared, true);
     if (gm_finalize_by_hand(rt) || !gm_os_spares_libc()) return;
-    gm_store_rlx(&f->main, gm_finalize_main); // always the same
+    gm_store_rlx(&f->main, gm_finalize_main); // rlx: every thread stores the same value
     gm_finalize_start(rt);
 }
 
-// Callbacks may be ready: somebody runs them. In no section.
+// Called after callbacks may have become ready: starts or wakes the thread that runs them, unless
+// the program does that itself. Outside of sections. rlx: the caller's own cycle has counted them.
 GM_PRIVATE void gm_finalize_wake(struct gm_runtime *rt) {
     struct gm_finalize *f = &rt->finalize;
     if (GOMEM_I_LIKELY(!gm_load_rlx(&rt->engine.special.count)) || gm_finalize_by_hand(rt)) return;
     (void)gm_add_acqrel(&f->kick, 1u); // pairs with gm_finalize_main
-    // a thread that is just starting has not looked yet
+    // seq: pairs with gm_finalize_start. A thread that is just starting needs no wake: it looks for
+    // callbacks before it sleeps.
     if (gm_load_seq(&f->thread) == GM_FINALIZE_NONE) {
-        gm_store_rlx(&f->main, gm_finalize_main); // always the same
+        gm_store_rlx(&f->main, gm_finalize_main); // rlx: every thread stores the same value
         gm_finalize_start(rt);
     } else gm_os_wake(&f->kick, 1);
 }
 
-// Ends the thread, after the callback that runs. Nobody starts another until gm_finalize_reset.
+// Ends the callback thread, after the callback that it runs, and joins it. No thread starts another
+// until gm_finalize_reset. Outside of sections, at shutdown.
 GM_PRIVATE void gm_finalize_shutdown(struct gm_runtime *rt) {
     struct gm_finalize *f = &rt->finalize;
     gm_store_seq(&f->quit, 1u);        // Dekker: pairs with gm_finalize_start
     (void)gm_add_acqrel(&f->kick, 1u); // pairs with gm_finalize_main
     gm_os_wake(&f->kick, INT_MAX);
     uint32_t thread = GM_FINALIZE_THERE;
-    // pairs with gm_finalize_start, and with gm_finalize_unwound: what ends by itself is not joined
+    // Pairs with gm_finalize_start, for whose outcome it waits, and with gm_finalize_unwound: a
+    // thread that ends by itself is detached and not joined.
     for (unsigned i = 0; !gm_cas_seq(&f->thread, &thread, (uint32_t)GM_FINALIZE_ENDING); i++) {
         if (thread == GM_FINALIZE_NONE) break;
         gm_os_yield(i);
         thread = GM_FINALIZE_THERE;
     }
     if (thread == GM_FINALIZE_THERE) gm_os_join(f->handle);
-    gm_store_seq(&f->thread, (uint32_t)GM_FINALIZE_NONE); // as above
+    gm_store_seq(&f->thread, (uint32_t)GM_FINALIZE_NONE); // pairs with gm_finalize_start
 }
 
-// The heap is empty: a new life may begin.
+// Prepares for another gomem_init, after a shutdown has emptied the heap.
 GM_PRIVATE void gm_finalize_reset(struct gm_runtime *rt) {
     gm_special_reset(&rt->engine.special);
-    gm_store_seq(&rt->finalize.quit, 0u);        // pairs with gm_finalize_start, of the next life
-    gm_store_rlx(&rt->finalize.prepared, false); // no other thread is left
+    gm_store_seq(&rt->finalize.quit, 0u);        // pairs with gm_finalize_start
+    gm_store_rlx(&rt->finalize.prepared, false); // rlx: no other thread is left
 }
 #endif // GOMEM_I_COLLECTOR
 
@@ -13920,16 +13955,20 @@ GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) 
  * CALLS       base os sync sizes span heap central types mark sweep cache world roots
  * LOCKS       TURN, which a pause for forks releases and takes back; CENTRAL, then HEAP (sweeping);
  *             callers hold GC
- * ORDER       work is bumped (acqrel) when markers and jobs are ready; a worker that sees the new
- *             value marks
- * WHY         The runner of a cycle marks with marker 0, the threads of the library with the next
- *             ones, and threads that assist with those from GM_WORKERS on. A worker that cannot be
- *             started is done without. Beside the program the runner lets TURN go now and then, so
- *             that forks need not wait for the end of a cycle (E5).
+ * ORDER       work is incremented (acqrel) when markers and jobs are ready; a worker that sees the
+ *             new value (acq) sees them, and marks
+ * WHY         The runner of a cycle marks with marker 0, the library's worker threads with the next
+ *             ones, and program threads that assist with those from GM_WORKERS on. If a worker
+ *             cannot be started, the cycle does without it. While the runner marks beside the
+ *             program it releases TURN, so that forks need not wait for the end of a cycle (E5).
+ *             Workers have no record: they keep no collected pointer from one cycle to the next, so
+ *             no stop signals them and no list of roots includes their stacks.
  */
 // ---- walking centrals ----
 
-// The i-th central of a collected class or shape, the large ones first; NULL: there are no more.
+// Returns the i-th central of a collected class or shape, those of large objects first, or NULL
+// after the last one. Shapes can only be added, so a walk beside the program misses at most shapes
+// that were made after it began.
 GM_PRIVATE struct gm_central *gm_workers_central(struct gm_runtime *rt, uint32_t i) {
     struct gm_engine *e = &rt->engine;
     uint32_t n = 2 * (GOMEM_CLASSES + 1);
@@ -13946,7 +13985,8 @@ GM_PRIVATE void gm_workers_each_central(struct gm_runtime *rt,
         if (!fn(rt, c)) return;
 }
 
-// Sweeps one central to its end, in sections, so that stops and forks do not wait.
+// Sweeps all spans of one central. Each 32 spans are a section of their own, so that a stop or a
+// fork waits for no more than those. Always true: the walk goes on.
 GM_PRIVATE bool gm_workers_sweep_central(struct gm_runtime *rt, struct gm_central *c) {
     struct gm_engine *e = &rt->engine;
     struct gm_thread *me = gm_world_self();
@@ -13960,11 +14000,15 @@ GM_PRIVATE bool gm_workers_sweep_central(struct gm_runtime *rt, struct gm_centra
 
 // ---- workers ----
 
+// A worker thread: sleeps until work changes, then marks until nothing is left for it. One that
+// wakes late finds the phase over (gm_mark_join is false) and sleeps again; marking does not wait
+// for it.
 GM_RARE GM_PRIVATE void *gm_workers_main(void *arg) {
     struct gm_gc *gc = &gm_runtime.gc;
     struct gomem_marker *m = arg;
     uint32_t seen = 0;
-    gm_store_rlx(&m->id, gm_os_thread_id()); // gm_gc_knows asks; until then it is no known thread
+    // rlx: gm_gc_knows reads it only to warn about unknown threads, and warns after some time
+    gm_store_rlx(&m->id, gm_os_thread_id());
     for (;;) {
         // pairs with gm_workers_mark_stopped: markers are ready
         uint32_t work = gm_load_acq(&gc->work);
@@ -13978,7 +14022,8 @@ GM_RARE GM_PRIVATE void *gm_workers_main(void *arg) {
     }
 }
 
-// Starts a thread while GC is held. libc waits for the loader's locks there, too (E6).
+// Starts a thread while GC is held. libc may wait for the loader's locks there, so it counts as a
+// walk over the loader's list (E6). False: it could not be started.
 GM_PRIVATE bool gm_workers_start_thread(struct gm_runtime *rt, pthread_t *thread,
                                         void *(*fn)(void *), void *arg) {
     gm_world_begin_loader_walk(rt);
@@ -13987,16 +14032,18 @@ GM_PRIVATE bool gm_workers_start_thread(struct gm_runtime *rt, pthread_t *thread
     return started;
 }
 
-// Starts marking threads up to the number wanted; what cannot be had is done without.
+// Starts workers until there are as many markers as options.mark_workers, or processors if it is 0.
+// Stops at the first that cannot be started; the next cycle tries again. GC is held.
 GM_PRIVATE void gm_workers_start(struct gm_runtime *rt) {
     struct gm_gc *gc = &rt->gc;
-    unsigned want = (unsigned)gm_load_rlx(&rt->world.settings.options.mark_workers); // a setting
+    // rlx: an option may change at any time, and each cycle reads it once
+    unsigned want = (unsigned)gm_load_rlx(&rt->world.settings.options.mark_workers);
     if (!want) want = gm_os_processors();
     gc->workers = GM_MIN(GM_MAX(want, 1u), (unsigned)GM_WORKERS);
     while (gc->thread_count + 1 < gc->workers) {
         struct gomem_marker *m = &gc->marker[gc->thread_count + 1];
         if (!gm_mark_init_marker(m, &rt->engine.meta)) break;
-        gm_store_rlx(&m->id, 0u); // until it has begun; a child has the parent's
+        gm_store_rlx(&m->id, 0u); // until it has begun; after a fork it is the parent's worker's
         if (!gm_workers_start_thread(rt, &gc->threads[gc->thread_count], gm_workers_main, m)) break;
         gc->thread_count++;
     }
@@ -14004,33 +14051,41 @@ GM_PRIVATE void gm_workers_start(struct gm_runtime *rt) {
 
 // ---- marking ----
 
+// Is the library shutting down?
 GM_PRIVATE bool gm_workers_quits(const struct gm_runtime *rt) {
     return gm_load_acq(&rt->gc.quit); // pairs with gm_schedule_shutdown
 }
 
-// E1: an owned span is in no list to sweep from.
+// Sweeps the span of a run, for gm_workers_each_run_stopped: an owned span is in no list, so a walk
+// over the centrals does not reach it. (E1)
 GM_PRIVATE void gm_workers_sweep_run(struct gm_engine *e, struct gm_span *s, gomem_i_run *run) {
     (void)run;
     gm_sweep_owned(&e->sweep, &e->heap.pages, &e->guard, &e->stats.shared, s);
 }
 
-// E2: blackens the held slots of a run.
+// Makes the held slots of a run black, for gm_workers_each_run_stopped. Their thread is stopped, so
+// the run does not change; the program has not seen these slots, so nothing points to them. (E2)
 GM_PRIVATE void gm_workers_hold_run(struct gm_engine *e, struct gm_span *s, gomem_i_run *run) {
     uintptr_t cursor = gm_load_rlx(&run->cursor); // its thread is stopped
     if (!cursor) return;
     for (; cursor < run->end; cursor += gm_sizes_table[s->class].size) {
         struct gm_color *c = gm_span_color(&e->heap.pages, cursor);
-        uint64_t bit = gm_span_bit(&e->heap.pages, cursor); // gomem_base may look at any time
+        uint64_t bit = gm_span_bit(&e->heap.pages, cursor);
+        // rlx: a thread in a blocking region may read the bit (gomem_base); either value serves
         gm_store_rlx(&c->mark, gm_load_rlx(&c->mark) | bit);
     }
 }
 
+// Calls fn for each run of each thread, those of blocked threads and of the shared record included.
 GM_PRIVATE void gm_workers_each_run_stopped(struct gm_runtime *rt,
                                             void (*fn)(struct gm_engine *e, struct gm_span *s,
                                                        gomem_i_run *run)) {
     for (struct gm_thread *t = rt->world.all; t; t = t->next) gm_cache_each_run(&t->cache, fn);
 }
 
+// Makes the live objects of the spans in one list of a central of uncollectable objects grey, and
+// queues the spans. The world is stopped. A large object is grey page by page, so several markers
+// can share it.
 GM_PRIVATE void gm_workers_queue_list(struct gm_runtime *rt, const struct gm_central *central,
                                       unsigned list) {
     struct gm_pages *p = &rt->engine.heap.pages;
@@ -14045,14 +14100,15 @@ GM_PRIVATE void gm_workers_queue_list(struct gm_runtime *rt, const struct gm_cen
     }
 }
 
-// Spans of uncollectable objects that were freed while a cycle marked are given back. (R5)
+// Gives empty spans of uncollectable objects back to the heap, after a cycle. While it marked they
+// could not be (R5). Sections of their own, one per central: outside of a stop.
 GM_PRIVATE void gm_workers_put_empty_roots(struct gm_runtime *rt) {
     struct gm_engine *e = &rt->engine;
     struct gm_thread *me = gm_world_self();
     for (unsigned i = 0; i <= GOMEM_CLASSES; i++) {
         struct gm_central *c = &e->central[GM_ROOT][i];
         if (!gm_load_rlx(&c->list[0]))
-            continue; // who fills it meanwhile leaves it to the next cycle
+            continue; // rlx: a span that is listed meanwhile is left to the next cycle
         gm_sync_enter(&me->cache.hot);
         gm_sync_lock(&c->lock);
         for (uint32_t at = c->list[0]; at;) {
@@ -14067,7 +14123,8 @@ GM_PRIVATE void gm_workers_put_empty_roots(struct gm_runtime *rt) {
     }
 }
 
-// Uncollectable objects are roots: all their spans are grey (R7).
+// Makes all scanned uncollectable objects grey, because they are roots (R7): those of the spans
+// with free slots and those of the full ones.
 GM_RARE GM_PRIVATE void gm_workers_queue_roots(struct gm_runtime *rt) {
     for (unsigned c = 0; c <= GOMEM_CLASSES; c++) {
         gm_workers_queue_list(rt, &rt->engine.central[GM_ROOT][c], 0);
@@ -14075,7 +14132,8 @@ GM_RARE GM_PRIVATE void gm_workers_queue_roots(struct gm_runtime *rt) {
     }
 }
 
-// What functions of the program name becomes grey. The markers rest.
+// Calls the program's root functions. What they name becomes grey, for any marker to scan. In a
+// stop, while no marker works.
 GM_RARE GM_PRIVATE void gm_workers_ask_roots_stopped(struct gm_runtime *rt) {
     struct gomem_marker *m = &rt->gc.marker[0];
     if (!rt->roots.fns.count) return;
@@ -14085,18 +14143,22 @@ GM_RARE GM_PRIVATE void gm_workers_ask_roots_stopped(struct gm_runtime *rt) {
     gm_mark_report(m);
 }
 
-// Where marking begins: all is swept, uncollectable objects are grey.
+// Brings the heap to the state in which marking begins: all spans are swept and all mark bits are 0
+// (E1), the queue is empty, and uncollectable objects and what root functions name are grey.
 GM_PRIVATE void gm_workers_color_stopped(struct gm_runtime *rt) {
     struct gm_mark *mark = &rt->engine.mark;
     gm_workers_each_run_stopped(rt, gm_workers_sweep_run);
-    gm_store_rlx(&mark->queue, (uint64_t)0); // a worker of the last cycle may still look
-    gm_store_rlx(&mark->bytes, (uint64_t)0); // no marker counts
+    // rlx: a worker of the last cycle may still load these; gm_mark_join then turns it away
+    gm_store_rlx(&mark->queue, (uint64_t)0);
+    gm_store_rlx(&mark->bytes, (uint64_t)0);
     gm_store_rlx(&mark->next_job, 0u);
     gm_workers_queue_roots(rt);
     gm_workers_ask_roots_stopped(rt);
 }
 
-// Marks with n markers until nothing is grey, or until the deadline (0: none). False: not done.
+// Marks with n markers until nothing is grey, or until the deadline in ns (0: none). False: the
+// deadline has passed; what the markers held is grey, so a later call continues. The loop is for a
+// marker that left the phase early and put its objects on the queue after the others had finished.
 GM_PRIVATE bool gm_workers_mark_with(struct gm_runtime *rt, unsigned n, uint64_t deadline) {
     struct gm_gc *gc = &rt->gc;
     struct gm_mark *mark = &rt->engine.mark;
@@ -14107,20 +14169,23 @@ GM_PRIVATE bool gm_workers_mark_with(struct gm_runtime *rt, unsigned n, uint64_t
             gm_os_wake(&gc->work, (int)n - 1);
         }
         gm_mark_work(&gc->marker[0]);
-    } while (!gm_load_rlx(&mark->halt) && (uint32_t)gm_load_rlx(&mark->queue)); // who left spilled
+        // rlx: all markers rest, and gm_mark_work has synchronized with each as it became idle
+    } while (!gm_load_rlx(&mark->halt) && (uint32_t)gm_load_rlx(&mark->queue));
     return !gm_load_rlx(&mark->halt);
 }
 
-// Hook of writes: forks may come here. In no section.
+// Hook of room writes, called between two system calls of a long loop: lets forks that wait have
+// TURN. Outside of sections. rlx: a fork that it misses gets TURN at the next pause.
 GM_RARE GM_PRIVATE void gm_workers_pause(void *arg) {
     struct gm_runtime *rt = arg;
     uint32_t passed = gm_load_acq(&rt->gc.passed); // pairs with gm_world_take_turn
-    if (!gm_load_rlx(&rt->gc.forks)) return;       // advice
+    if (!gm_load_rlx(&rt->gc.forks)) return;
     gm_sync_unlock(&rt->gc.turn);
     gm_world_end_pause(rt, passed);
 }
 
-// Marks beside the program, and beside forks, until nothing is grey (E5).
+// Marks beside the program until nothing is grey. TURN is released meanwhile, so threads may fork
+// (E5); it is held again when this returns.
 GM_PRIVATE void gm_workers_mark_beside(struct gm_runtime *rt, unsigned n) {
     uint32_t passed = gm_load_acq(&rt->gc.passed); // pairs with gm_world_take_turn
     gm_sync_unlock(&rt->gc.turn);
@@ -14128,7 +14193,8 @@ GM_PRIVATE void gm_workers_mark_beside(struct gm_runtime *rt, unsigned n) {
     gm_world_end_pause(rt, passed);
 }
 
-// Marks everything from the listed roots; returns the bytes marked.
+// Marks everything from the listed roots, in a stop, and makes held slots black. Returns the bytes
+// marked. `alone`: with marker 0 only, which needs no atomic OR; small heaps and the oracle do that.
 GM_PRIVATE size_t gm_workers_mark_stopped(struct gm_runtime *rt, bool alone) {
     struct gm_gc *gc = &rt->gc;
     struct gm_mark *mark = &rt->engine.mark;
@@ -14148,20 +14214,27 @@ GM_PRIVATE size_t gm_workers_mark_stopped(struct gm_runtime *rt, bool alone) {
 /* ==========================================================================================
  * >>oracle   a second, serial mark, compared bit by bit with the first            floor 4
  * ==========================================================================================
- * OWNS        nothing that lasts
+ * OWNS        nothing that lasts: its memory is mapped for one comparison
  * CALLS       base os span heap guard mark writes roots paths workers
- * LOCKS       none; the world stands
- * WHY         A marker that missed an object frees memory that is in use, and the program crashes
- *             later and elsewhere. At check level 3 each cycle is marked twice: what the second
- *             mark reaches and the first did not is named, with the path that leads to it.
+ * LOCKS       takes none; the world is stopped, and the cycle holds GC
+ * WHY         If a marker misses an object, memory in use is freed, and the program crashes later
+ *             and elsewhere. At check level 3 each cycle marks twice: in the stop that ends marking
+ *             all marks are set aside, and one thread marks again from newly listed roots. If it
+ *             reaches an object that the first marks miss, the object is reported, with the path
+ *             that leads to it. The reverse is no error: an object that was allocated or became
+ *             garbage while the cycle ran may be marked and unreachable.
  */
 struct gm_oracle {
-    struct gm_runtime *rt; //
-    uint64_t *saved;       // mark words, in the order of the walk
-    size_t words;          //
-    uintptr_t wrong;       // first difference, 0: none
-    uintptr_t child;       // white, and `wrong` points at it; 0: not known
+    struct gm_runtime *rt; // the runtime
+    uint64_t *saved;       // mark words, in the order of gm_heap_walk
+    size_t words;          // of saved: all, or the number visited in the walk that runs
+    uintptr_t wrong;       // the first object that was missed, or whose child was; 0: none
+    uintptr_t child;       // a white object that `wrong` points to; 0: unknown
 };
+
+// The functions that follow are called by gm_heap_walk for each span. All of them visit the same
+// words in the same order, so o->words is the place of a word in o->saved.
+// This one counts the mark words.
 
 GM_PRIVATE bool gm_oracle_count(struct gm_span *s, void *arg) {
     struct gm_oracle *o = arg;
@@ -14169,6 +14242,7 @@ GM_PRIVATE bool gm_oracle_count(struct gm_span *s, void *arg) {
     return true;
 }
 
+// Moves the mark words to `saved`: afterwards everything is white.
 GM_RARE GM_PRIVATE bool gm_oracle_save(struct gm_span *s, void *arg) {
     struct gm_oracle *o = arg;
     struct gm_color *c = gm_span_colors(&o->rt->engine.heap.pages, s->page);
@@ -14180,12 +14254,14 @@ GM_RARE GM_PRIVATE bool gm_oracle_save(struct gm_span *s, void *arg) {
     return true;
 }
 
+// Looks for an object that the present marks have and the saved ones do not, and stops the walk at
+// the first.
 GM_RARE GM_PRIVATE bool gm_oracle_compare(struct gm_span *s, void *arg) {
     struct gm_oracle *o = arg;
     const struct gm_color *c = gm_span_colors(&o->rt->engine.heap.pages, s->page);
     if (!GM_IN(GM_SET_COLLECTED, s->kind)) return true;
     for (unsigned i = 0; i < gm_span_groups(s); i++) {
-        uint64_t differs = c[i].mark & ~o->saved[o->words++]; // reached, but not by the first
+        uint64_t differs = c[i].mark & ~o->saved[o->words++]; // only the second marks have it
         if (!differs) continue;
         o->wrong = gm_span_object(&o->rt->engine.heap.pages, s, i, gm_base_ctz(differs));
         return false;
@@ -14193,7 +14269,7 @@ GM_RARE GM_PRIVATE bool gm_oracle_compare(struct gm_span *s, void *arg) {
     return true;
 }
 
-// Swaps the saved marks with the present ones.
+// Swaps the saved mark words with the present ones.
 GM_PRIVATE bool gm_oracle_swap(struct gm_span *s, void *arg) {
     struct gm_oracle *o = arg;
     struct gm_color *c = gm_span_colors(&o->rt->engine.heap.pages, s->page);
@@ -14206,7 +14282,9 @@ GM_PRIVATE bool gm_oracle_swap(struct gm_span *s, void *arg) {
     return true;
 }
 
-// Looks for white children of marked objects.
+// Looks for a marked object that points to a white one, and stops the walk at the first. Scanning
+// a marked object shades its white children: then the marker's stack or its count of bytes is no
+// longer 0. The stack is emptied, so children are not scanned.
 GM_RARE GM_NO_SANITIZE GM_PRIVATE bool gm_oracle_closed(struct gm_span *s, void *arg) {
     struct gm_oracle *o = arg;
     struct gomem_marker *m = &o->rt->gc.marker[0];
@@ -14228,8 +14306,10 @@ GM_RARE GM_NO_SANITIZE GM_PRIVATE bool gm_oracle_closed(struct gm_span *s, void 
     return true;
 }
 
-// Something was found by the second mark only. Words that a thread in a blocking region wrote
-// meanwhile may be why; a marked object with a white child is not to be explained away.
+// Decides whether a difference is an error. A thread in a blocking region may have written to its
+// stack between the two marks, so a root may have led to more the second time. But under the first
+// marks no marked object may point to a white one. They are put back, and o->wrong is set only if
+// some object does.
 GM_PRIVATE void gm_oracle_judge(struct gm_oracle *o) {
     struct gm_runtime *rt = o->rt;
     o->wrong = 0;
@@ -14237,15 +14317,18 @@ GM_PRIVATE void gm_oracle_judge(struct gm_oracle *o) {
     gm_heap_walk(&rt->engine.heap, gm_oracle_swap, o);
     gm_mark_begin(&rt->gc.marker[0], &rt->engine.mark, true);
     gm_heap_walk(&rt->engine.heap, gm_oracle_closed, o);
-    struct gm_span *s; // large objects that it shaded
+    struct gm_span *s; // the grey bits of large objects that the search shaded are cleared again
     while ((s = gm_mark_pop(&rt->engine.mark)) != NULL)
         for (size_t i = 0; i * 64 * GM_PIECE < s->size; i++)
             gm_span_colors(&rt->engine.heap.pages, s->page)[i].grey = 0;
     o->words = 0;
-    gm_heap_walk(&rt->engine.heap, gm_oracle_swap, o); // the second marks, which are whole, stay
+    gm_heap_walk(&rt->engine.heap, gm_oracle_swap, o); // the second marks are complete in any case
 }
 
-// False: the marks were not what a serial mark finds.
+// Marks again, serially, and compares, in the stop that ends marking. Afterwards the first marks
+// are back, or the second ones if they differ. False: marking has missed an object; the path to it
+// was logged and the error reported. Needs 8 bytes per KiB of collected spans; without them nothing
+// is compared, and the result is true. Takes as long as a whole mark by one thread.
 GM_PRIVATE bool gm_oracle_stopped(struct gm_runtime *rt) {
     struct gm_oracle o = {rt, NULL, 0, 0, 0};
     gm_heap_walk(&rt->engine.heap, gm_oracle_count, &o);
@@ -14255,13 +14338,13 @@ GM_PRIVATE bool gm_oracle_stopped(struct gm_runtime *rt) {
     if (gm_os_protect((uintptr_t)o.saved, (uintptr_t)o.saved + size, PROT_READ | PROT_WRITE)) {
         o.words = 0;
         gm_heap_walk(&rt->engine.heap, gm_oracle_save, &o);
-        gm_writes_forget_roots(&rt->engine.writes); // all of them
+        gm_writes_forget_roots(&rt->engine.writes); // so that the list has all of each root
         (void)gm_roots_list_stopped(rt);
         (void)gm_workers_mark_stopped(rt, true);
         o.words = 0;
         gm_heap_walk(&rt->engine.heap, gm_oracle_compare, &o);
         if (o.wrong) gm_oracle_judge(&o);
-        o.words = 0; // what floats since it was allocated while marking floats on
+        o.words = 0; // put the first marks back: they also have what was allocated meanwhile
         if (!o.wrong) gm_heap_walk(&rt->engine.heap, gm_oracle_swap, &o);
     }
     gm_os_release(o.saved, size);
