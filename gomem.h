@@ -14194,7 +14194,7 @@ GM_PRIVATE void gm_workers_mark_beside(struct gm_runtime *rt, unsigned n) {
 }
 
 // Marks everything from the listed roots, in a stop, and makes held slots black. Returns the bytes
-// marked. `alone`: with marker 0 only, which needs no atomic OR; small heaps and the oracle do that.
+// marked. `alone`: with marker 0 only, which needs no atomic OR, for small heaps and the oracle.
 GM_PRIVATE size_t gm_workers_mark_stopped(struct gm_runtime *rt, bool alone) {
     struct gm_gc *gc = &rt->gc;
     struct gm_mark *mark = &rt->engine.mark;
