@@ -17538,14 +17538,15 @@ GM_RARE GOMEM_DEF int gomem_i_sigaction(int number, const void *action, void *ol
  * OWNS        nothing
  * CALLS       base pages span special guard sweep cache world finalize alloc
  * LOCKS       GONE, for a thread that has ended
- * INVARIANTS  U1  what is no live collected object gets no record: false, {0}, EINVAL
- *             U2  drops run outside sections, on the thread whose release was the last
- * WHY         A handle is a number and a generation, so that a stale one does nothing, and nothing
- *             has to be freed. A count is changed without a lock or a section: its record stays
- *             while somebody holds the object.
+ * INVARIANTS  U1  only live collected objects get records; for any other pointer the functions
+ *                 return false or {0}, with EINVAL
+ *             U2  drops run outside sections, on the thread that made the last release
+ * WHY         A handle is a number and a generation: a stale one does nothing, and handles need not
+ *             be freed. A count is changed without a lock or a section, since its record stays as
+ *             long as any thread holds the object.
  */
-// In a section: the span of the live collected object that starts at obj, and with `roots` also of
-// an uncollectable one; NULL: there is none (U1).
+// The span of the live collected object that starts at obj; with `roots`, also of an uncollectable
+// one. In a section. NULL: obj is not such an object (U1).
 GM_PRIVATE struct gm_span *gm_lifetime_span(const struct gm_runtime *rt, const void *obj,
                                             bool roots) {
     const struct gm_pages *p = &rt->engine.heap.pages;
@@ -17556,8 +17557,8 @@ GM_PRIVATE struct gm_span *gm_lifetime_span(const struct gm_runtime *rt, const v
     return gm_sweep_live(&rt->engine.sweep, p, s, (uintptr_t)obj) ? s : NULL;
 }
 
-// At check level 1: an argument is a root until its callback has run, which waits for the object to
-// die. Go's AddCleanup panics where both are the same.
+// Check level 1: warns if a callback's argument is its object. The argument is a root until the
+// callback has run, so the object would never die. Go's AddCleanup panics in this case.
 GM_PRIVATE void gm_lifetime_look_at(struct gm_runtime *rt, const void *obj, const void *arg) {
     if (!GOMEM_I_CHECK || !arg || gomem_base(arg) != obj) return;
     struct gm_text t = gm_text_message(
@@ -17566,7 +17567,8 @@ GM_PRIVATE void gm_lifetime_look_at(struct gm_runtime *rt, const void *obj, cons
     gm_guard_warn(&rt->engine.guard, t.data);
 }
 
-// Makes a record; 0 with errno: it cannot be.
+// Makes a record and returns its handle. Outside sections. 0 with errno: obj cannot have one, or no
+// memory.
 GM_PRIVATE uint64_t gm_lifetime_add(const void *obj, enum gm_special_kind kind,
                                     union gm_callback fn, uintptr_t arg) {
     struct gm_runtime *rt = &gm_runtime;
@@ -17577,7 +17579,7 @@ GM_PRIVATE uint64_t gm_lifetime_add(const void *obj, enum gm_special_kind kind,
     if (!t) return 0;
     struct gm_span *s = gm_lifetime_span(rt, obj, kind != GM_SPECIAL_FINALIZER);
     if (s) {
-        gm_store_rlx(&s->special, (uint8_t)1); // X1: whoever frees obj has it from us
+        gm_store_rlx(&s->special, (uint8_t)1); // X1: a thread that frees obj got it from this one
         if (kind != GM_SPECIAL_COUNT) gm_finalize_keep(rt, arg);
         id = gm_special_add(&rt->engine.special, (uintptr_t)obj, kind, fn, arg, &error, &more);
         gm_cache_charge(t, more);
@@ -17648,8 +17650,8 @@ GOMEM_DEF gomem_weak gomem_weak_make(void *obj) {
     return (gomem_weak){gm_lifetime_add(obj, GM_SPECIAL_WEAK, none, 0)};
 }
 
-// A collected pointer comes into being here, out of nothing that is a root: between the first and
-// the last look at the record nothing is flipped, since this is a section. (X5)
+// Makes a pointer to a collected object out of a record that is no root. All in one section, so no
+// cycle advances between the first and the last look at the record. (X5)
 GOMEM_DEF void *gomem_weak_get(gomem_weak w) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_cache *t = w.id ? gm_alloc_enter(rt) : NULL;
@@ -17666,7 +17668,7 @@ GOMEM_DEF void *gomem_weak_get(gomem_weak w) {
 
 // ---- counts ----
 
-// The count of obj; NULL, said: it is not counted.
+// The record with the count of obj. NULL, after a report: obj is not counted.
 GM_ALWAYS struct gm_callback_record *gm_lifetime_count(struct gm_runtime *rt, void *obj) {
     struct gm_callback_record *c = gm_special_count(&rt->engine.special, (uintptr_t)obj);
     if (GOMEM_I_LIKELY(c != NULL)) return c;
@@ -17678,12 +17680,12 @@ GM_ALWAYS struct gm_callback_record *gm_lifetime_count(struct gm_runtime *rt, vo
     return c;
 }
 
-// The last release: drops the object, outside of sections (U2), and frees it unless the drop has
+// The last release: runs the drop outside sections (U2), then frees the object unless the drop
 // retained it, or a weak pointer may have been read meanwhile.
 GM_NOINLINE GM_PRIVATE void gm_lifetime_drop(struct gm_runtime *rt, void *obj) {
     struct gm_special *sp = &rt->engine.special;
     struct gm_ready_callback turn;
-    void *volatile self = obj; // alive while its drop runs
+    void *volatile self = obj; // keeps the object alive while its drop runs
     uintptr_t object = 0;
     struct gm_cache *t = gm_alloc_enter(rt);
     bool mine = t && gm_special_begin_drop(sp, (uintptr_t)obj, &turn);
@@ -17707,7 +17709,7 @@ GOMEM_DEF void *gomem_rc_new(size_t size, void (*drop)(void *obj)) {
 
 GOMEM_DEF void *gomem_rc_retain(void *obj) {
     struct gm_callback_record *c = obj ? gm_lifetime_count(&gm_runtime, obj) : NULL;
-    if (c) (void)gm_add_rlx(&c->arg, (uintptr_t)1); // who retains holds the object already
+    if (c) (void)gm_add_rlx(&c->arg, (uintptr_t)1); // rlx: the caller already holds the object
     return obj;
 }
 
@@ -17716,11 +17718,11 @@ GOMEM_DEF void gomem_rc_release(void *obj) {
     if (!obj || gm_load_acq(&rt->world.life) == GM_LIFE_SHUT) return; // pairs with gomem_shutdown
     struct gm_callback_record *c = gm_lifetime_count(rt, obj);
     if (!c) return;
-    // pairs with itself: who comes to zero sees what all holders did to the object
+    // pairs with itself: the last release sees what all holders did to the object
     uintptr_t count = gm_sub_acqrel(&c->arg, (uintptr_t)1);
     if (count == 1) gm_lifetime_drop(rt, obj);
     if (count) return;
-    (void)gm_add_rlx(&c->arg, (uintptr_t)1); // in its own drop
+    (void)gm_add_rlx(&c->arg, (uintptr_t)1); // released after the last release: undone
     gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_NOT_COUNTED, obj);
 }
 #endif // GOMEM_I_COLLECTOR
@@ -17732,49 +17734,50 @@ GOMEM_DEF void gomem_rc_release(void *obj) {
  * OWNS        struct gomem_pool, what is in struct gm_pools and struct gm_pool_cache; spans whose
  *             use is GM_USE_POOL (slabs)
  * CALLS       base os sync pages span guard cache world alloc block
- * LOCKS       POOLS, then POOL or META; POOL_CACHE (of a cache that threads share), then POOL or
- *             META; GONE, for a thread that has ended. None while a callback of the user runs
+ * LOCKS       POOLS, then POOL_CACHE (of a shared cache), then POOL, then META. None is held while
+ *             a user's hook runs
  * ORDER       a magazine's slots and head are written before `previous` or a list of the depot
  *             (acqrel) hands it over
- * INVARIANTS  PO1 an object is in use, in a magazine, or free in its slab: then its bit is 0
- *             PO2 the loaded magazine is its thread's alone; `previous` is taken only by exchange,
- *                 by its owner or by a thief, so one of them has it; only the owner puts one there
- *             PO3 a place belongs to one pool; a cache's place that holds a magazine belongs to a
- *                 pool that its thread has a cache of
- *             PO4 an object of a slab up to `fresh` may hold anything, one beyond it is zero; free
- *                 ones of a scanned slab are zero
- *             PO5 aging turns three lists: full -> victim -> expired; what is expired is dropped by
- *                 the next caller, and the turn goes on only when all of it is gone
- *             PO6 between a thread's two magazines halves are moved, not wholes: 31 objects more or
- *                 less make no other move
- *             PO7 pools that no cycle ages turn by the clock: one thread at a time looks, a bounded
- *                 number of steps if it is a user's, and looks again as long as there is more
- * WHY         A pool has what malloc's classes have, magazines and a depot, but keeps what its
- *             objects hold, so they come from slabs of its own: blocks cut into slots of any size.
- *             A thief takes a whole magazine where Go's takes one object. The cycle only turns the
- *             lists, and hooks of the user never run on a thread of the library: what has a drop
- *             hook waits for a call.
+ * INVARIANTS  PO1 an object is in use, in a magazine, or free in its slab; only then its bit is 0
+ *             PO2 only its thread touches the loaded magazine. `previous` is taken only by an
+ *                 atomic exchange, by its owner or by a thief, so exactly one of them gets it; only
+ *                 the owner stores one there
+ *             PO3 a place belongs to one pool. If a cache's place holds a magazine, the thread has
+ *                 a cache of the pool to which the place belongs
+ *             PO4 in a slab, objects below `fresh` may hold anything and objects from there on are
+ *                 zero; in a scanned slab all free objects are zero
+ *             PO5 aging rotates three lists: full -> victim -> expired. The next calls drop
+ *                 expired objects, and the lists rotate again only when none is left
+ *             PO6 between a thread's two magazines half a magazine is moved, not a whole one: the
+ *                 next move is at least 31 objects away, in either direction
+ *             PO7 pools that no cycle ages are aged by the clock. One thread at a time does it, a
+ *                 user's thread for a bounded number of steps; the rest is due at once
+ * WHY         Like a class of malloc, a pool has magazines and a depot. But it preserves the
+ *             contents of its objects, so they come from slabs of its own: blocks divided into
+ *             slots of any size. A thief takes a whole magazine, where Go's takes one object. A
+ *             cycle only rotates the lists. Users' hooks never run on a thread of the library, so
+ *             objects of a pool with a drop hook wait for a call.
  *
  *             get  loaded -> previous -> depot: any of the three -> another's previous -> a slab
  *             put  loaded -> previous -> depot: full  . . age . . victim  . . age . . expired
  */
 enum {
     GM_POOL_SLAB = 64 * 1024,
-    GM_POOL_MAGAZINE = 128 * 1024, // bytes of a magazine's objects, at most
+    GM_POOL_MAGAZINE = 128 * 1024, // maximum of the bytes of a magazine's objects
     GM_POOL_TURNS = 3,
     GM_POOL_HALF = 32,
-    GM_POOL_DEAD = 64 // records that wait before one is used again
+    GM_POOL_DEAD = 64 // records of destroyed pools that wait before one is used again
 };
-// Two or three turns by the clock, until idle objects are dropped, take ten seconds.
-#define GM_POOL_LOOK   ((uint64_t)3000 * 1000000u) // ns from look to look
-#define GM_POOL_PERIOD ((uint64_t)2500 * 1000000u) // ns since its last turn that make a pool due
-enum { GM_POOL_STEPS = 64, GM_POOL_CALLS = 32 };   // of a user's look; quick calls between looks
+// By the clock, idle objects are dropped after two or three rotations: about ten seconds.
+#define GM_POOL_LOOK   ((uint64_t)3000 * 1000000u) // ns between two looks at all pools
+#define GM_POOL_PERIOD ((uint64_t)2500 * 1000000u) // ns after its last rotation a pool is due
+enum { GM_POOL_STEPS = 64, GM_POOL_CALLS = 32 };   // steps of a user's look; calls between looks
 
 struct gomem_pool {
-    uint32_t get, put;         // places that the inlined paths take: first. 0: none. const
-    uint32_t far_get, far_put; // the number, where there is no place: next. 0: slow. const
+    uint32_t get, put;         // its place, for the inlined paths. 0: not inlined. const
+    uint32_t far_get, far_put; // its number, if it has no place. 0: slow path. const
     uint32_t place;            // 0: none. const
-    uint32_t number;           // in the tables of caches. const
+    uint32_t number;           // index in the threads' tables of caches. const
     uint32_t epoch;          // 0: destroyed; else pools.epoch + 1 when it was made. atomic: acq/rel
     uint32_t most;           // objects in a magazine. const
     bool scanned;            // const
@@ -17784,18 +17787,18 @@ struct gomem_pool {
     gomem_i_pool *name;      // NULL: none. const
     struct gomem_pool *next; // lock: pools
     struct gm_pool_cache
-        *shared; // all threads' where capacity is small, NULL: each has its own. const
+        *shared; // of all threads, if capacity is small; NULL: each has its own. const
     struct gm_lock cache_lock;
-    _Alignas(64) struct gm_lock lock; // of what follows
-    uint32_t room, full;              // slabs: page + 1 of the first with free slots, of the others
-    size_t slots, taken, high;        // in slabs; not free; most ever
-    size_t keep;                      // slots that stay
-    struct gm_pool_cache *caches;     // of all threads that used it
+    _Alignas(64) struct gm_lock lock; // protects the fields up to `caches`
+    uint32_t room, full;              // lists of slabs with free slots, and full: page + 1
+    size_t slots, taken, high;        // all slots; those not free; the maximum of taken
+    size_t keep;                      // slots that trimming leaves (gomem_pool_reserve)
+    struct gm_pool_cache *caches;     // of all threads that have used it
     _Alignas(
         64) uint64_t list[GM_POOL_TURNS]; // the depot, by turn: {tag, index + 1}. atomic: acqrel
-    uint32_t turn; // list[turn % 3] is full, the one before is victim. atomic: rlx
+    uint32_t turn; // list[turn % 3] is full, the one before it victim. atomic: rlx
     uint32_t idle; // objects in the depot. atomic: rlx
-    uint64_t aged; // ns of the last turn. atomic: rlx
+    uint64_t aged; // time of the last rotation, in ns. atomic: rlx
     uint64_t hits, misses, exchanges; // atomic: rlx
 };
 
@@ -17805,7 +17808,8 @@ GM_INLINE struct gm_pages *gm_pool_pages(void) { return &gm_runtime.engine.heap.
 GM_INLINE uint64_t *gm_pool_bits(const struct gm_span *s) {
     return gm_span_bits(gm_pool_pages(), s->page);
 }
-// Check level 1 and up: objects that are idle. A slot has 16 bytes at least: half of the area.
+// Check level 1 and up: bits of idle objects. They use the second half of the span's bitmap: slots
+// have at least 16 bytes, so the first half is enough for the others.
 GM_INLINE uint64_t *gm_pool_idle_bits(const struct gm_span *s) {
     return gm_pool_bits(s) + (size_t)s->pages * (GM_MANUAL_BYTES / 16);
 }
@@ -17824,7 +17828,7 @@ GM_PRIVATE void gm_pool_unlink_locked(uint32_t *list, struct gm_span *s) {
     if (s->shape) gm_span_at(pages, s->shape - 1)->cursor = s->cursor;
 }
 
-// Adds a slab. False with errno: no memory.
+// Adds a slab, outside sections. False with errno: no memory.
 GM_PRIVATE bool gm_pool_grow(struct gm_runtime *rt, struct gomem_pool *p) {
     struct gm_span *s = gm_block_new(rt, p->count * p->stride, p->o.align, p->scanned, GM_USE_POOL);
     if (!s) return false;
@@ -17835,7 +17839,7 @@ GM_PRIVATE bool gm_pool_grow(struct gm_runtime *rt, struct gomem_pool *p) {
     if (p->scanned && !s->clean) memset(start, 0, bytes); // PO4
     s->used = 0;
     s->fresh = p->scanned || s->clean ? 0 : p->count;
-    gm_store_rlx(&s->owner, p->number); // the pool's lock publishes it
+    gm_store_rlx(&s->owner, p->number); // rlx: the pool's lock publishes it
     memset(gm_pool_bits(s), 0, (size_t)s->pages * GM_MANUAL_BYTES);
     gm_guard_forbid(start, bytes, p->scanned);
     gm_sync_lock(&p->lock);
@@ -17846,7 +17850,8 @@ GM_PRIVATE bool gm_pool_grow(struct gm_runtime *rt, struct gomem_pool *p) {
     return true;
 }
 
-// Takes up to n free slots; out is filled from its end. What they hold is not zeroed yet.
+// Takes up to n free slots and returns their number; fills `out` downward from its end. POOL is
+// held. The objects are zero.
 GM_PRIVATE unsigned gm_pool_take_locked(struct gomem_pool *p, void **out, unsigned n) {
     unsigned done = 0;
     if (p->o.capacity) n = (unsigned)GM_MIN((size_t)n, p->o.capacity - p->taken);
@@ -17877,7 +17882,7 @@ GM_PRIVATE unsigned gm_pool_take_locked(struct gomem_pool *p, void **out, unsign
     return done;
 }
 
-// The slab and slot of an object; NULL: it is none of the pool's.
+// The slab and slot of an object. NULL: it is not an object of this pool.
 GM_PRIVATE struct gm_span *gm_pool_slab(const struct gomem_pool *p, const void *object,
                                         uint32_t *slot) {
     struct gm_span *s = gm_span_find(gm_pool_pages(), (uintptr_t)object);
@@ -17887,13 +17892,14 @@ GM_PRIVATE struct gm_span *gm_pool_slab(const struct gomem_pool *p, const void *
     return offset % p->stride || *slot >= p->count ? NULL : s;
 }
 
+// Records misuse that is found in a section.
 GM_PRIVATE void gm_pool_wrong(struct gm_engine *e, enum gm_message wrong, void *object) {
     gm_store_rlx(&e->misuse, (uint32_t)wrong);
-    gm_store_rel(&e->misuse_at, object); // pairs with gm_alloc_leave, which says it
+    gm_store_rel(&e->misuse_at, object); // pairs with gm_alloc_leave, which reports it
 }
 
-// Objects go back to their slabs; those that are empty and not needed become a list, to be given
-// back when the lock is not held: page + 1 of the first.
+// Returns n objects to their slabs. POOL is held. The result is a list (page + 1) of slabs that are
+// empty and not needed, which the caller frees after the unlock (gm_pool_free_slabs).
 GM_PRIVATE uint32_t gm_pool_return_locked(struct gm_engine *e, struct gomem_pool *p, void **objects,
                                           unsigned n) {
     uint32_t empty = 0;
@@ -17944,15 +17950,15 @@ GM_INLINE void gm_pool_set_top(const struct gomem_pool *p, struct gm_pool_cache 
     gm_store_rlx(gm_pool_top(p, h), top);
 }
 
-// A magazine becomes the loaded one.
+// Makes a magazine the loaded one.
 GM_PRIVATE void gm_pool_load(const struct gomem_pool *p, struct gm_pool_cache *h, void **top) {
     uint32_t index = gm_cache_index(gm_pool_pages(), top);
-    gm_store_rlx(&h->bottom, gm_cache_head(gm_pool_pages(), index)->bottom); // a statistic
+    gm_store_rlx(&h->bottom, gm_cache_head(gm_pool_pages(), index)->bottom); // for the statistics
     gm_pool_set_top(p, h, top);
 }
 
-// A list of the depot: generation 0 is full, 1 victim, 2 expired. What turns meanwhile makes it
-// another one: then objects are dropped earlier or later.
+// A list of the depot: generation 0 is full, 1 victim, 2 expired. If the lists rotate meanwhile, it
+// is another generation's: objects are then dropped earlier or later.
 GM_INLINE uint64_t *gm_pool_list(struct gomem_pool *p, unsigned generation) {
     return &p->list[(gm_load_rlx(&p->turn) + GM_POOL_TURNS - generation) % GM_POOL_TURNS];
 }
@@ -17960,7 +17966,7 @@ GM_INLINE uint64_t *gm_pool_list(struct gomem_pool *p, unsigned generation) {
 GM_PRIVATE void gm_pool_push_list(struct gomem_pool *p, unsigned generation, uint32_t magazine) {
     const struct gm_pages *pages = gm_pool_pages();
     const struct gm_magazine *m = gm_cache_head(pages, magazine - 1);
-    (void)gm_add_rlx(&p->idle, (uint32_t)(m->top - m->bottom)); // a statistic, and a bound
+    (void)gm_add_rlx(&p->idle, (uint32_t)(m->top - m->bottom)); // a count: may lag behind the list
     gm_cache_push_magazine(pages, gm_pool_list(p, generation), magazine - 1);
 }
 GM_PRIVATE uint32_t gm_pool_pop_list(struct gomem_pool *p, unsigned generation) {
@@ -17974,7 +17980,8 @@ GM_PRIVATE uint32_t gm_pool_pop_list(struct gomem_pool *p, unsigned generation) 
     return magazine;
 }
 
-// A loaded magazine is taken out of its cache: index + 1, its head says what it holds; 0: none.
+// Takes the loaded magazine out of its cache, and stores its count in its head. Returns index + 1;
+// 0: none was loaded.
 GM_PRIVATE uint32_t gm_pool_unload(const struct gomem_pool *p, struct gm_pool_cache *h) {
     void **top = gm_load_rlx(gm_pool_top(p, h));
     if (top == GM_CACHE_NOTHING) return 0;
@@ -17984,25 +17991,26 @@ GM_PRIVATE uint32_t gm_pool_unload(const struct gomem_pool *p, struct gm_pool_ca
     return index + 1;
 }
 
-// Puts a magazine where it belongs: the depot, the expired where there are enough, the empty ones.
+// Puts a magazine (0: none) on a list: full, expired if max_idle is exceeded, or empty.
 GM_PRIVATE void gm_pool_store(struct gm_engine *e, struct gomem_pool *p, uint32_t magazine) {
     const struct gm_magazine *m = magazine ? gm_cache_head(&e->heap.pages, magazine - 1) : NULL;
     if (!m) return;
     uint32_t n = (uint32_t)(m->top - m->bottom);
-    bool over = p->o.max_idle && gm_load_rlx(&p->idle) + n > p->o.max_idle; // about so many
+    bool over = p->o.max_idle && gm_load_rlx(&p->idle) + n > p->o.max_idle; // approximate
     if (n) gm_pool_push_list(p, over ? 2 : 0, magazine);
     else gm_cache_push_magazine(&e->heap.pages, &e->depot.empty, magazine - 1);
 }
 
 // ---- caches ----
 
-// A thread's cache of pool `number`; NULL: it has none.
+// A thread's cache of pool `number`. NULL: it has none.
 GM_INLINE struct gm_pool_cache *gm_pool_cache_of(const struct gm_cache *t, uint32_t number) {
     gomem_i_pool_cache *hot = number < t->hot.pool_caches_room ? t->hot.pool_caches[number] : NULL;
     return (struct gm_pool_cache *)(void *)hot;
 }
 
-// Room for the cache of pool `number`. Other threads write into the table under the lock.
+// Makes room in the thread's table for the cache of pool `number`. POOLS is held: under it, other
+// threads write to the table. False: no memory.
 GM_PRIVATE bool gm_pool_room_locked(struct gm_engine *e, struct gm_cache *t, uint32_t number) {
     gomem_i_pool_cache ***caches = &t->hot.pool_caches;
     size_t room = t->hot.pool_caches_room;
@@ -18011,7 +18019,7 @@ GM_PRIVATE bool gm_pool_room_locked(struct gm_engine *e, struct gm_cache *t, uin
     return done;
 }
 
-// What a cache holds goes to the depot, and the cache with it. It is in no table any more.
+// Moves a cache's magazines to the depot and frees it. The caller has removed it from its table.
 GM_PRIVATE void gm_pool_drop_cache(struct gm_engine *e, struct gomem_pool *p,
                                    struct gm_pool_cache *h) {
     gm_sync_lock(&p->lock);
@@ -18025,7 +18033,7 @@ GM_PRIVATE void gm_pool_drop_cache(struct gm_engine *e, struct gomem_pool *p,
     gm_pages_meta_free(&e->meta, h, sizeof *h);
 }
 
-// Hook of world: a thread ends, or this child does not have it.
+// Hook of world: drops the caches of a thread that ends, or that does not exist in this child.
 GM_PRIVATE void gm_pool_end_thread(struct gm_cache *t) {
     struct gm_pools *pools = &gm_runtime.pools;
     gm_sync_lock(&pools->lock);
@@ -18046,7 +18054,8 @@ GM_PRIVATE struct gm_pool_cache *gm_pool_new_cache(struct gm_engine *e, struct g
     return h;
 }
 
-// The calling thread's cache, or the one that all threads share, locked; NULL: no memory.
+// The calling thread's cache, or the one that all threads share, locked; gm_pool_let_go unlocks it.
+// In a section. NULL: no memory.
 GM_PRIVATE struct gm_pool_cache *gm_pool_find_cache(struct gm_runtime *rt, struct gm_cache *t,
                                                     struct gomem_pool *p) {
     if (p->shared) {
@@ -18077,7 +18086,7 @@ GM_PRIVATE unsigned gm_pool_cap(const struct gomem_pool *p, struct gm_pool_cache
     return h->cap;
 }
 
-// An empty magazine that is nobody's: index + 1, 0: no memory.
+// An empty magazine, the spare one or a new one. Returns index + 1; 0: no memory.
 GM_PRIVATE uint32_t gm_pool_empty(struct gm_engine *e, struct gm_pool_cache *h) {
     uint32_t spare = h->spare;
     h->spare = 0;
@@ -18092,69 +18101,70 @@ GM_PRIVATE void *gm_pool_pop(const struct gomem_pool *p, struct gm_pool_cache *h
     return object;
 }
 
-// A full magazine from another thread's cache: index + 1, 0: none.
+// Takes the previous magazine of another thread. Returns index + 1; 0: no thread has one.
 GM_PRIVATE uint32_t gm_pool_steal(struct gomem_pool *p, const struct gm_pool_cache *mine) {
     uint32_t found = 0;
     gm_sync_lock(&p->lock);
     for (struct gm_pool_cache *h = p->caches; h && !found; h = h->next) {
-        if (h == mine || !gm_load_rlx(&h->previous)) continue; // it may have gone: the swap tells
+        if (h == mine || !gm_load_rlx(&h->previous)) continue; // rlx: the swap decides
         found = gm_swap_acqrel(&h->previous, 0u);              // PO2: pairs with the owner's
     }
     gm_sync_unlock(&p->lock);
     return found;
 }
 
-// Victims become expired, what is full becomes victim, once the expired are gone. What caches have
-// not used for a generation goes to the depot; `mine` is the caller's, NULL: none. (PO5)
+// Moves magazines that caches have not used for a generation to the depot and, if no expired ones
+// are left, rotates the lists. mine: the caller's cache, NULL: it has none. (PO5)
 GM_PRIVATE void gm_pool_rotate(struct gm_engine *e, struct gomem_pool *p,
                                struct gm_pool_cache *mine, uint64_t now) {
     uint32_t turn = gm_load_rlx(&p->turn);
-    gm_store_rlx(&p->aged, now); // a heuristic
+    gm_store_rlx(&p->aged, now); // a lost store only rotates sooner
     if (p->o.max_idle || p->o.capacity) return;
     gm_sync_lock(&p->lock);
     for (struct gm_pool_cache *h = p->caches; h; h = h->next)
-        if (turn != gm_load_rlx(&h->turn))                         // a heuristic
+        if (turn != gm_load_rlx(&h->turn))                         // stale: moves one early
             gm_pool_store(e, p, gm_swap_acqrel(&h->previous, 0u)); // PO2: as a thief
     gm_sync_unlock(&p->lock);
     if (mine) gm_pool_store(e, p, gm_pool_unload(p, mine));
-    if ((uint32_t)gm_load_rlx(gm_pool_list(p, 2))) return; // a snapshot
-    (void)gm_cas_acqrel(&p->turn, &turn, turn + 1);        // pairs with itself: one of two
+    if ((uint32_t)gm_load_rlx(gm_pool_list(p, 2))) return; // if stale, expired ones become full
+    (void)gm_cas_acqrel(&p->turn, &turn, turn + 1);        // pairs with itself: one thread wins
 }
 
-// Magazines are exchanged with the depot: the pool's clock, where no cycle runs.
+// Called when magazines are exchanged with the depot: ages the pool if no cycle has done so lately.
 GM_PRIVATE void gm_pool_exchanged(struct gm_engine *e, struct gomem_pool *p) {
     uint64_t now = gm_os_now();
-    (void)gm_add_rlx(&p->exchanges, (uint64_t)1);                       // a statistic
-    if (GOMEM_I_UNLIKELY(now - gm_load_rlx(&p->aged) > GM_POOL_PERIOD)) // a heuristic
+    (void)gm_add_rlx(&p->exchanges, (uint64_t)1);                       // for the statistics
+    if (GOMEM_I_UNLIKELY(now - gm_load_rlx(&p->aged) > GM_POOL_PERIOD)) // if stale, ages again
         gm_pool_rotate(e, p, NULL, now);
 }
 
-// Moves objects from the top of a magazine to another's; both are the caller's. The other's top.
+// Moves n objects from the top of one magazine to another; both are the caller's. Returns the other
+// one's new top.
 GM_INLINE void **gm_pool_move(void **to, void **from, unsigned n) {
     memcpy(to + 1, from - n + 1, n * sizeof *to);
     return to + n;
 }
 
-// A magazine with objects becomes the previous one, of which there is none.
+// Makes a magazine with objects the previous one. The cache has no previous one.
 GM_PRIVATE void gm_pool_put_previous(struct gm_pool_cache *h, uint32_t magazine) {
     const struct gm_magazine *m = gm_cache_head(gm_pool_pages(), magazine - 1);
-    gm_store_rlx(&h->kept, (uint8_t)(m->top - m->bottom)); // a statistic
-    gm_store_rel(&h->previous, magazine); // PO2: pairs with a thief's; others store only 0
+    gm_store_rlx(&h->kept, (uint8_t)(m->top - m->bottom)); // for the statistics
+    gm_store_rel(&h->previous, magazine); // PO2: pairs with a thief's swap; thieves store only 0
 }
 
-// Takes the previous magazine: index + 1, 0: there is none.
+// Takes the previous magazine. Returns index + 1; 0: there is none.
 GM_PRIVATE uint32_t gm_pool_take_previous(struct gm_pool_cache *h) {
-    if (!gm_load_rlx(&h->previous)) return 0; // only we store others than 0
+    if (!gm_load_rlx(&h->previous)) return 0; // rlx: only this thread stores values other than 0
     return gm_swap_acqrel(&h->previous, 0u);  // PO2: pairs with a thief's
 }
 
-// A magazine without objects becomes the spare one, or nobody's.
+// Makes a magazine without objects (0: none) the spare one, or gives it to the depot.
 GM_PRIVATE void gm_pool_put_empty(struct gm_engine *e, struct gm_pool_cache *h, uint32_t empty) {
     if (empty && h->spare) gm_cache_push_magazine(&e->heap.pages, &e->depot.empty, empty - 1);
     else if (empty) h->spare = empty;
 }
 
-// Another magazine is loaded instead of the empty one.
+// Loads the magazine `full` in place of the empty one.
 GM_PRIVATE void gm_pool_replace(struct gm_engine *e, struct gomem_pool *p, struct gm_pool_cache *h,
                                 uint32_t full) {
     void **slots = gm_cache_slots(gm_pool_pages(), full - 1);
@@ -18162,8 +18172,8 @@ GM_PRIVATE void gm_pool_replace(struct gm_engine *e, struct gomem_pool *p, struc
     gm_pool_load(p, h, slots + gm_cache_head(gm_pool_pages(), full - 1)->top);
 }
 
-// The loaded magazine is empty: the previous one is loaded, or half of a full one (PO6). False:
-// none.
+// The loaded magazine is empty: loads the previous one, or moves half of it if it is full (PO6).
+// False: there is no previous one.
 GM_PRIVATE bool gm_pool_own_refill(struct gm_engine *e, struct gomem_pool *p,
                                    struct gm_pool_cache *h) {
     uint32_t previous = gm_pool_take_previous(h);
@@ -18172,7 +18182,7 @@ GM_PRIVATE bool gm_pool_own_refill(struct gm_engine *e, struct gomem_pool *p,
     void **top = gm_load_rlx(gm_pool_top(p, h));
     unsigned n = (unsigned)(m->top - m->bottom), some = n > GM_POOL_HALF ? n / 2 : n;
     if (top == GM_CACHE_NOTHING || some > GM_MAGAZINE_LAST - gm_cache_slot(top)) {
-        gm_pool_replace(e, p, h, previous); // ours is a small one
+        gm_pool_replace(e, p, h, previous); // the loaded one is too small
         return true;
     }
     void **from = gm_cache_slots(gm_pool_pages(), previous - 1) + m->top;
@@ -18183,13 +18193,14 @@ GM_PRIVATE bool gm_pool_own_refill(struct gm_engine *e, struct gomem_pool *p,
     return true;
 }
 
-// The loaded magazine is full: half of it moves to the previous one, or all (PO6). False: no room.
+// The loaded magazine is full: moves half of it to the previous one (PO6); without a previous one
+// it becomes that, and the spare one is loaded. False: no room.
 GM_PRIVATE bool gm_pool_own_room(struct gomem_pool *p, struct gm_pool_cache *h) {
     void **top = gm_load_rlx(gm_pool_top(p, h));
     bool none = top == GM_CACHE_NOTHING;
     uint32_t previous = none ? 0 : gm_pool_take_previous(h);
     if (!previous) {
-        if (!h->spare || top == GM_CACHE_NOTHING) return false; // aging has taken the loaded one
+        if (!h->spare || top == GM_CACHE_NOTHING) return false; // aging took the loaded one
         gm_pool_put_previous(h, gm_pool_unload(p, h));
         gm_pool_load(p, h, gm_cache_open(gm_pool_pages(), h->spare - 1, gm_pool_cap(p, h)));
         h->spare = 0;
@@ -18208,7 +18219,8 @@ GM_PRIVATE bool gm_pool_own_room(struct gomem_pool *p, struct gm_pool_cache *h) 
     return fits;
 }
 
-// The loaded magazine is empty: another one with objects. False: there is none.
+// The loaded magazine is empty: loads another with objects, the thread's own, one of the depot or
+// another thread's. False: there is none.
 GM_PRIVATE bool gm_pool_refill(struct gm_engine *e, struct gomem_pool *p, struct gm_pool_cache *h) {
     if (gm_pool_own_refill(e, p, h)) return true;
     uint32_t full = 0;
@@ -18216,13 +18228,14 @@ GM_PRIVATE bool gm_pool_refill(struct gm_engine *e, struct gomem_pool *p, struct
     if (!full) full = gm_pool_steal(p, h);
     if (!full) return false;
     const struct gm_magazine *m = gm_cache_head(&e->heap.pages, full - 1);
-    (void)gm_add_rlx(&p->hits, (uint64_t)(m->top - m->bottom)); // a statistic
+    (void)gm_add_rlx(&p->hits, (uint64_t)(m->top - m->bottom)); // for the statistics
     gm_pool_exchanged(e, p);
     gm_pool_replace(e, p, h, full);
     return true;
 }
 
-// The loaded magazine is full. False: no memory for another one.
+// The loaded magazine is full: makes room, and sends the previous one to the depot if necessary.
+// False: no memory for another one.
 GM_PRIVATE bool gm_pool_make_room(struct gm_engine *e, struct gomem_pool *p,
                                   struct gm_pool_cache *h) {
     if (gm_pool_own_room(p, h)) return true;
@@ -18237,6 +18250,7 @@ GM_PRIVATE bool gm_pool_make_room(struct gm_engine *e, struct gomem_pool *p,
     return empty != 0;
 }
 
+// Pushes an object onto the loaded magazine, in a section. False: no memory for a magazine.
 GM_PRIVATE bool gm_pool_push(struct gm_engine *e, struct gomem_pool *p, struct gm_pool_cache *h,
                              void *object) {
     void **top = gm_load_rlx(gm_pool_top(p, h));
@@ -18249,8 +18263,9 @@ GM_PRIVATE bool gm_pool_push(struct gm_engine *e, struct gomem_pool *p, struct g
     return true;
 }
 
-// An object from a slab, and some more for the cache where no hook makes or drops them: hooks see
-// only objects that were got.
+// Takes an object from a slab, and, in a pool without make and drop hooks, more for the cache h,
+// which may be NULL: hooks must see only objects that the user got. In a section. NULL: the slabs
+// have no free slot.
 GM_PRIVATE void *gm_pool_fresh(struct gm_engine *e, struct gomem_pool *p, struct gm_pool_cache *h) {
     void *out[GM_MAGAZINE_LAST + 2], **end = out + GM_MAGAZINE_LAST + 2, **bottom = NULL;
     unsigned want = 1;
@@ -18265,8 +18280,8 @@ GM_PRIVATE void *gm_pool_fresh(struct gm_engine *e, struct gomem_pool *p, struct
     gm_sync_lock(&p->lock);
     unsigned n = gm_pool_take_locked(p, end, want);
     gm_sync_unlock(&p->lock);
-    (void)gm_add_rlx(&p->misses, (uint64_t)n); // a statistic
-    for (unsigned i = 2; i <= n; i++) {        // the lowest address comes first
+    (void)gm_add_rlx(&p->misses, (uint64_t)n); // for the statistics
+    for (unsigned i = 2; i <= n; i++) {        // the lowest address is handed out first
         uint32_t slot = 0;
         struct gm_span *s = GOMEM_I_CHECK ? gm_pool_slab(p, end[-(int)i], &slot) : NULL;
         if (s) (void)gm_or_rlx(&gm_pool_idle_bits(s)[slot / 64], (uint64_t)1 << slot % 64);
@@ -18279,7 +18294,8 @@ GM_PRIVATE void *gm_pool_fresh(struct gm_engine *e, struct gomem_pool *p, struct
 
 // ---- aging ----
 
-// Objects of a magazine that is the caller's go back to their slabs. Result as there.
+// Returns the objects of a magazine, which is the caller's, to their slabs. In a section. Returns a
+// list of slabs to free, as gm_pool_return_locked does.
 GM_PRIVATE uint32_t gm_pool_unpack(struct gm_engine *e, struct gomem_pool *p, uint32_t magazine) {
     const struct gm_magazine *m = gm_cache_head(&e->heap.pages, magazine - 1);
     void **objects = gm_cache_slots(&e->heap.pages, magazine - 1) + m->bottom + 1;
@@ -18290,10 +18306,10 @@ GM_PRIVATE uint32_t gm_pool_unpack(struct gm_engine *e, struct gomem_pool *p, ui
     return empty;
 }
 
-// Drops what one expired magazine holds; outside sections. False: there is none.
+// Drops the objects of one expired magazine, outside sections. False: there is none.
 GM_PRIVATE bool gm_pool_drop_expired(struct gm_runtime *rt, struct gomem_pool *p) {
     struct gm_engine *e = &rt->engine;
-    // a snapshot: what comes now is for the next one
+    // rlx: a magazine that arrives later is left for the next call
     if (!(uint32_t)gm_load_rlx(gm_pool_list(p, 2))) return false;
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return false;
@@ -18315,14 +18331,17 @@ GM_PRIVATE bool gm_pool_drop_expired(struct gm_runtime *rt, struct gomem_pool *p
     return magazine != 0;
 }
 
-// Whether a look at `now` has to do with a pool; 0: a cycle has ended, or memory is short.
+// Tests whether a pool needs aging at the time `now`; 0, after a cycle or when memory is short,
+// means always.
 GM_INLINE bool gm_pool_due(struct gomem_pool *p, uint64_t now) {
-    if (!now || now - gm_load_rlx(&p->aged) > GM_POOL_PERIOD) return true; // a heuristic
-    return !p->o.drop && (uint32_t)gm_load_rlx(gm_pool_list(p, 2));        // a snapshot
+    // stale values only age the pool at another look
+    if (!now || now - gm_load_rlx(&p->aged) > GM_POOL_PERIOD) return true;
+    return !p->o.drop && (uint32_t)gm_load_rlx(gm_pool_list(p, 2));
 }
 
-// A step of aging all pools: turns the next one, or drops one of its magazines where that calls
-// nobody. `number` is the pool's, `done` what happened to it. False: that was the last one.
+// One step of aging all pools: rotates the lists of the next pool, or returns one of its expired
+// magazines to the slabs if it has no drop hook. *number is the pool's, *turned whether its lists
+// have rotated. Outside sections. False: no pool is left.
 GM_RARE GM_PRIVATE bool gm_pool_age_step(struct gm_runtime *rt, uint64_t now, uint32_t *number,
                                          bool *turned) {
     struct gm_pools *pools = &rt->pools;
@@ -18348,7 +18367,7 @@ GM_RARE GM_PRIVATE bool gm_pool_age_step(struct gm_runtime *rt, uint64_t now, ui
     return there;
 }
 
-// Hook of world: each step is a section of its own.
+// Hook of world: ages all pools by some generations, each step in a section of its own.
 GM_PRIVATE void gm_pool_age(unsigned generations) {
     for (unsigned g = 0; g < generations; g++) {
         uint32_t number = 0;
@@ -18357,27 +18376,28 @@ GM_PRIVATE void gm_pool_age(unsigned generations) {
     }
 }
 
-// Hook of world, and what a slow call ends with: pools age by the clock, in so many steps at most.
-// Returns ns until the next look. (PO7)
+// Hook of world, and the end of each slow call: ages the pools that are due by the clock, in at
+// most `steps` steps. Returns the ns until the next look. (PO7)
 GM_PRIVATE uint64_t gm_pool_tick(unsigned steps) {
     struct gm_pools *pools = &gm_runtime.pools;
-    uint64_t now = gm_os_now_coarse(), due = gm_load_rlx(&pools->due); // the cas decides
-    // pairs with itself: one of those that find it due looks
+    uint64_t now = gm_os_now_coarse(), due = gm_load_rlx(&pools->due); // rlx: the CAS decides
+    // pairs with itself: of the threads that find it due, one looks
     if (now < due || !gm_cas_acqrel(&pools->due, &due, now + GM_POOL_LOOK)) return GM_POOL_LOOK;
     uint32_t number = 0;
     bool turned = false, more = true;
     while (more && steps--) more = gm_pool_age_step(&gm_runtime, now, &number, &turned);
-    gm_store_rlx(&pools->more, (uint32_t)more); // a heuristic, as what follows
+    gm_store_rlx(&pools->more, (uint32_t)more); // if stale, the next look is late or superfluous
     if (more) gm_store_rlx(&pools->due, now);
     return GM_POOL_LOOK;
 }
 
 // ---- get and put ----
 
-// Most slow calls only move objects between the thread's own two magazines: the quick ones.
+// Most slow calls only move objects between the thread's own two magazines. These are the quick
+// ones.
 
-// In a section with the calling thread's cache, where nothing else is to be seen to; NULL: there
-// is.
+// Enters a section with the calling thread's cache of a pool. NULL, and no section: the full slow
+// path must run.
 GM_INLINE struct gm_pool_cache *gm_pool_quick(const struct gm_runtime *rt,
                                               const struct gomem_pool *p) {
     struct gm_thread *me = gm_world_self();
@@ -18390,6 +18410,7 @@ GM_INLINE struct gm_pool_cache *gm_pool_quick(const struct gm_runtime *rt,
     return h;
 }
 
+// NULL: the full slow path must run.
 GM_PRIVATE void *gm_pool_get_quick(struct gm_runtime *rt, struct gomem_pool *p) {
     struct gm_pool_cache *h = gm_pool_quick(rt, p);
     if (!h) return NULL;
@@ -18399,6 +18420,7 @@ GM_PRIVATE void *gm_pool_get_quick(struct gm_runtime *rt, struct gomem_pool *p) 
     return object;
 }
 
+// False: the full slow path must run.
 GM_PRIVATE bool gm_pool_put_quick(struct gm_runtime *rt, struct gomem_pool *p, void *object) {
     struct gm_pool_cache *h = p->o.reset ? NULL : gm_pool_quick(rt, p);
     if (!h) return false;
@@ -18409,7 +18431,7 @@ GM_PRIVATE bool gm_pool_put_quick(struct gm_runtime *rt, struct gomem_pool *p, v
     return done;
 }
 
-// As gm_alloc_enter; a pool that was destroyed is misuse.
+// As gm_alloc_enter, but also NULL with EINVAL, after a report, if the pool was destroyed.
 GM_PRIVATE struct gm_cache *gm_pool_enter(struct gm_runtime *rt, const struct gomem_pool *p) {
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return NULL;
@@ -18421,6 +18443,8 @@ GM_PRIVATE struct gm_cache *gm_pool_enter(struct gm_runtime *rt, const struct go
     return NULL;
 }
 
+// Tries the thread's magazines, the depot, other threads, the slabs, then a new slab. Hooks run
+// outside the section. NULL with errno.
 GOMEM_DEF void *gomem_i_pool_get_slow(gomem_pool *p) {
     struct gm_runtime *rt = &gm_runtime;
     int saved = errno;
@@ -18431,7 +18455,7 @@ GOMEM_DEF void *gomem_i_pool_get_slow(gomem_pool *p) {
         struct gm_cache *t = gm_pool_enter(rt, p);
         if (!t) return NULL;
         struct gm_pool_cache *h = gm_pool_find_cache(rt, t, p);
-        if (h) gm_store_rlx(&h->turn, gm_load_rlx(&p->turn)); // a heuristic
+        if (h) gm_store_rlx(&h->turn, gm_load_rlx(&p->turn)); // used in this generation
         object = h ? gm_pool_pop(p, h) : NULL;
         if (!object && h && gm_pool_refill(&rt->engine, p, h)) object = gm_pool_pop(p, h);
         if (!object) fresh = (object = gm_pool_fresh(&rt->engine, p, h)) != NULL;
@@ -18454,7 +18478,8 @@ GOMEM_DEF void *gomem_i_pool_get_slow(gomem_pool *p) {
     return gm_alloc_done(object, saved);
 }
 
-// What is wrong with an object that is put; GM_MESSAGE_COUNT: nothing, it is idle now.
+// Checks an object that is put, in a section. GM_MESSAGE_COUNT: it is valid and, at check level 1,
+// counts as idle from here on.
 GM_PRIVATE enum gm_message gm_pool_check(const struct gomem_pool *p, const void *object) {
     uint32_t slot = 0;
     struct gm_span *s = gm_pool_slab(p, object, &slot);
@@ -18465,7 +18490,7 @@ GM_PRIVATE enum gm_message gm_pool_check(const struct gomem_pool *p, const void 
     return GM_MESSAGE_COUNT;
 }
 
-// No magazine has room: the object is dropped.
+// Drops an object for which there is no room in a magazine, outside sections.
 GM_PRIVATE void gm_pool_drop(struct gm_runtime *rt, struct gomem_pool *p, void *object) {
     if (p->o.drop) {
         gm_guard_allow(object, p->o.size);
@@ -18480,6 +18505,8 @@ GM_PRIVATE void gm_pool_drop(struct gm_runtime *rt, struct gomem_pool *p, void *
     gm_pool_free_slabs(rt, empty);
 }
 
+// Checks and resets the object, and puts it into the cache. Hooks run outside the section. Keeps
+// errno.
 GOMEM_DEF void gomem_i_pool_put_slow(gomem_pool *p, void *obj) {
     struct gm_runtime *rt = &gm_runtime;
     int saved = errno;
@@ -18496,7 +18523,7 @@ GOMEM_DEF void gomem_i_pool_put_slow(gomem_pool *p, void *obj) {
     if (t && wrong == GM_MESSAGE_COUNT) {
         gm_guard_forbid(obj, p->stride, p->scanned);
         struct gm_pool_cache *h = gm_pool_find_cache(rt, t, p);
-        if (h) gm_store_rlx(&h->turn, gm_load_rlx(&p->turn)); // a heuristic
+        if (h) gm_store_rlx(&h->turn, gm_load_rlx(&p->turn)); // used in this generation
         pushed = h && gm_pool_push(&rt->engine, p, h, obj);
         gm_pool_let_go(p);
     }
@@ -18509,9 +18536,10 @@ GOMEM_DEF void gomem_i_pool_put_slow(gomem_pool *p, void *obj) {
     errno = saved;
 }
 
-// ---- coming and going ----
+// ---- making and destroying pools ----
 
-// A place for the inlined paths: that of a name is its own forever. 0: none is free.
+// A place for the inlined paths of a pool or a name. A name keeps its place forever. 0: all are
+// taken.
 GM_PRIVATE uint32_t gm_pool_place_locked(struct gm_pools *pools, const void *whose, bool named) {
     uint32_t found = 0;
     for (uint32_t i = GOMEM_I_PLACES - 1; i; i--) {
@@ -18532,13 +18560,13 @@ GM_PRIVATE bool gm_pool_valid(const gomem_pool_options *o) {
     return false;
 }
 
-// The smaller of two caps, of which 0 is none.
+// The smaller of two limits, in objects: a count, and bytes divided by stride. 0: no limit.
 GM_PRIVATE size_t gm_pool_least_cap(size_t count, size_t bytes, size_t stride) {
     size_t most = bytes ? GM_MAX(bytes / stride, (size_t)1) : SIZE_MAX;
     return bytes || count ? GM_MIN(count ? count : SIZE_MAX, most) : 0;
 }
 
-// Fills in what follows from the options.
+// Fills in the fields that depend on the options.
 GM_PRIVATE void gm_pool_shape(struct gomem_pool *p, const gomem_pool_options *o) {
     p->o = *o;
     p->o.size = o->size + !o->size;
@@ -18559,7 +18587,7 @@ GM_PRIVATE void gm_pool_shape(struct gomem_pool *p, const gomem_pool_options *o)
     p->cache_lock.rank = GM_RANK_POOL_CACHE;
 }
 
-// A destroyed pool's record waits behind the others.
+// Appends the record of a destroyed pool to the list of dead ones: the oldest is used again first.
 GM_PRIVATE void gm_pool_forget_locked(struct gm_pools *pools, struct gomem_pool *p) {
     struct gomem_pool **last = &pools->dead;
     while (*last) last = &(*last)->next;
@@ -18568,8 +18596,8 @@ GM_PRIVATE void gm_pool_forget_locked(struct gm_pools *pools, struct gomem_pool 
     pools->dead_count++;
 }
 
-// The pools that a shutdown made void: their caches, which are in no thread's table any more, are
-// freed, and their records wait as those of destroyed pools do. A name keeps its record.
+// Frees the caches of pools that a shutdown made void, which are in no thread's table any more, and
+// lists the pools' records as dead. A name keeps its record.
 GM_PRIVATE void gm_pool_recycle_locked(struct gm_runtime *rt) {
     struct gm_pools *pools = &rt->pools;
     struct gm_meta *meta = &rt->engine.meta;
@@ -18587,12 +18615,12 @@ GM_PRIVATE void gm_pool_recycle_locked(struct gm_runtime *rt) {
     pools->past = NULL;
 }
 
-// A record: that which the name had in an earlier life, the oldest of those that were destroyed, or
-// a new one. NULL: no memory.
+// A record for a pool: the one that its name had before a shutdown, the oldest dead one, or a new
+// one. NULL: no memory.
 GM_PRIVATE struct gomem_pool *gm_pool_record_locked(struct gm_runtime *rt,
                                                     const gomem_i_pool *name) {
     struct gm_pools *pools = &rt->pools;
-    // gomem_pool_destroy sets the epoch to 0
+    // epoch 0: gomem_pool_destroy has listed the name's record as dead
     struct gomem_pool *own = name && gm_load_rlx(&name->epoch) ? name->pool : NULL;
     struct gomem_pool *p = own ? own : pools->dead;
     uint32_t number = 0;
@@ -18612,7 +18640,8 @@ GM_PRIVATE struct gomem_pool *gm_pool_record_locked(struct gm_runtime *rt,
     return p;
 }
 
-// A new pool, in the list; for a name that has got one meanwhile that one. NULL with errno.
+// Makes and lists a pool. If another thread has made the name's pool meanwhile, returns that one.
+// Outside sections. NULL with errno.
 GM_RARE GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt,
                                                   const gomem_pool_options *o, gomem_i_pool *name) {
     struct gm_pools *pools = &rt->pools;
@@ -18620,7 +18649,7 @@ GM_RARE GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt,
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return NULL;
     gm_sync_lock(&pools->lock);
-    uint32_t epoch = gm_load_rlx(&pools->epoch) + 1; // changes while nobody uses pools
+    uint32_t epoch = gm_load_rlx(&pools->epoch) + 1; // changes only in a shutdown
     bool there = name && gm_load_rlx(&name->epoch) == epoch;
     gm_pool_recycle_locked(rt);
     struct gomem_pool *p = there ? name->pool : gm_pool_record_locked(rt, name);
@@ -18628,7 +18657,7 @@ GM_RARE GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt,
         gm_pool_shape(p, o);
         p->name = name;
         if (p->o.capacity && p->o.capacity < 64) p->shared = gm_pool_new_cache(&rt->engine, NULL);
-        gm_store_rlx(&p->aged, gm_os_now()); // nobody knows it yet
+        gm_store_rlx(&p->aged, gm_os_now()); // rlx: no other thread knows p yet
         p->place = p->shared ? 0
                              : gm_pool_place_locked(pools, name ? (void *)name : (void *)p, name);
         p->get = p->place;
@@ -18647,7 +18676,7 @@ GM_RARE GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt,
     if (p && !there && name) {
         gm_store_rlx(&name->pool, p);
         gm_store_rel(&name->epoch, epoch); // pairs with gomem_i_pool_of
-        gm_store_rlx(&name->get, p->get);  // places say nothing: caches do
+        gm_store_rlx(&name->get, p->get);  // rlx: a place is empty until the thread has a cache
         gm_store_rlx(&name->put, p->put);
         gm_store_rlx(&name->far_get, p->far_get);
         gm_store_rlx(&name->far_put, p->far_put);
@@ -18693,7 +18722,7 @@ GOMEM_DEF void gomem_i_pool_put_named(gomem_i_pool *name, void *obj) {
     errno = saved;
 }
 
-// The caches of a pool that is destroyed: what they hold is expired, and their threads forget them.
+// Moves the objects in the caches of a pool that is destroyed to its depot, and frees the caches.
 GM_PRIVATE void gm_pool_end_caches_locked(struct gm_engine *e, struct gomem_pool *p) {
     while (p->caches) {
         struct gm_pool_cache *h = p->caches;
@@ -18705,6 +18734,8 @@ GM_PRIVATE void gm_pool_end_caches_locked(struct gm_engine *e, struct gomem_pool
     p->shared = NULL;
 }
 
+// Unlists the pool and ends its caches under POOLS; drops its objects and frees its slabs outside
+// sections, where hooks may run. Its record is used again later.
 GM_RARE GOMEM_DEF void gomem_pool_destroy(gomem_pool *p) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_pools *pools = &rt->pools;
@@ -18724,12 +18755,12 @@ GM_RARE GOMEM_DEF void gomem_pool_destroy(gomem_pool *p) {
         gm_store_rlx(&p->name->far_put, 0u);
         gm_store_rel(&p->name->epoch, 0u); // pairs with gomem_i_pool_of
     } else {
-        pools->place[p->place] = NULL; // PO3: no cache has anything there
+        pools->place[p->place] = NULL; // PO3: no cache has a magazine there
     }
     p->get = p->put = p->far_get = p->far_put = 0;
     gm_sync_unlock(&pools->lock);
     gm_alloc_leave(rt, t);
-    for (unsigned g = 0; g < GM_POOL_TURNS; g++) { // nobody else knows it any more
+    for (unsigned g = 0; g < GM_POOL_TURNS; g++) { // no other thread reaches p any more
         while (gm_pool_drop_expired(rt, p)) {}
         gm_store_rlx(&p->turn, gm_load_rlx(&p->turn) + 1);
     }
@@ -18744,7 +18775,8 @@ GM_RARE GOMEM_DEF void gomem_pool_destroy(gomem_pool *p) {
     errno = saved;
 }
 
-// Slabs without objects that need not stay become a list, as in gm_pool_return_locked.
+// Unlinks the empty slabs that need not stay. POOL is held. Returns them as a list, as
+// gm_pool_return_locked does.
 GM_PRIVATE uint32_t gm_pool_trim_locked(struct gomem_pool *p) {
     uint32_t empty = 0;
     for (uint32_t at = p->room; at && p->slots - p->count >= p->keep;) {
@@ -18759,8 +18791,9 @@ GM_PRIVATE uint32_t gm_pool_trim_locked(struct gomem_pool *p) {
     return empty;
 }
 
-// How many objects can be got. `keep` of them stay from here on, unless it is SIZE_MAX; the number
-// before comes back in it. False with errno: the pool was destroyed.
+// Sets *have to the number of objects that can be got without growing. From here on, *keep slots
+// stay, unless it is SIZE_MAX; *keep receives the previous number. Outside sections. False with
+// errno: the pool was destroyed.
 GM_PRIVATE bool gm_pool_keep(struct gm_runtime *rt, struct gomem_pool *p, size_t *keep,
                              size_t *have) {
     struct gm_cache *t = gm_pool_enter(rt, p);
@@ -18769,7 +18802,7 @@ GM_PRIVATE bool gm_pool_keep(struct gm_runtime *rt, struct gomem_pool *p, size_t
     size_t before = p->keep, most = *keep;
     if (most != SIZE_MAX) p->keep = most;
     uint32_t empty = p->keep < before && !p->o.capacity ? gm_pool_trim_locked(p) : 0;
-    *have = p->slots - p->taken + gm_load_rlx(&p->idle); // as of now
+    *have = p->slots - p->taken + gm_load_rlx(&p->idle); // other threads may change it at once
     if (p->o.capacity && p->slots >= p->o.capacity) *have = p->o.capacity;
     *keep = before;
     gm_sync_unlock(&p->lock);
@@ -18778,6 +18811,7 @@ GM_PRIVATE bool gm_pool_keep(struct gm_runtime *rt, struct gomem_pool *p, size_t
     return true;
 }
 
+// If it cannot grow to n objects, the number that stays is what it was before.
 GM_RARE GOMEM_DEF size_t gomem_pool_reserve(gomem_pool *p, size_t n) {
     struct gm_runtime *rt = &gm_runtime;
     int saved = errno;
@@ -18788,7 +18822,7 @@ GM_RARE GOMEM_DEF size_t gomem_pool_reserve(gomem_pool *p, size_t n) {
     if (!gm_pool_keep(rt, p, &before, &have)) return 0;
     while (fits && have < n && gm_pool_grow(rt, p))
         if (!gm_pool_keep(rt, p, &again, &have)) return 0;
-    if (have < n) { // it stays as it was
+    if (have < n) { // restores the previous number
         if (fits && !gm_pool_keep(rt, p, &before, &have)) return 0;
         saved = ENOMEM;
     }
@@ -18796,19 +18830,21 @@ GM_RARE GOMEM_DEF size_t gomem_pool_reserve(gomem_pool *p, size_t n) {
     return GM_MIN(have, n);
 }
 
+// The number of objects in a cache. Its thread may change it meanwhile, so it is approximate.
 GM_PRIVATE uint64_t gm_pool_cached(const struct gomem_pool *p, struct gm_pool_cache *h) {
-    void **top = gm_load_rlx(gm_pool_top(p, h)); // statistics
+    void **top = gm_load_rlx(gm_pool_top(p, h)); // rlx: only used as a number
     unsigned loaded = gm_cache_slot(top), bottom = gm_load_rlx(&h->bottom);
     uint64_t n = top != GM_CACHE_NOTHING && loaded > bottom ? loaded - bottom : 0;
     return n + (gm_load_rlx(&h->previous) ? gm_load_rlx(&h->kept) : 0);
 }
 
+// Counters are read one by one while other threads run. All zero: the pool was destroyed.
 GM_RARE GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p) {
     struct gm_runtime *rt = &gm_runtime;
     gomem_pool_stats s = {0, 0, 0, 0, 0};
     struct gm_cache *t = gm_pool_enter(rt, p);
     if (!t) return s;
-    s.hits = gm_load_rlx(&p->hits); // statistics
+    s.hits = gm_load_rlx(&p->hits); // rlx, as below: single numbers
     s.misses = gm_load_rlx(&p->misses);
     s.exchanges = gm_load_rlx(&p->exchanges);
     s.idle = gm_load_rlx(&p->idle);
@@ -18826,49 +18862,50 @@ GM_RARE GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p) {
 /* ==========================================================================================
  * >>arena   memory that goes all at once                                           floor 5
  * ==========================================================================================
- * OWNS        struct gomem_arena, which lies with the user; spans whose use is GM_USE_ARENA
+ * OWNS        struct gomem_arena, whose memory is the user's; spans whose use is GM_USE_ARENA
  * CALLS       base os sync sizes pages span heap guard world alloc block control
- * LOCKS       GONE, for a thread that has ended
- * INVARIANTS  I1  cursor <= end <= ready <= limit, all multiples of 16 from start on; [cursor, end)
+ * INVARIANTS  I1  cursor <= end <= ready <= limit, all at multiples of 16 from start; [cursor, end)
  *                 and [max(clean, cursor), limit) are zero; memory below `ready` is usable
- *             I2  a scanned block is scanned from its start to `ready`, in steps of 4 KiB, of 64 in
- *                 a reservation: it is zero beyond what is handed out
- *             I3  blocks are linked by span.shape: the current one to the older ones, large
- *                 objects, and blocks that a reset kept; used and cursor hold what of a block that
- *                 is not current is in use and what of it is not zero, in units of 16
+ *             I2  a scanned block is scanned from its start to `ready`, which advances by 4 KiB, or
+ *                 64 KiB in a reservation. Above the cursor this part is zero
+ *             I3  span.shape links three lists: the current block and the older ones, large
+ *                 objects, and blocks that a reset kept. In a block that is not current, span.used
+ *                 is how much of it is in use, span.cursor how much is not zero, in units of 16
  *             I4  records of callbacks (and, at check level 1, of marks) lie in the arena itself,
- *                 latest first. A mark whose record does not fit has the number of the record
- *                 before it, or `bottom`, and says so: nobody may pop that record for it
- *             I5  `self` is the arena's address once it has taken memory; the record of its current
- *                 block, and of no other, has its stamp in `owner`. A copy fails one of the two
- *             I6  spare_bytes is what the kept blocks hold; peak is at least what is in use
- * WHY         A bump costs what a bump costs: sizes round up, not pointers, since with an aligned
- *             pointer the next address waits, and zeroes are made 4 KiB ahead, not by each
- *             allocation. Nothing of the arena lies in its blocks, so a block
- *             is whole pages, and an overrun does not break the chain. Blocks double, and reset
- *             keeps those that what the last rounds used fits in, an eighth less each round: a
- *             server's arena settles at one or two.
+ *                 in lists, latest first. A mark whose record does not fit carries the number of
+ *                 the latest record, or `bottom`, with GM_ARENA_SHARED: restoring it keeps that
+ *                 record
+ *             I5  `self` is the arena's address once it has allocated; the record of its current
+ *                 block, and of no other block, has its stamp in `owner`. A copy fails one of the
+ *                 two tests
+ *             I6  spare_bytes is the size of the kept blocks; peak is at least what is in use
+ * WHY         An allocation only moves the cursor. Sizes are rounded up, not pointers, because
+ *             aligning the pointer would delay the next address. Memory is zeroed 4 KiB ahead, not
+ *             by each allocation. The arena stores no header in its blocks, so a block is whole
+ *             pages, and an overrun does not break the list. Block sizes double. A reset keeps the
+ *             blocks that the last rounds needed, less an eighth each round, so a server's arena
+ *             settles at one or two blocks.
  *
  *                  start    cursor    end        clean    ready       limit
  *                    | in use | zero   | not zero | zero   | zero, not  |
  *                    |        |        |          |        | committed, |
  *                    |        |        |          |        | or scanned |
  *
- *             clean may lie anywhere: beyond ready in a scanned block that was let go.
+ *             clean may lie anywhere; in a scanned block after a rewind it is above ready.
  */
 enum { GM_ARENA_CHAINED = 0, GM_ARENA_BUFFER = 1, GM_ARENA_RESERVED = 2 };
 enum {
     GM_ARENA_BLOCK = 32 * 1024,
     GM_ARENA_BLOCK_MOST = 4 * 1024 * 1024,
-    GM_ARENA_ASIDE = 16 * 1024,  // at least this large: a span of its own
-    GM_ARENA_STEP = 4 * 1024,    // of scanning, and of zeroing
-    GM_ARENA_COMMIT = 64 * 1024, // of reserved memory
-    GM_ARENA_TEXT = 256,         // a formatted text that is tried at once
+    GM_ARENA_ASIDE = 16 * 1024,  // objects from this size on may get a span of their own
+    GM_ARENA_STEP = 4 * 1024,    // step of scanning and of zeroing
+    GM_ARENA_COMMIT = 64 * 1024, // step of committing reserved memory
+    GM_ARENA_TEXT = 256,         // formatted texts below this are written in place
     GM_ARENA_SCRATCH = 8
 };
 #define GM_ARENA_SHARED ((uint32_t)1 << 31) // in a mark: it has no record of its own (I4)
 
-struct gomem_i_on_reset {          // owner: who uses the arena, as all of it
+struct gomem_i_on_reset {          // owner: the thread that uses the arena
     struct gomem_i_on_reset *next; // earlier
     void (*fn)(void *arg);         //
     void *arg;                     //
@@ -18885,24 +18922,25 @@ GM_PRIVATE void gm_arena_forbid(const gomem_arena *a, const char *from, const ch
     if (from < to) gm_guard_forbid(from, (size_t)(to - from), gm_arena_scanned(a));
 }
 
-// ---- one arena, not a copy; one thread at a time (check level 1) ----
+// ---- misuse: copies, and use by two threads at a time (check level 1) ----
 
 GM_INLINE struct gm_span *gm_arena_span(uint32_t page) {
     return gm_span_at(&gm_runtime.engine.heap.pages, page - 1);
 }
 
-// The current block gets another stamp: what was copied before does not have it. (I5)
+// Gives the current block a new stamp, which earlier copies of the arena do not have. (I5)
 GM_PRIVATE void gm_arena_stamp(gomem_arena *a) {
     if (!a->block) return;
     if (!a->stamp) a->stamp = (uint32_t)((uintptr_t)a >> 4) << 8; // so that two arenas differ
     gm_store_rlx(&gm_arena_span(a->block)->owner, ++a->stamp);    // only holders of copies look
 }
 
-// False: the arena is a copy, which is told. At check level 1 every call changes the stamp.
+// False: the arena is a copy, which is reported, or (ESHUTDOWN) a shutdown has made it void. At
+// check level 1 every call changes the stamp.
 GM_PRIVATE bool gm_arena_own(gomem_arena *a) {
     const struct gm_runtime *rt = &gm_runtime;
     bool moved = a->self && a->self != a;
-    if (gm_load_acq(&rt->world.life) == GM_LIFE_SHUT) { // pairs with gomem_shutdown: all are void
+    if (gm_load_acq(&rt->world.life) == GM_LIFE_SHUT) { // pairs with gomem_shutdown
         errno = ESHUTDOWN;
         return false;
     }
@@ -18915,6 +18953,8 @@ GM_PRIVATE bool gm_arena_own(gomem_arena *a) {
     return false;
 }
 
+// Begins a call that uses the arena; gm_arena_leave ends it. False, after a report: a copy, or, at
+// check level 1, another thread or a callback uses it. `culprit` is the pointer to report.
 GM_PRIVATE bool gm_arena_enter(gomem_arena *a, const void *culprit) {
     struct gm_runtime *rt = &gm_runtime;
     if (!GOMEM_I_CHECK) return gm_arena_own(a);
@@ -18937,9 +18977,9 @@ GM_INLINE char *gm_arena_start(const struct gm_span *s) {
     return (char *)gm_span_start(&gm_runtime.engine.heap.pages, s);
 }
 GM_INLINE size_t gm_arena_bytes(const struct gm_span *s) { return (size_t)s->pages * GM_PAGE; }
-// The span of a block is scanned up to `size` bytes. (I2)
+// Sets how many bytes of a block are scanned. (I2)
 GM_PRIVATE void gm_arena_publish(struct gm_span *s, size_t size) {
-    gm_store_rlx(&s->size, size); // a marker may look: what is new is zero, or on written pages
+    gm_store_rlx(&s->size, size); // rlx: new parts are zero, or on pages that are tracked
 }
 
 #if GOMEM_I_COLLECTOR
@@ -18958,10 +18998,10 @@ GM_INLINE struct gm_span *gm_arena_take(const gomem_arena *a, size_t size, size_
 }
 GM_INLINE void gm_arena_give(uint32_t page) { gm_block_free(&gm_runtime, gm_arena_span(page)); }
 
-// Gives back a list of spans down to `until`; returns their bytes.
+// Frees the spans of a list up to, not including, `until`. Returns their bytes.
 GM_PRIVATE size_t gm_arena_give_list(uint32_t *list, uint32_t until) {
     size_t bytes = 0;
-    while (*list && *list != until) { // a void mark's may be nowhere
+    while (*list && *list != until) { // a stale mark's `until` may not be in the list
         uint32_t page = *list;
         bytes += gm_arena_bytes(gm_arena_span(page));
         *list = gm_arena_span(page)->shape;
@@ -18975,7 +19015,8 @@ GM_PRIVATE size_t gm_arena_used(const gomem_arena *a) {
 }
 GM_PRIVATE void gm_arena_measure(gomem_arena *a) { a->high = GM_MAX(a->high, gm_arena_used(a)); }
 
-// The current block is left: its record says what of it is in use, and what is not zero. (I3)
+// Stores in the current block's record how much of it is in use and not zero (I3). Another block
+// becomes the current one.
 GM_PRIVATE void gm_arena_put_away(gomem_arena *a) {
     if (!a->block) return;
     struct gm_span *s = gm_arena_span(a->block);
@@ -18985,7 +19026,7 @@ GM_PRIVATE void gm_arena_put_away(gomem_arena *a) {
     s->cursor = (uint32_t)((size_t)(dirty - a->start) / 16);
 }
 
-// A block becomes the current one, in use up to `used` bytes.
+// Makes a block (page + 1; 0: none) the current one, of which `used` bytes are in use.
 GM_PRIVATE void gm_arena_open(gomem_arena *a, uint32_t page, size_t used) {
     a->block = page;
     a->start = a->cursor = a->end = a->clean = a->ready = a->limit = NULL;
@@ -19001,7 +19042,8 @@ GM_PRIVATE void gm_arena_open(gomem_arena *a, uint32_t page, size_t used) {
     gm_arena_publish(s, (size_t)(a->ready - a->start));
 }
 
-// The next block, for `need` bytes at least: one that a reset kept, or a new one.
+// Opens the next block, of at least `need` bytes: one that a reset kept, or a new one. False with
+// errno: no memory.
 GM_PRIVATE bool gm_arena_grow(gomem_arena *a, size_t need) {
     uint32_t *at = &a->spare;
     while (*at && gm_arena_bytes(gm_arena_span(*at)) < need) at = &gm_arena_span(*at)->shape;
@@ -19024,7 +19066,7 @@ GM_PRIVATE bool gm_arena_grow(gomem_arena *a, size_t need) {
     return true;
 }
 
-// One large allocation in a span of its own.
+// Allocates a large object in a span of its own. NULL with errno: no memory.
 GM_PRIVATE void *gm_arena_set_aside(gomem_arena *a, size_t size, size_t align, bool zero) {
     struct gm_span *s = gm_arena_take(a, size, align);
     if (!s) return NULL;
@@ -19038,7 +19080,7 @@ GM_PRIVATE void *gm_arena_set_aside(gomem_arena *a, size_t size, size_t align, b
     return gm_arena_start(s);
 }
 
-// The reservation becomes memory up to `to`, some way ahead.
+// Commits the reservation up to `to`, rounded up to GM_ARENA_COMMIT. False with errno: no memory.
 GM_PRIVATE bool gm_arena_commit(gomem_arena *a, const char *to) {
     size_t want = gm_base_round_up((size_t)(to - a->start), GM_ARENA_COMMIT);
     char *end = a->start + GM_MIN(want, (size_t)(a->limit - a->start));
@@ -19051,8 +19093,8 @@ GM_PRIVATE bool gm_arena_commit(gomem_arena *a, const char *to) {
     return true;
 }
 
-// What lies below `to` becomes usable: committed, zero some way ahead, and known to the collector.
-// Below `from` it need not be zero, unless it is scanned. False: no memory.
+// Makes memory below `to` usable: commits it, zeroes it a step ahead, and tells the collector.
+// Memory below `from` need not be zeroed unless it is scanned. False: no memory.
 GM_PRIVATE bool gm_arena_extend(gomem_arena *a, char *from, const char *to) {
     bool scanned = gm_arena_scanned(a), reserved = a->mode == GM_ARENA_RESERVED;
     size_t step = reserved ? GM_ARENA_COMMIT : GM_ARENA_STEP, need = (size_t)(to - a->start);
@@ -19081,7 +19123,8 @@ GM_PRIVATE bool gm_arena_extend(gomem_arena *a, char *from, const char *to) {
     return true;
 }
 
-// What lies above `to` in the current block is let go; `to` may be none of what is in use.
+// Frees what lies above `to` in the current block. Does not move the cursor if `to` lies outside
+// the part that is in use.
 GM_PRIVATE void gm_arena_truncate(gomem_arena *a, char *to) {
     char *old = a->cursor, *was = a->ready, *cursor = to < a->start || to > old ? old : to;
     if (!a->start) return;
@@ -19104,7 +19147,8 @@ GM_PRIVATE void gm_arena_truncate(gomem_arena *a, char *to) {
 
 // ---- allocation ----
 
-// The first use: what {0} means, or memory that free gave back.
+// Prepares the first allocation: fills in the defaults of {0}, or reserves memory again after a
+// free. False with errno: no memory.
 GM_PRIVATE bool gm_arena_begin(gomem_arena *a) {
     if (!a->least) a->least = GM_ARENA_BLOCK;
     if (!a->next) a->next = a->least;
@@ -19119,7 +19163,8 @@ GM_PRIVATE bool gm_arena_begin(gomem_arena *a) {
     return true;
 }
 
-// size bytes, a multiple of 16 and not 0, at a multiple of align.
+// Allocates size bytes, a positive multiple of 16, at a multiple of align. The arena is entered.
+// NULL with errno: no memory.
 GM_PRIVATE void *gm_arena_bump(gomem_arena *a, size_t size, size_t align, bool zero) {
     if (!gm_arena_begin(a)) return NULL;
     a->self = a; // I5
@@ -19143,7 +19188,7 @@ GM_PRIVATE void *gm_arena_bump(gomem_arena *a, size_t size, size_t align, bool z
     }
 }
 
-// Any request; errno is kept by what succeeds.
+// Any allocation. Keeps errno if it succeeds. NULL with errno.
 GM_PRIVATE void *gm_arena_alloc_slow(gomem_arena *a, size_t size, size_t align, bool zero) {
     int saved = errno;
     if (!a || size > (size_t)PTRDIFF_MAX - 16) return gomem_i_overflow(); // ENOMEM
@@ -19164,11 +19209,13 @@ GOMEM_DEF void *gomem_i_arena_with(gomem_arena *a, size_t size, size_t align, un
         errno = EINVAL;
         return NULL;
     }
-    // a scanned one is zeroed in any case: stale words would keep garbage
+    // a scanned arena always zeroes: stale words would keep garbage alive
     bool zero = !(flags & GOMEM_UNINIT) || (a && gm_arena_scanned(a));
     return gm_arena_alloc_slow(a, size, GM_MAX(align, (size_t)16), zero);
 }
 
+// In place if the object is the last one and its block has room, or if it shrinks; otherwise
+// allocates and copies.
 GOMEM_DEF void *gomem_arena_resize(gomem_arena *a, void *p, size_t old_size, size_t new_size) {
     if (!p || !a) return gm_arena_alloc_slow(a, new_size, 16, true);
     if (new_size > (size_t)PTRDIFF_MAX - 16 || old_size > (size_t)PTRDIFF_MAX - 16)
@@ -19178,9 +19225,9 @@ GOMEM_DEF void *gomem_arena_resize(gomem_arena *a, void *p, size_t old_size, siz
     size_t now = gm_base_round_up(new_size + !new_size, 16);
     int saved = errno;
     if (!gm_arena_enter(a, p)) return NULL;
-    // what ends where this block begins lies in another
+    // an object that ends where this block starts lies in another block
     bool last = a->cursor && object >= a->start && object + old == a->cursor;
-    if (last && now <= old) { // what it leaves is free again
+    if (last && now <= old) { // the end of it is free again
         gm_arena_measure(a);
         gm_arena_truncate(a, object + now);
     }
@@ -19193,7 +19240,7 @@ GOMEM_DEF void *gomem_arena_resize(gomem_arena *a, void *p, size_t old_size, siz
     bool in_place = room || now <= old;
     if (in_place) {
         gm_guard_allow(object, new_size);
-        // bytes of the rounding that were the user's, or nobody's, before
+        // bytes in the rounding may hold values from an earlier, larger size
         if (new_size > old_size) memset(object + old_size, 0, GM_MIN(old, new_size) - old_size);
         gm_arena_forbid(a, object + new_size, object + GM_MAX(now, old));
     }
@@ -19210,7 +19257,8 @@ GOMEM_DEF char *gomem_arena_strdup(gomem_arena *a, const char *s) {
     return copy ? memcpy(copy, s, size) : NULL;
 }
 
-// in_place: what can be taken without a call may be written to, and gm_text_write left it.
+// Formats with vsnprintf what gm_text_write cannot. in_place: GM_ARENA_TEXT bytes at the cursor may
+// be written, and gm_text_write has tried. NULL with errno: no memory, or a bad format.
 GM_FORMAT(2, 0)
 GM_COLD GM_PRIVATE char *gm_arena_print_slow(gomem_arena *a, const char *format, bool in_place,
                                              struct gm_arguments *args) {
@@ -19236,11 +19284,12 @@ GM_COLD GM_PRIVATE char *gm_arena_print_slow(gomem_arena *a, const char *format,
     return p;
 }
 
-// again: a copy of args, made by the caller: gcc inlines no function that copies a va_list.
+// `again` is a copy of args that the caller makes, because gcc does not inline a function that
+// copies a va_list.
 GM_FORMAT(2, 0)
 GM_ALWAYS char *gm_arena_print(gomem_arena *a, const char *format, struct gm_arguments *args,
                                struct gm_arguments *again) {
-    // it is written where it will lie, unless that is watched
+    // writes the text in its final place, unless a checker watches that memory
     bool in_place = !GOMEM_I_CHECK && !GOMEM_I_POISONED && a && a->end - a->cursor >= GM_ARENA_TEXT;
     char *p = in_place ? a->cursor : NULL;
     int n = in_place ? gm_text_write(p, GM_ARENA_TEXT, format, args) : -1;
@@ -19269,24 +19318,26 @@ GOMEM_DEF char *gomem_arena_vprintf(gomem_arena *a, const char *format, __builti
     return p;
 }
 
-// ---- letting go ----
+// ---- freeing ----
 
+// Runs the callbacks that were registered after `until`, latest first, outside the arena.
 GM_PRIVATE void gm_arena_run(gomem_arena *a, const struct gomem_i_on_reset *until) {
     while (a->on_reset != until && a->on_reset) {
         struct gomem_i_on_reset *r = a->on_reset;
         a->on_reset = r->next;
-        gm_arena_leave(a); // it may use the arena
+        gm_arena_leave(a); // the callback may use the arena
         r->fn(r->arg);
         if (!gm_arena_enter(a, r)) return;
     }
 }
 
-// Back to a mark: callbacks, large ones, blocks, the rest of the block.
+// Goes back to a mark: runs callbacks, frees large objects, keeps later blocks as spare ones, then
+// truncates the mark's block.
 GM_PRIVATE void gm_arena_rewind(gomem_arena *a, const gomem_arena_mark *m) {
     gm_arena_measure(a);
     gm_arena_run(a, m->on_reset);
     a->aside_bytes -= gm_arena_give_list(&a->aside, m->aside);
-    while (a->block && a->block != m->block) { // a void mark's may be nowhere
+    while (a->block && a->block != m->block) { // a stale mark's block may not be in the list
         uint32_t page = a->block, older = gm_arena_span(page)->shape;
         gm_arena_put_away(a);
         gm_arena_forbid(a, a->start, a->limit);
@@ -19305,15 +19356,15 @@ GM_PRIVATE size_t gm_arena_in_blocks(const gomem_arena *a) {
     return a->before + (size_t)(a->cursor - a->start);
 }
 
-// Bytes of the next block, after rounds that needed `peak`.
+// The size of the next block, after rounds that needed `peak` bytes.
 GM_PRIVATE size_t gm_arena_next(const gomem_arena *a) {
     size_t bytes = GM_MAX(a->least, gm_base_round_up(a->peak, GM_PAGE));
     return GM_MIN(bytes, (size_t)GM_ARENA_BLOCK_MOST);
 }
 
-// A reservation gives back what the last rounds did not need.
+// Discards the committed memory of a reservation that the last rounds did not need.
 GM_PRIVATE void gm_arena_trim(gomem_arena *a) {
-    // after gomem_arena_free there is no start
+    // after gomem_arena_free start and committed are NULL
     size_t committed = a->mode == GM_ARENA_RESERVED ? (size_t)(a->committed - a->start) : 0;
     if (committed <= a->peak + GM_MIB) return;
     char *keep = a->start + gm_base_round_up(a->peak, GM_ARENA_COMMIT);
@@ -19324,8 +19375,8 @@ GM_PRIVATE void gm_arena_trim(gomem_arena *a) {
     a->committed = keep;
 }
 
-// What was let go since `idle` pages were idle goes to the system: rounds have shown that it is not
-// needed, so it does not have to wait for other uses.
+// Returns idle pages of the heap to the system until `idle` of them are left. Outside sections. The
+// last rounds did not need them, so they need not wait for other uses.
 GM_PRIVATE void gm_arena_give_back(size_t idle) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_cache *t = gm_alloc_enter(rt);
@@ -19334,20 +19385,21 @@ GM_PRIVATE void gm_arena_give_back(size_t idle) {
     gm_alloc_leave(rt, t);
 }
 GM_INLINE size_t gm_arena_idle(void) {
-    return gm_load_rlx(&gm_runtime.engine.heap.pages.idle); // a heuristic
+    return gm_load_rlx(&gm_runtime.engine.heap.pages.idle); // if stale, gives back more or less
 }
 
-// What rounds need, after one that used `most` bytes of blocks and leaves `used`. A round that ends
-// where large ones do (base) lets go an eighth, as a reset does. One that ends above is a part of a
-// larger round, which will need what is kept: it lets go an eighth of the bytes that it used.
+// Updates peak, the bytes that rounds need, after a round that used `most` bytes of blocks and left
+// `used`. If it ended where large rounds end (base), peak falls by an eighth, as in a reset. If it
+// ended above, it was a part of a larger round, which needs the kept blocks: peak falls by an
+// eighth of what it used.
 GM_PRIVATE void gm_arena_learn(gomem_arena *a, size_t most, size_t used) {
     size_t step = used <= a->base + GM_ARENA_BLOCK ? a->peak / 8 : (most - used) / 8;
     if (most - used >= a->peak / 2) a->base = used;
     a->peak = GM_MAX(most, a->peak - GM_MIN(a->peak, step));
 }
 
-// A round that used `most` bytes of blocks has ended: of the kept blocks those go that rounds do
-// not need, and those that are far too large. (I6)
+// A round that used `most` bytes of blocks has ended: frees the kept blocks that rounds do not
+// need, and those that are far too large. (I6)
 GM_PRIVATE void gm_arena_settle(gomem_arena *a, size_t most) {
     size_t idle = gm_arena_idle(), used = gm_arena_in_blocks(a);
     uint32_t first = a->spare;
@@ -19366,8 +19418,8 @@ GM_PRIVATE void gm_arena_settle(gomem_arena *a, size_t most) {
     gm_arena_trim(a);
 }
 
-// Check level 1: makes the record of a mark. Its number, or, if it does not fit, that of the latest
-// one with GM_ARENA_SHARED. (I4)
+// Check level 1: makes the record of a mark and returns its number. If the record does not fit,
+// returns the number of the latest record, with GM_ARENA_SHARED. (I4)
 GM_PRIVATE uint32_t gm_arena_record(gomem_arena *a) {
     struct gomem_i_save *save = NULL;
     int saved = errno;
@@ -19390,8 +19442,8 @@ GOMEM_DEF gomem_arena_mark gomem_arena_save(gomem_arena *a) {
     return (gomem_arena_mark){a->cursor, a->block, a->aside, number, a->on_reset};
 }
 
-// Check level 1: whether a mark can be restored, and the latest record from then on. A mark that
-// shares a record is void at the latest when that is.
+// Check level 1: tests whether a mark can be restored. *record is the latest record after that. A
+// mark that shares a record becomes void with it.
 GM_PRIVATE bool gm_arena_valid(gomem_arena *a, uint32_t mark, struct gomem_i_save **record) {
     uint32_t number = mark & ~GM_ARENA_SHARED;
     struct gomem_i_save *save = a->save;
@@ -19400,6 +19452,7 @@ GM_PRIVATE bool gm_arena_valid(gomem_arena *a, uint32_t mark, struct gomem_i_sav
     return save || !mark || (mark & GM_ARENA_SHARED && number == a->bottom);
 }
 
+// Misuse of a stale mark is reported after the arena is left, with nothing changed.
 GOMEM_DEF void gomem_arena_restore(gomem_arena *a, gomem_arena_mark m) {
     struct gm_runtime *rt = &gm_runtime;
     struct gomem_i_save *save = NULL;
@@ -19417,8 +19470,8 @@ GOMEM_DEF void gomem_arena_restore(gomem_arena *a, gomem_arena_mark m) {
                            a->name);
 }
 
-// Where the list of kept blocks leads to the one to keep for `need` bytes: the smallest that is
-// enough, else the largest.
+// The link, in the list of kept blocks, to the best block for `need` bytes: the smallest that is
+// large enough, or the largest if none is.
 GM_PRIVATE uint32_t *gm_arena_best(gomem_arena *a, size_t need) {
     uint32_t *best = &a->spare;
     for (uint32_t *at = &a->spare; *at; at = &gm_arena_span(*at)->shape) {
@@ -19429,7 +19482,7 @@ GM_PRIVATE uint32_t *gm_arena_best(gomem_arena *a, size_t need) {
     return best;
 }
 
-// Keeps blocks for what the last rounds needed, and none that is far too large.
+// Keeps as many blocks as the last rounds needed, none of them far too large, and frees the others.
 GM_PRIVATE void gm_arena_decay(gomem_arena *a) {
     uint32_t kept = 0;
     size_t bytes = 0, idle = gm_arena_idle();
@@ -19444,19 +19497,20 @@ GM_PRIVATE void gm_arena_decay(gomem_arena *a) {
     }
     if (gm_arena_give_list(&a->spare, 0)) gm_arena_give_back(idle);
     a->spare_bytes = bytes;
-    for (uint32_t older; kept; kept = older) { // the largest comes first again
+    for (uint32_t older; kept; kept = older) { // reverses the list: the largest is first again
         older = gm_arena_span(kept)->shape;
         gm_arena_span(kept)->shape = a->spare;
         a->spare = kept;
     }
 }
 
-// One block is all there is, and what a reset would keep.
+// Tests whether the current block is the only one, and small enough that a reset keeps it.
 GM_PRIVATE bool gm_arena_settled(const gomem_arena *a) {
     const struct gm_span *s = gm_arena_span(a->block);
     return !s->shape && !a->spare && gm_arena_bytes(s) <= 4 * GM_MAX(a->peak, a->least);
 }
 
+// A settled arena only truncates its block. Otherwise the kept blocks are chosen again.
 GOMEM_DEF void gomem_arena_reset(gomem_arena *a) {
     gomem_arena_mark empty = {NULL, 0, 0, 0, NULL};
     if (!a || !gm_arena_enter(a, a->cursor)) return;
@@ -19475,12 +19529,13 @@ GOMEM_DEF void gomem_arena_reset(gomem_arena *a) {
     gm_arena_leave(a);
 }
 
-// Gives back what is kept for later rounds.
+// Frees the blocks that are kept for later rounds.
 GM_PRIVATE void gm_arena_give_spare(gomem_arena *a) {
     (void)gm_arena_give_list(&a->spare, 0);
     a->spare_bytes = 0;
 }
 
+// Frees all memory. The arena stays usable: the next allocation begins anew.
 GOMEM_DEF void gomem_arena_free(gomem_arena *a) {
     gomem_arena_mark empty = {NULL, 0, 0, 0, NULL};
     if (!a || !gm_arena_enter(a, a->cursor)) return;
@@ -19496,7 +19551,7 @@ GOMEM_DEF void gomem_arena_free(gomem_arena *a) {
         a->start = a->cursor = a->end = a->clean = a->ready = a->limit = a->committed = NULL;
     }
     if (a->mode == GM_ARENA_BUFFER) {
-        gm_guard_allow(a->start, (size_t)(a->limit - a->start)); // the user's again
+        gm_guard_allow(a->start, (size_t)(a->limit - a->start)); // the user may access it again
         a->end = a->cursor;
     }
     a->self = NULL;
@@ -19505,6 +19560,7 @@ GOMEM_DEF void gomem_arena_free(gomem_arena *a) {
 
 // ---- setting up ----
 
+// Builds the arena in a local and copies it to *a, so that a failure leaves *a unchanged.
 GOMEM_DEF bool gomem_arena_init(gomem_arena *a, const gomem_arena_options *o) {
     gomem_arena fresh;
     memset(&fresh, 0, sizeof fresh);
@@ -19530,7 +19586,7 @@ GOMEM_DEF bool gomem_arena_init(gomem_arena *a, const gomem_arena_options *o) {
         fresh.start = (char *)o->buffer + (from - (uintptr_t)o->buffer);
         fresh.limit = to > from ? fresh.start + (to - from) : fresh.start;
         fresh.cursor = fresh.end = fresh.start;
-        fresh.clean = fresh.limit; // nothing is known of it
+        fresh.clean = fresh.limit; // all of it may be nonzero
         fresh.ready = gm_arena_scanned(&fresh) ? fresh.start : fresh.limit;
         gm_arena_forbid(&fresh, fresh.start, fresh.limit);
     }
@@ -19548,10 +19604,10 @@ GOMEM_DEF bool gomem_arena_on_reset(gomem_arena *a, void (*fn)(void *arg), void 
     return true;
 }
 
-// ---- together ----
+// ---- absorbing ----
 
-// What `from` holds goes in front of what lies aside; the rests of its blocks are lost. Each block
-// is walked once in its life, since it lies aside from then on.
+// Prepends the blocks and large objects of `from` to the large objects of `into`. The free ends of
+// the blocks are lost. Each block is visited once in its life: from then on it is in that list.
 GM_PRIVATE void gm_arena_join(gomem_arena *into, gomem_arena *from) {
     uint32_t *end = &from->block, last = 0;
     for (; *end; end = &gm_arena_span(last)->shape) {
@@ -19567,7 +19623,7 @@ GM_PRIVATE void gm_arena_join(gomem_arena *into, gomem_arena *from) {
     into->aside_bytes += from->aside_bytes;
 }
 
-// Callbacks run as if those of `from` were registered last.
+// Prepends the callbacks of `from`: they run as if they had been registered last.
 GM_PRIVATE void gm_arena_join_callbacks(gomem_arena *into, gomem_arena *from) {
     if (!from->on_reset) return;
     from->on_reset_last->next = into->on_reset;
@@ -19575,6 +19631,7 @@ GM_PRIVATE void gm_arena_join_callbacks(gomem_arena *into, gomem_arena *from) {
     into->on_reset = from->on_reset;
 }
 
+// Costs a step per block of `from`, none per object. `from` is empty afterwards.
 GOMEM_DEF bool gomem_arena_absorb(gomem_arena *into, gomem_arena *from) {
     if (!into || !from || into == from || into->mode != GM_ARENA_CHAINED ||
         from->mode != GM_ARENA_CHAINED || gm_arena_scanned(into) != gm_arena_scanned(from)) {
@@ -19588,7 +19645,7 @@ GOMEM_DEF bool gomem_arena_absorb(gomem_arena *into, gomem_arena *from) {
     }
     into->self = into; // I5
     gm_arena_put_away(from);
-    gm_arena_give_spare(from); // they would pile up
+    gm_arena_give_spare(from); // spare blocks would accumulate in `into`
     gm_arena_join(into, from);
     gm_arena_join_callbacks(into, from);
     gm_arena_measure(into);
@@ -19603,16 +19660,17 @@ GOMEM_DEF bool gomem_arena_absorb(gomem_arena *into, gomem_arena *from) {
     return true;
 }
 
-// Hook of world: the thread ends.
+// Hook of world: frees the scratch arenas of a thread that ends.
 GM_PRIVATE void gm_arena_end_thread(gomem_arena *scratch) {
     for (unsigned i = 0; i < GM_ARENA_SCRATCH; i++) gomem_arena_free(&scratch[i]);
 }
 
-// The calling thread's scratch arenas give back what they keep for later rounds.
+// Frees what the calling thread's scratch arenas (NULL: none) keep for later rounds.
 GM_PRIVATE void gm_arena_trim_scratch(gomem_arena *scratch) {
     for (unsigned i = 0; scratch && i < GM_ARENA_SCRATCH; i++) gm_arena_give_spare(&scratch[i]);
 }
 
+// The first of the thread's scratch arenas that is not in `busy`. The first call makes them.
 GOMEM_DEF gomem_arena *gomem_scratch(gomem_arena *const *busy, size_t n) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
@@ -19628,7 +19686,7 @@ GOMEM_DEF gomem_arena *gomem_scratch(gomem_arena *const *busy, size_t n) {
         // pairs with gm_world_leave
         gm_store_rel(&rt->world.end_thread, gm_arena_end_thread);
     }
-    if (me->orphans) { // it was anywhere in them when its process forked: they are left behind
+    if (me->orphans) { // of a thread that a fork removed, perhaps in mid-change
         memset(me->scratch, 0, GM_ARENA_SCRATCH * sizeof *me->scratch);
         me->orphans = false;
     }
@@ -19641,6 +19699,7 @@ GOMEM_DEF gomem_arena *gomem_scratch(gomem_arena *const *busy, size_t n) {
     return NULL;
 }
 
+// Visits every block. All zero for NULL.
 GM_RARE GOMEM_DEF gomem_arena_stats gomem_arena_read_stats(const gomem_arena *a) {
     gomem_arena_stats s = {0, 0, 0, 0};
     if (!a) return s;
@@ -19667,12 +19726,12 @@ GOMEM_DEF void gomem_i_scope_end(gomem_arena_scope *scope) {
     gomem_arena *a = scope->arena;
     gomem_arena_restore(a, scope->mark);
     if (!GOMEM_I_CHECK || !a || !a->save || a->save->number != scope->mark.save) return;
-    struct gomem_i_save *save = a->save; // the scope's own: nobody else has this mark
+    struct gomem_i_save *save = a->save; // the scope's own record: no other code has this mark
     a->save = save->next;
     gm_arena_truncate(a, (char *)save);
 }
 #else
-// there are none
+// without arenas there is nothing to trim
 GM_INLINE void gm_arena_trim_scratch(struct gomem_arena *scratch) { (void)scratch; }
 #endif // GOMEM_I_ARENA
 
