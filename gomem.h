@@ -15789,7 +15789,8 @@ GM_ALWAYS void *gm_alloc_watch(struct gm_runtime *rt, void *p, size_t size) {
 
 // ---- manual ----
 
-// Allocates a small manual object, in a section. NULL: no memory.
+// Allocates a small manual object, in a section. NULL: no memory. If there is no memory for a
+// magazine, a slot is taken from the central alone: an object may fit where a magazine does not.
 GM_PRIVATE void *gm_alloc_manual_small(struct gm_cache *t, unsigned class) {
     void *p = gm_cache_pop(t, class);
     if (!p && gm_cache_refill_manual(t, class)) p = gm_cache_pop(t, class);
@@ -15821,7 +15822,8 @@ GM_PRIVATE void *gm_alloc_manual_large(struct gm_cache *t, size_t size, size_t a
     return (void *)gm_span_start(&h->pages, s);
 }
 
-// Any manual allocation; align is a power of two. NULL with errno: no memory.
+// Any manual allocation; align is a power of two. NULL with errno: no memory. Each turn of the loop
+// is a section of its own, so the collection and the callback of gm_alloc_exhausted run outside.
 GOMEM_DEF void *gomem_i_malloc_slow(size_t size, size_t align) {
     struct gm_runtime *rt = &gm_runtime;
     if (size > (size_t)PTRDIFF_MAX - 2 * GM_MARGIN) return gomem_i_overflow();
@@ -15865,6 +15867,8 @@ GM_PRIVATE void *gm_alloc_zero_pages(struct gm_runtime *rt, void *p, size_t byte
 
 GOMEM_DEF void *gomem_malloc(size_t size) { return gomem_i_malloc_typed(size, 16); }
 
+// Small objects are zeroed whole. Of a large one, pages that are known to be zero are left alone
+// (P1), so they need not even be touched.
 GOMEM_DEF void *gomem_calloc(size_t n, size_t size) {
     size_t bytes;
     if (__builtin_mul_overflow(n, size, &bytes)) return gomem_i_overflow();
@@ -15876,6 +15880,7 @@ GOMEM_DEF void *gomem_calloc(size_t n, size_t size) {
     return gm_alloc_zero_pages(&gm_runtime, p, bytes, true);
 }
 
+// Objects of up to 8 bytes are aligned to 8, larger ones to 16, as malloc's are, or to align.
 GOMEM_DEF void *gomem_aligned_alloc(size_t align, size_t size) {
     if (!gm_base_power_of_two(align)) {
         errno = EINVAL;
@@ -15901,13 +15906,19 @@ GOMEM_DEF char *gomem_strdup(const char *s) { return gomem_strndup(s, strlen(s))
 // ---- free ----
 
 // Each of these functions frees an object, in a section, and returns the misuse that it found;
-// GM_MESSAGE_COUNT means none.
+// GM_MESSAGE_COUNT means none. The caller reports it after the section (L2).
 
+// Counts the free of a large manual object or block.
 GM_PRIVATE void gm_alloc_count_large(struct gm_cache *t, const struct gm_span *s) {
     gm_stats_own(&t->stats.manual_frees[0], 1);
     gm_stats_own(&t->stats.large_free, s->size);
 }
 
+// Frees a manual object in slot `index` of s. A double free is proven before anything changes: from
+// the slot's bit (the object is back in its span), from the bit of cached objects (check level 1
+// and up), or, without checks, from the latest entries of the thread's magazine, which miss an
+// object that was freed longer ago. A watched heap holds the object back for a while instead of
+// reusing it, so that uses of stale pointers show.
 GM_PRIVATE enum gm_message gm_alloc_free_manual(struct gm_cache *t, struct gm_span *s,
                                                 uint32_t index, void *p) {
     struct gm_engine *e = t->engine;
@@ -15971,6 +15982,9 @@ GM_PRIVATE enum gm_message gm_alloc_free_large(struct gm_cache *t, struct gm_spa
     return GM_MESSAGE_COUNT;
 }
 
+// Frees a collected object: sets its freed bit. The slot is reused after the next sweep, or by a
+// refill that finds the bit; this function never touches the alloc bit, which a sweep or another
+// thread's refill may be changing.
 GM_PRIVATE enum gm_message gm_alloc_free_collected(struct gm_cache *t, struct gm_span *s, void *p) {
     struct gm_engine *e = t->engine;
     uint64_t bit = gm_span_bit(&e->heap.pages, (uintptr_t)p);
@@ -15997,7 +16011,7 @@ GM_PRIVATE enum gm_message gm_alloc_free_root(struct gm_cache *t, struct gm_span
     // the span to the heap.
     unsigned class = s->class;
     gm_sync_lock(&c->lock);
-    bool there = gm_load_rlx(&color->alloc) & bit; // written under this lock only
+    bool there = gm_load_rlx(&color->alloc) & bit; // rlx: written under this lock only
     bool empty = there && s->used == 1 && (s->kind != GM_ROOT || !gm_cache_marking(e)); // R5
     if (there) {
         gm_central_remove_locked(c, &e->heap.pages, s->used < s->count ? 0 : 2, s);
@@ -16055,6 +16069,7 @@ GM_PRIVATE enum gm_message gm_alloc_classify_foreign(const struct gm_pages *p, u
     return word - here < 256 * GM_KIB ? GM_MSG_STACK : GM_MSG_FOREIGN; // in a caller's frame
 }
 
+// Frees what p points to, if it is the start of an object; otherwise returns what is wrong with p.
 GM_PRIVATE enum gm_message gm_alloc_free(struct gm_cache *t, void *p) {
     const struct gm_pages *pages = &t->engine->heap.pages;
     struct gm_span *s = gm_alloc_span(pages, p);
@@ -16310,6 +16325,8 @@ GOMEM_DEF bool gomem_i_type_fits(const gomem_type *t, size_t size) {
     return false;
 }
 
+// The byte that arrays get beyond their size, so that a pointer one past the end keeps them: 1, or
+// 0 in a watched heap, whose margin serves.
 GOMEM_DEF size_t gomem_i_spare(void) {
     return !gm_world_ready(&gm_runtime, false) || !gm_guard_watched(&gm_runtime.engine.guard);
 }
@@ -16326,6 +16343,8 @@ GOMEM_DEF void *gomem_new_typed(gomem_type *t, size_t n) {
     return gomem_i_new_typed_slow(t, array ? gomem_i_array(bytes) : bytes);
 }
 
+// Not inlined: unusual alignments and flags are rare enough for a call. A scanned object must be
+// zeroed, so GOMEM_UNINIT is refused for it.
 GOMEM_DEF void *gomem_new_with(size_t size, size_t align, unsigned flags) {
     bool known = !(flags & ~(unsigned)(GOMEM_NOSCAN | GOMEM_UNCOLLECTABLE | GOMEM_UNINIT));
     if (!known || (flags & GOMEM_UNINIT && !(flags & GOMEM_NOSCAN)) ||
@@ -16345,6 +16364,8 @@ GOMEM_DEF char *gomem_new_string(const char *s, size_t n) {
     return copy;
 }
 
+// Called by mark procedures and root functions, which serve visitors (room paths) as well as the
+// collector.
 GOMEM_DEF void gomem_mark(gomem_marker *m, const void *p) {
     if (m->visit) m->visit(m, (uintptr_t)p);
     else gm_mark_shade(m, (uintptr_t)p, m->alone);
@@ -16359,6 +16380,9 @@ GM_NO_SANITIZE GOMEM_DEF void gomem_mark_range(gomem_marker *m, const void *lo, 
         for (size_t i = 0; i < n; i++) m->visit(m, gm_base_word(&word[i]));
 }
 
+// The slow half of GOMEM_STORE, while a cycle of the barrier collector marks. Shading the old value
+// keeps all that was reachable when the cycle began; shading the new one lets the start stop scan
+// each stack only once. A thread that is not attached holds no collected pointers.
 GOMEM_DEF void gomem_i_shade(uintptr_t old, uintptr_t value) {
     struct gm_thread *me = gm_world_self();
     struct gm_mark *mark = &gm_runtime.engine.mark;
@@ -16477,6 +16501,8 @@ GOMEM_DEF void *gomem_base(const void *p) {
     return live ? (void *)slot : NULL;
 }
 
+// Takes no lock and enters no section. A pointer into the middle of an object gives the size of the
+// whole object.
 GOMEM_DEF size_t gomem_usable_size(const void *p) {
     const struct gm_runtime *rt = &gm_runtime;
     if (!p || gm_load_acq(&rt->world.life) != GM_LIFE_READY) return 0; // pairs with init
@@ -16576,7 +16602,9 @@ GM_PRIVATE void gm_alloc_move(struct gm_runtime *rt, const struct gm_span *s, vo
 }
 
 // Resizes a large object in place to `room` bytes, of which `size` are the user's. Outside
-// sections. False: no room follows it, or it would shrink while a cycle marks.
+// sections. False: no room follows it, or it would shrink while a cycle marks. Of collected and
+// uncollectable objects the bytes from `size` on are zeroed: a scanned object must not hold stale
+// words, and growing it later must find zeros.
 GM_PRIVATE bool gm_alloc_resize_large(struct gm_runtime *rt, struct gm_span *s, size_t size,
                                       size_t room) {
     size_t old = s->size, pages = s->pages, now = gm_base_round_up(room, 16);
@@ -16742,7 +16770,9 @@ GM_PRIVATE void gm_block_free(struct gm_runtime *rt, struct gm_span *s) {
  *             schedule alloc
  * LOCKS       ROOTS, briefly
  * WHY         The public side of the collector. A function that changes a list of roots does so in
- *             a section, so that no stop sees the list half changed.
+ *             a section, so that no stop sees the list half changed. For the same reason the cycle
+ *             reads these lists in stops without taking ROOTS: a thread in a section is not stopped
+ *             (Y1), so no thread is in the middle of a change.
  */
 // Runs a whole cycle on this thread. Stores the caller's frame, so that this call's own frames,
 // which may hold stale words, are not scanned.
@@ -16763,6 +16793,8 @@ GM_RARE GM_NOINLINE GOMEM_DEF bool gomem_gc(void) {
     return true;
 }
 
+// Asks the background thread for a cycle and returns. False: there is no such thread, or cycles are
+// held.
 GM_RARE GOMEM_DEF bool gomem_gc_start(void) {
     struct gm_runtime *rt = &gm_runtime;
     // rlx: a hold that races with this call may come after it
@@ -16813,6 +16845,8 @@ GM_RARE GOMEM_DEF bool gomem_gc_work(unsigned max_us) {
 
 GM_RARE GOMEM_DEF void gomem_gc_hold(void) { (void)gm_add_rlx(&gm_runtime.gc.holds, 1u); }
 
+// A compare-and-swap loop, not a subtraction: an unbalanced call must not wrap the count to 2^32-1,
+// which would hold cycles forever.
 GM_RARE GOMEM_DEF void gomem_gc_unhold(void) {
     struct gm_runtime *rt = &gm_runtime;
     uint32_t n = gm_load_rlx(&rt->gc.holds);                 // a plain count: publishes nothing
@@ -16820,6 +16854,9 @@ GM_RARE GOMEM_DEF void gomem_gc_unhold(void) {
     if (!n) gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_UNBALANCED, NULL);
 }
 
+// Takes effect at once: the trigger is computed anew from what the last cycle measured. A cycle
+// that ends at the same moment may overwrite it with a trigger of the old percentage, which holds
+// until the next cycle ends.
 GM_RARE GOMEM_DEF int gomem_set_gc_percent(int percent) {
     struct gm_pacer *p = &gm_runtime.engine.pacer;
     if (!gm_world_ready(&gm_runtime, false)) return 0;
@@ -16867,6 +16904,8 @@ GM_RARE GOMEM_DEF bool gomem_remove_root(const void *start) {
     return gm_control_set_area(&gm_runtime.roots.ranges, (uintptr_t)start, 0, false);
 }
 
+// Registers the stack [lo, hi) of a coroutine under ROOTS, in a section, so that a stop finds the
+// list complete. Costs a binary search and a move of the entries above it.
 GM_RARE GOMEM_DEF bool gomem_add_stack(const void *lo, const void *hi) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
@@ -16882,6 +16921,8 @@ GM_RARE GOMEM_DEF bool gomem_add_stack(const void *lo, const void *hi) {
     return done;
 }
 
+// Unregisters it. A cycle that marks beside the program may have listed the stack already; it reads
+// it through the kernel, so the program may unmap the memory at once (O4).
 GM_RARE GOMEM_DEF bool gomem_remove_stack(const void *lo) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
@@ -16981,6 +17022,9 @@ GOMEM_DEF size_t gomem_stack_size(const gomem_stack *handle) {
     return s ? s->end - s->start : 0;
 }
 
+// Retires the stack of a handle before the collector does. Its memory is unmapped here, or, while a
+// cycle marks, by a later call or cycle (gm_roots_free_retired). The handle stays valid and has no
+// stack; a second call does nothing.
 GM_RARE GOMEM_DEF void gomem_stack_free(gomem_stack *handle) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = handle ? gm_world_attach(rt) : NULL;
@@ -17017,6 +17061,8 @@ GM_RARE GOMEM_DEF bool gomem_remove_root_fn(void (*fn)(gomem_marker *m, void *ar
     return gm_control_set_root_fn((struct gm_root_fn){fn, arg}, false);
 }
 
+// Ignores a stack that is not registered. With `slot`, the stack pointer is read from there in each
+// stop, and gomem_stack_parked need not be called; NULL ends that.
 GOMEM_DEF void gomem_stack_saved_at(const void *lo, const void *slot) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
@@ -17311,6 +17357,7 @@ GM_RARE GOMEM_DEF void gomem_shutdown(void) {
  */
 GM_RARE GOMEM_DEF bool gomem_thread_attach(void) { return gm_world_attach(&gm_runtime) != NULL; }
 
+// Does nothing for a thread that is not attached.
 GM_RARE GOMEM_DEF void gomem_thread_detach(void) {
     struct gm_thread *t = gm_world_self();
     if (!t || !t->cache.hot.base) return;
@@ -17318,6 +17365,8 @@ GM_RARE GOMEM_DEF void gomem_thread_detach(void) {
     gm_world_leave(&gm_runtime, t, GM_RUNTIME_NOBODY);
 }
 
+// Not inlined, so that its frame marks where the caller's frames begin: those are scanned while the
+// thread blocks.
 GM_NOINLINE GOMEM_DEF void gomem_blocking_begin(void) {
     struct gm_thread *t = gm_world_attach(&gm_runtime);
     uintptr_t caller = (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD;
@@ -17351,6 +17400,7 @@ GM_PRIVATE void gm_thread_forget_result(struct gm_runtime *rt, pthread_t thread)
     gm_world_unlock(&rt->world, &rt->world.lock);
 }
 
+// Was the calling thread created or made detached? False if libc does not say.
 GM_PRIVATE bool gm_thread_is_detached(void) {
     pthread_attr_t attr;
     int state = PTHREAD_CREATE_JOINABLE;
@@ -17431,6 +17481,7 @@ GM_PRIVATE struct gm_start *gm_thread_new_start(struct gm_runtime *rt, void *(*f
     return start;
 }
 
+// pthread_create with a record that keeps the argument until the new thread holds it itself.
 GM_RARE GOMEM_DEF int gomem_thread_create(void *thread, const void *attr, void *(*fn)(void *),
                                           void *arg) {
     struct gm_runtime *rt = &gm_runtime;
@@ -17443,6 +17494,8 @@ GM_RARE GOMEM_DEF int gomem_thread_create(void *thread, const void *attr, void *
     return error;
 }
 
+// The record keeps the result until it is in this frame. Threads made by other means have no
+// record, and nothing is forgotten then.
 GM_RARE GOMEM_DEF int gomem_thread_join(const void *thread, void **result) {
     void *volatile value = NULL;
     void *place = NULL;
@@ -17455,6 +17508,8 @@ GM_RARE GOMEM_DEF int gomem_thread_join(const void *thread, void **result) {
     return 0;
 }
 
+// pthread_exit for a result that points into the heap, in any thread: one that was not created here
+// gets a record now, which keeps the result until the join.
 GM_RARE GOMEM_DEF void gomem_thread_exit(void *result) {
     struct gm_runtime *rt = &gm_runtime;
     const struct gm_pages *p = &rt->engine.heap.pages;
@@ -17466,6 +17521,7 @@ GM_RARE GOMEM_DEF void gomem_thread_exit(void *result) {
     pthread_exit(result);
 }
 
+// pthread_detach: a running thread's record is freed when it ends, that of one that has ended now.
 GM_RARE GOMEM_DEF int gomem_i_thread_detached(const void *thread) {
     struct gm_runtime *rt = &gm_runtime;
     pthread_t id = *(const pthread_t *)thread;
@@ -17592,6 +17648,7 @@ GM_PRIVATE uint64_t gm_lifetime_add(const void *obj, enum gm_special_kind kind,
     return id;
 }
 
+// Adds a record, or, with fn NULL, removes it.
 GOMEM_DEF bool gomem_set_finalizer(void *obj, void (*fn)(void *obj, void *arg), void *arg) {
     struct gm_runtime *rt = &gm_runtime;
     union gm_callback callback = {.finalizer = fn};
@@ -17605,6 +17662,8 @@ GOMEM_DEF bool gomem_set_finalizer(void *obj, void (*fn)(void *obj, void *arg), 
     return valid;
 }
 
+// Finds the record and copies it under SPECIAL. The argument is handed to the program, so it is
+// kept as a cycle that marks would keep it had it been read from an object (B5).
 GOMEM_DEF bool gomem_get_finalizer(const void *obj, void (**fn)(void *obj, void *arg), void **arg) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_callback_record call;
@@ -17637,6 +17696,7 @@ GOMEM_DEF void gomem_cancel_cleanup(gomem_cleanup c) {
     gm_alloc_leave(rt, t);
 }
 
+// Runs up to max callbacks, without a limit if max is negative; returns how many it has run.
 GM_RARE GOMEM_DEF int gomem_run_finalizers(int max) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
@@ -17698,6 +17758,7 @@ GM_NOINLINE GM_PRIVATE void gm_lifetime_drop(struct gm_runtime *rt, void *obj) {
     if (gone) gomem_free((void *)object);
 }
 
+// The count is a side record, so a counted object has the size that was asked for. It begins at 1.
 GOMEM_DEF void *gomem_rc_new(size_t size, void (*drop)(void *obj)) {
     union gm_callback callback = {.cleanup = drop};
     void *p = gomem_new(size);
@@ -17713,6 +17774,8 @@ GOMEM_DEF void *gomem_rc_retain(void *obj) {
     return obj;
 }
 
+// The last release, which takes the count from 1 to 0, runs the drop. A release that finds 0 took
+// one too many: it restores the count and reports the misuse.
 GOMEM_DEF void gomem_rc_release(void *obj) {
     struct gm_runtime *rt = &gm_runtime;
     if (!obj || gm_load_acq(&rt->world.life) == GM_LIFE_SHUT) return; // pairs with gomem_shutdown
@@ -17734,8 +17797,8 @@ GOMEM_DEF void gomem_rc_release(void *obj) {
  * OWNS        struct gomem_pool, what is in struct gm_pools and struct gm_pool_cache; spans whose
  *             use is GM_USE_POOL (slabs)
  * CALLS       base os sync pages span guard cache world alloc block
- * LOCKS       POOLS, then POOL_CACHE (of a shared cache), then POOL, then META. None is held while
- *             a user's hook runs
+ * LOCKS       POOLS, then POOL or META; POOL_CACHE (of a cache that threads share), then POOL or
+ *             META; GONE, for a thread that has ended. None while a callback of the user runs
  * ORDER       a magazine's slots and head are written before `previous` or a list of the depot
  *             (acqrel) hands it over
  * INVARIANTS  PO1 an object is in use, in a magazine, or free in its slab; only then its bit is 0
@@ -18864,6 +18927,7 @@ GM_RARE GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p) {
  * ==========================================================================================
  * OWNS        struct gomem_arena, whose memory is the user's; spans whose use is GM_USE_ARENA
  * CALLS       base os sync sizes pages span heap guard world alloc block control
+ * LOCKS       GONE, for a thread that has ended
  * INVARIANTS  I1  cursor <= end <= ready <= limit, all at multiples of 16 from start; [cursor, end)
  *                 and [max(clean, cursor), limit) are zero; memory below `ready` is usable
  *             I2  a scanned block is scanned from its start to `ready`, which advances by 4 KiB, or
