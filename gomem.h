@@ -689,7 +689,6 @@ GOMEM_DEF bool gomem_verify(void);
 // to the system. Returns how many bytes it gave back. Any thread; takes a collection.
 GOMEM_DEF size_t gomem_free_os_memory(void);
 
-#if GOMEM_I_COLLECTOR
 /* ---- collected heap ------------------------------------------------------------------------- */
 
 // clang-format off
@@ -705,6 +704,7 @@ typedef struct gomem_type {                         /* made by GOMEM_TYPE and it
 } gomem_type;
 // clang-format on
 
+#if GOMEM_I_COLLECTOR
 // These functions return zeroed collected memory. NULL with ENOMEM if memory is exhausted, even
 // after an emergency collection, or if the size overflows. Any thread; some ns.
 
@@ -1143,7 +1143,8 @@ GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t a
 
 // clang-format off
 typedef struct gomem_i_run { uintptr_t cursor, end; } gomem_i_run; /* free slots [cursor, end)   */
-enum { GOMEM_I_PLACES = 256 };                      /* slots for pools; [0] belongs to no pool   */
+enum { GOMEM_I_PLACES = GOMEM_I_POOL ? 256 : 1 };   /* slots for pools; [0] belongs to no pool   */
+enum { GOMEM_I_RUNS = GOMEM_I_COLLECTOR ? GOMEM_CLASSES + 1 : 1 }; /* runs of a kind             */
 typedef struct gomem_i_pool_cache { void **top; } gomem_i_pool_cache; /* of a pool with no slot  */
 typedef struct gomem_i_cache {                      /* a thread's state for the fast paths       */
     void **top[GOMEM_CLASSES + 1];                  /* loaded magazines: their topmost objects   */
@@ -1156,31 +1157,21 @@ typedef struct gomem_i_cache {                      /* a thread's state for the 
     uint32_t typed_count;                           /* entries of typed                          */
     void (*stop_wait)(struct gomem_i_cache *t, bool enter); /* hook: stop_request was seen       */
     gomem_i_run *typed;                             /* runs by shape index; [0] is always empty  */
-#if GOMEM_I_POOL
     void **pool[GOMEM_I_PLACES];                    /* loaded magazines of pools, like top       */
     gomem_i_pool_cache **pool_caches;               /* its caches of pools, by the pool's number */
     uint32_t pool_caches_room;                      /* entries of pool_caches                    */
-#endif
-#if GOMEM_I_ESCAPE
     uintptr_t stack_floor, stack_span;              /* stack range of hints; span 0: always slow */
-#endif
-#if GOMEM_I_COLLECTOR
-    gomem_i_run scan[GOMEM_CLASSES + 1];            /* runs by class                             */
-    gomem_i_run noscan[GOMEM_CLASSES + 1];
-#endif
+    gomem_i_run scan[GOMEM_I_RUNS];                 /* runs by class                             */
+    gomem_i_run noscan[GOMEM_I_RUNS];
 } gomem_i_cache;
 // clang-format on
 
 GOMEM_I_VARIABLE GOMEM_I_THREAD gomem_i_cache *GOMEM_I_TLS GOMEM_I_TLS_MODEL;
 
 GOMEM_DEF void *gomem_i_malloc_slow(size_t size, size_t align);
-GOMEM_DEF void *gomem_i_overflow(void); // errno = ENOMEM, NULL
-#if GOMEM_I_COLLECTOR
-#if !defined(GOMEM_STATIC)
+GOMEM_DEF void *gomem_i_overflow(void);    // errno = ENOMEM, NULL
 GOMEM_I_VARIABLE uint32_t gomem_i_barrier; // nonzero while a cycle that needs GOMEM_STORE marks
-#else
-static uint32_t gomem_i_barrier;
-#endif
+#if GOMEM_I_COLLECTOR
 GOMEM_DEF void gomem_i_shade(uintptr_t old, uintptr_t value);
 GOMEM_DEF void *gomem_i_new_slow(size_t size, size_t align, unsigned flags);
 GOMEM_DEF void *gomem_i_new_typed_slow(gomem_type *t, size_t size);
@@ -1499,7 +1490,6 @@ GOMEM_I_INLINE void *gomem_i_arena_make(gomem_arena *a, uintmax_t n, size_t size
 }
 #endif
 
-#if GOMEM_I_COLLECTOR
 // Collected allocation: bumps the cursor of a run, whose slots were zeroed when it was taken. The
 // fences keep the store of the cursor before every use of the object in program order (R3).
 GOMEM_I_INLINE void *gomem_i_bump(gomem_i_run *run, size_t size) {
@@ -1528,16 +1518,6 @@ GOMEM_I_INLINE unsigned gomem_i_class_new(size_t size, size_t align) {
     return gomem_i_class(size < 16 ? 16 : size, align);
 }
 
-GOMEM_I_INLINE void *gomem_i_new(size_t size, size_t align, unsigned flags) {
-    unsigned c = gomem_i_class_new(size, align);
-    if (!GOMEM_I_SLOW && GOMEM_I_LIKELY(c)) {
-        gomem_i_cache *t = GOMEM_I_TLS;
-        void *p = gomem_i_bump(flags ? &t->noscan[c] : &t->scan[c], gomem_i_class_size[c]);
-        if (GOMEM_I_LIKELY(p)) return p;
-    }
-    return gomem_i_new_slow(size, align, flags);
-}
-
 // A collected array is allocated with one byte more than its elements. Otherwise a pointer one past
 // its end would be the address of the next object and would not keep the array alive. Any count but
 // the constant 1, a size without a type, and a T of 128 bytes or more, which may end in an array,
@@ -1549,6 +1529,17 @@ GOMEM_I_INLINE size_t gomem_i_array(size_t size) {
     return size < SIZE_MAX ? size + GOMEM_I_SPARE : size;
 }
 GOMEM_I_INLINE size_t gomem_i_one(size_t size) { return size < 128 ? size : gomem_i_array(size); }
+
+#if GOMEM_I_COLLECTOR
+GOMEM_I_INLINE void *gomem_i_new(size_t size, size_t align, unsigned flags) {
+    unsigned c = gomem_i_class_new(size, align);
+    if (!GOMEM_I_SLOW && GOMEM_I_LIKELY(c)) {
+        gomem_i_cache *t = GOMEM_I_TLS;
+        void *p = gomem_i_bump(flags ? &t->noscan[c] : &t->scan[c], gomem_i_class_size[c]);
+        if (GOMEM_I_LIKELY(p)) return p;
+    }
+    return gomem_i_new_slow(size, align, flags);
+}
 
 GOMEM_I_INLINE size_t gomem_i_array_n(uintmax_t n, size_t size) {
     size_t one = gomem_i_one(size);
@@ -2313,6 +2304,17 @@ typedef union {
 #define GM_ALWAYS   static inline __attribute__((always_inline, unused))
 #define GM_PRIVATE  static __attribute__((unused))
 
+// Begins the definition of a public variable.
+#if defined(GOMEM_STATIC)
+#define GM_DEFINED static
+#else
+#define GM_DEFINED
+#endif
+
+// One token of two, of which macros are expanded.
+#define GM_JOIN_TOKENS(a, b) a##b
+#define GM_JOIN(a, b)        GM_JOIN_TOKENS(a, b)
+
 // Which compiler features and sanitizers are there: constants for `if`.
 #if !defined(__has_feature)
 #define GM_HAS_FEATURE(x) 0
@@ -2386,6 +2388,16 @@ typedef union {
 #endif
 // Checks an invariant from check level 1 on. The condition must have no side effects.
 #define gm_assert(c) (GOMEM_I_CHECK ? GOMEM_ASSERT(c) : (void)0)
+
+// Limits of room gc, which tests change. GM_SLOW_STOP: ns of a stop that is reported once if
+// tracking would have shortened it. GM_SMALL_HEAP: bytes of heap below which a cycle is one stop; 0
+// where tests need concurrent cycles of small heaps.
+#if !defined(GM_SLOW_STOP)
+#define GM_SLOW_STOP ((uint64_t)10000000)
+#endif
+#if !defined(GM_SMALL_HEAP)
+#define GM_SMALL_HEAP (GOMEM_I_CHECK || GM_TSAN || GM_ASAN ? 0 : 2 * GM_MIB)
+#endif
 
 // ThreadSanitizer does not know that a stop signal orders memory accesses. These calls tell it: the
 // sections of a stopped thread happen before the collector's work, that work happens before the
@@ -2762,6 +2774,31 @@ enum {
 #define SA_ONSTACK 0x08000000
 #endif
 enum { GM_WORD = sizeof(void *) };
+
+// Whether the records of the loader's list stay mapped while r_state is RT_CONSISTENT; and the
+// layout of libc's vector of modules (its dtv). The word at thread pointer + GM_VECTOR_AT is its
+// address. The number of entries stands GM_VECTOR_HEAD bytes before that address: it is entry -1 in
+// glibc and entry 0 in musl. An entry, indexed by the module's number, is {block, pointer to free}
+// in glibc and {block} in musl.
+#if defined(__GLIBC__)
+enum { GM_LINKS_STAY = 1, GM_VECTOR_HEAD = 16, GM_VECTOR_ENTRY = 16 };
+#else
+enum { GM_LINKS_STAY = 0, GM_VECTOR_HEAD = 0, GM_VECTOR_ENTRY = GM_WORD };
+#endif
+#if defined(__x86_64__)
+enum { GM_VECTOR_KNOWN = 1, GM_VECTOR_AT = GM_WORD };
+#elif defined(__aarch64__) && defined(__GLIBC__)
+enum { GM_VECTOR_KNOWN = 1, GM_VECTOR_AT = 0 };
+#else
+enum { GM_VECTOR_KNOWN = 0, GM_VECTOR_AT = 0 };
+#endif
+// The bytes around the thread pointer that hold a thread's storage. On arm64 it is above, elsewhere
+// it is below, and libc's record is above.
+#if defined(__aarch64__)
+enum { GM_TLS_BELOW = 4096, GM_TLS_ABOVE = 16384 };
+#else
+enum { GM_TLS_BELOW = 16384, GM_TLS_ABOVE = 4096 };
+#endif
 
 struct gm_os_alternate { // Linux's stack_t
     uintptr_t sp;        // its lower end
@@ -5289,10 +5326,11 @@ enum gm_kind { // what a span holds
     GM_ROOT_NOSCAN = 6, // uncollectable and not scanned
     GM_KINDS = 7
 };
-enum { // sets of kinds, one bit each
-    GM_SET_COLLECTED = 1u << GM_NOSCAN | 1u << GM_SCAN | 1u << GM_TYPED,
-    GM_SET_SCANNED = 1u << GM_SCAN | 1u << GM_TYPED | 1u << GM_ROOT,
-    GM_SET_COLORED = GM_SET_COLLECTED | 1u << GM_ROOT | 1u << GM_ROOT_NOSCAN
+enum { // sets of kinds, one bit each; empty without a collector, where all objects are manual
+    GM_SET_COLLECTED = GOMEM_I_COLLECTOR ? 1u << GM_NOSCAN | 1u << GM_SCAN | 1u << GM_TYPED : 0,
+    GM_SET_ROOTS = GOMEM_I_COLLECTOR ? 1u << GM_ROOT | 1u << GM_ROOT_NOSCAN : 0,
+    GM_SET_COLORED = GM_SET_COLLECTED | GM_SET_ROOTS,
+    GM_SET_SCANNED = GM_SET_COLORED & (1u << GM_SCAN | 1u << GM_TYPED | 1u << GM_ROOT)
 };
 #define GM_IN(set, kind) (1u & (unsigned)(set) >> (kind))
 GM_INLINE unsigned gm_span_zone(unsigned kind) {
@@ -5886,7 +5924,6 @@ GM_PRIVATE void gm_central_verify_list(struct gm_check *check, const struct gm_c
     }
 }
 
-#if GOMEM_I_COLLECTOR
 /* ==========================================================================================
  * >>types   type descriptors and shapes                                            floor 3
  * ==========================================================================================
@@ -6754,8 +6791,6 @@ GM_PRIVATE const char *gm_special_verify_stopped(const struct gm_special *sp,
     return NULL;
 }
 
-#endif // GOMEM_I_COLLECTOR
-
 /* ==========================================================================================
  * >>guard   proof of misuse                                                        floor 3
  * ==========================================================================================
@@ -6934,7 +6969,6 @@ GM_COLD GM_PRIVATE void gm_guard_misuse(const struct gm_guard *g, const struct g
     gm_guard_misuse_of(g, p, message, pointer, NULL);
 }
 
-#if GOMEM_I_COLLECTOR
 /* ==========================================================================================
  * >>pacer   when to collect: pure arithmetic                                       floor 4
  * ==========================================================================================
@@ -7068,6 +7102,20 @@ GM_PRIVATE void gm_pacer_set(struct gm_pacer *p, size_t live, size_t roots) {
     size_t runway = gm_load_rlx(&p->runway), way = goal > live ? goal - live : 0;
     runway += runway ? GM_MIN(gm_load_rlx(&p->heavy), way / 10 * 3) : 0; // A4
     gm_store_rlx(&p->trigger, gm_pacer_trigger(live, goal, runway));
+}
+
+// Changes the percentage, or the limit in bytes, and goal and trigger with it. Returns the old one.
+GM_PRIVATE int gm_pacer_set_percent(struct gm_pacer *p, int percent) {
+    int old = gm_load_rlx(&p->percent); // rlx: publishes nothing else
+    gm_store_rlx(&p->percent, percent < 0 ? GOMEM_GC_OFF : percent);
+    gm_pacer_set(p, gm_load_rlx(&p->live), gm_load_rlx(&p->roots));
+    return old;
+}
+GM_PRIVATE size_t gm_pacer_set_limit(struct gm_pacer *p, size_t bytes) {
+    size_t old = gm_load_rlx(&p->limit); // rlx: publishes nothing else
+    gm_store_rlx(&p->limit, bytes);
+    gm_pacer_set(p, gm_load_rlx(&p->live), gm_load_rlx(&p->roots));
+    return old;
 }
 
 /* ==========================================================================================
@@ -8758,9 +8806,7 @@ GM_PRIVATE void gm_writes_clear_ahead(struct gm_writes *w, const struct gm_pages
         if (gm_os_track_clear(&w->uffd, from, end)) (void)gm_or_rlx(word, mine);
     }
 }
-#endif // GOMEM_I_COLLECTOR
 
-#if GOMEM_I_COLLECTOR
 /* ==========================================================================================
  * >>sweep   marked spans become allocatable again                                  floor 4
  * ==========================================================================================
@@ -8987,7 +9033,6 @@ GM_PRIVATE void gm_sweep_verify_records(struct gm_check *check, const struct gm_
                            gm_span_find(p, object));
     }
 }
-#endif // GOMEM_I_COLLECTOR
 
 /* ==========================================================================================
  * >>cache   a thread's magazines and runs, the depot                               floor 4
@@ -9077,8 +9122,7 @@ struct gm_engine {
     uint32_t trims;        // requested so far; a thread trims at its next slow path. atomic: rlx
     size_t small;          // bytes of manual spans with slots. atomic: rlx
     size_t taken;          // bytes of their slots that are used or cached. atomic: rlx
-#if GOMEM_I_COLLECTOR
-    struct gm_types types;     // lock: types; shapes read acq
+    struct gm_types types; // lock: types; shapes read acq
     struct gm_special special; // lock: special
     struct gm_pacer pacer;     // atomic: rlx
     struct gm_mark mark;       // owner: the cycle and its workers
@@ -9086,7 +9130,6 @@ struct gm_engine {
     struct gm_sweep sweep;     // stw; read anywhere
     size_t live;               // bytes of collected objects, as charged. atomic: rlx
     bool collected;            // the collected heap has been used. atomic: acq/rel
-#endif
 };
 
 struct gm_pool_cache {      // a thread's cache of a pool
@@ -9116,14 +9159,12 @@ struct gm_cache {             // owner: thread, in sections
     void **previous[GOMEM_CLASSES + 1]; // the previous magazine's top, NULL: none
     uint8_t cap[GOMEM_CLASSES + 1];     // objects in the class's next magazine, 0: not used yet
     struct gm_shard stats;              // its counters
-#if GOMEM_I_COLLECTOR
-    struct gm_span *scan[GOMEM_CLASSES + 1]; // owned spans, from which runs are taken (R4)
-    struct gm_span *noscan[GOMEM_CLASSES + 1];
+    struct gm_span *scan[GOMEM_I_RUNS]; // owned spans, from which runs are taken (R4)
+    struct gm_span *noscan[GOMEM_I_RUNS];
     struct gm_span **typed; // the same, by the index of hot.typed
     uint32_t typed_room;    // entries of both
     // spans of the class taken so far, up to 4: after a few their pages are faulted in together
-    uint8_t warm[GOMEM_CLASSES + 1];
-#endif
+    uint8_t warm[GOMEM_I_RUNS];
 };
 
 // Stands for a magazine in caches that have none: it is empty and full. Never written.
@@ -9661,7 +9702,6 @@ GM_PRIVATE void gm_cache_unkeep(struct gm_cache *t, size_t most) {
         gm_cache_put(t, gm_span_find(&t->engine->heap.pages, (uintptr_t)p), p);
 }
 
-#if GOMEM_I_COLLECTOR
 // ---- collected objects: runs ----
 
 // Counts bytes of a run as allocated, and adds them to engine.live in steps of GM_CHARGE.
@@ -9869,7 +9909,7 @@ GM_PRIVATE void gm_cache_release_run(struct gm_cache *t, gomem_i_run *run, struc
 // Gives up all runs of a thread: it ends, or trims its cache.
 GM_PRIVATE void gm_cache_flush_runs(struct gm_cache *t) {
     struct gm_engine *e = t->engine;
-    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
+    for (unsigned c = 1; c < GOMEM_I_RUNS; c++) {
         gm_cache_release_run(t, &t->hot.scan[c], &t->scan[c], &e->central[GM_SCAN][c]);
         gm_cache_release_run(t, &t->hot.noscan[c], &t->noscan[c], &e->central[GM_NOSCAN][c]);
     }
@@ -9909,7 +9949,7 @@ GM_PRIVATE bool gm_cache_typed_room(struct gm_cache *t, uint32_t number) {
 GM_PRIVATE void gm_cache_each_run(struct gm_cache *t,
                                   void (*fn)(struct gm_engine *e, struct gm_span *s,
                                              gomem_i_run *run)) {
-    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
+    for (unsigned c = 1; c < GOMEM_I_RUNS; c++) {
         if (t->scan[c]) fn(t->engine, t->scan[c], &t->hot.scan[c]);
         if (t->noscan[c]) fn(t->engine, t->noscan[c], &t->hot.noscan[c]);
     }
@@ -9945,19 +9985,14 @@ GM_PRIVATE void gm_cache_verify_run(struct gm_check *check, const struct gm_cach
 
 // Checks all runs of a stopped thread.
 GM_PRIVATE void gm_cache_verify_runs(struct gm_check *check, const struct gm_cache *t) {
-    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
+    for (unsigned c = 1; c < GOMEM_I_RUNS; c++) {
         gm_cache_verify_run(check, t, t->scan[c], &t->hot.scan[c]);
         gm_cache_verify_run(check, t, t->noscan[c], &t->hot.noscan[c]);
     }
     for (uint32_t i = 1; i < t->hot.typed_count; i++)
         gm_cache_verify_run(check, t, t->typed[i], &t->hot.typed[i]);
 }
-#else  // without a collector a thread has no runs
-GM_INLINE void gm_cache_flush_runs(struct gm_cache *t) { (void)t; }
-GM_INLINE void gm_cache_reset_runs(struct gm_cache *t) { (void)t; }
-#endif // GOMEM_I_COLLECTOR
 
-#if GOMEM_I_POOL
 // Forgets a thread's caches of pools after a shutdown, when all pools are gone.
 GM_PRIVATE void gm_cache_reset_pools(struct gm_cache *t, struct gm_engine *e) {
     gm_pages_meta_free(&e->meta, t->hot.pool_caches,
@@ -9966,9 +10001,6 @@ GM_PRIVATE void gm_cache_reset_pools(struct gm_cache *t, struct gm_engine *e) {
     t->hot.pool_caches = NULL;
     t->hot.pool_caches_room = 0;
 }
-#else // no pools
-GM_INLINE void gm_cache_reset_pools(struct gm_cache *t, struct gm_engine *e) { (void)t, (void)e; }
-#endif
 
 // Empties a cache, so that every fast path takes the slow path.
 GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
@@ -9983,7 +10015,7 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
     t->hot.base = t->hot.size = 0;
     t->hot.ranks = 0;
     t->hot.desc = e->heap.pages.desc;
-    gm_cache_reset_pools(t, e);
+    if (GOMEM_I_POOL) gm_cache_reset_pools(t, e);
     gm_cache_reset_runs(t);
 }
 
@@ -10094,14 +10126,11 @@ struct gm_thread {
     struct gomem_arena *scratch;   // its scratch arenas (room arena); NULL: none. owner: thread
     bool orphans;                  // scratch belonged to a thread that this child does not have
     uintptr_t called; // in gomem_gc: end of the caller's frames; otherwise 0. owner: thread
-#if GOMEM_I_ESCAPE
     uintptr_t hint_lo, hint_hi; // the same for room escape; 0: not looked up. owner: thread
     // Check level 1: hints on the stack; NULL: none. owner: thread; read in stops
     struct gm_frames *frames;
-#endif
 };
 
-#if GOMEM_I_ESCAPE
 struct gm_frame {     // memory that a hint put on a function's stack
     uintptr_t at;     // its address
     size_t bytes;     // its size; 0: the entry is free
@@ -10127,7 +10156,6 @@ struct gm_escapes {        // room escape
     size_t count, room;    //
     uint64_t missed;       // calls not counted: no memory for another site
 };
-#endif
 
 enum { GM_START_WAITS, GM_START_RUNS, GM_START_ENDED };
 struct gm_start {          // a thread made by gomem_thread_create. lock: world
@@ -10182,7 +10210,6 @@ struct gm_world {
     struct gm_settings settings;
 };
 
-#if GOMEM_I_COLLECTOR
 struct gm_area {
     uintptr_t start, end; // a range of roots; or a module's id and its bytes
 };
@@ -10305,9 +10332,7 @@ struct gm_finalize {       // room finalize
     bool prepared;         // gm_finalize_prepare has looked at the limits. atomic: rlx
     void *(*main)(void *); // what the thread runs: a hook. atomic: rlx
 };
-#endif
 
-#if GOMEM_I_POOL
 struct gm_pools {                 // room pool
     struct gm_lock lock;          // protects the list, the places and the tables of caches
     struct gomem_pool *list;      // pools in use, by number. lock: pools
@@ -10324,22 +10349,15 @@ struct gm_pools {                 // room pool
     void (*age)(
         unsigned generations); // hook: a cycle has ended, or memory is short. atomic: rel/acq
 };
-#endif
 
 struct gm_runtime {
-    struct gm_engine engine; // the heap, the same for all threads
-    struct gm_world world;   // threads, and how they are stopped
-#if GOMEM_I_POOL
-    struct gm_pools pools; // lock: pools
-#endif
-#if GOMEM_I_ESCAPE
-    struct gm_escapes escapes; // lock: escapes
-#endif
-#if GOMEM_I_COLLECTOR
+    struct gm_engine engine;     // the heap, the same for all threads
+    struct gm_world world;       // threads, and how they are stopped
+    struct gm_pools pools;       // lock: pools
+    struct gm_escapes escapes;   // lock: escapes
     struct gm_roots roots;       // lock: roots
     struct gm_gc gc;             // the cycle. lock: gc
     struct gm_finalize finalize; // the thread that runs callbacks. atomic
-#endif
 };
 static struct gm_runtime gm_runtime;
 
@@ -10352,32 +10370,23 @@ static struct gm_runtime gm_runtime;
 _Static_assert(GOMEM_CLASSES + 1 == 86, "GM_86 makes one entry per class");
 
 // What the TLS pointer of a thread without a record points to. Never written.
-#if GOMEM_I_POOL
-#define GM_64(x)  GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x)
-#define GM_256(x) GM_64(x), GM_64(x), GM_64(x), GM_64(x)
-_Static_assert(GOMEM_I_PLACES == 256, "GM_256 makes one entry per place");
-#define GM_RUNTIME_EMPTY                                                      \
-    {                                                                         \
-        .top = {GM_86(GM_CACHE_NOTHING)}, .pool = {GM_256(GM_CACHE_NOTHING)}, \
-        .stop_request = &gm_sync_quiet                                        \
+#define GM_64(x)       GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x)
+#define GM_PLACES_1(x) GM_64(x), GM_64(x), GM_64(x), GM_64(x) // with pools
+#define GM_PLACES_0(x) x                                      // without
+#define GM_PLACES(x)   GM_JOIN(GM_PLACES_, GOMEM_I_POOL)(x)
+_Static_assert(GOMEM_I_PLACES == (GOMEM_I_POOL ? 256 : 1), "GM_PLACES makes one entry per place");
+#define GM_RUNTIME_EMPTY                                                         \
+    {                                                                            \
+        .top = {GM_86(GM_CACHE_NOTHING)}, .pool = {GM_PLACES(GM_CACHE_NOTHING)}, \
+        .stop_request = &gm_sync_quiet                                           \
     }
-#else
-#define GM_RUNTIME_EMPTY \
-    { .top = {GM_86(GM_CACHE_NOTHING)}, .stop_request = &gm_sync_quiet }
-#endif
 GM_PRIVATE const gomem_i_cache gm_runtime_nobody = GM_RUNTIME_EMPTY;
 GM_PRIVATE const gomem_i_cache gm_runtime_gone = GM_RUNTIME_EMPTY;
 #define GM_RUNTIME_NOBODY ((gomem_i_cache *)(uintptr_t)&gm_runtime_nobody)
 #define GM_RUNTIME_GONE   ((gomem_i_cache *)(uintptr_t)&gm_runtime_gone)
 
-#if defined(GOMEM_STATIC)
-static
-#endif
-    GOMEM_I_THREAD gomem_i_cache *GOMEM_I_TLS GOMEM_I_TLS_MODEL = GM_RUNTIME_NOBODY;
-
-#if GOMEM_I_COLLECTOR && !defined(GOMEM_STATIC)
-uint32_t gomem_i_barrier = 0;
-#endif
+GM_DEFINED GOMEM_I_THREAD gomem_i_cache *GOMEM_I_TLS GOMEM_I_TLS_MODEL = GM_RUNTIME_NOBODY;
+GM_DEFINED uint32_t gomem_i_barrier = 0;
 
 /* ==========================================================================================
  * >>settings   GOMEM_DEBUG and the other variables of the environment             floor 4
@@ -11141,35 +11150,25 @@ GM_PRIVATE void gm_world_ask_bounds(struct gm_thread *t, uintptr_t sp) {
     gm_world_note_bounds(t, sp, lo, hi);
 }
 
-#if GOMEM_I_ESCAPE
 // Clears what escape knows of a stack: the record gets a new thread, with another stack.
 GM_PRIVATE void gm_world_forget_frames(struct gm_thread *t) {
     t->cache.hot.stack_floor = t->cache.hot.stack_span = 0;
     t->hint_lo = t->hint_hi = 0;
     if (t->frames) memset(t->frames, 0, sizeof *t->frames);
 }
-GM_INLINE void gm_world_init_escapes(struct gm_runtime *rt) {
-    rt->escapes.lock.rank = GM_RANK_ESCAPES;
-}
-#else
-// Without escape there are no frames and no lock.
-GM_INLINE void gm_world_forget_frames(struct gm_thread *t) { (void)t; }
-GM_INLINE void gm_world_init_escapes(struct gm_runtime *rt) { (void)rt; }
-#endif
 
 // Gives the thread's cached objects and runs back, to the depot if `depot` is set. In a section.
 GM_PRIVATE void gm_world_flush(struct gm_thread *t, bool depot) {
     gm_cache_flush_manual(&t->cache, depot);
-    gm_cache_flush_runs(&t->cache);
+    if (GOMEM_I_COLLECTOR) gm_cache_flush_runs(&t->cache);
 }
 
 // ---- what a collector adds ----
 
-#if GOMEM_I_COLLECTOR
 // Has the collected heap been used? From then on threads are stopped and scanned. Pairs with
 // gm_world_enable_stops.
 GM_INLINE bool gm_world_can_stop(const struct gm_runtime *rt) {
-    return gm_load_acq(&rt->engine.collected);
+    return GOMEM_I_COLLECTOR && gm_load_acq(&rt->engine.collected);
 }
 
 // ---- the loader's lock, for which the runner of a cycle may have to wait ----
@@ -11223,13 +11222,13 @@ GM_PRIVATE bool gm_world_lock_gc(struct gm_runtime *rt) {
 // Takes GC and TURN, after the end of a running cycle: no cycle runs until gm_world_unlock_cycle.
 // False: see gm_world_lock_gc (E6).
 GM_PRIVATE bool gm_world_lock_cycle(struct gm_runtime *rt) {
-    if (gm_world_forks(&rt->world)) return true; // V8: it has TURN
+    if (!GOMEM_I_COLLECTOR || gm_world_forks(&rt->world)) return true; // V8: it has TURN
     if (!gm_world_lock_gc(rt)) return false;
     gm_sync_lock(&rt->gc.turn);
     return true;
 }
 GM_PRIVATE void gm_world_unlock_cycle(struct gm_runtime *rt) {
-    if (gm_world_forks(&rt->world)) return;
+    if (!GOMEM_I_COLLECTOR || gm_world_forks(&rt->world)) return;
     gm_sync_unlock(&rt->gc.turn);
     gm_sync_unlock(&rt->gc.lock);
 }
@@ -11249,6 +11248,7 @@ GM_PRIVATE bool gm_world_has_loader(struct gm_runtime *rt) {
 // E6).
 GM_PRIVATE void gm_world_take_turn(struct gm_runtime *rt) {
     struct gm_gc *gc = &rt->gc;
+    if (!GOMEM_I_COLLECTOR) return;
     (void)gm_add_rlx(&gc->forks, 1u); // if a cycle misses it, the cycle goes first
     gm_sync_lock(&gc->turn);
     for (unsigned i = 0; gm_world_has_loader(rt); i++) {
@@ -11260,12 +11260,8 @@ GM_PRIVATE void gm_world_take_turn(struct gm_runtime *rt) {
     (void)gm_add_acqrel(&gc->passed, 1u); // pairs with gm_workers_pause and gm_workers_mark_beside
     gm_os_wake(&gc->passed, 1);
 }
-GM_PRIVATE void gm_world_give_turn(struct gm_runtime *rt) { gm_sync_unlock(&rt->gc.turn); }
-GM_INLINE const struct gm_lock *gm_world_cycle_lock(const struct gm_runtime *rt) {
-    return &rt->gc.lock;
-}
-GM_INLINE const struct gm_lock *gm_world_turn_lock(const struct gm_runtime *rt) {
-    return &rt->gc.turn;
+GM_PRIVATE void gm_world_give_turn(struct gm_runtime *rt) {
+    if (GOMEM_I_COLLECTOR) gm_sync_unlock(&rt->gc.turn);
 }
 
 // Takes TURN back after the forks that wait for it, or after 1 ms. `passed`: gc.passed when TURN
@@ -11358,26 +11354,6 @@ GM_PRIVATE bool gm_world_init_collector(struct gm_runtime *rt) {
     gm_special_init(&e->special, &e->meta);
     return gm_types_init(&e->types, &e->meta);
 }
-#else
-// Without a collector there are no cycles and no threads of the library.
-GM_INLINE bool gm_world_can_stop(const struct gm_runtime *rt) { return (void)rt, false; }
-GM_INLINE bool gm_world_lock_cycle(struct gm_runtime *rt) { return (void)rt, true; }
-GM_INLINE void gm_world_unlock_cycle(struct gm_runtime *rt) { (void)rt; }
-GM_INLINE void gm_world_take_turn(struct gm_runtime *rt) { (void)rt; }
-GM_INLINE void gm_world_give_turn(struct gm_runtime *rt) { (void)rt; }
-GM_INLINE const struct gm_lock *gm_world_cycle_lock(const struct gm_runtime *rt) {
-    return (void)rt, NULL;
-}
-GM_INLINE const struct gm_lock *gm_world_turn_lock(const struct gm_runtime *rt) {
-    return (void)rt, NULL;
-}
-GM_INLINE void gm_world_pause(struct gm_runtime *rt, uint64_t ns, bool lag) {
-    (void)rt, (void)ns, (void)lag;
-}
-GM_INLINE void gm_world_forget_cycle(struct gm_runtime *rt) { (void)rt; }
-GM_INLINE void gm_world_forget_workers(struct gm_runtime *rt) { (void)rt; }
-GM_INLINE bool gm_world_init_collector(struct gm_runtime *rt) { return (void)rt, true; }
-#endif // GOMEM_I_COLLECTOR
 
 // ---- the stop ----
 
@@ -11430,13 +11406,13 @@ GM_PRIVATE void gm_world_close_gate(struct gm_runtime *rt, const struct gm_threa
 GM_NO_SANITIZE GM_PRIVATE bool gm_world_is_inside(void) {
     const struct gm_runtime *rt = &gm_runtime;
     const struct gm_world *w = &rt->world;
-    const struct gm_lock *const locks[] = {&w->init_lock, gm_world_cycle_lock(rt),
-                                           gm_world_turn_lock(rt), &w->gone_lock, &w->lock};
+    const struct gm_lock *const locks[] = {&w->init_lock, &rt->gc.lock, &rt->gc.turn, &w->gone_lock,
+                                           &w->lock};
     const struct gm_thread *t = gm_world_self();
     uintptr_t me = gm_os_thread_pointer();
     if (t && gm_load_rlx(&t->cache.hot.section_depth)) return true; // this thread's own
     for (size_t i = 0; me && i < sizeof locks / sizeof locks[0]; i++)
-        if (locks[i] && gm_load_rlx(&locks[i]->owner) == me) return true; // it finds only itself
+        if (gm_load_rlx(&locks[i]->owner) == me) return true; // it finds only itself
     return false;
 }
 
@@ -11482,7 +11458,6 @@ GM_RARE GM_PRIVATE void gm_world_fork_parent(void) {
     if (gm_world_has_gate(&gm_runtime.world)) gm_world_open_gate(&gm_runtime);
 }
 
-#if GOMEM_I_POOL
 // Gives the objects that a thread's cache holds of pools to their depots.
 GM_PRIVATE void gm_world_flush_pools(struct gm_runtime *rt, struct gm_thread *t) {
     // pairs with gm_pool_new
@@ -11500,16 +11475,6 @@ GM_PRIVATE uint64_t gm_world_tick_pools(struct gm_runtime *rt) {
     uint64_t (*tick)(unsigned steps) = gm_load_acq(&rt->pools.tick); // pairs with gm_pool_new
     return tick ? tick(UINT_MAX) : 0;
 }
-GM_INLINE void gm_world_init_pools(struct gm_runtime *rt) { rt->pools.lock.rank = GM_RANK_POOLS; }
-#else
-// Without pools there is nothing to flush or age.
-GM_INLINE void gm_world_flush_pools(struct gm_runtime *rt, struct gm_thread *t) {
-    (void)rt, (void)t;
-}
-GM_INLINE void gm_world_age_pools(struct gm_runtime *rt, unsigned n) { (void)rt, (void)n; }
-GM_INLINE uint64_t gm_world_tick_pools(struct gm_runtime *rt) { return (void)rt, 0; }
-GM_INLINE void gm_world_init_pools(struct gm_runtime *rt) { (void)rt; }
-#endif
 
 // Handler of fork in the child: takes over what the parent's other threads held.
 GM_RARE GM_PRIVATE void gm_world_fork_child(void) {
@@ -11520,13 +11485,14 @@ GM_RARE GM_PRIVATE void gm_world_fork_child(void) {
     gm_store_rlx(&rt->world.forks, (uint32_t)GM_FORKS_REGISTERED); // V6: it ran
     gm_store_rlx(&rt->world.waiting, 0u);
     gm_store_rlx(&rt->world.handling, 0u); // threads that this child does not have
-    gm_world_forget_cycle(rt);             // first: nothing may shrink while a cycle marks (C4)
+    if (GOMEM_I_COLLECTOR)
+        gm_world_forget_cycle(rt); // first: a cycle that marks forbids what follows (C4)
     for (struct gm_thread *t = rt->world.all; t; t = t->next) {
         uint32_t state = gm_load_rlx(&t->state); // the child has one thread
         if (t == me || (gm_world_absent(state) && state != GM_THREAD_ATTACHING)) continue;
         t->cache.hot.section_depth = t->cache.hot.blocked = 0;
         gm_world_flush(t, true);
-        gm_world_flush_pools(rt, t);
+        if (GOMEM_I_POOL) gm_world_flush_pools(rt, t);
         t->cache.hot.base = t->cache.hot.size = 0;
         t->stack_lo = t->stack_hi = 0;
         t->parking = false;
@@ -11534,7 +11500,7 @@ GM_RARE GM_PRIVATE void gm_world_fork_child(void) {
         gm_store_rlx(&t->state, (uint32_t)GM_THREAD_NONE); // the child has one thread
         rt->world.threads--;
     }
-    gm_world_forget_workers(rt);
+    if (GOMEM_I_COLLECTOR) gm_world_forget_workers(rt);
     gm_world_open_gate(rt);
 }
 
@@ -11555,7 +11521,7 @@ GM_PRIVATE void gm_world_leave(struct gm_runtime *rt, struct gm_thread *t, gomem
     if (t->scratch && t->cache.hot.base) end(t->scratch);
     gm_sync_enter(&t->cache.hot);
     gm_world_flush(t, true);
-    gm_world_flush_pools(rt, t);
+    if (GOMEM_I_POOL) gm_world_flush_pools(rt, t);
     gm_sync_leave(&t->cache.hot);
     gm_world_lock(w, &w->lock); // waits for the end of a stop: its signal still parks this thread
     t->cache.hot.base = t->cache.hot.size = 0;
@@ -11640,12 +11606,12 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     w->gone_lock.rank = GM_RANK_GONE;
     e->heap.lock.rank = GM_RANK_HEAP;
     e->depot.lock.rank = e->kept.lock.rank = GM_RANK_META;
-    gm_world_init_pools(rt);
-    gm_world_init_escapes(rt);
+    rt->pools.lock.rank = GM_RANK_POOLS;
+    rt->escapes.lock.rank = GM_RANK_ESCAPES;
     if (!w->keyed && GOMEM_PTHREAD_KEY_CREATE(&w->key, gm_world_key_destructor)) return false;
     w->keyed = true;
     if (!gm_pages_meta_init(&e->meta)) return false;
-    if (!gm_world_init_collector(rt)) return false;
+    if (GOMEM_I_COLLECTOR && !gm_world_init_collector(rt)) return false;
     if (!gm_world_reserve(&e->heap.pages, gm_world_heap_size(&w->settings.options))) return false;
     e->heap.pages.hard = w->settings.options.hard_limit;
     for (unsigned k = 0; k < GM_KINDS; k++)
@@ -11745,7 +11711,7 @@ GM_COLD GM_PRIVATE struct gm_thread *gm_world_attach_slow(struct gm_runtime *rt,
         t->self = pthread_self();
         t->thread_pointer = gm_os_thread_pointer();
         t->rounds = 0;
-        gm_world_forget_frames(t);
+        if (GOMEM_I_ESCAPE) gm_world_forget_frames(t);
         gm_store_rlx(&t->own, false);
         gm_store_rlx(&t->straggler, 0u); // of the thread that had the record before
         t->sent = gm_load_rlx(&t->heard);
@@ -11774,7 +11740,6 @@ GM_PRIVATE struct gm_thread *gm_world_attach(struct gm_runtime *rt) {
     return GOMEM_I_LIKELY(t && t->cache.hot.base) ? t : gm_world_attach_slow(rt, t);
 }
 
-#if GOMEM_I_COLLECTOR
 // First use of the collected heap: installs the stop signal's handler, and finds the threads'
 // stacks. From then on threads can be stopped and scanned. False: no signal is free. Takes world's
 // lock.
@@ -11876,6 +11841,27 @@ GM_PRIVATE struct gm_area *gm_roots_find_area(struct gm_areas *a, uintptr_t star
     return NULL;
 }
 
+// Adds or replaces the area that begins at `start`, or removes it, in a section, under ROOTS. False
+// with errno.
+GM_RARE GM_PRIVATE bool gm_roots_set_area(struct gm_areas *areas, uintptr_t start, uintptr_t end,
+                                          bool add) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_thread *me = gm_world_attach(rt);
+    if (!me) return false;
+    bool valid = !add || (start < end && end - start <= PTRDIFF_MAX), done = true;
+    gm_sync_enter(&me->cache.hot);
+    gm_sync_lock(&rt->roots.lock);
+    struct gm_area *old = gm_roots_find_area(areas, start);
+    if (add && valid && old) old->end = end;
+    else if (add && valid) done = gm_roots_add_area(&rt->engine.meta, areas, start, end);
+    if (!add && old) *old = areas->list[--areas->count];
+    gm_sync_unlock(&rt->roots.lock);
+    gm_sync_leave(&me->cache.hot);
+    if (!valid || (!add && !old)) errno = EINVAL;
+    else if (!done) errno = ENOMEM;
+    return valid && done && (add || old);
+}
+
 // ---- the program's segments ----
 
 // Lists the part of a writable segment [start, end) that is outside of [lo, hi), the library's own
@@ -11930,13 +11916,6 @@ GM_PRIVATE const struct r_debug *gm_roots_loader(void) {
 GM_PRIVATE const struct r_debug *gm_roots_next_loader(const struct r_debug *r) {
     return r->r_version < 2 ? NULL : *(struct r_debug *const *)(r + 1);
 }
-
-// Whether the records of the loader's list stay mapped while r_state is RT_CONSISTENT.
-#if defined(__GLIBC__)
-enum { GM_LINKS_STAY = 1 };
-#else
-enum { GM_LINKS_STAY = 0 };
-#endif
 
 // Copies one record of the loader's list; false: it has gone, which ends the list. glibc says when
 // the list is being changed, so its records are read directly. Not every musl does, and a dlopen
@@ -12198,26 +12177,6 @@ GM_PRIVATE bool gm_roots_job(struct gm_runtime *rt, uintptr_t start, uintptr_t e
     return gm_mark_add_job(&rt->engine.mark, start, end, flags);
 }
 
-// The layout of libc's vector of modules (its dtv). The word at thread pointer + GM_VECTOR_AT is
-// its address. The number of entries stands GM_VECTOR_HEAD bytes before that address: it is entry
-// -1 in glibc and entry 0 in musl. An entry, indexed by the module's number, is {block, pointer to
-// free} in glibc and {block} in musl.
-#if defined(__x86_64__) || (defined(__aarch64__) && defined(__GLIBC__))
-enum { GM_VECTOR_KNOWN = 1 };
-#else
-enum { GM_VECTOR_KNOWN = 0 };
-#endif
-#if defined(__x86_64__)
-enum { GM_VECTOR_AT = GM_WORD };
-#else
-enum { GM_VECTOR_AT = 0 };
-#endif
-#if defined(__GLIBC__)
-enum { GM_VECTOR_HEAD = 16, GM_VECTOR_ENTRY = 16 };
-#else
-enum { GM_VECTOR_HEAD = 0, GM_VECTOR_ENTRY = GM_WORD };
-#endif
-
 // A copy of the beginning of a thread's vector of modules, which is all of it in most programs.
 struct gm_vector {
     uintptr_t at; // address of the vector; 0: unknown
@@ -12249,11 +12208,6 @@ GM_PRIVATE uintptr_t gm_roots_tls_block(const struct gm_vector *v, size_t module
     return block == UINTPTR_MAX ? 0 : block; // glibc's mark of a block that is not allocated yet
 }
 
-#if defined(__aarch64__)
-enum { GM_TLS_BELOW = 4096, GM_TLS_ABOVE = 16384 }; // thread-local storage is above the pointer
-#else
-enum { GM_TLS_BELOW = 16384, GM_TLS_ABOVE = 4096 }; // it is below, and libc's record is above
-#endif
 enum { GM_TLS_SURPLUS = 2048 }; // bytes that glibc keeps for libraries that are opened later
 
 // Is this the number of a listed module?
@@ -13152,9 +13106,7 @@ GM_PRIVATE void gm_finalize_reset(struct gm_runtime *rt) {
     gm_store_seq(&rt->finalize.quit, 0u);        // pairs with gm_finalize_start
     gm_store_rlx(&rt->finalize.prepared, false); // rlx: no other thread is left
 }
-#endif // GOMEM_I_COLLECTOR
 
-#if GOMEM_I_COLLECTOR
 /* ==========================================================================================
  * >>paths   who points at what: from roots to an object, from manual memory        floor 4
  * ==========================================================================================
@@ -13373,7 +13325,6 @@ GM_PRIVATE void gm_paths_lost_tell(struct gm_runtime *rt, const struct gm_lost *
     gm_guard_warn(&rt->engine.guard, t.data);
 }
 
-#if GOMEM_I_ESCAPE
 // ---- dead frames ----
 
 // Below this address the stack of a thread that stands is nobody's, or the library's.
@@ -13432,7 +13383,7 @@ GM_PRIVATE void gm_paths_frames_stopped(struct gm_runtime *rt, struct gm_dead *d
     d->found = 0;
     d->lo = UINTPTR_MAX;
     d->hi = 0;
-    if (!GOMEM_I_CHECK) return;
+    if (!GOMEM_I_CHECK || !GOMEM_I_ESCAPE) return;
     for (struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next) // in a stop
         if (t->frames && gm_load_rlx(&t->state) != GM_THREAD_NONE) {        // as above
             d->lo = GM_MIN(d->lo, t->hint_lo);
@@ -13453,17 +13404,7 @@ GM_PRIVATE void gm_paths_frames_tell(struct gm_runtime *rt, const struct gm_dead
         gm_guard_warn(&rt->engine.guard, t.data);
     }
 }
-#else
-// there are none
-GM_INLINE void gm_paths_frames_stopped(struct gm_runtime *rt, struct gm_dead *d) {
-    (void)rt, (void)d;
-}
-GM_INLINE void gm_paths_frames_tell(struct gm_runtime *rt, const struct gm_dead *d) {
-    (void)rt, (void)d;
-}
-#endif // GOMEM_I_ESCAPE
 
-#if GOMEM_I_REPORT
 // ---- the search ----
 
 enum gm_source { // where a path begins
@@ -13940,14 +13881,7 @@ GM_COLD GM_PRIVATE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t
     if (!path.length) gm_base_log(gm_paths_tell_none(rt, &path, object).data);
     for (size_t i = 0; path.length && gm_paths_line(rt, &path, i, &t); i++) gm_base_log(t.data);
 }
-#else
-GM_INLINE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) {
-    (void)rt, (void)object; // left out
-}
-#endif // GOMEM_I_REPORT
-#endif // GOMEM_I_COLLECTOR
 
-#if GOMEM_I_COLLECTOR
 /* ==========================================================================================
  * >>workers   the threads that mark, and marking from the listed roots            floor 4
  * ==========================================================================================
@@ -14208,9 +14142,7 @@ GM_PRIVATE size_t gm_workers_mark_stopped(struct gm_runtime *rt, bool alone) {
     gm_workers_each_run_stopped(rt, gm_workers_hold_run);
     return (size_t)gm_load_rlx(&mark->bytes);
 }
-#endif // GOMEM_I_COLLECTOR
 
-#if GOMEM_I_COLLECTOR
 /* ==========================================================================================
  * >>oracle   a second, serial mark, compared bit by bit with the first            floor 4
  * ==========================================================================================
@@ -14349,13 +14281,11 @@ GM_PRIVATE bool gm_oracle_stopped(struct gm_runtime *rt) {
     }
     gm_os_release(o.saved, size);
     if (!o.wrong) return true;
-    gm_paths_missed_stopped(rt, o.child ? o.child : o.wrong);
+    if (GOMEM_I_REPORT) gm_paths_missed_stopped(rt, o.child ? o.child : o.wrong);
     gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_CORRUPT,
                     (const void *)o.wrong);
     return false;
 }
-#endif // GOMEM_I_COLLECTOR
-
 /* ==========================================================================================
  * >>gc   the cycle, its stops, its report, verification of the heap               floor 4
  * ==========================================================================================
@@ -14404,7 +14334,6 @@ GM_PRIVATE bool gm_oracle_stopped(struct gm_runtime *rt) {
  *             written, and x is read again before the cycle ends (C2, C3). tests/model proves this
  *             for sequential consistency; stress/litmus runs it on real processors.
  */
-#if GOMEM_I_COLLECTOR
 enum { GM_REASON_TRIGGER, GM_REASON_FORCED, GM_REASON_EMERGENCY, GM_REASON_CLOCK };
 enum {
     GM_PHASE_OFF,  // no cycle is under way
@@ -14620,11 +14549,6 @@ GM_PRIVATE struct gm_text gm_gc_tell_reason(const struct gm_runtime *rt) {
                            gm_base_reason(gm_load_rlx(&rt->engine.writes.reason)));
 }
 
-#if !defined(GM_SLOW_STOP)
-#define GM_SLOW_STOP \
-    (uint64_t)10000000 // ns of a stop that is reported once if tracking would have shortened it
-#endif
-
 // Warns, once per reason, that cycles are given up; or, if the cycle is done, that it did not know
 // some thread's stack. A thread that does not stop gets its own warning in world. GC is held.
 GM_PRIVATE void gm_gc_warn_veto(struct gm_runtime *rt, bool done) {
@@ -14672,7 +14596,6 @@ GM_PRIVATE void gm_gc_resume(struct gm_runtime *rt, struct gm_cycle *c) {
     gm_gc_event(rt, GOMEM_EVENT_RESUMED, c->resumed);
 }
 
-#if GOMEM_I_REPORT
 GM_PRIVATE struct gm_decimal gm_gc_trace_ms(uint64_t ns) { return gm_text_milli(ns / 1000); }
 
 GM_PRIVATE size_t gm_gc_trace_mb(uint64_t bytes) { return (size_t)((bytes + GM_MIB / 2) / GM_MIB); }
@@ -14699,14 +14622,6 @@ GM_PRIVATE void gm_gc_trace(struct gm_runtime *rt, const struct gm_cycle *c, int
                    c->tries == 1 ? "try" : "tries", gm_gc_trace_ms(c->gathered).data);
     GOMEM_LOG(t.data);
 }
-#else
-GM_INLINE void gm_gc_trace(struct gm_runtime *rt, const struct gm_cycle *c, int reason,
-                           size_t goal) {
-    (void)rt, (void)c, (void)reason, (void)goal; // without reports there is no trace
-}
-#endif
-
-#endif // GOMEM_I_COLLECTOR
 
 // ---- verification ----
 
@@ -14715,7 +14630,6 @@ struct gm_verify {
     struct gm_check check; // what is broken
 };
 
-#if GOMEM_I_COLLECTOR
 GM_PRIVATE void gm_gc_verify_colors(struct gm_verify *v, const struct gm_span *s) {
     const struct gm_engine *e = &v->rt->engine;
     gm_sweep_verify(&v->check, &e->sweep, s, gm_load_rlx(&e->mark.active)); // E4
@@ -14729,19 +14643,13 @@ GM_PRIVATE void gm_gc_verify_collected(struct gm_verify *v, bool stopped) {
     gm_types_verify(&v->check, &e->types);
     gm_sweep_verify_records(&v->check, &e->sweep, &e->special);
 }
-#else
-GM_INLINE void gm_gc_verify_colors(struct gm_verify *v, const struct gm_span *s) {
-    (void)v, (void)s; // all spans are manual
-}
-GM_INLINE void gm_gc_verify_collected(struct gm_verify *v, bool stopped) { (void)v, (void)stopped; }
-#endif
 
 // Verifies one span. (Called by gm_heap_walk.)
 GM_RARE GM_PRIVATE bool gm_gc_verify_span(struct gm_span *s, void *arg) {
     struct gm_verify *v = arg;
     if (!gm_span_verify(&v->check, s)) return false;
     if (s->kind == GM_MANUAL) gm_cache_verify_span(&v->check, s);
-    else gm_gc_verify_colors(v, s);
+    else if (GOMEM_I_COLLECTOR) gm_gc_verify_colors(v, s);
     return !v->check.broken;
 }
 
@@ -14758,7 +14666,7 @@ GM_PRIVATE const char *gm_gc_verify_stopped(struct gm_runtime *rt, bool stopped,
         for (unsigned c = 0; c <= GOMEM_CLASSES; c++)
             for (unsigned l = 0; l < GM_LISTS; l++)
                 gm_central_verify_list(check, &e->central[k][c], l);
-    gm_gc_verify_collected(&v, stopped);
+    if (GOMEM_I_COLLECTOR) gm_gc_verify_collected(&v, stopped);
     *where = check->where;
     return check->broken;
 }
@@ -14771,7 +14679,6 @@ GM_COLD GM_PRIVATE void gm_gc_report_broken(struct gm_runtime *rt, const char *b
     gm_guard_warn(&rt->engine.guard, t.data);
 }
 
-#if GOMEM_I_COLLECTOR
 // Ends the cycle in its last stop: the marks are complete, are verified if asked for, and become
 // the live objects. The world runs afterwards.
 GM_PRIVATE void gm_gc_end_stopped(struct gm_runtime *rt, struct gm_cycle *c) {
@@ -14989,13 +14896,10 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
     return true;
 }
 
-// The heap size below which one stop beats a concurrent cycle: marking is faster than two stops and
-// arming would be. It takes 6 ns an object, so 0.4 ms at most for the MiB of 16 B objects that
-// lived last, and no page is armed, so no write faults (bench/new: 64 B 5.5 -> 3.5 ns). An option
-// that chooses the collector overrides this.
-#if !defined(GM_SMALL_HEAP)
-#define GM_SMALL_HEAP (GOMEM_I_CHECK || GM_TSAN || GM_ASAN ? 0 : 2 * GM_MIB) // tests need rounds
-#endif
+// Does one stop beat a concurrent cycle for this heap? In a small one (GM_SMALL_HEAP) marking is
+// faster than two stops and arming would be. It takes 6 ns an object, so 0.4 ms at most for the MiB
+// of 16 B objects that lived last, and no page is armed, so no write faults (bench/new: 64 B 5.5 ->
+// 3.5 ns). An option that chooses the collector overrides this.
 GM_PRIVATE bool gm_gc_is_small(const struct gm_runtime *rt) {
     const struct gm_engine *e = &rt->engine;
     size_t most = GM_SMALL_HEAP;
@@ -15104,14 +15008,14 @@ GM_PRIVATE void gm_gc_end(struct gm_runtime *rt, const struct gm_cycle *c, int r
     struct gm_engine *e = &rt->engine;
     gm_gc_count(rt, c, reason);
     gm_paths_lost_tell(rt, &c->lost);
-    gm_paths_frames_tell(rt, &c->dead);
+    if (GOMEM_I_ESCAPE) gm_paths_frames_tell(rt, &c->dead);
     gm_gc_find_unattached(rt);
     if (c->broken) gm_gc_report_broken(rt, c->broken, c->where);
     if (c->broken || !c->matches)
         gm_guard_misuse(&e->guard, &e->heap.pages, GM_MSG_CORRUPT, (const void *)c->where);
     gm_gc_warn_veto(rt, true);
     gm_gc_warn_reason(rt, c);
-    if (rt->world.settings.gctrace) gm_gc_trace(rt, c, reason, c->goal);
+    if (GOMEM_I_REPORT && rt->world.settings.gctrace) gm_gc_trace(rt, c, reason, c->goal);
     gm_gc_event(rt, GOMEM_EVENT_END, gm_os_now());
 }
 
@@ -15138,9 +15042,6 @@ GM_PRIVATE void gm_gc_wake_background(struct gm_runtime *rt) {
     (void)gm_add_acqrel(&rt->gc.kick, 1u); // pairs with gm_schedule_main: it sees why it was woken
     gm_os_wake(&rt->gc.kick, 1);
 }
-#else
-GM_INLINE void gm_gc_drop_marks_stopped(struct gm_runtime *rt) { (void)rt; }
-#endif // GOMEM_I_COLLECTOR
 
 /* ==========================================================================================
  * >>schedule   when a cycle runs: the background thread, assists, waiting         floor 4
@@ -15168,7 +15069,6 @@ GM_INLINE void gm_gc_drop_marks_stopped(struct gm_runtime *rt) { (void)rt; }
  *             processor, ages the pools, and runs the cycles that gomem_gc_start or the clock ask
  *             for.
  */
-#if GOMEM_I_COLLECTOR
 // ---- the background thread ----
 
 // Returns idle pages beyond 1.1 of the goal to the kernel, one step. Stores in *sleep how long to
@@ -15235,7 +15135,8 @@ GM_RARE GM_PRIVATE void *gm_schedule_main(void *arg) {
         if (gm_schedule_due(rt, gm_os_now(), &reason)) (void)rt->gc.collect(rt, me, reason);
         gm_workers_each_central(rt, gm_workers_sweep_central);
         uint64_t nap = (uint64_t)(period > 0 ? period : 120000) * 1000000u;
-        uint64_t tick = gm_world_tick_pools(rt); // first: the pages of what it drops are idle then
+        uint64_t tick = GOMEM_I_POOL ? gm_world_tick_pools(rt)
+                                     : 0; // first: the pages of what it drops are idle then
         if (gm_schedule_scavenge(rt, me, &sleep)) nap = sleep;
         if (tick) nap = GM_MIN(nap, tick);
         // A stale value shifts one try.
@@ -15373,7 +15274,7 @@ GM_RARE GM_NOINLINE GM_PRIVATE bool gm_schedule_cycle(struct gm_runtime *rt, str
         again = whole && done && older;
     }
     if (whole) gm_workers_each_central(rt, gm_workers_sweep_central);
-    if (done) gm_world_age_pools(rt, 1);
+    if (GOMEM_I_POOL && done) gm_world_age_pools(rt, 1);
     gm_gc_wake_background(rt);
     if (!done) errno = EAGAIN;
     return done;
@@ -15618,6 +15519,7 @@ GM_INLINE void gm_schedule_poll(struct gm_runtime *rt, struct gm_thread *me, siz
 // Waits for the cycle that runs; none begins after this. Returns false if its runner waits for the
 // loader's lock (E6).
 GM_PRIVATE bool gm_schedule_begin_shutdown(struct gm_runtime *rt) {
+    if (!GOMEM_I_COLLECTOR) return true;
     if (!gm_world_lock_gc(rt)) return false;
     gm_store_rel(&rt->gc.quit, 1u); // pairs with the threads' loads
     gm_sync_unlock(&rt->gc.lock);
@@ -15641,6 +15543,24 @@ GM_PRIVATE void gm_schedule_shutdown(struct gm_runtime *rt) {
     gm_store_rel(&gc->quit, 0u);                       // pairs with the loads of the next threads
 }
 
+// Runs a whole cycle on this thread. called: where the frames of the public function's caller end.
+// False with errno.
+GM_RARE GM_PRIVATE bool gm_schedule_force(struct gm_runtime *rt, uintptr_t called) {
+    struct gm_thread *me = gm_world_attach(rt);
+    int saved = errno;
+    if (!me || !gm_schedule_enable(rt)) return false;
+    if (gm_load_rlx(&rt->gc.holds)) { // rlx: a hold that races with this call may come after it
+        errno = EBUSY;
+        return false;
+    }
+    me->called = called;
+    bool done = gm_schedule_cycle(rt, me, GM_REASON_FORCED);
+    me->called = 0;
+    if (!done) return false;
+    errno = saved;
+    return true;
+}
+
 // Memory is exhausted: runs a cycle, which may free some. A thread whose last emergency cycles
 // freed next to nothing mostly fails without one, or a program that goes on allocating at the end
 // of its memory would only collect. The first few always run, for a program that drops what it can
@@ -15660,14 +15580,6 @@ GM_PRIVATE void gm_schedule_emergency(struct gm_runtime *rt, struct gm_thread *m
     uint64_t ended = gm_os_now();
     gm_store_rlx(&rt->gc.spared, ended + SHARE * (ended - begun)); // a stale value costs one cycle
 }
-#else
-// Without a collector no cycle runs, and the library has no threads.
-GM_INLINE bool gm_schedule_begin_shutdown(struct gm_runtime *rt) { return (void)rt, true; }
-GM_INLINE void gm_schedule_shutdown(struct gm_runtime *rt) { (void)rt; }
-GM_INLINE void gm_schedule_emergency(struct gm_runtime *rt, struct gm_thread *me) {
-    (void)rt, (void)me;
-}
-#endif // GOMEM_I_COLLECTOR
 
 /* ==========================================================================================
  * >>alloc   the public allocation functions                                        floor 5
@@ -15745,7 +15657,7 @@ GM_COLD GM_PRIVATE bool gm_alloc_exhausted(struct gm_runtime *rt, size_t size, u
     if ((*tries)++ == 0 && size < rt->engine.heap.pages.size) {
         struct gm_thread *me = gm_world_attach(rt);
         if (me) {
-            gm_schedule_emergency(rt, me);
+            if (GOMEM_I_COLLECTOR) gm_schedule_emergency(rt, me);
             gm_sync_enter(&me->cache.hot);
             gm_cache_unkeep(&me->cache, 0);
             gm_cache_flush_manual(&me->cache, false);
@@ -15753,7 +15665,7 @@ GM_COLD GM_PRIVATE bool gm_alloc_exhausted(struct gm_runtime *rt, size_t size, u
             gm_sync_leave(&me->cache.hot);
         }
         (void)gm_add_rlx(&rt->engine.trims, 1u); // other threads trim at their next slow path
-        gm_world_age_pools(rt, 3);
+        if (GOMEM_I_POOL) gm_world_age_pools(rt, 3);
         return true;
     }
     bool (*oom)(size_t, void *) = gm_load_acq(&o->oom); // pairs with gomem_init
@@ -15947,7 +15859,6 @@ GM_PRIVATE enum gm_message gm_alloc_free_manual(struct gm_cache *t, struct gm_sp
     return GM_MESSAGE_COUNT;
 }
 
-#if GOMEM_I_COLLECTOR
 GM_PRIVATE struct gm_central *gm_alloc_central(struct gm_engine *e, const struct gm_span *s) {
     return s->kind == GM_TYPED ? &gm_types_shape(&e->types, s->shape)->central
                                : &e->central[s->kind][s->class];
@@ -16032,26 +15943,13 @@ GM_PRIVATE enum gm_message gm_alloc_free_root(struct gm_cache *t, struct gm_span
 GM_PRIVATE enum gm_message gm_alloc_free_slot(struct gm_cache *t, struct gm_span *s, uint32_t index,
                                               void *p) {
     struct gm_engine *e = t->engine;
-    if (GOMEM_I_UNLIKELY(gm_load_rlx(&s->special)) && // X4
+    if (GOMEM_I_COLLECTOR && GOMEM_I_UNLIKELY(gm_load_rlx(&s->special)) && // X4
         gm_sweep_live(&e->sweep, &e->heap.pages, s, (uintptr_t)p))
         gm_special_forget(&e->special, (uintptr_t)p);
     if (GM_IN(GM_SET_COLLECTED, s->kind)) return gm_alloc_free_collected(t, s, p);
-    if (s->kind == GM_ROOT || s->kind == GM_ROOT_NOSCAN) return gm_alloc_free_root(t, s, p);
+    if (GM_IN(GM_SET_ROOTS, s->kind)) return gm_alloc_free_root(t, s, p);
     return gm_alloc_free_manual(t, s, index, p);
 }
-#else
-GM_PRIVATE enum gm_message gm_alloc_free_slot(struct gm_cache *t, struct gm_span *s, uint32_t index,
-                                              void *p) {
-    return gm_alloc_free_manual(t, s, index, p);
-}
-#endif
-
-// Outside sections, after a free: wakes the thread that runs the cleanups of freed objects.
-#if GOMEM_I_COLLECTOR
-GM_INLINE void gm_alloc_freed(struct gm_runtime *rt) { gm_finalize_wake(rt); }
-#else
-GM_INLINE void gm_alloc_freed(struct gm_runtime *rt) { (void)rt; }
-#endif
 
 // The span of objects that a word points into. NULL: the word points into no such span.
 GM_ALWAYS struct gm_span *gm_alloc_span(const struct gm_pages *p, const void *word) {
@@ -16090,7 +15988,7 @@ GM_NOINLINE GM_PRIVATE void gm_alloc_free_slow(void *p) {
         enum gm_message wrong = gm_alloc_free(t, p);
         gm_world_widen(rt, t);
         gm_alloc_leave(rt, t);
-        gm_alloc_freed(rt);
+        if (GOMEM_I_COLLECTOR) gm_finalize_wake(rt); // for cleanups of what was freed
         if (GOMEM_I_UNLIKELY(wrong != GM_MESSAGE_COUNT))
             gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, wrong, p); // L2
     }
@@ -16135,7 +16033,6 @@ GM_PRIVATE bool gm_alloc_blocked(struct gm_runtime *rt, const void *p) {
     return true;
 }
 
-#if GOMEM_I_COLLECTOR
 // ---- collected ----
 
 // Prepares an allocation of `bytes` from the collected heap: attaches the thread, starts the
@@ -16270,7 +16167,7 @@ GM_PRIVATE void *gm_alloc_kind(struct gm_cache *t, unsigned kind, unsigned class
 }
 
 // Any allocation of an untyped collected or uncollectable object. NULL with errno.
-GOMEM_DEF void *gomem_i_new_slow(size_t size, size_t align, unsigned flags) {
+GM_NOINLINE GM_PRIVATE void *gm_alloc_new(size_t size, size_t align, unsigned flags) {
     struct gm_runtime *rt = &gm_runtime;
     unsigned kind = flags & GOMEM_UNCOLLECTABLE ? (flags & GOMEM_NOSCAN ? GM_ROOT_NOSCAN : GM_ROOT)
                     : flags & GOMEM_NOSCAN      ? GM_NOSCAN
@@ -16293,7 +16190,7 @@ GOMEM_DEF void *gomem_i_new_slow(size_t size, size_t align, unsigned flags) {
 }
 
 // Any allocation of a typed object. NULL with errno.
-GOMEM_DEF void *gomem_i_new_typed_slow(gomem_type *type, size_t size) {
+GM_NOINLINE GM_PRIVATE void *gm_alloc_new_typed(gomem_type *type, size_t size) {
     struct gm_runtime *rt = &gm_runtime;
     if (size > (size_t)PTRDIFF_MAX - 2 * GM_MARGIN) return gomem_i_overflow();
     int saved = errno;
@@ -16314,6 +16211,36 @@ GOMEM_DEF void *gomem_i_new_typed_slow(gomem_type *type, size_t size) {
     return gm_alloc_watch(rt, gm_alloc_zero(gm_alloc_done(p, saved), dirty), size);
 }
 
+// The byte that arrays get beyond their size, so that a pointer one past the end keeps them: 1, or
+// 0 in a watched heap, whose margin serves.
+GOMEM_DEF size_t gomem_i_spare(void) {
+    return !gm_world_ready(&gm_runtime, false) || !gm_guard_watched(&gm_runtime.engine.guard);
+}
+
+// The library has copied words to a new object, which a marker may have read before: makes grey the
+// objects to which they point. In short sections, so that stops need not wait.
+GM_PRIVATE void gm_alloc_copied(struct gm_runtime *rt, void *to, size_t size) {
+    struct gm_thread *me = gm_world_self();
+    // rlx: a thread that holds a pointer to a collected object sees the choice
+    if (!me || gm_load_rlx(&rt->engine.writes.collector) != GOMEM_GC_BARRIER) return;
+    for (size_t at = 0; at < size; at += GM_READ) {
+        gm_sync_enter(&me->cache.hot);
+        const uintptr_t *word = (const uintptr_t *)((uintptr_t)to + at);
+        size_t n = GM_MIN(size - at, (size_t)GM_READ) / GM_WORD;
+        for (size_t i = 0; i < n && gm_load_rlx(&gomem_i_barrier); i++)
+            gm_mark_shade_grey(&rt->engine.mark, gm_base_word(&word[i]));
+        gm_sync_leave(&me->cache.hot);
+    }
+}
+
+#if GOMEM_I_COLLECTOR
+GOMEM_DEF void *gomem_i_new_slow(size_t size, size_t align, unsigned flags) {
+    return gm_alloc_new(size, align, flags);
+}
+GOMEM_DEF void *gomem_i_new_typed_slow(gomem_type *type, size_t size) {
+    return gm_alloc_new_typed(type, size);
+}
+
 // False with EINVAL, after a panic: `size` is not a multiple of the type's size, so pointers in the
 // remainder would not be scanned. A mark procedure is told the size, so any size fits it.
 GOMEM_DEF bool gomem_i_type_fits(const gomem_type *t, size_t size) {
@@ -16323,12 +16250,6 @@ GOMEM_DEF bool gomem_i_type_fits(const gomem_type *t, size_t size) {
     gm_guard_panic(&gm_runtime.engine.guard, line.data);
     errno = EINVAL;
     return false;
-}
-
-// The byte that arrays get beyond their size, so that a pointer one past the end keeps them: 1, or
-// 0 in a watched heap, whose margin serves.
-GOMEM_DEF size_t gomem_i_spare(void) {
-    return !gm_world_ready(&gm_runtime, false) || !gm_guard_watched(&gm_runtime.engine.guard);
 }
 
 GOMEM_DEF void *gomem_new(size_t size) { return gomem_i_new(gomem_i_array(size), 16, 0); }
@@ -16440,27 +16361,10 @@ GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size) {
     }
     return to;
 }
-
-// The library has copied words to a new object, which a marker may have read before: makes grey the
-// objects to which they point. In short sections, so that stops need not wait.
-GM_PRIVATE void gm_alloc_copied(struct gm_runtime *rt, void *to, size_t size) {
-    struct gm_thread *me = gm_world_self();
-    // rlx: a thread that holds a pointer to a collected object sees the choice
-    if (!me || gm_load_rlx(&rt->engine.writes.collector) != GOMEM_GC_BARRIER) return;
-    for (size_t at = 0; at < size; at += GM_READ) {
-        gm_sync_enter(&me->cache.hot);
-        const uintptr_t *word = (const uintptr_t *)((uintptr_t)to + at);
-        size_t n = GM_MIN(size - at, (size_t)GM_READ) / GM_WORD;
-        for (size_t i = 0; i < n && gm_load_rlx(&gomem_i_barrier); i++)
-            gm_mark_shade_grey(&rt->engine.mark, gm_base_word(&word[i]));
-        gm_sync_leave(&me->cache.hot);
-    }
-}
 #endif // GOMEM_I_COLLECTOR
 
 // ---- realloc and questions ----
 
-#if GOMEM_I_COLLECTOR
 // Tests whether the collected slot at an address is live. Never waits: a signal handler may call
 // it.
 GM_PRIVATE bool gm_alloc_is_live(const struct gm_runtime *rt, const struct gm_span *s,
@@ -16477,12 +16381,6 @@ GM_PRIVATE bool gm_alloc_is_live(const struct gm_runtime *rt, const struct gm_sp
     if (same && GM_IN(GM_SET_COLLECTED, s->kind) && generation + 2 == now) bits &= mark; // R6
     return bits & gm_span_bit(&rt->engine.heap.pages, slot);
 }
-#else
-GM_INLINE bool gm_alloc_is_live(const struct gm_runtime *rt, const struct gm_span *s,
-                                uintptr_t slot) {
-    return (void)rt, (void)s, (void)slot, false; // no object is collected
-}
-#endif
 
 // Takes no lock and enters no section, so a signal handler may call it.
 GOMEM_DEF void *gomem_base(const void *p) {
@@ -16495,7 +16393,7 @@ GOMEM_DEF void *gomem_base(const void *p) {
     uintptr_t slot = gm_span_slot(pages, s, index);
     bool live = true;
     if (index >= s->count) return NULL;
-    if (s->kind != GM_MANUAL) live = gm_alloc_is_live(rt, s, slot);
+    if (GOMEM_I_COLLECTOR && s->kind != GM_MANUAL) live = gm_alloc_is_live(rt, s, slot);
     else if (s->class)
         live = gm_load_rlx(&gm_span_bits(pages, s->page)[index / 64]) >> index % 64 & 1;
     return live ? (void *)slot : NULL;
@@ -16514,7 +16412,6 @@ GOMEM_DEF size_t gomem_usable_size(const void *p) {
                             : gm_span_slot_size(s);
 }
 
-#if GOMEM_I_COLLECTOR
 // The bytes to allocate in the kind of s for an array of `size` bytes.
 GM_INLINE size_t gm_alloc_room(const struct gm_span *s, size_t size) {
     return GM_IN(GM_SET_COLLECTED, s->kind) ? gomem_i_array(size) : size;
@@ -16522,20 +16419,18 @@ GM_INLINE size_t gm_alloc_room(const struct gm_span *s, size_t size) {
 
 // Allocates an object of the kind of s, and of its type. NULL with errno.
 GM_PRIVATE void *gm_alloc_like(struct gm_runtime *rt, const struct gm_span *s, size_t size) {
-    if (s->kind == GM_TYPED) {
+    if (GM_IN(GM_SET_COLLECTED, s->kind) && s->kind == GM_TYPED) {
         const struct gm_type_record *r = gm_types_shape(&rt->engine.types, s->shape)->type;
         gomem_type type = {r->name, r->size, r->align, r->fields, r->nfields, r->mark, 0};
-        return gomem_i_new_typed_slow(&type, size);
+        return gm_alloc_new_typed(&type, size);
     }
-    if (s->kind != GM_MANUAL) {
+    if (GM_IN(GM_SET_COLORED, s->kind)) {
         unsigned noscan = s->kind == GM_NOSCAN || s->kind == GM_ROOT_NOSCAN ? GOMEM_NOSCAN : 0;
         unsigned root = s->kind == GM_ROOT || s->kind == GM_ROOT_NOSCAN ? GOMEM_UNCOLLECTABLE : 0;
-        return gomem_i_new_slow(size, size > 8 ? 16 : 8, noscan | root);
+        return gm_alloc_new(size, size > 8 ? 16 : 8, noscan | root);
     }
     return gomem_malloc(size);
 }
-
-GM_INLINE bool gm_alloc_marking(const struct gm_engine *e) { return gm_cache_marking(e); }
 
 // Gives the side records of an object of s to the object that replaces it (X4).
 GM_PRIVATE void gm_alloc_move_records(struct gm_runtime *rt, const struct gm_span *s, void *from,
@@ -16551,11 +16446,10 @@ GM_PRIVATE void gm_alloc_move_records(struct gm_runtime *rt, const struct gm_spa
 // Does the thread's share of collection work before an object of s grows by `more` bytes. Outside
 // sections.
 GM_PRIVATE void gm_alloc_pay(struct gm_runtime *rt, const struct gm_span *s, size_t more) {
+    if (!GM_IN(GM_SET_COLLECTED, s->kind)) return;
     struct gm_thread *me = gm_world_attach(rt);
-    if (!GM_IN(GM_SET_COLLECTED, s->kind) || !me || me->cache.hot.section_depth ||
-        me->cache.hot.blocked)
-        return;
-    gm_schedule_poll(rt, me, more);
+    if (me && !me->cache.hot.section_depth && !me->cache.hot.blocked)
+        gm_schedule_poll(rt, me, more);
 }
 
 // Counts a collected object's change of size by `more` bytes; negative changes wrap around.
@@ -16564,28 +16458,6 @@ GM_PRIVATE void gm_alloc_count_live(struct gm_cache *t, const struct gm_span *s,
     if (more <= PTRDIFF_MAX) gm_alloc_charge(t, more);
     else (void)gm_add_rlx(&t->engine->live, more); // for pacing: orders nothing
 }
-#else
-// all objects are manual
-GM_INLINE void gm_alloc_copied(struct gm_runtime *rt, void *to, size_t size) {
-    (void)rt, (void)to, (void)size;
-}
-GM_INLINE void gm_alloc_move_records(struct gm_runtime *rt, const struct gm_span *s, void *from,
-                                     void *to) {
-    (void)rt, (void)s, (void)from, (void)to;
-}
-GM_INLINE size_t gm_alloc_room(const struct gm_span *s, size_t size) { return (void)s, size; }
-GM_PRIVATE void *gm_alloc_like(struct gm_runtime *rt, const struct gm_span *s, size_t size) {
-    (void)rt, (void)s;
-    return gomem_malloc(size);
-}
-GM_INLINE bool gm_alloc_marking(const struct gm_engine *e) { return (void)e, false; }
-GM_INLINE void gm_alloc_pay(struct gm_runtime *rt, const struct gm_span *s, size_t more) {
-    (void)rt, (void)s, (void)more;
-}
-GM_INLINE void gm_alloc_count_live(struct gm_cache *t, const struct gm_span *s, size_t more) {
-    (void)t, (void)s, (void)more;
-}
-#endif // GOMEM_I_COLLECTOR
 
 enum { GM_MOVE_LEAST = 4096 * 1024 }; // copying fewer bytes costs less than faulting the hole in
 
@@ -16612,7 +16484,7 @@ GM_PRIVATE bool gm_alloc_resize_large(struct gm_runtime *rt, struct gm_span *s, 
     if (now > old) gm_alloc_pay(rt, s, now - old);
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return false;
-    if (s->kind != GM_MANUAL && now < old && gm_alloc_marking(&rt->engine)) {
+    if (GM_IN(GM_SET_COLORED, s->kind) && now < old && gm_cache_marking(&rt->engine)) {
         gm_alloc_leave(rt, t); // R5
         return false;
     }
@@ -16685,13 +16557,14 @@ GOMEM_DEF void *gomem_realloc(void *p, size_t size) {
     if (!to) return NULL;
     size_t old = gm_guard_size(&rt->engine.guard, s, (uintptr_t)p);
     gm_alloc_move(rt, s, to, p, GM_MIN(old, size));
-    gm_alloc_copied(rt, to, size);
-    gm_alloc_move_records(rt, s, p, to);
+    if (GOMEM_I_COLLECTOR) {
+        gm_alloc_copied(rt, to, size);
+        gm_alloc_move_records(rt, s, p, to);
+    }
     gomem_free(p);
     return gm_alloc_done(to, saved);
 }
 
-#if GOMEM_I_POOL || GOMEM_I_ARENA
 /* ==========================================================================================
  * >>block   whole pages for pools and arenas                                      floor 5
  * ==========================================================================================
@@ -16702,19 +16575,10 @@ GOMEM_DEF void *gomem_realloc(void *p, size_t size) {
  *             words are scanned is a large uncollectable object, so the collector needs to know
  *             nothing of pools and arenas; any other block is a large manual object.
  */
-#if GOMEM_I_COLLECTOR
 GM_PRIVATE void *gm_block_scanned_pages(struct gm_cache *t, size_t size, size_t align) {
     size_t dirty = 0;
     return gm_alloc_large(t, &t->engine->central[GM_ROOT][0], size, align, &dirty);
 }
-GM_INLINE bool gm_block_ready(struct gm_runtime *rt) { return gm_alloc_collected(rt, 0); }
-#else
-// without a collector nothing is scanned
-GM_INLINE void *gm_block_scanned_pages(struct gm_cache *t, size_t size, size_t align) {
-    return (void)t, (void)size, (void)align, NULL;
-}
-GM_INLINE bool gm_block_ready(struct gm_runtime *rt) { return (void)rt, true; }
-#endif
 
 // Allocates a block of at least `size` bytes, outside sections. A scanned block is scanned up to
 // span.size, at first all of it. NULL with errno: no memory.
@@ -16723,7 +16587,8 @@ GM_PRIVATE struct gm_span *gm_block_new(struct gm_runtime *rt, size_t size, size
     unsigned tries = 0;
     void *p = NULL;
     if (size > (size_t)PTRDIFF_MAX - GM_PAGE) return gomem_i_overflow();
-    if (scanned && !gm_block_ready(rt)) return NULL;
+    scanned &= GOMEM_I_COLLECTOR;
+    if (scanned && !gm_alloc_collected(rt, 0)) return NULL;
     size = gm_base_round_up(size, GM_PAGE);
     struct gm_span *s = NULL;
     do {
@@ -16759,7 +16624,6 @@ GM_PRIVATE void gm_block_free(struct gm_runtime *rt, struct gm_span *s) {
     }
     gm_alloc_leave(rt, t);
 }
-#endif // GOMEM_I_POOL || GOMEM_I_ARENA
 
 #if GOMEM_I_COLLECTOR
 /* ==========================================================================================
@@ -16774,23 +16638,8 @@ GM_PRIVATE void gm_block_free(struct gm_runtime *rt, struct gm_span *s) {
  *             reads these lists in stops without taking ROOTS: a thread in a section is not stopped
  *             (Y1), so no thread is in the middle of a change.
  */
-// Runs a whole cycle on this thread. Stores the caller's frame, so that this call's own frames,
-// which may hold stale words, are not scanned.
 GM_RARE GM_NOINLINE GOMEM_DEF bool gomem_gc(void) {
-    struct gm_runtime *rt = &gm_runtime;
-    struct gm_thread *me = gm_world_attach(rt);
-    int saved = errno;
-    if (!me || !gm_schedule_enable(rt)) return false;
-    if (gm_load_rlx(&rt->gc.holds)) { // rlx: a hold that races with this call may come after it
-        errno = EBUSY;
-        return false;
-    }
-    me->called = (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD;
-    bool done = gm_schedule_cycle(rt, me, GM_REASON_FORCED);
-    me->called = 0;
-    if (!done) return false;
-    errno = saved;
-    return true;
+    return gm_schedule_force(&gm_runtime, (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD);
 }
 
 // Asks the background thread for a cycle and returns. False: there is no such thread, or cycles are
@@ -16858,50 +16707,21 @@ GM_RARE GOMEM_DEF void gomem_gc_unhold(void) {
 // that ends at the same moment may overwrite it with a trigger of the old percentage, which holds
 // until the next cycle ends.
 GM_RARE GOMEM_DEF int gomem_set_gc_percent(int percent) {
-    struct gm_pacer *p = &gm_runtime.engine.pacer;
     if (!gm_world_ready(&gm_runtime, false)) return 0;
-    int old = gm_load_rlx(&p->percent); // rlx: publishes nothing else
-    gm_store_rlx(&p->percent, percent < 0 ? GOMEM_GC_OFF : percent);
-    gm_pacer_set(p, gm_load_rlx(&p->live), gm_load_rlx(&p->roots));
-    return old;
+    return gm_pacer_set_percent(&gm_runtime.engine.pacer, percent);
 }
 
 GM_RARE GOMEM_DEF size_t gomem_set_memory_limit(size_t bytes) {
-    struct gm_pacer *p = &gm_runtime.engine.pacer;
     if (!gm_world_ready(&gm_runtime, false)) return 0;
-    size_t old = gm_load_rlx(&p->limit); // rlx: publishes nothing else
-    gm_store_rlx(&p->limit, bytes);
-    gm_pacer_set(p, gm_load_rlx(&p->live), gm_load_rlx(&p->roots));
-    return old;
-}
-
-// Adds or replaces the area that begins at `start`, or removes it, in a section, under ROOTS. False
-// with errno.
-GM_RARE GM_PRIVATE bool gm_control_set_area(struct gm_areas *areas, uintptr_t start, uintptr_t end,
-                                            bool add) {
-    struct gm_runtime *rt = &gm_runtime;
-    struct gm_thread *me = gm_world_attach(rt);
-    if (!me) return false;
-    bool valid = !add || (start < end && end - start <= PTRDIFF_MAX), done = true;
-    gm_sync_enter(&me->cache.hot);
-    gm_sync_lock(&rt->roots.lock);
-    struct gm_area *old = gm_roots_find_area(areas, start);
-    if (add && valid && old) old->end = end;
-    else if (add && valid) done = gm_roots_add_area(&rt->engine.meta, areas, start, end);
-    if (!add && old) *old = areas->list[--areas->count];
-    gm_sync_unlock(&rt->roots.lock);
-    gm_sync_leave(&me->cache.hot);
-    if (!valid || (!add && !old)) errno = EINVAL;
-    else if (!done) errno = ENOMEM;
-    return valid && done && (add || old);
+    return gm_pacer_set_limit(&gm_runtime.engine.pacer, bytes);
 }
 
 GM_RARE GOMEM_DEF bool gomem_add_root(const void *start, size_t size) {
-    return gm_control_set_area(&gm_runtime.roots.ranges, (uintptr_t)start, (uintptr_t)start + size,
-                               true);
+    return gm_roots_set_area(&gm_runtime.roots.ranges, (uintptr_t)start, (uintptr_t)start + size,
+                             true);
 }
 GM_RARE GOMEM_DEF bool gomem_remove_root(const void *start) {
-    return gm_control_set_area(&gm_runtime.roots.ranges, (uintptr_t)start, 0, false);
+    return gm_roots_set_area(&gm_runtime.roots.ranges, (uintptr_t)start, 0, false);
 }
 
 // Registers the stack [lo, hi) of a coroutine under ROOTS, in a section, so that a stop finds the
@@ -17170,7 +16990,7 @@ GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, vo
  * >>init   options, start and shutdown                                            floor 5
  * ==========================================================================================
  * OWNS        nothing
- * CALLS       base sync pages types guard writes cache world roots finalize schedule control
+ * CALLS       base sync pages types guard pacer writes cache world roots finalize schedule
  * LOCKS       INIT, during start and shutdown
  * INVARIANTS  L3  options that a running heap cannot change are compared, never stored
  * WHY         The first call of any function starts the library with the defaults. gomem_init sets
@@ -17228,21 +17048,12 @@ GM_PRIVATE void gm_init_options_set(struct gm_runtime *rt, const gomem_options *
     if (o->panic) gm_store_rel(&g->panic, o->panic);
 }
 
-#if GOMEM_I_COLLECTOR
-GM_PRIVATE void gm_init_set_percent(int percent) { (void)gomem_set_gc_percent(percent); }
-GM_PRIVATE void gm_init_set_limit(size_t bytes) { (void)gomem_set_memory_limit(bytes); }
-
 // Tests whether the option agrees with the collector, which the first use of the collected heap
 // chose.
 GM_PRIVATE bool gm_init_collector_agrees(const struct gm_runtime *rt, int collector) {
     const struct gm_writes *w = &rt->engine.writes;
     // pairs with gm_writes_choose: makes the choice visible
     return !collector || !gm_load_acq(&w->ready) || collector == w->collector;
-}
-
-// Stops tracking writes, before the heap is unmapped.
-GM_PRIVATE void gm_init_forget_writes(struct gm_engine *e) {
-    gm_writes_reset(&e->writes, &e->meta);
 }
 
 // After a shutdown: forgets types, roots and callbacks, since no collected object is left.
@@ -17255,23 +17066,11 @@ GM_PRIVATE void gm_init_forget_collected(struct gm_runtime *rt) {
     gm_finalize_reset(rt);
 }
 
-GM_PRIVATE void gm_init_end_callbacks(struct gm_runtime *rt) { gm_finalize_shutdown(rt); }
-#else
-// without a collector there is nothing to set or to forget
-GM_INLINE void gm_init_set_percent(int percent) { (void)percent; }
-GM_INLINE void gm_init_set_limit(size_t bytes) { (void)bytes; }
-GM_INLINE bool gm_init_collector_agrees(const struct gm_runtime *rt, int collector) {
-    return (void)rt, (void)collector, true;
-}
-GM_INLINE void gm_init_forget_writes(struct gm_engine *e) { (void)e; }
-GM_INLINE void gm_init_forget_collected(struct gm_runtime *rt) { (void)rt; }
-GM_INLINE void gm_init_end_callbacks(struct gm_runtime *rt) { (void)rt; }
-#endif // GOMEM_I_COLLECTOR
-
 // Before the start, stores the options and starts the library. Afterwards changes those that may
-// change; the pacer's two through their public functions, outside the lock.
+// change; the pacer's two outside the lock.
 GM_RARE GOMEM_DEF bool gomem_init(const gomem_options *options) {
     struct gm_runtime *rt = &gm_runtime;
+    struct gm_pacer *p = &rt->engine.pacer;
     gomem_options none;
     memset(&none, 0, sizeof none);
     const gomem_options *o = options ? options : &none;
@@ -17289,13 +17088,13 @@ GM_RARE GOMEM_DEF bool gomem_init(const gomem_options *options) {
         errno = EALREADY;
         return false;
     }
-    if (ready && o->gc_percent) gm_init_set_percent(o->gc_percent);
-    if (ready && o->memory_limit) gm_init_set_limit(o->memory_limit);
+    ready &= GOMEM_I_COLLECTOR;
+    if (ready && o->gc_percent) (void)gm_pacer_set_percent(p, o->gc_percent);
+    if (ready && o->memory_limit) (void)gm_pacer_set_limit(p, o->memory_limit);
     return gm_world_ready(rt, true);
 }
 
 // Makes all pools void. Named pools are made again at their next use, in the same places.
-#if GOMEM_I_POOL
 GM_PRIVATE void gm_init_forget_pools(struct gm_runtime *rt) {
     struct gm_pools *pools = &rt->pools;
     if (pools->list) pools->past = pools->list; // if empty, `past` may still have earlier pools
@@ -17304,9 +17103,6 @@ GM_PRIVATE void gm_init_forget_pools(struct gm_runtime *rt) {
     for (unsigned i = 0; i < GOMEM_I_PLACES; i++)
         if (!pools->named[i]) pools->place[i] = NULL;
 }
-#else
-GM_INLINE void gm_init_forget_pools(struct gm_runtime *rt) { (void)rt; }
-#endif
 
 // Ends the callbacks, the background threads and the pools, empties all caches, then unmaps the
 // heap. Records of threads stay: threads that come back attach again.
@@ -17319,8 +17115,9 @@ GM_RARE GOMEM_DEF void gomem_shutdown(void) {
         gm_guard_warn(&rt->engine.guard, gm_text_message(GM_MSG_SHUTDOWN, "%s", "").data);
         return;
     }
-    gm_init_end_callbacks(rt); // first: a callback may start the thread that the next line ends
-    gm_schedule_shutdown(rt);
+    // first: a callback may start the thread that the next line ends
+    if (GOMEM_I_COLLECTOR) gm_finalize_shutdown(rt);
+    if (GOMEM_I_COLLECTOR) gm_schedule_shutdown(rt);
     gm_sync_lock(&w->init_lock);
     gm_store_rel(&w->life, (uint32_t)GM_LIFE_SHUT); // pairs with gm_world_ready
     for (struct gm_thread *t = w->all; t; t = t->next) {
@@ -17331,15 +17128,15 @@ GM_RARE GOMEM_DEF void gomem_shutdown(void) {
     }
     w->threads = 0;
     w->gone = NULL;
-    gm_init_forget_pools(rt);
-    gm_init_forget_writes(e);
+    if (GOMEM_I_POOL) gm_init_forget_pools(rt);
+    if (GOMEM_I_COLLECTOR) gm_writes_reset(&e->writes, &e->meta);
     gm_pages_release(&e->heap.pages);
     memset(&e->heap, 0, sizeof e->heap);
     memset(&e->depot, 0, sizeof e->depot);
     memset(&e->kept, 0, sizeof e->kept);
     e->small = e->taken = 0;
     memset(&e->stats, 0, sizeof e->stats);
-    gm_init_forget_collected(rt);
+    if (GOMEM_I_COLLECTOR) gm_init_forget_collected(rt);
     gm_world_remove_handler(w);
     gm_sync_unlock(&w->init_lock);
 }
@@ -18926,7 +18723,7 @@ GM_RARE GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p) {
  * >>arena   memory that goes all at once                                           floor 5
  * ==========================================================================================
  * OWNS        struct gomem_arena, whose memory is the user's; spans whose use is GM_USE_ARENA
- * CALLS       base os sync sizes pages span heap guard world alloc block control
+ * CALLS       base os sync sizes pages span heap guard world roots alloc block
  * LOCKS       GONE, for a thread that has ended
  * INVARIANTS  I1  cursor <= end <= ready <= limit, all at multiples of 16 from start; [cursor, end)
  *                 and [max(clean, cursor), limit) are zero; memory below `ready` is usable
@@ -19046,16 +18843,10 @@ GM_PRIVATE void gm_arena_publish(struct gm_span *s, size_t size) {
     gm_store_rlx(&s->size, size); // rlx: new parts are zero, or on pages that are tracked
 }
 
-#if GOMEM_I_COLLECTOR
 GM_PRIVATE bool gm_arena_root(char *start, const char *end, bool add) {
-    return gm_control_set_area(&gm_runtime.roots.ranges, (uintptr_t)start, (uintptr_t)end, add);
+    return !GOMEM_I_COLLECTOR ||
+           gm_roots_set_area(&gm_runtime.roots.ranges, (uintptr_t)start, (uintptr_t)end, add);
 }
-#else
-// without a collector nothing is scanned
-GM_INLINE bool gm_arena_root(char *start, const char *end, bool add) {
-    return (void)start, (void)end, (void)add, true;
-}
-#endif
 
 GM_INLINE struct gm_span *gm_arena_take(const gomem_arena *a, size_t size, size_t align) {
     return gm_block_new(&gm_runtime, size, align, gm_arena_scanned(a), GM_USE_ARENA);
@@ -20033,8 +19824,7 @@ GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t a
  * >>report   memstats, verify, stats at exit                                       floor 5
  * ==========================================================================================
  * OWNS        nothing: the read side
- * CALLS       base os sync stats sizes pages heap cache world paths gc schedule alloc control
- *             arena
+ * CALLS       base os sync stats sizes pages heap cache world paths gc schedule alloc arena
  * LOCKS       GC, then TURN, then GONE, then WORLD
  * WHY         Reading the statistics stops no thread. The counters of all threads are added up
  *             while the threads run, so a result may mix slightly different moments; a number that
@@ -20120,7 +19910,6 @@ GM_PRIVATE void gm_report_heap(gomem_memstats *m, struct gm_runtime *rt) {
     m->sys = m->heap_sys + m->stack_sys + m->mspan_sys + m->mcache_sys + m->gc_sys + m->other_sys;
 }
 
-#if GOMEM_I_COLLECTOR
 // Fills in the fields on the collector. Before its mode is chosen, `collector` is the option's.
 GM_PRIVATE void gm_report_collector(gomem_memstats *m, const struct gm_runtime *rt) {
     const struct gm_stats *s = &rt->engine.stats;
@@ -20140,17 +19929,6 @@ GM_PRIVATE void gm_report_collector(gomem_memstats *m, const struct gm_runtime *
     m->rounds = gm_load_rlx(&s->rounds);
     m->dirty_pages = gm_load_rlx(&s->dirty);
 }
-
-GM_PRIVATE void gm_report_collect(const struct gm_runtime *rt) {
-    if (gm_world_can_stop(rt)) (void)gomem_gc();
-}
-#else
-// without a collector there is nothing to report or to do
-GM_INLINE void gm_report_collector(gomem_memstats *m, const struct gm_runtime *rt) {
-    (void)m, (void)rt;
-}
-GM_INLINE void gm_report_collect(const struct gm_runtime *rt) { (void)rt; }
-#endif // GOMEM_I_COLLECTOR
 
 // Fills in *m, which is zero. Takes no lock: records of threads are never freed.
 GM_PRIVATE void gm_report_read(struct gm_runtime *rt, gomem_memstats *m) {
@@ -20174,7 +19952,7 @@ GM_PRIVATE void gm_report_read(struct gm_runtime *rt, gomem_memstats *m) {
     gm_report_heap(m, rt);
     gm_report_pauses(m, s);
     m->threads = gm_load_rlx(&rt->world.threads); // rlx: a single number
-    gm_report_collector(m, rt);
+    if (GOMEM_I_COLLECTOR) gm_report_collector(m, rt);
     m->debug_gc = rt->world.settings.gctrace;
 }
 
@@ -20331,8 +20109,9 @@ GM_RARE GOMEM_DEF size_t gomem_free_os_memory(void) {
     struct gm_thread *me = gm_world_attach(rt);
     if (!me) return 0;
     size_t before = gm_load_rlx(&rt->engine.heap.released); // rlx: a single number
-    gm_report_collect(rt);
-    gm_world_age_pools(rt, 3);
+    if (gm_world_can_stop(rt))
+        (void)gm_schedule_force(rt, (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD);
+    if (GOMEM_I_POOL) gm_world_age_pools(rt, 3);
     gm_arena_trim_scratch(me->scratch);
     (void)gm_report_trim(rt, 0);
     return gm_load_rlx(&rt->engine.heap.released) - before;
@@ -20574,6 +20353,9 @@ int gm_override_atfork(void (*prepare)(void), void (*parent)(void), void (*child
 
 #endif // GOMEM_IMPLEMENTATION
 
+/* ==========================================================================================
+ * >>threads
+ * ========================================================================================== */
 #if defined(GOMEM_THREADS) && !defined(GOMEM_I_THREADS_DEFINED)
 #define GOMEM_I_THREADS_DEFINED
 #include <poll.h>

@@ -23,6 +23,7 @@ RAW_ATOMIC = re.compile(r"\b(__atomic_\w+|__sync_\w+|atomic_\w+_explicit|atomic_
 OWN_NAME = re.compile(r"\b(?:gm_|GM_|gomem_|GOMEM_)\w*")
 COLUMNS = 100
 LONG, TOO_LONG = 45, 70
+CONDITIONALS = 8  # six whole rooms, and the public functions of two optional parts
 
 
 def check_map(src):
@@ -357,12 +358,16 @@ def long_functions(src):
 
 
 def check_conditionals(src):
-    """No #if inside a function, but in base and os: constants and `if` do it elsewhere."""
+    """Few #if in rooms other than base and os, and none inside a function: `if (CONSTANT)` instead."""
+    found = 0
     for first, _, text in src.directives:
         room = src.room_of(first)
         if not re.match(r"\s*#\s*if", text) or room is None or room.floor is None or \
                 room.name in ("base", "os"):
             continue
+        found += 1
+        if found > CONDITIONALS:
+            yield first, f"#if number {found} in rooms other than base and os, more than {CONDITIONALS}"
         for f in src.functions:
             if f.body <= first <= f.end:
                 yield first, f"#if inside {f.name} of room `{room.name}`: use `if (CONSTANT)`"

@@ -108,6 +108,8 @@ CASES = [
     ("functions", "gm_heap_take has", "    // Pairs", LINES + "    // Pairs"),
     ("conditionals", "#if inside gm_heap_take of room `heap`", "    return heap->bytes == NULL",
      "#ifdef GOMEM_X\n#endif\n    return heap->bytes == NULL"),
+    ("conditionals", "#if number 9 in rooms other than base and os", "struct gm_heap {",
+     "#ifdef GOMEM_X\n#endif\n" * 9 + "struct gm_heap {"),
     ("fields", "a field without a comment", "bytes; // first byte of the mapping\n    size_t top;  // bytes "
      "handed out", "bytes;\n    size_t top; \n"),
     ("prefixes", "[prefixes]", "    return aligned_alloc", "    return gm_x + (char *)aligned_alloc"),
