@@ -4507,6 +4507,7 @@ struct gm_pages {
     size_t used;            // pages in use. lock: heap; read rlx
     size_t idle;            // free and touched pages. lock: heap; read rlx
     size_t hard;            // limit in bytes (P8), 0: none. lock: heap
+    size_t leaving;         // touched pages that are discarded without the lock. lock: heap
     bool sparse;            // address space is mapped chunk by chunk (P7). const while running
     uint32_t unmapped;      // sparse: how often zone 0 shrank. lock: heap; read rlx
     void (*grown)(void *writes, uintptr_t from, uintptr_t to); // sparse: zone 0 grew. lock: heap
@@ -4966,24 +4967,24 @@ GM_RARE GM_PRIVATE void gm_pages_unmap(const struct gm_pages *p, size_t page, si
     }
 }
 
-// Removes the free chunks at a zone's end, discarded and so clean, from the zone, for use by the
-// other zone or the program. Stops at a chunk with more than `most` touched pages.
-GM_PRIVATE void gm_pages_retreat_locked(struct gm_pages *p, struct gm_zone *zone, size_t most) {
-    while (zone->mapped) {
-        size_t chunks = gm_pages_chunks(zone->mapped), z = (chunks - 1) * GM_CHUNK_PAGES;
-        size_t n = zone->mapped - z, none = !zone->down && !z; // P6
-        struct gm_chunk *c = &zone->chunk[chunks - 1];
-        if (c->most != n - none) break; // a page of it is in use
-        uintptr_t start = gm_pages_address(p, gm_pages_place(zone, z, n));
-        if (c->idle && (c->idle > most || !gm_os_discard((void *)start, n * GM_PAGE))) break;
-        gm_store_rlx(&p->idle, p->idle - c->idle); // read without the lock by statistics only
-        memset(c, 0, sizeof *c);
-        gm_store_rlx(&zone->mapped, (uint32_t)z);
-        if (!p->sparse) continue;
-        if (!zone->down) gm_store_rlx(&p->unmapped, p->unmapped + 1); // read by later cycles
-        gm_pages_unmap(p, gm_pages_place(zone, z, n), n, false);
-    }
-    zone->hint = GM_MIN(zone->hint, (uint32_t)gm_pages_chunks(zone->mapped));
+// Removes the last chunk of a zone, for use by the other zone or the program. False: a page of it
+// is in use, more than `most` are touched, or the zone is empty.
+GM_PRIVATE bool gm_pages_retreat_locked(struct gm_pages *p, struct gm_zone *zone, size_t most) {
+    if (!zone->mapped) return false;
+    size_t chunks = gm_pages_chunks(zone->mapped), z = (chunks - 1) * GM_CHUNK_PAGES;
+    size_t n = zone->mapped - z, none = !zone->down && !z; // P6
+    struct gm_chunk *c = &zone->chunk[chunks - 1];
+    if (c->most != n - none) return false; // a page of it is in use
+    uintptr_t start = gm_pages_address(p, gm_pages_place(zone, z, n));
+    if (c->idle && (c->idle > most || !gm_os_discard((void *)start, n * GM_PAGE))) return false;
+    gm_store_rlx(&p->idle, p->idle - c->idle); // read without the lock by statistics only
+    memset(c, 0, sizeof *c);
+    gm_store_rlx(&zone->mapped, (uint32_t)z);
+    zone->hint = GM_MIN(zone->hint, (uint32_t)gm_pages_chunks(z));
+    if (!p->sparse) return true;
+    if (!zone->down) gm_store_rlx(&p->unmapped, p->unmapped + 1); // read by later cycles
+    gm_pages_unmap(p, gm_pages_place(zone, z, n), n, false);
+    return true;
 }
 
 // Makes n pages and their records usable. False: no memory, and a sparse heap has unmapped them
@@ -5020,23 +5021,21 @@ GM_PRIVATE void gm_pages_add_locked(struct gm_pages *p, struct gm_zone *zone, si
 }
 
 // Grows a zone to `to` pages: maps them and their records, and tells `grown` (zone 0 of a sparse
-// heap). Free chunks of the other zone are removed if the heap has no room otherwise. False: no
-// memory, or the heap's size is reached.
+// heap). If there is no room otherwise, free chunks of the other zone leave it, no more than twice
+// what is needed (H4). False: no memory, or the heap's size is reached.
 GM_RARE GM_PRIVATE bool gm_pages_map_locked(struct gm_pages *p, struct gm_zone *zone, size_t to) {
     struct gm_zone *other = &p->zone[!zone->down];
     size_t all = p->count / GM_CHUNK_PAGES, from = zone->mapped, chunks = gm_pages_chunks(to);
     // The zones together may have `all` chunks.
-    if (chunks > all - gm_pages_chunks(other->mapped))
-        gm_pages_retreat_locked(p, other, GM_CHUNK_PAGES);
-    if (chunks > all - gm_pages_chunks(other->mapped)) return false;
+    while (chunks > all - gm_pages_chunks(other->mapped))
+        if (!gm_pages_retreat_locked(p, other, GM_CHUNK_PAGES)) return false;
     size_t n = to - from, first = gm_pages_place(zone, from, n);
     if (!gm_pages_map_chunks(p, zone, chunks) ||
         (p->sparse && !gm_pages_widen_locked(p, first, first + n)))
         return false;
-    if (!gm_pages_commit(p, first, n)) {
-        if (!p->sparse) return false;
-        gm_pages_retreat_locked(p, other, GM_CHUNK_PAGES); // frees address space: try again
-        if (!gm_pages_commit(p, first, n)) return false;
+    for (size_t more = 1; !gm_pages_commit(p, first, n); more *= 2) { // frees address space
+        if (!p->sparse || !gm_pages_retreat_locked(p, other, GM_CHUNK_PAGES)) return false;
+        for (size_t i = 1; i < more; i++) (void)gm_pages_retreat_locked(p, other, GM_CHUNK_PAGES);
     }
     if (p->grown && p->sparse && !zone->down)
         p->grown(p->writes, gm_pages_address(p, first), gm_pages_address(p, first + n));
@@ -5141,6 +5140,7 @@ GM_RARE GM_PRIVATE struct gm_idle gm_pages_scavenge_begin_locked(struct gm_pages
                 for (size_t m = 0; m < k; m++) touched += zone->chunk[i - m].idle;
                 gm_pages_mark_locked(p, zone, z, k * GM_CHUNK_PAGES, true, false);
                 size_t page = gm_pages_place(zone, z, k * GM_CHUNK_PAGES);
+                p->leaving += touched;
                 return (struct gm_idle){page, k * GM_CHUNK_PAGES, touched};
             }
             // Otherwise take the first run of the chunk that is long enough.
@@ -5152,6 +5152,7 @@ GM_RARE GM_PRIVATE struct gm_idle gm_pages_scavenge_begin_locked(struct gm_pages
                 size_t z = i * GM_CHUNK_PAGES + run.page + lead, touched = c->idle;
                 gm_pages_mark_locked(p, zone, z, whole, true, false);
                 touched -= c->idle; // pages cut off may have been touched
+                p->leaving += touched;
                 return (struct gm_idle){gm_pages_place(zone, z, whole), whole, touched};
             }
         }
@@ -5176,19 +5177,33 @@ GM_RARE GM_PRIVATE void gm_pages_scavenge_end_locked(struct gm_pages *p, struct 
     size_t z = gm_pages_unplace(zone, idle.page, idle.n);
     if (z / GM_CHUNK_PAGES < zone->hint) zone->hint = (uint32_t)(z / GM_CHUNK_PAGES); // P5
     gm_pages_mark_locked(p, zone, z, idle.n, false, !discarded);
+    p->leaving -= idle.touched;
 }
 
 // ---- allocation of pages ----
 
-// Tests whether n more pages may be used under the hard limit (P8), and discards free touched pages
-// until they may. False: the limit is reached, or a page could not be discarded.
-GM_PRIVATE bool gm_pages_allowed_locked(struct gm_pages *p, size_t n) {
+// The pages that the hard limit allows together (P8), each counted with its records.
+GM_INLINE size_t gm_pages_most(const struct gm_pages *p) {
     enum { EACH = (int)GM_PAGE + 4 + GM_SPAN_BYTES + GM_MANUAL_BYTES + GM_COLOR_BYTES };
+    return p->hard / EACH;
+}
+
+// How many pages must be discarded before n more may be used under the hard limit (P8); 0 too where
+// discarding does not help.
+GM_PRIVATE size_t gm_pages_excess_locked(const struct gm_pages *p, size_t n) {
+    size_t most = gm_pages_most(p), all = p->used + n + p->idle + p->leaving;
+    if (!p->hard || n > most || p->used > most - n || all <= most) return 0;
+    return all - most;
+}
+
+// Tests whether n more pages may be used under the hard limit (P8), and discards free touched pages
+// until they may: the few that were freed since gm_heap_lock_with_room looked. False: the limit is
+// reached, or a page could not be discarded.
+GM_PRIVATE bool gm_pages_allowed_locked(struct gm_pages *p, size_t n) {
+    size_t most = gm_pages_most(p);
     if (!p->hard) return true;
-    // Each page is counted with its records.
-    size_t most = p->hard / EACH;
     if (n > most || p->used > most - n) return false;
-    while (p->used + n + p->idle > most) {
+    while (gm_pages_excess_locked(p, n)) {
         struct gm_idle idle = gm_pages_scavenge_begin_locked(p, 1, GM_MIB / GM_PAGE);
         uintptr_t at = gm_pages_address(p, idle.page);
         if (!idle.n) return true; // only pages that system pages share with used ones are left
@@ -5541,9 +5556,9 @@ GM_PRIVATE bool gm_span_verify(struct gm_check *check, const struct gm_span *s) 
  * OWNS        struct gm_heap
  * CALLS       base os sync sizes pages span
  * LOCKS       HEAP, around the page heap only. It is not held while pages are returned to the
- *             system, except for chunks that leave a zone (H4) and for a hard limit (P8)
+ *             system, except for chunks that leave a zone (H4)
  * INVARIANTS  H1  while the system discards a free page, the page is marked as used, or the lock is
- *                 held (H4, P8)
+ *                 held (H4, and P8 for what is freed between two looks)
  *             H2  when idle pages exceed a tenth of the used ones + 32 MiB + the reused pages (H3),
  *                 a thread that frees manual objects returns pages to the system until 4 MiB less
  *                 are idle. What other frees and sweeps leave idle, and down to a tenth over the
@@ -5551,7 +5566,9 @@ GM_PRIVATE bool gm_span_verify(struct gm_check *check, const struct gm_span *s) 
  *             H3  reused pages: the largest rise of the number of used pages after a fall, not
  *                 counted beyond their earlier maximum, in this second and the one before
  *             H4  if address space or data is limited, the free chunks at the ends leave a sparse
- *                 heap
+ *                 heap. The lock is held for one chunk at a time: four calls, some 10 us.
+ *                 Only a zone that grows where there is no room takes as many chunks from the
+ *                 other one as it needs in one go
  * WHY         A span's bits are cleared and its descriptors written outside the lock, because no
  *             other thread knows its pages yet. Pages are returned in calls of at most 16 MiB, so
  *             that another thread's mmap does not wait long for the kernel's lock.
@@ -5580,6 +5597,7 @@ enum {
     GM_GIVE_SLACK = 4 * GM_MIB / GM_PAGE, // above the bound before it starts: fewer, larger calls
     GM_IDLE_PAGES = 28 * GM_MIB / GM_PAGE,
     GM_TURN_NS = 1000000000,
+    GM_ROOM_TRIES = 1000, // a hang guard: pages that are being given back come within milliseconds
     GM_ASK_LEAST = GM_MIB // bytes from which on mincore pays (gm_heap_clear)
 };
 
@@ -5628,6 +5646,73 @@ GM_PRIVATE size_t gm_heap_pages_locked(struct gm_heap *h, unsigned zone, size_t 
     return page + lead;
 }
 
+// Discards selected pages, at most 16 MiB per call, and the records of whole chunks. False: some
+// pages kept their contents.
+GM_PRIVATE bool gm_heap_discard(struct gm_heap *h, struct gm_idle idle) {
+    bool done = true;
+    for (size_t at = 0; at < idle.n; at += GM_GIVE_CALL) {
+        size_t n = GM_MIN(idle.n - at, (size_t)GM_GIVE_CALL);
+        done &= gm_os_discard((void *)gm_pages_address(&h->pages, idle.page + at), n * GM_PAGE);
+    }
+    if (done && idle.n >= GM_CHUNK_PAGES) gm_pages_discard_meta(&h->pages, idle.page, idle.n);
+    return done;
+}
+
+// Unmaps the free chunks at the ends of a sparse heap. Other threads get HEAP after each (H4).
+GM_PRIVATE void gm_heap_retreat(struct gm_heap *h) {
+    for (unsigned i = 0; i < 2; i++)
+        for (bool more = true; more;) {
+            gm_sync_lock(&h->lock);
+            more = gm_pages_retreat_locked(&h->pages, &h->pages.zone[i], GM_GIVE_LEAST - 1);
+            gm_sync_unlock(&h->lock);
+        }
+}
+
+// Returns idle pages to the system until at most `keep` are left or `most` bytes were returned
+// (H1). Only runs with at least `least` touched pages are worth a call. Returns the bytes returned.
+// Takes HEAP, but not during the system calls.
+GM_RARE GM_PRIVATE size_t gm_heap_give_back(struct gm_heap *h, size_t keep, size_t least,
+                                            size_t most) {
+    size_t bytes = 0;
+    while (bytes < most) {
+        struct gm_idle idle = {0, 0, 0};
+        gm_sync_lock(&h->lock);
+        if (h->pages.idle > keep)
+            idle = gm_pages_scavenge_begin_locked(&h->pages, least,
+                                                  GM_MIN(most / GM_PAGE, h->pages.idle - keep));
+        // If idle pages remain, but only in small runs, another search pays once there are more.
+        bool left = h->pages.idle > keep;
+        if (!idle.n) gm_store_rlx(&h->retry, left ? h->pages.idle + GM_GIVE_STEP : 0);
+        gm_sync_unlock(&h->lock);
+        if (!idle.n) break;
+        bool done = gm_heap_discard(h, idle);
+        gm_sync_lock(&h->lock);
+        gm_pages_scavenge_end_locked(&h->pages, idle, done);
+        gm_sync_unlock(&h->lock);
+        if (!done) break;
+        bytes += idle.touched * GM_PAGE;
+    }
+    gm_add_rlx(&h->released, bytes); // for memstats
+    if (bytes && h->pages.sparse && gm_os_is_limited()) gm_heap_retreat(h);
+    return bytes;
+}
+
+// Takes HEAP when n more pages may be used under the hard limit, or when nothing can be done for
+// that. Idle pages are given back before, without the lock, and those that other threads are giving
+// back are waited for. (P8)
+GM_PRIVATE void gm_heap_lock_with_room(struct gm_heap *h, size_t n) {
+    for (unsigned i = 0;; i++) {
+        gm_sync_lock(&h->lock);
+        size_t excess = gm_pages_excess_locked(&h->pages, n);
+        if (!excess || i == GM_ROOM_TRIES) return;
+        size_t leaving = h->pages.leaving;
+        gm_sync_unlock(&h->lock);
+        if (gm_heap_give_back(h, 0, 1, excess * GM_PAGE)) continue;
+        if (!leaving) i = GM_ROOM_TRIES - 1; // what is left shares system pages with used ones
+        else gm_os_yield(i);
+    }
+}
+
 // Takes a new span of a class, or (class 0) for a large object of `size` bytes. No lookup finds it
 // until the caller has called gm_heap_publish. NULL: no memory. Takes HEAP.
 GM_PRIVATE struct gm_span *gm_heap_take(struct gm_heap *h, unsigned kind, unsigned class,
@@ -5636,7 +5721,7 @@ GM_PRIVATE struct gm_span *gm_heap_take(struct gm_heap *h, unsigned kind, unsign
     size_t n = class ? gm_sizes_table[class].pages
                      : GM_MAX((size + GM_PAGE - 1) / GM_PAGE, (size_t)1);
     bool clean = false;
-    gm_sync_lock(&h->lock);
+    gm_heap_lock_with_room(h, n + align / GM_PAGE);
     unsigned zone = gm_span_zone(kind);
     size_t page = gm_heap_pages_locked(h, zone, n, align, &clean);
     if (page == SIZE_MAX) { // last resort: the other zone
@@ -5705,7 +5790,7 @@ GM_PRIVATE bool gm_heap_resize(struct gm_heap *h, struct gm_span *s, size_t size
     *clean = false;
     // Shrinking: lookups must not find the pages before they are freed.
     if (n < old) gm_pages_undescribe(p, s->page + n, old - n);
-    gm_sync_lock(&h->lock);
+    gm_heap_lock_with_room(h, n > old ? n - old : 0);
     if (n < old) gm_pages_put_locked(p, s->page + n, old - n, true);
     if (n > old) done = gm_pages_extend_locked(p, s->page, old, n - old, clean);
     if (n < old) gm_heap_fallen_locked(h);
@@ -5723,55 +5808,6 @@ GM_PRIVATE bool gm_heap_resize(struct gm_heap *h, struct gm_span *s, size_t size
     if (n <= old) return true;
     gm_heap_publish(h, s);
     return true;
-}
-
-// Discards selected pages, at most 16 MiB per call, and the records of whole chunks. False: some
-// pages kept their contents.
-GM_PRIVATE bool gm_heap_discard(struct gm_heap *h, struct gm_idle idle) {
-    bool done = true;
-    for (size_t at = 0; at < idle.n; at += GM_GIVE_CALL) {
-        size_t n = GM_MIN(idle.n - at, (size_t)GM_GIVE_CALL);
-        done &= gm_os_discard((void *)gm_pages_address(&h->pages, idle.page + at), n * GM_PAGE);
-    }
-    if (done && idle.n >= GM_CHUNK_PAGES) gm_pages_discard_meta(&h->pages, idle.page, idle.n);
-    return done;
-}
-
-// Unmaps the free chunks at the ends of a sparse heap (H4).
-GM_PRIVATE void gm_heap_retreat(struct gm_heap *h) {
-    gm_sync_lock(&h->lock);
-    for (unsigned i = 0; i < 2; i++)
-        gm_pages_retreat_locked(&h->pages, &h->pages.zone[i], GM_GIVE_LEAST - 1);
-    gm_sync_unlock(&h->lock);
-}
-
-// Returns idle pages to the system until at most `keep` are left or `most` bytes were returned
-// (H1). Only runs with at least `least` touched pages are worth a call. Returns the bytes returned.
-// Takes HEAP, but not during the system calls.
-GM_RARE GM_PRIVATE size_t gm_heap_give_back(struct gm_heap *h, size_t keep, size_t least,
-                                            size_t most) {
-    size_t bytes = 0;
-    while (bytes < most) {
-        struct gm_idle idle = {0, 0, 0};
-        gm_sync_lock(&h->lock);
-        if (h->pages.idle > keep)
-            idle = gm_pages_scavenge_begin_locked(&h->pages, least,
-                                                  GM_MIN(most / GM_PAGE, h->pages.idle - keep));
-        // If idle pages remain, but only in small runs, another search pays once there are more.
-        bool left = h->pages.idle > keep;
-        if (!idle.n) gm_store_rlx(&h->retry, left ? h->pages.idle + GM_GIVE_STEP : 0);
-        gm_sync_unlock(&h->lock);
-        if (!idle.n) break;
-        bool done = gm_heap_discard(h, idle);
-        gm_sync_lock(&h->lock);
-        gm_pages_scavenge_end_locked(&h->pages, idle, done);
-        gm_sync_unlock(&h->lock);
-        if (!done) break;
-        bytes += idle.touched * GM_PAGE;
-    }
-    gm_add_rlx(&h->released, bytes); // for memstats
-    if (bytes && h->pages.sparse && gm_os_is_limited()) gm_heap_retreat(h);
-    return bytes;
 }
 
 // The number of idle pages below which a thread that frees returns none (H2).

@@ -2,14 +2,50 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include <sys/syscall.h>
+
 static bool advice_fails;
 static size_t largest_advice;
-#define GOMEM_MADVISE(addr, size, advice)                                \
-    (largest_advice = (size) > largest_advice ? (size) : largest_advice, \
+static void note_return(size_t size);
+static bool note_wake(long number, ...);
+#define GOMEM_MADVISE(addr, size, advice)                                                   \
+    (largest_advice = (size) > largest_advice ? (size) : largest_advice, note_return(size), \
      advice_fails ? -1 : gm_libc_madvise((addr), (size), (advice)))
+#define GOMEM_MUNMAP(addr, size) (note_return(size), munmap((addr), (size)))
+#define GOMEM_SYSCALL(...)       (note_wake(__VA_ARGS__) ? 0 : gm_libc_syscall(__VA_ARGS__))
 #include "room.h"
 
 static struct gm_heap heap;
+
+// What a neighbor waits for: calls that return memory while HEAP is held. Each marks the lock as
+// waited for, so that its release wakes the neighbor.
+static unsigned calls, most_calls, holds; // in this hold, in the longest one; holds with any
+static size_t given;                      // bytes returned without the lock
+static size_t excess;                     // in the first of those calls, for LARGE pages more
+
+enum { LARGE = 5 * GM_CHUNK_PAGES };
+
+static void note_return(size_t size) {
+    if (gm_load_rlx(&heap.lock.owner) != gm_os_thread_pointer()) {
+        if (!given) excess = gm_pages_excess_locked(&heap.pages, LARGE);
+        given += size;
+        return;
+    }
+    holds += !calls++;
+    most_calls = GM_MAX(most_calls, calls);
+    gm_store_rlx(&heap.lock.word, 2u);
+}
+
+static bool note_wake(long number, ...) {
+    if (number != SYS_futex || !calls) return false;
+    calls = 0;
+    return true;
+}
+
+static void begin_notes(void) {
+    calls = most_calls = holds = 0;
+    given = excess = 0;
+}
 
 static struct gm_span *take(unsigned kind, unsigned class, size_t size, size_t align) {
     struct gm_span *s = gm_heap_take(&heap, kind, class, size, align);
@@ -128,6 +164,52 @@ TEST(resize_in_place) {
     resize(GM_MANUAL);
     resize(GM_SCAN);
     resize(GM_NOSCAN);
+    room_end_pages(&heap.pages);
+}
+
+// H4: while chunks leave the zones, a neighbor gets the lock after each.
+TEST(chunks_leave_one_at_a_time) {
+    enum { N = 24 };
+    struct gm_span *spans[2 * N];
+    memset(&heap, 0, sizeof heap);
+    heap.lock.rank = GM_RANK_HEAP;
+    if (!gm_pages_init_sparse(&heap.pages, 64 * GM_CHUNK))
+        SKIP("no range of addresses can be claimed");
+    for (unsigned i = 0; i < 2 * N; i++)
+        REQUIRE((spans[i] = take(i % 2 ? GM_MANUAL : GM_SCAN, 0, GM_CHUNK - GM_PAGE, 0)) != NULL);
+    for (unsigned i = 0; i < 2 * N; i++) gm_heap_put(&heap, spans[i]);
+    (void)gm_heap_give_back(&heap, 0, 1, SIZE_MAX);
+    begin_notes();
+    gm_heap_retreat(&heap);
+    CHECK_EQ(heap.pages.zone[0].mapped + heap.pages.zone[1].mapped, 0);
+    CHECK(holds >= 2 * N && most_calls <= 8);
+    ROOM_PAGES_HOLD(&heap.pages);
+    room_end_pages(&heap.pages);
+}
+
+// P8: what a hard limit wants back is returned without the lock, and counted until it has gone.
+TEST(room_under_a_hard_limit) {
+    enum { N = 12 };
+    struct gm_span *spans[N];
+    REQUIRE(room_heap(&heap, 64));
+    for (unsigned i = 0; i < N; i++) REQUIRE((spans[i] = take(GM_MANUAL, 0, GM_CHUNK, 0)) != NULL);
+    for (unsigned i = 0; i < N; i += 2) gm_heap_put(&heap, spans[i]);
+    size_t idle = heap.pages.idle, used = heap.pages.used;
+    CHECK_EQ(idle, N / 2 * GM_CHUNK_PAGES);
+    heap.pages.hard = (idle + used + 2 * (size_t)GM_CHUNK_PAGES) * (GM_PAGE + 512);
+    size_t most = gm_pages_most(&heap.pages);
+    begin_notes();
+    struct gm_span *large = take(GM_MANUAL, 0, LARGE * GM_PAGE, 0); // no hole holds it
+    REQUIRE(large != NULL);
+    CHECK(heap.pages.used + heap.pages.idle <= most);
+    CHECK(given >= (used + idle + LARGE - most) * GM_PAGE);
+    CHECK_EQ(holds, 0);
+    CHECK_EQ(excess, used + idle + LARGE - most);
+    CHECK_EQ(heap.pages.leaving, 0);
+    CHECK(take(GM_MANUAL, 0, (most - used) * GM_PAGE, 0) == NULL);
+    ROOM_PAGES_HOLD(&heap.pages);
+    gm_heap_put(&heap, large);
+    for (unsigned i = 1; i < N; i += 2) gm_heap_put(&heap, spans[i]);
     room_end_pages(&heap.pages);
 }
 
