@@ -71,9 +71,11 @@ TEST_I_UNUSED static bool child_caught(volatile char *p) {
     return waitpid(child, &status, 0) == child && status != 0;
 }
 
+// The lines that it wrote, but those that tell of a long stop: they depend on how busy the machine is.
 TEST_I_UNUSED static size_t child_lines(const struct child *child) {
     size_t lines = 0;
-    for (const char *s = child->text; *s != '\0'; s++) lines += *s == '\n';
+    for (const char *s = child->text, *end; (end = strchr(s, '\n')) != NULL; s = end + 1)
+        lines += strncmp(s, "gomem: the program was stopped for ", 35) != 0;
     return lines;
 }
 

@@ -198,7 +198,7 @@ TEST(base_of_what_is_not_ours) {
 TEST(free_of_null) {
     gomem_free(NULL);
     gomem_free_sized(NULL, 10);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 TEST(version) {

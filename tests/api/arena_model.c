@@ -227,7 +227,7 @@ TEST(out_of_memory) {
         model(&(gomem_arena_options){.block = 4 * KB}, 2000, true);
     }
     while (pieces) gomem_free(piece[--pieces]);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 TEST_MAIN

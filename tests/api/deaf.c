@@ -79,7 +79,7 @@ static void *collect_and_check(void *arg) {
     struct node *volatile list = make_list(1000);
     for (int i = 0; i < 5; i++) {
         make_garbage(4 << 20);
-        CHECK(gomem_gc());
+        CHECK(COLLECTED());
     }
     CHECK(list_is_whole(list, 1000));
     return arg;
@@ -126,7 +126,7 @@ static void masked_at_attach(void) {
     CHECK(GOMEM_NEW(long) != NULL);
     if (!CHECK(pthread_create(&thread, NULL, attach_masked, NULL) == 0)) return;
     wait_for(&ready);
-    CHECK(gomem_gc());
+    CHECK(COLLECTED());
     atomic_store(&release, true);
     CHECK(pthread_join(thread, NULL) == 0);
     CHECK_EQ(atomic_load(&lines), 0);
@@ -162,7 +162,7 @@ static void masked_for_ever(void) {
     CHECK(m.num_gc == 0 && m.stops_withdrawn > 0);
     atomic_store(&release, true);
     CHECK(pthread_join(thread, NULL) == 0);
-    CHECK(gomem_gc()); // it has ended
+    CHECK(COLLECTED()); // it has ended
     CHECK(list_is_whole(list, 1000));
     gomem_read_memstats(&m);
     CHECK(m.heap_inuse < 32 << 20);
@@ -197,8 +197,8 @@ static void masked_after_use(void) {
     struct node *volatile list = make_list(1000);
     atomic_store(&allocates, true);
     wait_for(&allocated);
-    CHECK(gomem_gc());
-    CHECK(list_is_whole(list, 1000) && gomem_verify());
+    CHECK(COLLECTED());
+    CHECK(list_is_whole(list, 1000) && HEAP_IS_WHOLE());
     atomic_store(&release, true);
     CHECK(pthread_join(thread, NULL) == 0);
 }
@@ -227,7 +227,7 @@ static void masked_when_it_opens(void) {
     CHECK(GOMEM_NEW(long) != NULL);
     atomic_store(&allocates, true);
     wait_for(&allocated);
-    CHECK(gomem_gc());
+    CHECK(COLLECTED());
     atomic_store(&release, true);
     CHECK(pthread_join(thread, NULL) == 0);
     CHECK_EQ(atomic_load(&lines), 0);
@@ -263,7 +263,7 @@ static void masked_and_allocates(void) {
     if (!CHECK(pthread_create(&thread, NULL, allocate_masked, NULL) == 0)) return;
     wait_for(&ready);
     for (int ended = 0, tries = 0; ended < 3 && tries < 1000; tries++) ended += gomem_gc();
-    CHECK(gomem_gc());
+    CHECK(COLLECTED());
     atomic_store(&stop, true);
     CHECK(pthread_join(thread, NULL) == 0);
 }
@@ -327,7 +327,7 @@ static void late_for_a_parked_one(void) {
     CHECK(GOMEM_NEW(long) != NULL);
     CHECK(late_is_gathered() || late_is_gathered() || late_is_gathered());
     make_garbage(1 << 20);
-    CHECK(gomem_gc() && gomem_verify());
+    CHECK(COLLECTED() && HEAP_IS_WHOLE());
 }
 TEST(waits_for_a_parked_thread) {
     NEEDS_FORK;
@@ -357,7 +357,7 @@ static void handler_reset(void) {
     wait_for(&ready);
     for (int i = 0; i < 3; i++) {
         reset_all(); // no signal is on its way to the computing thread
-        CHECK(gomem_gc());
+        CHECK(COLLECTED());
     }
     atomic_store(&release, true);
     CHECK(pthread_join(thread, NULL) == 0);
@@ -366,7 +366,7 @@ static void handler_reset(void) {
 static void handler_reset_in_a_child(void) {
     init();
     struct node *volatile list = make_list(1000);
-    CHECK(gomem_gc());
+    CHECK(COLLECTED());
     CHILD_GOOD(handler_reset);
     CHECK(list_is_whole(list, 1000));
 }
@@ -409,7 +409,7 @@ static void reset_after_withdrawn_stops(void) {
     reset_all();
     atomic_store(&release, true);
     wait_for(&allocated);
-    CHECK(gomem_gc());
+    CHECK(COLLECTED());
     atomic_store(&stop, true);
     CHECK(pthread_join(thread, NULL) == 0);
 }
@@ -439,11 +439,11 @@ static void reset_after_a_stop(void) {
     CHECK(GOMEM_NEW(long) != NULL);
     if (!CHECK(pthread_create(&thread, NULL, mask_and_leave_for_a_region, NULL) == 0)) return;
     wait_for(&ready);
-    CHECK(gomem_gc());
+    CHECK(COLLECTED());
     reset_all();
     atomic_store(&release, true);
     CHECK(pthread_join(thread, NULL) == 0);
-    CHECK(gomem_gc());
+    CHECK(COLLECTED());
 }
 TEST(all_signals_are_reset_after_a_stop) {
     NEEDS_FORK;
@@ -478,7 +478,7 @@ static void reset_at_any_time(void) {
         reset_all();
         make_garbage(1 << 20);
     }
-    CHECK(gomem_gc());
+    CHECK(COLLECTED());
     atomic_store(&stop, true);
     CHECK(pthread_join(thread, NULL) == 0);
 }
@@ -508,7 +508,7 @@ static void handler_taken(void) {
     wait_for(&ready);
     int taken = stop_signal();
     CHECK(taken != 0 && signal(taken, hear) != SIG_ERR);
-    for (int i = 0; i < 3; i++) CHECK(gomem_gc());
+    for (int i = 0; i < 3; i++) CHECK(COLLECTED());
     CHECK_EQ(atomic_load(&heard), 0);
     CHECK(raise(taken) == 0);
     CHECK_EQ(atomic_load(&heard), 1);
@@ -530,7 +530,7 @@ static void *first_use_cancelled(void *arg) {
     struct node *volatile list = make_list(1000);
     static char root[1 << 20];
     CHECK(gomem_add_root(root, sizeof root));
-    CHECK(gomem_gc() && list_is_whole(list, 1000));
+    CHECK(COLLECTED() && list_is_whole(list, 1000));
     gomem_memstats m = {.size = sizeof m};
     gomem_read_memstats(&m);
     CHECK(gomem_why(list, 2));
@@ -567,9 +567,9 @@ static void ends_barely(void) {
     init();
     CHECK(GOMEM_NEW(long) != NULL);
     run_thread(end_barely);
-    CHECK(gomem_gc());
+    CHECK(COLLECTED());
     run_thread(collect_and_check);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 TEST(ends_by_a_bare_system_call) {
     NEEDS_FORK;

@@ -28,7 +28,7 @@ static void use(void) {
     gomem_free(gomem_malloc(100));
     gomem_gc();
     gomem_gc();
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // Runs a child under these settings; it ends well and says so many lines.

@@ -31,7 +31,7 @@ static void live_in_little_space(void) {
         if (p != NULL) p[0] = 1;
     }
     CHECK(stats().num_gc > 0);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // Fills all there is with a list, checks it, and lets it go.
@@ -48,7 +48,7 @@ ALIVE_NOINLINE static void fill_and_drop(void) {
     }
     CHECK_EQ(errno, ENOMEM);
     CHECK(length > 1000);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
     size_t expected = length;
     for (struct alive_node *node = head; node != NULL; node = node->next)
         if (!CHECK(node->index == --expected)) return;
@@ -82,7 +82,7 @@ static void come_to_the_end_of_manual(void) {
         while (n < MOST && (blocks[n] = gomem_malloc(n % 11 * 4000 + 1)) != NULL) n++;
         CHECK(n < MOST && n > 1000);
         CHECK_EQ(errno, ENOMEM);
-        CHECK(gomem_verify());
+        CHECK(HEAP_IS_WHOLE());
         while (n > 0) gomem_free(blocks[--n]);
         void *whole = gomem_malloc(20 * MB);
         CHECK(whole != NULL);
@@ -125,7 +125,7 @@ static void limit_lifted(void) {
     CHECK(p != NULL && q != NULL);
     gomem_free(p);
     alive_gc();
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 static pthread_barrier_t barrier;
@@ -156,7 +156,7 @@ static void threads_come_to_the_end(void) {
     for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
     alive_gc();
     CHECK(gomem_new(10 * MB) != NULL);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 static struct alive_node *all;

@@ -113,7 +113,7 @@ TEST(by_itself) {
     alive_gc();
     gomem_run_finalizers(-1); // what is ready and has not begun
     for (int i = 0; i < N; i++) CHECK(ran[i] <= 1);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 TEST(cleanups_by_themselves) {
@@ -154,7 +154,7 @@ TEST(callbacks_that_end_their_thread) {
         alive_gc();
         CHECK(wait_for(round * MOST) >= round * MOST);
     }
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 static void shut_down_early(void) {
@@ -178,7 +178,7 @@ static void in_child(void) {
     make_all(finalize);
     alive_gc();
     CHECK(wait_for(MOST) >= MOST);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // A child gets a thread of its own.
@@ -346,7 +346,7 @@ static void finalized_at_once(bool ring, void (*first)(void *, void *)) {
     alive_gc();
     CHECK(count_whole(N) <= N / 10);
     CHECK_EQ(gomem_run_finalizers(-1), 0);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 static void chain_at_once(void) { finalized_at_once(false, whole_chain); }
@@ -455,7 +455,7 @@ TEST(freed_by_hand) {
     CHECK_EQ(gomem_run_finalizers(-1), 0);
     gomem_free(root);
     CHECK_EQ(gomem_run_finalizers(-1), 1);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // Slots are used again: no record of the last owner may be left.
@@ -468,7 +468,7 @@ TEST(freed_and_used_again) {
     }
     alive_gc();
     CHECK_EQ(gomem_run_finalizers(-1), 0);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // What is registered can be asked for, until its object dies.
@@ -530,7 +530,7 @@ TEST(moved) {
         CHECK(total >= 2 * MOST);
         for (int i = 0; i < N; i++) CHECK(ran[i] <= 2);
     }
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // Every kind of object; large ones too.
@@ -626,7 +626,7 @@ TEST(callbacks_do_anything) {
         gomem_run_finalizers(-1);
     }
     CHECK(total >= 36 && total <= 40);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // After a shutdown nothing is left of them.

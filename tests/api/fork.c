@@ -46,7 +46,7 @@ static void child_uses_all(void) {
     gomem_free(global_text);
     for (int i = 0; i < 3; i++) CHECK(use(3000));
     CHECK(intact(global_list, 5000));
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 TEST(child_and_parent_go_on) {
@@ -59,7 +59,7 @@ TEST(child_and_parent_go_on) {
         CHECK(strcmp(global_text, "before the fork") == 0);
         gomem_free(global_text);
         CHECK(use(3000));
-        CHECK(gomem_verify());
+        CHECK(HEAP_IS_WHOLE());
     }
     global_list = NULL;
 }
@@ -75,7 +75,7 @@ static void child_makes_threads(void) {
         if (!CHECK(pthread_create(&threads[i], NULL, use_on_thread, NULL) == 0)) return;
     for (int i = 0; i < 10; i++) gomem_gc();
     for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 TEST(child_makes_threads_of_its_own) {
@@ -123,7 +123,7 @@ static void *work(void *arg) {
 static void child_of_busy_parent(void) {
     CHECK(use(300));
     gomem_gc();
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // Forks fall anywhere into the work of other threads.
@@ -138,7 +138,7 @@ TEST(fork_while_threads_allocate) {
     atomic_store(&stop, true);
     for (int i = 0; i < N; i++) pthread_join(threads[i], NULL);
     CHECK(use(1000));
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // The thread that forks is not the main one; in the child it is the only one.
@@ -182,7 +182,7 @@ static void child_flushes(void) {
     gomem_read_memstats(&m);
     CHECK(m.heap_alloc < (4 << 20));
     CHECK(m.threads <= threads_before);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 TEST(child_takes_over_dead_caches) {

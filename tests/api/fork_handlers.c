@@ -64,7 +64,7 @@ static void forks_beside_threads(void) {
         if (!fork_once()) break;
     atomic_store(&stop, true);
     for (int i = 0; i < 3; i++) pthread_join(thread[i], NULL);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 static void *fork_on_thread(void *arg) {
@@ -76,7 +76,7 @@ static void first_use_is_in_a_handler(void) {
     in_handler = allocate;
     CHECK(fork_once());
     CHECK_EQ(calls, 2);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 static void used_before(void) {
@@ -157,7 +157,7 @@ static void collected_heap(void) {
     gomem_gc();
     CHECK(gomem_num_gc() > before);
     for (int i = 0; i < 3; i++) CHECK(fork_once());
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 TEST(collected) {

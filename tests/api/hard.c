@@ -67,7 +67,7 @@ static void each_kind(void) {
     }
     CHECK(gomem_malloc((size_t)LIMIT * 2 * MIB) == NULL);
     CHECK(GOMEM_MAKE(char, (size_t)LIMIT * 2 * MIB) == NULL);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 TEST(above_it_allocation_fails) {

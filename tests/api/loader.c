@@ -134,12 +134,12 @@ static void collect_in_child(void) {
     tls_list = GOMEM_NEW(struct link_of_list);
     tls_list->value = 7;
     for (int i = 0; i < 3; i++) {
-        CHECK(gomem_gc());
+        CHECK(COLLECTED());
         allocates();
         check_list();
     }
     CHECK_EQ(tls_list->value, 7);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
     asks_why();
 }
 static void forks_and_collects(void) { fork_and(collect_in_child); }
@@ -174,7 +174,7 @@ static void beside_a_cycle(int (*run)(void)) {
     CHECK_EQ(run(), 0);
     atomic_store(&quit, true);
     pthread_join(thread, NULL);
-    CHECK(gomem_gc() && gomem_verify());
+    CHECK(COLLECTED() && HEAP_IS_WHOLE());
     check_list();
 }
 
@@ -235,7 +235,7 @@ static void fork_beside_a_walk(void) {
     pthread_t thread;
     alarm(HANG);
     grow_list();
-    CHECK(gomem_gc());
+    CHECK(COLLECTED());
     REQUIRE(pthread_create(&thread, NULL, walk_slowly, NULL) == 0);
     while (!atomic_load(&walking)) nap(1);
     fork_and(collect_in_child);

@@ -202,7 +202,7 @@ TEST(free_of_other_kinds) {
             GOMEM_FREE(struct node, others[k]);
         }
     }
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
     struct node *seen[200];
     for (int i = 0; i < 200; i++) {
         seen[i] = GOMEM_MALLOC(struct node);

@@ -47,7 +47,7 @@ static void init_bad(void) {
     // Nothing was changed: it starts as usual.
     CHECK(gomem_init(NULL));
     CHECK(GOMEM_NEW(struct alive_node) != NULL);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 static void init_twice(void) {
@@ -107,7 +107,7 @@ static void workers(int n) {
     gomem_options options = {.mark_workers = n};
     CHECK(gomem_init(&options));
     collect_some(NULL);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 static void one_worker(void) { workers(1); }
@@ -128,7 +128,7 @@ static void small_reserve(void) {
     gomem_free(p);
     // Garbage for ten times its size goes through it.
     for (int i = 0; i < 640; i++) CHECK(gomem_new(MB) != NULL);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 static void own_signal(void) {
@@ -218,7 +218,7 @@ static void panic_callback(void) {
     CHECK(strstr(last_line, "interior") != NULL);
     gomem_free(p);
     CHECK_EQ(calls, 2);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 static void *spare;
@@ -246,7 +246,7 @@ static void oom_callback(void) {
     CHECK(calls >= 2); // once it gave way, then it did not
     CHECK(spare == NULL);
     while (n > 0) gomem_free(blocks[--n]);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 enum { EVENTS = 400, CYCLES = 5 };

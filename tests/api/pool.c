@@ -77,7 +77,7 @@ TEST(sizes_and_alignments) {
             for (int i = 0; i < 10; i++) gomem_pool_put(p, all[i]);
             gomem_pool_destroy(p);
         }
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 TEST(options_that_are_wrong) {
@@ -93,7 +93,7 @@ TEST(options_that_are_wrong) {
     errno = 0;
     CHECK(!gomem_pool_new(&(gomem_pool_options){.size = 1 << 20, .capacity = SIZE_MAX}) &&
           errno == ENOMEM);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
     gomem_pool_destroy(NULL);
 }
 
@@ -303,7 +303,7 @@ TEST(aged_in_the_middle) {
     gomem_gc();
     gomem_pool_put_n(p, all, n);
     gomem_pool_destroy(p);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 TEST(slots_come_back_zero) {
@@ -467,7 +467,7 @@ TEST(scanned_objects_are_roots) {
     alive = 0;
     for (int i = 0; i < 500; i++) alive += gomem_weak_get(w[i]) != NULL;
     CHECK(alive < 10);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // A slab that one object keeps holds nothing for those that went.
@@ -580,7 +580,7 @@ TEST(destroyed_elsewhere) {
         gomem_pool_destroy(m.p);
     }
     pthread_barrier_destroy(&m.both);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 TEST(more_pools_than_places) {
@@ -594,7 +594,7 @@ TEST(more_pools_than_places) {
         for (int i = 0; i < 200; i++) CHECK(idle(all[i]) >= 100);
         for (int i = 0; i < 200; i++) gomem_pool_destroy(all[i]);
     }
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 TEST(destroyed_by_name) {
@@ -625,7 +625,7 @@ TEST(forked) {
     if (child == 0) { // it has all that the thread held
         size_t got = gomem_pool_get_n(m.p, m.all, 400);
         gomem_pool_put_n(m.p, m.all, got);
-        _exit(got == 400 && gomem_verify() ? 0 : 1);
+        _exit(got == 400 && HEAP_IS_WHOLE() ? 0 : 1);
     }
     int status = 1;
     CHECK(waitpid(child, &status, 0) == child && status == 0);
@@ -683,7 +683,7 @@ TEST(misuse_is_told) {
     gomem_pool_destroy(p);
     CHECK_EQ(told, 3);
     options.panic = NULL;
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // At level 0 what was put twice is found out when its memory goes.
@@ -700,7 +700,7 @@ TEST(put_twice_is_found_out_late) {
     gomem_pool_put(p, a);
     gomem_pool_destroy(p);
     CHECK_EQ(told, 1);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 TEST(poisoned) {
@@ -755,7 +755,7 @@ TEST(reserve_to_the_end) {
     CHECK_EQ(gomem_pool_reserve(p, 0), 0);
     gomem_read_memstats(&m);
     CHECK(m.heap_inuse <= before); // all of it is free now
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // One life of the library with pools of each kind, named ones among them.
@@ -773,7 +773,7 @@ static void live_once(void) {
     CHECK(p && other && p != other);
     shared_put(p);
     points_put(other);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 static size_t resident(void) {

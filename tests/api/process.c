@@ -229,7 +229,7 @@ static void run_beside_plugins(void) {
     dlclose(library);
     CHECK(GOMEM_NEW(struct link) != NULL);
     CHECK(pthread_create(&thread, NULL, open_and_close, name) == 0);
-    for (int i = 0; i < 100; i++) CHECK(gomem_gc());
+    for (int i = 0; i < 100; i++) CHECK(COLLECTED());
     __atomic_store_n(&end_of_plugins, true, __ATOMIC_RELAXED);
     pthread_join(thread, NULL);
     CHECK(stats().num_gc >= 100);
@@ -256,7 +256,7 @@ static void work_and_be_stopped(void) {
     CHECK(pthread_create(&thread, NULL, other_thread, &good) == 0);
     CHECK(deep(100, NULL));
     pthread_join(thread, NULL);
-    CHECK(gomem_gc());
+    CHECK(COLLECTED());
     CHECK(good && stats().num_gc > 2);
 }
 
@@ -369,7 +369,7 @@ static void locked_to_the_end(void) {
     CHECK(n * SIZE > LIMIT / 2);
     for (struct link *at = all; at != NULL; at = at->next)
         if (!CHECK_EQ(at->check, ~(uintptr_t)at)) return;
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // libc's malloc gets 6 MB of 8. The heap grows by 4 MB at a time, and by less where that is refused.

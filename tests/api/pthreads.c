@@ -28,7 +28,7 @@ static bool is_whole(const struct message *m, size_t number) {
 }
 
 static void collect_and_reuse(void) {
-    for (int i = 0; i < 2; i++) CHECK(gomem_gc());
+    for (int i = 0; i < 2; i++) CHECK(COLLECTED());
     for (int i = 0; i < 2000; i++) (void)GOMEM_NEW(struct message);
 }
 static __attribute__((noinline)) void clear_stack(void) {
@@ -118,7 +118,7 @@ static size_t living(void) { // a word on a stack may hold one of them by chance
     size_t n = 0;
     for (int i = 0; i < 5; i++) {
         clear_stack();
-        CHECK(gomem_gc());
+        CHECK(COLLECTED());
     }
     for (size_t i = 0; i < 8; i++) n += gomem_weak_get(fates[i]) != NULL;
     return n;
@@ -173,7 +173,7 @@ TEST(cancelled_threads) {
         void *result = NULL;
         REQUIRE(pthread_create(&thread, NULL, wait_to_be_cancelled, NULL) == 0);
         CHECK(pthread_cancel(thread) == 0);
-        CHECK(gomem_gc());
+        CHECK(COLLECTED());
         CHECK(pthread_join(thread, &result) == 0 && result == PTHREAD_CANCELED);
     }
 }
@@ -211,7 +211,7 @@ TEST(masks_do_not_hold_the_stop_signal) {
     (void)make(0);
     REQUIRE(pthread_create(&thread, NULL, mask_and_compute, NULL) == 0);
     while (!atomic_load(&masked)) sched_yield();
-    for (int i = 0; i < 5; i++) CHECK(gomem_gc());
+    for (int i = 0; i < 5; i++) CHECK(COLLECTED());
     atomic_store(&done, true);
     CHECK(pthread_join(thread, NULL) == 0);
 }
@@ -247,7 +247,7 @@ TEST(waits_with_a_mask) {
         atomic_store(&masked, false);
         REQUIRE(pthread_create(&thread, NULL, wait_with_a_mask, (void *)how) == 0);
         while (!atomic_load(&masked)) sched_yield();
-        for (int i = 0; i < 5; i++) CHECK(gomem_gc());
+        for (int i = 0; i < 5; i++) CHECK(COLLECTED());
         CHECK(write(ends[1], "x", 1) == 1);
         CHECK(pthread_join(thread, NULL) == 0);
         char c;
@@ -290,7 +290,7 @@ TEST(waits_for_signals) {
         atomic_store(&waits, false);
         REQUIRE(pthread_create(&thread, NULL, wait_for_signals, (void *)how) == 0);
         while (!atomic_load(&waits)) sched_yield();
-        for (int i = 0; i < 5; i++) CHECK(gomem_gc());
+        for (int i = 0; i < 5; i++) CHECK(COLLECTED());
         collect_and_reuse();
         CHECK(pthread_kill(thread, SIGUSR2) == 0);
         CHECK(pthread_join(thread, NULL) == 0);
@@ -320,7 +320,7 @@ TEST(suspends_until_a_signal) {
     atomic_store(&waits, false);
     REQUIRE(pthread_create(&thread, NULL, suspend, NULL) == 0);
     while (!atomic_load(&waits)) sched_yield();
-    for (int i = 0; i < 5; i++) CHECK(gomem_gc());
+    for (int i = 0; i < 5; i++) CHECK(COLLECTED());
     collect_and_reuse();
     CHECK(pthread_kill(thread, SIGUSR1) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
@@ -338,7 +338,7 @@ TEST(the_handler_stays) {
     for (int s = SIGRTMIN; s <= SIGRTMAX; s++)
         handled += sigaction(s, NULL, &now) == 0 && now.sa_handler != SIG_DFL;
     CHECK_EQ(handled, 1);
-    CHECK(gomem_gc());
+    CHECK(COLLECTED());
 }
 
 TEST_MAIN

@@ -55,7 +55,7 @@ static void use_manual(void) {
         for (size_t i = 0; i < 2000; i++) gomem_free(blocks[i]);
     }
     gomem_free_os_memory();
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
     CHECK_EQ(count_threads(), threads_before);
     CHECK_EQ(count_handlers(), handlers_before);
 }

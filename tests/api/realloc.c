@@ -46,7 +46,7 @@ TEST(every_pair_of_sizes_manual) {
             gomem_free(q);
         }
     }
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // Collected kinds: what grows is zero, the object stays of its kind.
@@ -68,7 +68,7 @@ TEST(every_pair_of_sizes_collected) {
             }
         }
     }
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // Shrinking and growing again: what lies beyond the smaller size may not come back.
@@ -188,7 +188,7 @@ TEST(large_neighbours) {
             for (size_t k = 0; k < held[j]; k += 997) REQUIRE(blocks[j][k] == j + 1);
     }
     for (size_t i = 0; i < N; i++) gomem_free(blocks[i]);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // A scanned array that moves goes on keeping what its words point at.

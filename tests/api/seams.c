@@ -195,7 +195,7 @@ static void scenario(void) {
         CHECK(gm_runtime.world.starts == NULL); // what did not start is no root
         if (gomem_add_root(&here, sizeof here)) CHECK(gomem_remove_root(&here));
         gomem_free_os_memory();
-        CHECK(gomem_verify());
+        CHECK(HEAP_IS_WHOLE());
     }
 }
 
@@ -215,7 +215,7 @@ static void afterwards(void) {
     for (int i = 0; i < 5000 && atomic_load(&finalized) == before; i++) finalized_part();
     CHECK(atomic_load(&finalized) > before); // a thread for them is there, or is started
     gomem_gc();
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 static int report_end; // of a pipe: the child says how often the seam was called

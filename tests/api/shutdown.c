@@ -68,7 +68,7 @@ static bool use(size_t n) {
     }
     for (size_t i = n; i-- > 0 && good; head = head->next)
         good = head->key == i && strcmp(texts[i], "text") == 0;
-    return good && gomem_verify();
+    return good && HEAP_IS_WHOLE();
 }
 
 static void everything_fails_after(void) {

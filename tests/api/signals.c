@@ -142,7 +142,7 @@ TEST(gomem_base_in_handlers) {
     sigaction(SIGALRM, &old, NULL);
     CHECK_EQ(atomic_load(&wrong), 0);
     asked = NULL;
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // Signals of the program's own that interrupt each other on many threads, while others collect.
@@ -163,7 +163,7 @@ TEST(storm_of_other_signals) {
     atomic_store(&stop, true);
     for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
     sigaction(SIGUSR1, &old, NULL);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // A thread blocks every signal, outside any region, until a stop has signaled it: the cycle waits and
@@ -207,7 +207,7 @@ TEST(signals_blocked_for_a_while) {
     while (!atomic_load(&masked)) usleep(100);
     while (!atomic_load(&stop)) gomem_gc();
     pthread_join(thread, NULL);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // Threads in sigwait for all signals stand in a region and are left alone.

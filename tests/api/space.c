@@ -106,7 +106,7 @@ static void left_to_the_program(void) {
         alive_gc();
         alive_deep(fill_manual);
         CHECK_EQ(alive_count(&kept), ALIVE_N);
-        CHECK(gomem_verify());
+        CHECK(HEAP_IS_WHOLE());
     }
 }
 
@@ -153,7 +153,7 @@ static void use_heaps(void) {
 static void still_good(void) {
     alive_gc();
     CHECK_EQ(alive_count(&set), ALIVE_N);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // A thread that uses the heap, and a mapping of its own, find their place.

@@ -63,7 +63,7 @@ TEST(attach_and_detach_on_threads) {
         REQUIRE(pthread_create(&threads[i], NULL, attach_detach, NULL) == 0);
     for (int i = 0; i < 20; i++) gomem_gc();
     for (int i = 0; i < 4; i++) join(threads[i]);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 static void *return_argument(void *arg) {
@@ -124,7 +124,7 @@ TEST(sixty_four_threads) {
     for (uintptr_t i = 0; i < N; i++)
         REQUIRE(pthread_create(&threads[i], NULL, allocate_and_collect, (void *)i) == 0);
     for (int i = 0; i < N; i++) join(threads[i]);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // Everybody collects at once: each call returns after a full cycle.
@@ -164,7 +164,7 @@ TEST(exit_gives_memory_back) {
     gomem_read_memstats(&late);
     CHECK(late.heap_inuse < early.heap_inuse + (8 << 20));
     CHECK_EQ(late.threads, threads);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // A destructor of a key of the program's own, which runs before or after the library's.
@@ -197,7 +197,7 @@ TEST(allocation_in_key_destructors) {
     CHECK_EQ(atomic_load(&destroyed), 30);
     pthread_key_delete(key);
     gomem_gc();
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 static void *leave_by_pthread_exit(void *arg) {
@@ -358,7 +358,7 @@ TEST(in_and_out_of_regions) {
     for (int i = 0; i < 200; i++) gomem_gc();
     atomic_store(&stop, true);
     for (int i = 0; i < 4; i++) join(threads[i]);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // Cancelled inside a region: the thread's end is as clean as any.
@@ -376,7 +376,7 @@ TEST(cancelled_in_a_region) {
         close(pipe_ends[1]);
     }
     CHECK(work(1000));
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // Keys: one made before the library's own, one behind it. Destructors may use collected memory, also
@@ -422,7 +422,7 @@ TEST(cancelled_in_a_region_then_allocates) {
     CHECK_EQ(atomic_load(&done_before), 5);
     CHECK_EQ(atomic_load(&done_behind), 10);
     pthread_key_delete(key_behind);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // A thread that allocates nothing itself and attaches before it takes collected pointers.
@@ -475,7 +475,7 @@ static void *go_on_alone(void *first) {
     CHECK(work(5000));
     gomem_gc();
     CHECK(work(5000));
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
     exit(test_failed() > 0);
     return NULL;
 }
@@ -527,7 +527,7 @@ TEST(a_long_read_during_stops) {
     while (cycles++ < 2 || !atomic_load(&has_read));
     join(reader);
     join(worker);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 TEST(main_thread_ends_first) {

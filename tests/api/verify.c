@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-TEST(before_any_use) { CHECK(gomem_verify()); }
+TEST(before_any_use) { CHECK(HEAP_IS_WHOLE()); }
 
 TEST(through_a_life) {
     static void *volatile blocks[512];
@@ -24,15 +24,15 @@ TEST(through_a_life) {
         REQUIRE(blocks[at] != NULL);
         if (step % 300 == 0) gomem_gc();
         if (step % 700 == 0) gomem_free_os_memory();
-        if (step % 20 == 0) REQUIRE(gomem_verify());
+        if (step % 20 == 0) REQUIRE(HEAP_IS_WHOLE());
     }
     for (size_t i = 0; i < 512; i++) {
         gomem_free(blocks[i]);
         blocks[i] = NULL;
     }
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
     gomem_gc();
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 static atomic_bool stop;
@@ -56,12 +56,12 @@ TEST(while_others_work) {
     for (uintptr_t i = 0; i < 3; i++)
         REQUIRE(pthread_create(&threads[i], NULL, churn, (void *)(i + 1)) == 0);
     for (int i = 0; i < 100; i++) {
-        CHECK(gomem_verify());
+        CHECK(HEAP_IS_WHOLE());
         if (i % 10 == 0) gomem_gc();
     }
     atomic_store(&stop, true);
     for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 static struct alive_node *volatile head;
@@ -70,10 +70,10 @@ TEST(changes_nothing) {
     static struct alive_set set;
     REQUIRE(alive_chain(&set));
     head = alive_show(set.hidden[0]);
-    for (int i = 0; i < 20; i++) CHECK(gomem_verify());
+    for (int i = 0; i < 20; i++) CHECK(HEAP_IS_WHOLE());
     CHECK_EQ(alive_count(&set), ALIVE_N);
     alive_gc();
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
     CHECK_EQ(alive_count(&set), ALIVE_N);
     head = NULL;
 }

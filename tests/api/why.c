@@ -395,7 +395,7 @@ TEST(changes_nothing) {
         alive_put(&in_bss, set.hidden[0], 0);
         if (round % 2 == 0) alive_gc(); // then spans wait to be swept
         for (size_t i = 0; i < ALIVE_N; i += 40) CHECK(why(set.hidden[i]));
-        CHECK(gomem_verify());
+        CHECK(HEAP_IS_WHOLE());
         CHECK_EQ(alive_count(&set), ALIVE_N);
         alive_gc();
         CHECK_EQ(alive_count(&set), ALIVE_N);
@@ -441,7 +441,7 @@ TEST(while_others_work) {
     atomic_store(&stop, true);
     for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
     never_says("record is damaged");
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 static int asked;

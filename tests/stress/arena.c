@@ -184,7 +184,7 @@ TEST(against_a_shadow) {
     for (size_t i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
     atomic_store(&stop, true);
     pthread_join(collector, NULL);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 TEST_MAIN

@@ -118,7 +118,7 @@ static void build(size_t k, size_t n, size_t part) {
     CHECK_EQ(table->used, n);
     for (size_t i = 0; i < n && test_failed() == 0; i++)
         CHECK_EQ(check_tree(table->slots[i], 1, 1000000), 1);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 TEST(every_allocation) {

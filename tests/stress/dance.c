@@ -141,7 +141,7 @@ static void run(void *(*dance)(void *)) {
     for (struct payload *p = ballast; p != NULL; p = p->behind) standing += p->sum == sum_of(p);
     CHECK_EQ(standing, stress_times(20000));
     GOMEM_STORE(&ballast, NULL);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // ---- places ----

@@ -77,7 +77,7 @@ static void child(struct stress_random *r, int depth) {
     default: gomem_free_os_memory(); break;
     }
     CHECK(use(r, 100));
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
     fflush(stdout);
     _exit(test_failed() > 0);
 }
@@ -114,7 +114,7 @@ TEST(storm) {
     atomic_store(&stop, true);
     for (int i = 0; i < WORKERS; i++) pthread_join(workers[i], NULL);
     gomem_gc();
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // ---- forks beside cycles that take a while ----
@@ -199,7 +199,7 @@ static void look(struct stress_random *r) {
     CHECK(use(r, 100));
     if (stress_below(r, 3) == 0) gomem_gc();
     CHECK(all_whole());
-    if (stress_below(r, 8) == 0) CHECK(gomem_verify());
+    if (stress_below(r, 8) == 0) CHECK(HEAP_IS_WHOLE());
     fflush(stdout);
     _exit(test_failed() > 0);
 }
@@ -232,7 +232,7 @@ TEST(beside_cycles) {
     for (int i = 0; i < CHANGERS + 1; i++) pthread_join(threads[i], NULL);
     CHECK(all_whole());
     gomem_gc();
-    CHECK(all_whole() && gomem_verify());
+    CHECK(all_whole() && HEAP_IS_WHOLE());
     for (int i = 0; i < CHANGERS; i++) pieces[i] = NULL;
 }
 

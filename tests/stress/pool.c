@@ -192,7 +192,7 @@ static void end(void) {
         gomem_pool_destroy(pools[which]);
     }
     CHECK_EQ(atomic_load(&made), atomic_load(&dropped));
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 TEST(against_a_shadow) {

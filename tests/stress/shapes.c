@@ -36,7 +36,7 @@ static void grow(void (*fill)(void), size_t (*count)(void), void (*drop)(void), 
     for (int i = 0; i < 3; i++) gomem_gc();
     gomem_read_memstats(&after);
     CHECK(after.heap_alloc < full.heap_alloc / 4 + (1 << 20));
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // ---- a list: depth without breadth ----

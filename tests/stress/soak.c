@@ -196,7 +196,7 @@ TEST(flat) {
     gomem_free(atomic_exchange(&handed, NULL));
     for (int i = 0; i < 3; i++) gomem_gc();
     CHECK(atomic_load(&cleaned) != 0 && atomic_load(&finalized) != 0 && atomic_load(&dropped) != 0);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 TEST_MAIN
