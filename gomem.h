@@ -123,7 +123,8 @@
  *                           this header in each file that uses threads or signals (from ppoll on
  *                           they want _GNU_SOURCE).
  *   GOMEM_TLS_DYNAMIC       for plugins opened with dlopen: no initial-exec thread-local storage
- *   GOMEM_MALLOC_OVERRIDE   the implementation also defines malloc, free and the rest of the family
+ *   GOMEM_MALLOC_OVERRIDE   the implementation also defines malloc, free and the rest of the
+ *                           family, pthread_create, pthread_sigmask, and what waits with a mask
  *   GOMEM_NO_COLLECTOR      no collected heap, no collector, no escape hints
  *   GOMEM_NO_POOL           no pools
  *   GOMEM_NO_ARENA          no arenas
@@ -574,7 +575,8 @@ GOMEM_DEF void gomem_blocking_end(void);
 // the originals in three points: the stop signal is never masked or waited for, a thread that waits
 // for signals counts as stopped, and the handler of the stop signal cannot be replaced (EINVAL).
 // gomem_i_open_mask serves calls that take a mask, such as ppoll: it copies *mask without the stop
-// signal to *own (both sigset_t; may be the same) and returns own, or NULL if mask is NULL.
+// signal to *own (both sigset_t; may be the same) and returns own, or NULL if mask is NULL. The
+// override defines pthread_sigmask and all functions that wait with a mask or set in the same way.
 GOMEM_DEF int gomem_i_thread_detached(const void *thread);
 GOMEM_DEF int gomem_i_sigsuspend(const void *mask);
 GOMEM_DEF int gomem_i_sigtimedwait(const void *set, void *info, const void *time);
@@ -3859,6 +3861,38 @@ GM_RARE GM_PRIVATE int gm_os_set_mask(int how, const sigset_t *set, sigset_t *ol
     errno = saved;
     return error;
 }
+
+#if defined(GOMEM_MALLOC_OVERRIDE)
+// Makes a system call that waits, as a cancellation point. The override defines the names of libc's
+// functions for these calls, and a static link has no others. A cancellation between the end of the
+// call and the return loses the call's result.
+GM_RARE GM_PRIVATE long gm_os_wait_call(long number, uintptr_t a, uintptr_t b, uintptr_t c,
+                                        uintptr_t d, uintptr_t e, uintptr_t f) {
+    int type = PTHREAD_CANCEL_DEFERRED;
+    (void)pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
+    long result = GOMEM_SYSCALL(number, a, b, c, d, e, f);
+    int error = errno;
+    (void)pthread_setcanceltype(type, NULL);
+    errno = error;
+    return result;
+}
+GM_PRIVATE int gm_os_suspend(const sigset_t *mask) {
+    return (int)gm_os_wait_call(SYS_rt_sigsuspend, (uintptr_t)mask, 8, 0, 0, 0, 0);
+}
+// The kernel calls a signal of pthread_kill SI_TKILL (-6), libc calls it SI_USER.
+GM_PRIVATE int gm_os_wait_signal(const sigset_t *set, siginfo_t *info,
+                                 const struct timespec *time) {
+    int number = (int)gm_os_wait_call(SYS_rt_sigtimedwait, (uintptr_t)set, (uintptr_t)info,
+                                      (uintptr_t)time, 8, 0, 0);
+    if (number > 0 && info && info->si_code == -6) info->si_code = SI_USER;
+    return number;
+}
+#else
+GM_INLINE int gm_os_suspend(const sigset_t *mask) { return sigsuspend(mask); }
+GM_INLINE int gm_os_wait_signal(const sigset_t *set, siginfo_t *info, const struct timespec *time) {
+    return sigtimedwait(set, info, time);
+}
+#endif
 
 extern char gm_libc_alone __asm__("__libc_single_threaded") __attribute__((weak)); // glibc 2.32
 extern const char *gm_libc_version(void) __asm__("gnu_get_libc_version") __attribute__((weak));
@@ -17391,7 +17425,7 @@ GM_RARE GOMEM_DEF int gomem_i_sigsuspend(const void *mask) {
     sigset_t own;
     memcpy(&own, mask, sizeof own);
     gm_os_keep_unblocked(&own, gm_load_rlx(&gm_runtime.world.signal)); // changes in stops
-    return sigsuspend(&own);
+    return gm_os_suspend(&own);
 }
 
 // As sigtimedwait, without the stop signal, in a blocking region: stops need not signal a thread
@@ -17401,8 +17435,9 @@ GM_RARE GOMEM_DEF int gomem_i_sigtimedwait(const void *set, void *info, const vo
     memcpy(&own, set, sizeof own);
     gm_os_keep_unblocked(&own, gm_load_rlx(&gm_runtime.world.signal)); // changes in stops
     gomem_blocking_begin();
-    int number = sigtimedwait(&own, info, time);
+    int number = gm_os_wait_signal(&own, info, time), error = errno;
     gomem_blocking_end();
+    errno = error;
     return number;
 }
 
@@ -20184,11 +20219,19 @@ GM_RARE __attribute__((destructor)) GM_PRIVATE void gm_report_at_exit(void) {
  * INVARIANTS  J1  errno, alignment and zero sizes are as in glibc
  *             J2  free accepts memory from every function by which libc allocates
  * WHY         The loader may call malloc before main, so nothing here depends on a constructor.
+ *             A program that is linked with the override may use the collected heap in code that
+ *             knows no GOMEM_THREADS, so functions that mask signals, or wait, are defined, too.
+ *             Not sigaction, contexts and siglongjmp: a thread whose mask they fill answers stops
+ *             again when it allocates.
  *             Names that a static libc defines in a file that it needs anyway are weak, so that
  *             libc's definition wins there. Functions that only <malloc.h> declares have private
  *             names here, bound to the public ones by assembler labels, because the program's file
  *             may or may not have included that header.
  */
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <sys/signalfd.h>
 #define GM_EXPORT      __attribute__((visibility("default"), used))
 #define GM_EXPORT_WEAK __attribute__((visibility("default"), used, weak))
 GM_EXPORT void *memalign(size_t align, size_t size);
@@ -20267,6 +20310,84 @@ GM_EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *old) {
 }
 GM_EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old) {
     return gomem_i_sigmask(how, set, old) ? -1 : 0;
+}
+
+// Calls that wait with a mask or for a set of signals: the stop signal stays out of these, too, or
+// a thread that waits forever would keep every cycle from ending. Weak: a static libc defines some
+// of them in files that it needs anyway; if it does, its definition serves. (V7)
+GM_EXPORT_WEAK int sigsuspend(const sigset_t *mask) { return gomem_i_sigsuspend(mask); }
+GM_EXPORT_WEAK int sigwaitinfo(const sigset_t *set, siginfo_t *info) {
+    return gomem_i_sigtimedwait(set, info, NULL);
+}
+GM_EXPORT_WEAK int sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *time) {
+    return gomem_i_sigtimedwait(set, info, time);
+}
+GM_EXPORT_WEAK int sigwait(const sigset_t *set, int *number) {
+    int got, saved = errno;
+    do errno = 0, got = gomem_i_sigtimedwait(set, NULL, NULL);
+    while (got < 0 && errno == EINTR);
+    int error = got < 0 ? errno : 0;
+    errno = saved;
+    if (!error) *number = got;
+    return error;
+}
+GM_EXPORT_WEAK int signalfd(int fd, const sigset_t *mask, int flags) {
+    sigset_t own;
+    const void *open = gomem_i_open_mask(mask, &own);
+    return (int)GOMEM_SYSCALL(SYS_signalfd4, (long)fd, open, 8L, (long)flags);
+}
+
+// The kernel writes back how much of the time is left, libc's functions do not: to a copy.
+GM_PRIVATE uintptr_t gm_override_copy_time(struct timespec *own, const struct timespec *time) {
+    if (time) *own = *time;
+    return time ? (uintptr_t)own : 0;
+}
+// Private names: for _FORTIFY_SOURCE <poll.h> may define ppoll, and make __ppoll_chk of calls.
+extern int gm_override_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *time,
+                             const sigset_t *mask) __asm__("ppoll") GM_EXPORT_WEAK;
+int gm_override_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *time,
+                      const sigset_t *mask) {
+    sigset_t own;
+    struct timespec rest;
+    return (int)gm_os_wait_call(SYS_ppoll, (uintptr_t)fds, (uintptr_t)n,
+                                gm_override_copy_time(&rest, time),
+                                (uintptr_t)gomem_i_open_mask(mask, &own), 8, 0);
+}
+// size: bytes of the array.
+extern int gm_override_ppoll_checked(struct pollfd *fds, nfds_t n, const struct timespec *time,
+                                     const sigset_t *mask,
+                                     size_t size) __asm__("__ppoll_chk") GM_EXPORT_WEAK;
+int gm_override_ppoll_checked(struct pollfd *fds, nfds_t n, const struct timespec *time,
+                              const sigset_t *mask, size_t size) {
+    if (size / sizeof *fds < n) abort();
+    return gm_override_ppoll(fds, n, time, mask);
+}
+GM_EXPORT_WEAK int pselect(int n, fd_set *in, fd_set *out, fd_set *other,
+                           const struct timespec *time, const sigset_t *mask) {
+    sigset_t own;
+    struct timespec rest;
+    const uintptr_t packed[2] = {(uintptr_t)gomem_i_open_mask(mask, &own), 8};
+    return (int)gm_os_wait_call(SYS_pselect6, (uintptr_t)(long)n, (uintptr_t)in, (uintptr_t)out,
+                                (uintptr_t)other, gm_override_copy_time(&rest, time),
+                                (uintptr_t)packed);
+}
+GM_EXPORT_WEAK int epoll_pwait(int fd, struct epoll_event *events, int n, int ms,
+                               const sigset_t *mask) {
+    sigset_t own;
+    return (int)gm_os_wait_call(SYS_epoll_pwait, (uintptr_t)(long)fd, (uintptr_t)events,
+                                (uintptr_t)(long)n, (uintptr_t)(long)ms,
+                                (uintptr_t)gomem_i_open_mask(mask, &own), 8);
+}
+extern int gm_override_epoll_pwait2(int fd, struct epoll_event *events, int n,
+                                    const struct timespec *time,
+                                    const sigset_t *mask) __asm__("epoll_pwait2") GM_EXPORT_WEAK;
+int gm_override_epoll_pwait2(int fd, struct epoll_event *events, int n, const struct timespec *time,
+                             const sigset_t *mask) {
+    enum { EPOLL_PWAIT2 = 441 };
+    sigset_t own;
+    return (int)gm_os_wait_call(EPOLL_PWAIT2, (uintptr_t)(long)fd, (uintptr_t)events,
+                                (uintptr_t)(long)n, (uintptr_t)time,
+                                (uintptr_t)gomem_i_open_mask(mask, &own), 8);
 }
 
 // The names by which programs reach libc's allocator directly. (J2)

@@ -177,10 +177,12 @@ over="$c -DGOMEM_MALLOC_OVERRIDE"
 good "override, linked in" "$over $here/main.c $here/user.c $out/override.o -o $out/linked && $out/linked"
 good "override, threads" "$over $here/main.c $here/user.c $here/thread.c $out/override.o \
     -o $out/linked && $out/linked"
+good "override, waits with full masks" "$over $here/waits.c $out/override.o -o $out/waits && $out/waits"
 if echo '#include <pthread.h>
 int main(void) { return 0; }' | $CC -static -pthread -x c - -o $out/probe >/dev/null 2>&1; then
     good "override, static" "$over -static $here/main.c $here/user.c $here/thread.c $out/override.o \
         -o $out/linked && $out/linked"
+    good "override, waits, static" "$over -static $here/waits.c $out/override.o -o $out/waits && $out/waits"
 else
     skip "override, static" "$CC -static finds no libraries"
 fi

@@ -9,7 +9,9 @@ OVERRIDE = set("malloc free calloc realloc aligned_alloc posix_memalign memalign
                "malloc_trim mallopt mallinfo mallinfo2 malloc_info malloc_stats cfree "
                "__libc_malloc __libc_free __libc_calloc __libc_realloc __libc_reallocarray "
                "__libc_memalign __libc_valloc __libc_pvalloc __posix_memalign "
-               "__register_atfork pthread_create pthread_sigmask sigprocmask".split())
+               "__register_atfork pthread_create pthread_sigmask sigprocmask sigsuspend "
+               "sigwait sigwaitinfo sigtimedwait signalfd ppoll __ppoll_chk pselect epoll_pwait "
+               "epoll_pwait2".split())
 HEADERS = {"stddef.h", "stdint.h", "stdbool.h", "string.h"}
 # Types of the language and of the system that end in _t.
 SYSTEM_T = re.compile(r"^(u?int(_least|_fast)?\d+_t|u?int(ptr|max)_t|pthread_(\w+_)?t|\w+64_t|"
