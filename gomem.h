@@ -7308,7 +7308,8 @@ struct gomem_marker {     // owner: the thread that marks with it
     uint64_t until;       // ns at which it leaves; 0: when no work is left
     bool alone;           // no other thread sets bits, so it needs no atomic OR
     bool steady;          // ignores deadlines and halt
-    void (*visit)(struct gomem_marker *m, uintptr_t word); // visitor; NULL: words are marked
+    // Visitor, called with each word and its address, 0: not known. NULL: words are marked.
+    void (*visit)(struct gomem_marker *m, uintptr_t word, uintptr_t at);
 };
 
 // Allocates a marker's stack and buffer, once. False: no memory.
@@ -7552,13 +7553,21 @@ GM_NO_SANITIZE GM_ALWAYS void gm_mark_words(struct gomem_marker *m, uintptr_t st
     for (size_t i = 0; i < size / GM_WORD; i++) gm_mark_shade(m, gm_base_word(&word[i]), alone);
 }
 
+// Passes the words at [start, start + size) to the visitor. `here` is where they can be read.
+GM_NO_SANITIZE GM_PRIVATE void gm_mark_visit(struct gomem_marker *m, uintptr_t here,
+                                             uintptr_t start, size_t size) {
+    for (uintptr_t i = 0; i + GM_WORD <= size; i += GM_WORD)
+        m->visit(m, gm_base_word((const uintptr_t *)(here + i)), start + i);
+}
+
 // Scans the pointer fields of a typed object, element by element; a flexible array extends to the
 // end of the object. Only words in [from, to) are read. That range is a piece of the object and may
-// begin and end inside an element or a field, so that each word is in exactly one piece.
-GM_HOT GM_NO_SANITIZE GM_PRIVATE void gm_mark_fields(struct gomem_marker *m,
-                                                     const struct gm_type_record *t,
-                                                     uintptr_t start, size_t size, uintptr_t from,
-                                                     uintptr_t to) {
+// begin and end inside an element or a field, so that each word is in exactly one piece. With
+// `visit`, the words are passed to the visitor.
+GM_NO_SANITIZE GM_ALWAYS void gm_mark_fields_as(struct gomem_marker *m,
+                                                const struct gm_type_record *t, uintptr_t start,
+                                                size_t size, uintptr_t from, uintptr_t to,
+                                                bool visit) {
     // Begin with the element that contains `from`; a type with a tail has one element.
     bool flexible = false, tail = gm_types_has_tail(t);
     uintptr_t end = start + size, element = tail ? start : from - (from - start) % t->size;
@@ -7570,8 +7579,20 @@ GM_HOT GM_NO_SANITIZE GM_PRIVATE void gm_mark_fields(struct gomem_marker *m,
             flexible |= !f->words;
             word = GM_MAX(word, from);
             for (last = GM_MIN(last, to); word + GM_WORD <= last; word += GM_WORD)
-                gm_mark_shade(m, gm_base_word((const uintptr_t *)word), m->alone);
+                if (visit) m->visit(m, gm_base_word((const uintptr_t *)word), word);
+                else gm_mark_shade(m, gm_base_word((const uintptr_t *)word), m->alone);
         }
+}
+// Both cases as separate functions, so that marking has no test for a visitor.
+GM_HOT GM_NO_SANITIZE GM_PRIVATE void gm_mark_fields(struct gomem_marker *m,
+                                                     const struct gm_type_record *t,
+                                                     uintptr_t start, size_t size, uintptr_t from,
+                                                     uintptr_t to) {
+    gm_mark_fields_as(m, t, start, size, from, to, false);
+}
+GM_PRIVATE void gm_mark_visit_fields(struct gomem_marker *m, const struct gm_type_record *t,
+                                     uintptr_t start, size_t size) {
+    gm_mark_fields_as(m, t, start, size, start, start + size, true);
 }
 
 // Scans a typed object by its fields or its mark procedure.
@@ -7922,15 +7943,16 @@ GM_HOT GM_NO_SANITIZE GM_PRIVATE void gm_mark_range(struct gomem_marker *m, uint
     }
 }
 
-// Marks from a range that may be unmapped: the kernel copies it to the marker's buffer. Pages that
-// cannot be read are skipped.
+// Marks from a range that may be unmapped, or passes its words to the visitor: the kernel copies it
+// to the marker's buffer. Pages that cannot be read are skipped.
 GM_PRIVATE void gm_mark_foreign(struct gomem_marker *m, uintptr_t start, size_t size,
                                 unsigned flags) {
     while (size) {
         size_t want = GM_MIN(size, (size_t)GM_READ);
         // A part may be read: up to the first page that is not mapped.
         size_t n = gm_os_read_foreign(m->buffer, start, want);
-        if (n) gm_mark_range(m, (uintptr_t)m->buffer, n, flags);
+        if (n && m->visit) gm_mark_visit(m, (uintptr_t)m->buffer, start, n);
+        else if (n) gm_mark_range(m, (uintptr_t)m->buffer, n, flags);
         // If nothing could be read, skip to the next page.
         n = n ? n & ~(size_t)(GM_WORD - 1) : GM_MIN(want, 4096 - start % 4096);
         if (!n) n = GM_MIN(want, (size_t)GM_WORD);
@@ -7960,11 +7982,11 @@ GM_NO_SANITIZE GM_PRIVATE uintptr_t gm_mark_live_part(const struct gm_stack *s) 
 // Scans the stack of a coroutine, in a stop. The parked stack pointer is trusted only if the memory
 // below it has its checksum still: a coroutine that ran again has left return addresses there as
 // soon as it called a function. Otherwise the stack pointer is forgotten, and the whole stack is
-// scanned.
+// scanned. A visitor trusts it, because nothing is freed by what it finds.
 GM_PRIVATE void gm_mark_coroutine(struct gomem_marker *m, struct gm_stack *s) {
     uintptr_t from = gm_mark_live_part(s), low = s->low;
     if (s->runs) return; // it is scanned with the thread that runs on it
-    if (from != s->start && !gm_load_rlx(&s->saved)) { // rlx: threads are stopped
+    if (from != s->start && !gm_load_rlx(&s->saved) && !m->visit) { // rlx: threads are stopped
         size_t want = GM_MIN(s->end - low, (size_t)GM_READ), dead = from - low;
         size_t n = gm_os_read_foreign(m->buffer, low, want) & ~(size_t)(GM_WORD - 1);
         uintptr_t at = (uintptr_t)m->buffer;
@@ -7985,26 +8007,22 @@ GM_PRIVATE void gm_mark_coroutine(struct gomem_marker *m, struct gm_stack *s) {
 // stop scans it again. With a visitor, it passes on the words of the live part.
 GM_NO_SANITIZE GM_PRIVATE void gm_mark_handle(struct gomem_marker *m, struct gm_stack *s,
                                               bool stopped) {
-    uintptr_t from = gm_mark_live_part(s), words[64];
+    uintptr_t from = gm_mark_live_part(s);
     const uintptr_t *saved = gm_load_rlx(&s->saved); // the finish stop reads it again
     // The slot may lie in a collected object, which the stack then keeps alive.
-    if (saved && m->visit) m->visit(m, (uintptr_t)saved);
+    if (saved && m->visit) m->visit(m, (uintptr_t)saved, 0);
     else if (saved) gm_mark_shade(m, (uintptr_t)saved, m->alone);
-    if (m->visit) {
-        for (; from < s->end; from += sizeof words) {
-            size_t n = gm_os_read_foreign(words, from, GM_MIN(s->end - from, sizeof words));
-            for (size_t i = 0; i < n / GM_WORD; i++) m->visit(m, words[i]);
-        }
-    } else if (stopped) gm_mark_coroutine(m, s);
-    else if (!s->runs) gm_mark_foreign(m, from, s->end - from, GM_JOB_BOTH);
+    if (stopped && !m->visit) gm_mark_coroutine(m, s);
+    else if (m->visit || !s->runs) gm_mark_foreign(m, from, s->end - from, GM_JOB_BOTH);
 }
 
-// Does a root job of any sort.
+// Does a root job of any sort; with a visitor, passes its words on.
 GM_PRIVATE void gm_mark_job(struct gomem_marker *m, const struct gm_job *job) {
     if (job->flags & GM_JOB_WRITTEN)
         (void)gm_add_rlx(&m->mark->pages_written, (uint64_t)m->mark->written(m, job));
     else if (job->flags & GM_JOB_STACK) gm_mark_coroutine(m, (struct gm_stack *)job->start);
     else if (job->flags & GM_JOB_FOREIGN) gm_mark_foreign(m, job->start, job->size, job->flags);
+    else if (m->visit) gm_mark_visit(m, job->start, job->start, job->size);
     else gm_mark_range(m, job->start, job->size, job->flags);
 }
 
@@ -13542,11 +13560,13 @@ struct gm_search {
     bool full;                  // no memory for queue
 };
 
-struct gm_visitor {             // hears what a mark procedure marks
+struct gm_visitor {             // takes the words that markers find to a search
     struct gomem_marker marker; // first
     struct gm_search *search;   //
-    uintptr_t object;           // that is looked into
-    uint32_t number;            //
+    uintptr_t object;           // that is scanned; 0: roots are
+    uint32_t number;            // of that object, or GM_ROOTED
+    bool past;                  // looks for objects that a word points one past the end of
+    bool named;                 // a function of roots names the words
 };
 
 enum { GM_SEARCH_STEP = 1 << 16 }; // entries
@@ -13610,59 +13630,47 @@ GM_PRIVATE void gm_paths_reach(struct gm_search *q, uintptr_t word, uintptr_t fr
     if (object == q->target) q->found = q->count;
 }
 
-// Words of a range; `address`: where they are, `here`: where they can be read; `past`: 1 to look at
-// w - 1 in place of w.
-GM_NO_SANITIZE GM_PRIVATE void gm_paths_words(struct gm_search *q, uintptr_t here,
-                                              uintptr_t address, size_t size, unsigned past,
-                                              uint32_t parent) {
-    const uintptr_t *word = (const uintptr_t *)here;
-    for (size_t i = 0; i < size / GM_WORD; i++) {
-        uintptr_t w = gm_base_word(&word[i]) & q->rt->engine.mark.mask;
-        if (past && gm_paths_object(q->rt, w)) continue; // as gm_mark_range
-        gm_paths_reach(q, w - past, address + i * GM_WORD, parent);
-    }
-}
+enum { GM_NAMED_AT = 1 }; // in place of the address of a word that a function of roots names
 
-// As gm_mark_fields: the type's fields, for each element.
-GM_PRIVATE void gm_paths_fields(struct gm_search *q, const struct gm_type_record *t,
-                                uintptr_t start, size_t size, uint32_t number) {
-    uintptr_t element = start, end = start + size;
-    for (bool flexible = false; t->nfields && !flexible && element < end; element += t->size)
-        for (size_t i = 0; i < t->nfields; i++) {
-            const gomem_field *f = &t->fields[i];
-            if (f->offset >= end - element) continue;
-            size_t left = end - element - f->offset, n = f->words ? f->words * GM_WORD : left;
-            flexible |= !f->words;
-            gm_paths_words(q, element + f->offset, element + f->offset, GM_MIN(n, left), 0, number);
-        }
-}
-
-// A mark procedure names a word; where it stands, if it stands there as it is.
-GM_RARE GM_NO_SANITIZE GM_PRIVATE void gm_paths_visit(struct gomem_marker *m, uintptr_t word) {
+// Takes a word to the search. If its address is not in the object, because a mark procedure names
+// the word, the object is searched for a word that is the same.
+GM_RARE GM_NO_SANITIZE GM_PRIVATE void gm_paths_visit(struct gomem_marker *m, uintptr_t word,
+                                                      uintptr_t at) {
     const struct gm_visitor *v = (const struct gm_visitor *)(const void *)m;
-    const struct gm_span *s = gm_span_find(&v->search->rt->engine.heap.pages, v->object);
-    const uintptr_t *at = (const uintptr_t *)v->object;
-    size_t n = gm_span_slot_size(s) / GM_WORD, i = 0;
-    while (i < n && gm_base_word(&at[i]) != word) i++;
-    gm_paths_reach(v->search, word, i < n ? (uintptr_t)&at[i] : 0, v->number);
+    word &= m->mark->mask;
+    if (v->past && gm_paths_object(v->search->rt, word)) return; // as in gm_mark_range
+    if (v->named) at = GM_NAMED_AT;
+    const struct gm_span *s = v->object ? gm_span_find(m->mark->pages, v->object) : NULL;
+    size_t size = s ? gm_span_slot_size(s) / GM_WORD * GM_WORD : 0;
+    if (s && at - v->object >= size) {
+        for (at = v->object; at < v->object + size; at += GM_WORD)
+            if ((gm_base_word((const uintptr_t *)at) & m->mark->mask) == word) break;
+        if (at == v->object + size) at = 0;
+    }
+    gm_paths_reach(v->search, word - v->past, at, v->number);
 }
 
+// A visitor for the search, of the object with a number, or of roots. It reads with the buffer of
+// the cycle's marker, which rests.
+GM_PRIVATE struct gm_visitor gm_paths_visitor(struct gm_search *q, uint32_t number) {
+    struct gm_runtime *rt = q->rt;
+    return (struct gm_visitor){.marker = {.mark = &rt->engine.mark,
+                                          .visit = gm_paths_visit,
+                                          .buffer = rt->gc.marker[0].buffer},
+                               .search = q,
+                               .object = number == GM_ROOTED ? 0 : q->queue[number].object,
+                               .number = number};
+}
+
+// Scans the object with a number.
 GM_PRIVATE void gm_paths_scan(struct gm_search *q, uint32_t number) {
-    uintptr_t object = q->queue[number].object;
-    const struct gm_span *s = gm_span_find(&q->rt->engine.heap.pages, object);
+    struct gm_visitor v = gm_paths_visitor(q, number);
+    const struct gm_span *s = gm_span_find(v.marker.mark->pages, v.object);
+    const struct gm_type_record *t = gm_mark_type_of(v.marker.mark, s);
     size_t size = gm_span_slot_size(s);
-    if (s->kind == GM_SCAN || s->kind == GM_ROOT)
-        gm_paths_words(q, object, object, size, 0, number);
-    if (s->kind != GM_TYPED) return;
-    const struct gm_type_record *t = gm_types_shape(&q->rt->engine.types, s->shape)->type;
-    if (t->mark) {
-        struct gm_visitor v = {
-            {.mark = &q->rt->engine.mark, .visit = gm_paths_visit}, q, object, number};
-        size = gm_guard_size(&q->rt->engine.guard, s, object);
-        if (size) t->mark((const void *)object, size, &v.marker);
-    } else {
-        gm_paths_fields(q, t, object, size, number);
-    }
+    if (t && t->mark) gm_mark_typed(&v.marker, s, v.object, size);
+    else if (t) gm_mark_visit_fields(&v.marker, t, v.object, size);
+    else if (GM_IN(GM_SET_SCANNED, s->kind)) gm_mark_visit(&v.marker, v.object, v.object, size);
 }
 
 // Uncollectable scanned objects are roots; the queue has them as if something pointed at them.
@@ -13685,38 +13693,15 @@ GM_PRIVATE bool gm_paths_own(const struct gm_search *q, const struct gm_job *job
            job->start - (uintptr_t)me < sizeof *me;
 }
 
-// As gm_mark_foreign: what cannot be read is skipped.
-GM_PRIVATE void gm_paths_foreign(struct gm_search *q, const struct gm_job *job, unsigned past) {
-    char *buffer = q->rt->gc.marker[0].buffer;
-    for (uintptr_t at = job->start, end = at + job->size; at < end;) {
-        size_t want = GM_MIN(end - at, (size_t)GM_READ), n = gm_os_read_foreign(buffer, at, want);
-        n &= ~(size_t)(GM_WORD - 1);
-        gm_paths_words(q, (uintptr_t)buffer, at, n, past, GM_ROOTED);
-        at += n ? n : GM_MIN(want, 4096 - at % 4096);
+// Scans the roots that are the asking thread's own, or the others.
+GM_PRIVATE void gm_paths_roots(struct gm_search *q, bool own, bool past) {
+    struct gm_visitor v = gm_paths_visitor(q, GM_ROOTED);
+    v.past = past;
+    for (size_t i = 0; i < v.marker.mark->njobs; i++) {
+        const struct gm_job *job = &v.marker.mark->jobs[i];
+        if (gm_paths_own(q, job) == own && (!past || job->flags & GM_JOB_BOTH))
+            gm_mark_job(&v.marker, job);
     }
-}
-
-GM_PRIVATE void gm_paths_roots(struct gm_search *q, bool own, unsigned past) {
-    const struct gm_mark *mark = &q->rt->engine.mark;
-    for (size_t i = 0; i < mark->njobs; i++) {
-        const struct gm_job *job = &mark->jobs[i];
-        if (gm_paths_own(q, job) != own || (past && !(job->flags & GM_JOB_BOTH))) continue;
-        if (job->flags & GM_JOB_STACK) {
-            const struct gm_stack *s = (const struct gm_stack *)job->start;
-            uintptr_t from = gm_mark_live_part(s);
-            struct gm_job part = {from, s->runs ? 0 : s->end - from, job->flags};
-            gm_paths_foreign(q, &part, past);
-        } else if (job->flags & GM_JOB_FOREIGN) gm_paths_foreign(q, job, past);
-        else gm_paths_words(q, job->start, job->start, job->size, past, GM_ROOTED);
-    }
-}
-
-enum { GM_NAMED_AT = 1 }; // in place of the address of a word that a function of roots has named
-
-// A function of roots names a word.
-GM_RARE GM_PRIVATE void gm_paths_named(struct gomem_marker *m, uintptr_t word) {
-    const struct gm_visitor *v = (const struct gm_visitor *)(const void *)m;
-    gm_paths_reach(v->search, word, GM_NAMED_AT, GM_ROOTED);
 }
 
 // ---- what a root is called ----
@@ -13817,7 +13802,8 @@ GM_NOINLINE GM_PRIVATE void gm_paths_find_stopped(struct gm_runtime *rt, const s
     }
     size_t at = 0;
     gm_heap_walk(&rt->engine.heap, gm_paths_uncollectable, &q);
-    struct gm_visitor v = {{.mark = &rt->engine.mark, .visit = gm_paths_named}, &q, 0, 0};
+    struct gm_visitor v = gm_paths_visitor(&q, GM_ROOTED);
+    v.named = true;
     gm_roots_ask_stopped(rt, &v.marker);
     for (unsigned pass = 0; pass < 4 && !q.found && !q.full; pass++) { // Q2
         gm_paths_roots(&q, pass / 2, pass % 2);
@@ -16358,17 +16344,15 @@ GOMEM_DEF char *gomem_new_string(const char *s, size_t n) {
 // Called by mark procedures and root functions, which serve visitors (room paths) as well as the
 // collector.
 GOMEM_DEF void gomem_mark(gomem_marker *m, const void *p) {
-    if (m->visit) m->visit(m, (uintptr_t)p);
+    if (m->visit) m->visit(m, (uintptr_t)p, 0);
     else gm_mark_shade(m, (uintptr_t)p, m->alone);
 }
 
 GM_NO_SANITIZE GOMEM_DEF void gomem_mark_range(gomem_marker *m, const void *lo, const void *hi) {
     uintptr_t start = gm_base_round_up((uintptr_t)lo, GM_WORD);
-    const uintptr_t *word = (const uintptr_t *)start;
-    size_t n = (uintptr_t)hi > start ? ((uintptr_t)hi - start) / GM_WORD : 0;
-    if (!m->visit) gm_mark_range(m, start, n * GM_WORD, GM_JOB_BOTH);
-    else
-        for (size_t i = 0; i < n; i++) m->visit(m, gm_base_word(&word[i]));
+    size_t size = (uintptr_t)hi > start ? (uintptr_t)hi - start : 0;
+    if (m->visit) gm_mark_visit(m, start, start, size);
+    else gm_mark_range(m, start, size, GM_JOB_BOTH);
 }
 
 // The slow half of GOMEM_STORE, while a cycle of the barrier collector marks. Shading the old value
