@@ -1229,8 +1229,18 @@ GOMEM_I_INLINE void ***gomem_i_top(gomem_i_cache *t, unsigned c) {
     return top;
 }
 
-// Manual allocation: pops the loaded magazine. The slot below its objects is NULL, so testing the
-// value is also the test for an empty magazine.
+// Pops a magazine, given the address of its top; NULL if it is empty. The slot below its objects is
+// NULL, so testing the value is also the test for an empty magazine.
+GOMEM_I_INLINE void *gomem_i_pop(void ***at) {
+    void **top = *at, *p = __atomic_load_n(top, __ATOMIC_RELAXED);
+    if (GOMEM_I_UNLIKELY(!p)) return NULL;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    __atomic_store_n(at, top - 1, __ATOMIC_RELAXED);
+    return p;
+}
+
+// Manual allocation: pops the loaded magazine. It does not call gomem_i_pop, because clang -O1 would
+// test the result twice.
 GOMEM_I_INLINE void *gomem_i_malloc_typed(size_t size, size_t align) {
     unsigned c = gomem_i_class(size, align);
     if (GOMEM_I_SLOW || GOMEM_I_UNLIKELY(!c)) return gomem_i_malloc_slow(size, align);
@@ -1303,20 +1313,13 @@ GOMEM_I_INLINE void ***gomem_i_pool_far_at(const uint32_t *place) {
     return known ? &t->pool_caches[number]->top : NULL;
 }
 
-// Pops a magazine; NULL if it is empty. The magazine in slot 0 is always empty, and always full.
-GOMEM_I_INLINE void *gomem_i_pool_pop_at(void ***at) {
-    void **top = *at, *p = __atomic_load_n(top, __ATOMIC_RELAXED);
-    if (GOMEM_I_UNLIKELY(!p)) return NULL;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    __atomic_store_n(at, top - 1, __ATOMIC_RELAXED);
-    return p;
-}
+// The magazine in slot 0 is always empty, and always full.
 GOMEM_I_INLINE void *gomem_i_pool_pop(const uint32_t *place) {
     if (GOMEM_I_CHECK || GOMEM_I_POISONED) return NULL;
-    void *p = gomem_i_pool_pop_at(gomem_i_pool_at(place));
+    void *p = gomem_i_pop(gomem_i_pool_at(place));
     if (GOMEM_I_LIKELY(p != NULL)) return p;
     void ***at = gomem_i_pool_far_at(place);
-    return at ? gomem_i_pool_pop_at(at) : NULL;
+    return at ? gomem_i_pop(at) : NULL;
 }
 
 // Pushes p to a magazine; false if it is full or p is NULL.
@@ -7881,31 +7884,29 @@ GM_PRIVATE void gm_mark_report(struct gomem_marker *m) {
 
 // ---- roots ----
 
-// Adds the words of [start, end) as root jobs of at most GM_JOB_BYTES. False: the array is full;
-// the caller makes a larger one and lists the roots again.
+// Adds a job. False: the array is full; the caller makes a larger one and lists the roots again.
+GM_PRIVATE bool gm_mark_append(struct gm_mark *mark, struct gm_job job) {
+    mark->full |= mark->njobs == mark->room;
+    if (mark->njobs == mark->room) return false;
+    mark->jobs[mark->njobs++] = job;
+    return true;
+}
+
+// Adds the words of [start, end) as root jobs of at most GM_JOB_BYTES.
 GM_PRIVATE bool gm_mark_add_job(struct gm_mark *mark, uintptr_t start, uintptr_t end,
                                 unsigned flags) {
     start = gm_base_round_up(start, GM_WORD);
     end &= ~(uintptr_t)(GM_WORD - 1);
-    for (; start < end; start += GM_MIN(end - start, (size_t)GM_JOB_BYTES)) {
-        if (mark->njobs == mark->room) {
-            mark->full = true;
-            return false;
-        }
-        mark->jobs[mark->njobs++] = (struct gm_job){
-            start, GM_MIN(end - start, (size_t)GM_JOB_BYTES), flags};
+    for (size_t n; start < end; start += n) {
+        n = GM_MIN(end - start, (size_t)GM_JOB_BYTES);
+        if (!gm_mark_append(mark, (struct gm_job){start, n, flags})) return false;
     }
     return true;
 }
 
 // Adds the stack of a coroutine that no thread runs on. The job must be done in the same stop.
 GM_PRIVATE bool gm_mark_add_stack(struct gm_mark *mark, struct gm_stack *s) {
-    if (mark->njobs == mark->room) {
-        mark->full = true;
-        return false;
-    }
-    mark->jobs[mark->njobs++] = (struct gm_job){(uintptr_t)s, 0, GM_JOB_STACK | GM_JOB_BOTH};
-    return true;
+    return gm_mark_append(mark, (struct gm_job){(uintptr_t)s, 0, GM_JOB_STACK | GM_JOB_BOTH});
 }
 
 // Adds a range of the heap or, with GM_JOB_FOREIGN, of a root, of which only the written pages are
@@ -8914,7 +8915,10 @@ GM_PRIVATE void gm_writes_clear_ahead(struct gm_writes *w, const struct gm_pages
  *             span.generation:  G swept · G - 1 being swept · G - 2 not yet;  a cycle adds 2 to G.
  */
 struct gm_sweep {
-    uint32_t generation; // G. stw; read anywhere
+    uint32_t generation;          // G. stw; read anywhere
+    struct gm_heap *heap;         // const
+    const struct gm_guard *guard; // const
+    struct gm_shard *shared;      // counts what dies. const
 };
 
 // The lists of a central with partial spans and with full ones, swept or unswept (CL2).
@@ -8954,9 +8958,9 @@ GM_PRIVATE void gm_sweep_fill(const struct gm_pages *p, const struct gm_guard *g
 
 // Sweeps a claimed span: rewrites its bits, counts the dead objects, and sets its generation.
 // Returns the number of slots in use.
-GM_PRIVATE uint32_t gm_sweep_bits(const struct gm_sweep *w, const struct gm_pages *p,
-                                  const struct gm_guard *g, struct gm_shard *shared,
-                                  struct gm_span *s) {
+GM_PRIVATE uint32_t gm_sweep_bits(const struct gm_sweep *w, struct gm_span *s) {
+    const struct gm_pages *p = &w->heap->pages;
+    const struct gm_guard *g = w->guard;
     struct gm_color *c = gm_span_colors(p, s->page);
     uint32_t live = 0, died = 0;
     for (unsigned i = 0; i < gm_span_groups(s); i++) {
@@ -8974,8 +8978,8 @@ GM_PRIVATE uint32_t gm_sweep_bits(const struct gm_sweep *w, const struct gm_page
         gm_store_rlx(&c[i].mark, (uint64_t)0);
     }
     if (died) {
-        gm_stats_shared(&shared->frees[s->class], died);
-        if (!s->class) gm_stats_shared(&shared->large_free, s->size);
+        gm_stats_shared(&w->shared->frees[s->class], died);
+        if (!s->class) gm_stats_shared(&w->shared->large_free, s->size);
     }
     s->used = live;
     s->cursor = 0;
@@ -8984,12 +8988,10 @@ GM_PRIVATE uint32_t gm_sweep_bits(const struct gm_sweep *w, const struct gm_page
 }
 
 // Sweeps an owned span for its owner, or in a stop (S3). If another thread is sweeping it, waits.
-GM_PRIVATE void gm_sweep_owned(const struct gm_sweep *w, const struct gm_pages *p,
-                               const struct gm_guard *g, struct gm_shard *shared,
-                               struct gm_span *s) {
+GM_PRIVATE void gm_sweep_owned(const struct gm_sweep *w, struct gm_span *s) {
     if (gm_sweep_swept(w, s)) return;
     if (gm_sweep_claim(w, s)) {
-        (void)gm_sweep_bits(w, p, g, shared, s);
+        (void)gm_sweep_bits(w, s);
         return;
     }
     for (unsigned i = 0; !gm_sweep_swept(w, s); i++) // takes about a microsecond
@@ -8998,31 +9000,29 @@ GM_PRIVATE void gm_sweep_owned(const struct gm_sweep *w, const struct gm_pages *
 }
 
 // Lists a span that was just swept and has no owner in its central, or frees it if it is empty.
-// Takes CENTRAL and, after it, HEAP.
-GM_PRIVATE void gm_sweep_place(const struct gm_sweep *w, struct gm_heap *h, struct gm_central *c,
-                               struct gm_span *s) {
+// Takes CENTRAL, then HEAP.
+GM_PRIVATE void gm_sweep_place(const struct gm_sweep *w, struct gm_central *c, struct gm_span *s) {
+    const struct gm_pages *p = &w->heap->pages;
     unsigned list = s->used < s->count ? gm_sweep_partial(w, true) : gm_sweep_full(w, true);
     gm_sync_lock(&c->lock);
-    bool empty = !s->used ||
-                 (!s->class &&
-                  gm_load_rlx(&gm_span_colors(&h->pages, s->page)->freed)); // lock: central
-    if (!empty) gm_central_add_locked(c, &h->pages, list, s);
+    bool empty = !s->used || // rlx: freed changes under the lock
+                 (!s->class && gm_load_rlx(&gm_span_colors(p, s->page)->freed));
+    if (!empty) gm_central_add_locked(c, p, list, s);
     if (!s->class) s->bucket = !empty; // 1: listed, for gm_alloc_free_large
     gm_sync_unlock(&c->lock);
-    if (empty) gm_heap_put(h, s);
+    if (empty) gm_heap_put(w->heap, s);
 }
 
 // Takes an unswept span out of its central, partial ones first, and sweeps it. The caller owns it
 // then, or calls gm_sweep_place. NULL: none is left (S1).
-GM_PRIVATE struct gm_span *gm_sweep_next(const struct gm_sweep *w, struct gm_heap *h,
-                                         const struct gm_guard *g, struct gm_shard *shared,
-                                         struct gm_central *c) {
+GM_PRIVATE struct gm_span *gm_sweep_next(const struct gm_sweep *w, struct gm_central *c) {
+    const struct gm_pages *p = &w->heap->pages;
     unsigned partial = gm_sweep_partial(w, false), full = gm_sweep_full(w, false);
     if (!gm_load_rlx(&c->list[partial]) && !gm_load_rlx(&c->list[full]))
         return NULL; // rlx: unswept lists are filled in stops only
     gm_sync_lock(&c->lock);
-    struct gm_span *s = gm_central_pop_locked(c, &h->pages, partial);
-    if (!s) s = gm_central_pop_locked(c, &h->pages, full);
+    struct gm_span *s = gm_central_pop_locked(c, p, partial);
+    if (!s) s = gm_central_pop_locked(c, p, full);
     if (s && !s->class) s->bucket = 0; // 0: not listed
     gm_sync_unlock(&c->lock);
     if (!s) return NULL;
@@ -9030,20 +9030,15 @@ GM_PRIVATE struct gm_span *gm_sweep_next(const struct gm_sweep *w, struct gm_hea
     bool claimed = gm_sweep_claim(w, s);
     gm_assert(claimed);
     (void)claimed;
-    (void)gm_sweep_bits(w, &h->pages, g, shared, s);
+    (void)gm_sweep_bits(w, s);
     return s;
 }
 
 // Sweeps up to n spans of a central, and lists or frees them. Returns how many it swept.
-GM_PRIVATE unsigned gm_sweep_some(const struct gm_sweep *w, struct gm_heap *h,
-                                  const struct gm_guard *g, struct gm_shard *shared,
-                                  struct gm_central *c, unsigned n) {
+GM_PRIVATE unsigned gm_sweep_some(const struct gm_sweep *w, struct gm_central *c, unsigned n) {
     unsigned done = 0;
     struct gm_span *s;
-    while (done < n && (s = gm_sweep_next(w, h, g, shared, c)) != NULL) {
-        gm_sweep_place(w, h, c, s);
-        done++;
-    }
+    for (; done < n && (s = gm_sweep_next(w, c)) != NULL; done++) gm_sweep_place(w, c, s);
     return done;
 }
 
@@ -9674,14 +9669,6 @@ GM_PRIVATE void gm_cache_adopt(struct gm_cache *t, unsigned class, void **top) {
     gm_cache_set_top(t, class, top);
 }
 
-// Pops from the loaded magazine; NULL: it is empty.
-GM_INLINE void *gm_cache_pop(struct gm_cache *t, unsigned class) {
-    void **top = t->hot.top[class];
-    void *p = *top;
-    if (p) gm_cache_set_top(t, class, top - 1);
-    return p;
-}
-
 // Called if the loaded magazine is empty: loads the previous one, or one from the depot, or fills
 // one from the spans. False: no memory.
 GM_PRIVATE bool gm_cache_refill_manual(struct gm_cache *t, unsigned class) {
@@ -9899,7 +9886,7 @@ GM_PRIVATE void gm_cache_release_span(struct gm_cache *t, struct gm_central *c, 
     const struct gm_color *color = gm_span_colors(&e->heap.pages, s->page);
     // Slots freed by hand count as room, unless a cycle marks and they cannot be taken.
     bool room = s->used < s->count;
-    gm_sweep_owned(&e->sweep, &e->heap.pages, &e->guard, &e->stats.shared, s); // R4
+    gm_sweep_owned(&e->sweep, s); // R4
     for (unsigned i = 0; !room && !gm_cache_marking(e) && i < gm_span_groups(s); i++)
         room = gm_load_rlx(&color[i].freed) != 0;
     s->cursor = 0;
@@ -9922,11 +9909,11 @@ GM_PRIVATE struct gm_span *gm_cache_next_span(struct gm_cache *t, struct gm_cent
         gm_sync_unlock(&c->lock);
     }
     for (unsigned i = 0; !s && i < 100; i++) { // S2
-        s = gm_sweep_next(&e->sweep, &e->heap, &e->guard, &e->stats.shared, c);
+        s = gm_sweep_next(&e->sweep, c);
         if (!s) break;
         if (s->used < s->count) break;
         // Still full: list it, and sweep another one.
-        gm_sweep_place(&e->sweep, &e->heap, c, s);
+        gm_sweep_place(&e->sweep, c, s);
         s = NULL;
     }
     if (!s) {
@@ -9957,8 +9944,7 @@ GM_PRIVATE bool gm_cache_refill_run(struct gm_cache *t, gomem_i_run *run, struct
     for (;;) {
         struct gm_span *s = *owned;
         if (s) { // it may have become unswept since its last run (S2)
-            gm_sweep_owned(&t->engine->sweep, &t->engine->heap.pages, &t->engine->guard,
-                           &t->engine->stats.shared, s);
+            gm_sweep_owned(&t->engine->sweep, s);
             if (gm_cache_take_run(t, run, s)) return true;
             *owned = NULL;
             gm_store_rlx(&run->cursor, (uintptr_t)0);
@@ -9978,7 +9964,7 @@ GM_PRIVATE void gm_cache_release_run(struct gm_cache *t, gomem_i_run *run, struc
     struct gm_pages *p = &t->engine->heap.pages;
     struct gm_span *s = *owned;
     if (!s) return;
-    gm_sweep_owned(&t->engine->sweep, p, &t->engine->guard, &t->engine->stats.shared, s);
+    gm_sweep_owned(&t->engine->sweep, s);
     // The slots from the cursor on were never handed out.
     uint32_t size = gm_sizes_table[s->class].size, n = 0;
     bool marking = gm_cache_marking(t->engine);
@@ -11425,7 +11411,7 @@ GM_PRIVATE bool gm_world_init_collector(struct gm_runtime *rt) {
     e->pacer.percent = o->gc_percent ? o->gc_percent : 100;
     e->pacer.limit = o->memory_limit ? o->memory_limit : o->hard_limit - o->hard_limit / 8;
     e->pacer.least = GM_MIB;
-    e->sweep.generation = 4;
+    e->sweep = (struct gm_sweep){4, &e->heap, &e->guard, &e->stats.shared};
     e->mark.pages = &e->heap.pages;
     e->mark.types = &e->types;
     e->mark.guard = &e->guard;
@@ -11929,22 +11915,33 @@ GM_PRIVATE struct gm_area *gm_roots_find_area(struct gm_areas *a, uintptr_t star
     return NULL;
 }
 
+// Attaches the calling thread, enters a section and takes ROOTS, so that no stop sees a half changed
+// list. NULL with errno: no memory.
+GM_PRIVATE struct gm_thread *gm_roots_begin_change(struct gm_runtime *rt) {
+    struct gm_thread *me = gm_world_attach(rt);
+    if (!me) return NULL;
+    gm_sync_enter(&me->cache.hot);
+    gm_sync_lock(&rt->roots.lock);
+    return me;
+}
+GM_PRIVATE void gm_roots_end_change(struct gm_runtime *rt, struct gm_thread *me) {
+    gm_sync_unlock(&rt->roots.lock);
+    gm_sync_leave(&me->cache.hot);
+}
+
 // Adds or replaces the area that begins at `start`, or removes it, in a section, under ROOTS. False
 // with errno.
 GM_RARE GM_PRIVATE bool gm_roots_set_area(struct gm_areas *areas, uintptr_t start, uintptr_t end,
                                           bool add) {
     struct gm_runtime *rt = &gm_runtime;
-    struct gm_thread *me = gm_world_attach(rt);
+    struct gm_thread *me = gm_roots_begin_change(rt);
     if (!me) return false;
     bool valid = !add || (start < end && end - start <= PTRDIFF_MAX), done = true;
-    gm_sync_enter(&me->cache.hot);
-    gm_sync_lock(&rt->roots.lock);
     struct gm_area *old = gm_roots_find_area(areas, start);
     if (add && valid && old) old->end = end;
     else if (add && valid) done = gm_roots_add_area(&rt->engine.meta, areas, start, end);
     if (!add && old) *old = areas->list[--areas->count];
-    gm_sync_unlock(&rt->roots.lock);
-    gm_sync_leave(&me->cache.hot);
+    gm_roots_end_change(rt, me);
     if (!valid || (!add && !old)) errno = EINVAL;
     else if (!done) errno = ENOMEM;
     return valid && done && (add || old);
@@ -13224,8 +13221,9 @@ struct gm_lost_place {        // a word that is not scanned, and points at an ob
     uint8_t kind;             // of the object
 };
 
-struct gm_lost {          // owner: the cycle
-    size_t found, places; // all; those below
+struct gm_lost {           // owner: the cycle
+    struct gm_runtime *rt; //
+    size_t found, places;  // all; those below
     struct gm_lost_place place[GM_LOST_TOLD];
 };
 
@@ -13272,25 +13270,23 @@ GM_PRIVATE bool gm_paths_cached(struct gm_runtime *rt, unsigned class, uintptr_t
 }
 
 // The object that a word points into, if it is about to be freed: not marked, nor freed by hand.
-GM_PRIVATE uintptr_t gm_paths_dying(const struct gm_runtime *rt, uintptr_t word,
-                                    const struct gm_span **span) {
+GM_PRIVATE uintptr_t gm_paths_dying(const struct gm_runtime *rt, uintptr_t word) {
     const struct gm_pages *p = &rt->engine.heap.pages;
-    const struct gm_span *s = *span = gm_span_find(p, word & rt->engine.mark.mask);
+    word &= rt->engine.mark.mask;
+    const struct gm_span *s = gm_span_find(p, word);
     if (!s || !GM_IN(GM_SET_COLLECTED, s->kind)) return 0;
-    uint32_t index = gm_span_index(p, s, word & rt->engine.mark.mask);
+    uint32_t index = gm_span_index(p, s, word);
     if (index >= s->count) return 0;
     uintptr_t object = gm_span_slot(p, s, index);
     const struct gm_color *c = gm_span_color(p, object);
-    uint64_t dying = gm_load_rlx(&c->alloc) & ~gm_load_rlx(&c->freed);
-    dying &= ~gm_load_rlx(&c->mark);
+    uint64_t dying = gm_load_rlx(&c->alloc) & ~gm_load_rlx(&c->freed) & ~gm_load_rlx(&c->mark);
     return dying & gm_span_bit(p, object) ? object : 0;
 }
 
-GM_PRIVATE void gm_paths_note(struct gm_runtime *rt, struct gm_lost *lost,
-                              const struct gm_span *holder, uintptr_t start, size_t offset,
-                              uintptr_t object) {
-    const struct gm_guard *g = &rt->engine.guard;
-    const struct gm_span *s = gm_span_find(&rt->engine.heap.pages, object);
+GM_PRIVATE void gm_paths_note(struct gm_lost *lost, const struct gm_span *holder, uintptr_t start,
+                              size_t offset, uintptr_t object) {
+    const struct gm_guard *g = &lost->rt->engine.guard;
+    const struct gm_span *s = gm_span_find(&lost->rt->engine.heap.pages, object);
     lost->found++;
     if (lost->places == GM_LOST_TOLD) return;
     lost->place[lost->places++] = (struct gm_lost_place){
@@ -13305,22 +13301,21 @@ GM_PRIVATE void gm_paths_note(struct gm_runtime *rt, struct gm_lost *lost,
     };
 }
 
-GM_NO_SANITIZE GM_PRIVATE void gm_paths_look_into(struct gm_runtime *rt, struct gm_lost *lost,
+GM_NO_SANITIZE GM_PRIVATE void gm_paths_look_into(struct gm_lost *lost,
                                                   const struct gm_span *holder, uintptr_t start) {
     size_t size = gm_span_slot_size(holder);
     const uintptr_t *word = (const uintptr_t *)start;
     for (size_t i = 0; i < size / GM_WORD; i++) {
-        const struct gm_span *s;
-        uintptr_t object = gm_paths_dying(rt, gm_base_word(&word[i]), &s);
+        uintptr_t object = gm_paths_dying(lost->rt, gm_base_word(&word[i]));
         if (!object) continue;
-        if (holder->class && gm_paths_cached(rt, holder->class, start)) return;
-        if (gm_guard_freed(&rt->engine.guard, holder, start)) return;
-        gm_paths_note(rt, lost, holder, start, i * GM_WORD, object);
+        if (holder->class && gm_paths_cached(lost->rt, holder->class, start)) return;
+        if (gm_guard_freed(&lost->rt->engine.guard, holder, start)) return;
+        gm_paths_note(lost, holder, start, i * GM_WORD, object);
     }
 }
 
 // Of what is scanned: pointers that lie across two words.
-GM_NO_SANITIZE GM_PRIVATE void gm_paths_look_between(struct gm_runtime *rt, struct gm_lost *lost,
+GM_NO_SANITIZE GM_PRIVATE void gm_paths_look_between(struct gm_lost *lost,
                                                      const struct gm_span *holder,
                                                      uintptr_t start) {
     size_t size = gm_span_slot_size(holder);
@@ -13328,22 +13323,16 @@ GM_NO_SANITIZE GM_PRIVATE void gm_paths_look_between(struct gm_runtime *rt, stru
     for (size_t i = 0; i + 1 < size / GM_WORD; i++) {
         uintptr_t low = gm_base_word(&word[i]), high = gm_base_word(&word[i + 1]);
         for (unsigned byte = 1; byte < GM_WORD && (low | high); byte++) {
-            const struct gm_span *s;
             uintptr_t w = low >> 8 * byte | high << 8 * (GM_WORD - byte); // little-endian
-            uintptr_t object = gm_paths_dying(rt, w, &s);
-            if (object) gm_paths_note(rt, lost, holder, start, i * GM_WORD + byte, object);
+            uintptr_t object = gm_paths_dying(lost->rt, w);
+            if (object) gm_paths_note(lost, holder, start, i * GM_WORD + byte, object);
         }
     }
 }
 
-struct gm_paths_walk {     // what gm_paths_unscanned needs
-    struct gm_runtime *rt; // const
-    struct gm_lost *lost;  // owner: the cycle
-};
-
 // Of a collected or uncollectable span: objects that live.
-GM_PRIVATE void gm_paths_holders(const struct gm_paths_walk *walk, const struct gm_span *s) {
-    const struct gm_pages *p = &walk->rt->engine.heap.pages;
+GM_PRIVATE void gm_paths_holders(struct gm_lost *lost, const struct gm_span *s) {
+    const struct gm_pages *p = &lost->rt->engine.heap.pages;
     const struct gm_color *c = gm_span_colors(p, s->page);
     bool root = s->kind == GM_ROOT || s->kind == GM_ROOT_NOSCAN;
     bool scanned = s->kind == GM_SCAN || s->kind == GM_ROOT;
@@ -13351,24 +13340,23 @@ GM_PRIVATE void gm_paths_holders(const struct gm_paths_walk *walk, const struct 
         uint64_t bits = root ? gm_load_rlx(&c[i].alloc) : gm_load_rlx(&c[i].mark);
         for (; bits; bits &= bits - 1) {
             uintptr_t object = gm_span_object(p, s, i, gm_base_ctz(bits));
-            if (scanned) gm_paths_look_between(walk->rt, walk->lost, s, object);
-            else gm_paths_look_into(walk->rt, walk->lost, s, object);
+            if (scanned) gm_paths_look_between(lost, s, object);
+            else gm_paths_look_into(lost, s, object);
         }
     }
 }
 
 GM_RARE GM_PRIVATE bool gm_paths_unscanned(struct gm_span *s, void *arg) {
-    const struct gm_paths_walk *walk = arg;
-    const struct gm_pages *p = &walk->rt->engine.heap.pages;
+    struct gm_lost *lost = arg;
+    const struct gm_pages *p = &lost->rt->engine.heap.pages;
     if (s->kind != GM_MANUAL) {
-        gm_paths_holders(walk, s);
+        gm_paths_holders(lost, s);
         return true;
     }
-    if (!s->class) gm_paths_look_into(walk->rt, walk->lost, s, gm_span_start(p, s));
+    if (!s->class) gm_paths_look_into(lost, s, gm_span_start(p, s));
     for (unsigned i = 0; s->class && i < gm_span_words(s); i++)
         for (uint64_t bits = gm_load_rlx(&gm_span_bits(p, s->page)[i]); bits; bits &= bits - 1)
-            gm_paths_look_into(walk->rt, walk->lost, s,
-                               gm_span_slot(p, s, i * 64 + gm_base_ctz(bits)));
+            gm_paths_look_into(lost, s, gm_span_slot(p, s, i * 64 + gm_base_ctz(bits)));
     return true;
 }
 
@@ -13377,9 +13365,9 @@ GM_RARE GM_PRIVATE bool gm_paths_unscanned(struct gm_span *s, void *arg) {
 // (what it names is marked), words of scanned ones that are not aligned. Marks are complete,
 // nothing is swept yet, and nobody changes the heap.
 GM_PRIVATE void gm_paths_lost_stopped(struct gm_runtime *rt, struct gm_lost *lost) {
-    struct gm_paths_walk walk = {rt, lost};
+    lost->rt = rt;
     lost->found = lost->places = 0;
-    if (rt->world.settings.lost) gm_heap_walk(&rt->engine.heap, gm_paths_unscanned, &walk);
+    if (rt->world.settings.lost) gm_heap_walk(&rt->engine.heap, gm_paths_unscanned, lost);
 }
 
 GM_PRIVATE enum gm_message gm_paths_lost_message(const struct gm_lost_place *l) {
@@ -13975,16 +13963,20 @@ GM_PRIVATE void gm_workers_each_central(struct gm_runtime *rt,
         if (!fn(rt, c)) return;
 }
 
+// Sweeps up to n spans of a central in a section. Returns how many.
+GM_PRIVATE unsigned gm_workers_sweep_some(struct gm_runtime *rt, struct gm_thread *me,
+                                          struct gm_central *c, unsigned n) {
+    gm_sync_enter(&me->cache.hot);
+    unsigned done = gm_sweep_some(&rt->engine.sweep, c, n);
+    gm_sync_leave(&me->cache.hot);
+    return done;
+}
+
 // Sweeps all spans of one central. Each 32 spans are a section of their own, so that a stop or a
 // fork waits for no more than those. Always true: the walk goes on.
 GM_PRIVATE bool gm_workers_sweep_central(struct gm_runtime *rt, struct gm_central *c) {
-    struct gm_engine *e = &rt->engine;
     struct gm_thread *me = gm_world_self();
-    for (unsigned n = 32; n == 32;) {
-        gm_sync_enter(&me->cache.hot);
-        n = gm_sweep_some(&e->sweep, &e->heap, &e->guard, &e->stats.shared, c, 32);
-        gm_sync_leave(&me->cache.hot);
-    }
+    while (gm_workers_sweep_some(rt, me, c, 32) == 32) {}
     return true;
 }
 
@@ -14050,7 +14042,7 @@ GM_PRIVATE bool gm_workers_quits(const struct gm_runtime *rt) {
 // over the centrals does not reach it. (E1)
 GM_PRIVATE void gm_workers_sweep_run(struct gm_engine *e, struct gm_span *s, gomem_i_run *run) {
     (void)run;
-    gm_sweep_owned(&e->sweep, &e->heap.pages, &e->guard, &e->stats.shared, s);
+    gm_sweep_owned(&e->sweep, s);
 }
 
 // Makes the held slots of a run black, for gm_workers_each_run_stopped. Their thread is stopped, so
@@ -14220,25 +14212,18 @@ struct gm_oracle {
     uintptr_t child;       // a white object that `wrong` points to; 0: unknown
 };
 
-// The functions that follow are called by gm_heap_walk for each span. All of them visit the same
-// words in the same order, so o->words is the place of a word in o->saved.
-// This one counts the mark words.
+// Calls visit for each span. All walks visit the same words in the same order, so o->words is the
+// place of a word in o->saved.
+GM_PRIVATE void gm_oracle_walk(struct gm_oracle *o, bool (*visit)(struct gm_span *s, void *arg)) {
+    o->words = 0;
+    gm_heap_walk(&o->rt->engine.heap, visit, o);
+}
+
+// Counts the mark words.
 
 GM_PRIVATE bool gm_oracle_count(struct gm_span *s, void *arg) {
     struct gm_oracle *o = arg;
     if (GM_IN(GM_SET_COLLECTED, s->kind)) o->words += gm_span_groups(s);
-    return true;
-}
-
-// Moves the mark words to `saved`: afterwards everything is white.
-GM_RARE GM_PRIVATE bool gm_oracle_save(struct gm_span *s, void *arg) {
-    struct gm_oracle *o = arg;
-    struct gm_color *c = gm_span_colors(&o->rt->engine.heap.pages, s->page);
-    if (!GM_IN(GM_SET_COLLECTED, s->kind)) return true;
-    for (unsigned i = 0; i < gm_span_groups(s); i++) {
-        o->saved[o->words++] = c[i].mark;
-        c[i].mark = 0;
-    }
     return true;
 }
 
@@ -14257,8 +14242,9 @@ GM_RARE GM_PRIVATE bool gm_oracle_compare(struct gm_span *s, void *arg) {
     return true;
 }
 
-// Swaps the saved mark words with the present ones.
-GM_PRIVATE bool gm_oracle_swap(struct gm_span *s, void *arg) {
+// Swaps the saved mark words with the present ones. At first the saved ones are 0, so everything is
+// white afterwards.
+GM_RARE GM_PRIVATE bool gm_oracle_swap(struct gm_span *s, void *arg) {
     struct gm_oracle *o = arg;
     struct gm_color *c = gm_span_colors(&o->rt->engine.heap.pages, s->page);
     if (!GM_IN(GM_SET_COLLECTED, s->kind)) return true;
@@ -14301,16 +14287,14 @@ GM_RARE GM_NO_SANITIZE GM_PRIVATE bool gm_oracle_closed(struct gm_span *s, void 
 GM_PRIVATE void gm_oracle_judge(struct gm_oracle *o) {
     struct gm_runtime *rt = o->rt;
     o->wrong = 0;
-    o->words = 0;
-    gm_heap_walk(&rt->engine.heap, gm_oracle_swap, o);
+    gm_oracle_walk(o, gm_oracle_swap);
     gm_mark_begin(&rt->gc.marker[0], &rt->engine.mark, true);
-    gm_heap_walk(&rt->engine.heap, gm_oracle_closed, o);
+    gm_oracle_walk(o, gm_oracle_closed);
     struct gm_span *s; // the grey bits of large objects that the search shaded are cleared again
     while ((s = gm_mark_pop(&rt->engine.mark)) != NULL)
         for (size_t i = 0; i * 64 * GM_PIECE < s->size; i++)
             gm_span_colors(&rt->engine.heap.pages, s->page)[i].grey = 0;
-    o->words = 0;
-    gm_heap_walk(&rt->engine.heap, gm_oracle_swap, o); // the second marks are complete in any case
+    gm_oracle_walk(o, gm_oracle_swap); // the second marks are complete in any case
 }
 
 // Marks again, serially, and compares, in the stop that ends marking. Afterwards the first marks
@@ -14319,21 +14303,19 @@ GM_PRIVATE void gm_oracle_judge(struct gm_oracle *o) {
 // is compared, and the result is true. Takes as long as a whole mark by one thread.
 GM_PRIVATE bool gm_oracle_stopped(struct gm_runtime *rt) {
     struct gm_oracle o = {rt, NULL, 0, 0, 0};
-    gm_heap_walk(&rt->engine.heap, gm_oracle_count, &o);
+    gm_oracle_walk(&o, gm_oracle_count);
     size_t size = gm_base_round_up(o.words * 8 + 1, rt->engine.heap.pages.os_page);
     o.saved = gm_os_reserve(size, 0);
     if (!o.saved) return true; // no room to compare
     if (gm_os_protect((uintptr_t)o.saved, (uintptr_t)o.saved + size, PROT_READ | PROT_WRITE)) {
-        o.words = 0;
-        gm_heap_walk(&rt->engine.heap, gm_oracle_save, &o);
+        gm_oracle_walk(&o, gm_oracle_swap);
         gm_writes_forget_roots(&rt->engine.writes); // so that the list has all of each root
         (void)gm_roots_list_stopped(rt);
         (void)gm_workers_mark_stopped(rt, true);
-        o.words = 0;
-        gm_heap_walk(&rt->engine.heap, gm_oracle_compare, &o);
+        gm_oracle_walk(&o, gm_oracle_compare);
         if (o.wrong) gm_oracle_judge(&o);
-        o.words = 0; // put the first marks back: they also have what was allocated meanwhile
-        if (!o.wrong) gm_heap_walk(&rt->engine.heap, gm_oracle_swap, &o);
+        // put the first marks back: they also have what was allocated meanwhile
+        if (!o.wrong) gm_oracle_walk(&o, gm_oracle_swap);
     }
     gm_os_release(o.saved, size);
     if (!o.wrong) return true;
@@ -15512,9 +15494,7 @@ GM_PRIVATE void gm_schedule_reclaim(struct gm_runtime *rt, struct gm_thread *me,
     struct gm_central *c;
     for (uint32_t i = 0; (c = gm_workers_central(rt, i)) != NULL; i++)
         for (unsigned done = 8; done == 8;) {
-            gm_sync_enter(&me->cache.hot);
-            done = gm_sweep_some(&e->sweep, &e->heap, &e->guard, &e->stats.shared, c, 8);
-            gm_sync_leave(&me->cache.hot);
+            done = gm_workers_sweep_some(rt, me, c, 8);
             if (used > want && gm_load_rlx(&e->heap.pages.used) <= used - want) return;
         }
 }
@@ -15760,8 +15740,8 @@ GM_ALWAYS void *gm_alloc_watch(struct gm_runtime *rt, void *p, size_t size) {
 // Allocates a small manual object, in a section. NULL: no memory. If there is no memory for a
 // magazine, a slot is taken from the central alone: an object may fit where a magazine does not.
 GM_PRIVATE void *gm_alloc_manual_small(struct gm_cache *t, unsigned class) {
-    void *p = gm_cache_pop(t, class);
-    if (!p && gm_cache_refill_manual(t, class)) p = gm_cache_pop(t, class);
+    void *p = gomem_i_pop(&t->hot.top[class]);
+    if (!p && gm_cache_refill_manual(t, class)) p = gomem_i_pop(&t->hot.top[class]);
     if (!p && class == 0) return NULL;
     if (!p)
         gm_cache_fill(t->engine, class, &p + 1,
@@ -16136,8 +16116,7 @@ GM_PRIVATE void gm_alloc_charge(struct gm_cache *t, size_t bytes) {
 GM_PRIVATE void *gm_alloc_large(struct gm_cache *t, struct gm_central *c, size_t size, size_t align,
                                 size_t *dirty) {
     struct gm_engine *e = t->engine;
-    if (GM_IN(GM_SET_COLLECTED, c->kind))
-        (void)gm_sweep_some(&e->sweep, &e->heap, &e->guard, &e->stats.shared, c, 8);
+    if (GM_IN(GM_SET_COLLECTED, c->kind)) (void)gm_sweep_some(&e->sweep, c, 8);
     struct gm_span *s = gm_heap_take(&e->heap, c->kind, 0, gm_base_round_up(size, 16), align);
     if (!s) return NULL;
     s->shape = c->shape;
@@ -16711,16 +16690,12 @@ GM_RARE GOMEM_DEF bool gomem_gc_start(void) {
 // Sweeps spans of collected kinds until the time `until`, four per section. True: none is left.
 GM_PRIVATE bool gm_control_sweep_until(struct gm_runtime *rt, struct gm_thread *me,
                                        uint64_t until) {
-    struct gm_engine *e = &rt->engine;
     struct gm_central *c;
-    for (uint32_t i = 0; (c = gm_workers_central(rt, i)) != NULL; i++) {
+    for (uint32_t i = 0; (c = gm_workers_central(rt, i)) != NULL; i++)
         for (unsigned done = 4; done == 4;) {
-            gm_sync_enter(&me->cache.hot);
-            done = gm_sweep_some(&e->sweep, &e->heap, &e->guard, &e->stats.shared, c, 4);
-            gm_sync_leave(&me->cache.hot);
+            done = gm_workers_sweep_some(rt, me, c, 4);
             if (done && gm_os_now() >= until) return false;
         }
-    }
     return true;
 }
 
@@ -16782,15 +16757,12 @@ GM_RARE GOMEM_DEF bool gomem_remove_root(const void *start) {
 // list complete. Costs a binary search and a move of the entries above it.
 GM_RARE GOMEM_DEF bool gomem_add_stack(const void *lo, const void *hi) {
     struct gm_runtime *rt = &gm_runtime;
-    struct gm_thread *me = gm_world_attach(rt);
+    struct gm_thread *me = gm_roots_begin_change(rt);
     if (!me) return false;
     uintptr_t start = (uintptr_t)lo, end = (uintptr_t)hi;
     bool valid = start < end && end - start <= PTRDIFF_MAX, done = valid;
-    gm_sync_enter(&me->cache.hot);
-    gm_sync_lock(&rt->roots.lock);
     if (valid) done = gm_roots_add_coroutine(&rt->engine.meta, &rt->roots.stacks, start, end);
-    gm_sync_unlock(&rt->roots.lock);
-    gm_sync_leave(&me->cache.hot);
+    gm_roots_end_change(rt, me);
     if (!done) errno = valid ? ENOMEM : EINVAL;
     return done;
 }
@@ -16799,13 +16771,10 @@ GM_RARE GOMEM_DEF bool gomem_add_stack(const void *lo, const void *hi) {
 // it through the kernel, so the program may unmap the memory at once (O4).
 GM_RARE GOMEM_DEF bool gomem_remove_stack(const void *lo) {
     struct gm_runtime *rt = &gm_runtime;
-    struct gm_thread *me = gm_world_attach(rt);
+    struct gm_thread *me = gm_roots_begin_change(rt);
     if (!me) return false;
-    gm_sync_enter(&me->cache.hot);
-    gm_sync_lock(&rt->roots.lock);
     bool done = gm_roots_remove_coroutine(&rt->engine.meta, &rt->roots.stacks, (uintptr_t)lo);
-    gm_sync_unlock(&rt->roots.lock);
-    gm_sync_leave(&me->cache.hot);
+    gm_roots_end_change(rt, me);
     if (!done) errno = EINVAL;
     return done;
 }
@@ -16813,18 +16782,15 @@ GM_RARE GOMEM_DEF bool gomem_remove_stack(const void *lo) {
 // Ignores a stack that is not registered. With an sp outside the stack, it is not parked any more.
 GM_NOINLINE GOMEM_DEF void gomem_stack_parked(const void *lo, const void *sp) {
     struct gm_runtime *rt = &gm_runtime;
-    struct gm_thread *me = gm_world_attach(rt);
+    struct gm_thread *me = gm_roots_begin_change(rt);
     uintptr_t caller = (uintptr_t)__builtin_frame_address(0);
     if (!me) return;
-    gm_sync_enter(&me->cache.hot);
-    gm_sync_lock(&rt->roots.lock);
     struct gm_stack *stack = gm_roots_stack_of(&rt->roots, (uintptr_t)lo);
     bool known = stack && stack->start == (uintptr_t)lo;
     if (known && (uintptr_t)sp - stack->start <= stack->end - stack->start)
         gm_roots_park(stack, (uintptr_t)sp, caller);
     else if (known) gm_store_rlx(&stack->parked, (uintptr_t)0); // in a section: no stop reads it
-    gm_sync_unlock(&rt->roots.lock);
-    gm_sync_leave(&me->cache.hot);
+    gm_roots_end_change(rt, me);
 }
 
 struct gomem_stack {        // a typed handle; its mark procedure is gm_control_mark_stack
@@ -16901,29 +16867,23 @@ GOMEM_DEF size_t gomem_stack_size(const gomem_stack *handle) {
 // stack; a second call does nothing.
 GM_RARE GOMEM_DEF void gomem_stack_free(gomem_stack *handle) {
     struct gm_runtime *rt = &gm_runtime;
-    struct gm_thread *me = handle ? gm_world_attach(rt) : NULL;
+    struct gm_thread *me = handle ? gm_roots_begin_change(rt) : NULL;
     if (!me) return;
-    gm_sync_enter(&me->cache.hot);
-    gm_sync_lock(&rt->roots.lock);
     struct gm_stack *s = gm_load_rlx(&handle->stack); // under the lock
     gm_store_rlx(&handle->stack, (struct gm_stack *)NULL);
     if (s) gm_roots_retire_locked(rt, s);
-    gm_sync_unlock(&rt->roots.lock);
-    gm_sync_leave(&me->cache.hot);
+    gm_roots_end_change(rt, me);
     gm_roots_free_retired(rt, me);
 }
 
 // Adds or removes a root function, in a section, under ROOTS. False with errno.
 GM_PRIVATE bool gm_control_set_root_fn(struct gm_root_fn fn, bool add) {
     struct gm_runtime *rt = &gm_runtime;
-    struct gm_thread *me = gm_world_attach(rt);
+    struct gm_thread *me = gm_roots_begin_change(rt);
     if (!me) return false;
-    gm_sync_enter(&me->cache.hot);
-    gm_sync_lock(&rt->roots.lock);
     bool done = add ? gm_roots_add_fn(&rt->engine.meta, &rt->roots.fns, fn)
                     : gm_roots_remove_fn(&rt->roots.fns, fn);
-    gm_sync_unlock(&rt->roots.lock);
-    gm_sync_leave(&me->cache.hot);
+    gm_roots_end_change(rt, me);
     if (!done) errno = add ? ENOMEM : EINVAL;
     return done;
 }
@@ -16939,15 +16899,12 @@ GM_RARE GOMEM_DEF bool gomem_remove_root_fn(void (*fn)(gomem_marker *m, void *ar
 // stop, and gomem_stack_parked need not be called; NULL ends that.
 GOMEM_DEF void gomem_stack_saved_at(const void *lo, const void *slot) {
     struct gm_runtime *rt = &gm_runtime;
-    struct gm_thread *me = gm_world_attach(rt);
+    struct gm_thread *me = gm_roots_begin_change(rt);
     if (!me) return;
-    gm_sync_enter(&me->cache.hot);
-    gm_sync_lock(&rt->roots.lock);
     struct gm_stack *stack = gm_roots_stack_of(&rt->roots, (uintptr_t)lo);
     // in a section: no stop reads it meanwhile
     if (stack && stack->start == (uintptr_t)lo) gm_store_rlx(&stack->saved, slot);
-    gm_sync_unlock(&rt->roots.lock);
-    gm_sync_leave(&me->cache.hot);
+    gm_roots_end_change(rt, me);
 }
 
 // The run that holds free slots of s as allocated; an empty run if there is none. A snapshot: the
@@ -18010,12 +17967,6 @@ GM_PRIVATE uint32_t gm_pool_empty(struct gm_engine *e, struct gm_pool_cache *h) 
 
 // ---- in and out of a cache ----
 
-GM_PRIVATE void *gm_pool_pop(const struct gomem_pool *p, struct gm_pool_cache *h) {
-    void **top = gm_load_rlx(gm_pool_top(p, h)), *object = gm_load_rlx(top);
-    if (object) gm_pool_set_top(p, h, top - 1);
-    return object;
-}
-
 // Takes the previous magazine of another thread. Returns index + 1; 0: no thread has one.
 GM_PRIVATE uint32_t gm_pool_steal(struct gomem_pool *p, const struct gm_pool_cache *mine) {
     uint32_t found = 0;
@@ -18329,8 +18280,8 @@ GM_INLINE struct gm_pool_cache *gm_pool_quick(const struct gm_runtime *rt,
 GM_PRIVATE void *gm_pool_get_quick(struct gm_runtime *rt, struct gomem_pool *p) {
     struct gm_pool_cache *h = gm_pool_quick(rt, p);
     if (!h) return NULL;
-    void *object = gm_pool_pop(p, h);
-    if (!object && gm_pool_own_refill(&rt->engine, p, h)) object = gm_pool_pop(p, h);
+    void *object = gomem_i_pop(gm_pool_top(p, h));
+    if (!object && gm_pool_own_refill(&rt->engine, p, h)) object = gomem_i_pop(gm_pool_top(p, h));
     gm_sync_leave(&h->cache->hot);
     return object;
 }
@@ -18371,8 +18322,8 @@ GOMEM_DEF void *gomem_i_pool_get_slow(gomem_pool *p) {
         if (!t) return NULL;
         struct gm_pool_cache *h = gm_pool_find_cache(rt, t, p);
         if (h) gm_store_rlx(&h->turn, gm_load_rlx(&p->turn)); // used in this generation
-        object = h ? gm_pool_pop(p, h) : NULL;
-        if (!object && h && gm_pool_refill(&rt->engine, p, h)) object = gm_pool_pop(p, h);
+        object = h ? gomem_i_pop(gm_pool_top(p, h)) : NULL;
+        if (!object && h && gm_pool_refill(&rt->engine, p, h)) object = gomem_i_pop(gm_pool_top(p, h));
         if (!object) fresh = (object = gm_pool_fresh(&rt->engine, p, h)) != NULL;
         uint32_t slot = 0;
         struct gm_span *s = GOMEM_I_CHECK && object ? gm_pool_slab(p, object, &slot) : NULL;

@@ -62,7 +62,7 @@ TEST_I_UNUSED static bool room_engine(struct gm_engine *e, size_t n) {
         for (unsigned c = 0; c <= GOMEM_CLASSES; c++) gm_central_init(&e->central[k][c], k, c, 0);
     gm_types_reset(&e->types);
     e->types.meta = &e->meta;
-    e->sweep.generation = 4;
+    e->sweep = (struct gm_sweep){4, &e->heap, &e->guard, &e->stats.shared};
     e->mark.pages = &e->heap.pages;
     e->mark.guard = &e->guard;
     e->mark.types = &e->types;

@@ -15,8 +15,8 @@ static bool begin(size_t chunks) {
 
 // As the inlined paths do.
 static void *take(struct gm_cache *t, unsigned class) {
-    void *p = gm_cache_pop(t, class);
-    if (!p && CHECK(gm_cache_refill_manual(t, class))) p = gm_cache_pop(t, class);
+    void *p = gomem_i_pop(&t->hot.top[class]);
+    if (!p && CHECK(gm_cache_refill_manual(t, class))) p = gomem_i_pop(&t->hot.top[class]);
     CHECK(p != NULL);
     return room_own((uintptr_t)p, gm_sizes_table[class].size);
 }

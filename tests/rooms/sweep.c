@@ -19,9 +19,7 @@ static struct gm_span *make(unsigned kind, unsigned class, size_t size) {
     return s;
 }
 
-static uint32_t bits_of(struct gm_span *s) {
-    return gm_sweep_bits(sweep, pages(), &engine.guard, &engine.stats.shared, s);
-}
+static uint32_t bits_of(struct gm_span *s) { return gm_sweep_bits(sweep, s); }
 
 // Random bits as marking leaves them: marked slots are allocated, freed ones too.
 static void randomise(struct gm_span *s) {
@@ -103,7 +101,7 @@ TEST(next_and_place) {
     REQUIRE(room_engine(&engine, 16));
     unsigned class = 40, count = gm_sizes_table[class].count;
     struct gm_central *c = &engine.central[GM_NOSCAN][class];
-    CHECK(gm_sweep_next(sweep, &engine.heap, &engine.guard, &engine.stats.shared, c) == NULL);
+    CHECK(gm_sweep_next(sweep, c) == NULL);
     for (unsigned i = 0; i < SPANS; i++) {
         struct gm_span *s = spans[i] = make(GM_NOSCAN, class, 0);
         for (unsigned k = 0; k < count; k++)
@@ -112,14 +110,13 @@ TEST(next_and_place) {
             if (i % 3 == 2 || (i % 3 == 1 && k % 2))
                 room_color(pages(), s, k)->mark |= room_bit(pages(), s, k);
         s->used = count;
-        gm_sweep_place(sweep, &engine.heap, c, s);
+        gm_sweep_place(sweep, c, s);
     }
     size_t used = engine.heap.pages.used;
     sweep->generation += 2;
-    CHECK_EQ(gm_sweep_some(sweep, &engine.heap, &engine.guard, &engine.stats.shared, c, 7), 7);
-    CHECK_EQ(gm_sweep_some(sweep, &engine.heap, &engine.guard, &engine.stats.shared, c, 99),
-             SPANS - 7);
-    CHECK_EQ(gm_sweep_some(sweep, &engine.heap, &engine.guard, &engine.stats.shared, c, 1), 0);
+    CHECK_EQ(gm_sweep_some(sweep, c, 7), 7);
+    CHECK_EQ(gm_sweep_some(sweep, c, 99), SPANS - 7);
+    CHECK_EQ(gm_sweep_some(sweep, c, 1), 0);
     CHECK_EQ(engine.heap.pages.used, used - SPANS / 3 * gm_sizes_table[class].pages);
     size_t partial = 0, full = 0;
     struct gm_span *s;
@@ -139,7 +136,7 @@ static struct gm_span *large(bool mark) {
     c[0].alloc = 1;
     c[0].mark = mark;
     s->used = 1;
-    gm_sweep_place(sweep, &engine.heap, central(s), s);
+    gm_sweep_place(sweep, central(s), s);
     return s;
 }
 
@@ -150,8 +147,7 @@ TEST(large_objects) {
     engine.stats.shared.large_free = 0;
     sweep->generation += 2;
     colors(freed)->freed = 1;
-    while (gm_sweep_some(sweep, &engine.heap, &engine.guard, &engine.stats.shared, central(live),
-                         1)) {}
+    while (gm_sweep_some(sweep, central(live), 1)) {}
     CHECK(!gm_span_find(pages(), gm_span_start(pages(), dead)));
     CHECK(!gm_span_find(pages(), gm_span_start(pages(), freed)));
     CHECK_EQ(engine.stats.shared.large_free, 9 * GM_MIB); // who frees by hand counts for itself
@@ -159,11 +155,10 @@ TEST(large_objects) {
     // Freed between the sweep of its bits and its place in a list: it is not listed any more.
     colors(live)->mark = 1;
     sweep->generation += 2;
-    struct gm_span *s = gm_sweep_next(sweep, &engine.heap, &engine.guard, &engine.stats.shared,
-                                      central(live));
+    struct gm_span *s = gm_sweep_next(sweep, central(live));
     REQUIRE(s == live && !s->bucket && s->used == 1);
     colors(live)->freed = 1;
-    gm_sweep_place(sweep, &engine.heap, central(live), live);
+    gm_sweep_place(sweep, central(live), live);
     CHECK(!gm_span_find(pages(), gm_span_start(pages(), live)));
     CHECK_EQ(engine.heap.pages.used, 0);
 }
@@ -193,7 +188,7 @@ static struct gm_span *owned[OWNED];
 static void *sweep_owned(void *arg) {
     (void)arg;
     for (int i = 0; i < OWNED; i++) {
-        gm_sweep_owned(sweep, pages(), &engine.guard, &engine.stats.shared, owned[i]);
+        gm_sweep_owned(sweep, owned[i]);
         CHECK(gm_sweep_swept(sweep, owned[i]));
         CHECK(!gm_sweep_live(sweep, pages(), owned[i], gm_span_slot(pages(), owned[i], 1)));
     }

@@ -465,7 +465,7 @@ static void begin_sweep(struct stress_random *r) {
 static void sweep(struct stress_random *r) {
     linger(r, 9);
     CHECK(gm_sweep_claim(&engine.sweep, swept));
-    (void)gm_sweep_bits(&engine.sweep, pages, &engine.guard, &engine.stats.shared, swept);
+    (void)gm_sweep_bits(&engine.sweep, swept);
 }
 
 static void ask(struct stress_random *r) {
