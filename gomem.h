@@ -1144,6 +1144,10 @@ GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t a
 /* ---- inlined fast paths: internals, not to be used by name ---------------------------------- */
 
 // clang-format off
+enum { GOMEM_I_MAGAZINE = 512 };                    /* bytes of a magazine, and its alignment    */
+enum { GOMEM_I_PAGE_SHIFT = 13 };                   /* log2 of the bytes of a page               */
+enum { GOMEM_I_DESC_KIND = 7, GOMEM_I_DESC_MANUAL = 1 };     /* a page's descriptor: its kind,   */
+enum { GOMEM_I_DESC_CLASS = 4, GOMEM_I_DESC_DISTANCE = 12 }; /* the first bits of the others     */
 typedef struct gomem_i_run { uintptr_t cursor, end; } gomem_i_run; /* free slots [cursor, end)   */
 enum { GOMEM_I_PLACES = GOMEM_I_POOL ? 256 : 1 };   /* slots for pools; [0] belongs to no pool   */
 enum { GOMEM_I_RUNS = GOMEM_I_COLLECTOR ? GOMEM_CLASSES + 1 : 1 }; /* runs of a kind             */
@@ -1239,8 +1243,8 @@ GOMEM_I_INLINE void *gomem_i_pop(void ***at) {
     return p;
 }
 
-// Manual allocation: pops the loaded magazine. It does not call gomem_i_pop, because clang -O1 would
-// test the result twice.
+// Manual allocation: pops the loaded magazine. It does not call gomem_i_pop, because clang -O1
+// would test the result twice.
 GOMEM_I_INLINE void *gomem_i_malloc_typed(size_t size, size_t align) {
     unsigned c = gomem_i_class(size, align);
     if (GOMEM_I_SLOW || GOMEM_I_UNLIKELY(!c)) return gomem_i_malloc_slow(size, align);
@@ -1251,6 +1255,11 @@ GOMEM_I_INLINE void *gomem_i_malloc_typed(size_t size, size_t align) {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     __atomic_store_n(at, top - 1, __ATOMIC_RELAXED);
     return p;
+}
+
+// Tests whether a magazine is full: the slot after its last one would be of the next magazine (K1).
+GOMEM_I_INLINE bool gomem_i_full(void **top) {
+    return !((uintptr_t)(top + 1) & (GOMEM_I_MAGAZINE - 1u));
 }
 
 // Tests whether p is one of the two objects on top of the magazine, which were freed last. If so,
@@ -1266,10 +1275,11 @@ GOMEM_I_INLINE void gomem_i_free_typed(void *p, size_t size, size_t align) {
     gomem_i_cache *t = GOMEM_I_TLS;
     uintptr_t offset = (uintptr_t)p - t->base;
     if (!GOMEM_I_SLOW && GOMEM_I_LIKELY(c && offset < t->size)) {
-        uint32_t desc = __atomic_load_n(&t->desc[offset >> 13], __ATOMIC_RELAXED);
+        uint32_t desc = __atomic_load_n(&t->desc[offset >> GOMEM_I_PAGE_SHIFT], __ATOMIC_RELAXED);
         void **top = t->top[c];
-        if (GOMEM_I_LIKELY((desc & 0xfffu) == (1u | c << 4) && ((uintptr_t)(top + 1) & 511u) &&
-                           !gomem_i_lately(top, p))) {
+        desc &= (1u << GOMEM_I_DESC_DISTANCE) - 1;
+        if (GOMEM_I_LIKELY(desc == (GOMEM_I_DESC_MANUAL | c << GOMEM_I_DESC_CLASS) &&
+                           !gomem_i_full(top) && !gomem_i_lately(top, p))) {
             __atomic_store_n(top + 1, p, __ATOMIC_RELAXED);
             __atomic_signal_fence(__ATOMIC_SEQ_CST);
             __atomic_store_n(&t->top[c], top + 1, __ATOMIC_RELAXED);
@@ -1325,7 +1335,7 @@ GOMEM_I_INLINE void *gomem_i_pool_pop(const uint32_t *place) {
 // Pushes p to a magazine; false if it is full or p is NULL.
 GOMEM_I_INLINE bool gomem_i_pool_push_at(void ***at, void *p) {
     void **top = *at;
-    if (GOMEM_I_UNLIKELY(!((uintptr_t)(top + 1) & 511u) || !p)) return false;
+    if (GOMEM_I_UNLIKELY(gomem_i_full(top) || !p)) return false;
     __atomic_store_n(top + 1, p, __ATOMIC_RELAXED);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     __atomic_store_n(at, top + 1, __ATOMIC_RELAXED);
@@ -1376,7 +1386,7 @@ GOMEM_I_INLINE size_t gomem_i_pool_push_n(const uint32_t *place, gomem_i_word *i
     void ***at = gomem_i_pool_any_at(place), **top = NULL;
     if (GOMEM_I_UNLIKELY(!at)) return 0;
     top = *at;
-    size_t room = ((0 - (uintptr_t)(top + 1)) & 511u) / sizeof(void *);
+    size_t room = ((0 - (uintptr_t)(top + 1)) & (GOMEM_I_MAGAZINE - 1u)) / sizeof(void *);
     __asm__("" : "+r"(in)); // gcc would warn of in[3] where it knows that n is 3
     if (n > room) n = room;
     void *a, *b, *c, *d;
@@ -4402,7 +4412,7 @@ GM_INLINE void gm_stats_shared(uint64_t *counter, uint64_t n) { (void)gm_add_rlx
  *             objects up to 1 KiB hold at least 64 of them, so that at most one allocation in 64
  *             needs a span from the page heap; spans of larger objects hold at least 8.
  */
-enum { GM_PAGE = 8192, GM_PAGE_SHIFT = 13 };
+enum { GM_PAGE_SHIFT = GOMEM_I_PAGE_SHIFT, GM_PAGE = 1 << GM_PAGE_SHIFT };
 
 struct gm_class {
     uint32_t size;  // bytes
@@ -4579,7 +4589,7 @@ GM_PRIVATE struct gm_layout gm_pages_layout(size_t n) {
     l.color = gm_base_round_up(n * GM_COLOR_BYTES, unit);
     l.chunk = gm_base_round_up(n / GM_CHUNK_PAGES * sizeof(struct gm_chunk), unit);
     l.magazines = GM_MIN(GM_MAX(n * 2, (size_t)2048), (size_t)1 << 20);
-    l.magazine = gm_base_round_up(l.magazines * 512, unit);
+    l.magazine = gm_base_round_up(l.magazines * GOMEM_I_MAGAZINE, unit);
     l.head = gm_base_round_up(l.magazines * GM_HEAD_BYTES, unit);
     l.total = l.desc + l.span + l.manual + l.color + 2 * l.chunk + l.magazine + l.head;
     return l;
@@ -4812,6 +4822,11 @@ GM_PRIVATE bool gm_pages_meta_room(struct gm_meta *m, void *array, size_t *room,
 
 enum { GM_DESC_FAR = 0xfffff }; // distance of pages at least this far from their span's first page
 
+// The kind (0: free) and the class (0: large) of a page's span, and the distance to its first page.
+GM_ALWAYS unsigned gm_pages_kind(uint32_t desc) { return desc & GOMEM_I_DESC_KIND; }
+GM_ALWAYS unsigned gm_pages_class(uint32_t desc) { return desc >> GOMEM_I_DESC_CLASS & 255; }
+GM_ALWAYS uint32_t gm_pages_distance(uint32_t desc) { return desc >> GOMEM_I_DESC_DISTANCE; }
+
 // Returns a page's descriptor, 0 if it is free. If it is not, the span's record and bits are ready.
 GM_ALWAYS uint32_t gm_pages_desc(const struct gm_pages *p, size_t page) {
     return gm_load_acq(&p->desc[page]); // pairs with gm_pages_describe: the record is ready
@@ -4819,18 +4834,22 @@ GM_ALWAYS uint32_t gm_pages_desc(const struct gm_pages *p, size_t page) {
 
 // Returns the first page of the span that `page`, with descriptor `desc`, belongs to.
 GM_ALWAYS size_t gm_pages_first(const struct gm_pages *p, size_t page, uint32_t desc) {
-    while (GOMEM_I_UNLIKELY(desc >> 12 == GM_DESC_FAR)) {
+    while (GOMEM_I_UNLIKELY(gm_pages_distance(desc) == GM_DESC_FAR)) {
         page -= GM_DESC_FAR;
         desc = gm_pages_desc(p, page);
     }
-    return page - (desc >> 12);
+    return page - gm_pages_distance(desc);
+}
+
+// The part of the descriptor of a span's page i that is its distance.
+GM_INLINE uint32_t gm_pages_desc_of(size_t i) {
+    return (uint32_t)GM_MIN(i, (size_t)GM_DESC_FAR) << GOMEM_I_DESC_DISTANCE;
 }
 
 // Publishes n pages as one span. Its record and bits must be ready before.
 GM_PRIVATE void gm_pages_describe(struct gm_pages *p, size_t page, size_t n, uint32_t kind_class) {
     for (size_t i = 0; i < n; i++)
-        gm_store_rel(&p->desc[page + i], kind_class | (uint32_t)GM_MIN(i, (size_t)GM_DESC_FAR)
-                                                          << 12);
+        gm_store_rel(&p->desc[page + i], kind_class | gm_pages_desc_of(i));
 }
 
 // Marks n pages as free in their descriptors. rlx: no thread can have a valid pointer into them.
@@ -5410,15 +5429,24 @@ struct gm_span {
     uint32_t generation;  // of its last sweep: see room sweep. atomic: acq/rel
     uint32_t queued;      // it is in the mark queue. atomic: acqrel
     uint32_t queue_next;  // page + 1 of the next span in the mark queue. atomic: rlx
-    uint32_t owner;       // number of the thread that takes runs from it, 0: central; pool: the
-                          // pool's number; arena: the stamp of its block. atomic: rlx
-    uint32_t next, prev;  // page + 1 of neighbors in a list of central. lock: central
-    uint32_t used;   // slots; manual: taken from central; collected: at the last sweep or refill
-    uint32_t fresh;  // N2. owner; never shrinks
-    uint32_t cursor; // offset / 16 where the next search for a run starts. owner; pool: page + 1 of
-                     // the previous span. lock: pool
-    uint32_t shape;  // typed: number of the shape. const; arena, pool: page + 1 of the next. owner
-    size_t size;     // large: bytes requested, rounded up to 16. owner
+    union {               // atomic: rlx
+        uint32_t owner;   // of objects: number of the thread that takes runs from it, 0: central
+        uint32_t pool;    // of a slab: the pool's number
+        uint32_t stamp;   // of an arena's block: copies of the arena have an older one
+    };
+    uint32_t next, prev; // page + 1 of neighbors in a list of central. lock: central
+    uint32_t used;  // slots; manual: taken from central; collected: at the last sweep or refill
+    uint32_t fresh; // N2. owner; never shrinks
+    union {
+        uint32_t cursor;   // of objects: offset / 16 where the next search for a run starts. owner
+        uint32_t previous; // of a slab: page + 1 of the one before it. lock: pool
+        uint32_t dirty;    // of an arena's block: its first bytes / 16, which may hold anything
+    };
+    union {
+        uint32_t shape;     // of objects: number of the shape. const
+        uint32_t following; // of a slab or an arena's block: page + 1 of the next. lock: pool
+    };
+    size_t size; // large: bytes requested, rounded up to 16. owner
 };
 _Static_assert(sizeof(struct gm_span) <= GM_SPAN_BYTES, "a record has 64 bytes a page");
 _Static_assert(sizeof(struct gm_color) == 32, "GM_COLOR_BYTES is 8 groups of 1 KiB a page");
@@ -5464,9 +5492,10 @@ enum { GM_CLASS_24 = 3 }; // the only class above 8 bytes whose size is not a mu
 // kind & GM_POINTERS is 0 for GM_NOSCAN, and not 0 for GM_SCAN and GM_TYPED.
 enum { GM_BIT_AT_ADDRESS = 8, GM_POINTERS = 5 };
 _Static_assert(GM_NOSCAN == 2 && GM_SCAN == 3 && GM_TYPED == 4, "GM_POINTERS tells them apart");
+_Static_assert((int)GM_MANUAL == (int)GOMEM_I_DESC_MANUAL, "the inlined free compares with it");
 GM_INLINE uint32_t gm_span_desc(unsigned kind, unsigned class) {
     bool plain = GM_IN(GM_SET_COLLECTED, kind) && class && class != GM_CLASS_24;
-    return (plain ? GM_BIT_AT_ADDRESS : 0) | kind | class << 4;
+    return (plain ? GM_BIT_AT_ADDRESS : 0) | kind | class << GOMEM_I_DESC_CLASS;
 }
 
 // How many groups the slots below `fresh` have bits in; 1 for a large object.
@@ -5575,8 +5604,7 @@ GM_PRIVATE bool gm_span_verify(struct gm_check *check, const struct gm_span *s) 
     if (check->broken) return false;
     for (size_t i = 0; i < s->pages; i++)
         if (!gm_span_expect(check,
-                            gm_pages_desc(p, s->page + i) ==
-                                (expected | (uint32_t)GM_MIN(i, (size_t)GM_DESC_FAR) << 12),
+                            gm_pages_desc(p, s->page + i) == (expected | gm_pages_desc_of(i)),
                             "pages: a descriptor differs from its span's record", s))
             break;
     if (s->class)
@@ -6734,7 +6762,8 @@ struct gm_unreached {                  // records of unreached objects, found by
 // bits always are.
 GM_INLINE bool gm_special_reached(const struct gm_pages *p, uintptr_t object) {
     if (gm_load_rlx(&gm_span_color(p, object)->mark) & gm_span_bit(p, object)) return true;
-    return !GM_IN(GM_SET_COLLECTED, gm_pages_desc(p, (object - p->base) >> GM_PAGE_SHIFT) & 7);
+    return !GM_IN(GM_SET_COLLECTED,
+                  gm_pages_kind(gm_pages_desc(p, (object - p->base) >> GM_PAGE_SHIFT)));
 }
 
 // Handles a record whose object was not reached: clears a weak pointer, puts other records in one
@@ -7468,15 +7497,16 @@ GM_ALWAYS bool gm_mark_blacken(struct gm_view *v, struct gm_color *c, unsigned n
     v->bytes += gm_mark_settle(v->pending, v->pending_bits, v->pending_size);
     v->pending = c;
     v->pending_bits = bit;
-    v->pending_size = gomem_i_class_size[desc >> 4 & 255];
+    v->pending_size = gomem_i_class_size[gm_pages_class(desc)];
     return true;
 }
 
 // Returns the offset of the slot that contains the byte at `offset`, by the page's descriptor. In a
 // span's tail the result is a place where no bit is ever set (N3).
 GM_ALWAYS size_t gm_mark_start(size_t offset, uint32_t desc) {
-    const struct gm_class *k = &gm_sizes_table[desc >> 4 & 255];
-    uint64_t within = ((uint64_t)(desc >> 12) << GM_PAGE_SHIFT) + (offset & (GM_PAGE - 1));
+    const struct gm_class *k = &gm_sizes_table[gm_pages_class(desc)];
+    uint64_t within = ((uint64_t)gm_pages_distance(desc) << GM_PAGE_SHIFT) +
+                      (offset & (GM_PAGE - 1));
     return offset - (size_t)within + (size_t)(within * k->magic >> 32) * k->size; // Z1
 }
 
@@ -7496,8 +7526,8 @@ GM_ALWAYS uintptr_t gm_mark_reach(struct gomem_marker *m, struct gm_view *v, uin
     // The rare cases: another kind of page, a class that divides, or an interior pointer.
     if (GOMEM_I_UNLIKELY(!(desc & GM_BIT_AT_ADDRESS) || offset & 15 ||
                          !(gm_load_rlx(&c->alloc) >> (n & 63) & 1))) {
-        if (!GM_IN(GM_SET_COLLECTED, desc & 7)) return 0;
-        if (!(desc >> 4 & 255)) {
+        if (!GM_IN(GM_SET_COLLECTED, gm_pages_kind(desc))) return 0;
+        if (!gm_pages_class(desc)) {
             gm_mark_large(m, offset >> GM_PAGE_SHIFT);
             return 0;
         }
@@ -7511,7 +7541,7 @@ GM_ALWAYS uintptr_t gm_mark_reach(struct gomem_marker *m, struct gm_view *v, uin
     if (!gm_mark_blacken(v, c, n, desc, alone)) return 0;
     // A noscan object is not scanned, so it is counted here.
     if (GOMEM_I_LIKELY(desc & GM_POINTERS)) return word;
-    v->bytes += alone ? gomem_i_class_size[desc >> 4 & 255] : 0;
+    v->bytes += alone ? gomem_i_class_size[gm_pages_class(desc)] : 0;
     return 0;
 }
 
@@ -7618,11 +7648,11 @@ GM_NO_SANITIZE GM_ALWAYS void gm_mark_follow(struct gomem_marker *m, struct gm_v
                                              uintptr_t object, bool alone) {
     uint32_t desc = gm_load_rlx(&v->desc[(object - v->base) >> GM_PAGE_SHIFT]), steps = 0;
     while (object) {
-        size_t size = gomem_i_class_size[desc >> 4 & 255];
+        size_t size = gomem_i_class_size[gm_pages_class(desc)];
         uintptr_t next = 0;
         if (alone) v->bytes += size;
         if (GOMEM_I_UNLIKELY(desc & GM_TYPED)) { // GM_TYPED or GM_ROOT
-            if ((desc & 7) == GM_TYPED) {
+            if (gm_pages_kind(desc) == GM_TYPED) {
                 gm_mark_settle_view(v); // gm_mark_typed works on the marker's own view
                 m->view.top = v->top;
                 gm_mark_typed(m, gm_span_find(m->mark->pages, object), object, size);
@@ -7765,7 +7795,7 @@ GM_PRIVATE void gm_mark_shade_grey(struct gm_mark *mark, uintptr_t word) {
     size_t offset = word - p->base;
     // pairs with gm_pages_describe: the record of a new span is complete
     uint32_t desc = gm_load_acq(&p->desc[offset >> GM_PAGE_SHIFT]);
-    if (!GM_IN(GM_SET_COLLECTED, desc & 7)) return;
+    if (!GM_IN(GM_SET_COLLECTED, gm_pages_kind(desc))) return;
     // The object, by division (a large one begins its span), and its bits.
     struct gm_span *s = gm_span_at(p, gm_pages_first(p, offset >> GM_PAGE_SHIFT, desc));
     uintptr_t object = s->class ? p->base + gm_mark_start(offset, desc) : gm_span_start(p, s);
@@ -7862,7 +7892,7 @@ GM_HOT GM_PRIVATE void gm_mark_regrey(struct gm_mark *mark, uintptr_t from, uint
         size_t page = (from - p->base) >> GM_PAGE_SHIFT;
         uint32_t desc = gm_load_acq(&p->desc[page]); // pairs with gm_pages_describe: the record
         uintptr_t next = gm_pages_address(p, page + 1);
-        if (GM_IN(GM_SET_SCANNED, desc & 7)) {
+        if (GM_IN(GM_SET_SCANNED, gm_pages_kind(desc))) {
             struct gm_span *s = gm_span_at(p, gm_pages_first(p, page, desc));
             // Handle the part of the range that lies in this span with one call.
             uintptr_t end = gm_span_start(p, s) + (uintptr_t)gm_load_rlx(&s->pages) * GM_PAGE;
@@ -7926,7 +7956,8 @@ GM_ALWAYS bool gm_mark_is_taken(const struct gm_view *v, uintptr_t word) {
     if (word - v->from >= v->size) return false;
     size_t offset = word - v->base;
     uint32_t desc = gm_load_rlx(&v->desc[offset >> GM_PAGE_SHIFT]);
-    if (!GM_IN(GM_SET_COLLECTED, desc & 7) || !(desc >> 4 & 255)) return desc & 7;
+    if (!GM_IN(GM_SET_COLLECTED, gm_pages_kind(desc)) || !gm_pages_class(desc))
+        return gm_pages_kind(desc) != 0;
     offset = gm_mark_start(offset, desc);
     return gm_load_rlx(&v->colors[offset >> 10].alloc) >> (offset >> 4 & 63) & 1;
 }
@@ -9000,7 +9031,7 @@ GM_PRIVATE void gm_sweep_owned(const struct gm_sweep *w, struct gm_span *s) {
 }
 
 // Lists a span that was just swept and has no owner in its central, or frees it if it is empty.
-// Takes CENTRAL, then HEAP.
+// Takes CENTRAL and, after it, HEAP.
 GM_PRIVATE void gm_sweep_place(const struct gm_sweep *w, struct gm_central *c, struct gm_span *s) {
     const struct gm_pages *p = &w->heap->pages;
     unsigned list = s->used < s->count ? gm_sweep_partial(w, true) : gm_sweep_full(w, true);
@@ -9171,7 +9202,6 @@ struct gm_depot {
 };
 
 enum {
-    GM_KINDS_LISTED = GM_KINDS, // kinds that have centrals by class
     GM_DEPOT_CLASS = 512 * 1024,
     GM_DEPOT_TOTAL = 4 * 1024 * 1024,
     GM_THREAD_LIMIT = 1024 * 1024,
@@ -9251,9 +9281,10 @@ struct gm_cache {             // owner: thread, in sections
 };
 
 // Stands for a magazine in caches that have none: it is empty and full. Never written.
-GM_PRIVATE void *const gm_cache_nothing[512 / sizeof(void *)]
-    __attribute__((aligned(512))) = {NULL};
-#define GM_CACHE_NOTHING ((void **)(uintptr_t)&gm_cache_nothing[512 / sizeof(void *) - 1])
+GM_PRIVATE void *const gm_cache_nothing[GOMEM_I_MAGAZINE / sizeof(void *)]
+    __attribute__((aligned(GOMEM_I_MAGAZINE))) = {NULL};
+enum { GM_MAGAZINE_LAST = GOMEM_I_MAGAZINE / sizeof(void *) - 1 };
+#define GM_CACHE_NOTHING ((void **)(uintptr_t)&gm_cache_nothing[GM_MAGAZINE_LAST])
 
 // Adds the bytes that the thread has counted to the shared number.
 GM_PRIVATE void gm_cache_hand_in(struct gm_cache *t) {
@@ -9275,19 +9306,18 @@ GM_INLINE struct gm_magazine *gm_cache_head(const struct gm_pages *p, uint32_t i
     return (struct gm_magazine *)(void *)(p->magazine_heads + (size_t)index * GM_HEAD_BYTES);
 }
 GM_INLINE void **gm_cache_slots(const struct gm_pages *p, uint32_t index) {
-    return (void **)(void *)(p->magazine_area + (size_t)index * 512);
+    return (void **)(void *)(p->magazine_area + (size_t)index * GOMEM_I_MAGAZINE);
 }
 // From the top of a magazine: its index, the number of the topmost slot, the number of its objects.
 GM_INLINE uint32_t gm_cache_index(const struct gm_pages *p, void **top) {
-    return (uint32_t)((size_t)((char *)top - p->magazine_area) / 512);
+    return (uint32_t)((size_t)((char *)top - p->magazine_area) / GOMEM_I_MAGAZINE);
 }
 GM_INLINE unsigned gm_cache_slot(void **top) {
-    return (unsigned)((uintptr_t)top & 511) / (unsigned)sizeof(void *);
+    return (unsigned)((uintptr_t)top % GOMEM_I_MAGAZINE / sizeof(void *));
 }
 GM_INLINE unsigned gm_cache_count(const struct gm_pages *p, void **top) {
     return gm_cache_slot(top) - gm_cache_head(p, gm_cache_index(p, top))->bottom;
 }
-enum { GM_MAGAZINE_LAST = 512 / sizeof(void *) - 1 };
 
 // Puts a magazine on a list of the depot. Lock-free; the tag protects against ABA.
 GM_PRIVATE void gm_cache_push_magazine(const struct gm_pages *p, uint64_t *list, uint32_t index) {
@@ -9319,7 +9349,8 @@ GM_PRIVATE uint32_t gm_cache_new_magazine(struct gm_engine *e) {
     gm_sync_lock(&e->depot.lock);
     if (e->depot.made == e->depot.mapped) { // map the next 256 magazines and their heads
         size_t from = e->depot.mapped, to = from + 256;
-        if (to <= p->magazines && gm_pages_map_part(p, p->magazine_area, 512, from, to) &&
+        if (to <= p->magazines &&
+            gm_pages_map_part(p, p->magazine_area, GOMEM_I_MAGAZINE, from, to) &&
             gm_pages_map_part(p, p->magazine_heads, GM_HEAD_BYTES, from, to))
             gm_store_rlx(&e->depot.mapped, (uint32_t)to); // memstats reads it
     }
@@ -9759,7 +9790,7 @@ GM_PRIVATE void gm_cache_put(struct gm_cache *t, struct gm_span *s, void *p) {
         return;
     }
     void **top = t->hot.top[s->class];
-    if (!((uintptr_t)(top + 1) & 511)) { // the loaded magazine is full (K1)
+    if (gomem_i_full(top)) {
         if (!gm_cache_make_room(t, s->class)) {
             gm_cache_return(e, s->class, &p, 1);
             return;
@@ -11915,8 +11946,8 @@ GM_PRIVATE struct gm_area *gm_roots_find_area(struct gm_areas *a, uintptr_t star
     return NULL;
 }
 
-// Attaches the calling thread, enters a section and takes ROOTS, so that no stop sees a half changed
-// list. NULL with errno: no memory.
+// Attaches the calling thread, enters a section and takes ROOTS, so that no stop sees a list half
+// changed. NULL with errno: no memory.
 GM_PRIVATE struct gm_thread *gm_roots_begin_change(struct gm_runtime *rt) {
     struct gm_thread *me = gm_world_attach(rt);
     if (!me) return NULL;
@@ -14220,7 +14251,6 @@ GM_PRIVATE void gm_oracle_walk(struct gm_oracle *o, bool (*visit)(struct gm_span
 }
 
 // Counts the mark words.
-
 GM_PRIVATE bool gm_oracle_count(struct gm_span *s, void *arg) {
     struct gm_oracle *o = arg;
     if (GM_IN(GM_SET_COLLECTED, s->kind)) o->words += gm_span_groups(s);
@@ -15085,8 +15115,7 @@ GM_PRIVATE void gm_gc_wake_background(struct gm_runtime *rt) {
  * >>schedule   when a cycle runs: the background thread, assists, waiting         floor 4
  * ==========================================================================================
  * OWNS        the background thread of struct gm_gc, asked, holds, not_before
- * CALLS       base os sync pages heap guard pacer mark writes sweep world roots finalize
- *             workers gc
+ * CALLS       base os sync pages heap guard pacer mark writes world roots finalize workers gc
  * LOCKS       GC, then TURN, to run a cycle
  * INVARIANTS  E7  a large object that would carry the heap past the hard goal (the goal, where the
  *                 thread itself collects) waits until a cycle has ended that began after it was
@@ -16037,13 +16066,14 @@ GOMEM_DEF void gomem_free(void *p) {
     gomem_i_cache *t = GOMEM_I_TLS;
     uintptr_t offset = (uintptr_t)p - t->base;
     if (!GOMEM_I_SLOW && GOMEM_I_LIKELY(offset < t->size)) {
-        uint32_t desc = gm_load_rlx(&t->desc[offset >> GM_PAGE_SHIFT]), class = desc >> 4 & 255;
-        uint64_t within = ((uint64_t)(desc >> 12) << GM_PAGE_SHIFT) + offset % GM_PAGE;
+        uint32_t desc = gm_load_rlx(&t->desc[offset >> GM_PAGE_SHIFT]),
+                 class = gm_pages_class(desc);
+        uint64_t within = ((uint64_t)gm_pages_distance(desc) << GM_PAGE_SHIFT) + offset % GM_PAGE;
         const struct gm_class *k = &gm_sizes_table[class];
         uint64_t product = within * k->magic; // Z1: {index, less than magic at the start of a slot}
         void ***at = gomem_i_top(t, class), **top = *at;
         if (GOMEM_I_LIKELY((desc & 15) == GM_MANUAL && (uint32_t)product < k->magic &&
-                           product >> 32 < k->count && ((uintptr_t)(top + 1) & 511) &&
+                           product >> 32 < k->count && !gomem_i_full(top) &&
                            !gomem_i_lately(top, p) && !gomem_i_lately(top - 2, p))) {
             gm_store_rlx(top + 1, p); // R8
             gm_signal_fence();
@@ -16949,7 +16979,7 @@ GM_PRIVATE bool gm_control_each_group(struct gm_runtime *rt, const struct gm_typ
     if (*page == SIZE_MAX) return false;
     uint32_t desc = gm_pages_desc(p, *page);
     struct gm_span *s = gm_span_at(p, *page);
-    if (!GM_IN(GM_SET_COLLECTED, desc & 7) || desc >> 12) {
+    if (!GM_IN(GM_SET_COLLECTED, gm_pages_kind(desc)) || gm_pages_distance(desc)) {
         ++*page;
         *group = 0;
         return true;
@@ -17688,16 +17718,16 @@ GM_INLINE uint64_t *gm_pool_idle_bits(const struct gm_span *s) {
 
 GM_PRIVATE void gm_pool_link_locked(uint32_t *list, struct gm_span *s) {
     const struct gm_pages *pages = gm_pool_pages();
-    s->shape = *list;
-    s->cursor = 0;
-    if (*list) gm_span_at(pages, *list - 1)->cursor = s->page + 1;
+    s->following = *list;
+    s->previous = 0;
+    if (*list) gm_span_at(pages, *list - 1)->previous = s->page + 1;
     *list = s->page + 1;
 }
 GM_PRIVATE void gm_pool_unlink_locked(uint32_t *list, struct gm_span *s) {
     const struct gm_pages *pages = gm_pool_pages();
-    if (s->cursor) gm_span_at(pages, s->cursor - 1)->shape = s->shape;
-    else *list = s->shape;
-    if (s->shape) gm_span_at(pages, s->shape - 1)->cursor = s->cursor;
+    if (s->previous) gm_span_at(pages, s->previous - 1)->following = s->following;
+    else *list = s->following;
+    if (s->following) gm_span_at(pages, s->following - 1)->previous = s->previous;
 }
 
 // Adds a slab, outside sections. False with errno: no memory.
@@ -17711,7 +17741,7 @@ GM_PRIVATE bool gm_pool_grow(struct gm_runtime *rt, struct gomem_pool *p) {
     if (p->scanned && !s->clean) memset(start, 0, bytes); // PO4
     s->used = 0;
     s->fresh = p->scanned || s->clean ? 0 : p->count;
-    gm_store_rlx(&s->owner, p->number); // rlx: the pool's lock publishes it
+    gm_store_rlx(&s->pool, p->number); // rlx: the pool's lock publishes it
     memset(gm_pool_bits(s), 0, (size_t)s->pages * GM_MANUAL_BYTES);
     gm_guard_forbid(start, bytes, p->scanned);
     gm_sync_lock(&p->lock);
@@ -17758,7 +17788,7 @@ GM_PRIVATE unsigned gm_pool_take_locked(struct gomem_pool *p, void **out, unsign
 GM_PRIVATE struct gm_span *gm_pool_slab(const struct gomem_pool *p, const void *object,
                                         uint32_t *slot) {
     struct gm_span *s = gm_span_find(gm_pool_pages(), (uintptr_t)object);
-    if (!s || s->use != GM_USE_POOL || gm_load_rlx(&s->owner) != p->number) return NULL;
+    if (!s || s->use != GM_USE_POOL || gm_load_rlx(&s->pool) != p->number) return NULL;
     size_t offset = (uintptr_t)object - gm_span_start(gm_pool_pages(), s);
     *slot = (uint32_t)(offset / p->stride);
     return offset % p->stride || *slot >= p->count ? NULL : s;
@@ -17797,7 +17827,7 @@ GM_PRIVATE uint32_t gm_pool_return_locked(struct gm_engine *e, struct gomem_pool
         if (s->used || p->slots - p->count < p->keep) continue;
         gm_pool_unlink_locked(&p->room, s);
         p->slots -= p->count;
-        s->shape = empty;
+        s->following = empty;
         empty = s->page + 1;
     }
     return empty;
@@ -17806,7 +17836,7 @@ GM_PRIVATE uint32_t gm_pool_return_locked(struct gm_engine *e, struct gomem_pool
 GM_PRIVATE void gm_pool_free_slabs(struct gm_runtime *rt, uint32_t list) {
     while (list) {
         struct gm_span *s = gm_span_at(gm_pool_pages(), list - 1);
-        list = s->shape;
+        list = s->following;
         gm_block_free(rt, s);
     }
 }
@@ -18120,7 +18150,7 @@ GM_PRIVATE bool gm_pool_make_room(struct gm_engine *e, struct gomem_pool *p,
 GM_PRIVATE bool gm_pool_push(struct gm_engine *e, struct gomem_pool *p, struct gm_pool_cache *h,
                              void *object) {
     void **top = gm_load_rlx(gm_pool_top(p, h));
-    if (!((uintptr_t)(top + 1) & 511)) { // K1
+    if (gomem_i_full(top)) {
         if (!gm_pool_make_room(e, p, h)) return false;
         top = gm_load_rlx(gm_pool_top(p, h));
     }
@@ -18291,7 +18321,7 @@ GM_PRIVATE bool gm_pool_put_quick(struct gm_runtime *rt, struct gomem_pool *p, v
     struct gm_pool_cache *h = p->o.reset ? NULL : gm_pool_quick(rt, p);
     if (!h) return false;
     void **top = gm_load_rlx(gm_pool_top(p, h));
-    bool done = ((uintptr_t)(top + 1) & 511) != 0 || gm_pool_own_room(p, h); // K1
+    bool done = !gomem_i_full(top) || gm_pool_own_room(p, h);
     if (done) done = gm_pool_push(&rt->engine, p, h, object);
     gm_sync_leave(&h->cache->hot);
     return done;
@@ -18323,7 +18353,8 @@ GOMEM_DEF void *gomem_i_pool_get_slow(gomem_pool *p) {
         struct gm_pool_cache *h = gm_pool_find_cache(rt, t, p);
         if (h) gm_store_rlx(&h->turn, gm_load_rlx(&p->turn)); // used in this generation
         object = h ? gomem_i_pop(gm_pool_top(p, h)) : NULL;
-        if (!object && h && gm_pool_refill(&rt->engine, p, h)) object = gomem_i_pop(gm_pool_top(p, h));
+        if (!object && h && gm_pool_refill(&rt->engine, p, h))
+            object = gomem_i_pop(gm_pool_top(p, h));
         if (!object) fresh = (object = gm_pool_fresh(&rt->engine, p, h)) != NULL;
         uint32_t slot = 0;
         struct gm_span *s = GOMEM_I_CHECK && object ? gm_pool_slab(p, object, &slot) : NULL;
@@ -18647,11 +18678,11 @@ GM_PRIVATE uint32_t gm_pool_trim_locked(struct gomem_pool *p) {
     uint32_t empty = 0;
     for (uint32_t at = p->room; at && p->slots - p->count >= p->keep;) {
         struct gm_span *s = gm_span_at(gm_pool_pages(), at - 1);
-        at = s->shape;
+        at = s->following;
         if (s->used) continue;
         gm_pool_unlink_locked(&p->room, s);
         p->slots -= p->count;
-        s->shape = empty;
+        s->following = empty;
         empty = s->page + 1;
     }
     return empty;
@@ -18799,7 +18830,7 @@ GM_INLINE struct gm_span *gm_arena_span(uint32_t page) {
 GM_PRIVATE void gm_arena_stamp(gomem_arena *a) {
     if (!a->block) return;
     if (!a->stamp) a->stamp = (uint32_t)((uintptr_t)a >> 4) << 8; // so that two arenas differ
-    gm_store_rlx(&gm_arena_span(a->block)->owner, ++a->stamp);    // only holders of copies look
+    gm_store_rlx(&gm_arena_span(a->block)->stamp, ++a->stamp);    // only holders of copies look
 }
 
 // False: the arena is a copy, which is reported, or (ESHUTDOWN) a shutdown has made it void. At
@@ -18811,7 +18842,7 @@ GM_PRIVATE bool gm_arena_own(gomem_arena *a) {
         errno = ESHUTDOWN;
         return false;
     }
-    bool stale = a->block && gm_load_rlx(&gm_arena_span(a->block)->owner) != a->stamp;
+    bool stale = a->block && gm_load_rlx(&gm_arena_span(a->block)->stamp) != a->stamp;
     if (GOMEM_I_LIKELY(!moved && !stale)) {
         if (GOMEM_I_CHECK) gm_arena_stamp(a);
         return true;
@@ -18865,7 +18896,7 @@ GM_PRIVATE size_t gm_arena_give_list(uint32_t *list, uint32_t until) {
     while (*list && *list != until) { // a stale mark's `until` may not be in the list
         uint32_t page = *list;
         bytes += gm_arena_bytes(gm_arena_span(page));
-        *list = gm_arena_span(page)->shape;
+        *list = gm_arena_span(page)->following;
         gm_arena_give(page);
     }
     return bytes;
@@ -18882,9 +18913,9 @@ GM_PRIVATE void gm_arena_put_away(gomem_arena *a) {
     if (!a->block) return;
     struct gm_span *s = gm_arena_span(a->block);
     char *dirty = GM_MIN(GM_MAX(a->clean, a->cursor), a->limit);
-    gm_store_rlx(&s->owner, 0u); // I5
+    gm_store_rlx(&s->stamp, 0u); // I5
     s->used = (uint32_t)((size_t)(a->cursor - a->start) / 16);
-    s->cursor = (uint32_t)((size_t)(dirty - a->start) / 16);
+    s->dirty = (uint32_t)((size_t)(dirty - a->start) / 16);
 }
 
 // Makes a block (page + 1; 0: none) the current one, of which `used` bytes are in use.
@@ -18896,7 +18927,7 @@ GM_PRIVATE void gm_arena_open(gomem_arena *a, uint32_t page, size_t used) {
     a->start = gm_arena_start(s);
     a->limit = a->ready = a->start + gm_arena_bytes(s);
     a->cursor = a->end = a->start + used;
-    a->clean = a->start + (size_t)s->cursor * 16;
+    a->clean = a->start + (size_t)s->dirty * 16;
     gm_arena_stamp(a);
     if (!gm_arena_scanned(a)) return;
     a->ready = a->start + GM_MIN(gm_base_round_up(used, GM_ARENA_STEP), gm_arena_bytes(s));
@@ -18907,22 +18938,22 @@ GM_PRIVATE void gm_arena_open(gomem_arena *a, uint32_t page, size_t used) {
 // errno: no memory.
 GM_PRIVATE bool gm_arena_grow(gomem_arena *a, size_t need) {
     uint32_t *at = &a->spare;
-    while (*at && gm_arena_bytes(gm_arena_span(*at)) < need) at = &gm_arena_span(*at)->shape;
+    while (*at && gm_arena_bytes(gm_arena_span(*at)) < need) at = &gm_arena_span(*at)->following;
     uint32_t page = *at;
     if (page) {
-        *at = gm_arena_span(page)->shape;
+        *at = gm_arena_span(page)->following;
         a->spare_bytes -= gm_arena_bytes(gm_arena_span(page));
     } else {
         struct gm_span *s = gm_arena_take(a, GM_MAX(a->next, need), 0);
         if (!s) return false;
         page = s->page + 1;
-        s->cursor = s->clean ? 0 : (uint32_t)(gm_arena_bytes(s) / 16);
+        s->dirty = s->clean ? 0 : (uint32_t)(gm_arena_bytes(s) / 16);
         a->next = GM_MIN(GM_MAX(a->next, need) * 2, (size_t)GM_ARENA_BLOCK_MOST);
         gm_arena_forbid(a, gm_arena_start(s), gm_arena_start(s) + gm_arena_bytes(s));
     }
     gm_arena_put_away(a);
     a->before += (size_t)(a->cursor - a->start);
-    gm_arena_span(page)->shape = a->block;
+    gm_arena_span(page)->following = a->block;
     gm_arena_open(a, page, 0);
     return true;
 }
@@ -18932,7 +18963,7 @@ GM_PRIVATE void *gm_arena_set_aside(gomem_arena *a, size_t size, size_t align, b
     struct gm_span *s = gm_arena_take(a, size, align);
     if (!s) return NULL;
     if (!a->aside) a->aside_last = s->page + 1;
-    s->shape = a->aside;
+    s->following = a->aside;
     a->aside = s->page + 1;
     a->aside_bytes += gm_arena_bytes(s);
     if (!s->clean && (zero || gm_arena_scanned(a))) memset(gm_arena_start(s), 0, size);
@@ -19199,11 +19230,11 @@ GM_PRIVATE void gm_arena_rewind(gomem_arena *a, const gomem_arena_mark *m) {
     gm_arena_run(a, m->on_reset);
     a->aside_bytes -= gm_arena_give_list(&a->aside, m->aside);
     while (a->block && a->block != m->block) { // a stale mark's block may not be in the list
-        uint32_t page = a->block, older = gm_arena_span(page)->shape;
+        uint32_t page = a->block, older = gm_arena_span(page)->following;
         gm_arena_put_away(a);
         gm_arena_forbid(a, a->start, a->limit);
         size_t used = older ? (size_t)gm_arena_span(older)->used * 16 : 0;
-        gm_arena_span(page)->shape = a->spare;
+        gm_arena_span(page)->following = a->spare;
         if (gm_arena_scanned(a)) gm_arena_publish(gm_arena_span(page), 0);
         a->spare = page;
         a->spare_bytes += gm_arena_bytes(gm_arena_span(page));
@@ -19270,7 +19301,7 @@ GM_PRIVATE void gm_arena_settle(gomem_arena *a, size_t most) {
         uint32_t page = a->spare;
         size_t bytes = gm_arena_bytes(gm_arena_span(page));
         if (a->spare_bytes - bytes < keep && bytes <= 4 * GM_MAX(keep, a->least)) break;
-        a->spare = gm_arena_span(page)->shape;
+        a->spare = gm_arena_span(page)->following;
         a->spare_bytes -= bytes;
         gm_arena_give(page);
         a->next = gm_arena_next(a);
@@ -19335,7 +19366,7 @@ GOMEM_DEF void gomem_arena_restore(gomem_arena *a, gomem_arena_mark m) {
 // large enough, or the largest if none is.
 GM_PRIVATE uint32_t *gm_arena_best(gomem_arena *a, size_t need) {
     uint32_t *best = &a->spare;
-    for (uint32_t *at = &a->spare; *at; at = &gm_arena_span(*at)->shape) {
+    for (uint32_t *at = &a->spare; *at; at = &gm_arena_span(*at)->following) {
         size_t mine = gm_arena_bytes(gm_arena_span(*at)),
                its = gm_arena_bytes(gm_arena_span(*best));
         if (its < need ? mine > its : mine >= need && mine < its) best = at;
@@ -19351,16 +19382,16 @@ GM_PRIVATE void gm_arena_decay(gomem_arena *a) {
         uint32_t *best = gm_arena_best(a, a->peak - bytes), page = *best;
         struct gm_span *s = gm_arena_span(page);
         if (gm_arena_bytes(s) > 4 * GM_MAX(a->peak - bytes, a->least)) break;
-        *best = s->shape;
-        s->shape = kept;
+        *best = s->following;
+        s->following = kept;
         kept = page;
         bytes += gm_arena_bytes(s);
     }
     if (gm_arena_give_list(&a->spare, 0)) gm_arena_give_back(idle);
     a->spare_bytes = bytes;
     for (uint32_t older; kept; kept = older) { // reverses the list: the largest is first again
-        older = gm_arena_span(kept)->shape;
-        gm_arena_span(kept)->shape = a->spare;
+        older = gm_arena_span(kept)->following;
+        gm_arena_span(kept)->following = a->spare;
         a->spare = kept;
     }
 }
@@ -19368,7 +19399,7 @@ GM_PRIVATE void gm_arena_decay(gomem_arena *a) {
 // Tests whether the current block is the only one, and small enough that a reset keeps it.
 GM_PRIVATE bool gm_arena_settled(const gomem_arena *a) {
     const struct gm_span *s = gm_arena_span(a->block);
-    return !s->shape && !a->spare && gm_arena_bytes(s) <= 4 * GM_MAX(a->peak, a->least);
+    return !s->following && !a->spare && gm_arena_bytes(s) <= 4 * GM_MAX(a->peak, a->least);
 }
 
 // A settled arena only truncates its block. Otherwise the kept blocks are chosen again.
@@ -19471,14 +19502,14 @@ GOMEM_DEF bool gomem_arena_on_reset(gomem_arena *a, void (*fn)(void *arg), void 
 // the blocks are lost. Each block is visited once in its life: from then on it is in that list.
 GM_PRIVATE void gm_arena_join(gomem_arena *into, gomem_arena *from) {
     uint32_t *end = &from->block, last = 0;
-    for (; *end; end = &gm_arena_span(last)->shape) {
+    for (; *end; end = &gm_arena_span(last)->following) {
         last = *end;
         into->aside_bytes += gm_arena_bytes(gm_arena_span(last));
     }
     *end = from->aside;
     if (from->aside) last = from->aside_last;
     if (!last) return;
-    gm_arena_span(last)->shape = into->aside;
+    gm_arena_span(last)->following = into->aside;
     if (!into->aside) into->aside_last = last;
     into->aside = from->block;
     into->aside_bytes += from->aside_bytes;
@@ -19567,7 +19598,7 @@ GM_RARE GOMEM_DEF gomem_arena_stats gomem_arena_read_stats(const gomem_arena *a)
     s.used = gm_arena_used(a);
     const uint32_t lists[] = {a->block, a->aside, a->spare};
     for (unsigned i = 0; i < 3; i++)
-        for (uint32_t page = lists[i]; page; page = gm_arena_span(page)->shape) {
+        for (uint32_t page = lists[i]; page; page = gm_arena_span(page)->following) {
             s.held += gm_arena_bytes(gm_arena_span(page));
             s.blocks++;
         }
@@ -19912,7 +19943,8 @@ GM_PRIVATE void gm_report_heap(gomem_memstats *m, struct gm_runtime *rt) {
     m->mcache_sys = (uint64_t)gm_load_rlx(&rt->world.numbers) * sizeof(struct gm_thread);
     m->mcache_inuse = (uint64_t)gm_load_rlx(&rt->world.threads) * sizeof(struct gm_thread);
     m->gc_sys = mapped / GM_PAGE * (GM_MANUAL_BYTES + GM_COLOR_BYTES + sizeof(uint32_t));
-    m->other_sys = (uint64_t)gm_load_rlx(&rt->engine.depot.mapped) * (512 + GM_HEAD_BYTES);
+    m->other_sys = (uint64_t)gm_load_rlx(&rt->engine.depot.mapped) *
+                   (GOMEM_I_MAGAZINE + GM_HEAD_BYTES);
     m->sys = m->heap_sys + m->stack_sys + m->mspan_sys + m->mcache_sys + m->gc_sys + m->other_sys;
 }
 
