@@ -7096,7 +7096,8 @@ GM_COLD GM_PRIVATE void gm_guard_misuse(const struct gm_guard *g, const struct g
  *                 allocated during a cycle mostly outlive it
  *             A5  objects that only wait for their finalizer do not count as live in A1; their
  *                 bytes are added to the goal instead. Otherwise each cycle that finalizes would
- *                 double the next one's heap: a million short-lived files took 80 MB instead of 15
+ *                 double the next one's heap: a million short-lived files took 80 MB instead of 15.
+ *                 Nor do objects that were allocated while the cycle decided about finalizers
  * WHY         This is Go's formula. Marking costs in proportion to what lives, roots included, and
  *             the program may allocate in proportion to it between cycles, so collection takes a
  *             fixed share of the time for heaps of any size.
@@ -10434,6 +10435,7 @@ struct gm_finalize {       // room finalize
     uint32_t quit;         // the thread must end, and none may start. atomic: seq
     uint32_t kick;         // futex: bumped when a callback is ready. atomic: acq/rel
     pthread_t handle;      // owner: the thread that starts it, then the one that shuts down
+    uint32_t seen, naps;   // callbacks ready at the last nap; naps since then. atomic: rlx
     bool prepared;         // gm_finalize_prepare has looked at the limits. atomic: rlx
     void *(*main)(void *); // what the thread runs: a hook. atomic: rlx
 };
@@ -12954,6 +12956,8 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
  *             B5  every collected pointer that is put into a record passes gm_finalize_keep. So the
  *                 start stop lists the arguments as roots, and the finish stop does not have to: it
  *                 took 10 ms to read a million of them
+ *             B6  a thread that allocates at the trigger naps while callbacks of the last cycle run
+ *                 quickly, and never more than eight times while few return
  * WHY         The order is Go's. But Go never frees a cycle that has a finalizer in it, and in C a
  *             pointer back to the owner is common. So each candidate is traced by itself, from what
  *             it points to: if that reaches the candidate, it is part of a cycle and ready. Only
@@ -13195,6 +13199,33 @@ GM_PRIVATE void gm_finalize_wake(struct gm_runtime *rt) {
         gm_store_rlx(&f->main, gm_finalize_main); // rlx: every thread stores the same value
         gm_finalize_start(rt);
     } else gm_os_wake(&f->kick, 1);
+}
+
+// The heap has grown to the trigger, and callbacks that became ready in the last cycle have not
+// run. The next cycle would find their objects alive, and its goal would be higher by as much (A5).
+// So if they keep a quarter of what lives, or 1 MiB, the thread that allocates lets them run: it
+// naps for 1 ms, as long as callbacks run quickly (B6). A callback may be slow, or wait for a lock
+// that this thread holds, or for a processor: after eight naps in vain the heap grows. Returns true
+// after a nap. In no section.
+GM_PRIVATE bool gm_finalize_nap(struct gm_runtime *rt, struct gm_thread *me) {
+    enum { NAP_NS = 1000000, QUICK = 16, IN_VAIN = 8 };
+    struct gm_finalize *f = &rt->finalize;
+    const struct gm_pacer *p = &rt->engine.pacer; // stale values: one nap more or less
+    uint32_t ready = gm_load_rlx(&rt->engine.special.count), naps = gm_load_rlx(&f->naps);
+    if (GOMEM_I_LIKELY(!ready)) return false;
+    // Many have returned since the last nap, or the count has grown: a cycle has ended.
+    if (gm_load_rlx(&f->seen) - ready >= QUICK) naps = 0;
+    size_t least = GM_MAX(gm_load_rlx(&p->live) / 4, GM_MIB);
+    if (naps >= IN_VAIN || gm_load_rlx(&p->kept) < least) return false;
+    // pairs with gm_finalize_start: the handle is there
+    bool there = gm_load_seq(&f->thread) == GM_FINALIZE_THERE && !gm_finalize_by_hand(rt);
+    if (!there || me->cache.hot.blocked || pthread_equal(f->handle, me->self)) return false;
+    gm_world_block(&rt->world, me, (uintptr_t)__builtin_frame_address(0) + 2 * GM_WORD);
+    gm_os_wait(&gm_sync_quiet, 0, NAP_NS);
+    gm_world_end_block(&rt->world, me);
+    gm_store_rlx(&f->seen, ready); // of several threads one counts: a few naps more or less
+    gm_store_rlx(&f->naps, naps + 1);
+    return true;
 }
 
 // Ends the callback thread, after the callback that it runs, and joins it. No thread starts another
@@ -14954,8 +14985,9 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
     }
     if (gc->phase == GM_PHASE_FLIP) {
         if (!gm_gc_stop_world(rt, me, c)) return false;
-        size_t now = gm_load_rlx(&e->live);
-        c->after += now > c->heap ? now - c->heap : 0; // new objects are black
+        size_t now = gm_load_rlx(&e->live), born = now > c->heap ? now - c->heap : 0;
+        c->after += born; // new objects are black,
+        c->kept += born;  // and may be garbage (A5)
     }
     size_t heap = c->heap;
     gm_gc_end_stopped(rt, c);
@@ -15433,6 +15465,20 @@ GM_PRIVATE bool gm_schedule_runs_here(const struct gm_runtime *rt) {
            !gm_load_rlx(&rt->gc.background) || gm_load_rlx(&rt->gc.no_record);
 }
 
+// The heap has grown to the trigger, and cycles run on the thread that finds so. If another thread
+// runs one, its stop may take long or be withdrawn, and the program runs meanwhile. So past the
+// hard goal this thread waits by the byte (A4). ended: as in gm_schedule_wait. In no section.
+GM_PRIVATE void gm_schedule_run_or_wait(struct gm_runtime *rt, struct gm_thread *me, uint32_t ended,
+                                        size_t bytes) {
+    struct gm_pacer *p = &rt->engine.pacer;
+    size_t live = gm_load_rlx(&rt->engine.live), goal = gm_load_rlx(&p->goal); // stale: one wait
+    // An object that is counted but not yet allocated is no reason for a cycle.
+    if (live - gm_load_rlx(&me->cache.ahead) < gm_load_rlx(&p->trigger)) return;
+    if (gm_schedule_cycle(rt, me, GM_REASON_TRIGGER)) return;
+    bool wait = bytes <= GOMEM_MAX_SMALL && live > gm_pacer_hard(goal); // a large one has waited
+    if (wait) gm_schedule_wait(rt, me, ended, gm_pacer_debt(goal, live, bytes));
+}
+
 // The heap has grown to the trigger. A stopping cycle runs on this thread. A concurrent one is
 // asked for, and the thread marks along, or waits, when the heap outgrows its goal (A4). In no
 // section.
@@ -15448,10 +15494,9 @@ GM_COLD GM_PRIVATE void gm_schedule_pace(struct gm_runtime *rt, struct gm_thread
         return;
     }
     if (gm_world_forks(&rt->world)) return; // V8
+    if (gm_finalize_nap(rt, me) && live < goal) return;
     if (gm_schedule_runs_here(rt)) {
-        // An object that is counted but not yet allocated is no reason for a cycle.
-        if (live - gm_load_rlx(&me->cache.ahead) >= gm_load_rlx(&e->pacer.trigger))
-            (void)gm_schedule_cycle(rt, me, GM_REASON_TRIGGER);
+        gm_schedule_run_or_wait(rt, me, ended, bytes);
         return;
     }
     gm_schedule_ask(rt, GM_ASKED_BY_TRIGGER);
@@ -15464,6 +15509,8 @@ GM_COLD GM_PRIVATE void gm_schedule_pace(struct gm_runtime *rt, struct gm_thread
     uint64_t until = gm_os_now() + ns;
     // gm_schedule_assist decides; the load only saves the call
     bool helped = gm_load_rlx(&e->mark.active) && gm_schedule_assist(rt, me, until);
+    // Nobody can help a cycle that only decides about finalizers. The wait lets its runner run.
+    hard = hard || gm_load_rlx(&rt->gc.phase) == GM_PHASE_FLIP; // a stale value: one wait
     if (!helped && hard) gm_schedule_wait(rt, me, ended, GM_MIN(ns, (uint64_t)GM_WAIT_MOST));
     else
         while ((!helped || closing > 1) && gm_load_rlx(&rt->gc.closing) && gm_os_now() < until)

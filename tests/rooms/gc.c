@@ -458,6 +458,143 @@ TEST(large_objects_wait_for_a_cycle) {
     rt->gc.holds = holds;
 }
 
+static uint32_t gc_held, seen_waiting;
+
+// Has GC, as a runner whose stop is withdrawn, until the thread `arg` has been seen to wait.
+static void *hold_gc(void *arg) {
+    struct gm_thread *other_one = arg;
+    CHECK(GOMEM_NEW(int) != NULL && gm_world_lock_gc(rt));
+    gm_store_rel(&gc_held, 1u);     // pairs with the test's load
+    while (gm_load_acq(&gc_held)) { // pairs with the test's store
+        if (gm_load_seq(&other_one->state) == GM_THREAD_BLOCKED) gm_store_rlx(&seen_waiting, 1u);
+        sched_yield();
+    }
+    gm_sync_unlock(&rt->gc.lock);
+    return arg;
+}
+
+// A4: where cycles run on the thread that finds them due, the others wait past the hard goal.
+TEST(small_objects_wait_past_the_hard_goal) {
+    REQUIRE(GOMEM_NEW(int) != NULL);
+    struct gm_thread *self = gm_world_self();
+    pthread_t thread;
+    uint32_t holds = rt->gc.holds; // of other tests
+    int collector = engine->writes.collector;
+    rt->gc.holds = 0;
+    engine->writes.collector = GOMEM_GC_STW;
+    gomem_gc();
+    size_t live = engine->live, hard = gm_pacer_hard(engine->pacer.goal);
+    REQUIRE(pthread_create(&thread, NULL, hold_gc, self) == 0);
+    while (!gm_load_acq(&gc_held)) sched_yield(); // pairs with hold_gc
+    for (int i = 0; i < 200; i++) {
+        gm_store_rlx(&engine->live, hard);
+        gm_schedule_poll(rt, self, 16);
+    }
+    CHECK(!gm_load_rlx(&seen_waiting));
+    for (int i = 0; i < 20000 && !gm_load_rlx(&seen_waiting); i++) {
+        gm_store_rlx(&engine->live, hard + GM_MIB);
+        gm_schedule_poll(rt, self, 16);
+    }
+    CHECK(gm_load_rlx(&seen_waiting));
+    gm_store_rel(&gc_held, 0u); // pairs with hold_gc
+    REQUIRE(pthread_join(thread, NULL) == 0);
+    gm_store_rlx(&engine->live, live);
+    engine->writes.collector = collector;
+    gomem_gc();
+    rt->gc.holds = holds;
+}
+
+// ---- callbacks that lag behind ----
+
+enum { LAGGING = 20000, FIRST_PART = 40 };
+static uint32_t callbacks_run, callbacks_may_run;
+
+static void wait_for_permission(void *object, void *arg) {
+    (void)object, (void)arg;
+    uint32_t mine = gm_load_rlx(&callbacks_run);
+    gm_store_rlx(&callbacks_run, mine + 1); // of one thread
+    while (gm_load_rlx(&callbacks_may_run) <= mine) sched_yield();
+}
+
+__attribute__((noinline)) static void make_lagging(void) {
+    for (int i = 0; i < LAGGING; i++)
+        CHECK(gomem_set_finalizer(gomem_new(200), wait_for_permission, NULL));
+}
+
+// A thread that has reached the trigger naps while callbacks run, and eight times while none does.
+TEST(callbacks_get_time) {
+    REQUIRE(GOMEM_NEW(int) != NULL);
+    struct gm_thread *self = gm_world_self();
+    uint32_t holds = rt->gc.holds; // of other tests
+    unsigned naps = 0;
+    rt->gc.holds = 0;
+    make_lagging();
+    CHECK(gomem_gc());
+    while (gm_load_rlx(&callbacks_run) < 1) sched_yield();
+    REQUIRE(engine->special.count > LAGGING / 2);
+    CHECK(engine->pacer.kept > GM_MIB);
+    gm_store_rlx(&rt->finalize.naps, 0u); // of the allocations above
+    for (int i = 0; i < 20; i++) naps += gm_finalize_nap(rt, self);
+    CHECK_EQ(naps, 8);
+    gm_store_rlx(&callbacks_may_run, (uint32_t)FIRST_PART);
+    while (gm_load_rlx(&callbacks_run) <= FIRST_PART) sched_yield();
+    CHECK(gm_finalize_nap(rt, self));
+    size_t kept = engine->pacer.kept;
+    engine->pacer.kept = GM_MIB - 1; // too little to wait for
+    CHECK(!gm_finalize_nap(rt, self));
+    engine->pacer.kept = kept;
+    gm_store_rlx(&callbacks_may_run, UINT32_MAX);
+    while (gm_load_rlx(&engine->special.count)) sched_yield();
+    CHECK(!gm_finalize_nap(rt, self));
+    CHECK(gomem_gc());
+    rt->gc.holds = holds;
+}
+
+// ---- what is allocated while a cycle decides ----
+
+static uint32_t deciding, decided;
+
+static void pause_the_decision(const void *object, size_t size, gomem_marker *m) {
+    (void)object, (void)size, (void)m;
+    if (!gm_load_rlx(&engine->mark.complete)) return;
+    gm_store_rel(&deciding, 1u);                  // pairs with the test's load
+    while (!gm_load_acq(&decided)) sched_yield(); // pairs with the test's store
+}
+
+struct paused {
+    long word[4];
+};
+GOMEM_TYPE_MARK(paused_type, struct paused, pause_the_decision);
+
+static void no_callback(void *object, void *arg) { (void)object, (void)arg; }
+
+__attribute__((noinline)) static void make_paused(void) {
+    for (int i = 0; i < 100; i++)
+        CHECK(gomem_set_finalizer(GOMEM_NEW_TYPED(struct paused, &paused_type), no_callback, NULL));
+}
+
+// A5: it is black, and may be garbage: the next goal grows by its bytes, not by twice as much.
+TEST(objects_of_a_decision_count_once) {
+    REQUIRE(GOMEM_NEW(int) != NULL);
+    uint32_t holds = rt->gc.holds; // of other tests
+    rt->gc.holds = 0;
+    CHECK(gomem_gc());
+    if (engine->writes.collector == GOMEM_GC_STW) {
+        rt->gc.holds = holds;
+        SKIP("no concurrent collector");
+    }
+    uint64_t cycles = engine->stats.cycles;
+    make_paused();
+    CHECK(gomem_gc_start());
+    while (!gm_load_acq(&deciding)) sched_yield(); // pairs with pause_the_decision
+    for (int i = 0; i < 1024; i++) CHECK(gomem_new(1024) != NULL);
+    gm_store_rel(&decided, 1u); // pairs with pause_the_decision
+    while (gm_load_rlx(&engine->stats.cycles) == cycles) sched_yield();
+    CHECK(engine->pacer.kept >= GM_MIB - 64 * GM_KIB);
+    CHECK(gomem_gc());
+    rt->gc.holds = holds;
+}
+
 static uint32_t has_forked;
 
 static void *fork_once(void *arg) {
