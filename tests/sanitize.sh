@@ -50,7 +50,8 @@ address='api/alloc api/aligned api/arena api/collected api/each api/escape api/f
     api/typed api/uncollectable api/verify stress/collectall stress/handover stress/model
     stress/arena stress/dance stress/pool stress/special'
 rooms='rooms/cache rooms/cycle rooms/heap' # with clang: they use what the rooms hand out
-thread='stress/arena stress/dance stress/handover stress/model stress/pool stress/special stress/splice'
+thread='api/coroutines api/gc api/process api/pthreads
+    stress/arena stress/dance stress/handover stress/model stress/pool stress/special stress/splice'
 plain='api/alloc api/macros api/manual api/realloc api/store api/strings'
 some='api/arena:poisoned api/pool:poisoned' # the tests of a program that valgrind adds something to
 
