@@ -3209,6 +3209,7 @@ GM_PRIVATE int gm_os_ask_pagemap(void) {
     return (int)GOMEM_SYSCALL(SYS_openat, (long)AT_FDCWD, "/proc/thread-self/pagemap",
                               (long)(O_RDONLY | O_CLOEXEC), 0L);
 }
+// Is /proc mounted and readable?
 GM_PRIVATE bool gm_os_has_proc(void) {
     int fd = (int)GOMEM_SYSCALL(SYS_openat, (long)AT_FDCWD, "/proc/self/status",
                                 (long)(O_RDONLY | O_CLOEXEC), 0L);
@@ -6970,6 +6971,7 @@ GM_NO_SANITIZE GM_PRIVATE uintptr_t gm_guard_read(const struct gm_span *s, uintp
     if (!GM_ASAN) gm_os_forbid(at, GM_WORD, GM_IN(GM_SET_SCANNED, s->kind), GM_SHADE_BEYOND);
     return value;
 }
+// Writes a word of an object's margin, which is accessible only meanwhile.
 GM_NO_SANITIZE GM_PRIVATE void gm_guard_write(const struct gm_span *s, uintptr_t object,
                                               unsigned word, uintptr_t value) {
     uintptr_t at = gm_guard_at(s, object, word);
@@ -10181,6 +10183,16 @@ GM_PRIVATE void gm_cache_verify(struct gm_check *check, const struct gm_cache *t
  *             in which each magazine tests as empty and as full, and the heap has size 0, so that
  *             "not attached" needs no test of its own.
  */
+// States of a thread's record. Except where noted, its own thread changes the state.
+//   NONE -> ATTACHING       it gets the record
+//   ATTACHING -> RUNNING    the record is complete: from here on stops wait for it
+//   RUNNING -> PARKED       a stop asks for it; the word holds that stop's epoch
+//   PARKED -> RUNNING       that stop is over
+//   RUNNING <-> BLOCKED     it enters and leaves a blocking region; it leaves only between stops
+//   RUNNING -> NONE         it ends or detaches
+//   any -> STALE            by another thread: the system knows no such thread, or a shutdown has
+//                           left the record behind
+//   NONE -> SHARED          once, for the record that ended threads share
 enum {
     GM_THREAD_NONE = 0,      // the record is free
     GM_THREAD_RUNNING = 1,   // a stop has to signal it
@@ -10188,12 +10200,16 @@ enum {
     GM_THREAD_PARKED = 3,    // waits for the end of a stop
     GM_THREAD_ATTACHING = 4, // not scanned: it holds no collected memory yet
     GM_THREAD_SHARED = 5,    // the record of threads that have ended but still allocate
-    GM_THREAD_STALE = 6      // its thread does not exist in this child
+    GM_THREAD_STALE = 6      // its thread has ended without a word, or a shutdown came
 };
 // A thread's state and the epoch of the stop that it is parked for.
 #define GM_STATE(kind, epoch) ((uint32_t)(kind) | (uint32_t)(epoch) << 3)
 enum { GM_FORKS_REGISTERED = 1 };
 enum { GM_GATE = 1 }; // in stop_request: fork has closed the gate. Other values: epoch << 3
+// How long a stop waits. A thread that runs parks within microseconds, so 1 ms is enough unless it
+// is in a section that makes a system call, or gets no processor. Others do not stand still for
+// longer meanwhile, because the stop is withdrawn and tried again. Only if a straggler is runnable
+// does the window grow: on a busy machine it may need a time slice before it can park.
 enum {
     GM_GATHER_NS = 1000000,      // a stop withdraws if not all threads have parked by then
     GM_WITHDRAWALS = 8,          // after this many, that window may grow
@@ -10263,6 +10279,8 @@ struct gm_escapes {        // room escape
     uint64_t missed;       // calls not counted: no memory for another site
 };
 
+// The record of a thread that gomem_thread_create makes: it waits until the thread has begun, is
+// kept while the thread runs, and after its end, if the result is a root, until the join.
 enum { GM_START_WAITS, GM_START_RUNS, GM_START_ENDED };
 struct gm_start {          // a thread made by gomem_thread_create. lock: world
     struct gm_start *next; //
@@ -10283,6 +10301,8 @@ struct gm_settings {
 
 enum { GM_LIFE_NEW = 0, GM_LIFE_READY = 1, GM_LIFE_SHUT = 2 };
 
+// What all threads share about attaching, stopping and forking. stop_request is the word that each
+// thread loads when it enters and leaves a section, through a pointer in its cache.
 struct gm_world {
     struct gm_lock lock;      // WORLD: records, and held through a stop by the stopper
     struct gm_lock init_lock; // held during init and shutdown; the outermost lock
@@ -10389,6 +10409,9 @@ struct gm_unattached { // a thread that has no record. lock: gc
     bool told;         // it was reported
 };
 
+// The state of the collector between and during cycles. Each futex is a counter that changes when
+// what its waiters wait for has happened: a waiter loads it, tests the condition, and waits only
+// while the counter is unchanged, so it cannot miss a change.
 struct gm_gc {                                           // room gc
     struct gm_lock lock;                                 // one cycle at a time
     struct gm_lock turn;                                 // to work on a cycle, or to fork (E5)
@@ -10457,6 +10480,8 @@ struct gm_pools {                 // room pool
         unsigned generations); // hook: a cycle has ended, or memory is short. atomic: rel/acq
 };
 
+// All that threads share. One static struct: it needs no allocation, it is zero before the first
+// call, and marking leaves it out of the program's globals by its address.
 struct gm_runtime {
     struct gm_engine engine;     // the heap, the same for all threads
     struct gm_world world;       // threads, and how they are stopped
@@ -10476,7 +10501,9 @@ static struct gm_runtime gm_runtime;
         x, x, x, x, x
 _Static_assert(GOMEM_CLASSES + 1 == 86, "GM_86 makes one entry per class");
 
-// What the TLS pointer of a thread without a record points to. Never written.
+// What the TLS pointer of a thread without a record points to. Never written. Two constants tell
+// two cases apart: `nobody` has not attached yet, and `gone` has ended and runs its last
+// destructors, so it gets no record of its own any more.
 #define GM_64(x)       GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x), GM_8(x)
 #define GM_PLACES_1(x) GM_64(x), GM_64(x), GM_64(x), GM_64(x) // with pools
 #define GM_PLACES_0(x) x                                      // without
@@ -11552,6 +11579,7 @@ GM_PRIVATE bool gm_world_has_gate(struct gm_world *w) {
     return false;
 }
 
+// Opens the gate after a fork and releases the locks that were taken for it, in reverse order.
 GM_PRIVATE void gm_world_open_gate(struct gm_runtime *rt) {
     gm_store_rlx(&rt->world.forker, (uintptr_t)0);
     gm_world_release(&rt->world);
@@ -11649,6 +11677,7 @@ GM_PRIVATE void gm_world_forget_start_locked(struct gm_runtime *rt, struct gm_st
     gm_pages_meta_free(&rt->engine.meta, start, sizeof *start);
 }
 
+// Frees the record of a created thread. Takes WORLD.
 GM_PRIVATE void gm_world_forget_start(struct gm_runtime *rt, struct gm_start *start) {
     gm_world_lock(&rt->world, &rt->world.lock);
     gm_world_forget_start_locked(rt, start);
@@ -14770,6 +14799,8 @@ GM_PRIVATE const char *gm_gc_verify_stopped(struct gm_runtime *rt, bool stopped,
     return check->broken;
 }
 
+// Reports what a verification has found. `where` is the address concerned; 0: none. Outside of
+// stops: the program's handler runs.
 GM_COLD GM_PRIVATE void gm_gc_report_broken(struct gm_runtime *rt, const char *broken,
                                             uintptr_t where) {
     struct gm_text t = gm_text_message(GM_MSG_CORRUPT, ": %s%s%s", broken, where ? ": " : "",
@@ -14999,7 +15030,8 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
 // Does one stop beat a concurrent cycle for this heap? In a small one (GM_SMALL_HEAP) marking is
 // faster than two stops and arming would be. It takes 6 ns an object, so 0.4 ms at most for the MiB
 // of 16 B objects that lived last, and no page is armed, so no write faults (bench/new: 64 B 5.5 ->
-// 3.5 ns). An option that chooses the collector overrides this.
+// 3.5 ns). An option that chooses the collector overrides this. rlx:
+// the sizes are estimates, and either way of marking is correct.
 GM_PRIVATE bool gm_gc_is_small(const struct gm_runtime *rt) {
     const struct gm_engine *e = &rt->engine;
     size_t most = GM_SMALL_HEAP;
@@ -17093,6 +17125,8 @@ GM_RARE GOMEM_DEF const char *gomem_version(void) {
 #undef GM_STRING_OF
 }
 
+// Are all options within their ranges? The kernel delivers no SIGKILL and no SIGSTOP to a handler,
+// so neither can stop threads.
 GM_PRIVATE bool gm_init_options_valid(const gomem_options *o) {
     if (o->gc_percent < GOMEM_GC_OFF || o->mark_workers < 0 || o->force_period_ms < -1)
         return false;
@@ -17880,6 +17914,7 @@ GM_PRIVATE uint32_t gm_pool_return_locked(struct gm_engine *e, struct gomem_pool
     return empty;
 }
 
+// Gives a list of empty slabs (page + 1 of the first) back to the heap. Outside of sections.
 GM_PRIVATE void gm_pool_free_slabs(struct gm_runtime *rt, uint32_t list) {
     while (list) {
         struct gm_span *s = gm_span_at(gm_pool_pages(), list - 1);
@@ -17912,6 +17947,9 @@ GM_INLINE uint64_t *gm_pool_list(struct gomem_pool *p, unsigned generation) {
     return &p->list[(gm_load_rlx(&p->turn) + GM_POOL_TURNS - generation) % GM_POOL_TURNS];
 }
 
+// Put a magazine with objects on a list of the depot, and take one from it (index + 1; 0: empty).
+// The turn may change meanwhile: then the magazine is a generation older or younger, which only
+// shifts when its objects are dropped.
 GM_PRIVATE void gm_pool_push_list(struct gomem_pool *p, unsigned generation, uint32_t magazine) {
     const struct gm_pages *pages = gm_pool_pages();
     const struct gm_magazine *m = gm_cache_head(pages, magazine - 1);
@@ -17995,6 +18033,8 @@ GM_PRIVATE void gm_pool_end_thread(struct gm_cache *t) {
     gm_sync_unlock(&pools->lock);
 }
 
+// Makes a cache of a pool, in no table yet. t is NULL for a cache that threads share. NULL: no
+// memory.
 GM_PRIVATE struct gm_pool_cache *gm_pool_new_cache(struct gm_engine *e, struct gm_cache *t) {
     struct gm_pool_cache *h = gm_pages_meta(&e->meta, sizeof *h);
     if (!h) return NULL;
@@ -18029,6 +18069,8 @@ GM_PRIVATE void gm_pool_let_go(struct gomem_pool *p) {
     if (p->shared) gm_sync_unlock(&p->cache_lock);
 }
 
+// Returns the capacity of the next magazine: objects of 512 bytes together at first, doubled each
+// time. So a thread that uses few objects keeps few.
 GM_PRIVATE unsigned gm_pool_cap(const struct gomem_pool *p, struct gm_pool_cache *h) {
     uint32_t first = GM_MAX((uint32_t)(512 / p->stride), 1u);
     h->cap = (uint8_t)GM_MIN(h->cap ? h->cap * 2u : first, p->most);
@@ -18495,6 +18537,7 @@ GM_PRIVATE uint32_t gm_pool_place_locked(struct gm_pools *pools, const void *who
     return found;
 }
 
+// Can a pool have these options? False with errno: EINVAL, or ENOMEM if no object could fit.
 GM_PRIVATE bool gm_pool_valid(const gomem_pool_options *o) {
     bool fine = !(o->flags & ~(unsigned)GOMEM_SCAN) &&
                 (!o->align || gm_base_power_of_two(o->align));
@@ -18631,6 +18674,7 @@ GM_RARE GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt,
     return p;
 }
 
+// A pool with a capacity makes all its slabs now, so that no get can fail for lack of memory.
 GM_RARE GOMEM_DEF gomem_pool *gomem_pool_new(const gomem_pool_options *o) {
     struct gomem_pool *p = gm_pool_new(&gm_runtime, o, NULL);
     size_t n = p ? p->o.capacity : 0;
@@ -18641,6 +18685,7 @@ GM_RARE GOMEM_DEF gomem_pool *gomem_pool_new(const gomem_pool_options *o) {
     return NULL;
 }
 
+// The pool of a name: made by the first call, and again after a shutdown, which changes the epoch.
 GOMEM_DEF gomem_pool *gomem_i_pool_of(gomem_i_pool *name) {
     struct gm_runtime *rt = &gm_runtime;
     // pairs with gm_pool_new
@@ -18659,6 +18704,7 @@ GOMEM_DEF void *gomem_i_pool_get_named(gomem_i_pool *name) {
     return p ? gomem_i_pool_get_slow(p) : NULL;
 }
 
+// A name whose pool cannot be made has given no object out, so there is nothing to put.
 GOMEM_DEF void gomem_i_pool_put_named(gomem_i_pool *name, void *obj) {
     int saved = errno;
     gomem_pool *p = obj ? gomem_i_pool_of(name) : NULL;
@@ -18839,6 +18885,9 @@ GM_RARE GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p) {
  *             clean may lie anywhere; in a scanned block after a rewind it is above ready.
  */
 enum { GM_ARENA_CHAINED = 0, GM_ARENA_BUFFER = 1, GM_ARENA_RESERVED = 2 };
+// Sizes in bytes. The first block fits in an L1 cache, so an arena of a request or a parse
+// touches little. Blocks double up to 4 MiB, where the cost of getting one is small against that
+// of filling it. Zeroing 4 KiB ahead keeps the zeroed memory in the cache until it is used.
 enum {
     GM_ARENA_BLOCK = 32 * 1024,
     GM_ARENA_BLOCK_MOST = 4 * 1024 * 1024,
@@ -18860,15 +18909,18 @@ struct gomem_i_save {          // a mark that may be restored (check level 1)
     uint32_t number;           // in the mark
 };
 
+// Does the collector scan the arena's memory?
 GM_INLINE bool gm_arena_scanned(const gomem_arena *a) {
     return GOMEM_I_COLLECTOR && a->flags & GOMEM_SCAN;
 }
+// Tells AddressSanitizer and valgrind that [from, to) is not in use. Costs nothing without them.
 GM_PRIVATE void gm_arena_forbid(const gomem_arena *a, const char *from, const char *to) {
     if (from < to) gm_guard_forbid(from, (size_t)(to - from), gm_arena_scanned(a));
 }
 
 // ---- misuse: copies, and use by two threads at a time (check level 1) ----
 
+// The record of a block, from its page + 1, as the arena's fields have it.
 GM_INLINE struct gm_span *gm_arena_span(uint32_t page) {
     return gm_span_at(&gm_runtime.engine.heap.pages, page - 1);
 }
@@ -18918,6 +18970,7 @@ GM_PRIVATE void gm_arena_leave(gomem_arena *a) {
 
 // ---- blocks ----
 
+// The address and the size of a block.
 GM_INLINE char *gm_arena_start(const struct gm_span *s) {
     return (char *)gm_span_start(&gm_runtime.engine.heap.pages, s);
 }
@@ -18932,6 +18985,8 @@ GM_PRIVATE bool gm_arena_root(char *start, const char *end, bool add) {
            gm_roots_set_area(&gm_runtime.roots.ranges, (uintptr_t)start, (uintptr_t)end, add);
 }
 
+// Gets a block from the heap, and gives one back. Outside of sections: a callback on exhaustion may
+// run. NULL with errno: no memory.
 GM_INLINE struct gm_span *gm_arena_take(const gomem_arena *a, size_t size, size_t align) {
     return gm_block_new(&gm_runtime, size, align, gm_arena_scanned(a), GM_USE_ARENA);
 }
@@ -18949,6 +19004,8 @@ GM_PRIVATE size_t gm_arena_give_list(uint32_t *list, uint32_t until) {
     return bytes;
 }
 
+// The bytes in use, large objects and the unused ends of earlier blocks included; and the most that
+// they have been, which a reset measures.
 GM_PRIVATE size_t gm_arena_used(const gomem_arena *a) {
     return a->before + a->aside_bytes + (size_t)(a->cursor - a->start);
 }
@@ -19143,6 +19200,7 @@ GOMEM_DEF void *gomem_i_arena_slow(gomem_arena *a, size_t size) {
     return gm_arena_alloc_slow(a, size, 16, true);
 }
 
+// The allocation with an alignment or flags: arguments are checked here, not in the inlined path.
 GOMEM_DEF void *gomem_i_arena_with(gomem_arena *a, size_t size, size_t align, unsigned flags) {
     if ((align && !gm_base_power_of_two(align)) || flags & ~(unsigned)GOMEM_UNINIT) {
         errno = EINVAL;
@@ -19189,6 +19247,7 @@ GOMEM_DEF void *gomem_arena_resize(gomem_arena *a, void *p, size_t old_size, siz
     return to ? memcpy(to, p, GM_MIN(old_size, new_size)) : NULL;
 }
 
+// A long copy asks for memory that is not zeroed first, since all of it is overwritten.
 GOMEM_DEF char *gomem_arena_strdup(gomem_arena *a, const char *s) {
     size_t size = strlen(s) + 1;
     char *copy = size < GM_ARENA_STEP ? gomem_arena_alloc(a, size)
@@ -19375,6 +19434,8 @@ GM_PRIVATE uint32_t gm_arena_record(gomem_arena *a) {
     return save ? number : number | GM_ARENA_SHARED;
 }
 
+// A mark is five words that say where the arena ends. Check level 1 also makes a record of it, by
+// which a restore finds out that the mark is stale.
 GOMEM_DEF gomem_arena_mark gomem_arena_save(gomem_arena *a) {
     if (!a) return (gomem_arena_mark){NULL, 0, 0, 0, NULL};
     uint32_t number = GOMEM_I_CHECK ? gm_arena_record(a) : 0;
@@ -19534,6 +19595,8 @@ GOMEM_DEF bool gomem_arena_init(gomem_arena *a, const gomem_arena_options *o) {
     return true;
 }
 
+// The record of the callback lies in the arena, so a restore or a reset that frees it runs it
+// first (I4).
 GOMEM_DEF bool gomem_arena_on_reset(gomem_arena *a, void (*fn)(void *arg), void *arg) {
     struct gomem_i_on_reset *r = gm_arena_alloc_slow(a, sizeof *r, 16, false);
     if (!r) return false;
@@ -19661,6 +19724,8 @@ GM_RARE GOMEM_DEF gomem_arena_stats gomem_arena_read_stats(const gomem_arena *a)
 GOMEM_DEF gomem_arena_scope gomem_i_scope_begin(gomem_arena *a) {
     return (gomem_arena_scope){a, gomem_arena_save(a), 1};
 }
+// Restores the scope's mark. The mark cannot be used again, so its record (check level 1) is freed,
+// too: scopes in a loop take no memory.
 GOMEM_DEF void gomem_i_scope_end(gomem_arena_scope *scope) {
     gomem_arena *a = scope->arena;
     gomem_arena_restore(a, scope->mark);
@@ -19862,6 +19927,8 @@ GOMEM_DEF gomem_i_hint gomem_i_hint_slow(uintmax_t n, size_t size, size_t align,
     return hint;
 }
 
+// A hint's memory from the heap, since it does not fit on the stack. The thread's stack bounds are
+// learned on the way, so the next hint may use the inlined path.
 GOMEM_DEF void *gomem_i_hint_heap_slow(uintmax_t n, size_t size, size_t align, const char *file,
                                        int line) {
     struct gm_runtime *rt = &gm_runtime;
@@ -19891,6 +19958,7 @@ GOMEM_DEF void gomem_i_hint_placed(const void *p, size_t bytes, const char *file
     gm_sync_leave(&me->cache.hot);
 }
 
+// Copies memory to the heap if it lies on the calling thread's stack; otherwise returns p itself.
 GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t align) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = p ? gm_world_attach(rt) : NULL;
@@ -20059,6 +20127,8 @@ GM_COLD GM_PRIVATE void gm_report_fill_part(gomem_memstats *m) {
     memcpy(m, &all, size);
 }
 
+// m->size tells which version of the struct the caller was compiled with. The struct only grows, at
+// its end, so a part of it is what an older version knows.
 GM_RARE GOMEM_DEF void gomem_read_memstats(gomem_memstats *m) {
     if (m->size >= sizeof *m) gm_report_fill(m); // in place: needs 7 KB less stack
     else gm_report_fill_part(m);
@@ -20066,6 +20136,7 @@ GM_RARE GOMEM_DEF void gomem_read_memstats(gomem_memstats *m) {
 
 GM_RARE GOMEM_DEF const char *gomem_reason_text(uint64_t reason) { return gm_base_reason(reason); }
 
+// Pages in use and free pages that still have memory. Two loads: 2 ns, and no lock.
 GOMEM_DEF size_t gomem_heap_size(void) {
     const struct gm_pages *p = &gm_runtime.engine.heap.pages;
     return (gm_load_rlx(&p->used) + gm_load_rlx(&p->idle)) * GM_PAGE; // rlx: two single numbers
@@ -20075,6 +20146,8 @@ GOMEM_DEF size_t gomem_heap_free(void) {
     return gm_load_rlx(&gm_runtime.engine.heap.pages.idle) * GM_PAGE; // rlx: a single number
 }
 
+// Other threads add their counts to the shared one every 64 KiB, so this lags behind by up to that
+// for each thread.
 GOMEM_DEF uint64_t gomem_total_alloc(void) {
     const struct gm_thread *me = gm_world_self();
     return gm_load_rlx(&gm_runtime.engine.stats.allocated) + (me ? me->cache.counted : 0);
@@ -20189,6 +20262,8 @@ GM_RARE GM_PRIVATE size_t gm_report_trim(struct gm_runtime *rt, size_t keep) {
     return gm_load_rlx(&rt->engine.heap.released) - before;
 }
 
+// A collection first, so that what it frees can be given back. Aging pools three times drops all
+// their idle objects (PO5).
 GM_RARE GOMEM_DEF size_t gomem_free_os_memory(void) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_attach(rt);
@@ -20260,6 +20335,7 @@ GM_EXPORT void *malloc(size_t size) __attribute__((alias("gomem_malloc"))); // s
 GM_EXPORT void free(void *p) __attribute__((alias("gomem_free")));
 GM_EXPORT void *calloc(size_t n, size_t size) { return gomem_calloc(n, size); }
 
+// As in glibc, realloc(p, 0) frees p and returns NULL without setting errno. (J1)
 GM_EXPORT void *realloc(void *p, size_t size) {
     if (!p) return gomem_malloc(size);
     if (size) return gomem_realloc(p, size);
@@ -20286,6 +20362,7 @@ GM_EXPORT void *memalign(size_t align, size_t size) {
 
 GM_EXPORT void *aligned_alloc(size_t align, size_t size) { return memalign(align, size); }
 
+// Returns the error, and keeps errno even if it fails. (J1)
 GM_EXPORT int posix_memalign(void **out, size_t align, size_t size) {
     int saved = errno;
     if (!gm_base_power_of_two(align) || align % sizeof(void *)) return EINVAL;
@@ -20298,6 +20375,7 @@ GM_EXPORT int posix_memalign(void **out, size_t align, size_t size) {
 
 GM_EXPORT void *valloc(size_t size) { return gomem_aligned_alloc(gm_os_page_size(), size); }
 
+// Whole pages: at least one, even for 0 bytes.
 GM_EXPORT void *pvalloc(size_t size) {
     size_t page = gm_os_page_size();
     if (size > (size_t)PTRDIFF_MAX - page) return gomem_i_overflow();

@@ -51,6 +51,10 @@ class Source:
         self._rooms()
         self.functions, self.statements = self._outline()
 
+    def whole_comment(self, line):
+        """Whether a line holds a comment, or a part of one, and nothing else."""
+        return line in self.comment_lines and not self.code_lines[line - 1].strip()
+
     def line_at(self, offset):
         return self.text.count("\n", 0, offset) + 1
 
@@ -178,6 +182,18 @@ class Source:
         found = [first for first, _, text in self.directives if first < first_room and
                  re.match(r"\s*#\s*if(def)?\b.*\bGOMEM_IMPLEMENTATION\b", text)]
         return found[-1] if found else first_room
+
+    def implementation(self):
+        """First and last line of the implementation part: its #if and the #endif of that."""
+        start, depth = self.implementation_line(), 0
+        for first, last, text in self.directives:
+            word = re.match(r"\s*#\s*(\w*)", text).group(1)
+            if first < start or word not in ("if", "ifdef", "ifndef", "endif"):
+                continue
+            depth += -1 if word == "endif" else 1
+            if depth == 0:
+                return start, last
+        return start, len(self.lines)
 
 
 def groups(text):

@@ -26,6 +26,8 @@ OWN_NAME = re.compile(r"\b(?:gm_|GM_|gomem_|GOMEM_)\w*")
 COLUMNS = 100
 LONG, TOO_LONG = 45, 70
 CONDITIONALS = 8  # six whole rooms, and the public functions of two optional parts
+HEADED = 12     # a function of more lines has a head comment
+COMMENTS = 18   # percent of the implementation's lines that are comments, at least
 
 
 def check_map(src):
@@ -352,6 +354,31 @@ def check_functions(src):
     for f in src.functions:
         if f.lines > TOO_LONG:
             yield f.head, f"{f.name} has {f.lines} lines, more than {TOO_LONG}"
+
+
+def check_heads(src):
+    """Each function of the rooms that is longer than 12 lines has a comment at its head."""
+    for f in src.functions:
+        room = src.room_of(f.head)
+        if room is None or room.floor is None or f.lines <= HEADED:
+            continue
+        above = f.head - 1
+        while re.match(r"\s*(extern\b|#)", src.bare_lines[above - 1]):
+            above -= 1      # a declaration of the name, or an #if around the function
+        if not src.whole_comment(above):
+            yield f.head, f"{f.name} has {f.lines} lines and no comment at its head"
+
+
+def check_comments(src):
+    """Whole-line comments are at least 18 % of the implementation's lines that are not blank.
+
+    The implementation is what its #if includes, essays and cards among it; a line counts as a
+    comment if it holds nothing else."""
+    first, last = src.implementation()
+    lines = [i for i in range(first, last + 1) if src.lines[i - 1].strip()]
+    share = 100 * sum(map(src.whole_comment, lines)) / max(len(lines), 1)
+    if share < COMMENTS:
+        yield first, f"{share:.1f} % of the implementation's lines are comments, not {COMMENTS} %"
 
 
 def long_functions(src):

@@ -128,6 +128,24 @@ static void gm_heap_map(struct gm_heap *heap) {
     gm_sync_unlock(&heap->lock);
 }
 
+// Long, so it has a comment.
+#if GM_CELL
+static inline size_t gm_heap_clear(struct gm_heap *heap) {
+    size_t n = 0;
+    for (char *p = heap->bytes; p && n < heap->top; n++) {
+        if (p[n] == 0) {
+            continue;
+        }
+        if (p[n] > 0) {
+            p[n] = 1;
+        } else {
+            p[n] = 0;
+        }
+    }
+    return n;
+}
+#endif
+
 static void *gm_heap_take(struct gm_heap *heap, size_t size) {
     if (heap->bytes == NULL) gm_heap_map(heap);
     size_t at = gm_load_acq(&heap->top); // pairs with the store below: sees what it published

@@ -13,7 +13,7 @@ LINT = os.path.join(os.path.dirname(HERE), "lint.py")
 GOOD = open(os.path.join(HERE, "good.h"), encoding="utf-8").read()
 # What a header this small can be asked.
 CHECKS = ("lock-order,map,cards,calls,room-names,prototypes,atomics,comment-names,layout,names,declarations,"
-          "tags,functions,conditionals,fields,prefixes,globals,symbols,leaks")
+          "tags,functions,heads,comments,conditionals,fields,prefixes,globals,symbols,leaks")
 HEAP_LOCKS = " * LOCKS       HEAP, around the mapping; callers may hold WORLD\n"
 TAKE = "static void *gm_heap_take("
 LINES = "".join(f"    size += {i};\n" for i in range(70))
@@ -106,6 +106,12 @@ CASES = [
     ("declarations", "includes <stdio.h>", "#include <stdint.h>", "#include <stdio.h>"),
     ("declarations", "LIMIT: names", "GOMEM_LIMIT", "LIMIT"),
     ("functions", "gm_heap_take has", "    // Pairs", LINES + "    // Pairs"),
+    # heads: too long without a comment; a comment that code follows, or on a line of code, is none
+    ("heads", "gm_heap_take has", "    // Pairs", LINES + "    // Pairs"),
+    ("heads", "gm_heap_take has", TAKE + "struct gm_heap *heap, size_t size) {\n", "// of the struct\n"
+     "struct gm_more;\n" + TAKE + "struct gm_heap *heap, size_t size) {\n" + LINES),
+    ("heads", "gm_heap_clear has", "// Long, so it has a comment.\n", ""),
+    ("comments", "of the implementation's lines are comments", "    // Pairs", 3 * LINES + "    // Pairs"),
     ("conditionals", "#if inside gm_heap_take of room `heap`", "    return heap->bytes == NULL",
      "#ifdef GOMEM_X\n#endif\n    return heap->bytes == NULL"),
     ("conditionals", "#if number 9 in rooms other than base and os", "struct gm_heap {",
