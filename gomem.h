@@ -6111,6 +6111,8 @@ GM_PRIVATE struct gm_type_record *gm_types_record_locked(struct gm_types *t,
     struct gm_type_record **bucket = &t->bucket[gm_types_hash(type)];
     for (struct gm_type_record *r = *bucket; r; r = r->next)
         if (gm_types_same(r, type)) return r;
+    // One block holds the fields and then the name. If only one of the two allocations succeeds, it
+    // is lost: types are few, and memory is exhausted.
     size_t name = strlen(type->name) + 1, fields = type->nfields * sizeof *type->fields;
     struct gm_type_record *r = gm_pages_meta(t->meta, sizeof *r);
     char *copy = gm_pages_meta(t->meta, name + fields + sizeof(gomem_field));
@@ -6878,6 +6880,7 @@ GM_PRIVATE const char *gm_special_verify_stopped(const struct gm_special *sp,
     if (free + sp->used != sp->made) return "special: the count of used records is wrong";
     if (ready != sp->count || gone != sp->gone_count)
         return "special: the count of ready or gone callbacks is wrong (X3)";
+    // Each record with an object must be found through that object's bucket.
     for (uint32_t n = 0; n < sp->made; n++) { // X1
         uintptr_t object = gm_special_object(gm_special_record(sp, n));
         if (!object) continue;
@@ -9204,6 +9207,10 @@ struct gm_depot {
     uint32_t made, mapped;             // magazines used, and mapped; the latter read rlx
 };
 
+// The bounds of K2 and K3 and of the objects that a watched heap holds back, the size of a run, and
+// the bytes that a thread counts by itself before it adds them to the shared numbers: charging the
+// heap's growth each 32 KiB keeps a shared cache line out of the fast path, and lets the trigger be
+// missed by no more than that for each thread. All in bytes.
 enum {
     GM_DEPOT_CLASS = 512 * 1024,
     GM_DEPOT_TOTAL = 4 * 1024 * 1024,
@@ -9224,6 +9231,8 @@ struct gm_kept {
     size_t bytes;          // sum of their slots
 };
 
+// What the caches of all threads share is separate from struct gm_runtime so that the rooms up to
+// this one need to know nothing about threads; tests make engines of their own.
 // The heap, shared by the caches of all threads.
 struct gm_engine {
     struct gm_heap heap;                                    // pages and spans. lock: heap
@@ -9432,6 +9441,7 @@ GM_PRIVATE unsigned gm_cache_fill(struct gm_engine *e, unsigned class, void **ou
     unsigned done = 0;
     gm_sync_lock(&c->lock);
     while (done < n) {
+        // Filling nearly full spans lets the emptier ones drain, so that whole spans become free.
         // The lists are in order: nearly full spans first.
         struct gm_span *s = NULL;
         for (unsigned b = 0; !s && b < GM_LISTS; b++) s = gm_central_first_locked(c, p, b);
@@ -11065,6 +11075,7 @@ GM_COLD GM_PRIVATE void gm_world_report_straggler(struct gm_runtime *rt, uint32_
     int signal = gm_load_rlx(&w->signal); // V7
     bool known = gm_os_read_task(id, signal, &task);
     const char *wait = known && task.state == 'S' ? gm_os_read_wait(id) : NULL;
+    // The state in /proc tells why the thread has not answered; each reason has its own remedy.
     const char *does = task.blocked        ? "blocks"
                        : task.state == 'D' ? "is in a system call that takes no"
                        : task.state == 'R' ? "gets no processor for"
@@ -11137,6 +11148,7 @@ GM_PRIVATE void gm_world_yield_before_stop(struct gm_world *w, const struct gm_t
 GM_PRIVATE bool gm_world_try_stop(struct gm_runtime *rt, const struct gm_thread *me,
                                   uint64_t window, struct gm_stragglers *stragglers) {
     struct gm_world *w = &rt->world;
+    // Before the locks are taken, so that a thread that needs one of them can go on meanwhile.
     gm_world_yield_before_stop(w, me);
     gm_sync_lock(&w->gone_lock);
     gm_sync_lock(&w->lock);
@@ -11469,12 +11481,16 @@ GM_PRIVATE bool gm_world_init_collector(struct gm_runtime *rt) {
     struct gm_engine *e = &rt->engine;
     const gomem_options *o = &rt->world.settings.options;
     e->pacer.percent = o->gc_percent ? o->gc_percent : 100;
+    // Under a hard limit alone the pacer aims at 7/8 of it, so that a cycle comes before
+    // allocations fail.
     e->pacer.limit = o->memory_limit ? o->memory_limit : o->hard_limit - o->hard_limit / 8;
     e->pacer.least = GM_MIB;
+    // The generation starts at 4: a span record that was never used has 0, which is no valid one.
     e->sweep = (struct gm_sweep){4, &e->heap, &e->guard, &e->stats.shared};
     e->mark.pages = &e->heap.pages;
     e->mark.types = &e->types;
     e->mark.guard = &e->guard;
+    // Hooks: mark and pages stand above writes, whose functions they call through these pointers.
     e->mark.source = e->heap.pages.writes = &e->writes;
     e->heap.pages.grown = gm_writes_grown;
     e->mark.written = gm_writes_job;
@@ -11737,6 +11753,7 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     struct gm_engine *e = &rt->engine;
     struct gm_world *w = &rt->world;
     gm_settings_read_environment(rt);
+    // Ranks first: from here on check level 2 asserts the order of locks.
     w->init_lock.rank = GM_RANK_INIT; // 0: it is locked
     w->lock.rank = GM_RANK_WORLD;
     w->gone_lock.rank = GM_RANK_GONE;
@@ -11744,6 +11761,7 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     e->depot.lock.rank = e->kept.lock.rank = GM_RANK_META;
     rt->pools.lock.rank = GM_RANK_POOLS;
     rt->escapes.lock.rank = GM_RANK_ESCAPES;
+    // The key survives shutdowns, since threads may still have a value for it.
     if (!w->keyed && GOMEM_PTHREAD_KEY_CREATE(&w->key, gm_world_key_destructor)) return false;
     w->keyed = true;
     if (!gm_pages_meta_init(&e->meta)) return false;
@@ -11850,6 +11868,7 @@ GM_COLD GM_PRIVATE struct gm_thread *gm_world_attach_slow(struct gm_runtime *rt,
         if (GOMEM_I_ESCAPE) gm_world_forget_frames(t);
         gm_store_rlx(&t->own, false);
         gm_store_rlx(&t->straggler, 0u); // of the thread that had the record before
+        // Signals of the thread that had the record before are not waited for (V9).
         t->sent = gm_load_rlx(&t->heard);
         t->told = false;
         t->start = NULL;
@@ -14815,6 +14834,7 @@ GM_PRIVATE void gm_gc_end_stopped(struct gm_runtime *rt, struct gm_cycle *c) {
     struct gm_pacer *p = &rt->engine.pacer;
     uint64_t marked = gm_os_now(), since = gm_load_rlx(&rt->gc.last); // monotonic
     size_t live = gm_load_rlx(&rt->engine.live), old = gm_load_rlx(&p->live);
+    // How fast the heap grew since the last cycle decides how much it may grow at least (A1).
     uint64_t until = c->started ? marked
                                 : c->begin; // the program ran beside this cycle, or did not
     size_t growth = gm_pacer_growth(live > old ? live - old : 0, until > since ? until - since : 0,
@@ -14997,23 +15017,28 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
     struct gm_gc *gc = &rt->gc;
     if (gc->phase == GM_PHASE_OFF) {
         c->collector = e->writes.collector;
+        // 1. Arm. If the kernel refuses, this cycle marks in one stop.
         bool armed = !gm_load_rlx(&e->heap.mixed) && // W2
                      gm_writes_arm(&e->writes, &e->heap.pages, gm_workers_pause, rt);
         if (!armed) return gm_gc_run_stopped(rt, me, c);
         if (!gm_gc_begin_marking(rt, me, c)) return false;
     }
     if (gc->phase == GM_PHASE_MARK) {
+        // 3 to 5. Mark, rounds, finish stops. Afterwards the world is stopped and nothing is grey.
         if (!gm_gc_mark(rt, me, c)) return false;
         size_t now = gm_load_rlx(&e->live), more = now > c->asked ? now - c->asked : 0;
         c->between = c->stop - c->started;
         c->last = gm_os_now() - c->stop;
         c->after = (size_t)gm_load_rlx(&e->mark.bytes);
         c->heap = now;
+        // What was allocated meanwhile, large objects apart, tells when the next cycle must begin.
         size_t heavy = GM_MIN(gm_load_rlx(&gc->heavy) - c->heavy, more);
         gm_pacer_learn(&e->pacer, more - heavy, heavy, c->after);
         if (GOMEM_I_CHECK >= 3) c->matches = gm_oracle_stopped(rt);
+        // 6. Decide. This lets the world run and leaves the phase at FLIP.
         if (gm_load_rlx(&e->special.used)) gm_gc_decide(rt, c);
     }
+    // 7. Flip, in the finish stop if there was nothing to decide, otherwise in a stop of its own.
     if (gc->phase == GM_PHASE_FLIP) {
         if (!gm_gc_stop_world(rt, me, c)) return false;
         size_t now = gm_load_rlx(&e->live), born = now > c->heap ? now - c->heap : 0;
@@ -16229,6 +16254,7 @@ GM_PRIVATE void *gm_alloc_large(struct gm_cache *t, struct gm_central *c, size_t
     struct gm_span *s = gm_heap_take(&e->heap, c->kind, 0, gm_base_round_up(size, 16), align);
     if (!s) return NULL;
     s->shape = c->shape;
+    // The record and the bits are complete before gm_heap_publish, which makes the span visible.
     s->used = s->fresh = 1;
     s->bucket = 1;                                                    // listed
     struct gm_color *color = gm_span_colors(&e->heap.pages, s->page); // not published yet
@@ -16271,6 +16297,7 @@ GM_PRIVATE void *gm_alloc_root(struct gm_cache *t, struct gm_central *c) {
     if (s) {
         struct gm_color *color = gm_span_colors(p, s->page);
         unsigned i = 0;
+        // A span in list 0 has a free slot, so the loop ends.
         while (!(gm_span_starts(s, i) & ~color[i].alloc)) i++;
         uint64_t free = gm_span_starts(s, i) & ~color[i].alloc;
         gm_store_rlx(&color[i].alloc, color[i].alloc | (free & -free)); // under the lock
@@ -16345,6 +16372,7 @@ GM_NOINLINE GM_PRIVATE void *gm_alloc_new_typed(gomem_type *type, size_t size) {
     do {
         struct gm_cache *t = gm_alloc_enter(rt);
         if (!t) return NULL;
+        // The first object of a type in a class makes a shape, with a central of its own (D3).
         uint32_t number = gm_types_intern(&rt->engine.types, type, class);
         struct gm_central *c = number ? &gm_types_shape(&rt->engine.types, number)->central : NULL;
         if (c && !class) p = gm_alloc_large(t, c, slot, type->align, &dirty);
@@ -16493,6 +16521,8 @@ GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size) {
     // rlx: a thread that holds a pointer to a collected object sees the choice
     if (!me || gm_load_rlx(&rt->engine.writes.collector) != GOMEM_GC_BARRIER)
         return memmove(to, from, size);
+    // Upward unless the target begins within the source, as memmove does. The subtraction wraps if
+    // the target is below the source, which gives upward, too.
     bool up = (uintptr_t)to - (uintptr_t)from >= size;
     for (size_t done = 0, n; done < size; done += n) {
         uintptr_t edge = (uintptr_t)to + (up ? done : size - done); // of the part that was moved
@@ -16637,6 +16667,7 @@ GM_PRIVATE bool gm_alloc_resize_large(struct gm_runtime *rt, struct gm_span *s, 
     }
     if (done && now < old) gm_stats_own(&t->stats.large_free, old - now);
     if (done) gm_alloc_count_live(t, s, now - old);
+    // Pages that were added may be nonzero: then the span is not clean any more.
     // rlx: a marker that reads 1 only tests which pages are resident
     if (done && s->pages > pages && !clean) gm_store_rlx(&s->clean, (uint8_t)0);
     gm_alloc_leave(rt, t);
@@ -16939,6 +16970,7 @@ GM_RARE GOMEM_DEF gomem_stack *gomem_stack_new(size_t size) {
                        .align = GM_WORD,
                        .mark = gm_control_mark_stack};
     if (size > (size_t)PTRDIFF_MAX / 2) return gomem_i_overflow();
+    // The handle comes first: nothing has to be undone if it fails.
     gomem_stack *handle = me ? gomem_i_new_typed_slow(&type, sizeof *handle) : NULL;
     if (!handle) return NULL;
     size = gm_base_round_up(GM_MAX(size, (size_t)GM_STACK_LEAST), gm_roots_guard(rt));
@@ -17058,6 +17090,7 @@ GM_PRIVATE bool gm_control_each_group(struct gm_runtime *rt, const struct gm_typ
     if (*page == SIZE_MAX) return false;
     uint32_t desc = gm_pages_desc(p, *page);
     struct gm_span *s = gm_span_at(p, *page);
+    // Not the first page of a collected span: the next page may be.
     if (!GM_IN(GM_SET_COLLECTED, gm_pages_kind(desc)) || gm_pages_distance(desc)) {
         ++*page;
         *group = 0;
@@ -17200,6 +17233,8 @@ GM_RARE GOMEM_DEF bool gomem_init(const gomem_options *options) {
         errno = EINVAL;
         return false;
     }
+    // INIT orders this call with the first use of the library by another thread: either sees the
+    // heap made, and compares (L3), or comes first and its options are used.
     gm_sync_lock(&rt->world.init_lock);
     bool ready = gm_load_rlx(&rt->world.life) == GM_LIFE_READY; // changes under the lock
     bool agree = !ready || (gm_init_options_agree(o, &rt->world.settings.options) &&
@@ -17242,6 +17277,8 @@ GM_RARE GOMEM_DEF void gomem_shutdown(void) {
     if (GOMEM_I_COLLECTOR) gm_schedule_shutdown(rt);
     gm_sync_lock(&w->init_lock);
     gm_store_rel(&w->life, (uint32_t)GM_LIFE_SHUT); // pairs with gm_world_ready
+    // From here on other threads find life SHUT and attach no more. The caller promises that none
+    // uses the heap, so their records are changed without their help.
     for (struct gm_thread *t = w->all; t; t = t->next) {
         gm_cache_reset(&t->cache, e); // empty for threads that come back
         memset(&t->cache.stats, 0, sizeof t->cache.stats);
@@ -17252,6 +17289,7 @@ GM_RARE GOMEM_DEF void gomem_shutdown(void) {
     w->gone = NULL;
     if (GOMEM_I_POOL) gm_init_forget_pools(rt);
     if (GOMEM_I_COLLECTOR) gm_writes_reset(&e->writes, &e->meta);
+    // The heap's memory goes first, then what describes it. Metadata and records of threads stay.
     gm_pages_release(&e->heap.pages);
     memset(&e->heap, 0, sizeof e->heap);
     memset(&e->depot, 0, sizeof e->depot);
@@ -18191,6 +18229,7 @@ GM_PRIVATE bool gm_pool_own_room(struct gomem_pool *p, struct gm_pool_cache *h) 
         h->spare = 0;
         return true;
     }
+    // The previous magazine is in nobody's reach while it is taken, so its head may be changed.
     struct gm_magazine *m = gm_cache_head(gm_pool_pages(), previous - 1);
     unsigned n = gm_cache_count(gm_pool_pages(), top), half = n / 2,
              room = GM_MAGAZINE_LAST - m->top;
@@ -18440,6 +18479,7 @@ GOMEM_DEF void *gomem_i_pool_get_slow(gomem_pool *p) {
         struct gm_cache *t = gm_pool_enter(rt, p);
         if (!t) return NULL;
         struct gm_pool_cache *h = gm_pool_find_cache(rt, t, p);
+        // In the order of cost: the loaded magazine, others (gm_pool_refill), a slab's free slots.
         if (h) gm_store_rlx(&h->turn, gm_load_rlx(&p->turn)); // used in this generation
         object = h ? gomem_i_pop(gm_pool_top(p, h)) : NULL;
         if (!object && h && gm_pool_refill(&rt->engine, p, h))
@@ -18500,6 +18540,8 @@ GOMEM_DEF void gomem_i_pool_put_slow(gomem_pool *p, void *obj) {
     if (GOMEM_I_LIKELY(gm_pool_put_quick(rt, p, obj))) return;
     struct gm_cache *t = gm_pool_enter(rt, p);
     enum gm_message wrong = t ? gm_pool_check(p, obj) : GM_MESSAGE_COUNT;
+    // The reset hook runs between two sections. The object is still the caller's then, so another
+    // thread cannot get it, and the check need not be repeated.
     if (t && wrong == GM_MESSAGE_COUNT && p->o.reset) {
         gm_alloc_leave(rt, t);
         p->o.reset(obj, p->o.user);
@@ -18647,10 +18689,13 @@ GM_RARE GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt,
         gm_store_rlx(&p->aged, gm_os_now()); // rlx: no other thread knows p yet
         p->place = p->shared ? 0
                              : gm_pool_place_locked(pools, name ? (void *)name : (void *)p, name);
+        // The inlined paths use a place if the pool has one, otherwise its number. A pool with a
+        // reset hook takes the slow path for each put, and one with a small capacity for all.
         p->get = p->place;
         p->put = o->reset ? 0 : p->place;
         p->far_get = p->place || p->shared ? 0 : p->number;
         p->far_put = o->reset ? 0 : p->far_get;
+        // By number: gm_pool_age_step goes on after the number that it has done last.
         struct gomem_pool **at = &pools->list;
         while (*at && (*at)->number < p->number) at = &(*at)->next;
         p->next = *at;
@@ -18750,6 +18795,7 @@ GM_RARE GOMEM_DEF void gomem_pool_destroy(gomem_pool *p) {
     p->get = p->put = p->far_get = p->far_put = 0;
     gm_sync_unlock(&pools->lock);
     gm_alloc_leave(rt, t);
+    // All three lists are dropped in turn: each becomes the expired one once.
     for (unsigned g = 0; g < GM_POOL_TURNS; g++) { // no other thread reaches p any more
         while (gm_pool_drop_expired(rt, p)) {}
         gm_store_rlx(&p->turn, gm_load_rlx(&p->turn) + 1);
@@ -19103,6 +19149,7 @@ GM_PRIVATE bool gm_arena_extend(gomem_arena *a, char *from, const char *to) {
                 GM_MIN(gm_base_round_up(need, GM_ARENA_STEP), (size_t)(ready - a->start));
     if (end >= a->clean || scanned) end = ready;
     if (from < old || scanned) from = old;
+    // Memory from `clean` on is zero already, so only what lies below is cleared (I1).
     if (from < end && from < a->clean) {
         gm_guard_allow(from, (size_t)(end - from));
         memset(from, 0, (size_t)(GM_MIN(end, a->clean) - from));
@@ -19146,6 +19193,7 @@ GM_PRIVATE void gm_arena_truncate(gomem_arena *a, char *to) {
 // Prepares the first allocation: fills in the defaults of {0}, or reserves memory again after a
 // free. False with errno: no memory.
 GM_PRIVATE bool gm_arena_begin(gomem_arena *a) {
+    // {0} is a valid arena, so defaults are filled in by the first allocation.
     if (!a->least) a->least = GM_ARENA_BLOCK;
     if (!a->next) a->next = a->least;
     if (a->mode != GM_ARENA_RESERVED || a->start) return true;
@@ -19165,6 +19213,7 @@ GM_PRIVATE void *gm_arena_bump(gomem_arena *a, size_t size, size_t align, bool z
     if (!gm_arena_begin(a)) return NULL;
     a->self = a; // I5
     for (;;) {
+        // If it fits in the current block, the cursor moves, after the memory was made usable.
         uintptr_t p = gm_base_round_up((uintptr_t)a->cursor, align), limit = (uintptr_t)a->limit;
         if (a->cursor && p >= (uintptr_t)a->cursor && p <= limit && size <= limit - p) {
             char *object = a->cursor + (p - (uintptr_t)a->cursor);
@@ -19177,6 +19226,9 @@ GM_PRIVATE void *gm_arena_bump(gomem_arena *a, size_t size, size_t align, bool z
             errno = ENOMEM;
             return NULL;
         }
+        // A block starts at a page, so only larger alignments need room for it. An object that
+        // would fill more than a quarter of the next block gets a span of its own: otherwise the
+        // rest of the current block would be wasted for it.
         size_t need = align > GM_PAGE ? size + align : size;
         if (need >= GM_ARENA_ASIDE && need > a->next / 4)
             return gm_arena_set_aside(a, size, align, zero);
@@ -19265,6 +19317,7 @@ GM_COLD GM_PRIVATE char *gm_arena_print_slow(gomem_arena *a, const char *format,
     text[0] = 0;
     va_copy(again, args->list);
     va_copy(last, args->list);
+    // A list of arguments can be read once, so each attempt needs a copy.
     int n = in_place ? -1 : gm_text_write(text, sizeof text, format, args);
     if (n < 0) n = vsnprintf(to, sizeof text, format, again);
     bool fits = n >= 0 && (size_t)n < sizeof text;
@@ -19486,6 +19539,8 @@ GM_PRIVATE uint32_t *gm_arena_best(gomem_arena *a, size_t need) {
 GM_PRIVATE void gm_arena_decay(gomem_arena *a) {
     uint32_t kept = 0;
     size_t bytes = 0, idle = gm_arena_idle();
+    // Takes the block that fits best each time, until the kept ones cover the peak. A best block
+    // that is more than four times as large as what is missing is not worth keeping.
     while (a->spare && bytes < a->peak) {
         uint32_t *best = gm_arena_best(a, a->peak - bytes), page = *best;
         struct gm_span *s = gm_arena_span(page);
@@ -19580,6 +19635,7 @@ GOMEM_DEF bool gomem_arena_init(gomem_arena *a, const gomem_arena_options *o) {
         fresh.least = gm_base_round_up(o->reserve, GM_ARENA_COMMIT);
     }
     if (o->buffer) {
+        // Only whole units of 16 bytes of the user's buffer are used.
         uintptr_t from = gm_base_round_up((uintptr_t)o->buffer, 16);
         uintptr_t to = ((uintptr_t)o->buffer + o->buffer_size) & ~(uintptr_t)15;
         fresh.mode = GM_ARENA_BUFFER;
@@ -19651,6 +19707,7 @@ GOMEM_DEF bool gomem_arena_absorb(gomem_arena *into, gomem_arena *from) {
     gm_arena_join(into, from);
     gm_arena_join_callbacks(into, from);
     gm_arena_measure(into);
+    // `from` keeps its options and is otherwise as after gomem_arena_init.
     gomem_arena empty;
     memset(&empty, 0, sizeof empty);
     empty.flags = from->flags;
