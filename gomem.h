@@ -13308,18 +13308,20 @@ GM_PRIVATE void gm_finalize_reset(struct gm_runtime *rt) {
  * OWNS        struct gm_search (one at a time, in a stop), struct gm_lost and struct gm_dead (what
  *             a cycle found)
  * CALLS       base os pages span heap types guard mark sweep cache world roots
- * INVARIANTS  Q1  a search changes nothing of the heap: its bits and its queue are its own memory,
- *                 given back when it ends
- *             Q2  the thread that asks comes last: its stack and registers, which know the pointer
- *                 anyway, count only where nothing else does; of either, words that point one past
- *                 the end come after those that point at the object
- * WHY         Breadth first, so the path is a shortest one; each object that is reached remembers
- *             the word that pointed at it, and only the path is told. The collector's own mark bits
- *             are in use at the end of a cycle (the oracle) and while spans wait to be swept, so a
- *             search brings its own. What is lost is looked for the other way round: all words that
- *             no marker reads, against marks that are complete.
+ * INVARIANTS  Q1  a search changes nothing in the heap: its bits and its queue lie in memory of its
+ *                 own, which it releases when it ends
+ *             Q2  roots are searched in four passes, and the first that finds a path ends the
+ *                 search: the roots of others, then those of the thread that asks, whose stack and
+ *                 registers hold the pointer anyway; in each, words that point into an object, then
+ *                 words that point one past its end
+ * WHY         The search is breadth first, so it finds a shortest path within a pass. Each object
+ *             that it reaches remembers the word that points to it, so the path is read backward.
+ *             The collector's mark bits are in use when the oracle asks, and while spans wait to be
+ *             swept, so a search has bits of its own.
+ *             Lost pointers (lost=1) are found in the other direction: when marks are complete, all
+ *             words that no marker reads are compared with the objects that are about to be freed.
  */
-enum { GM_LOST_TOLD = 10 };
+enum { GM_LOST_TOLD = 10 }; // places that are reported per cycle; the others are only counted
 
 struct gm_lost_place {        // a word that is not scanned, and points at an object about to die
     uintptr_t holder, offset; // whose word it is, and the word's offset in it
@@ -13332,36 +13334,41 @@ struct gm_lost_place {        // a word that is not scanned, and points at an ob
 };
 
 struct gm_lost {           // owner: the cycle
-    struct gm_runtime *rt; //
-    size_t found, places;  // all; those below
+    struct gm_runtime *rt; // the runtime
+    size_t found, places;  // number of places; entries of place
     struct gm_lost_place place[GM_LOST_TOLD];
 };
 
-enum { GM_DEAD_TOLD = 10 };
-struct gm_dead_place {   // a word of an object that points into a frame that has returned
-    uintptr_t object;    //
-    size_t offset, size; // of the word, of the object
-    uintptr_t word;      //
-    const char *file;    // where the frame's memory was asked for
-    int line;            //
+enum { GM_DEAD_TOLD = 10 }; // places that are looked for and reported per cycle
+struct gm_dead_place {      // a word of an object that points into a frame that has returned
+    uintptr_t object;       // the object
+    size_t offset, size;    // of the word, of the object
+    uintptr_t word;         // the value of the word
+    const char *file;       // where the frame's memory was asked for
+    int line;               // in that file
 };
 struct gm_dead {           // owner: the cycle
-    struct gm_runtime *rt; //
-    uintptr_t lo, hi;      // of all stacks with frames
+    struct gm_runtime *rt; // the runtime
+    uintptr_t lo, hi;      // bounds of all stacks that have frames: a first, cheap test
     size_t found;          // places
     struct gm_dead_place place[GM_DEAD_TOLD];
 };
 
 // ---- lost=1 ----
 
+// Is a slot in the magazine whose top is `top`? Entry 0 of a magazine is NULL. A magazine of a
+// thread in a blocking region does not change; if its thread ends meanwhile, the answer may be
+// wrong, which costs a wrong report at worst.
 GM_PRIVATE bool gm_paths_in_magazine(void **top, uintptr_t slot) {
     void *p;
-    for (; top && (p = gm_load_rlx(top)) != NULL; top--) // its thread stands, or this is a guess
+    for (; top && (p = gm_load_rlx(top)) != NULL; top--)
         if ((uintptr_t)p == slot) return true;
     return false;
 }
 
-// Was a manual slot freed, and lies in a thread's magazine or in the depot? Bits do not know.
+// Was a manual slot freed, and lies in a thread's magazine or in the depot? Its bit in the span
+// does not say so, so all magazines of its class are searched. Only slots that seem to hold a lost
+// pointer cost that.
 GM_PRIVATE bool gm_paths_cached(struct gm_runtime *rt, unsigned class, uintptr_t slot) {
     const struct gm_pages *p = &rt->engine.heap.pages;
     // pairs with gm_world_record_locked: records are complete
@@ -13379,7 +13386,8 @@ GM_PRIVATE bool gm_paths_cached(struct gm_runtime *rt, unsigned class, uintptr_t
     return false;
 }
 
-// The object that a word points into, if it is about to be freed: not marked, nor freed by hand.
+// Returns the object that a word points into if this cycle frees it, and its span; 0: there is no
+// such object. One that gomem_free has freed does not count: the program knows that it is gone.
 GM_PRIVATE uintptr_t gm_paths_dying(const struct gm_runtime *rt, uintptr_t word) {
     const struct gm_pages *p = &rt->engine.heap.pages;
     word &= rt->engine.mark.mask;
@@ -13393,6 +13401,8 @@ GM_PRIVATE uintptr_t gm_paths_dying(const struct gm_runtime *rt, uintptr_t word)
     return dying & gm_span_bit(p, object) ? object : 0;
 }
 
+// Notes a lost pointer: a word of the object or block at `start`, which is in span `holder`, points
+// to `object`. Counts it only if there is no room. Sizes are the user's, not those of slots.
 GM_PRIVATE void gm_paths_note(struct gm_lost *lost, const struct gm_span *holder, uintptr_t start,
                               size_t offset, uintptr_t object) {
     const struct gm_guard *g = &lost->rt->engine.guard;
@@ -13411,6 +13421,9 @@ GM_PRIVATE void gm_paths_note(struct gm_lost *lost, const struct gm_span *holder
     };
 }
 
+// Notes the lost pointers in the object at `start`, of which no word is scanned. An object that was
+// freed, and lies in a magazine or is held back by a watched heap, holds none. This is tested only
+// once a word has been found, because it costs more.
 GM_NO_SANITIZE GM_PRIVATE void gm_paths_look_into(struct gm_lost *lost,
                                                   const struct gm_span *holder, uintptr_t start) {
     size_t size = gm_span_slot_size(holder);
@@ -13424,7 +13437,8 @@ GM_NO_SANITIZE GM_PRIVATE void gm_paths_look_into(struct gm_lost *lost,
     }
 }
 
-// Of what is scanned: pointers that lie across two words.
+// Notes the lost pointers in a scanned object: those that lie across two words, as in packed
+// structs. Markers read aligned words only.
 GM_NO_SANITIZE GM_PRIVATE void gm_paths_look_between(struct gm_lost *lost,
                                                      const struct gm_span *holder,
                                                      uintptr_t start) {
@@ -13440,7 +13454,8 @@ GM_NO_SANITIZE GM_PRIVATE void gm_paths_look_between(struct gm_lost *lost,
     }
 }
 
-// Of a collected or uncollectable span: objects that live.
+// Looks into the live objects of a collected or uncollectable span. A typed object is looked into
+// as if no word were scanned; what its fields lead to is marked and so is not about to be freed.
 GM_PRIVATE void gm_paths_holders(struct gm_lost *lost, const struct gm_span *s) {
     const struct gm_pages *p = &lost->rt->engine.heap.pages;
     const struct gm_color *c = gm_span_colors(p, s->page);
@@ -13456,6 +13471,8 @@ GM_PRIVATE void gm_paths_holders(struct gm_lost *lost, const struct gm_span *s) 
     }
 }
 
+// Looks into all objects of one span, for gm_heap_walk: of a manual span those whose bit is 1, and
+// blocks of pools and arenas whole. Always true: the walk goes on.
 GM_RARE GM_PRIVATE bool gm_paths_unscanned(struct gm_span *s, void *arg) {
     struct gm_lost *lost = arg;
     const struct gm_pages *p = &lost->rt->engine.heap.pages;
@@ -13470,16 +13487,17 @@ GM_RARE GM_PRIVATE bool gm_paths_unscanned(struct gm_span *s, void *arg) {
     return true;
 }
 
-// Notes places that no marker reads, and that point at what this cycle frees: manual memory, blocks
-// of pools and arenas, noscan objects that live, words of typed ones that their type leaves out
-// (what it names is marked), words of scanned ones that are not aligned. Marks are complete,
-// nothing is swept yet, and nobody changes the heap.
+// With lost=1, notes the places that no marker reads and that point to objects which this cycle
+// frees: in manual memory, blocks of pools and arenas, live noscan objects, words of typed objects
+// that are in no field, and unaligned words of scanned objects. In a stop, when marks are complete
+// and nothing is swept. Reads all mapped objects: as slow as marking all of them.
 GM_PRIVATE void gm_paths_lost_stopped(struct gm_runtime *rt, struct gm_lost *lost) {
     lost->rt = rt;
     lost->found = lost->places = 0;
     if (rt->world.settings.lost) gm_heap_walk(&rt->engine.heap, gm_paths_unscanned, lost);
 }
 
+// The message for a lost pointer depends on what holds it, since the remedy does.
 GM_PRIVATE enum gm_message gm_paths_lost_message(const struct gm_lost_place *l) {
     if (l->use == GM_USE_POOL) return GM_MSG_LOST_POOL;
     if (l->use == GM_USE_ARENA) return GM_MSG_LOST_ARENA;
@@ -13489,6 +13507,7 @@ GM_PRIVATE enum gm_message gm_paths_lost_message(const struct gm_lost_place *l) 
                                          : GM_MSG_LOST_NOSCAN;
 }
 
+// Reports one lost pointer. Outside of stops: the program's handler runs.
 GM_COLD GM_PRIVATE void gm_paths_tell_place(struct gm_runtime *rt, const struct gm_lost_place *l) {
     const char *holder = l->use == GM_USE_POOL    ? "slab of a pool"
                          : l->use == GM_USE_ARENA ? "block of an arena"
@@ -13501,7 +13520,7 @@ GM_COLD GM_PRIVATE void gm_paths_tell_place(struct gm_runtime *rt, const struct 
     gm_guard_warn(&rt->engine.guard, t.data);
 }
 
-// Says what gm_paths_lost_stopped found. The world runs.
+// Reports what gm_paths_lost_stopped found. Outside of stops and sections.
 GM_PRIVATE void gm_paths_lost_tell(struct gm_runtime *rt, const struct gm_lost *lost) {
     for (size_t i = 0; i < lost->places; i++) gm_paths_tell_place(rt, &lost->place[i]);
     if (lost->found == lost->places) return;
@@ -13513,13 +13532,15 @@ GM_PRIVATE void gm_paths_lost_tell(struct gm_runtime *rt, const struct gm_lost *
 
 // ---- dead frames ----
 
-// Below this address the stack of a thread that stands is nobody's, or the library's.
+// Returns the address below which a stopped thread's stack holds no frame of the program. For the
+// thread that runs the cycle it is where it has entered the library.
 GM_PRIVATE uintptr_t gm_paths_stands(const struct gm_runtime *rt, const struct gm_thread *t) {
     if (t == gm_load_rlx(&rt->gc.runner)) return rt->gc.runner_sp; // ours: the cycle's thread asks
     return t->in_handler ? t->at.sp : t->registers.sp;
 }
 
-// The frame of a hint that a word points into and whose function has returned; NULL: none.
+// Returns the frame of a stack hint that a word points into and whose function has returned, or
+// NULL: the frame lies wholly below the thread's stack pointer. In a stop.
 GM_PRIVATE struct gm_frame *gm_paths_dead_frame(struct gm_runtime *rt, uintptr_t word) {
     for (struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next) { // in a stop
         if (!t->frames || word - t->hint_lo >= t->hint_hi - t->hint_lo) continue;
@@ -13534,6 +13555,7 @@ GM_PRIVATE struct gm_frame *gm_paths_dead_frame(struct gm_runtime *rt, uintptr_t
     return NULL;
 }
 
+// Notes the words of an object that point into such frames, until there are ten.
 GM_NO_SANITIZE GM_PRIVATE void gm_paths_look_for_frames(struct gm_runtime *rt, struct gm_dead *d,
                                                         uintptr_t object, size_t size) {
     const uintptr_t *word = (const uintptr_t *)object;
@@ -13548,6 +13570,7 @@ GM_NO_SANITIZE GM_PRIVATE void gm_paths_look_for_frames(struct gm_runtime *rt, s
     }
 }
 
+// Looks into the live scanned objects of one span, for gm_heap_walk. Always true: the walk goes on.
 GM_RARE GM_PRIVATE bool gm_paths_frames_of(struct gm_span *s, void *arg) {
     struct gm_dead *d = arg;
     const struct gm_pages *p = &d->rt->engine.heap.pages;
@@ -13562,8 +13585,8 @@ GM_RARE GM_PRIVATE bool gm_paths_frames_of(struct gm_span *s, void *arg) {
     return true;
 }
 
-// Notes objects that live and point into frames that have returned (check level 1). Marks are
-// complete, nothing is swept yet.
+// Notes live objects that point into frames that have returned (check level 1 and up). In a stop,
+// when marks are complete and nothing is swept. Does nothing if no thread has used a stack hint.
 GM_PRIVATE void gm_paths_frames_stopped(struct gm_runtime *rt, struct gm_dead *d) {
     d->rt = rt;
     d->found = 0;
@@ -13571,14 +13594,14 @@ GM_PRIVATE void gm_paths_frames_stopped(struct gm_runtime *rt, struct gm_dead *d
     d->hi = 0;
     if (!GOMEM_I_CHECK || !GOMEM_I_ESCAPE) return;
     for (struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next) // in a stop
-        if (t->frames && gm_load_rlx(&t->state) != GM_THREAD_NONE) {        // as above
+        if (t->frames && gm_load_rlx(&t->state) != GM_THREAD_NONE) {        // rlx: in a stop
             d->lo = GM_MIN(d->lo, t->hint_lo);
             d->hi = GM_MAX(d->hi, gm_paths_stands(rt, t));
         }
     if (d->lo < d->hi) gm_heap_walk(&rt->engine.heap, gm_paths_frames_of, d);
 }
 
-// Says what it found. The world runs.
+// Reports what gm_paths_frames_stopped found. Outside of stops and sections.
 GM_PRIVATE void gm_paths_frames_tell(struct gm_runtime *rt, const struct gm_dead *d) {
     for (size_t i = 0; i < d->found; i++) {
         const struct gm_dead_place *place = &d->place[i];
@@ -13617,39 +13640,39 @@ GM_PRIVATE const char *const gm_paths_sources[GM_SOURCES] = {"an uncollectable o
                                                              "a function of gomem_add_root_fn",
                                                              "memory of a thread"};
 
-enum { GM_PATH_ENDS = 32 }; // steps that are told at either end of a path
+enum { GM_PATH_ENDS = 32 }; // steps that are reported at either end of a path
 struct gm_step {
-    uintptr_t object; //
-    uintptr_t offset; // of the word that points at the next one; UINTPTR_MAX: not known
+    uintptr_t object; // an object on the path
+    uintptr_t offset; // of the word that points to the next one; UINTPTR_MAX: unknown
 };
 
 struct gm_path {                           // what a search found
-    size_t length;                         // objects from the root to it, 0: nothing reaches it
-    bool live;                             // there is such an object
-    bool full;                             // it cannot be searched
-    bool busy;                             // a cycle runs on this thread
+    size_t length;                         // objects from the root to the target; 0: no path
+    bool live;                             // the target is a live object
+    bool full;                             // the search had no memory
+    bool busy;                             // a cycle runs on this thread, so none was made
     struct gm_step step[2 * GM_PATH_ENDS]; // the first ones, the last ones
-    enum gm_source source;                 //
-    uintptr_t word;                        // address of the root's word
+    enum gm_source source;                 // what the root is
+    uintptr_t word;                        // address of the root's word; 0: it has none
     uintptr_t area;                        // start of the range or stack, or the thread's number
-    bool own;                              // it is the thread that asks
+    bool own;                              // the root belongs to the thread that asks
     bool past;                             // the word points one past the end of the first object
 };
 
 struct gm_reached {   // an object that the search has reached
-    uintptr_t object; //
-    uintptr_t from;   // address of the word that points at it; 0: none, or not known
+    uintptr_t object; // its address
+    uintptr_t from;   // address of the word that points to it; 0: none, or unknown
     uint32_t parent;  // number of the object that the word is in; GM_ROOTED: in a root
 };
 #define GM_ROOTED UINT32_MAX
 
 struct gm_search {
     struct gm_runtime *rt;      // const
-    const struct gm_thread *me; // who asks, NULL: the collector. const
-    uintptr_t target;           // const
-    void *memory;               // for both below
+    const struct gm_thread *me; // the thread that asks; NULL: the collector. const
+    uintptr_t target;           // the object that is looked for. const
+    void *memory;               // of seen and queue; reserved, and made usable bit by bit
     size_t size;                // of memory
-    size_t low, high;           // bytes of the heap's two ends
+    size_t low, high;           // bytes mapped at the heap's two ends, zone 0 and zone 1
     uint64_t *seen;             // a bit for 16 bytes of either end
     struct gm_reached *queue;   // all that was reached; those below `at` have been scanned
     size_t count, ready, room;  // of queue: used, with memory, reserved
@@ -13667,8 +13690,9 @@ struct gm_visitor {             // takes the words that markers find to a search
     bool named;                 // a function of roots names the words
 };
 
-enum { GM_SEARCH_STEP = 1 << 16 }; // entries
+enum { GM_SEARCH_STEP = 1 << 16 }; // entries of the queue that are made usable at a time
 
+// Makes the next part of the queue usable. False: no memory, or the queue is as long as it may be.
 GM_PRIVATE bool gm_paths_more(struct gm_search *q) {
     size_t n = GM_MIN(q->ready + GM_SEARCH_STEP, q->room), page = q->rt->engine.heap.pages.os_page;
     uintptr_t end = gm_base_round_up((uintptr_t)(q->queue + n), page);
@@ -13679,7 +13703,9 @@ GM_PRIVATE bool gm_paths_more(struct gm_search *q) {
     return true;
 }
 
-// The heap's ends are as large as they will be while the world stands.
+// Reserves memory for a search: a bit for each 16 bytes of heap, and a queue with an entry for each
+// object that can exist, of which only what is used costs memory. The bounds are those of the stop.
+// False: no memory; gm_paths_end is to be called in any case.
 GM_PRIVATE bool gm_paths_begin(struct gm_search *q) {
     const struct gm_pages *p = &q->rt->engine.heap.pages;
     q->low = (size_t)gm_load_rlx(&p->zone[0].mapped) * GM_PAGE;  // in a stop
@@ -13699,7 +13725,7 @@ GM_PRIVATE void gm_paths_end(const struct gm_search *q) {
     if (q->memory) gm_os_release(q->memory, q->size);
 }
 
-// The live collected object that a word points into; 0: none.
+// Returns the live collected or uncollectable object that a word points into; 0: none.
 GM_PRIVATE uintptr_t gm_paths_object(const struct gm_runtime *rt, uintptr_t word) {
     const struct gm_pages *p = &rt->engine.heap.pages;
     word &= rt->engine.mark.mask;
@@ -13711,6 +13737,9 @@ GM_PRIVATE uintptr_t gm_paths_object(const struct gm_runtime *rt, uintptr_t word
     return gm_sweep_live(&rt->engine.sweep, p, s, object) ? object : 0;
 }
 
+// Appends the object that a word points into to the queue, unless it has been reached before, the
+// target was found, or memory is exhausted. `from` is the word's address and `parent` the number of
+// the object that it is in.
 GM_PRIVATE void gm_paths_reach(struct gm_search *q, uintptr_t word, uintptr_t from,
                                uint32_t parent) {
     const struct gm_pages *p = &q->rt->engine.heap.pages;
@@ -13771,7 +13800,8 @@ GM_PRIVATE void gm_paths_scan(struct gm_search *q, uint32_t number) {
     else if (GM_IN(GM_SET_SCANNED, s->kind)) gm_mark_visit(&v.marker, v.object, v.object, size);
 }
 
-// Uncollectable scanned objects are roots; the queue has them as if something pointed at them.
+// Reaches all uncollectable objects of a span, for gm_heap_walk: they are roots, and no word points
+// to them.
 GM_RARE GM_PRIVATE bool gm_paths_uncollectable(struct gm_span *s, void *arg) {
     struct gm_search *q = arg;
     const struct gm_pages *p = &q->rt->engine.heap.pages;
@@ -13783,7 +13813,7 @@ GM_RARE GM_PRIVATE bool gm_paths_uncollectable(struct gm_span *s, void *arg) {
     return true;
 }
 
-// Is it of the stack or registers of the thread that asks? (Q2)
+// Is a job part of the stack or the record of the thread that asks? (Q2)
 GM_PRIVATE bool gm_paths_own(const struct gm_search *q, const struct gm_job *job) {
     const struct gm_thread *me = q->me;
     if (!me || job->flags & GM_JOB_FOREIGN) return false;
@@ -13804,6 +13834,7 @@ GM_PRIVATE void gm_paths_roots(struct gm_search *q, bool own, bool past) {
 
 // ---- what a root is called ----
 
+// Is an address in one of these ranges? *start: the start of that range.
 GM_PRIVATE bool gm_paths_in(const struct gm_areas *a, uintptr_t address, uintptr_t *start) {
     for (size_t i = 0; i < a->count; i++) {
         if (address - a->list[i].start >= a->list[i].end - a->list[i].start) continue;
@@ -13813,6 +13844,7 @@ GM_PRIVATE bool gm_paths_in(const struct gm_areas *a, uintptr_t address, uintptr
     return false;
 }
 
+// Is an address in a thread's thread-local storage, as far as gm_roots_add_tls scans it?
 GM_PRIVATE bool gm_paths_in_tls(struct gm_runtime *rt, const struct gm_thread *t,
                                 uintptr_t address) {
     const struct gm_areas *modules = &rt->roots.modules;
@@ -13826,7 +13858,8 @@ GM_PRIVATE bool gm_paths_in_tls(struct gm_runtime *rt, const struct gm_thread *t
            address - (t->thread_pointer - GM_TLS_BELOW) < GM_TLS_BELOW + GM_TLS_ABOVE;
 }
 
-// What an address is to a thread; GM_SOURCE_OTHER: nothing.
+// Says what a root's address is to a stopped thread; GM_SOURCE_OTHER: nothing. Between the frame of
+// the stop's signal handler and the interrupted code the kernel has saved registers.
 GM_PRIVATE enum gm_source gm_paths_of_thread(struct gm_runtime *rt, const struct gm_thread *t,
                                              uintptr_t address) {
     if (address - (uintptr_t)t->registers.word < sizeof t->registers.word)
@@ -13839,6 +13872,9 @@ GM_PRIVATE enum gm_source gm_paths_of_thread(struct gm_runtime *rt, const struct
     return saved ? GM_SOURCE_REGISTER : GM_SOURCE_STACK;
 }
 
+// Finds out what the root of a path is from the address of its word: path->source, area and own. In
+// a stop. What belongs to one thread is tested before segments of the program, since the main
+// thread's thread-local storage may lie in one.
 GM_PRIVATE void gm_paths_name(const struct gm_search *q, struct gm_path *path) {
     struct gm_runtime *rt = q->rt;
     uintptr_t word = path->word;
@@ -13868,7 +13904,9 @@ GM_PRIVATE void gm_paths_name(const struct gm_search *q, struct gm_path *path) {
     path->source = GM_SOURCE_OTHER;
 }
 
-// Follows the numbers of parents from the target back to its root.
+// Follows the numbers of parents from the target back to its root, and stores the path's length and
+// its first and last GM_PATH_ENDS steps. The offset of a step comes from the word that its
+// successor remembers.
 GM_PRIVATE void gm_paths_retrace(const struct gm_search *q, struct gm_path *path) {
     size_t n = 0, next = UINTPTR_MAX;
     for (size_t i = q->found - 1; i != GM_ROOTED; i = q->queue[i].parent) n++;
@@ -13886,12 +13924,13 @@ GM_PRIVATE void gm_paths_retrace(const struct gm_search *q, struct gm_path *path
     path->word = next;
 }
 
-// Finds a shortest path to the object that `target` points into. The world stands, and its roots
-// are listed. Not inlined: its frame knows the target, and lies below what is searched.
+// Finds a shortest path to the object that `target` points into (Q2). In a stop, with its roots
+// listed. Not inlined: its own frame holds the target, and must lie below the part of the stack
+// that is searched.
 GM_NOINLINE GM_PRIVATE void gm_paths_find_stopped(struct gm_runtime *rt, const struct gm_thread *me,
                                                   uintptr_t target, struct gm_path *path) {
     struct gm_search q = {.rt = rt, .me = me, .target = gm_paths_object(rt, target)};
-    *path = (struct gm_path){.live = q.target != 0}; // not its address: that would be a path
+    *path = (struct gm_path){.live = q.target != 0}; // not its address, which would be a path
     if (!q.target) return;
     if (!gm_paths_begin(&q)) {
         path->full = true;
@@ -13916,14 +13955,15 @@ GM_NOINLINE GM_PRIVATE void gm_paths_find_stopped(struct gm_runtime *rt, const s
     gm_paths_end(&q);
 }
 
-// ---- what is told ----
+// ---- reports of paths ----
 
 struct gm_owner {   // the object file of a global
-    uintptr_t word; // address
-    uintptr_t base; // of the file
-    char name[256]; // cut; empty: none
+    uintptr_t word; // address of the global
+    uintptr_t base; // where the file is loaded
+    char name[256]; // the file's path, perhaps cut; empty: not found
 };
 
+// Finds the object file in which a word lies, for dl_iterate_phdr. 1, which ends the walk: found.
 GM_RARE GM_PRIVATE int gm_paths_each_object(struct gm_loaded *object, size_t size, void *arg) {
     struct gm_owner *o = arg;
     (void)size;
@@ -13940,7 +13980,7 @@ GM_RARE GM_PRIVATE int gm_paths_each_object(struct gm_loaded *object, size_t siz
     return 0;
 }
 
-// The same of what the loader shows to debuggers: other namespaces, too, and no lock.
+// The same from the loader's record for debuggers: without a lock, and in other namespaces too.
 GM_PRIVATE void gm_paths_look_alone(struct gm_owner *owner) {
     struct link_map m;
     struct gm_object o;
@@ -13961,7 +14001,7 @@ GM_PRIVATE void gm_paths_look_alone(struct gm_owner *owner) {
         }
 }
 
-// Where the root of a path lies; "": it has no place.
+// Returns the text that says where the root of a path lies; "": nothing more is known.
 GM_PRIVATE struct gm_text gm_paths_tell_place_of_root(const struct gm_path *path) {
     enum gm_source source = path->source;
     struct gm_owner o = {path->word, 0, {0}};
@@ -13998,7 +14038,8 @@ GM_PRIVATE struct gm_text gm_paths_tell_step(struct gm_runtime *rt, const struct
     return t;
 }
 
-// Line number `i` of what is to be told of a path; false: there is none.
+// Makes line i of the report of a path: line 0 is the root, then a line per step, with one line in
+// place of the steps that were left out. False: there is no such line.
 GM_PRIVATE bool gm_paths_line(struct gm_runtime *rt, const struct gm_path *path, size_t i,
                               struct gm_text *t) {
     size_t shown = GM_MIN(path->length, (size_t)2 * GM_PATH_ENDS);
@@ -14016,7 +14057,7 @@ GM_PRIVATE bool gm_paths_line(struct gm_runtime *rt, const struct gm_path *path,
     return i < shown;
 }
 
-// Why is there no path?
+// Returns the text that says why there is no path to a word's object.
 GM_PRIVATE struct gm_text gm_paths_tell_none(struct gm_runtime *rt, const struct gm_path *path,
                                              uintptr_t word) {
     return gm_text_make("gomem: why: %s; %s", gm_guard_describe(&rt->engine.heap.pages, word).data,
@@ -14026,7 +14067,7 @@ GM_PRIVATE struct gm_text gm_paths_tell_none(struct gm_runtime *rt, const struct
                                       : "no root reaches it: the next collection frees it");
 }
 
-// The oracle found an object that marking has missed: how it is reached. The world stands.
+// Logs the path to an object that marking has missed, for the oracle. In a stop.
 GM_COLD GM_PRIVATE void gm_paths_missed_stopped(struct gm_runtime *rt, uintptr_t object) {
     struct gm_path path;
     struct gm_text t;
