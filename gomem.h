@@ -2272,10 +2272,11 @@ typedef union {
  *
  * LOCKS
  *   A thread that holds a lock takes only locks further down this list. Check level 2 asserts it
- *   for attached threads, at each lock that may be waited for. No code of the user runs under a
- *   lock from POOLS on, or in a section; mark procedures and root functions, which may run in a
- *   stop, only mark. A thread begins a cycle, makes a stop, or waits for one, in no section and
- *   without a lock from POOLS on. A fork holds INIT, TURN, GONE and WORLD; the child makes GC free.
+ *   for attached threads, at each lock that may be waited for; the lint demands it of all paths
+ *   that it can follow. No code of the user runs under a lock from POOLS on, or in a section; mark
+ *   procedures and root functions, which may run in a stop, only mark. A thread begins a cycle,
+ *   makes a stop, or waits for one, in no section and without a lock from POOLS on. A fork holds
+ *   INIT, TURN, GONE and WORLD; the child makes GC free.
  *     INIT      the first use of the library, its end, and forks
  *     GC        the cycle: one at a time
  *     TURN      held while a cycle works, let go where a fork may come

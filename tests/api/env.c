@@ -156,7 +156,7 @@ static void litter_and_collect(void) {
         p[0] = 1;
     }
     gomem_gc();
-    for (int tries = 0; tries < 200 && stats().num_gc == 0; tries++) usleep(1000);
+    for (int tries = 0; tries < 60000 && stats().num_gc == 0; tries++) usleep(1000);
 }
 
 TEST(gctrace) {

@@ -136,7 +136,7 @@ TEST(manual_memory) {
 
 TEST(collections) {
     gomem_memstats before = stats();
-    for (int i = 0; i < 5; i++) gomem_gc();
+    for (int i = 0; i < 5; i++) CHECK(COLLECTED());
     gomem_memstats after = stats();
     CHECK(after.num_gc >= before.num_gc + 5);
     CHECK(after.num_forced_gc >= before.num_forced_gc + 5);
@@ -155,7 +155,7 @@ TEST(collections) {
 }
 
 TEST(more_collections_than_the_ring_holds) {
-    for (int i = 0; i < 300; i++) gomem_gc();
+    for (int i = 0; i < 300; i++) CHECK(COLLECTED());
     gomem_memstats m = stats();
     CHECK(m.num_gc >= 300);
     uint64_t sum = 0;
