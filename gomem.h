@@ -270,6 +270,7 @@
  *   Hooks call upward (field: caller -> the room that sets it). stop_wait: sync -> world · grown:
  *   pages -> writes · written, there: mark -> writes · pause: writes -> workers · tick, age, end:
  *   world -> pool · end_thread: world -> arena · collect: within schedule
+ *   · poll, emergency: alloc -> schedule · like: within alloc
  */
 // What cannot work ends here, with one message: the missing file stops the compiler.
 #if !defined(__linux__)
@@ -10454,6 +10455,12 @@ struct gm_gc {                                           // room gc
     bool background; // the background thread was started. lock: gc; read rlx
     bool no_record;  // it has no memory for its record, so it runs no cycles. atomic: rlx
     bool (*collect)(struct gm_runtime *rt, struct gm_thread *me, int reason); // hook: runs a cycle
+    // Hooks that are NULL until the collected heap is enabled, so that a program that never enables
+    // it is linked without a collector: paces it before `bytes` are allocated; memory is exhausted.
+    void (*poll)(struct gm_runtime *rt, struct gm_thread *me, size_t bytes); // atomic: rel/acq
+    void (*emergency)(struct gm_runtime *rt, struct gm_thread *me);          // atomic: rel/acq
+    // hook: makes an object like those of s; NULL until an object is not manual. atomic: rlx
+    void *(*like)(struct gm_runtime *rt, const struct gm_span *s, size_t size);
     pthread_t threads[GM_WORKERS], background_thread;
     uint32_t thread_count; // entries of threads
     uint64_t last;         // ns, monotonic: the end of the last cycle. atomic: rlx
@@ -11494,8 +11501,6 @@ GM_PRIVATE bool gm_world_init_collector(struct gm_runtime *rt) {
     // Hooks: mark and pages stand above writes, whose functions they call through these pointers.
     e->mark.source = e->heap.pages.writes = &e->writes;
     e->heap.pages.grown = gm_writes_grown;
-    e->mark.written = gm_writes_job;
-    e->mark.there = gm_writes_there;
     e->mark.mask = o->pointer_mask ? o->pointer_mask : UINTPTR_MAX;
     e->mark.state = GM_MARK_DONE;
     gm_pacer_set(&e->pacer, 0, 0);
@@ -15478,36 +15483,6 @@ GM_RARE GM_NOINLINE GM_PRIVATE bool gm_schedule_cycle(struct gm_runtime *rt, str
     return done;
 }
 
-// The first use of the collected heap: chooses the collector, installs the stop signal's handler
-// and starts the background thread. Returns false with errno if that cannot be done. In no section.
-GM_COLD GM_PRIVATE bool gm_schedule_enable(struct gm_runtime *rt) {
-    // Pairs with gm_world_enable_stops. After a fork or a shutdown, the thread is started here.
-    if (gm_load_acq(&rt->engine.collected) && gm_load_rlx(&rt->gc.background)) return true;
-    gm_roots_learn_keys(rt);
-    // E6: if there is a runner, the heap was enabled before.
-    if (!gm_world_lock_cycle(rt)) return gm_world_can_stop(rt);
-    if (!rt->gc.cycle) rt->gc.cycle = gm_pages_meta(&rt->engine.meta, sizeof(struct gm_cycle));
-    (void)gm_gc_provide(rt); // the first cycle may be an emergency; if refused, it tries again
-    if (!rt->gc.cycle) {
-        gm_world_unlock_cycle(rt);
-        errno = ENOMEM;
-        return false;
-    }
-    if (!gm_writes_choose(&rt->engine.writes, &rt->engine.meta, &rt->engine.heap.pages,
-                          gm_load_rlx(&rt->world.settings.options.collector))) { // a setting
-        gm_guard_warn(&rt->engine.guard, gm_gc_tell_reason(rt).data);
-        rt->gc.told_reason = true;
-    }
-    if (!rt->gc.collect) rt->gc.collect = gm_schedule_cycle; // before its only reader starts
-    rt->gc.patience = GM_PATIENCE_NS;
-    gm_store_rlx(&rt->gc.last, gm_os_now()); // the forced period starts
-    bool done = gm_world_enable_stops(rt); // last: threads that do not wait here find the rest done
-    if (done && !gm_world_forks(&rt->world))
-        gm_schedule_start_background(rt); // during a fork it is started later
-    gm_world_unlock_cycle(rt);
-    return done;
-}
-
 // Marks until a time, along with the collector's threads. Returns false if they do not mark now, or
 // if all assist markers are in use. In no section.
 GM_PRIVATE bool gm_schedule_assist(struct gm_runtime *rt, struct gm_thread *me, uint64_t until) {
@@ -15754,24 +15729,6 @@ GM_PRIVATE void gm_schedule_shutdown(struct gm_runtime *rt) {
     gm_store_rel(&gc->quit, 0u);                       // pairs with the loads of the next threads
 }
 
-// Runs a whole cycle on this thread. called: where the frames of the public function's caller end.
-// False with errno.
-GM_RARE GM_PRIVATE bool gm_schedule_force(struct gm_runtime *rt, uintptr_t called) {
-    struct gm_thread *me = gm_world_attach(rt);
-    int saved = errno;
-    if (!me || !gm_schedule_enable(rt)) return false;
-    if (gm_load_rlx(&rt->gc.holds)) { // rlx: a hold that races with this call may come after it
-        errno = EBUSY;
-        return false;
-    }
-    me->called = called;
-    bool done = gm_schedule_cycle(rt, me, GM_REASON_FORCED);
-    me->called = 0;
-    if (!done) return false;
-    errno = saved;
-    return true;
-}
-
 // Memory is exhausted: runs a cycle, which may free some. A thread whose last emergency cycles
 // freed next to nothing mostly fails without one, or a program that goes on allocating at the end
 // of its memory would only collect. The first few always run, for a program that drops what it can
@@ -15790,6 +15747,58 @@ GM_PRIVATE void gm_schedule_emergency(struct gm_runtime *rt, struct gm_thread *m
     me->futile = helped ? 0 : GM_MIN(me->futile + 1u, (uint32_t)IN_A_ROW);
     uint64_t ended = gm_os_now();
     gm_store_rlx(&rt->gc.spared, ended + SHARE * (ended - begun)); // a stale value costs one cycle
+}
+
+// The first use of the collected heap: chooses the collector, installs the stop signal's handler
+// and starts the background thread. Returns false with errno if that cannot be done. In no section.
+GM_COLD GM_PRIVATE bool gm_schedule_enable(struct gm_runtime *rt) {
+    // Pairs with gm_world_enable_stops. After a fork or a shutdown, the thread is started here.
+    if (gm_load_acq(&rt->engine.collected) && gm_load_rlx(&rt->gc.background)) return true;
+    gm_roots_learn_keys(rt);
+    // E6: if there is a runner, the heap was enabled before.
+    if (!gm_world_lock_cycle(rt)) return gm_world_can_stop(rt);
+    if (!rt->gc.cycle) rt->gc.cycle = gm_pages_meta(&rt->engine.meta, sizeof(struct gm_cycle));
+    (void)gm_gc_provide(rt); // the first cycle may be an emergency; if refused, it tries again
+    if (!rt->gc.cycle) {
+        gm_world_unlock_cycle(rt);
+        errno = ENOMEM;
+        return false;
+    }
+    if (!gm_writes_choose(&rt->engine.writes, &rt->engine.meta, &rt->engine.heap.pages,
+                          gm_load_rlx(&rt->world.settings.options.collector))) { // a setting
+        gm_guard_warn(&rt->engine.guard, gm_gc_tell_reason(rt).data);
+        rt->gc.told_reason = true;
+    }
+    if (!rt->gc.collect) rt->gc.collect = gm_schedule_cycle; // before its only reader starts
+    rt->engine.mark.written = gm_writes_job;
+    rt->engine.mark.there = gm_writes_there;
+    gm_store_rel(&rt->gc.poll, gm_schedule_poll);           // pairs with gm_alloc_pay
+    gm_store_rel(&rt->gc.emergency, gm_schedule_emergency); // pairs with gm_alloc_emergency
+    rt->gc.patience = GM_PATIENCE_NS;
+    gm_store_rlx(&rt->gc.last, gm_os_now()); // the forced period starts
+    bool done = gm_world_enable_stops(rt); // last: threads that do not wait here find the rest done
+    if (done && !gm_world_forks(&rt->world))
+        gm_schedule_start_background(rt); // during a fork it is started later
+    gm_world_unlock_cycle(rt);
+    return done;
+}
+
+// Runs a whole cycle on this thread. called: where the frames of the public function's caller end.
+// False with errno.
+GM_RARE GM_PRIVATE bool gm_schedule_force(struct gm_runtime *rt, uintptr_t called) {
+    struct gm_thread *me = gm_world_attach(rt);
+    int saved = errno;
+    if (!me || !gm_schedule_enable(rt)) return false;
+    if (gm_load_rlx(&rt->gc.holds)) { // rlx: a hold that races with this call may come after it
+        errno = EBUSY;
+        return false;
+    }
+    me->called = called;
+    bool done = gm_schedule_cycle(rt, me, GM_REASON_FORCED);
+    me->called = 0;
+    if (!done) return false;
+    errno = saved;
+    return true;
 }
 
 /* ==========================================================================================
@@ -15861,6 +15870,25 @@ GM_PRIVATE void gm_alloc_leave(struct gm_runtime *rt, struct gm_cache *t) {
                     (enum gm_message)gm_load_rlx(&rt->engine.misuse), bad); // L2
 }
 
+// Does the thread's share of collection work before `bytes` are allocated, if the collected heap
+// has been used. Outside sections.
+GM_PRIVATE void gm_alloc_pay(struct gm_runtime *rt, size_t bytes) {
+    // pairs with gm_schedule_enable
+    void (*poll)(struct gm_runtime * rt, struct gm_thread * me,
+                 size_t bytes) = gm_load_acq(&rt->gc.poll);
+    if (!poll) return;
+    struct gm_thread *me = gm_world_attach(rt);
+    if (me && !me->cache.hot.section_depth && !me->cache.hot.blocked) poll(rt, me, bytes);
+}
+
+// Runs a cycle if the collected heap has been used: memory is exhausted.
+GM_PRIVATE void gm_alloc_emergency(struct gm_runtime *rt, struct gm_thread *me) {
+    // pairs with gm_schedule_enable
+    void (*emergency)(struct gm_runtime * rt,
+                      struct gm_thread * me) = gm_load_acq(&rt->gc.emergency);
+    if (GOMEM_I_COLLECTOR && emergency) emergency(rt, me);
+}
+
 // Handles exhaustion, outside sections. The first try collects and empties the caches; each later
 // one calls the user's oom callback. True: try again. False with ENOMEM.
 GM_COLD GM_PRIVATE bool gm_alloc_exhausted(struct gm_runtime *rt, size_t size, unsigned *tries) {
@@ -15868,7 +15896,7 @@ GM_COLD GM_PRIVATE bool gm_alloc_exhausted(struct gm_runtime *rt, size_t size, u
     if ((*tries)++ == 0 && size < rt->engine.heap.pages.size) {
         struct gm_thread *me = gm_world_attach(rt);
         if (me) {
-            if (GOMEM_I_COLLECTOR) gm_schedule_emergency(rt, me);
+            gm_alloc_emergency(rt, me);
             gm_sync_enter(&me->cache.hot);
             gm_cache_unkeep(&me->cache, 0);
             gm_cache_flush_manual(&me->cache, false);
@@ -16447,11 +16475,31 @@ GM_PRIVATE void gm_alloc_copied(struct gm_runtime *rt, void *to, size_t size) {
     }
 }
 
+// Allocates an object of the kind of s, collected or a root, and of its type. NULL with errno.
+GM_PRIVATE void *gm_alloc_new_like(struct gm_runtime *rt, const struct gm_span *s, size_t size) {
+    if (s->kind == GM_TYPED) {
+        const struct gm_type_record *r = gm_types_shape(&rt->engine.types, s->shape)->type;
+        gomem_type type = {r->name, r->size, r->align, r->fields, r->nfields, r->mark, 0};
+        return gm_alloc_new_typed(&type, size);
+    }
+    unsigned noscan = s->kind == GM_NOSCAN || s->kind == GM_ROOT_NOSCAN ? GOMEM_NOSCAN : 0;
+    unsigned root = GM_IN(GM_SET_ROOTS, s->kind) ? GOMEM_UNCOLLECTABLE : 0;
+    return gm_alloc_new(size, size > 8 ? 16 : 8, noscan | root);
+}
+
+// Lets gomem_realloc allocate objects that are not manual. A hook, so that a program that has none
+// is linked without the collector.
+GM_INLINE void gm_alloc_set_like(struct gm_runtime *rt) {
+    if (GOMEM_I_UNLIKELY(!gm_load_rlx(&rt->gc.like))) gm_store_rlx(&rt->gc.like, gm_alloc_new_like);
+}
+
 #if GOMEM_I_COLLECTOR
 GOMEM_DEF void *gomem_i_new_slow(size_t size, size_t align, unsigned flags) {
+    gm_alloc_set_like(&gm_runtime);
     return gm_alloc_new(size, align, flags);
 }
 GOMEM_DEF void *gomem_i_new_typed_slow(gomem_type *type, size_t size) {
+    gm_alloc_set_like(&gm_runtime);
     return gm_alloc_new_typed(type, size);
 }
 
@@ -16633,17 +16681,9 @@ GM_INLINE size_t gm_alloc_room(const struct gm_span *s, size_t size) {
 
 // Allocates an object of the kind of s, and of its type. NULL with errno.
 GM_PRIVATE void *gm_alloc_like(struct gm_runtime *rt, const struct gm_span *s, size_t size) {
-    if (GM_IN(GM_SET_COLLECTED, s->kind) && s->kind == GM_TYPED) {
-        const struct gm_type_record *r = gm_types_shape(&rt->engine.types, s->shape)->type;
-        gomem_type type = {r->name, r->size, r->align, r->fields, r->nfields, r->mark, 0};
-        return gm_alloc_new_typed(&type, size);
-    }
-    if (GM_IN(GM_SET_COLORED, s->kind)) {
-        unsigned noscan = s->kind == GM_NOSCAN || s->kind == GM_ROOT_NOSCAN ? GOMEM_NOSCAN : 0;
-        unsigned root = s->kind == GM_ROOT || s->kind == GM_ROOT_NOSCAN ? GOMEM_UNCOLLECTABLE : 0;
-        return gm_alloc_new(size, size > 8 ? 16 : 8, noscan | root);
-    }
-    return gomem_malloc(size);
+    if (!GM_IN(GM_SET_COLORED, s->kind)) return gomem_malloc(size);
+    // rlx: a thread that was given an object of this kind sees what came before its allocation
+    return gm_load_rlx(&rt->gc.like)(rt, s, size);
 }
 
 // Gives the side records of an object of s to the object that replaces it (X4).
@@ -16655,15 +16695,6 @@ GM_PRIVATE void gm_alloc_move_records(struct gm_runtime *rt, const struct gm_spa
     gm_store_rlx(&gm_span_find(&rt->engine.heap.pages, (uintptr_t)to)->special, (uint8_t)1); // X1
     gm_special_move(&rt->engine.special, (uintptr_t)from, (uintptr_t)to);
     gm_alloc_leave(rt, t);
-}
-
-// Does the thread's share of collection work before an object of s grows by `more` bytes. Outside
-// sections.
-GM_PRIVATE void gm_alloc_pay(struct gm_runtime *rt, const struct gm_span *s, size_t more) {
-    if (!GM_IN(GM_SET_COLLECTED, s->kind)) return;
-    struct gm_thread *me = gm_world_attach(rt);
-    if (me && !me->cache.hot.section_depth && !me->cache.hot.blocked)
-        gm_schedule_poll(rt, me, more);
 }
 
 // Counts a collected object's change of size by `more` bytes; negative changes wrap around.
@@ -16695,7 +16726,7 @@ GM_PRIVATE bool gm_alloc_resize_large(struct gm_runtime *rt, struct gm_span *s, 
                                       size_t room) {
     size_t old = s->size, pages = s->pages, now = gm_base_round_up(room, 16);
     bool clean = false, done = false;
-    if (now > old) gm_alloc_pay(rt, s, now - old);
+    if (now > old && GM_IN(GM_SET_COLLECTED, s->kind)) gm_alloc_pay(rt, now - old);
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return false;
     if (GM_IN(GM_SET_COLORED, s->kind) && now < old && gm_cache_marking(&rt->engine)) {
@@ -16790,6 +16821,15 @@ GOMEM_DEF void *gomem_realloc(void *p, size_t size) {
  *             words are scanned is a large uncollectable object, so the collector needs to know
  *             nothing of pools and arenas; any other block is a large manual object.
  */
+// Prepares the allocation of a scanned block: refuses blocking regions, and does the thread's share
+// of collection work. It does not enable the collected heap: until that is used, the block can hold
+// no collected pointer, and the first cycle finds it as it finds any root. False with EINVAL.
+GM_PRIVATE bool gm_block_ready(struct gm_runtime *rt) {
+    if (gm_alloc_blocked(rt, NULL)) return false;
+    gm_alloc_pay(rt, 0);
+    return true;
+}
+
 GM_PRIVATE void *gm_block_scanned_pages(struct gm_cache *t, size_t size, size_t align) {
     size_t dirty = 0;
     return gm_alloc_large(t, &t->engine->central[GM_ROOT][0], size, align, &dirty);
@@ -16803,7 +16843,7 @@ GM_PRIVATE struct gm_span *gm_block_new(struct gm_runtime *rt, size_t size, size
     void *p = NULL;
     if (size > (size_t)PTRDIFF_MAX - GM_PAGE) return gomem_i_overflow();
     scanned &= GOMEM_I_COLLECTOR;
-    if (scanned && !gm_alloc_collected(rt, 0)) return NULL;
+    if (scanned && !gm_block_ready(rt)) return NULL;
     size = gm_base_round_up(size, GM_PAGE);
     struct gm_span *s = NULL;
     do {
@@ -17259,7 +17299,10 @@ GM_PRIVATE void gm_init_forget_collected(struct gm_runtime *rt) {
     rt->roots.ranges.count = rt->roots.fns.count = 0;
     gm_roots_forget_coroutines(rt);
     rt->engine.live = 0;
-    gm_store_rlx(&rt->engine.collected, false); // rlx: no thread uses gomem during a shutdown
+    // rlx: no thread uses gomem during a shutdown
+    gm_store_rlx(&rt->engine.collected, false);
+    gm_store_rlx(&rt->gc.poll, NULL);
+    gm_store_rlx(&rt->gc.emergency, NULL);
     gm_finalize_reset(rt);
 }
 

@@ -100,6 +100,57 @@ static void give_back_small(void) {
     CHECK_EQ(count_threads(), threads_before);
 }
 
+#if !defined GOMEM_NO_COLLECTOR
+enum { KEPT = 1000 };
+
+static gomem_arena scanned = {.flags = GOMEM_SCAN};
+
+// Scanned blocks of an arena and of a pool that are older than the collected heap.
+static void *older_blocks(gomem_pool **pool) {
+    gomem_pool_options options = {.size = 64, .flags = GOMEM_SCAN};
+    *pool = gomem_pool_new(&options);
+    CHECK(*pool != NULL);
+    return gomem_arena_alloc(&scanned, KEPT * sizeof(void *));
+}
+
+static void use_scanned(void) {
+    gomem_pool *pool;
+    look();
+    int **slots = older_blocks(&pool), ***cell = gomem_pool_get(pool);
+    if (!CHECK(slots != NULL && cell != NULL)) return;
+    slots = gomem_realloc(gomem_realloc(gomem_malloc(10), 100), 1000000);
+    CHECK(slots != NULL);
+    gomem_free(slots);
+    CHECK_EQ(count_threads(), threads_before);
+    CHECK_EQ(count_handlers(), handlers_before);
+}
+
+// What only the older blocks point to lives on, and what nothing points to dies.
+static void use_scanned_first(void) {
+    gomem_pool *pool;
+    int **slots = older_blocks(&pool), ***cell = gomem_pool_get(pool);
+    if (!CHECK(slots != NULL && cell != NULL)) return;
+    *cell = GOMEM_MAKE(int *, KEPT);
+    for (int i = 0; i < KEPT; i++) {
+        slots[i] = GOMEM_MAKE_NOSCAN(int, 40);
+        (*cell)[i] = GOMEM_MAKE_NOSCAN(int, 40);
+        if (!CHECK(slots[i] != NULL && (*cell)[i] != NULL && GOMEM_MAKE(int, 1000) != NULL)) return;
+        *slots[i] = i, *(*cell)[i] = -i;
+    }
+    slots[0] = gomem_realloc(slots[0], 5000);
+    CHECK(slots[0] != NULL && gomem_gc() && gomem_gc());
+    for (int i = 0; i < KEPT; i++) CHECK(*slots[i] == i && *(*cell)[i] == -i);
+    gomem_memstats stats = {.size = sizeof stats};
+    gomem_read_memstats(&stats);
+    CHECK(stats.heap_objects < 3 * KEPT);
+    CHECK(gomem_verify());
+}
+
+TEST(scanned_blocks_alone) { CHILD_GOOD(use_scanned); }
+
+TEST(scanned_blocks_before_the_collected_heap) { CHILD_GOOD(use_scanned_first); }
+#endif
+
 // Nothing has run before main: no thread, no handler.
 TEST(unused) {
 #if defined TEST_ASAN || defined TEST_TSAN
