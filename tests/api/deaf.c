@@ -8,7 +8,10 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
+#include <ucontext.h>
 
 static void mask_all(int how) {
     sigset_t all;
@@ -270,6 +273,98 @@ static void masked_and_allocates(void) {
 TEST(masks_everything_and_allocates) {
     NEEDS_FORK;
     in_each_collector(masked_and_allocates);
+}
+
+// ---- calls that wait with a mask, and contexts ----
+
+// A thread waits for ever, and its mask or set is full. The others run on, with one line that names
+// the call.
+static const struct {
+    const char *name, *told;
+} waits[] = {
+    {"sigsuspend", "in sigsuspend"}, {"epoll", "in epoll_pwait"}, {"signalfd", "signalfd"}};
+static int way; // index
+
+static void *wait_masked(void *arg) {
+    struct node *volatile list = make_list(1000);
+    struct epoll_event event;
+    struct signalfd_siginfo info;
+    sigset_t all;
+    sigfillset(&all);
+    int fd = way == 1 ? epoll_create1(0) : way == 2 ? signalfd(-1, &all, 0) : -1;
+    if (way == 2) mask_all(SIG_BLOCK);
+    atomic_store(&ready, true);
+    for (;;) {
+        if (way == 0) sigsuspend(&all);
+        else if (way == 1) (void)epoll_pwait(fd, &event, 1, -1, &all);
+        else (void)!read(fd, &info, sizeof info);
+    }
+    CHECK(list != NULL);
+    return arg;
+}
+
+static void waits_masked(void) {
+    pthread_t thread;
+    init();
+    if (!CHECK(pthread_create(&thread, NULL, wait_masked, NULL) == 0)) return;
+    wait_for(&ready);
+    struct node *volatile list = make_list(1000);
+    CHECK(!gomem_gc() && errno == EAGAIN);
+    make_garbage(64 << 20); // the heap grows meanwhile
+    CHECK_EQ(atomic_load(&lines), 1);
+    CHECK(strstr(line_text, "a thread does not stop") && strstr(line_text, "GOMEM_THREADS"));
+    if (access("/proc/self/syscall", R_OK) == 0) CHECK(strstr(line_text, waits[way].told) != NULL);
+    gomem_memstats m = {.size = sizeof m};
+    gomem_read_memstats(&m);
+    CHECK(m.num_gc == 0 && m.heap_inuse < 80 << 20);
+    CHECK(list_is_whole(list, 1000));
+}
+TEST(waits_for_ever_with_everything_masked) {
+    NEEDS_FORK;
+    for (way = 0; way < 3; way++) CHILD_GOOD(waits_masked);
+}
+
+// A context may have a full mask, too. The thread that runs in it is heard again when it allocates.
+static ucontext_t caller, masked;
+
+static void run_masked(void) {
+    atomic_store(&ready, true);
+    wait_for(&allocates);
+    gomem_free(test_opaque(gomem_malloc(100000)));
+    atomic_store(&allocated, true);
+    wait_for(&release);
+}
+
+static void *switch_to_masked(void *arg) {
+    enum { SIZE = 256 * 1024 };
+    struct node *volatile list = make_list(1000);
+    gomem_stack *stack = gomem_stack_new(SIZE);
+    if (!CHECK(stack && getcontext(&masked) == 0)) return arg;
+    sigfillset(&masked.uc_sigmask);
+    masked.uc_stack.ss_sp = gomem_stack_base(stack);
+    masked.uc_stack.ss_size = gomem_stack_size(stack);
+    masked.uc_link = &caller;
+    makecontext(&masked, run_masked, 0);
+    CHECK(swapcontext(&caller, &masked) == 0);
+    CHECK(list_is_whole(list, 1000));
+    return arg;
+}
+
+static void masked_context(void) {
+    pthread_t thread;
+    init();
+    if (!CHECK(pthread_create(&thread, NULL, switch_to_masked, NULL) == 0)) return;
+    wait_for(&ready);
+    CHECK(!gomem_gc() && errno == EAGAIN);
+    atomic_store(&allocates, true);
+    wait_for(&allocated);
+    CHECK(COLLECTED());
+    atomic_store(&release, true);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+TEST(runs_in_a_context_that_masks_everything) {
+    NEEDS_FORK;
+    in_each_collector(masked_context);
 }
 
 // ---- a parked thread holds what the late one waits for ----
