@@ -10626,16 +10626,20 @@ GM_PRIVATE size_t gm_settings_bytes(const char *s) {
     return 0;
 }
 
-// Reads a size from a variable that holds bytes, `off` or, if `group`, `auto`: 90 % of the control
-// group's limit, which leaves room for what the program maps itself. A group without a limit sets
-// none. *size is changed only if the program has not set it (SE1).
+// Returns what `auto` means for a control group's limit: 90 % of it, which leaves room for what the
+// program maps itself. 0: the group has no limit.
+GM_PRIVATE size_t gm_settings_share(uint64_t most) {
+    return most < (uint64_t)PTRDIFF_MAX ? (size_t)(most - most / 10) : 0;
+}
+
+// Reads a size from a variable that holds bytes, `off` or, if `group`, `auto`, the group's share.
+// *size is changed only if the program has not set it (SE1).
 GM_PRIVATE void gm_settings_read_size(struct gm_runtime *rt, const char *name, bool group,
                                       size_t *size) {
     const char *value = GOMEM_GETENV(name);
     if (!value || !*value || *size || !strcmp(value, "off")) return;
     if (group && !strcmp(value, "auto")) {
-        uint64_t most = gm_os_group_limit("/proc/thread-self/cgroup", "/sys/fs/cgroup");
-        if (most < (uint64_t)PTRDIFF_MAX) *size = (size_t)(most - most / 10);
+        *size = gm_settings_share(gm_os_group_limit("/proc/thread-self/cgroup", "/sys/fs/cgroup"));
         return;
     }
     *size = gm_settings_bytes(value);
@@ -14927,6 +14931,11 @@ enum {
     GM_BUDGET_MOST = 4000000  // ns: of a finish stop at most
 };
 
+// Returns how many threads mark beside the program: a quarter of the processors, as in Go.
+GM_PRIVATE unsigned gm_gc_workers_beside(unsigned processors, unsigned threads) {
+    return GM_MIN(GM_MAX(processors / 4, 1u), threads + 1);
+}
+
 // Makes the start stop: from there on nothing shrinks, and marking may begin. The caller has armed
 // the heap's pages (C1); those of large roots are armed here. False: the roots cannot be listed
 // now; no cycle has begun.
@@ -14949,7 +14958,7 @@ GM_PRIVATE bool gm_gc_begin_marking(struct gm_runtime *rt, struct gm_thread *me,
     if (!reads) gm_mark_all_roots(&rt->gc.marker[0]);
     // the barrier cannot see what a thread is about to store: it is on its stack
     else if (barrier) gm_mark_stacks(&rt->gc.marker[0]);
-    c->workers = GM_MIN(GM_MAX(gm_os_processors() / 4, 1u), rt->gc.thread_count + 1);
+    c->workers = gm_gc_workers_beside(gm_os_processors(), rt->gc.thread_count);
     gm_gc_resume(rt, c);
     c->first = c->resumed - c->stop;
     c->started = c->resumed;

@@ -43,7 +43,7 @@ static void garbage_under_a_limit(void) { // in a child: nothing has been learne
     gomem_options o = {.gc_percent = GOMEM_GC_OFF, .memory_limit = (size_t)64 * MB};
     if (!gomem_init(&o)) exit(2);
     uint64_t most = use((size_t)10 * MB, (size_t)600 * MB);
-    if (most > (uint64_t)200 * MB) exit(3); // soft, and other programs may run
+    if (most > (uint64_t)80 * MB) exit(3); // past the hard goal a thread waits more and more
     exit(stats().num_gc >= 5 ? 0 : 4);
 }
 

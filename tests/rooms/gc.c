@@ -685,6 +685,41 @@ TEST(large_objects_wait_past_the_hard_goal) {
     other.gc.runner = NULL;
 }
 
+// A quarter of the processors marks beside the program, as far as threads could be started.
+TEST(a_quarter_marks_beside_the_program) {
+    static const unsigned processors[] = {1, 2, 4, 7, 8, 16, 64}, wanted[] = {1, 1, 1, 1, 2, 4, 16};
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        CHECK_EQ(gm_gc_workers_beside(processors[i], 63), wanted[i]);
+        CHECK_EQ(gm_gc_workers_beside(processors[i], 2), wanted[i] < 3 ? wanted[i] : 3);
+        CHECK_EQ(gm_gc_workers_beside(processors[i], 0), 1);
+    }
+}
+
+// Below 2 MiB with the roots, and 1 MiB that lived last, a cycle is one stop.
+TEST(small_heaps_are_collected_in_one_stop) {
+    enum { CASES = 5 };
+    static const struct {
+        size_t live, roots, old; // in KiB
+        bool small;
+    } cases[CASES] = {{2047, 0, 1024, true},
+                      {1000, 1047, 1024, true},
+                      {2048, 0, 0, false},
+                      {1000, 1048, 0, false},
+                      {1500, 0, 1025, false}};
+    for (size_t i = 0; i < CASES; i++) {
+        other.engine.writes.collector = GOMEM_GC_TRACKED;
+        other.engine.live = cases[i].live * GM_KIB;
+        other.engine.pacer = (struct gm_pacer){.live = cases[i].old * GM_KIB,
+                                               .roots = cases[i].roots * GM_KIB};
+        CHECK_EQ(gm_gc_is_small(&other), cases[i].small && GM_SMALL_HEAP != 0);
+        other.world.settings.options.collector = GOMEM_GC_TRACKED; // chosen by an option
+        CHECK(!gm_gc_is_small(&other));
+        other.world.settings.options.collector = GOMEM_GC_AUTO;
+        other.engine.writes.collector = GOMEM_GC_BARRIER;
+        CHECK(!gm_gc_is_small(&other));
+    }
+}
+
 static uint32_t requested;
 static unsigned sections;
 

@@ -105,6 +105,13 @@ static const struct gm_settings *parse(const char *gogc, const char *debug) {
     return &fresh.world.settings;
 }
 
+// `auto` is nine tenths of what the control group may have, and no limit where it has none.
+TEST(auto_leaves_a_tenth) {
+    CHECK_EQ(gm_settings_share((uint64_t)1000 << 20), (size_t)900 << 20);
+    CHECK_EQ(gm_settings_share(4096), 4096 - 409);
+    CHECK_EQ(gm_settings_share(UINT64_MAX), 0);
+}
+
 TEST(percent_from_the_environment) {
     static const struct {
         const char *text;
