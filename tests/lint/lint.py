@@ -5,6 +5,7 @@ and last `N passed, N failed, N skipped`.
     lint.py [--header FILE] [--only CHECK,...] [--list]
 """
 import argparse
+import concurrent.futures
 import os
 import sys
 import time
@@ -47,23 +48,31 @@ def main():
     shown = os.path.relpath(args.header)
     passed = failed = skipped = total = 0
     allowed = known() if args.header == os.path.join(ROOT, "gomem.h") else {}
-    for name in wanted:
-        start = time.time()
-        try:
-            findings = sorted(set(checks[name](source)), key=lambda f: (str(f[0]), f[1]))
-            findings.sort(key=lambda f: f[0] if isinstance(f[0], int) else 0)
-        except build.Skip as why:
-            print(f"SKIP {name}: {why}")
-            skipped += 1
-            continue
-        for where, message in findings:
-            place = f"{shown}:{where}" if isinstance(where, int) else where
-            print(f"{place}: [{name}] {message}")
-        total += len(findings)
-        bad = len(findings) > allowed.get(name, 0)
-        passed, failed = passed + (not bad), failed + bad
-        verdict = "ok" if not findings else f"{len(findings)} findings"
-        print(f"{name:15} {verdict} ({time.time() - start:.1f} s)", flush=True)
+    begin = time.time()
+
+    def check(name):
+        findings = sorted(set(checks[name](source)), key=lambda f: (str(f[0]), f[1]))
+        findings.sort(key=lambda f: f[0] if isinstance(f[0], int) else 0)
+        return findings, time.time() - begin
+
+    # All at once; how many tools run at a time is limited where they are run.
+    with concurrent.futures.ThreadPoolExecutor(len(wanted)) as pool:
+        running = {name: pool.submit(check, name) for name in wanted}
+        for name, result in running.items():
+            try:
+                findings, seconds = result.result()
+            except build.Skip as why:
+                print(f"SKIP {name}: {why}")
+                skipped += 1
+                continue
+            for where, message in findings:
+                place = f"{shown}:{where}" if isinstance(where, int) else where
+                print(f"{place}: [{name}] {message}")
+            total += len(findings)
+            bad = len(findings) > allowed.get(name, 0)
+            passed, failed = passed + (not bad), failed + bad
+            verdict = "ok" if not findings else f"{len(findings)} findings"
+            print(f"{name:15} {verdict} (after {seconds:.1f} s)", flush=True)
     if "functions" in wanted:
         for line, message in walls.long_functions(source):
             print(f"note: {shown}:{line}: {message}")
