@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Plants the bugs of tests/mutants/list in copies of gomem.h.
 
-    tests/mutants/plant.py NUMBER   prints gomem.h with that bug
-    tests/mutants/plant.py --check  does each bug of the list still apply?
+    tests/mutants/plant.py NUMBER            prints gomem.h with that bug
+    tests/mutants/plant.py --to DIR NUMBER.. writes each as DIR/planted-NUMBER/gomem.h
+    tests/mutants/plant.py --check           does each bug of the list still apply?
 
 A bug follows its line in the list, indented by two columns: '-' begins a line that goes, '+' one that
 comes, ' ' one that stays and tells where; '@' stands alone between two places. Blanks, line ends and
 comments behind code do not count: formatting moves no bug. A place must stand in gomem.h once.
 """
+import os
 import re
 import sys
 
@@ -84,26 +86,52 @@ def plant(places, header):
     return result
 
 
-def main(argument):
-    bugs = read_list(LIST)
-    header = Header(HEADER)
-    if argument != "--check":
-        sys.stdout.write("\n".join(plant(bugs[int(argument)], header)))
-        return 0
+def changes_nothing(places):
+    """Does every place read the same with the bug?"""
+    def said(place, without):
+        return "".join(squeeze(text) for mark, text in place if mark != without)
+    return all(said(place, "+") == said(place, "-") for place in places)
+
+
+def check(bugs, header):
+    """1 if a bug does not apply."""
     failed = 0
     for number, places in sorted(bugs.items()):
         try:
-            if [squeeze(line) for line in plant(places, header)] == [squeeze(line) for line in header.lines]:
+            for place in places:
+                header.find(place)
+            if changes_nothing(places):
                 raise ValueError("it changes nothing")
         except ValueError as error:
             print(f"FAIL mutant {number} does not apply: {error}")
             failed += 1
     print(f"{len(bugs) - failed} of {len(bugs)} planted bugs apply")
-    return failed != 0
+    return int(failed != 0)
+
+
+def write_copies(bugs, header, folder, numbers):
+    """folder/planted-NUMBER/gomem.h for each number."""
+    for number in numbers:
+        to = os.path.join(folder, f"planted-{number}")
+        os.makedirs(to, exist_ok=True)
+        with open(os.path.join(to, "gomem.h"), "w", encoding="utf-8") as out:
+            out.write("\n".join(plant(bugs[int(number)], header)))
+
+
+def main(arguments):
+    bugs = read_list(LIST)
+    header = Header(HEADER)
+    if arguments[0] == "--check":
+        return check(bugs, header)
+    if arguments[0] == "--to":
+        write_copies(bugs, header, arguments[1], arguments[2:])
+    else:
+        sys.stdout.write("\n".join(plant(bugs[int(arguments[0])], header)))
+    return 0
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(sys.argv[1]))
+        sys.exit(main(sys.argv[1:]))
     except (IndexError, KeyError, ValueError) as error:
         sys.exit(f"plant.py: {error!r}")

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Mutants: each plants one bug in a copy of gomem.h; the named test must fail with it and pass without.
 #
-#     tests/mutants/run.sh [number...]
+#     [JOBS=4] tests/mutants/run.sh [number...]
 #
 # tests/mutants/list has a line for each (number, program, test, and what is planted), then the lines
 # of gomem.h that change (the head of tests/mutants/plant.py says how they are written):
@@ -17,7 +17,7 @@ cd "$(dirname "$0")/../.." || exit 2
 CC=${CC:-cc} CHECK=${CHECK:-0}
 list=${LIST:-tests/mutants/list}
 out=build/mutants
-jobs=2
+jobs=${JOBS:-4} # on two processors: many tests wait, and some bugs until the time is over
 most=${TRIES:-3}
 # clang, where it is installed and CC is the default, takes less than half of gcc's time.
 quick=$CC
@@ -31,25 +31,41 @@ name() { echo "$out/$(echo "$*" | tr '/ ' '--')"; }
 # header MUTANT: the folder of the header with that bug; mutant 0 is gomem.h as it is.
 header() { if [ "$1" = 0 ]; then echo .; else echo "$out/planted-$1"; fi; }
 
-# plant MUTANT: writes the header with that bug, once for all its programs.
-plant() {
-    folder=$(header "$1")
-    mkdir -p "$folder"
-    [ "$1" = 0 ] || tests/mutants/plant.py "$1" >"$folder/gomem.h"
+# compile PROGRAM FLAGS...: compiling is most of the time, so only what needs it is optimised: orders of
+# loads and stores, and tests whose own frames must not hold what is to be lost.
+compile() {
+    compiler=$quick optimise=-O0 level=$CHECK
+    case $1 in *@*) level=${1#*@} ;; esac
+    # what finds bugs by chance, and one whose own frame would hold what is to be lost
+    case $1 in stress/* | api/strangers*) compiler=$CC ;; esac
+    case $1 in stress/*) optimise=-O1 ;; esac
+    shift
+    $compiler -std=c11 -pthread -w $optimise -DGOMEM_CHECK="$level" -DGM_SMALL_HEAP=0 -Itests "$@"
 }
 
-# build MUTANT PROGRAM: compiling is most of the time, so only what needs it is optimised: orders of loads
-# and stores, and tests whose own frames must not hold what is to be lost.
+# The declarations of a header: what a test sees of it that does not hold the implementation.
+declarations() { sed '/^#if defined(GOMEM_IMPLEMENTATION) && /q' "$1/gomem.h" | cksum; }
+
+# build MUTANT PROGRAM: a test that does not hold the implementation is compiled once for all bugs that
+# leave the declarations as they are.
 build() {
-    source=tests/${2%@*}.c unit=tests/gomem.c level=$CHECK optimise=-O0
-    case $2 in *@*) level=${2#*@} ;; esac
-    case $2 in rooms/*) unit= ;; esac
-    case $2 in stress/* | rooms/cycle*) optimise=-O1 ;; esac
-    # what finds bugs by chance, and one whose own frame would hold what is to be lost
-    compiler=$quick
-    case $2 in stress/* | api/strangers*) compiler=$CC ;; esac
-    $compiler -std=c11 -pthread -w -I"$(header "$1")" -I. -Itests $optimise -DGOMEM_CHECK="$level" -DGM_SMALL_HEAP=0 \
-        -o "$(name "$1" "$2")" "$source" $unit 2>"$(name "$1" "$2").log"
+    source=tests/${2%@*}.c shared=$(name test "$2").o
+    case $2 in
+    rooms/* | stress/litmus*) set -- "$1" "$2" "$source" ;;
+    *)
+        [ "$(declarations "$(header "$1")")" = "$(declarations .)" ] && [ -f "$shared" ] && source=$shared
+        set -- "$1" "$2" "$source" tests/gomem.c
+        ;;
+    esac
+    result=$(name "$1" "$2") from=$(header "$1") program=$2
+    shift 2
+    compile "$program" -I"$from" -I. -o "$result" "$@" 2>"$result.log"
+}
+
+# share PROGRAM: the object that build takes.
+share() {
+    case $1 in rooms/* | stress/litmus*) return ;; esac
+    compile "$1" -I. -c -o "$(name test "$1").o" "tests/${1%@*}.c" 2>"$(name test "$1").log"
 }
 
 # run_test MUTANT PROGRAM TEST: prints passed, failed, absent, timeout, or crashed.
@@ -93,6 +109,10 @@ if [ "${1-}" = --build ]; then
     build "$2" "$3"
     exit 0
 fi
+if [ "${1-}" = --share ]; then
+    share "$2"
+    exit 0
+fi
 
 result() { cat "$(name "$1" "$2" "$3").result"; }
 
@@ -106,7 +126,7 @@ if ! tests/mutants/plant.py --check; then
     exit 1
 fi
 grep '^[0-9]' "$list" >$out/all
-rm -f $out/[0-9]*-* # what an older run has left
+rm -f $out/[0-9]*-* $out/test-* # what an older run has left
 if [ $# -gt 0 ]; then
     for number in "$@"; do awk -v n="$number" '$1 == n' $out/all; done >$out/chosen
 else
@@ -115,7 +135,8 @@ fi
 { awk '{ print 0, $2, $3 }' $out/chosen && awk '{ print $1, $2, $3 }' $out/chosen; } |
     awk '!seen[$0]++ { tests[$1 " " $2] = tests[$1 " " $2] " " $3 } END { for (p in tests) print p tests[p] }' |
     sort -n >$out/lines
-for number in $(awk '{ print $1 }' $out/chosen | sort -n | uniq); do plant "$number"; done
+awk '{ print $1 }' $out/chosen | sort -u | xargs tests/mutants/plant.py --to $out || exit 2
+awk '{ print $2 }' $out/chosen | sort -u | xargs -P "$jobs" -n 1 tests/mutants/run.sh --share
 grep -v ' stress/' $out/lines | xargs -r -P "$jobs" -L 1 tests/mutants/run.sh --run
 grep ' stress/' $out/lines | xargs -r -P "$jobs" -L 1 tests/mutants/run.sh --build
 grep ' stress/' $out/lines | xargs -r -L 1 tests/mutants/run.sh --run

@@ -184,6 +184,7 @@ static void stored_last(int collector) {
     mark();
     rounds();
     store_shown(0, w);
+    clear_stack(); // what it had in its frame is no root
     finish();
     CHECK(whole(w));
     CHECK(top[0]->next == show(w));
