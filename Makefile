@@ -51,10 +51,10 @@ texts    = $(wildcard gomem.h README.md tests/*/*.c examples/*.c)
 sources  = gomem.h $(wildcard tests/*.[ch] tests/*/*.[ch] examples/*.[ch] examples/*/*.[ch] bench/*.[ch])
 
 # `make test` runs levels 0 and 3 unless CHECK is given, what holds the implementation itself only at
-# the last one, and the races of the processor only at the first.
+# the last one, and the races of the processor only at the first. What takes long goes first.
 LEVELS   = $(if $(filter default file,$(origin CHECK)),0 3,$(CHECK))
-kinds_at = api stress fuzz $(if $(filter $(firstword $(LEVELS)),$(1)),litmus) \
-           $(if $(filter $(lastword $(LEVELS)),$(1)),rooms seams)
+kinds_at = $(if $(filter $(lastword $(LEVELS)),$(1)),seams rooms) \
+           $(if $(filter $(firstword $(LEVELS)),$(1)),litmus) stress api fuzz
 # The implementation as programs without any option see it, for the scripts.
 object   = $(if $(SAN),,$(if $(filter 0,$(LEVELS)),$(subst check$(CHECK),check0,$(D))/gomem.o))
 at_level = $(foreach kind,$(call kinds_at,$(1)),$(patsubst $(D)/%,$(subst check$(CHECK),check$(1),$(D))/%,$($(kind))))
@@ -109,7 +109,8 @@ endif
 
 programs: $(programs)
 
-programs-%: FORCE
+# After the object that `all` links too: two makes must not compile it at once.
+programs-%: $(D)/gomem.o FORCE
 	@$(MAKE) --no-print-directory programs CHECK=$* KINDS='$(call kinds_at,$*)'
 
 stress: $(stress) $(litmus) ## run the multi-thread tests at full length

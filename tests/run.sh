@@ -5,10 +5,10 @@
 #
 # A program prints `N passed, N failed, N skipped` as its last line. Skips and failures are shown;
 # a program that ends without that line, by a signal, or by the time limit is one failure, named,
-# with the end of its log. LOGS (default build/logs) is the folder of the logs, JOBS (2) how many
-# run at once, LIMIT (300) the seconds one program may take, VERBOSE=1 shows whole logs.
+# with the end of its log. LOGS (default build/logs) is the folder of the logs, JOBS (4) how many
+# run at once, on two processors, since many wait; LIMIT (300) the seconds one program may take, VERBOSE=1 shows whole logs.
 logs=${LOGS:-build/logs}
-jobs=${JOBS:-2}
+jobs=${JOBS:-4}
 limit=${LIMIT:-300}
 mkdir -p "$logs" || exit 2
 
