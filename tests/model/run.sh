@@ -50,7 +50,7 @@ verdict() {
 # check NUMBER WANTED MODEL OPTIONS TEXT: in a folder of its own.
 check() {
     dir=$out/$1
-    mkdir "$dir" && cd "$dir" || exit 2
+    cd "$dir" || exit 2
     echo "$4 $folder/$3.pml" >options
     begin=$(date +%s) level=-O0
     [ "$2" = holds ] && level=-O2 # a counterexample is found sooner than it is compiled
@@ -76,18 +76,24 @@ check() {
     rm -f pan pan.?
 }
 
-number=0 running=0
-while IFS='|' read -r wanted model options text; do
-    number=$((number + 1))
-    # shellcheck disable=SC2086 # trims blanks
-    (check "$number" $wanted "$(echo $model)" "$(echo $options)" "$(echo $text)") &
-    running=$((running + 1))
-    if [ "$running" -ge "$jobs" ]; then
-        wait
-        running=0
-    fi
-done <"$out/list"
+# A job checks what no other has taken: to make a folder succeeds once.
+check_some() {
+    number=0
+    while IFS='|' read -r wanted model options text; do
+        number=$((number + 1))
+        mkdir "$out/$number" 2>/dev/null || continue
+        # shellcheck disable=SC2086 # trims blanks
+        (check "$number" $wanted "$(echo $model)" "$(echo $options)" "$(echo $text)")
+    done <"$out/list"
+}
+
+job=0
+while [ "$job" -lt "$jobs" ]; do
+    check_some &
+    job=$((job + 1))
+done
 wait
+number=$(wc -l <"$out/list")
 
 passed=0 failed=0 i=0
 while [ "$i" -lt "$number" ]; do
