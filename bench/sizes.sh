@@ -50,3 +50,12 @@ body='gomem_arena a = {0}; puts(gomem_arena_strdup(&a, "hello, world")); return 
 echo "the same from an arena: $(size $sections)"
 # shellcheck disable=SC2086
 echo "the same from an arena, GOMEM_NO_COLLECTOR, GOMEM_NO_POOL: $(size $sections -DGOMEM_NO_COLLECTOR -DGOMEM_NO_POOL)"
+echo
+echo 'Without linker flags, in a program of one file with GOMEM_STATIC:'
+body='puts(gomem_new_string("hello, world", 12)); return 0;'
+echo "hello world on the collected heap: $(size -DGOMEM_STATIC)"
+body='puts(gomem_realloc(gomem_strdup("hello, world"), 99)); return 0;'
+echo "the same on the manual heap: $(size -DGOMEM_STATIC)"
+body='gomem_arena a = {0}; puts(gomem_arena_strdup(&a, "hello, world")); return 0;'
+echo "the same from an arena: $(size -DGOMEM_STATIC)"
+echo "the same from an arena, GOMEM_NO_COLLECTOR, GOMEM_NO_POOL: $(size -DGOMEM_STATIC -DGOMEM_NO_COLLECTOR -DGOMEM_NO_POOL)"
