@@ -4974,8 +4974,8 @@ GM_PRIVATE size_t gm_pages_tail_locked(const struct gm_zone *zone, size_t carry)
     return zone->mapped - z;
 }
 
-// First fit: returns the lowest zone page from which n pages are free. SIZE_MAX: there are none;
-// then *tail is the number of free pages at the zone's end.
+// First fit: returns the lowest zone page from which n pages are free. SIZE_MAX: no such run; then
+// *tail is the number of free pages at the zone's end.
 GM_PRIVATE size_t gm_pages_find_locked(struct gm_zone *zone, size_t n, size_t *tail) {
     size_t carry = 0, chunks = gm_pages_chunks(zone->mapped); // carry: free pages before chunk i
     while (zone->hint < chunks && !zone->chunk[zone->hint].most) zone->hint++;
@@ -5411,7 +5411,7 @@ GM_INLINE unsigned gm_span_zone(unsigned kind) {
     return GM_IN(GM_SET_SCANNED, kind) ? GM_ZONE_SCAN : GM_ZONE_NOSCAN;
 }
 
-enum { GM_USE_OBJECT, GM_USE_ARENA, GM_USE_POOL }; // who uses a span of class 0
+enum { GM_USE_OBJECT, GM_USE_ARENA, GM_USE_POOL }; // what a span of class 0 is used for
 
 // The bits of 1 KiB of collected objects.
 struct gm_color {
@@ -12118,7 +12118,7 @@ GM_PRIVATE uint64_t gm_roots_hash_head(uint64_t hash, uintptr_t start) {
 // Returns a hash of the loader's lists of objects; 0: one of them is being changed. Takes no lock
 // and calls nothing of the loader, so it may run in a stop. For one library the address and the
 // dynamic section are a constant apart, so a plain exclusive OR of both would hardly depend on
-// where it lies: a multiplication stands between them.
+// where it lies: a multiplication comes between them.
 GM_NO_SANITIZE GM_PRIVATE uint64_t gm_roots_loader_hash(void) {
     uint64_t hash = 1, by = 0x9e3779b97f4a7c15u;
     for (const struct r_debug *r = gm_roots_loader(); r; r = gm_roots_next_loader(r)) {
@@ -13165,7 +13165,8 @@ GM_NOINLINE GM_PRIVATE bool gm_finalize_run_one(struct gm_runtime *rt, struct gm
     return true;
 }
 
-// Does the program run the callbacks itself? rlx: the option is set before the heap is made.
+// Does the program run the callbacks itself? rlx: the option is read before each callback, so a
+// change counts from the next one on.
 GM_INLINE bool gm_finalize_by_hand(const struct gm_runtime *rt) {
     return gm_load_rlx(&rt->world.settings.options.finalizers_by_hand);
 }
@@ -14890,7 +14891,7 @@ GM_PRIVATE void gm_gc_end_stopped(struct gm_runtime *rt, struct gm_cycle *c) {
                                 : c->begin; // the program ran beside this cycle, or did not
     size_t growth = gm_pacer_growth(live > old ? live - old : 0, until > since ? until - since : 0,
                                     marked - c->begin);
-    gm_store_rlx(&p->least, growth); // an estimate
+    gm_store_rlx(&p->least, growth); // rlx: read to pace, and a stale value paces the last cycle's
     gm_paths_lost_stopped(rt, &c->lost);
     gm_paths_frames_stopped(rt, &c->dead);
     c->after += gm_roots_retire_stopped(rt) * GM_STACK_COST; // O8
@@ -15304,7 +15305,8 @@ GM_PRIVATE bool gm_schedule_scavenge(struct gm_runtime *rt, struct gm_thread *me
 
 // Tests whether a cycle is due at `now`; stores the reason in *reason. In no section.
 GM_PRIVATE bool gm_schedule_due(struct gm_runtime *rt, uint64_t now, int *reason) {
-    int period = gm_load_rlx(&rt->world.settings.options.force_period_ms); // a setting
+    // rlx: a new period counts from the next look on
+    int period = gm_load_rlx(&rt->world.settings.options.force_period_ms);
     uint64_t ns = (uint64_t)(period ? period : 120000) * 1000000u;
     if (now < gm_load_rlx(&rt->gc.not_before)) return false; // a stale value shifts one try
     *reason = GM_REASON_TRIGGER;
@@ -15343,7 +15345,8 @@ GM_RARE GM_PRIVATE void *gm_schedule_main(void *arg) {
     if (me) gm_store_rlx(&me->own, true);          // gm_world_yield_before_stop asks
     while (me && !gm_load_acq(&rt->gc.quit)) {     // pairs with gm_schedule_shutdown
         uint32_t kick = gm_load_acq(&rt->gc.kick); // pairs with gm_gc_wake_background
-        int reason, period = gm_load_rlx(&rt->world.settings.options.force_period_ms); // a setting
+        // rlx: a period that gomem_init changes counts from the next wake on
+        int reason, period = gm_load_rlx(&rt->world.settings.options.force_period_ms);
         if (gm_schedule_due(rt, gm_os_now(), &reason)) (void)rt->gc.collect(rt, me, reason);
         gm_workers_each_central(rt, gm_workers_sweep_central);
         uint64_t nap = (uint64_t)(period > 0 ? period : 120000) * 1000000u;
@@ -15592,7 +15595,7 @@ GM_COLD GM_PRIVATE void gm_schedule_pace(struct gm_runtime *rt, struct gm_thread
     uint64_t until = gm_os_now() + ns;
     // gm_schedule_assist decides; the load only saves the call
     bool helped = gm_load_rlx(&e->mark.active) && gm_schedule_assist(rt, me, until);
-    // Nobody can help a cycle that only decides about finalizers. The wait lets its runner run.
+    // No thread can help a cycle that only decides about finalizers. Waiting lets its runner run.
     hard = hard || gm_load_rlx(&rt->gc.phase) == GM_PHASE_FLIP; // a stale value: one wait
     if (!helped && hard) gm_schedule_wait(rt, me, ended, GM_MIN(ns, (uint64_t)GM_WAIT_MOST));
     else
@@ -15662,7 +15665,8 @@ GM_PRIVATE void gm_schedule_reclaim(struct gm_runtime *rt, struct gm_thread *me,
 // section.
 GM_PRIVATE void gm_schedule_make_room(struct gm_runtime *rt, struct gm_thread *me, size_t bytes) {
     struct gm_heap *h = &rt->engine.heap;
-    size_t limit = gm_load_rlx(&rt->engine.pacer.limit), given = 1;          // a setting
+    // rlx: a limit that changes meanwhile counts from the next large object on
+    size_t limit = gm_load_rlx(&rt->engine.pacer.limit), given = 1;
     size_t used = (gm_load_rlx(&h->pages.used) * GM_PAGE + bytes) / 16 * 17; // metadata is memory
     size_t keep = limit > used ? (limit - used) / GM_PAGE : 0;
     while (limit && given && gm_load_rlx(&h->pages.idle) > keep) {
@@ -15774,7 +15778,7 @@ GM_COLD GM_PRIVATE bool gm_schedule_enable(struct gm_runtime *rt) {
         return false;
     }
     if (!gm_writes_choose(&rt->engine.writes, &rt->engine.meta, &rt->engine.heap.pages,
-                          gm_load_rlx(&rt->world.settings.options.collector))) { // a setting
+                          gm_load_rlx(&rt->world.settings.options.collector))) { // rlx: as chosen
         gm_guard_warn(&rt->engine.guard, gm_gc_tell_reason(rt).data);
         rt->gc.told_reason = true;
     }
