@@ -3169,10 +3169,14 @@ GM_PRIVATE bool gm_os_own(struct gm_file *f, int fd, bool shared) {
     return gm_os_is_own(f);
 }
 
-// Opens a file for reading. False with errno; *f is then a closed file.
+// Opens a file for reading. Returns its descriptor; -1 with errno.
+GM_RARE GM_PRIVATE int gm_os_ask_open(const char *path) {
+    return (int)GOMEM_SYSCALL(SYS_openat, (long)AT_FDCWD, path, (long)(O_RDONLY | O_CLOEXEC), 0L);
+}
+
+// The same for a file that is kept. False with errno; *f is then a closed file.
 GM_RARE GM_PRIVATE bool gm_os_open(struct gm_file *f, const char *path, bool shared) {
-    int fd = (int)GOMEM_SYSCALL(SYS_openat, (long)AT_FDCWD, path, (long)(O_RDONLY | O_CLOEXEC));
-    return gm_os_own(f, fd, shared);
+    return gm_os_own(f, gm_os_ask_open(path), shared);
 }
 
 // Reads the next bytes of a file. Returns their number, 0 at the end, and -1 if the call fails or
@@ -3207,14 +3211,9 @@ GM_PRIVATE bool gm_os_ask_api(int fd) {
     struct gm_uffd_api api = {GM_UFFD_API, GM_UFFD_FEATURES, 0};
     return GOMEM_IOCTL(fd, GM_IOCTL_API, &api) == 0;
 }
-GM_PRIVATE int gm_os_ask_pagemap(void) {
-    return (int)GOMEM_SYSCALL(SYS_openat, (long)AT_FDCWD, "/proc/thread-self/pagemap",
-                              (long)(O_RDONLY | O_CLOEXEC), 0L);
-}
 // Is /proc mounted and readable?
 GM_PRIVATE bool gm_os_has_proc(void) {
-    int fd = (int)GOMEM_SYSCALL(SYS_openat, (long)AT_FDCWD, "/proc/self/status",
-                                (long)(O_RDONLY | O_CLOEXEC), 0L);
+    int fd = gm_os_ask_open("/proc/self/status");
     gm_os_ask_close(fd);
     return fd >= 0;
 }
@@ -3243,10 +3242,9 @@ GM_PRIVATE bool gm_os_is_older(unsigned long major, unsigned long minor) {
 // Opens the userfaultfd that tracks writes to the ranges registered with it (gm_os_track). False:
 // the kernel refuses.
 GM_PRIVATE bool gm_os_track_open(struct gm_file *f) {
-    struct gm_uffd_api api = {GM_UFFD_API, GM_UFFD_FEATURES, 0};
     if (!gm_os_own(f, gm_os_tracker(), false)) return false;
     // The descriptor tracks nothing before the kernel has agreed to the features.
-    if (gm_os_is_own(f) && GOMEM_IOCTL(f->fd, GM_IOCTL_API, &api) == 0) gm_os_move_high(f);
+    if (gm_os_is_own(f) && gm_os_ask_api(f->fd)) gm_os_move_high(f);
     else gm_os_close(f);
     return f->fd >= 0;
 }
@@ -3307,36 +3305,22 @@ GM_PRIVATE long gm_os_track_scan_there(const struct gm_file *pagemap, uintptr_t 
     return found;
 }
 
-// Returns the lowest address >= from such that all pages between it and `to` are mapped. Both are
-// page-aligned. Binary search by msync; if the call is refused, everything counts as mapped.
-GM_PRIVATE uintptr_t gm_os_mapped_from(uintptr_t from, uintptr_t to, size_t page) {
+// Returns how far pages are mapped without a gap: down from `to` or, with `up`, up from `from`, and
+// at most to the other one. Both are page-aligned. Binary search by msync; if the call is refused,
+// everything counts as mapped.
+GM_PRIVATE uintptr_t gm_os_mapped(uintptr_t from, uintptr_t to, size_t page, bool up) {
     enum { ASYNC = 1 }; // MS_ASYNC: writes nothing, and fails if a page is not mapped
-    size_t low = 0, high = (to - from) / page; // bounds of the number of mapped pages before `to`
+    size_t low = 0, high = (to - from) / page; // bounds of the number of mapped pages
     int saved = errno;
     // The first try asks for all pages at once, which are mapped in most cases.
     for (size_t n = high; low < high; n = low + (high - low + 1) / 2) {
-        bool hole = GOMEM_SYSCALL(SYS_msync, to - n * page, n * page, (long)ASYNC) != 0 &&
-                    errno == ENOMEM;
+        uintptr_t start = up ? from : to - n * page;
+        bool hole = GOMEM_SYSCALL(SYS_msync, start, n * page, (long)ASYNC) != 0 && errno == ENOMEM;
         if (hole) high = n - 1;
         else low = n;
     }
     errno = saved;
-    return to - low * page;
-}
-
-// Returns the highest address <= to such that all pages between `from` and it are mapped.
-GM_PRIVATE uintptr_t gm_os_mapped_to(uintptr_t from, uintptr_t to, size_t page) {
-    enum { ASYNC = 1 }; // as in gm_os_mapped_from
-    size_t low = 0, high = (to - from) / page;
-    int saved = errno;
-    while (low < high) {
-        size_t n = low + (high - low + 1) / 2;
-        bool hole = GOMEM_SYSCALL(SYS_msync, from, n * page, (long)ASYNC) != 0 && errno == ENOMEM;
-        if (hole) high = n - 1;
-        else low = n;
-    }
-    errno = saved;
-    return from + low * page;
+    return up ? from + low * page : to - low * page;
 }
 
 // Opens the pagemap for gm_os_populated, to be closed by gm_os_return_pagemap before the threads
@@ -8457,7 +8441,7 @@ GM_COLD GM_PRIVATE unsigned gm_writes_diagnose(unsigned otherwise) {
     int uffd = gm_os_tracker(), pagemap = -1;
     // In the order in which tracking needs them: userfaultfd, its features, pagemap, the query.
     if (uffd < 0 || !gm_os_ask_api(uffd)) reason = gm_writes_explain_tracker(uffd >= 0);
-    if (!reason) pagemap = gm_os_ask_pagemap();
+    if (!reason) pagemap = gm_os_ask_open("/proc/thread-self/pagemap");
     if (!reason && pagemap < 0) reason = gm_writes_explain_pagemap();
     else if (!reason && !gm_os_ask_scan(pagemap))
         reason = gm_writes_is_refused() ? GOMEM_REASON_IOCTL : GOMEM_REASON_KERNEL;
@@ -10660,16 +10644,12 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
     gm_settings_read_size(rt, "GOMEM_HARDLIMIT", true, &s->options.hard_limit);
     gm_settings_read_size(rt, "GOMEM_RESERVE", false, &s->options.reserve);
     if (gogc && *gogc && !s->options.gc_percent) {
-        int n = strcmp(gogc, "off") ? gm_settings_decimal(gogc) : GOMEM_GC_OFF;
-        if (n > 0 || n == GOMEM_GC_OFF) {
-            if (n > 0 || !strcmp(gogc, "off")) s->options.gc_percent = n;
-            else
-                gm_settings_warn(rt, "GOMEM_GOGC", gogc, strlen(gogc),
-                                 "a number of percent from 1, off");
-        } else {
+        bool off = !strcmp(gogc, "off");
+        int n = off ? GOMEM_GC_OFF : gm_settings_decimal(gogc);
+        if (off || n > 0) s->options.gc_percent = n;
+        else
             gm_settings_warn(rt, "GOMEM_GOGC", gogc, strlen(gogc),
                              "a number of percent from 1, off");
-        }
     }
     while (debug && *debug) {
         size_t n = strcspn(debug, ",");
@@ -12744,7 +12724,7 @@ GM_PRIVATE bool gm_roots_add_left(struct gm_runtime *rt, const struct gm_thread 
     size_t page = rt->engine.heap.pages.os_page;
     uintptr_t low = gm_base_round_up(t->stack_lo, page);
     if (t->stack_hi <= low) return true;
-    low = gm_os_mapped_from(low, gm_base_round_up(t->stack_hi, page), page);
+    low = gm_os_mapped(low, gm_base_round_up(t->stack_hi, page), page, false);
     return gm_roots_add_touched(rt, low > t->stack_lo + page ? low : t->stack_lo, t->stack_hi);
 }
 
@@ -12920,8 +12900,8 @@ GM_PRIVATE void gm_roots_arm_stacks(struct gm_runtime *rt) {
         if (gm_writes_arm_stack(&e->writes, &e->meta, page, d->from, d->hi, 0, 0)) continue;
         uintptr_t lo = gm_base_round_up(d->lo, page), hi = gm_base_round_up(d->hi, page);
         if (d->first) lo = gm_base_round_up(hi - GM_MIN(hi, GM_FIRST_STACK), page);
-        lo = gm_os_mapped_from(lo, d->from - d->from % page, page);
-        if (d->first) hi = gm_os_mapped_to(hi, hi + 16 * GM_MIB, page);
+        lo = gm_os_mapped(lo, d->from - d->from % page, page, false);
+        if (d->first) hi = gm_os_mapped(hi, hi + 16 * GM_MIB, page, true);
         (void)gm_writes_arm_stack(&e->writes, &e->meta, page, d->from, d->hi, lo, hi);
     }
 }
@@ -13397,16 +13377,25 @@ GM_PRIVATE bool gm_paths_cached(struct gm_runtime *rt, unsigned class, uintptr_t
     return false;
 }
 
-// Returns the object that a word points into if this cycle frees it, and its span; 0: there is no
-// such object. One that gomem_free has freed does not count: the program knows that it is gone.
-GM_PRIVATE uintptr_t gm_paths_dying(const struct gm_runtime *rt, uintptr_t word) {
+// Returns the slot that a word points into, if its span is of one of the kinds in `kinds`, and that
+// span; 0: there is no such slot.
+GM_PRIVATE uintptr_t gm_paths_slot(const struct gm_runtime *rt, uintptr_t word, unsigned kinds,
+                                   const struct gm_span **span) {
     const struct gm_pages *p = &rt->engine.heap.pages;
     word &= rt->engine.mark.mask;
-    const struct gm_span *s = gm_span_find(p, word);
-    if (!s || !GM_IN(GM_SET_COLLECTED, s->kind)) return 0;
+    const struct gm_span *s = *span = gm_span_find(p, word);
+    if (!s || !GM_IN(kinds, s->kind)) return 0;
     uint32_t index = gm_span_index(p, s, word);
-    if (index >= s->count) return 0;
-    uintptr_t object = gm_span_slot(p, s, index);
+    return index < s->count ? gm_span_slot(p, s, index) : 0;
+}
+
+// Returns the object that a word points into if this cycle frees it; 0: there is no such object.
+// One that gomem_free has freed does not count: the program knows that it is gone.
+GM_PRIVATE uintptr_t gm_paths_dying(const struct gm_runtime *rt, uintptr_t word) {
+    const struct gm_pages *p = &rt->engine.heap.pages;
+    const struct gm_span *s;
+    uintptr_t object = gm_paths_slot(rt, word, GM_SET_COLLECTED, &s);
+    if (!object) return 0;
     const struct gm_color *c = gm_span_color(p, object);
     uint64_t dying = gm_load_rlx(&c->alloc) & ~gm_load_rlx(&c->freed) & ~gm_load_rlx(&c->mark);
     return dying & gm_span_bit(p, object) ? object : 0;
@@ -13738,14 +13727,10 @@ GM_PRIVATE void gm_paths_end(const struct gm_search *q) {
 
 // Returns the live collected or uncollectable object that a word points into; 0: none.
 GM_PRIVATE uintptr_t gm_paths_object(const struct gm_runtime *rt, uintptr_t word) {
-    const struct gm_pages *p = &rt->engine.heap.pages;
-    word &= rt->engine.mark.mask;
-    const struct gm_span *s = gm_span_find(p, word);
-    if (!s || !GM_IN(GM_SET_COLORED, s->kind)) return 0;
-    uint32_t index = gm_span_index(p, s, word);
-    if (index >= s->count) return 0;
-    uintptr_t object = gm_span_slot(p, s, index);
-    return gm_sweep_live(&rt->engine.sweep, p, s, object) ? object : 0;
+    const struct gm_span *s;
+    uintptr_t object = gm_paths_slot(rt, word, GM_SET_COLORED, &s);
+    bool live = object && gm_sweep_live(&rt->engine.sweep, &rt->engine.heap.pages, s, object);
+    return live ? object : 0;
 }
 
 // Appends the object that a word points into to the queue, unless it has been reached before, the
@@ -16409,19 +16394,25 @@ GM_PRIVATE void *gm_alloc_zero(void *p, size_t dirty) {
     return gm_alloc_zero_pages(rt, p, dirty, !GM_IN(GM_SET_SCANNED, s->kind));
 }
 
-// Allocates an object of a kind and class, in a section. The caller zeroes its first *dirty bytes.
-// NULL: no memory.
-GM_PRIVATE void *gm_alloc_kind(struct gm_cache *t, unsigned kind, unsigned class, size_t size,
-                               size_t align, size_t *dirty) {
+// Allocates an object of a kind and class, or of a type, in a section. The caller zeroes its first
+// *dirty bytes. NULL: no memory.
+GM_PRIVATE void *gm_alloc_kind(struct gm_cache *t, unsigned kind, gomem_type *type, unsigned class,
+                               size_t size, size_t align, size_t *dirty) {
     struct gm_central *c = &t->engine->central[kind][class];
+    uint32_t number = type ? gm_types_intern(&t->engine->types, type, class) : 0;
+    if (number) c = &gm_types_shape(&t->engine->types, number)->central;
+    else if (type) return NULL;
     if (!class) return gm_alloc_large(t, c, size, align, dirty);
+    if (number && !gm_cache_typed_room(t, number)) return NULL;
+    if (number) return gm_alloc_run(t, &t->hot.typed[number], &t->typed[number], c);
     if (kind == GM_SCAN) return gm_alloc_run(t, &t->hot.scan[class], &t->scan[class], c);
     if (kind == GM_NOSCAN) return gm_alloc_run(t, &t->hot.noscan[class], &t->noscan[class], c);
     return gm_alloc_root(t, c);
 }
 
-// Any allocation of an untyped collected or uncollectable object. NULL with errno.
-GM_NOINLINE GM_PRIVATE void *gm_alloc_new(size_t size, size_t align, unsigned flags) {
+// Any allocation of a collected or uncollectable object. `type`: of a typed one. NULL with errno.
+GM_NOINLINE GM_PRIVATE void *gm_alloc_new(size_t size, size_t align, unsigned flags,
+                                          gomem_type *type) {
     struct gm_runtime *rt = &gm_runtime;
     unsigned kind = flags & GOMEM_UNCOLLECTABLE ? (flags & GOMEM_NOSCAN ? GM_ROOT_NOSCAN : GM_ROOT)
                     : flags & GOMEM_NOSCAN      ? GM_NOSCAN
@@ -16436,34 +16427,11 @@ GM_NOINLINE GM_PRIVATE void *gm_alloc_new(size_t size, size_t align, unsigned fl
     do {
         struct gm_cache *t = gm_alloc_enter(rt);
         if (!t) return NULL;
-        p = gm_alloc_kind(t, kind, class, slot, align, &dirty);
+        p = gm_alloc_kind(t, kind, type, class, slot, align, &dirty);
         gm_alloc_leave(rt, t);
     } while (GOMEM_I_UNLIKELY(!p) && gm_alloc_exhausted(rt, size, &tries));
     p = gm_alloc_zero(gm_alloc_done(p, saved), flags & GOMEM_UNINIT ? 0 : dirty);
     return gm_alloc_watch(rt, p, size);
-}
-
-// Any allocation of a typed object. NULL with errno.
-GM_NOINLINE GM_PRIVATE void *gm_alloc_new_typed(gomem_type *type, size_t size) {
-    struct gm_runtime *rt = &gm_runtime;
-    if (size > (size_t)PTRDIFF_MAX - 2 * GM_MARGIN) return gomem_i_overflow();
-    int saved = errno;
-    size_t slot = size + gm_alloc_margin(rt, size), dirty = 0;
-    unsigned class = gm_sizes_class(GM_MAX(slot, (size_t)16), type->align), tries = 0;
-    if (!gm_alloc_collected(rt, gm_alloc_share(class, slot))) return NULL;
-    void *p = NULL;
-    do {
-        struct gm_cache *t = gm_alloc_enter(rt);
-        if (!t) return NULL;
-        // The first object of a type in a class makes a shape, with a central of its own (D3).
-        uint32_t number = gm_types_intern(&rt->engine.types, type, class);
-        struct gm_central *c = number ? &gm_types_shape(&rt->engine.types, number)->central : NULL;
-        if (c && !class) p = gm_alloc_large(t, c, slot, type->align, &dirty);
-        else if (c && gm_cache_typed_room(t, number))
-            p = gm_alloc_run(t, &t->hot.typed[number], &t->typed[number], c);
-        gm_alloc_leave(rt, t);
-    } while (GOMEM_I_UNLIKELY(!p) && gm_alloc_exhausted(rt, size, &tries));
-    return gm_alloc_watch(rt, gm_alloc_zero(gm_alloc_done(p, saved), dirty), size);
 }
 
 // The byte that arrays get beyond their size, so that a pointer one past the end keeps them: 1, or
@@ -16493,11 +16461,11 @@ GM_PRIVATE void *gm_alloc_new_like(struct gm_runtime *rt, const struct gm_span *
     if (s->kind == GM_TYPED) {
         const struct gm_type_record *r = gm_types_shape(&rt->engine.types, s->shape)->type;
         gomem_type type = {r->name, r->size, r->align, r->fields, r->nfields, r->mark, 0};
-        return gm_alloc_new_typed(&type, size);
+        return gm_alloc_new(size, type.align, 0, &type);
     }
     unsigned noscan = s->kind == GM_NOSCAN || s->kind == GM_ROOT_NOSCAN ? GOMEM_NOSCAN : 0;
     unsigned root = GM_IN(GM_SET_ROOTS, s->kind) ? GOMEM_UNCOLLECTABLE : 0;
-    return gm_alloc_new(size, size > 8 ? 16 : 8, noscan | root);
+    return gm_alloc_new(size, size > 8 ? 16 : 8, noscan | root, NULL);
 }
 
 // Lets gomem_realloc allocate objects that are not manual. A hook, so that a program that has none
@@ -16509,11 +16477,11 @@ GM_INLINE void gm_alloc_set_like(struct gm_runtime *rt) {
 #if GOMEM_I_COLLECTOR
 GOMEM_DEF void *gomem_i_new_slow(size_t size, size_t align, unsigned flags) {
     gm_alloc_set_like(&gm_runtime);
-    return gm_alloc_new(size, align, flags);
+    return gm_alloc_new(size, align, flags, NULL);
 }
 GOMEM_DEF void *gomem_i_new_typed_slow(gomem_type *type, size_t size) {
     gm_alloc_set_like(&gm_runtime);
-    return gm_alloc_new_typed(type, size);
+    return gm_alloc_new(size, type->align, 0, type);
 }
 
 // False with EINVAL, after a panic: `size` is not a multiple of the type's size, so pointers in the
@@ -17876,6 +17844,12 @@ GOMEM_DEF void gomem_rc_release(void *obj) {
  *             slots of any size. A thief takes a whole magazine, where Go's takes one object. A
  *             cycle only rotates the lists. Users' hooks never run on a thread of the library, so
  *             objects of a pool with a drop hook wait for a call.
+ *             Popping, the layout of magazines and their lists are those of room cache. Its pair of
+ *             loaded and previous is not: there only the owner touches `previous`, so it is the
+ *             top itself and a change of magazines is two stores; here thieves take it, so it is
+ *             an index that is exchanged, and its top is in the magazine's head. Free moves three
+ *             objects along to find double frees; a pool moves halves (PO6). One pair for both
+ *             would add an exchange and a load to each change of malloc's magazines.
  *
  *             get  loaded -> previous -> depot: any of the three -> another's previous -> a slab
  *             put  loaded -> previous -> depot: full  . . age . . victim  . . age . . expired
@@ -17945,6 +17919,13 @@ GM_PRIVATE void gm_pool_unlink_locked(uint32_t *list, struct gm_span *s) {
     if (s->previous) gm_span_at(pages, s->previous - 1)->following = s->following;
     else *list = s->following;
     if (s->following) gm_span_at(pages, s->following - 1)->previous = s->previous;
+}
+// Takes a slab without objects out of the pool. Returns `list` with the slab before the others.
+GM_PRIVATE uint32_t gm_pool_detach_locked(struct gomem_pool *p, struct gm_span *s, uint32_t list) {
+    gm_pool_unlink_locked(&p->room, s);
+    p->slots -= p->count;
+    s->following = list;
+    return s->page + 1;
 }
 
 // Adds a slab, outside sections. False with errno: no memory.
@@ -18042,10 +18023,7 @@ GM_PRIVATE uint32_t gm_pool_return_locked(struct gm_engine *e, struct gomem_pool
             gm_pool_link_locked(&p->room, s);
         }
         if (s->used || p->slots - p->count < p->keep) continue;
-        gm_pool_unlink_locked(&p->room, s);
-        p->slots -= p->count;
-        s->following = empty;
-        empty = s->page + 1;
+        empty = gm_pool_detach_locked(p, s, empty);
     }
     return empty;
 }
@@ -18917,10 +18895,7 @@ GM_PRIVATE uint32_t gm_pool_trim_locked(struct gomem_pool *p) {
         struct gm_span *s = gm_span_at(gm_pool_pages(), at - 1);
         at = s->following;
         if (s->used) continue;
-        gm_pool_unlink_locked(&p->room, s);
-        p->slots -= p->count;
-        s->following = empty;
-        empty = s->page + 1;
+        empty = gm_pool_detach_locked(p, s, empty);
     }
     return empty;
 }
