@@ -46,12 +46,12 @@ compile() {
 # The declarations of a header: what a test sees of it that does not hold the implementation.
 declarations() { sed '/^#if defined(GOMEM_IMPLEMENTATION) && /q' "$1/gomem.h" | cksum; }
 
-# build MUTANT PROGRAM: a test that does not hold the implementation is compiled once for all bugs that
+# build MUTANT PROGRAM: a test that does not hold the implementation itself is compiled once for all bugs that
 # leave the declarations as they are.
 build() {
     source=tests/${2%@*}.c shared=$(name test "$2").o
     case $2 in
-    rooms/* | stress/litmus*) set -- "$1" "$2" "$source" ;;
+    rooms/* | stress/litmus* | api/seams*) set -- "$1" "$2" "$source" ;;
     *)
         [ "$(declarations "$(header "$1")")" = "$(declarations .)" ] && [ -f "$shared" ] && source=$shared
         set -- "$1" "$2" "$source" tests/gomem.c
@@ -64,7 +64,7 @@ build() {
 
 # share PROGRAM: the object that build takes.
 share() {
-    case $1 in rooms/* | stress/litmus*) return ;; esac
+    case $1 in rooms/* | stress/litmus* | api/seams*) return ;; esac
     compile "$1" -I. -c -o "$(name test "$1").o" "tests/${1%@*}.c" 2>"$(name test "$1").log"
 }
 
