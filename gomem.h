@@ -8664,6 +8664,7 @@ GM_PRIVATE bool gm_writes_register(struct gm_writes *w, const struct gm_pages *p
     uint32_t unmapped = gm_load_rlx(&p->unmapped); // a later change is seen by gm_writes_whole
     if (p->sparse) to = end;                       // the rest is not mapped
     if (end <= gm_load_rlx(&w->registered) && w->unmapped == unmapped) return true;
+    if (to <= gm_pages_scanned(p)) return true; // the first object is counted, and not yet taken
     errno = 0;
     if (!gm_os_track(&w->uffd, gm_pages_scanned(p), to)) {
         if (errno != EBUSY) return false; // EBUSY: another userfaultfd has registered a part

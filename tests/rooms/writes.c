@@ -321,6 +321,19 @@ TEST(the_number_that_tracks_is_taken) { // W6
     lose(&writes->uffd, open("/dev/null", O_RDONLY | O_CLOEXEC));
 }
 
+// The first object of all is counted before it is taken, and its bytes may ask for a cycle.
+TEST(a_heap_without_pages_is_tracked) {
+    NEED_KERNEL();
+    CHECK_EQ(engine.heap.pages.zone[0].mapped, 0);
+    engine.heap.pages.sparse = true; // nothing beyond the pages is mapped
+    CHECK(gm_writes_arm(writes, &engine.heap.pages, NULL, NULL));
+    CHECK_EQ(writes->reason, GOMEM_REASON_NONE);
+    engine.heap.pages.sparse = false;
+    (void)black_span(GM_SCAN, gm_sizes_class(64, 16), 0);
+    CHECK(gm_writes_arm(writes, &engine.heap.pages, NULL, NULL));
+    CHECK(writes->registered > gm_pages_scanned(&engine.heap.pages));
+}
+
 // The program closes a descriptor between two calls of a cycle that begins: no memory is missing,
 // and the next cycle tracks.
 TEST(closed_while_a_cycle_begins) { // W6
