@@ -843,9 +843,10 @@ typedef struct gomem_cleanup { uint64_t id; } gomem_cleanup;
 // arg that points into obj).
 // If A leads to B and both have finalizers, A's runs first, and B's in a later collection that
 // still finds B unreachable. So fn may use what its object leads to, and a list of n objects takes
-// n collections (20 000: 10 s). This does not hold if B leads back to B: then both may run after
-// one collection, in unspecified order. Of a cycle of objects, which Go never frees, one runs per
-// collection, in unspecified order. With options.unordered, as with cleanups, all objects that die
+// n collections (20 000: 10 s). This holds, too, if B points to itself or is part of a cycle, unless
+// A leads to B only through another object of that cycle: then both may run after one collection,
+// in unspecified order. Of a cycle of objects, which Go never frees, one runs per collection, in
+// unspecified order. With options.unordered, as with cleanups, all objects that die
 // together are finalized after one collection, and fn must not rely on what its object leads to.
 // gomem_free drops a finalizer that is not due yet. So does gomem_shutdown, which waits for one
 // that is running. fn runs on a thread of the library, with all signals blocked, or in
@@ -12985,9 +12986,10 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
  *                 of objects that are still unreached become ready. The program may run meanwhile:
  *                 it cannot reach an unreached object, and what it allocates is born marked
  *             B2  an object that another object with a callback leads to waits for a later cycle,
- *                 with all that it leads to. An object that leads back to itself is ready if
- *                 nothing that was traced before leads to it. So cycles are collected: of each
- *                 cycle of objects one callback runs per collection, in unspecified order. With
+ *                 with all that it leads to. An object that leads back to itself is no exception,
+ *                 but it is found only by ways that do not pass through what it leads to itself.
+ *                 Of a cycle of objects the first that is traced is ready. So cycles are collected:
+ *                 one callback of each runs per collection, in unspecified order. With
  *                 options.unordered all unreached objects are ready at once; each is kept, with all
  *                 that it leads to, until its callback has returned (B3)
  *             B3  the object and the argument of a callback that is ready or runs are kept
@@ -12999,8 +13001,9 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
  *                 quickly, and never more than eight times while few return
  * WHY         The order is Go's. But Go never frees a cycle that has a finalizer in it, and in C a
  *             pointer back to the owner is common. So each candidate is traced by itself, from what
- *             it points to: if that reaches the candidate, it is part of a cycle and ready. Only
- *             objects that die pay for this.
+ *             it points to: if that reaches the candidate, it is part of a cycle, and its mark is
+ *             taken back (gm_finalize_unmark). To find every way to it, all that it leads to would
+ *             have to be traced again, with other bits. Only objects that die pay for this.
  *             A list of n objects takes n cycles, because only another cycle can tell that a
  *             finalizer has not made the next object reachable. Running a list at once, in order,
  *             would finalize what a revived object leads to; a program that accepts that sets
@@ -13033,15 +13036,24 @@ GM_NO_SANITIZE GM_PRIVATE void gm_finalize_mark_children(struct gomem_marker *m,
     if (m->view.top || (uint32_t)gm_load_rlx(&m->mark->queue)) gm_finalize_drain(m);
 }
 
+// Takes back the mark of an object whose own trace has found it, so that it can tell whether a
+// later one does. Nothing else reads the marks of unreached objects meanwhile.
+GM_PRIVATE void gm_finalize_unmark(struct gomem_marker *m, uintptr_t object) {
+    const struct gm_pages *p = m->mark->pages;
+    // rlx: atomic only because the program's new objects are marked in the same word
+    (void)gm_and_rlx(&gm_span_color(p, object)->mark, ~gm_span_bit(p, object));
+    m->view.bytes -= gm_span_slot_size(gm_span_find(p, object)); // was counted as marked
+}
+
 // Sorts the candidates in `found` into those to run and those that wait (B2). Each is traced in
-// turn; what it leads to is marked. A candidate that is marked before its turn waits. One that is
-// marked by its own trace is cyclic and runs. One that is not runs, unless a later trace marks it.
-// Those that are not cyclic run first. The cost is that of marking what the candidates lead to.
+// turn; what it leads to is marked. A candidate that is marked before its turn waits. So does one
+// that a later trace marks; the others run. The cost is that of marking what the candidates lead
+// to, and of reading each one that leads back to itself a second time.
 GM_PRIVATE void gm_finalize_order(struct gm_special *sp, struct gomem_marker *m,
                                   const struct gm_special_list *found, struct gm_special_list *run,
                                   struct gm_special_list *wait) {
     const struct gm_pages *p = m->mark->pages;
-    struct gm_special_list first = {0, 0}, cyclic = {0, 0};
+    struct gm_special_list first = {0, 0};
     for (uint32_t n = found->first, next; n; n = next) {
         uintptr_t object = gm_special_object(gm_special_record(sp, n - 1));
         bool reached = !object || gm_special_reached(p, object);
@@ -13049,18 +13061,14 @@ GM_PRIVATE void gm_finalize_order(struct gm_special *sp, struct gomem_marker *m,
         if (next)
             __builtin_prefetch((const void *)gm_special_object(gm_special_record(sp, next - 1)));
         if (!reached) gm_finalize_mark_children(m, object);
-        bool itself = !reached && gm_special_reached(p, object);
-        gm_special_push(sp, reached ? wait : itself ? &cyclic : &first, n - 1); // X3
+        if (!reached && gm_special_reached(p, object)) gm_finalize_unmark(m, object);
+        gm_special_push(sp, reached ? wait : &first, n - 1); // X3
     }
     for (uint32_t n = first.first, next; n; n = next) {
         uintptr_t object = gm_special_object(gm_special_record(sp, n - 1));
         next = gm_special_callback(sp, n - 1)->link;
         bool reached = !object || gm_special_reached(p, object); // a later trace has found it
         gm_special_push(sp, reached ? wait : run, n - 1);        // X3
-    }
-    for (uint32_t n = cyclic.first, next; n; n = next) {
-        next = gm_special_callback(sp, n - 1)->link;
-        gm_special_push(sp, run, n - 1); // X3
     }
 }
 

@@ -378,6 +378,38 @@ TEST(pointing_at_itself) {
     CHECK(gomem_run_finalizers(-1) >= MOST);
 }
 
+// a points to b, and each of `links` of them to itself: 1 is a, 2 is b. Which one has its finalizer
+// first must not matter.
+ALIVE_NOINLINE static void make_pair(uintptr_t i, unsigned links, bool b_first) {
+    ALIVE_DEEP;
+    struct node *a = make(i), *b = make(i + 1);
+    a->next = b;
+    if (links & 1) a->body[0] = (uintptr_t)a;
+    if (links & 2) b->next = b;
+    if (links & 4) { // by way of another object
+        struct node *middle = make(i);
+        b->next = middle;
+        middle->next = b;
+    }
+    if (b_first) CHECK(gomem_set_finalizer(b, finalize, boxed(i + 1)));
+    CHECK(gomem_set_finalizer(a, finalize, boxed(i)));
+    if (!b_first) CHECK(gomem_set_finalizer(b, finalize, boxed(i + 1)));
+    gap[0] = 1;
+}
+
+TEST(what_points_to_itself_waits_for_what_points_to_it) {
+    begin();
+    for (uintptr_t i = 0; i < N; i += 2) make_pair(i, i / 2 % 8, i / 2 & 8);
+    alive_gc();
+    int first = gomem_run_finalizers(-1), seconds = 0;
+    CHECK(first >= MOST / 2 && first <= N / 2);
+    for (int i = 1; i < N; i += 2) seconds += ran[i];
+    CHECK_EQ(seconds, 0);
+    alive_gc();
+    CHECK(gomem_run_finalizers(-1) >= MOST / 2);
+    for (int i = 0; i < N; i += 2) CHECK(ran[i] <= 1 && ran[i + 1] <= ran[i]);
+}
+
 static void take_part(void *obj, void *arg) {
     (void)obj, (void)arg;
     total++;
