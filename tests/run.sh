@@ -6,7 +6,9 @@
 # A program prints `N passed, N failed, N skipped` as its last line. Skips and failures are shown;
 # a program that ends without that line, by a signal, or by the time limit is one failure, named,
 # with the end of its log. LOGS (default build/logs) is the folder of the logs, JOBS (4) how many
-# run at once, on two processors, since many wait; LIMIT (300) the seconds one program may take, VERBOSE=1 shows whole logs.
+# run at once, on two processors, since many wait; LIMIT (300) the seconds one program may take,
+# VERBOSE=1 shows whole logs. stress/litmus, whose two threads must run at the same time, runs first
+# and alone.
 logs=${LOGS:-build/logs}
 jobs=${JOBS:-4}
 limit=${LIMIT:-300}
@@ -69,6 +71,11 @@ run_some() {
 
 rm -rf "$logs/taken"
 mkdir "$logs/taken" || exit 2
+n=0
+for program in "$@"; do
+    n=$((n + 1))
+    case $program in */stress/litmus) mkdir "$logs/taken/$n" && run_one "$program" ;; esac
+done
 job=0
 while [ "$job" -lt "$jobs" ]; do
     run_some "$@" &
