@@ -843,10 +843,10 @@ typedef struct gomem_cleanup { uint64_t id; } gomem_cleanup;
 // arg that points into obj).
 // If A leads to B and both have finalizers, A's runs first, and B's in a later collection that
 // still finds B unreachable. So fn may use what its object leads to, and a list of n objects takes
-// n collections (20 000: 10 s). This holds, too, if B points to itself or is part of a cycle, unless
-// A leads to B only through another object of that cycle: then both may run after one collection,
-// in unspecified order. Of a cycle of objects, which Go never frees, one runs per collection, in
-// unspecified order. With options.unordered, as with cleanups, all objects that die
+// n collections (20 000: 10 s). This holds, too, if B points to itself or is part of a cycle,
+// unless A leads to B only through another object of that cycle: then both may run after one
+// collection, in unspecified order. Of a cycle of objects, which Go never frees, one runs per
+// collection, in unspecified order. With options.unordered, as with cleanups, all objects that die
 // together are finalized after one collection, and fn must not rely on what its object leads to.
 // gomem_free drops a finalizer that is not due yet. So does gomem_shutdown, which waits for one
 // that is running. fn runs on a thread of the library, with all signals blocked, or in
