@@ -10462,6 +10462,7 @@ struct gm_finalize {       // room finalize
     uint32_t quit;         // the thread must end, and none may start. atomic: seq
     uint32_t kick;         // futex: bumped when a callback is ready. atomic: acq/rel
     pthread_t handle;      // owner: the thread that starts it, then the one that shuts down
+    uint32_t id;           // of that thread, once it has begun; else 0. atomic: rlx
     uint32_t seen, naps;   // callbacks ready at the last nap; naps since then. atomic: rlx
     bool prepared;         // gm_finalize_prepare has looked at the limits. atomic: rlx
     void *(*main)(void *); // what the thread runs: a hook. atomic: rlx
@@ -13178,6 +13179,7 @@ GM_COLD GM_PRIVATE void gm_finalize_start(struct gm_runtime *rt) {
     // Dekker, with the load of quit below: pairs with gm_finalize_shutdown
     if (!gm_cas_seq(&f->thread, &none, (uint32_t)GM_FINALIZE_STARTING)) return;
     bool started = false;
+    gm_store_rlx(&f->id, 0u); // no thread has begun yet
     gm_os_block_signals(&old);
     if (!gm_load_seq(&f->quit)) // Dekker: pairs with gm_finalize_shutdown
         started = GOMEM_PTHREAD_CREATE(&f->handle, NULL, gm_load_rlx(&f->main), rt) == 0;
@@ -13209,6 +13211,7 @@ GM_COLD GM_PRIVATE void gm_finalize_unwound(void *arg) {
 GM_RARE GM_PRIVATE void *gm_finalize_main(void *arg) {
     struct gm_runtime *rt = arg;
     struct gm_finalize *f = &rt->finalize;
+    gm_store_rlx(&f->id, gm_os_thread_id()); // before it can wait for a lock
     struct gm_thread *me = gm_world_attach(rt);
     pthread_cleanup_push(gm_finalize_unwound, rt);
     while (me && !gm_load_seq(&f->quit)) {     // pairs with gm_finalize_shutdown
@@ -15143,6 +15146,14 @@ GM_PRIVATE bool gm_gc_knows(const struct gm_runtime *rt, uint32_t id) {
             return true; // a stale record can only hide a thread
     for (unsigned i = 0; i < GM_WORKERS; i++)
         if (gm_load_rlx(&rt->gc.marker[i].id) == id) return true; // written once
+    return gm_load_rlx(&rt->finalize.id) == id;                   // a stale value hides a thread
+}
+
+// Has a thread of this id detached? Then it is likely to be ending.
+GM_PRIVATE bool gm_gc_has_left(const struct gm_runtime *rt, uint32_t id) {
+    // pairs with gm_world_record_locked: records are complete
+    for (const struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next)
+        if (gm_load_rlx(&t->id) == id) return true; // stale: the warning comes earlier
     return false;
 }
 
@@ -15150,6 +15161,10 @@ GM_PRIVATE bool gm_gc_knows(const struct gm_runtime *rt, uint32_t id) {
 GM_PRIVATE bool gm_gc_all_run(const struct gm_runtime *rt) {
     for (uint32_t i = 1; i <= rt->gc.thread_count; i++)
         if (!gm_load_rlx(&rt->gc.marker[i].id)) return false; // written once, by its thread
+    // pairs with gm_finalize_start, which sets the id to 0 before the thread exists
+    uint32_t callbacks = gm_load_seq(&rt->finalize.thread);
+    bool starts = callbacks == GM_FINALIZE_STARTING || callbacks == GM_FINALIZE_THERE;
+    if (starts && !gm_load_rlx(&rt->finalize.id)) return false; // written once, by its thread
     // pairs with gm_world_record_locked: records are complete
     for (const struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next)
         if (gm_load_rlx(&t->own) && gm_load_rlx(&t->state) != GM_THREAD_NONE) return true;
@@ -15157,7 +15172,7 @@ GM_PRIVATE bool gm_gc_all_run(const struct gm_runtime *rt) {
 }
 
 // A thread that has slept has run, and could have attached; any other may still wait for its first
-// time slice.
+// time slice. One that has detached may wait for its last.
 enum { GM_UNATTACHED_NS = 5000000, GM_UNATTACHED_READY_NS = 200000000 };
 
 struct gm_look { // one look for unattached threads
@@ -15172,7 +15187,8 @@ GM_COLD GM_PRIVATE bool gm_gc_report_unattached(const struct gm_look *look, uint
                                                 uint64_t age) {
     struct gm_task task;
     if (!gm_os_read_task(id, 1, &task) || (task.blocked && !look->all_run)) return false;
-    if (task.state == 'R' && !task.slept && age < GM_UNATTACHED_READY_NS) return false;
+    bool soon = !task.slept || gm_gc_has_left(look->rt, id);
+    if (task.state == 'R' && soon && age < GM_UNATTACHED_READY_NS) return false;
     struct gm_text t = gm_text_message(GM_MSG_UNATTACHED, ": %u (%s); its stack is not scanned", id,
                                        task.name);
     gm_guard_warn(&look->rt->engine.guard, t.data);

@@ -7,8 +7,8 @@
 # a program that ends without that line, by a signal, or by the time limit is one failure, named,
 # with the end of its log. LOGS (default build/logs) is the folder of the logs, JOBS (4) how many
 # run at once, on two processors, since many wait; LIMIT (300) the seconds one program may take,
-# VERBOSE=1 shows whole logs. stress/litmus, whose two threads must run at the same time, runs first
-# and alone.
+# VERBOSE=1 shows whole logs, TIMES=1 how long each ran. stress/litmus, whose two threads must run
+# at the same time, runs first and alone.
 logs=${LOGS:-build/logs}
 jobs=${JOBS:-4}
 limit=${LIMIT:-300}
@@ -23,12 +23,13 @@ fi
 log_of() { echo "$logs/$(echo "$1" | tr '/ ' '__').log"; }
 
 run_one() {
-    log=$(log_of "$1")
+    log=$(log_of "$1") begin=$(date +%s%N)
     case $1 in
     */*) bounded "$1" ;;
     *) bounded "./$1" ;;
     esac >"$log" 2>&1 </dev/null
     printf '\nexit status %s\n' "$?" >>"$log"
+    [ -z "$TIMES" ] || echo "$((($(date +%s%N) - begin) / 1000000)) ms: $1"
 }
 
 passed=0 failed=0 skipped=0

@@ -58,13 +58,15 @@ static __attribute__((noinline)) void spill(void) {
 static bool begin(int collector) {
     static bool done;
     if (!done) {
-        gomem_options o = {.collector = collector, .gc_percent = GOMEM_GC_OFF};
+        gomem_options o = {
+            .collector = collector, .gc_percent = GOMEM_GC_OFF, .finalizers_by_hand = true};
         if (!CHECK(gomem_init(&o))) return false;
         top = gomem_new_with(TOPS * sizeof *top, 0, GOMEM_UNCOLLECTABLE);
         done = top != NULL;
     }
     me = gm_world_self();
     gomem_gc();
+    (void)gomem_run_finalizers(-1);                  // of the tests before
     gm_writes_reset(&engine->writes, &engine->meta); // choose again
     if (!gm_writes_choose(&engine->writes, &engine->meta, &engine->heap.pages, collector))
         return false;
@@ -713,7 +715,6 @@ static void weak_while_deciding(int collector) {
     static uintptr_t hidden[RECORDS];
     int dead = 0, swept = 0;
     bool known;
-    rt->world.settings.options.finalizers_by_hand = true;
     finalized = 0;
     make_records(weak, hidden);
     clear_stack();

@@ -889,6 +889,12 @@ static bool look_for(unsigned i, int most) {
     return named[i];
 }
 
+static void forget_that_it_was_named(size_t n) {
+    named[n] = false;
+    for (unsigned i = 0; i < GM_UNATTACHED; i++)
+        if (rt->gc.unattached[i].id == lingers[n]) rt->gc.unattached[i].told = false;
+}
+
 static void look_beside_threads_that_have_not_begun(void) {
     pthread_t thread[3];
     for (size_t i = 0; i < 2; i++) CHECK(pthread_create(&thread[i], NULL, linger, (void *)i) == 0);
@@ -900,14 +906,22 @@ static void look_beside_threads_that_have_not_begun(void) {
     CHECK(look_for(0, 5000) && !look_for(1, 20));
     rt->gc.marker[1].id = id ? id : UINT32_MAX;
     CHECK(look_for(1, 5000));
+    // So may the callback thread be, before it has.
+    uint32_t callbacks = rt->finalize.thread, callback_id = rt->finalize.id;
+    rt->finalize.thread = GM_FINALIZE_THERE;
+    rt->finalize.id = 0;
+    forget_that_it_was_named(1);
+    CHECK(!look_for(1, 20));
+    rt->finalize.id = UINT32_MAX;
+    CHECK(look_for(1, 5000));
+    rt->finalize.thread = callbacks;
+    rt->finalize.id = callback_id;
     // A thread of gomem_thread_create has not begun: it may be any that was created since.
     struct gm_start *start = gm_thread_new_start(rt, NULL, NULL, GM_START_WAITS);
     if (!CHECK(start && pthread_create(&thread[2], NULL, linger, (void *)(size_t)2) == 0)) return;
     while (!gm_load_acq(&lingers[2])) sched_yield();
     CHECK(!look_for(2, 20));
-    named[0] = false;
-    for (unsigned i = 0; i < GM_UNATTACHED; i++)
-        if (rt->gc.unattached[i].id == lingers[0]) rt->gc.unattached[i].told = false;
+    forget_that_it_was_named(0);
     CHECK(look_for(0, 5000) && !named[2]); // it was there before
     gm_world_forget_start(rt, start);
     CHECK(look_for(2, 5000));
