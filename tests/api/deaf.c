@@ -179,22 +179,28 @@ TEST(masks_everything_for_ever) {
 // allocation, the thread takes the signal out of its mask.
 static atomic_bool allocates, allocated;
 
-static void *mask_after_use(void *arg) {
-    struct node *volatile list = make_list(1000);
-    mask_all(SIG_BLOCK);
+// With all signals blocked, in a thread or in a context: waits, allocates when told to, waits again.
+static void run_masked(void) {
     atomic_store(&ready, true);
     wait_for(&allocates);
     gomem_free(test_opaque(gomem_malloc(100000)));
     atomic_store(&allocated, true);
     wait_for(&release);
+}
+
+static void *mask_after_use(void *arg) {
+    struct node *volatile list = make_list(1000);
+    mask_all(SIG_BLOCK);
+    run_masked();
     CHECK(list_is_whole(list, 1000));
     return arg;
 }
 
-static void masked_after_use(void) {
+// No cycle ends until the thread, which runs run_masked with all signals blocked, allocates.
+static void heard_when_it_allocates(void *(*fn)(void *)) {
     pthread_t thread;
     init();
-    if (!CHECK(pthread_create(&thread, NULL, mask_after_use, NULL) == 0)) return;
+    if (!CHECK(pthread_create(&thread, NULL, fn, NULL) == 0)) return;
     wait_for(&ready);
     CHECK(!gomem_gc() && errno == EAGAIN);
     struct node *volatile list = make_list(1000);
@@ -205,6 +211,8 @@ static void masked_after_use(void) {
     atomic_store(&release, true);
     CHECK(pthread_join(thread, NULL) == 0);
 }
+
+static void masked_after_use(void) { heard_when_it_allocates(mask_after_use); }
 TEST(masks_everything_after_use) {
     NEEDS_FORK;
     in_each_collector(masked_after_use);
@@ -327,14 +335,6 @@ TEST(waits_for_ever_with_everything_masked) {
 // A context may have a full mask, too. The thread that runs in it is heard again when it allocates.
 static ucontext_t caller, masked;
 
-static void run_masked(void) {
-    atomic_store(&ready, true);
-    wait_for(&allocates);
-    gomem_free(test_opaque(gomem_malloc(100000)));
-    atomic_store(&allocated, true);
-    wait_for(&release);
-}
-
 static void *switch_to_masked(void *arg) {
     enum { SIZE = 256 * 1024 };
     struct node *volatile list = make_list(1000);
@@ -350,18 +350,7 @@ static void *switch_to_masked(void *arg) {
     return arg;
 }
 
-static void masked_context(void) {
-    pthread_t thread;
-    init();
-    if (!CHECK(pthread_create(&thread, NULL, switch_to_masked, NULL) == 0)) return;
-    wait_for(&ready);
-    CHECK(!gomem_gc() && errno == EAGAIN);
-    atomic_store(&allocates, true);
-    wait_for(&allocated);
-    CHECK(COLLECTED());
-    atomic_store(&release, true);
-    CHECK(pthread_join(thread, NULL) == 0);
-}
+static void masked_context(void) { heard_when_it_allocates(switch_to_masked); }
 TEST(runs_in_a_context_that_masks_everything) {
     NEEDS_FORK;
     in_each_collector(masked_context);
