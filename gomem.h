@@ -5241,7 +5241,7 @@ GM_PRIVATE size_t gm_pages_excess_locked(const struct gm_pages *p, size_t n) {
 }
 
 // Tests whether n more pages may be used under the hard limit (P8), and discards free touched pages
-// until they may: the few that were freed since gm_heap_lock_with_room looked. False: the limit is
+// until they may: what is left where gm_heap_lock_with_room has given up. False: the limit is
 // reached, or a page could not be discarded.
 GM_PRIVATE bool gm_pages_allowed_locked(struct gm_pages *p, size_t n) {
     size_t most = gm_pages_most(p);
@@ -15138,23 +15138,21 @@ GM_PRIVATE void gm_gc_begin(struct gm_runtime *rt, struct gm_cycle *c, int reaso
 
 // ---- threads that are not attached ----
 
-// Is a thread known to the collector, or its own?
-GM_PRIVATE bool gm_gc_knows(const struct gm_runtime *rt, uint32_t id) {
+// Is there a record of a thread: of one that is attached, or, with `ended`, of any?
+GM_PRIVATE bool gm_gc_has_record(const struct gm_runtime *rt, uint32_t id, bool ended) {
     // pairs with gm_world_record_locked: records are complete
     for (const struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next)
-        if (gm_load_rlx(&t->id) == id && gm_load_rlx(&t->state) != GM_THREAD_NONE)
-            return true; // a stale record can only hide a thread
+        if (gm_load_rlx(&t->id) == id && (ended || gm_load_rlx(&t->state) != GM_THREAD_NONE))
+            return true; // a stale record can only hide a thread, or make its warning late
+    return false;
+}
+
+// Is a thread known to the collector, or its own?
+GM_PRIVATE bool gm_gc_knows(const struct gm_runtime *rt, uint32_t id) {
+    if (gm_gc_has_record(rt, id, false)) return true;
     for (unsigned i = 0; i < GM_WORKERS; i++)
         if (gm_load_rlx(&rt->gc.marker[i].id) == id) return true; // written once
     return gm_load_rlx(&rt->finalize.id) == id;                   // a stale value hides a thread
-}
-
-// Has a thread of this id detached? Then it is likely to be ending.
-GM_PRIVATE bool gm_gc_has_left(const struct gm_runtime *rt, uint32_t id) {
-    // pairs with gm_world_record_locked: records are complete
-    for (const struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next)
-        if (gm_load_rlx(&t->id) == id) return true; // stale: the warning comes earlier
-    return false;
 }
 
 // Have all of the library's own threads recorded their ids?
@@ -15187,7 +15185,7 @@ GM_COLD GM_PRIVATE bool gm_gc_report_unattached(const struct gm_look *look, uint
                                                 uint64_t age) {
     struct gm_task task;
     if (!gm_os_read_task(id, 1, &task) || (task.blocked && !look->all_run)) return false;
-    bool soon = !task.slept || gm_gc_has_left(look->rt, id);
+    bool soon = !task.slept || gm_gc_has_record(look->rt, id, true);
     if (task.state == 'R' && soon && age < GM_UNATTACHED_READY_NS) return false;
     struct gm_text t = gm_text_message(GM_MSG_UNATTACHED, ": %u (%s); its stack is not scanned", id,
                                        task.name);

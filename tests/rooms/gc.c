@@ -940,4 +940,36 @@ TEST(threads_that_have_not_begun_hide_few_others) {
     engine->guard.warn = warn;
 }
 
+// ---- a thread that has detached, and gets no processor for its last steps ----
+
+static uint32_t left;
+
+static void *detach_and_spin(void *arg) {
+    CHECK(gomem_thread_attach());
+    for (int i = 0; i < 3; i++) (void)usleep(1000); // it has slept, so it has run
+    gomem_thread_detach();
+    gm_store_rel(&left, gm_os_thread_id()); // pairs with the test's load
+    while (!gm_load_acq(&let_go)) continue; // pairs with the test's store
+    return arg;
+}
+
+TEST(what_has_detached_may_still_end) {
+    if (!GOMEM_I_CHECK) SKIP("check level 0 looks for no threads");
+    REQUIRE(begin());
+    void (*warn)(const char *, void *) = engine->guard.warn;
+    struct gm_look look = {rt, UINT64_MAX, true};
+    pthread_t thread;
+    gm_store_rlx(&let_go, false);
+    engine->guard.warn = note_named;
+    REQUIRE(pthread_create(&thread, NULL, detach_and_spin, NULL) == 0);
+    while (!gm_load_acq(&left)) sched_yield(); // pairs with detach_and_spin
+    CHECK(!gm_gc_knows(rt, left));
+    CHECK(!gm_gc_report_unattached(&look, left, GM_UNATTACHED_NS));
+    CHECK(gm_gc_report_unattached(&look, left, GM_UNATTACHED_READY_NS)); // it stays
+    gm_store_rel(&let_go, true);
+    pthread_join(thread, NULL);
+    CHECK(!gm_gc_report_unattached(&look, left, GM_UNATTACHED_READY_NS)); // it has ended
+    engine->guard.warn = warn;
+}
+
 TEST_MAIN
