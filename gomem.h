@@ -106,7 +106,7 @@
  *                    gomem_thread_join gomem_thread_exit gomem_thread_attach
  *                    gomem_thread_detach gomem_blocking_begin gomem_blocking_end
  *   seeing it        gomem_read_memstats gomem_heap_size gomem_heap_free gomem_total_alloc
- *                    gomem_num_gc gomem_reason_text gomem_verify gomem_why
+ *                    gomem_num_gc gomem_reason_text gomem_verify gomem_why gomem_write
  *                    GOMEM_DEBUG=gctrace=1
  *
  * OPTIONS (macros; the same ones in every file that includes the header)
@@ -129,7 +129,7 @@
  *   GOMEM_NO_POOL           no pools
  *   GOMEM_NO_ARENA          no arenas
  *   GOMEM_NO_ESCAPE         no escape hints
- *   GOMEM_NO_REPORT         no gctrace, no gomem_why
+ *   GOMEM_NO_REPORT         no gctrace, no gomem_why; gomem_write fails with ENOSYS
  *   GOMEM_STACK_MAX         the most bytes of a stack hint that go on the stack (4096)
  *   GOMEM_STACK_RESERVE     bytes of a thread's stack that hints always leave free (65536)
  *   GOMEM_ASSERT(c) GOMEM_LOG(line) GOMEM_PANIC(line) and the system calls GOMEM_MMAP GOMEM_MUNMAP
@@ -149,7 +149,10 @@
  *   GOMEM_DEBUG=key=value,… gctrace=1 one line per collection · collector=tracked|barrier|stw ·
  *                           verify=1 verify after each · stats=1 memstats at exit · poison=1 fill
  *                           freed memory · lost=1 name unscanned words that point to what is
- *                           freed · escape=1 where stack hints went, by call site, at exit
+ *                           freed · escape=1 where stack hints went, by call site, at exit ·
+ *                           write=KIND:FILE what gomem_write writes, at exit: metrics. May be
+ *                           given several times. %p in FILE is the process id; without it a
+ *                           forked child writes nothing. FILE holds no comma
  *
  * THREE COLLECTORS (options.collector; default: tracked if the kernel can do it, else stw)
  *   tracked   Marks beside the program; the kernel reports which pages are written meanwhile. Asks
@@ -232,6 +235,7 @@
  *            os        pages, clock, files, write tracking, signals, registers, wait and wake
  *            sync      library sections, ranked locks
  *            stats     sharded counters: write side only
+ *            writer    text and bytes to a descriptor
  *   floor 2  sizes     class tables
  *            pages     the heap's range, page bitmaps, metadata, word to page
  *            span      span records, bitmaps, word to object
@@ -265,6 +269,7 @@
  *            arena     memory that goes all at once
  *            escape    stack or heap: hints, their report, pointers to dead frames
  *            report    memstats, verify, why, giving back, stats at exit
+ *            export    gomem_write and its formats, files at exit
  *            override  malloc and its family
  *
  *   Hooks call upward (field: caller -> the room that sets it). stop_wait: sync -> world · grown:
@@ -462,6 +467,9 @@ enum { /* for gomem_options.collector */
     GOMEM_GC_TRACKED = 1, /* concurrent; the kernel reports which pages were written */
     GOMEM_GC_BARRIER = 2, /* concurrent; GOMEM_STORE and its family report stores */
     GOMEM_GC_STW = 3      /* stop the world: all marking happens in one stop */
+};
+enum { /* for gomem_write */
+    GOMEM_METRICS = 1     /* for Prometheus */
 };
 enum { GOMEM_EVENT_BEGIN = 1, GOMEM_EVENT_STOPPED, GOMEM_EVENT_RESUMED, GOMEM_EVENT_END };
 enum { /* gomem_memstats.collector_reason and .last_veto; gomem_reason_text explains each one */
@@ -680,6 +688,18 @@ GOMEM_DEF size_t gomem_heap_free(void);
 GOMEM_DEF uint64_t gomem_total_alloc(void);
 // Collections that have ended (num_gc).
 GOMEM_DEF uint64_t gomem_num_gc(void);
+
+// Writes a description of the heap to fd:
+//   GOMEM_METRICS  memstats and a histogram of stops, in Prometheus' text format 0.0.4, with the
+//                  names of Go's client for Go's figures, but beginning with gomem_
+// False with errno: EINVAL (`what` is unknown), ESHUTDOWN (after gomem_shutdown), ENOMEM, ENOSYS
+// (compiled with GOMEM_NO_REPORT), or what write() said: ENOSPC, EPIPE, EBADF, or EAGAIN where fd
+// does not block. Part of the text may then be written. A pipe without a reader raises SIGPIPE, as
+// with write(). Any thread, also in blocking regions, finalizers, hooks, and the child of fork; not
+// in a signal handler. Threads go on running, so figures may be of slightly different moments.
+// Allocates nothing; takes 16 KiB of stack. Time: that of the writes.
+// GOMEM_DEBUG=write=metrics:FILE calls it at exit.
+GOMEM_DEF bool gomem_write(int what, int fd);
 
 // Stops the threads and checks the invariants of the heap. False: one line says what is broken; or
 // nothing was checked, and errno is EAGAIN. Then a thread did not stop within a second (it masks
@@ -2510,6 +2530,7 @@ GM_INLINE bool gm_base_power_of_two(size_t x) { return x && !(x & (x - 1)); }
       "or use GOMEM_GC_BARRIER, which needs no tracking, but GOMEM_STORE for each pointer")        \
     X(SHUTDOWN, "gomem_shutdown in a callback of dl_iterate_phdr, whose lock the collector needs", \
       "nothing was freed: call it outside of the callback")                                        \
+    X(NOT_WRITTEN, "a file that GOMEM_DEBUG asks for is not complete", "see errno in errno.h")     \
     X(ENVIRONMENT, "environment", "the setting is ignored")
 enum gm_message {
 #define GM_MESSAGE_NAME(name, what, advice) GM_MSG_##name,
@@ -4356,24 +4377,31 @@ struct gm_shard {                        // atomic: rlx; owner: thread (the shar
     uint64_t large_alloc, large_free;           // bytes of large objects of all kinds
 };
 
-enum { GM_PAUSES = 256 };
+enum { GM_PAUSES = 256, GM_BOUNDS = 16 };
+// Upper bounds of the buckets in which stops are counted, in us. The last bucket has none.
+GM_PRIVATE const uint32_t gm_stats_bounds[GM_BOUNDS] = {
+    10,   20,    50,    100,   200,    500,    1000,   2000, //
+    5000, 10000, 20000, 50000, 100000, 200000, 500000, 1000000};
+
 struct gm_stats {
-    struct gm_shard shared;        // for threads without a record, sweepers and workers
-    uint64_t allocated;            // bytes so far, as threads report them. atomic: rlx
-    uint64_t pause_ns[GM_PAUSES];  // ring by cycle: sum of its stops. lock: gc
-    uint64_t stop_ns[GM_PAUSES];   // ring by stop. lock: gc
-    uint64_t gather_ns[GM_PAUSES]; // ring by stop: time until all threads stood. lock: gc
-    uint64_t stops;                // so far. lock: gc
-    uint64_t withdrawn;            // stops that some thread did not reach in time. lock: world
-    uint64_t vetoed, veto;         // cycles given up, and the last reason. lock: gc; read rlx
-    uint64_t pause_end[GM_PAUSES]; // ring by cycle: ns since 1970. lock: gc
-    uint64_t pause_total;          // ns. lock: gc
-    uint64_t cycles, forced;       // ended so far. lock: gc; read rlx
-    uint64_t last_end;             // ns since 1970
-    uint64_t gc_cpu_ns;            // processor time of all cycles
-    uint64_t start_ns;             // monotonic time of init. const
-    uint64_t stacks, globals;      // bytes scanned by the last cycle
-    uint64_t rounds, dirty;        // rounds and written pages of the last cycle
+    struct gm_shard shared;             // for threads without a record, sweepers and workers
+    uint64_t allocated;                 // bytes so far, as threads report them. atomic: rlx
+    uint64_t pause_ns[GM_PAUSES];       // ring by cycle: sum of its stops. lock: gc
+    uint64_t stop_ns[GM_PAUSES];        // ring by stop. lock: gc
+    uint64_t gather_ns[GM_PAUSES];      // ring by stop: time until all threads stood. lock: gc
+    uint64_t stops;                     // so far. lock: gc
+    uint64_t stop_count[GM_BOUNDS + 1]; // stops by bucket. lock: gc; read rlx
+    uint64_t stop_total;                // ns of all stops. lock: gc; read rlx
+    uint64_t withdrawn;                 // stops that some thread did not reach in time. lock: world
+    uint64_t vetoed, veto;              // cycles given up, and the last reason. lock: gc; read rlx
+    uint64_t pause_end[GM_PAUSES];      // ring by cycle: ns since 1970. lock: gc
+    uint64_t pause_total;               // ns. lock: gc
+    uint64_t cycles, forced;            // ended so far. lock: gc; read rlx
+    uint64_t last_end;                  // ns since 1970
+    uint64_t gc_cpu_ns;                 // processor time of all cycles
+    uint64_t start_ns;                  // monotonic time of init. const
+    uint64_t stacks, globals;           // bytes scanned by the last cycle
+    uint64_t rounds, dirty;             // rounds and written pages of the last cycle
 };
 
 // Adds to a counter of the calling thread's own shard, which no other thread writes.
@@ -4383,6 +4411,92 @@ GM_INLINE void gm_stats_own(uint64_t *counter, uint64_t n) {
 
 // Adds to a counter of the shared shard, which any thread may write.
 GM_INLINE void gm_stats_shared(uint64_t *counter, uint64_t n) { (void)gm_add_rlx(counter, n); }
+
+// Counts a stop of some ns. GC is held, so no other thread writes these; readers load each alone.
+GM_PRIVATE void gm_stats_stop(struct gm_stats *s, uint64_t ns) {
+    unsigned i = 0;
+    while (i < GM_BOUNDS && ns > (uint64_t)gm_stats_bounds[i] * 1000) i++;
+    gm_stats_own(&s->stop_count[i], 1);
+    gm_stats_own(&s->stop_total, ns);
+}
+
+/* ==========================================================================================
+ * >>writer   text and bytes to a descriptor                                        floor 1
+ * ==========================================================================================
+ * OWNS        struct gm_writer
+ * CALLS       base
+ * INVARIANTS  WR1 after a system call has failed, nothing more is written; the first error is kept
+ *             WR2 used <= GM_WRITER_BYTES
+ * WHY         What gomem_write produces may be megabytes long, and it describes the heap, so it is
+ *             not built in memory: it passes through a buffer of fixed size on the caller's stack.
+ *             Callers write without checks and look at the result once, at the end.
+ */
+enum { GM_WRITER_BYTES = 2048 };
+struct gm_writer {
+    int fd, error;              // error: of the first call that failed, 0: none
+    size_t used;                // bytes of data that are not written yet
+    char data[GM_WRITER_BYTES]; // the buffer
+};
+
+GM_PRIVATE void gm_writer_begin(struct gm_writer *w, int fd) {
+    w->fd = fd;
+    w->error = 0;
+    w->used = 0;
+}
+
+// Writes what the buffer holds. A signal or a short write does not end it; a call that writes
+// nothing and reports no error does, or a device that does so would be asked forever.
+GM_COLD GM_PRIVATE void gm_writer_flush(struct gm_writer *w) {
+    size_t n = w->used, at = 0;
+    w->used = 0;
+    while (at < n && !w->error) { // WR1
+        long done = GOMEM_SYSCALL(SYS_write, (long)w->fd, w->data + at, n - at);
+        if (done > 0) at += (size_t)done;
+        else if (!done) w->error = EIO;
+        else if (errno != EINTR) w->error = errno;
+    }
+}
+
+// Writes n bytes.
+GM_PRIVATE void gm_writer_bytes(struct gm_writer *w, const void *from, size_t n) {
+    for (const char *at = from; n;) {
+        if (w->used == GM_WRITER_BYTES) gm_writer_flush(w);
+        size_t part = GM_MIN(n, GM_WRITER_BYTES - w->used); // WR2
+        memcpy(w->data + w->used, at, part);
+        w->used += part;
+        at += part;
+        n -= part;
+    }
+}
+
+// Writes formatted text of at most 599 bytes, with the conversions of gm_text_write.
+GM_FORMAT(2, 3)
+GM_COLD GM_PRIVATE void gm_writer_text(struct gm_writer *w, const char *format, ...) {
+    struct gm_text t = {.size = 0};
+    struct gm_arguments args;
+    va_start(args.list, format);
+    gm_text_append(&t, format, &args);
+    va_end(args.list);
+    gm_writer_bytes(w, t.data, t.size);
+}
+
+// Writes n bytes of a name. Bytes that would break a line or a quoted string, and those that are
+// not printable ASCII, become \xHH.
+GM_COLD GM_PRIVATE void gm_writer_name(struct gm_writer *w, const char *name, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        unsigned c = (unsigned char)name[i];
+        char hex[4] = {'\\', 'x', "0123456789abcdef"[c >> 4], "0123456789abcdef"[c & 15]};
+        bool plain = c >= ' ' && c < 127 && c != '"' && c != '\\' && c != ';';
+        gm_writer_bytes(w, plain ? name + i : hex, plain ? 1 : sizeof hex);
+    }
+}
+
+// Writes the rest. False with errno: a system call failed, and what was written is not complete.
+GM_PRIVATE bool gm_writer_end(struct gm_writer *w) {
+    gm_writer_flush(w);
+    if (w->error) errno = w->error;
+    return !w->error;
+}
 
 /* ==========================================================================================
  * >>sizes   class tables                                                           floor 2
@@ -10290,11 +10404,15 @@ struct gm_start {          // a thread made by gomem_thread_create. lock: world
     bool detached;         // it will not be joined
 };
 
+enum { GM_OUTPUTS = GOMEM_I_REPORT ? 1024 : 1 };
 struct gm_settings {
     gomem_options options;               // from gomem_init and the environment
     bool gctrace, verify, stats, poison; // GOMEM_DEBUG
     bool lost, escape;                   // GOMEM_DEBUG
     bool read;                           // the environment has been read
+    uint32_t process;                    // that has read it
+    size_t outputs_size;                 // bytes used of outputs
+    char outputs[GM_OUTPUTS];            // per write= of GOMEM_DEBUG: a kind, a path and a NUL
 };
 
 enum { GM_LIFE_NEW = 0, GM_LIFE_READY = 1, GM_LIFE_SHUT = 2 };
@@ -10557,9 +10675,30 @@ GM_PRIVATE bool gm_settings_is_word(const char *s, size_t n, const char *word) {
     return strlen(word) == n && !memcmp(s, word, n);
 }
 
+// The words for kinds of gomem_write in GOMEM_DEBUG, by GOMEM_METRICS and so on; "": none.
+GM_PRIVATE const char *const gm_settings_kinds[] = {"", "metrics"};
+enum { GM_KINDS_WRITTEN = sizeof gm_settings_kinds / sizeof gm_settings_kinds[0] };
+
+// Adds an output KIND:FILE. False: the kind is unknown, or the file is missing or does not fit.
+GM_PRIVATE bool gm_settings_add_output(struct gm_settings *s, const char *value, size_t n) {
+    const char *colon = memchr(value, ':', n);
+    size_t kind = colon ? (size_t)(colon - value) : 0, path = n - kind - 1;
+    if (!kind || !path || path + 2 > sizeof s->outputs - s->outputs_size) return false;
+    for (unsigned i = 1; i < GM_KINDS_WRITTEN; i++) {
+        if (!gm_settings_is_word(value, kind, gm_settings_kinds[i])) continue;
+        char *to = s->outputs + s->outputs_size;
+        *to = (char)i;
+        memcpy(to + 1, colon + 1, path);
+        to[path + 1] = 0;
+        s->outputs_size += path + 2;
+        return true;
+    }
+    return false;
+}
+
 // Applies one key=value item of GOMEM_DEBUG. False: the key is unknown or the value is not
 // accepted, and nothing has changed. A collector that the options name is kept (SE1). The other
-// keys have no option; of several items with the same key the last one holds.
+// keys have no option; of several items with the same key the last one holds, but for write.
 GM_PRIVATE bool gm_settings_debug_key(struct gm_settings *s, const char *item, size_t n) {
     static const char *const names[] = {"gctrace", "verify", "stats", "poison", "lost", "escape"};
     bool *const flags[] = {&s->gctrace, &s->verify, &s->stats, &s->poison, &s->lost, &s->escape};
@@ -10575,6 +10714,8 @@ GM_PRIVATE bool gm_settings_debug_key(struct gm_settings *s, const char *item, s
         }
         return false;
     }
+    if (GOMEM_I_REPORT && gm_settings_is_word(item, key, "write"))
+        return gm_settings_add_output(s, equals + 1, value);
     for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (!gm_settings_is_word(item, key, names[i])) continue;
         if (value != 1 || (equals[1] != '0' && equals[1] != '1')) return false;
@@ -10642,6 +10783,7 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
     struct gm_settings *s = &rt->world.settings;
     if (s->read) return;
     s->read = true;
+    s->process = (uint32_t)getpid();
     const char *gogc = GOMEM_GETENV("GOMEM_GOGC"), *debug = GOMEM_GETENV("GOMEM_DEBUG");
     gm_settings_read_size(rt, "GOMEM_MEMLIMIT", true, &s->options.memory_limit);
     gm_settings_read_size(rt, "GOMEM_HARDLIMIT", true, &s->options.hard_limit);
@@ -10659,7 +10801,8 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
         if (n && !gm_settings_debug_key(s, debug, n))
             gm_settings_warn(rt, "GOMEM_DEBUG", debug, n,
                              "gctrace=0|1, collector=tracked|barrier|stw, verify=0|1, "
-                             "stats=0|1, poison=0|1, lost=0|1, escape=0|1");
+                             "stats=0|1, poison=0|1, lost=0|1, escape=0|1, "
+                             "write=metrics:FILE");
         debug += n;
         if (*debug) debug++;
     }
@@ -14786,6 +14929,7 @@ GM_PRIVATE void gm_gc_resume(struct gm_runtime *rt, struct gm_cycle *c) {
     c->paused += c->resumed - c->stop;
     gm_store_rlx(&s->stop_ns[s->stops % GM_PAUSES], c->resumed - c->stop); // for memstats only
     gm_store_rlx(&s->gather_ns[s->stops % GM_PAUSES], c->stopped - c->stop);
+    if (GOMEM_I_REPORT) gm_stats_stop(s, c->resumed - c->stop);
     c->gathered = GM_MAX(c->gathered, c->stopped - c->stop);
     gm_store_rlx(&s->stops, s->stops + 1);
     gm_gc_event(rt, GOMEM_EVENT_STOPPED, c->stopped);
@@ -20450,6 +20594,234 @@ GM_RARE __attribute__((destructor)) GM_PRIVATE void gm_report_at_exit(void) {
     gm_report_line("num_gc", m.num_gc);
     gm_report_line("pause_total_ns", m.pause_total_ns);
     gm_report_line("pause_max_ns", m.pause_max_ns);
+}
+
+/* ==========================================================================================
+ * >>export   gomem_write and its formats, files at exit                            floor 5
+ * ==========================================================================================
+ * OWNS        nothing: the read side
+ * CALLS       base stats writer guard world init report
+ * WHY         Each format is written in one pass or a few, through the buffer of a gm_writer, from
+ *             figures that other threads go on changing: no stop, and no memory of the heap that is
+ *             described.
+ */
+// ---- metrics ----
+
+// A figure of gomem_memstats. Go's client has the same names, but they begin with go. A name
+// that ends in _total is a counter, others are gauges; one that ends in _seconds is in ns.
+struct gm_metric {
+    const char *name, *help; // const
+    size_t at;               // offset in gomem_memstats
+};
+#define GM_METRIC(name, field, help) {name, help, offsetof(gomem_memstats, field)},
+// clang-format off
+GM_PRIVATE const struct gm_metric gm_export_metrics[] = {
+    GM_METRIC("memstats_alloc_bytes", alloc, "Bytes in live objects, those in caches included.")
+    GM_METRIC("memstats_alloc_bytes_total", total_alloc, "Bytes allocated so far, freed or not.")
+    GM_METRIC("memstats_sys_bytes", sys, "Bytes obtained from the system.")
+    GM_METRIC("memstats_mallocs_total", mallocs, "Objects allocated so far.")
+    GM_METRIC("memstats_frees_total", frees, "Objects freed so far.")
+    GM_METRIC("memstats_heap_alloc_bytes", heap_alloc, "Bytes in live objects of the heap.")
+    GM_METRIC("memstats_heap_sys_bytes", heap_sys, "Bytes of heap obtained from the system.")
+    GM_METRIC("memstats_heap_idle_bytes", heap_idle, "Bytes in free pages.")
+    GM_METRIC("memstats_heap_inuse_bytes", heap_inuse, "Bytes in pages in use.")
+    GM_METRIC("memstats_heap_released_bytes", heap_released, "Bytes given back to the system.")
+    GM_METRIC("memstats_heap_objects", heap_objects, "Live objects.")
+    GM_METRIC("memstats_stack_inuse_bytes", stack_inuse, "Bytes of stacks that are scanned.")
+    GM_METRIC("memstats_stack_sys_bytes", stack_sys, "Bytes of stacks that are scanned.")
+    GM_METRIC("memstats_mspan_inuse_bytes", mspan_inuse, "Bytes of span records in use.")
+    GM_METRIC("memstats_mspan_sys_bytes", mspan_sys, "Bytes of span records.")
+    GM_METRIC("memstats_mcache_inuse_bytes", mcache_inuse, "Bytes of thread records in use.")
+    GM_METRIC("memstats_mcache_sys_bytes", mcache_sys, "Bytes of thread records.")
+    GM_METRIC("memstats_buck_hash_sys_bytes", buck_hash_sys, "Bytes of the profile's tables.")
+    GM_METRIC("memstats_gc_sys_bytes", gc_sys, "Bytes of the collector's metadata.")
+    GM_METRIC("memstats_other_sys_bytes", other_sys, "Bytes of other metadata.")
+    GM_METRIC("memstats_next_gc_bytes", next_gc, "Heap size at which the next cycle is to end.")
+    GM_METRIC("memstats_last_gc_time_seconds", last_gc, "End of the last cycle, since 1970.")
+    GM_METRIC("gc_cycles_total", num_gc, "Collections so far.")
+    GM_METRIC("gc_cycles_forced_total", num_forced_gc, "Collections that the program asked for.")
+    GM_METRIC("gc_cycles_vetoed_total", cycles_vetoed, "Collections that were given up.")
+    GM_METRIC("gc_stops_withdrawn_total", stops_withdrawn, "Stops that a thread did not reach.")
+    GM_METRIC("threads", threads, "Threads that gomem knows.")
+};
+// clang-format on
+#undef GM_METRIC
+
+GM_PRIVATE bool gm_export_ends(const char *name, const char *end) {
+    size_t n = strlen(name), k = strlen(end);
+    return n >= k && !strcmp(name + n - k, end);
+}
+
+// Writes the two lines before a metric's samples.
+GM_PRIVATE void gm_export_head(struct gm_writer *w, const char *name, const char *type,
+                               const char *help) {
+    gm_writer_text(w, "# HELP gomem_%s %s\n# TYPE gomem_%s %s\n", name, help, name, type);
+}
+
+// Formats billionths as a decimal number with nine digits after the point.
+GM_PRIVATE struct gm_decimal gm_export_nano(uint64_t billionths) {
+    struct gm_decimal d;
+    char *end = d.data + sizeof d.data - 1;
+    uint64_t rest = billionths % 1000000000;
+    *end = 0;
+    char *at = gm_text_digits(end, rest + 1000000000, 10); // a 1, and the nine digits
+    *at = '.';
+    at = gm_text_digits(at, billionths / 1000000000, 10);
+    memmove(d.data, at, (size_t)(end - at) + 1);
+    return d;
+}
+
+GM_PRIVATE void gm_export_seconds(struct gm_writer *w, const char *sample, uint64_t ns) {
+    gm_writer_text(w, "gomem_%s %s\n", sample, gm_export_nano(ns).data);
+}
+
+// The time that each of the last cycles stopped the program, as Go's client: five quantiles.
+GM_PRIVATE void gm_export_pauses(struct gm_writer *w, const gomem_memstats *m) {
+    static const char *const quantiles[] = {"0", "0.25", "0.5", "0.75", "1"};
+    uint64_t sorted[GM_PAUSES];
+    size_t n = (size_t)GM_MIN(m->num_gc, (uint64_t)GM_PAUSES);
+    memcpy(sorted, m->pause_ns, sizeof sorted);
+    gm_report_sort(sorted, n);
+    gm_export_head(w, "gc_duration_seconds", "summary", "Stops of the last 256 collections.");
+    for (size_t i = 0; n && i < 5; i++)
+        gm_writer_text(w, "gomem_gc_duration_seconds{quantile=\"%s\"} %s\n", quantiles[i],
+                       gm_export_nano(sorted[(n - 1) * i / 4]).data);
+    gm_export_seconds(w, "gc_duration_seconds_sum", m->pause_total_ns);
+    gm_writer_text(w, "gomem_gc_duration_seconds_count %" PRIu64 "\n", m->num_gc);
+}
+
+// All stops so far, as Go's client: a histogram. A stop that is counted meanwhile may be in one
+// line and not yet in another, so the count is the sum of what was read.
+GM_PRIVATE void gm_export_stops(struct gm_writer *w, const struct gm_stats *s) {
+    uint64_t n = 0;
+    gm_export_head(w, "gc_pauses_seconds", "histogram", "Stops of the program by the collector.");
+    for (unsigned i = 0; i <= GM_BOUNDS; i++) {
+        n += gm_load_rlx(&s->stop_count[i]); // rlx here and below: single numbers
+        if (i == GM_BOUNDS) break;
+        struct gm_decimal bound = gm_export_nano((uint64_t)gm_stats_bounds[i] * 1000);
+        gm_writer_text(w, "gomem_gc_pauses_seconds_bucket{le=\"%s\"} %" PRIu64 "\n", bound.data, n);
+    }
+    gm_writer_text(w, "gomem_gc_pauses_seconds_bucket{le=\"+Inf\"} %" PRIu64 "\n", n);
+    gm_export_seconds(w, "gc_pauses_seconds_sum", gm_load_rlx(&s->stop_total));
+    gm_writer_text(w, "gomem_gc_pauses_seconds_count %" PRIu64 "\n", n);
+}
+
+// Objects of each size class that was ever used; size 0: large objects.
+GM_PRIVATE void gm_export_classes(struct gm_writer *w, const gomem_memstats *m) {
+    for (unsigned frees = 0; frees < 2; frees++) {
+        const char *name = frees ? "by_size_frees_total" : "by_size_mallocs_total";
+        gm_export_head(w, name, "counter",
+                       frees ? "Objects freed, by size class in bytes; 0: large ones."
+                             : "Objects allocated, by size class in bytes; 0: large ones.");
+        for (unsigned c = 0; c <= GOMEM_CLASSES; c++) {
+            const gomem_class_stats *k = &m->by_size[c];
+            if (k->mallocs)
+                gm_writer_text(w, "gomem_%s{size=\"%" PRIu64 "\"} %" PRIu64 "\n", name, k->size,
+                               frees ? k->frees : k->mallocs);
+        }
+    }
+}
+
+// Settings, and what is no number.
+GM_PRIVATE void gm_export_settings(struct gm_writer *w, const struct gm_runtime *rt,
+                                   const gomem_memstats *m) {
+    static const char *const collectors[] = {"none", "tracked", "barrier", "stw"};
+    const struct gm_pacer *p = &rt->engine.pacer;
+    int percent = gm_load_rlx(&p->percent); // rlx here and below: single numbers
+    size_t limit = gm_load_rlx(&p->limit);  // SIZE_MAX or 0: no limit
+    gm_export_head(w, "info", "gauge", "The version of gomem and its collector.");
+    gm_writer_text(w, "gomem_info{version=\"%s\",collector=\"%s\"} 1\n", gomem_version(),
+                   m->collector < 4 ? collectors[m->collector] : "");
+    if (!GOMEM_I_COLLECTOR) return;
+    gm_export_head(w, "gc_cpu_fraction", "gauge", "Processor time that the collector took.");
+    gm_writer_text(w, "gomem_gc_cpu_fraction %s\n",
+                   gm_export_nano((uint64_t)(m->gc_cpu_fraction * 1e9)).data);
+    gm_export_head(w, "gc_gogc_percent", "gauge", "Growth of the heap between cycles; -1: off.");
+    gm_writer_text(w, "gomem_gc_gogc_percent %d\n", percent);
+    gm_export_head(w, "gc_gomemlimit_bytes", "gauge", "The soft limit on memory; 0: none.");
+    gm_writer_text(w, "gomem_gc_gomemlimit_bytes %zu\n", limit == SIZE_MAX ? 0 : limit);
+}
+
+// Writes gomem_memstats and the histogram of stops as Prometheus' text.
+GM_NOINLINE GM_PRIVATE void gm_export_all_metrics(struct gm_writer *w,
+                                                  const struct gm_runtime *rt) {
+    gomem_memstats m = {.size = sizeof m};
+    gm_report_fill(&m);
+    for (size_t i = 0; i < sizeof gm_export_metrics / sizeof gm_export_metrics[0]; i++) {
+        const struct gm_metric *k = &gm_export_metrics[i];
+        uint64_t value;
+        memcpy(&value, (const char *)&m + k->at, sizeof value);
+        gm_export_head(w, k->name, gm_export_ends(k->name, "_total") ? "counter" : "gauge",
+                       k->help);
+        if (gm_export_ends(k->name, "_seconds")) gm_export_seconds(w, k->name, value);
+        else gm_writer_text(w, "gomem_%s %" PRIu64 "\n", k->name, value);
+    }
+    gm_export_pauses(w, &m);
+    gm_export_stops(w, &rt->engine.stats);
+    gm_export_classes(w, &m);
+    gm_export_settings(w, rt, &m);
+}
+
+// ---- gomem_write ----
+
+// No lock and no stop, so that it can be called from anywhere. GOMEM_NO_REPORT leaves out all but
+// the first lines.
+GM_RARE GOMEM_DEF bool gomem_write(int what, int fd) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_writer w;
+    int error = !GOMEM_I_REPORT ? ENOSYS : what != GOMEM_METRICS ? EINVAL : 0;
+    if (error) {
+        errno = error;
+        return false;
+    }
+    if (!gm_world_ready(rt, false)) return false;
+    gm_writer_begin(&w, fd);
+    gm_export_all_metrics(&w, rt);
+    return gm_writer_end(&w);
+}
+
+// Writes the name of an output with the process id in place of each %p. False: it does not fit, or
+// it belongs to the parent.
+GM_PRIVATE bool gm_export_path(char *to, size_t room, const char *from, uint32_t process,
+                               uint32_t reader) {
+    size_t n = 0;
+    bool own = process == reader;
+    for (; *from && n + 12 < room; from++) {
+        bool id = from[0] == '%' && from[1] == 'p';
+        if (!id) to[n++] = *from;
+        if (!id) continue;
+        struct gm_text t = gm_text_make("%u", process);
+        memcpy(to + n, t.data, t.size);
+        n += t.size;
+        from++;
+        own = true;
+    }
+    to[n] = 0;
+    return own && !*from;
+}
+
+// Creates or truncates a file and writes one output to it. Reports an error in one line.
+GM_PRIVATE void gm_export_file(struct gm_runtime *rt, int what, const char *path) {
+    int fd = (int)GOMEM_SYSCALL(SYS_openat, (long)AT_FDCWD, path,
+                                (long)(O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC), 0666L);
+    bool done = fd >= 0 && gomem_write(what, fd);
+    int error = errno;
+    if (fd >= 0 && GOMEM_SYSCALL(SYS_close, (long)fd) && done) done = false, error = errno;
+    if (done) return;
+    struct gm_text t = gm_text_message(GM_MSG_NOT_WRITTEN, ": %s: error %d", path, error);
+    gm_guard_warn(&rt->engine.guard, t.data);
+}
+
+// Writes the outputs of GOMEM_DEBUG=write=KIND:FILE, when the destructors of the program run: at
+// exit and at the end of main, not at _exit. A child of fork would write over its parent's files,
+// so it writes only those that have the process id in their name.
+GM_RARE __attribute__((destructor)) GM_PRIVATE void gm_export_at_exit(void) {
+    const struct gm_settings *s = &gm_runtime.world.settings;
+    char path[2 * GM_OUTPUTS];
+    if (!GOMEM_I_REPORT) return;
+    for (size_t i = 0; i < s->outputs_size; i += strlen(s->outputs + i) + 1)
+        if (gm_export_path(path, sizeof path, s->outputs + i + 1, (uint32_t)getpid(), s->process))
+            gm_export_file(&gm_runtime, s->outputs[i], path);
 }
 
 #if defined(GOMEM_MALLOC_OVERRIDE)

@@ -1,0 +1,491 @@
+// gomem_write and GOMEM_DEBUG=write: each kind read back, and descriptors that fail. The parent
+// uses the heap only after the tests of the environment, which run in children.
+#define _GNU_SOURCE
+#include "alive.h"
+#include "child.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+
+static const int kinds[] = {GOMEM_METRICS};
+enum { KINDS = sizeof kinds / sizeof kinds[0] };
+
+static char said[1 << 20];
+static size_t said_size;
+
+// What fd holds from its start.
+static void read_back(int fd) {
+    ssize_t n;
+    said_size = 0;
+    lseek(fd, 0, SEEK_SET);
+    while ((n = read(fd, said + said_size, sizeof said - 1 - said_size)) > 0)
+        said_size += (size_t)n;
+    said[said_size] = '\0';
+}
+
+// Writes one kind to memory and reads it back.
+static bool written(int what) {
+    int fd = memfd_create("write", MFD_CLOEXEC);
+    if (!CHECK(fd >= 0)) return false;
+    bool done = gomem_write(what, fd);
+    read_back(fd);
+    close(fd);
+    return done;
+}
+
+// The figure of the line that begins with these words and a blank; -1: there is none.
+static double figure(const char *words) {
+    size_t n = strlen(words);
+    for (const char *line = said; line; line = strchr(line, '\n'), line += line != NULL)
+        if (!strncmp(line, words, n) && line[n] == ' ') return atof(line + n);
+    return -1;
+}
+
+static uint64_t number(const char *words) { return (uint64_t)figure(words); }
+
+// ---- at exit (in children: the parent has not used the heap yet) ----
+
+static char directory[] = "/tmp/gomem-write-XXXXXX";
+static char setting[400];
+
+static const char *path(const char *name, pid_t pid) {
+    static char text[100];
+    if (pid > 0) snprintf(text, sizeof text, "%s/%s.%d", directory, name, (int)pid);
+    else snprintf(text, sizeof text, "%s/%s", directory, name);
+    return text;
+}
+
+static bool read_file(const char *file) {
+    int fd = open(file, O_RDONLY);
+    said_size = 0;
+    said[0] = '\0';
+    if (fd < 0) return false;
+    read_back(fd);
+    close(fd);
+    return true;
+}
+
+static void use(void) {
+    setenv("GOMEM_DEBUG", setting, 1);
+    for (int i = 0; i < 1000; i++) gomem_free(gomem_malloc(40000));
+}
+
+// Forks, and both end. The child of the child tells its process id.
+static void use_and_fork(void) {
+    use();
+    pid_t pid = fork();
+    if (pid == 0) {
+        gomem_free(gomem_malloc(40000));
+        exit(0);
+    }
+    int status = -1;
+    waitpid(pid, &status, 0);
+    CHECK_EQ(status, 0);
+    FILE *file = fopen(path("pid", 0), "w");
+    fprintf(file, "%d", (int)pid);
+    fclose(file);
+}
+
+// Shuts down first: nothing can be written.
+static void use_and_shut_down(void) {
+    use();
+    gomem_shutdown();
+}
+
+static void begin(struct child *child, void (*fn)(void), const char *format) {
+    if (directory[sizeof directory - 2] == 'X') REQUIRE(mkdtemp(directory) != NULL);
+    snprintf(setting, sizeof setting, format, directory, directory);
+    child_run(child, fn);
+    if (!CHECK_EQ(child->status, 0)) printf("\n    it said: %s", child->text);
+}
+
+TEST(at_exit) {
+    struct child child;
+    begin(&child, use, "stats=0,write=metrics:%s/one,write=metrics:%s/two:%%");
+    CHECK_EQ(child_lines(&child), 0);
+    CHECK(read_file(path("one", 0)));
+    CHECK_EQ(number("gomem_by_size_mallocs_total{size=\"0\"}"), 1000);
+    CHECK(read_file(path("two:%", 0)));
+    CHECK_EQ(number("gomem_by_size_frees_total{size=\"0\"}"), 1000);
+}
+
+// A child of fork leaves its parent's file alone, but has one of its own if names have the id.
+TEST(at_exit_of_a_fork) {
+    struct child child;
+    begin(&child, use_and_fork, "write=metrics:%s/parent,write=metrics:%s/each.%%p");
+    CHECK(read_file(path("pid", 0)));
+    pid_t pid = atoi(said);
+    CHECK(read_file(path("parent", 0)));
+    CHECK_EQ(number("gomem_by_size_mallocs_total{size=\"0\"}"), 1000);
+    CHECK(read_file(path("each", pid)));
+    CHECK_EQ(number("gomem_by_size_mallocs_total{size=\"0\"}"), 1001);
+}
+
+// What cannot be written is told in one line, and nothing else happens.
+TEST(at_exit_fails) {
+    struct child child;
+    begin(&child, use, "write=metrics:%s/none/x");
+    CHECK_EQ(child_lines(&child), 1);
+    CHECK(strstr(child.text, "/none/x") != NULL);
+    begin(&child, use, "write=metrics:/dev/full");
+    CHECK_EQ(child_lines(&child), 1);
+    begin(&child, use_and_shut_down, "write=metrics:%s/shut");
+    CHECK_EQ(child_lines(&child), 1);
+    CHECK(read_file(path("shut", 0)) && said_size == 0);
+}
+
+TEST(at_exit_bad_settings) {
+    static const char *const bad[] = {"write=",      "write=metrics",     "write=metrics:",
+                                      "write=:%s/x", "write=metric:%s/x", "write=metricss:%s/x"};
+    struct child child;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        begin(&child, use, bad[i]);
+        if (!CHECK_EQ(child_lines(&child), 1)) printf("\n    %s: %s", bad[i], child.text);
+        CHECK(strstr(child.text, "metrics") != NULL);
+        CHECK(!read_file(path("x", 0)));
+    }
+}
+
+static char long_setting[6000];
+static void use_long(void) {
+    setenv("GOMEM_DEBUG", long_setting, 1);
+    gomem_free(gomem_malloc(100));
+}
+
+// Names that do not fit are refused, each with a line; those before them are written.
+TEST(at_exit_long_names) {
+    struct child child;
+    size_t n = (size_t)snprintf(long_setting, sizeof long_setting, "write=metrics:%s/short",
+                                directory);
+    for (int i = 0; i < 5; i++) {
+        n += (size_t)snprintf(long_setting + n, sizeof long_setting - n, ",write=metrics:");
+        memset(long_setting + n, 'x', 1000);
+        n += 1000;
+    }
+    long_setting[n] = '\0';
+    child_run(&child, use_long);
+    CHECK_EQ(child.status, 0);
+    CHECK_EQ(child_lines(&child), 5);
+    CHECK(read_file(path("short", 0)) && said_size > 0);
+}
+
+TEST(at_exit_cleanup) {
+    char command[100];
+    snprintf(command, sizeof command, "rm -rf %s", directory);
+    CHECK_EQ(system(command), 0);
+}
+
+// ---- before the first use, after shutdown ----
+
+static void fails_after_shutdown(void) {
+    CHECK(gomem_malloc(10) != NULL);
+    gomem_shutdown();
+    for (int i = 0; i < KINDS; i++) {
+        errno = 0;
+        CHECK(!written(kinds[i]) && said_size == 0);
+        CHECK_EQ(errno, ESHUTDOWN);
+    }
+    REQUIRE(gomem_init(NULL));
+    for (int i = 0; i < KINDS; i++) CHECK(written(kinds[i]));
+}
+
+static void works_at_first(void) {
+    for (int i = 0; i < KINDS; i++) CHECK(written(kinds[i]));
+}
+
+TEST(life) {
+    struct child child;
+    child_run(&child, works_at_first);
+    CHECK_EQ(child.status, 0);
+    child_run(&child, fails_after_shutdown);
+    CHECK_EQ(child.status, 0);
+}
+
+TEST(unknown_kinds) {
+    static const int bad[] = {0, -1, 1000, INT32_MIN, INT32_MAX};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        errno = 0;
+        CHECK(!gomem_write(bad[i], 1));
+        CHECK_EQ(errno, EINVAL);
+    }
+}
+
+// ---- metrics ----
+
+TEST(metrics) {
+    static void *volatile kept[1000];
+    gomem_gc();
+    for (int i = 0; i < 1000; i++) kept[i] = gomem_malloc(48);
+    void *large = gomem_malloc(100000);
+    gomem_memstats m = {.size = sizeof m};
+    gomem_gc_hold();
+    CHECK(written(GOMEM_METRICS)); // first: what warms up has warmed up
+    gomem_read_memstats(&m);
+    CHECK(written(GOMEM_METRICS));
+    gomem_gc_unhold();
+    CHECK_EQ(number("gomem_memstats_alloc_bytes"), m.alloc);
+    CHECK_EQ(number("gomem_memstats_alloc_bytes_total"), m.total_alloc);
+    CHECK_EQ(number("gomem_memstats_mallocs_total"), m.mallocs);
+    CHECK_EQ(number("gomem_memstats_frees_total"), m.frees);
+    CHECK_EQ(number("gomem_memstats_heap_sys_bytes"), m.heap_sys);
+    CHECK_EQ(number("gomem_memstats_heap_inuse_bytes"), m.heap_inuse);
+    CHECK_EQ(number("gomem_memstats_heap_objects"), m.heap_objects);
+    CHECK_EQ(number("gomem_memstats_next_gc_bytes"), m.next_gc);
+    CHECK_EQ(number("gomem_gc_cycles_total"), m.num_gc);
+    CHECK_EQ(number("gomem_gc_duration_seconds_count"), m.num_gc);
+    CHECK_EQ(number("gomem_threads"), m.threads);
+    CHECK_EQ(number("gomem_by_size_mallocs_total{size=\"0\"}"), m.by_size[0].mallocs);
+    CHECK_EQ(number("gomem_memstats_last_gc_time_seconds"), m.last_gc / 1000000000);
+    double sum = figure("gomem_gc_duration_seconds_sum") * 1e9 - (double)m.pause_total_ns;
+    CHECK(sum < 1000 && sum > -1000);
+    CHECK_EQ(number("gomem_gc_pauses_seconds_bucket{le=\"+Inf\"}"),
+             number("gomem_gc_pauses_seconds_count"));
+    CHECK(number("gomem_gc_pauses_seconds_count") >= m.num_gc);
+    for (int i = 0; i < 1000; i++) gomem_free(kept[i]), kept[i] = NULL;
+    gomem_free(large);
+}
+
+// Each bucket of the histogram holds what the one before it holds.
+TEST(metrics_buckets_grow) {
+    double last = 0, bound = 0;
+    int buckets = 0;
+    for (int i = 0; i < 20; i++) gomem_gc();
+    CHECK(written(GOMEM_METRICS));
+    for (const char *at = said; (at = strstr(at, "_bucket{le=\"")) != NULL; buckets++) {
+        at += 12;
+        double le = strncmp(at, "+Inf", 4) ? atof(at) : 1e300, n = atof(strchr(at, ' '));
+        CHECK(le > bound && n >= last);
+        bound = le;
+        last = n;
+    }
+    CHECK_EQ(buckets, 17);
+    CHECK_EQ((uint64_t)last, number("gomem_gc_pauses_seconds_count"));
+}
+
+// Whether a Python has the reference parser of the format; where it has not, promtool checks it.
+TEST(metrics_reference_parser) {
+    static const char *const parsers[] = {
+        "python3 -c 'from prometheus_client.parser import text_string_to_metric_families as f; "
+        "import sys; n = [m.name for m in f(sys.stdin.read())]; assert len(n) > 30, n; "
+        "assert len(set(n)) >= len(n) - 1, n' < %s",
+        "promtool check metrics < %s"};
+    static const char *const there[] = {"python3 -c 'import prometheus_client' 2>/dev/null",
+                                        "promtool --version >/dev/null 2>&1"};
+    char file[] = "/tmp/gomem-metrics-XXXXXX", command[400];
+    unsigned done = 0;
+    int fd = mkstemp(file);
+    REQUIRE(fd >= 0);
+    CHECK(gomem_write(GOMEM_METRICS, fd));
+    close(fd);
+    for (unsigned i = 0; i < 2; i++) {
+        if (system(there[i]) != 0) continue;
+        snprintf(command, sizeof command, parsers[i], file);
+        CHECK_EQ(system(command), 0);
+        done++;
+    }
+    unlink(file);
+    if (!done) SKIP("neither Python's prometheus_client nor promtool is installed");
+}
+
+// ---- descriptors that fail ----
+
+static void fails_with(int fd, int error) {
+    for (int i = 0; i < KINDS; i++) {
+        errno = 0;
+        CHECK(!gomem_write(kinds[i], fd));
+        CHECK_EQ(errno, error);
+    }
+}
+
+TEST(bad_descriptors) {
+    fails_with(-1, EBADF);
+    fails_with(1000000, EBADF);
+    int fd = open("/dev/null", O_RDONLY);
+    fails_with(fd, EBADF);
+    close(fd);
+    fails_with(fd, EBADF);
+    fd = open("/dev/full", O_WRONLY);
+    fails_with(fd, ENOSPC);
+    close(fd);
+}
+
+TEST(pipe_without_reader) {
+    int ends[2];
+    REQUIRE(pipe(ends) == 0);
+    close(ends[0]);
+    void (*old)(int) = signal(SIGPIPE, SIG_IGN);
+    fails_with(ends[1], EPIPE);
+    signal(SIGPIPE, old);
+    close(ends[1]);
+}
+
+// A full pipe that does not block: false, and what was written is a beginning.
+TEST(pipe_that_does_not_block) {
+    int ends[2];
+    REQUIRE(pipe2(ends, O_NONBLOCK) == 0);
+    int room = fcntl(ends[1], F_SETPIPE_SZ, 4096);
+    if (room != 4096) SKIP("pipes cannot be made small");
+    errno = 0;
+    CHECK(!gomem_write(GOMEM_METRICS, ends[1]));
+    CHECK_EQ(errno, EAGAIN);
+    ssize_t n = read(ends[0], said, sizeof said - 1);
+    CHECK(n > 1000 && !strncmp(said, "# HELP gomem_", 13));
+    close(ends[0]);
+    close(ends[1]);
+}
+
+// ---- short writes and signals ----
+
+static atomic_int rings;
+static void ring(int signal) {
+    (void)signal;
+    atomic_fetch_add_explicit(&rings, 1, memory_order_relaxed);
+}
+
+struct slow { // a reader that takes little at a time
+    int fd;
+    size_t size;
+    char text[1 << 19];
+};
+static struct slow slow;
+
+static void *read_slowly(void *arg) {
+    ssize_t n;
+    (void)arg;
+    slow.size = 0;
+    while ((n = read(slow.fd, slow.text + slow.size, 100)) > 0 || (n < 0 && errno == EINTR))
+        if (n > 0) slow.size += (size_t)n, usleep(20);
+    return NULL;
+}
+
+// Interrupted all the time, through a small pipe: each call of write() ends early or short. What
+// comes out is whole.
+TEST(interrupted) {
+    struct sigaction action = {.sa_handler = ring}, old; // no SA_RESTART
+    struct itimerval often = {{0, 200}, {0, 200}}, off = {{0, 0}, {0, 0}};
+    int ends[2];
+    pthread_t thread;
+    REQUIRE(pipe(ends) == 0);
+    (void)fcntl(ends[1], F_SETPIPE_SZ, 4096);
+    slow.fd = ends[0];
+    REQUIRE(pthread_create(&thread, NULL, read_slowly, NULL) == 0);
+    sigaction(SIGALRM, &action, &old);
+    setitimer(ITIMER_REAL, &often, NULL);
+    for (int i = 0; i < 20; i++) CHECK(gomem_write(GOMEM_METRICS, ends[1]));
+    setitimer(ITIMER_REAL, &off, NULL);
+    sigaction(SIGALRM, &old, NULL);
+    close(ends[1]);
+    pthread_join(thread, NULL);
+    close(ends[0]);
+    slow.text[slow.size] = '\0';
+    size_t begins = 0, ends_well = 0;
+    for (const char *s = slow.text; (s = strstr(s, "# HELP gomem_info")) != NULL; s++) begins++;
+    for (const char *s = slow.text; (s = strstr(s, "\ngomem_gc_pauses_seconds_count ")); s++)
+        ends_well++;
+    CHECK_EQ(begins, 20);
+    CHECK_EQ(ends_well, 20);
+    CHECK(atomic_load(&rings) > 0);
+}
+
+// ---- from anywhere ----
+
+static void write_all(void) {
+    int fd = open("/dev/null", O_WRONLY);
+    for (int i = 0; i < KINDS; i++) CHECK(gomem_write(kinds[i], fd));
+    close(fd);
+}
+
+TEST(in_region) {
+    gomem_blocking_begin();
+    write_all();
+    gomem_blocking_end();
+}
+
+static atomic_int finalized;
+static void write_in_finalizer(void *obj, void *arg) {
+    (void)obj, (void)arg;
+    write_all();
+    atomic_fetch_add(&finalized, 1);
+}
+
+static ALIVE_NOINLINE void drop_one(void) {
+    void *p = gomem_new(32);
+    CHECK(p != NULL && gomem_set_finalizer(p, write_in_finalizer, NULL));
+}
+
+TEST(in_finalizer) {
+    drop_one();
+    alive_clear_stack();
+    for (int i = 0; i < 200 && !atomic_load(&finalized); i++) {
+        gomem_gc();
+        gomem_run_finalizers(0);
+        usleep(1000);
+    }
+    if (!atomic_load(&finalized)) SKIP("a stale register keeps the object");
+}
+
+static void write_in_child(void) {
+    write_all();
+    CHECK(written(GOMEM_METRICS));
+    CHECK(number("gomem_memstats_mallocs_total") > 0);
+}
+
+TEST(in_forked_child) {
+    struct child child;
+    CHECK(gomem_malloc(10) != NULL);
+    child_run(&child, write_in_child);
+    CHECK_EQ(child.status, 0);
+}
+
+static atomic_bool stop;
+static void *churn(void *arg) {
+    void *volatile kept[64] = {NULL};
+    (void)arg;
+    for (size_t i = 0; !atomic_load_explicit(&stop, memory_order_relaxed); i++) {
+        gomem_free(kept[i % 64]);
+        kept[i % 64] = gomem_malloc(i * 37 % (i % 100 ? 3000 : 100000));
+        void *volatile p = gomem_new(i * 53 % 2000);
+        (void)p;
+    }
+    for (int i = 0; i < 64; i++) gomem_free(kept[i]);
+    return NULL;
+}
+
+static void *write_often(void *arg) {
+    (void)arg;
+    for (int i = 0; i < 50; i++) write_all();
+    return NULL;
+}
+
+// Two threads write while others allocate and cycles run.
+TEST(beside_others) {
+    pthread_t busy[2], writer[2];
+    for (int i = 0; i < 2; i++) REQUIRE(pthread_create(&busy[i], NULL, churn, NULL) == 0);
+    for (int i = 0; i < 2; i++) REQUIRE(pthread_create(&writer[i], NULL, write_often, NULL) == 0);
+    for (int i = 0; i < 2; i++) pthread_join(writer[i], NULL);
+    atomic_store(&stop, true);
+    for (int i = 0; i < 2; i++) pthread_join(busy[i], NULL);
+    CHECK(HEAP_IS_WHOLE());
+}
+
+// A call allocates nothing: not from gomem, and so not from malloc under the override.
+TEST(allocates_nothing) {
+    gomem_memstats before = {.size = sizeof before}, after = {.size = sizeof after};
+    int fd = open("/dev/null", O_WRONLY);
+    gomem_gc_hold();
+    for (int i = 0; i < KINDS; i++) CHECK(gomem_write(kinds[i], fd));
+    gomem_read_memstats(&before);
+    for (int i = 0; i < KINDS; i++) CHECK(gomem_write(kinds[i], fd));
+    gomem_read_memstats(&after);
+    gomem_gc_unhold();
+    close(fd);
+    CHECK_EQ(before.mallocs, after.mallocs);
+    CHECK_EQ(before.sys, after.sys);
+}
+
+TEST_MAIN
