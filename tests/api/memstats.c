@@ -105,16 +105,17 @@ TEST(counts_follow_allocations) {
 TEST(large_objects) {
     gomem_memstats before = stats();
     for (size_t i = 0; i < 20; i++) kept[i] = i % 2 == 0 ? gomem_new(100000) : gomem_malloc(100000);
+    for (size_t i = 20; i < 30; i++) kept[i] = gomem_new_with(100000, 0, GOMEM_UNCOLLECTABLE);
     gomem_memstats after = stats();
-    CHECK(after.by_size[0].mallocs == before.by_size[0].mallocs + 20);
-    CHECK(after.heap_alloc >= before.heap_alloc + 2000000);
-    for (size_t i = 0; i < 20; i++) {
+    CHECK(after.by_size[0].mallocs == before.by_size[0].mallocs + 30);
+    CHECK(after.heap_alloc >= before.heap_alloc + 3000000);
+    for (size_t i = 0; i < 30; i++) {
         gomem_free(kept[i]);
         kept[i] = NULL;
     }
     gomem_memstats freed = stats();
-    CHECK(freed.by_size[0].frees == before.by_size[0].frees + 20);
-    CHECK(freed.heap_alloc + 2000000 <= after.heap_alloc);
+    CHECK(freed.by_size[0].frees == before.by_size[0].frees + 30);
+    CHECK(freed.heap_alloc + 3000000 <= after.heap_alloc);
     check();
 }
 

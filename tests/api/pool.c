@@ -374,6 +374,28 @@ TEST(capacity) {
     }
 }
 
+// The objects of a pool with a capacity, or with a cap on idle ones, stay at any age.
+TEST(bounded_pools_do_not_age) {
+    for (int capped = 0; capped < 2; capped++) {
+        struct counts c = {0};
+        gomem_pool_options options = {
+            .size = sizeof(point), .make = make, .reset = reset, .drop = drop, .user = &c};
+        if (capped) options.max_idle = 10000;
+        else options.capacity = 300;
+        gomem_pool *p = gomem_pool_new(&options);
+        REQUIRE(p && GOMEM_NEW(long)); // the collector is there
+        point *all[300];
+        for (int round = 0; round < 5; round++) {
+            REQUIRE(gomem_pool_get_n(p, (void **)all, 300) == 300);
+            gomem_pool_put_n(p, (void **)all, 300);
+            for (int i = 0; i < 4; i++) gomem_gc();
+        }
+        CHECK(c.made == 300 && c.dropped == 0);
+        gomem_pool_destroy(p);
+        CHECK_EQ(c.dropped, 300);
+    }
+}
+
 // The smaller of both caps holds; bytes are those of rounded objects, and one is enough for any.
 TEST(caps_in_bytes) {
     static const struct {

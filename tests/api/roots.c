@@ -239,6 +239,30 @@ TEST(registered_range) {
     alive_gc();
 }
 
+static void mark_hidden(gomem_marker *m, void *arg) {
+    gomem_mark(m, alive_show(*(const uintptr_t *)arg));
+}
+
+// One function with two arguments is two roots: removing one leaves the other.
+TEST(root_functions_with_arguments) {
+    static struct alive_set sets[2];
+    for (int gone = 0; gone < 2; gone++) {
+        void *own[2] = {&sets[0].hidden[0], &sets[1].hidden[0]};
+        for (int i = 0; i < 2; i++) {
+            REQUIRE(alive_chain(&sets[i]));
+            CHECK(gomem_add_root_fn(mark_hidden, own[i]));
+        }
+        alive_gc();
+        CHECK(alive_count(&sets[0]) == ALIVE_N && alive_count(&sets[1]) == ALIVE_N);
+        CHECK(gomem_remove_root_fn(mark_hidden, own[gone]));
+        CHECK(!gomem_remove_root_fn(mark_hidden, own[gone]) && errno == EINVAL);
+        alive_gc();
+        CHECK_EQ(alive_count(&sets[!gone]), ALIVE_N);
+        CHECK(alive_count(&sets[gone]) <= ALIVE_FEW);
+        CHECK(gomem_remove_root_fn(mark_hidden, own[!gone]));
+    }
+}
+
 // Ends that are not aligned to words, many ranges, removal in another order.
 TEST(many_registered_ranges) {
     enum { N = 300 };

@@ -226,6 +226,37 @@ static void roots_are_forgotten(void) {
     alive_check_slot(&words[0], 0);
 }
 
+static void count_calls(void *arg) { ++*(int *)arg; }
+
+// Nor do its weak pointers and cleanups, although their records are used again.
+static void handles_are_forgotten(void) {
+    enum { N = 100 };
+    static gomem_weak weak[N];
+    static gomem_cleanup cleanups[N];
+    static void *objects[N];
+    static int calls;
+    for (int i = 0; i < N; i++) {
+        CHECK((objects[i] = gomem_new(32)) != NULL);
+        weak[i] = gomem_weak_make(objects[i]);
+        cleanups[i] = gomem_add_cleanup(objects[i], count_calls, &calls);
+        CHECK(weak[i].id && cleanups[i].id);
+    }
+    gomem_shutdown();
+    CHECK(gomem_init(&(gomem_options){.finalizers_by_hand = true}));
+    for (int i = 0; i < N; i++) {
+        CHECK((objects[i] = gomem_new(32)) != NULL);
+        CHECK(gomem_weak_get(gomem_weak_make(objects[i])) == objects[i]);
+        CHECK(gomem_add_cleanup(objects[i], count_calls, &calls).id != 0);
+    }
+    for (int i = 0; i < N; i++) {
+        CHECK(gomem_weak_get(weak[i]) == NULL);
+        gomem_cancel_cleanup(cleanups[i]);
+    }
+    for (int i = 0; i < N; i++) gomem_free(objects[i]);
+    CHECK_EQ(gomem_run_finalizers(2 * N), N); // none was canceled
+    CHECK_EQ(calls, N);
+}
+
 static int handled_signals(void) {
     int n = 0;
     for (int s = SIGRTMIN; s <= SIGRTMAX; s++) {
@@ -280,6 +311,7 @@ CHILD_TEST(without_or_twice)
 CHILD_TEST(threads_go_on)
 CHILD_TEST(threads_end_later)
 CHILD_TEST(roots_are_forgotten)
+CHILD_TEST(handles_are_forgotten)
 CHILD_TEST(nothing_is_installed)
 
 TEST_MAIN

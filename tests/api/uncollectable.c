@@ -120,6 +120,29 @@ TEST(written_slots_come_back_zeroed) {
     CHECK(HEAP_IS_WHOLE());
 }
 
+// What a resize cuts off is zero when the object grows again, and keeps nothing alive meanwhile.
+TEST(cut_off_parts_come_back_zeroed) {
+    static const unsigned kinds[] = {GOMEM_UNCOLLECTABLE, GOMEM_UNCOLLECTABLE | GOMEM_NOSCAN};
+    for (size_t i = 1; i < SIZES; i++)
+        for (unsigned k = 0; k < 2; k++) {
+            size_t full = sizes[i], less = full / 4 * 3;
+            char *object = gomem_new_with(full, 0, kinds[k]);
+            REQUIRE(object != NULL);
+            memset(object, 0xee, full);
+            object = gomem_realloc(object, less);
+            REQUIRE(object != NULL);
+            object = gomem_realloc(object, full);
+            REQUIRE(object != NULL);
+            size_t dirty = 0, lost = 0;
+            for (size_t b = 0; b < less; b++) lost += object[b] != (char)0xee;
+            for (size_t b = less; b < full; b++) dirty += object[b] != 0;
+            CHECK_EQ(lost, 0);
+            CHECK_EQ(dirty, 0);
+            gomem_free(object);
+        }
+    CHECK(HEAP_IS_WHOLE());
+}
+
 // Chains from uncollectable to collected objects and back.
 TEST(mixed_chains) {
     enum { N = 1000 };

@@ -51,6 +51,23 @@ static void other_names(void) {
     puts("other names");
 }
 
+// What fails changes neither the caller's pointer nor, in posix_memalign, errno.
+static void failures(void) {
+    void *const before = &wrong;
+    void *p = before;
+    volatile size_t huge = PTRDIFF_MAX;
+    errno = 7;
+    EXPECT(posix_memalign(&p, 24, 100) == EINVAL && p == before && errno == 7);
+    EXPECT(posix_memalign(&p, sizeof(void *) / 2, 100) == EINVAL && p == before && errno == 7);
+    EXPECT(posix_memalign(&p, 64, huge) == ENOMEM && p == before && errno == 7);
+    EXPECT(posix_memalign(&p, 64, 100) == 0 && aligned(p, 64) && errno == 7);
+    EXPECT(reallocarray(p, huge, 3) == NULL && errno == ENOMEM);
+    errno = 0;
+    EXPECT(memalign(huge + 2, 1) == NULL && errno == EINVAL);
+    free(filled(p, 100));
+    puts("failures");
+}
+
 static void statistics(void) {
     enum { N = 2000, LARGE = 3 << 20 };
     static void *small[N];
@@ -136,6 +153,7 @@ static void forks(void) {
 int main(void) {
     forks();
     other_names();
+    failures();
     statistics();
     xml();
     return wrong != 0;

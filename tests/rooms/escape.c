@@ -104,6 +104,24 @@ TEST(sites) {
     CHECK_EQ(e->missed, 0);
 }
 
+// Records of frames side by side stay; what overlaps a new one has returned. (EH2)
+TEST(frames_that_overlap) {
+    char frame[96];
+    struct gm_thread *t = me();
+    REQUIRE(t != NULL);
+    gm_escape_learn(&gm_runtime, t);
+    for (unsigned i = 2; i < 4; i++) gomem_i_hint_placed(frame + 16 * i, 16, "a.c", 1);
+    gomem_i_hint_placed(frame + 16, 16, "a.c", 1);
+    REQUIRE(t->frames != NULL);
+    for (unsigned i = 0; i < 3; i++) CHECK_EQ(t->frames->list[i].bytes, 16);
+    gomem_i_hint_placed(frame + 40, 1, "b.c", 2); // in the first of them
+    CHECK(!t->frames->list[0].bytes && t->frames->list[1].bytes && t->frames->list[2].bytes);
+    gomem_i_hint_placed(frame, 96, "b.c", 2); // around all
+    for (unsigned i = 0; i < 4; i++) CHECK_EQ(t->frames->list[i].bytes, 0);
+    CHECK_EQ(t->frames->list[4].bytes, 96);
+    gm_world_forget_frames(t);
+}
+
 static void misses_some(void) {
     gm_runtime.escapes.count = 0;
     gm_runtime.escapes.missed = 3;

@@ -104,6 +104,27 @@ TEST(records_of_every_class) {
     room_end_pages(&heap.pages);
 }
 
+// What is not the collector's stays counted when it changes its size, too.
+TEST(resized_spans_are_counted) {
+    static const unsigned kinds[] = {GM_MANUAL, GM_ROOT, GM_SCAN, GM_NOSCAN};
+    static const size_t sizes[] = {300000, 700000, 20000, 1000000};
+    REQUIRE(room_heap(&heap, 16));
+    for (unsigned i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        struct gm_span *s = take(kinds[i], 0, sizes[3], 0);
+        REQUIRE(s != NULL);
+        for (unsigned k = 0; k < sizeof sizes / sizeof sizes[0]; k++) {
+            bool clean;
+            REQUIRE(gm_heap_resize(&heap, s, sizes[k], &clean));
+            CHECK_EQ(s->pages, (sizes[k] + GM_PAGE - 1) / GM_PAGE);
+            CHECK_EQ(heap.kept, GM_IN(GM_SET_COLLECTED, kinds[i]) ? 0 : s->pages);
+        }
+        gm_heap_put(&heap, s);
+        CHECK(!heap.kept && !heap.pages.used);
+    }
+    ROOM_PAGES_HOLD(&heap.pages);
+    room_end_pages(&heap.pages);
+}
+
 // Pages above the fresh watermark come back as clean as they were.
 TEST(untouched_pages_stay_clean) {
     REQUIRE(room_heap(&heap, 4));

@@ -281,6 +281,20 @@ TEST(a_halted_marker_leaves_pieces) {
     halted_in(GM_TYPED);
 }
 
+// A thread that marks along leaves when its time is over, although another marker still works.
+TEST(an_assist_ends_in_time) {
+    REQUIRE(begin(16));
+    gm_mark_begin_phase(&engine.mark, &markers[0], 0); // never rests
+    for (unsigned i = 0; i < 3; i++) {
+        uint64_t until = gm_os_now() + 1000000u * i;
+        REQUIRE(gm_mark_join(&engine.mark, &markers[1]));
+        CHECK_EQ((uint32_t)engine.mark.state, 2);
+        gm_mark_assist(&markers[1], until);
+        CHECK_EQ((uint32_t)engine.mark.state, 1); // it is neither there nor idle
+        CHECK(gm_os_now() >= until);
+    }
+}
+
 static void follow_second_word(const void *obj, size_t size, gomem_marker *m) {
     CHECK(size >= 16);
     gomem_mark(m, (const void *)((const uintptr_t *)obj)[1]);

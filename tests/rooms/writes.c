@@ -424,6 +424,27 @@ TEST(pages_of_roots) {
     munmap(root_words, ROOT_PAGES * engine.heap.pages.os_page);
 }
 
+// Of an armed stack the finish stop reads only written pages where the start stop has read it.
+TEST(stacks_are_read_before_their_pages_are) {
+    struct gm_written *list = writes->root,
+                      mine[2] = {{0x10000, 0x50000, GM_ROOT_BOTH}, {0x80000, 0x90000, 0}};
+    uintptr_t at = 0, to = 0;
+    writes->root = mine;
+    writes->roots = 2;
+    writes->process = (uint32_t)getpid();
+    CHECK(!gm_writes_armed_stack(writes, 0x1000, 0x20000, 0x50010, &at, &to));
+    gm_writes_read_stack(writes, 0x1000, 0x30008, 0x50010);
+    CHECK(gm_writes_armed_stack(writes, 0x1000, 0x20000, 0x50010, &at, &to));
+    CHECK(at == 0x31000 && to == 0x50000); // what lies below is read as a whole
+    CHECK(gm_writes_armed_stack(writes, 0x1000, 0x40008, 0x50010, &at, &to));
+    CHECK(at == 0x41000 && to == 0x50000);
+    CHECK(!gm_writes_armed_stack(writes, 0x1000, 0x50000, 0x50010, &at, &to)); // it has returned
+    gm_writes_read_stack(writes, 0x1000, 0x80000, 0x90000);                    // no stack
+    CHECK(!gm_writes_armed_stack(writes, 0x1000, 0x80000, 0x90000, &at, &to));
+    writes->root = list;
+    gm_writes_forget_roots(writes);
+}
+
 TEST(roots_whose_tracking_is_lost_are_read_whole) {
     NEED_KERNEL();
     if (!begin_root(MAP_PRIVATE | MAP_ANONYMOUS, -1)) SKIP("roots are not tracked");
