@@ -34,7 +34,7 @@ LEVEL    = $(if $(filter 0,$(CHECK)),$(COMPILE),$(SMALL))
 # The programs of two processors' worth of jobs, unless the caller said how many.
 SUB      = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j2)
 
-seams    = $(D)/api/seams
+seams    = $(D)/api/seams $(D)/api/faults
 api      = $(filter-out $(seams),$(patsubst tests/%.c,$(D)/%,$(wildcard tests/api/*.c)))
 litmus   = $(D)/stress/litmus
 stress   = $(filter-out $(litmus),$(patsubst tests/%.c,$(D)/%,$(wildcard tests/stress/*.c)))
@@ -203,7 +203,7 @@ $(D)/rooms/cycle: tests/rooms/cycle.c $(headers) gomem.h $(D)/flags
 $(D)/fuzz/settings: tests/fuzz/settings.c tests/fuzz/fuzz.h $(headers) gomem.h $(D)/flags
 	$(call build_whole,$(QUICK))
 
-$(D)/api/seams: tests/api/seams.c $(headers) gomem.h $(D)/flags
+$(seams): $(D)/api/%: tests/api/%.c $(headers) gomem.h $(D)/flags
 	$(call build_whole,$(SMALL))
 
 # Changes when the compiler or its flags do, so that everything is built anew.

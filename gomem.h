@@ -2979,9 +2979,13 @@ GM_PRIVATE bool gm_os_map(uintptr_t from, uintptr_t to, int prot) {
     return false;
 }
 
-// Unmaps a range. A failure only leaks address space.
-GM_PRIVATE void gm_os_release(void *p, size_t size) {
-    if (p && size) (void)GOMEM_MUNMAP(p, size);
+// Unmaps a range. False: the kernel refuses, since that would split a mapping and the process has
+// as many as it may have. The range then stays mapped; its memory is returned if the kernel does
+// that, so it may or may not keep its contents.
+GM_PRIVATE bool gm_os_release(void *p, size_t size) {
+    if (!p || !size || GOMEM_MUNMAP(p, size) == 0) return true;
+    (void)GOMEM_MADVISE(p, size, MADV_DONTNEED);
+    return false;
 }
 
 // Sets the access rights of mapped pages.
@@ -4748,7 +4752,7 @@ GM_PRIVATE bool gm_pages_init(struct gm_pages *p, size_t size) {
     p->lo = p->base;
     p->hi = p->base + size;
     if (gm_os_protect((uintptr_t)p->desc, (uintptr_t)p->span_area, PROT_READ)) return true; // P3
-    gm_os_release(p->reservation, p->reserved);
+    (void)gm_os_release(p->reservation, p->reserved);
     return false;
 }
 
@@ -4782,6 +4786,12 @@ GM_PRIVATE bool gm_pages_widen_locked(struct gm_pages *p, size_t from, size_t to
         gm_store_rlx(&p->hi, p->base + up * GM_PAGE); // rlx: pointers into it come later
     }
     return true;
+}
+
+// Unmaps the descriptors of a sparse heap. False: they stay mapped.
+GM_PRIVATE bool gm_pages_unmap_desc(const struct gm_pages *p) {
+    return gm_os_release(p->desc + (p->lo - p->base) / GM_PAGE,
+                         (p->hi - p->lo) / GM_PAGE * sizeof *p->desc);
 }
 
 // Lays out a sparse heap in a claimed slot, at a random distance from its start. The zones begin in
@@ -4818,7 +4828,7 @@ GM_PRIVATE bool gm_pages_init_sparse(struct gm_pages *p, size_t size) {
         p->reservation = (void *)slot;
         p->reserved = page;
         if (p->sparse) return true;
-        gm_os_release(p->reservation, page);
+        if (gm_pages_unmap_desc(p)) (void)gm_os_release(p->reservation, page);
     }
     return false;
 }
@@ -5112,8 +5122,9 @@ GM_PRIVATE bool gm_pages_map_chunks(const struct gm_pages *p, struct gm_zone *zo
 }
 
 // Unmaps n pages and their records (P7). System pages that also hold records of other pages stay
-// mapped, unless `ends` says that the heap ends.
-GM_RARE GM_PRIVATE void gm_pages_unmap(const struct gm_pages *p, size_t page, size_t n, bool ends) {
+// mapped, unless `ends` says that the heap ends. False: some stay mapped.
+GM_RARE GM_PRIVATE bool gm_pages_unmap(const struct gm_pages *p, size_t page, size_t n, bool ends) {
+    bool done = true;
     static const size_t bytes[] = {GM_SPAN_BYTES, GM_MANUAL_BYTES, GM_COLOR_BYTES, GM_PAGE};
     char *const area[] = {p->span_area, p->manual_area, p->color_area, (char *)p->base};
     for (unsigned i = 0; i < 4; i++) {
@@ -5121,8 +5132,9 @@ GM_RARE GM_PRIVATE void gm_pages_unmap(const struct gm_pages *p, size_t page, si
         lo = ends ? lo & ~(uintptr_t)(p->os_page - 1) : gm_base_round_up(lo, p->os_page);
         hi = ends ? gm_base_round_up(hi, p->os_page) : hi & ~(uintptr_t)(p->os_page - 1);
         if (lo < hi) gm_os_allow(lo, hi - lo); // other code may map memory there
-        if (lo < hi) gm_os_release((void *)lo, hi - lo);
+        if (lo < hi) done &= gm_os_release((void *)lo, hi - lo);
     }
+    return done;
 }
 
 // Removes the last chunk of a zone, for use by the other zone or the program. False: a page of it
@@ -5141,7 +5153,8 @@ GM_PRIVATE bool gm_pages_retreat_locked(struct gm_pages *p, struct gm_zone *zone
     zone->hint = GM_MIN(zone->hint, (uint32_t)gm_pages_chunks(z));
     if (!p->sparse) return true;
     if (!zone->down) gm_store_rlx(&p->unmapped, p->unmapped + 1); // read by later cycles
-    gm_pages_unmap(p, gm_pages_place(zone, z, n), n, false);
+    // If they stay mapped, they are zero. Records may be stale, as those of free pages always are.
+    (void)gm_pages_unmap(p, gm_pages_place(zone, z, n), n, false);
     return true;
 }
 
@@ -5155,7 +5168,7 @@ GM_PRIVATE bool gm_pages_commit(const struct gm_pages *p, size_t page, size_t n)
         gm_pages_map_part(p, p->manual_area, GM_MANUAL_BYTES, page, page + n) &&
         gm_pages_map_part(p, p->color_area, GM_COLOR_BYTES, page, page + n))
         return true;
-    if (p->sparse) gm_pages_unmap(p, page, n, false);
+    if (p->sparse) (void)gm_pages_unmap(p, page, n, false); // nothing was written there
     return false;
 }
 
@@ -5226,22 +5239,24 @@ GM_INLINE struct gm_zone *gm_pages_zone(struct gm_pages *p, size_t page) {
 }
 
 // Unmaps the heap and its metadata. AddressSanitizer's poison is removed, because other code may
-// map memory at the same addresses.
+// map memory at the same addresses. A slot in which something stays mapped remains claimed, because
+// the next heap relies on fresh memory.
 GM_PRIVATE void gm_pages_release(struct gm_pages *p) {
     const struct gm_zone *zone = p->zone;
+    bool done = true;
     if (p->sparse) { // pages and records, then descriptors, chunk records and magazines
         size_t to = zone[0].origin + zone[0].mapped, from = zone[1].origin - zone[1].mapped;
-        gm_pages_unmap(p, from, to - from, true);
-        gm_os_release(p->desc + (p->lo - p->base) / GM_PAGE,
-                      (p->hi - p->lo) / GM_PAGE * sizeof *p->desc);
-        for (unsigned i = 0; i < 2; i++) gm_os_release(zone[i].chunk, zone[i].ready);
-        gm_os_release(p->magazine_area, p->base - (uintptr_t)p->magazine_area); // and the heads
+        done = gm_pages_unmap(p, from, to - from, true);
+        done &= gm_pages_unmap_desc(p);
+        for (unsigned i = 0; i < 2; i++) done &= gm_os_release(zone[i].chunk, zone[i].ready);
+        // and the heads
+        done &= gm_os_release(p->magazine_area, p->base - (uintptr_t)p->magazine_area);
     } else
         for (unsigned i = 0; i < 2 && p->reservation; i++) {
             size_t n = zone[i].mapped;
             if (n) gm_os_allow(gm_pages_address(p, gm_pages_place(&zone[i], 0, n)), n * GM_PAGE);
         }
-    gm_os_release(p->reservation, p->reserved);
+    if (done) (void)gm_os_release(p->reservation, p->reserved);
 }
 
 // ---- returning memory to the system ----
@@ -8522,7 +8537,7 @@ GM_PRIVATE bool gm_writes_test(size_t page, bool *file) {
         done = gm_writes_probe(&own, (uintptr_t)p, page, 16, true) == UINT32_MAX;
     }
     gm_writes_close(&own);
-    gm_os_release(p, 18 * page);
+    (void)gm_os_release(p, 18 * page);
     return done;
 }
 
@@ -8565,6 +8580,9 @@ GM_COLD GM_PRIVATE unsigned gm_writes_diagnose(unsigned otherwise) {
     if (!reason && !gm_os_discard(NULL, 0) && errno != EINVAL)
         reason = errno != ENOSYS || gm_writes_is_refused() ? GOMEM_REASON_MADVISE
                                                            : GOMEM_REASON_KERNEL;
+    char *pages = reason ? NULL : gm_os_reserve(GM_MIB, 0); // as much as the tests take
+    if (!reason && !pages) reason = GOMEM_REASON_MEMORY;
+    (void)gm_os_release(pages, GM_MIB);
     return reason ? reason : otherwise;
 }
 
@@ -8580,15 +8598,19 @@ GM_PRIVATE bool gm_writes_choose(struct gm_writes *w, struct gm_meta *meta,
     if (ask && !w->list) w->list = gm_pages_meta(meta, GM_WRITES_LIST * sizeof(struct gm_written));
     if (ask && !w->unarmed)
         w->unarmed = gm_pages_meta(meta, GM_WRITES_AHEAD_WORDS * sizeof *w->unarmed);
-    // Tracking needs memory, a kernel that passes the tests, and descriptors.
+    // Tracking needs memory, a kernel that passes the tests, and descriptors. If a test fails, and
+    // each call works when it is tried alone, the failure may have been momentary: it tries again.
     bool room = w->list && w->unarmed;
-    if (ask && room) can = gm_writes_test(p->os_page, &w->can_roots) && gm_writes_open_files(w);
+    unsigned reason = ask && !room ? GOMEM_REASON_MEMORY : GOMEM_REASON_NONE;
+    for (unsigned i = 0; ask && room && !can && i < 2; i++) {
+        can = gm_writes_test(p->os_page, &w->can_roots) && gm_writes_open_files(w);
+        reason = can ? GOMEM_REASON_NONE : gm_writes_diagnose(GOMEM_REASON_KERNEL);
+        if (reason != GOMEM_REASON_KERNEL) break;
+    }
     int collector = can ? GOMEM_GC_TRACKED : ask ? GOMEM_GC_STW : wanted;
-    unsigned reason = GOMEM_REASON_NONE;
-    if (ask && !can) reason = room ? gm_writes_diagnose(GOMEM_REASON_KERNEL) : GOMEM_REASON_MEMORY;
-    gm_store_rlx(&w->reason, reason);       // published by `ready`
-    gm_store_rlx(&w->collector, collector); // published by gm_world_enable_stops
-    gm_store_rel(&w->ready, true);          // pairs with gomem_init and memstats
+    gm_store_rlx(&w->reason, (uint32_t)reason); // published by `ready`
+    gm_store_rlx(&w->collector, collector);     // published by gm_world_enable_stops
+    gm_store_rel(&w->ready, true);              // pairs with gomem_init and memstats
     return can || wanted != GOMEM_GC_TRACKED;
 }
 
@@ -12738,7 +12760,7 @@ GM_PRIVATE size_t gm_roots_retire_stopped(struct gm_runtime *rt) {
 GM_PRIVATE void gm_roots_free_retired(struct gm_runtime *rt, struct gm_thread *me) {
     size_t guard = gm_roots_guard(rt);
     for (struct gm_stack *s = NULL, *next;; s = next) {
-        if (s) gm_os_release((void *)(s->start - guard), s->end - s->start + guard);
+        if (s) (void)gm_os_release((void *)(s->start - guard), s->end - s->start + guard);
         gm_sync_enter(&me->cache.hot);
         gm_sync_lock(&rt->roots.lock);
         if (s) gm_pages_meta_free(&rt->engine.meta, s, sizeof *s);
@@ -12762,7 +12784,7 @@ GM_PRIVATE void gm_roots_forget_coroutines(struct gm_runtime *rt) {
     while (r->dead) {
         struct gm_stack *s = r->dead;
         r->dead = s->next;
-        gm_os_release((void *)(s->start - guard), s->end - s->start + guard);
+        (void)gm_os_release((void *)(s->start - guard), s->end - s->start + guard);
         gm_pages_meta_free(&rt->engine.meta, s, sizeof *s);
     }
 }
@@ -13877,7 +13899,7 @@ GM_PRIVATE bool gm_paths_begin(struct gm_search *q) {
 }
 
 GM_PRIVATE void gm_paths_end(const struct gm_search *q) {
-    if (q->memory) gm_os_release(q->memory, q->size);
+    if (q->memory) (void)gm_os_release(q->memory, q->size);
 }
 
 // Returns the live collected or uncollectable object that a word points into; 0: none.
@@ -14618,7 +14640,7 @@ GM_PRIVATE bool gm_oracle_stopped(struct gm_runtime *rt) {
         // put the first marks back: they also have what was allocated meanwhile
         if (!o.wrong) gm_oracle_walk(&o, gm_oracle_swap);
     }
-    gm_os_release(o.saved, size);
+    (void)gm_os_release(o.saved, size);
     if (!o.wrong) return true;
     if (GOMEM_I_REPORT) gm_paths_missed_stopped(rt, o.child ? o.child : o.wrong);
     gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_CORRUPT,
@@ -17185,7 +17207,7 @@ GM_PRIVATE void *gm_control_map_stack(struct gm_runtime *rt, size_t size) {
         if (p && gm_os_protect((uintptr_t)p + guard, (uintptr_t)p + guard + size,
                                PROT_READ | PROT_WRITE))
             return p + guard;
-        if (p) gm_os_release(p, size + guard);
+        if (p) (void)gm_os_release(p, size + guard);
     } while (gm_alloc_exhausted(rt, size, &tries));
     return NULL;
 }
@@ -17216,7 +17238,7 @@ GM_RARE GOMEM_DEF gomem_stack *gomem_stack_new(size_t size) {
     gm_sync_unlock(&r->lock);
     gm_sync_leave(&me->cache.hot);
     if (!s) {
-        gm_os_release((void *)(start - gm_roots_guard(rt)), size + gm_roots_guard(rt));
+        (void)gm_os_release((void *)(start - gm_roots_guard(rt)), size + gm_roots_guard(rt));
         return gomem_i_overflow();
     }
     (void)gm_add_rlx(&rt->engine.live, (size_t)GM_STACK_COST); // for pacing: orders nothing
@@ -17434,11 +17456,12 @@ GM_PRIVATE void gm_init_options_set(struct gm_runtime *rt, const gomem_options *
 }
 
 // Tests whether the option agrees with the collector, which the first use of the collected heap
-// chose.
+// chose, or repeats the one that was asked for, which the kernel may have refused. INIT is held.
 GM_PRIVATE bool gm_init_collector_agrees(const struct gm_runtime *rt, int collector) {
     const struct gm_writes *w = &rt->engine.writes;
     // pairs with gm_writes_choose: makes the choice visible
-    return !collector || !gm_load_acq(&w->ready) || collector == w->collector;
+    if (!collector || !gm_load_acq(&w->ready)) return true;
+    return collector == w->collector || collector == rt->world.settings.options.collector;
 }
 
 // After a shutdown: forgets types, roots and callbacks, since no collected object is left.
@@ -19842,7 +19865,7 @@ GOMEM_DEF void gomem_arena_free(gomem_arena *a) {
     a->next = a->least;
     if (a->mode == GM_ARENA_RESERVED && a->start) {
         if (GM_ASAN) gm_guard_allow(a->start, (size_t)(a->limit - a->start));
-        gm_os_release(a->start, a->least);
+        (void)gm_os_release(a->start, a->least);
         a->start = a->cursor = a->end = a->clean = a->ready = a->limit = a->committed = NULL;
     }
     if (a->mode == GM_ARENA_BUFFER) {

@@ -51,7 +51,7 @@ declarations() { sed '/^#if defined(GOMEM_IMPLEMENTATION) && /q' "$1/gomem.h" | 
 build() {
     source=tests/${2%@*}.c shared=$(name test "$2").o
     case $2 in
-    rooms/* | stress/litmus* | api/seams*) set -- "$1" "$2" "$source" ;;
+    rooms/* | stress/litmus* | api/seams* | api/faults*) set -- "$1" "$2" "$source" ;;
     *)
         [ "$(declarations "$(header "$1")")" = "$(declarations .)" ] && [ -f "$shared" ] && source=$shared
         set -- "$1" "$2" "$source" tests/gomem.c
