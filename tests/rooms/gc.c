@@ -675,6 +675,9 @@ TEST(large_objects_wait_past_the_hard_goal) {
     CHECK_EQ(gm_schedule_most(&other, GM_MIB), 111 * GM_MIB); // 1.1 of the goal, and 1 MiB
     p->held = 105 * GM_MIB;
     CHECK_EQ(gm_schedule_most(&other, GM_MIB), 105 * GM_MIB); // a memory limit is kept
+    p->trigger = 95 * GM_MIB;
+    CHECK_EQ(gm_schedule_most(&other, 40 * GM_MIB - 1), 105 * GM_MIB);
+    CHECK_EQ(gm_schedule_most(&other, 40 * GM_MIB), 95 * GM_MIB); // half of what lives
     other.gc.runner = &other_thread;                          // a cycle runs
     CHECK_EQ(gm_schedule_most(&other, 10 * GM_MIB - 1), 105 * GM_MIB);
     CHECK_EQ(gm_schedule_most(&other, 10 * GM_MIB), 0); // an eighth of what lives
@@ -689,6 +692,28 @@ TEST(large_objects_wait_past_the_hard_goal) {
     other.engine.writes.collector = GOMEM_GC_STW; // cycles run here: at the goal
     CHECK_EQ(gm_schedule_most(&other, 10 * GM_MIB), 100 * GM_MIB);
     other.gc.runner = NULL;
+}
+
+// E7: an object that is counted and not yet there is no reason for a cycle, which would keep it.
+TEST(a_large_object_asks_for_no_cycle_before_it_is_there) {
+    REQUIRE(GOMEM_NEW(int) != NULL);
+    struct gm_thread *self = gm_world_self();
+    uint32_t holds = rt->gc.holds; // of other tests
+    int collector = engine->writes.collector;
+    rt->gc.holds = 0;
+    engine->writes.collector = GOMEM_GC_STW; // the cycle runs on this thread
+    gomem_gc();
+    uint64_t cycles = engine->stats.cycles;
+    CHECK(gm_schedule_prepay(rt, self, GM_MIB, SIZE_MAX));
+    gm_store_rlx(&engine->live, engine->pacer.trigger);
+    gm_schedule_pace(rt, self, GM_MIB);
+    CHECK_EQ(engine->stats.cycles, cycles);
+    gm_store_rlx(&engine->live, engine->pacer.trigger + GM_MIB);
+    gm_schedule_pace(rt, self, GM_MIB);
+    CHECK_EQ(engine->stats.cycles, cycles + 1);
+    CHECK_EQ(self->cache.ahead, 0);
+    engine->writes.collector = collector;
+    rt->gc.holds = holds;
 }
 
 // A quarter of the processors marks beside the program, as far as threads could be started.
