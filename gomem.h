@@ -150,8 +150,8 @@
  *                           verify=1 verify after each · stats=1 memstats at exit · poison=1 fill
  *                           freed memory · lost=1 name unscanned words that point to what is
  *                           freed · escape=1 where stack hints went, by call site, at exit ·
- *                           write=KIND:FILE what gomem_write writes, at exit: metrics. May be
- *                           given several times. %p in FILE is the process id; without it a
+ *                           write=KIND:FILE what gomem_write writes, at exit: metrics, types. May
+ *                           be given several times. %p in FILE is the process id; without it a
  *                           forked child writes nothing. FILE holds no comma
  *
  * THREE COLLECTORS (options.collector; default: tracked if the kernel can do it, else stw)
@@ -469,7 +469,8 @@ enum { /* for gomem_options.collector */
     GOMEM_GC_STW = 3      /* stop the world: all marking happens in one stop */
 };
 enum { /* for gomem_write */
-    GOMEM_METRICS = 1     /* for Prometheus */
+    GOMEM_METRICS = 1,    /* for Prometheus */
+    GOMEM_BY_TYPE = 4     /* a table */
 };
 enum { GOMEM_EVENT_BEGIN = 1, GOMEM_EVENT_STOPPED, GOMEM_EVENT_RESUMED, GOMEM_EVENT_END };
 enum { /* gomem_memstats.collector_reason and .last_veto; gomem_reason_text explains each one */
@@ -692,13 +693,17 @@ GOMEM_DEF uint64_t gomem_num_gc(void);
 // Writes a description of the heap to fd:
 //   GOMEM_METRICS  memstats and a histogram of stops, in Prometheus' text format 0.0.4, with the
 //                  names of Go's client for Go's figures, but beginning with gomem_
+//   GOMEM_BY_TYPE  a table of objects and bytes by gomem_type, or by kind, and by size class, with
+//                  the most bytes first. It counts what is allocated and not yet known to be
+//                  garbage: exact right after gomem_gc. Manual objects in caches are counted
 // False with errno: EINVAL (`what` is unknown), ESHUTDOWN (after gomem_shutdown), ENOMEM, ENOSYS
 // (compiled with GOMEM_NO_REPORT), or what write() said: ENOSPC, EPIPE, EBADF, or EAGAIN where fd
 // does not block. Part of the text may then be written. A pipe without a reader raises SIGPIPE, as
 // with write(). Any thread, also in blocking regions, finalizers, hooks, and the child of fork; not
 // in a signal handler. Threads go on running, so figures may be of slightly different moments.
-// Allocates nothing; takes 16 KiB of stack. Time: that of the writes.
-// GOMEM_DEBUG=write=metrics:FILE calls it at exit.
+// Allocates nothing from the heap and takes 16 KiB of stack; BY_TYPE maps up to 420 KiB meanwhile.
+// Time: that of the writes; with BY_TYPE some 10 ms for each GB of heap.
+// GOMEM_DEBUG=write=metrics:FILE or types:FILE calls it at exit.
 GOMEM_DEF bool gomem_write(int what, int fd);
 
 // Stops the threads and checks the invariants of the heap. False: one line says what is broken; or
@@ -5539,7 +5544,7 @@ struct gm_span {
     uint32_t page, pages; // number of the first page, of pages. const while in use
     uint16_t count;       // slots. const
     uint8_t special;      // an object of it has or had a side record. atomic: rlx
-    uint8_t use;          // GM_USE_…: whose memory it is. owner
+    uint8_t use;          // GM_USE_…: whose memory it is. owner; atomic: rlx
     uint8_t kind, class;  // const
     uint8_t bucket;       // manual: its list in central. lock: central
     uint8_t clean;        // its pages were known to be zero when taken. atomic: rlx
@@ -10181,10 +10186,18 @@ GM_PRIVATE bool gm_cache_typed_room(struct gm_cache *t, uint32_t number) {
         gm_pages_meta_free(&t->engine->meta, t->hot.typed, t->typed_room * sizeof *runs);
         gm_pages_meta_free(&t->engine->meta, t->typed, t->typed_room * sizeof *spans);
     }
-    t->hot.typed = runs;
     t->typed = spans;
-    t->typed_room = t->hot.typed_count = room;
+    t->typed_room = room;
+    gm_store_rlx(&t->hot.typed, runs);       // rlx: the next line makes it visible
+    gm_store_rel(&t->hot.typed_count, room); // pairs with gm_cache_peek_typed
     return true;
+}
+
+// The typed runs of a thread that may be running, for a snapshot: *n of them. If the thread makes
+// room meanwhile, the array is reused, and its entries may be anything.
+GM_INLINE const gomem_i_run *gm_cache_peek_typed(const gomem_i_cache *hot, uint32_t *n) {
+    *n = gm_load_acq(&hot->typed_count); // pairs with gm_cache_typed_room: the array has as many
+    return gm_load_rlx(&hot->typed);
 }
 
 // Calls fn for each span that a stopped thread owns, with its run, which may be empty.
@@ -10698,7 +10711,7 @@ GM_PRIVATE bool gm_settings_is_word(const char *s, size_t n, const char *word) {
 }
 
 // The words for kinds of gomem_write in GOMEM_DEBUG, by GOMEM_METRICS and so on; "": none.
-GM_PRIVATE const char *const gm_settings_kinds[] = {"", "metrics"};
+GM_PRIVATE const char *const gm_settings_kinds[] = {"", "metrics", "", "", "types"};
 enum { GM_KINDS_WRITTEN = sizeof gm_settings_kinds / sizeof gm_settings_kinds[0] };
 
 // Adds an output KIND:FILE. False: the kind is unknown, or the file is missing or does not fit.
@@ -10824,7 +10837,7 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
             gm_settings_warn(rt, "GOMEM_DEBUG", debug, n,
                              "gctrace=0|1, collector=tracked|barrier|stw, verify=0|1, "
                              "stats=0|1, poison=0|1, lost=0|1, escape=0|1, "
-                             "write=metrics:FILE");
+                             "write=metrics|types:FILE");
         debug += n;
         if (*debug) debug++;
     }
@@ -17031,7 +17044,7 @@ GM_PRIVATE struct gm_span *gm_block_new(struct gm_runtime *rt, size_t size, size
         p = scanned ? gm_block_scanned_pages(t, size, align)
                     : gm_alloc_manual_large(t, size, align);
         s = p ? gm_span_find(&rt->engine.heap.pages, (uintptr_t)p) : NULL;
-        if (s) s->use = (uint8_t)use;
+        if (s) gm_store_rlx(&s->use, (uint8_t)use); // rlx: gm_export_add_span may read it
         if (s) gm_os_allow((uintptr_t)p, size);
         gm_alloc_leave(rt, t);
     } while (!p && gm_alloc_exhausted(rt, size, &tries));
@@ -17049,7 +17062,7 @@ GM_PRIVATE void gm_block_free(struct gm_runtime *rt, struct gm_span *s) {
     gm_store_rlx(&s->owner, 0u);   // rlx: gm_control_held may read it
     s->shape = s->cursor = 0;
     s->used = s->fresh = 1;
-    s->use = GM_USE_OBJECT;
+    gm_store_rlx(&s->use, (uint8_t)GM_USE_OBJECT); // rlx: as owner
     if (s->kind == GM_MANUAL) { // not kept in a watched heap: pools and arenas watch their objects
         gm_alloc_count_large(t, s);
         gm_cache_put(t, s, start);
@@ -17064,7 +17077,7 @@ GM_PRIVATE void gm_block_free(struct gm_runtime *rt, struct gm_span *s) {
  * >>control   cycles, roots, stacks of coroutines, walking the heap               floor 5
  * ==========================================================================================
  * OWNS        nothing
- * CALLS       base os sync pages span types guard pacer mark sweep world roots workers gc
+ * CALLS       base os sync pages span types guard pacer mark sweep cache world roots workers gc
  *             schedule alloc
  * LOCKS       ROOTS, briefly
  * WHY         The public side of the collector. A function that changes a list of roots does so in
@@ -17318,8 +17331,11 @@ GM_PRIVATE gomem_i_run gm_control_held(struct gm_runtime *rt, const struct gm_sp
     if (!t || !s->class) return (gomem_i_run){0, 0};
     const gomem_i_run *run = s->kind == GM_SCAN ? &t->cache.hot.scan[s->class]
                                                 : &t->cache.hot.noscan[s->class];
-    if (s->kind == GM_TYPED)
-        run = s->shape < t->cache.hot.typed_count ? &t->cache.hot.typed[s->shape] : NULL;
+    if (s->kind == GM_TYPED) {
+        uint32_t n;
+        const gomem_i_run *typed = gm_cache_peek_typed(&t->cache.hot, &n);
+        run = s->shape < n ? &typed[s->shape] : NULL;
+    }
     uintptr_t end = run ? gm_load_rlx(&run->end) : 0;
     return (gomem_i_run){run ? gm_load_rlx(&run->cursor) : 0, end};
 }
@@ -20632,7 +20648,9 @@ GM_RARE __attribute__((destructor)) GM_PRIVATE void gm_report_at_exit(void) {
  * >>export   gomem_write and its formats, files at exit                            floor 5
  * ==========================================================================================
  * OWNS        nothing: the read side
- * CALLS       base stats writer guard world init report
+ * CALLS       base os sync stats writer sizes pages span types guard sweep cache world init
+ *             report
+ * LOCKS       HEAP
  * WHY         Each format is written in one pass or a few, through the buffer of a gm_writer, from
  *             figures that other threads go on changing: no stop, and no memory of the heap that is
  *             described.
@@ -20794,6 +20812,199 @@ GM_NOINLINE GM_PRIVATE void gm_export_all_metrics(struct gm_writer *w,
     gm_export_settings(w, rt, &m);
 }
 
+// ---- objects by type ----
+
+// What a line of the table counts: a kind in a size class, or a shape.
+struct gm_row {
+    uint64_t objects, bytes;
+    uint32_t number; // kind * GM_ROW_CLASSES + class, or GM_ROWS + the number of the shape
+};
+enum { // kinds beyond GM_KINDS
+    GM_ROW_POOL = GM_KINDS,
+    GM_ROW_ARENA,
+    GM_ROW_CLASSES = GOMEM_CLASSES + 1,
+    GM_ROWS = (GM_ROW_ARENA + 1) * GM_ROW_CLASSES,
+    GM_ROW_SPANS = 64,  // counted at most while HEAP is held: some 20 us
+    GM_ROW_STEPS = 4096 // pages looked at meanwhile
+};
+
+struct gm_tally {
+    struct gm_row *row;
+    size_t rows, page; // page: where the walk goes on
+};
+
+// Counts the objects in the bits of s. Without waiting: the bits of a span that is being swept are
+// partly of the last cycle and partly of this one.
+GM_PRIVATE uint64_t gm_export_count(const struct gm_runtime *rt, const struct gm_span *s,
+                                    unsigned class) {
+    const struct gm_pages *p = &rt->engine.heap.pages;
+    uint64_t n = 0;
+    if (s->kind == GM_MANUAL) {
+        const uint64_t *bits = gm_span_bits(p, s->page);
+        for (unsigned i = 0; class && i < gm_span_words(s); i++)
+            n += gm_base_popcount(gm_load_rlx(&bits[i])); // rlx here and below: a snapshot
+        return class ? n : 1;
+    }
+    const struct gm_class *k = &gm_sizes_table[class];
+    const struct gm_color *c = gm_span_colors(p, s->page);
+    bool unswept = GM_IN(GM_SET_COLLECTED, s->kind) && !gm_sweep_swept(&rt->engine.sweep, s);
+    for (size_t i = 0, groups = class ? (k->count * k->size + 1023) >> 10 : 1; i < groups; i++) {
+        uint64_t live = gm_load_rlx(&c[i].alloc) & ~gm_load_rlx(&c[i].freed);
+        n += gm_base_popcount(unswept ? live & gm_load_rlx(&c[i].mark) : live); // R6
+    }
+    return n;
+}
+
+// Adds a span. HEAP is held, so s is not freed meanwhile and its record is not reused.
+GM_PRIVATE void gm_export_add_span(const struct gm_runtime *rt, struct gm_tally *t,
+                                   const struct gm_span *s) {
+    unsigned use = gm_load_rlx(&s->use), kind = s->kind, class = s->class; // use: may change
+    size_t n = kind * GM_ROW_CLASSES + class, size = gm_sizes_table[class].size;
+    if (use != GM_USE_OBJECT)
+        n = (use == GM_USE_POOL ? GM_ROW_POOL : GM_ROW_ARENA) * (size_t)GM_ROW_CLASSES;
+    else if (kind == GM_TYPED) n = (size_t)GM_ROWS + s->shape;
+    if (n >= t->rows) return; // a type that was first used after the walk began
+    uint64_t objects = use == GM_USE_OBJECT ? gm_export_count(rt, s, class) : 1;
+    if (use != GM_USE_OBJECT) size = (size_t)gm_load_rlx(&s->pages) * GM_PAGE;
+    else if (!class) size = gm_load_rlx(&s->size); // both may grow meanwhile
+    t->row[n].objects += objects;
+    t->row[n].bytes += objects * size;
+}
+
+// Adds some spans and advances t->page. False: the end of the heap. HEAP is held.
+GM_PRIVATE bool gm_export_add_some_locked(const struct gm_runtime *rt, struct gm_tally *t) {
+    const struct gm_pages *p = &rt->engine.heap.pages;
+    unsigned spans = 0;
+    for (unsigned i = 0; i < GM_ROW_STEPS && spans < GM_ROW_SPANS; i++) {
+        t->page = gm_pages_next(p, t->page);
+        if (t->page == SIZE_MAX) return false;
+        uint32_t desc = gm_pages_desc(p, t->page);
+        if (!desc || gm_pages_distance(desc)) { // free, or in a span that was passed already
+            t->page++;
+            continue;
+        }
+        const struct gm_span *s = gm_span_at(p, t->page);
+        gm_export_add_span(rt, t, s);
+        t->page += GM_MAX(gm_load_rlx(&s->pages), 1u); // if stale, the next pages are passed
+        spans++;
+    }
+    return true;
+}
+
+// Subtracts the free slots of a run, which count as allocated. Its thread may be changing it: then
+// the result is off by at most what was counted.
+GM_PRIVATE void gm_export_subtract(struct gm_tally *t, size_t n, unsigned class,
+                                   const gomem_i_run *run) {
+    uintptr_t cursor = gm_base_word(&run->cursor), end = gm_base_word(&run->end);
+    const struct gm_class *k = &gm_sizes_table[class];
+    if (n >= t->rows || !class || end <= cursor) return;
+    uint64_t slots = GM_MIN((end - cursor) / k->size, (uint64_t)k->count);
+    slots = GM_MIN(slots, t->row[n].objects);
+    t->row[n].objects -= slots;
+    t->row[n].bytes -= slots * k->size;
+}
+
+// Subtracts the runs of all threads.
+GM_PRIVATE void gm_export_subtract_runs(const struct gm_runtime *rt, struct gm_tally *t) {
+    // pairs with gm_world_record_locked: makes the records visible
+    for (const struct gm_thread *at = gm_load_acq(&rt->world.all); at; at = at->next) {
+        const gomem_i_cache *hot = &at->cache.hot;
+        for (unsigned c = 1; c < GOMEM_I_RUNS; c++) {
+            gm_export_subtract(t, (size_t)GM_SCAN * GM_ROW_CLASSES + c, c, &hot->scan[c]);
+            gm_export_subtract(t, (size_t)GM_NOSCAN * GM_ROW_CLASSES + c, c, &hot->noscan[c]);
+        }
+        uint32_t n;
+        const gomem_i_run *typed = gm_cache_peek_typed(hot, &n);
+        for (uint32_t i = 1; i < n && GM_ROWS + i < t->rows; i++)
+            gm_export_subtract(t, (size_t)GM_ROWS + i, gm_types_shape(&rt->engine.types, i)->class,
+                               &typed[i]);
+    }
+}
+
+// Writes a number, aligned to the right.
+GM_PRIVATE void gm_export_column(struct gm_writer *w, uint64_t value, unsigned width) {
+    struct gm_text t = gm_text_make("%" PRIu64, value);
+    for (size_t i = t.size; i < width; i++) gm_writer_bytes(w, " ", 1);
+    gm_writer_bytes(w, t.data, t.size);
+}
+
+// Writes the line of a row.
+GM_PRIVATE void gm_export_row(struct gm_writer *w, const struct gm_runtime *rt,
+                              const struct gm_row *row) {
+    static const char *const kinds[] = {"",
+                                        "manual",
+                                        "collected, noscan",
+                                        "collected",
+                                        "",
+                                        "uncollectable",
+                                        "uncollectable, noscan",
+                                        "blocks of pools",
+                                        "blocks of arenas"};
+    bool typed = row->number >= GM_ROWS;
+    const struct gm_shape *shape = typed ? gm_types_shape(&rt->engine.types, row->number - GM_ROWS)
+                                         : NULL;
+    unsigned class = typed ? shape->class : row->number % GM_ROW_CLASSES;
+    const char *name = typed ? shape->type->name : kinds[row->number / GM_ROW_CLASSES];
+    gm_export_column(w, row->bytes, 15);
+    gm_export_column(w, row->objects, 13);
+    if (class) gm_export_column(w, gm_sizes_table[class].size, 8);
+    else gm_writer_text(w, "%s", "   large");
+    gm_writer_text(w, typed ? "  %s" : "  (%s", "");
+    gm_writer_name(w, name, strlen(name));
+    gm_writer_text(w, typed ? "%s" : ")%s", "\n");
+}
+
+// Writes the table from the tally, whose rows it empties, and a line with the totals.
+GM_PRIVATE void gm_export_table(struct gm_writer *w, const struct gm_runtime *rt,
+                                struct gm_tally *t) {
+    uint64_t objects = 0, bytes = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < t->rows; i++) {
+        if (!t->row[i].objects) continue;
+        t->row[n] = t->row[i];
+        t->row[n++].number = (uint32_t)i;
+    }
+    gm_writer_text(w, "%s", "          bytes      objects    size  type, or (kind)\n");
+    while (n) { // the largest one, which the last then replaces
+        size_t most = 0;
+        for (size_t i = 1; i < n; i++)
+            if (t->row[i].bytes > t->row[most].bytes) most = i;
+        objects += t->row[most].objects;
+        bytes += t->row[most].bytes;
+        gm_export_row(w, rt, &t->row[most]);
+        t->row[most] = t->row[--n];
+    }
+    gm_export_column(w, bytes, 15);
+    gm_export_column(w, objects, 13);
+    gm_writer_text(w, "%s", "          total\n");
+}
+
+// Counts all objects while the program runs, some spans at a time, in a table of fixed size, which
+// is mapped for the time of the call. False with errno: no memory.
+GM_NOINLINE GM_PRIVATE bool gm_export_types(struct gm_writer *w, struct gm_runtime *rt) {
+    struct gm_thread *me = gm_world_attach(rt);
+    if (!me) return false;
+    struct gm_tally t = {NULL, GM_ROWS, 0};
+    if (GOMEM_I_COLLECTOR) t.rows += gm_types_count(&rt->engine.types);
+    size_t size = gm_base_round_up(t.rows * sizeof *t.row, gm_os_page_size());
+    t.row = gm_os_reserve(size, 0);
+    uintptr_t start = (uintptr_t)t.row;
+    bool done = start && gm_os_protect(start, start + size, PROT_READ | PROT_WRITE), more = done;
+    while (more) {
+        gm_sync_enter(&me->cache.hot);
+        gm_sync_lock(&rt->engine.heap.lock);
+        more = gm_export_add_some_locked(rt, &t);
+        gm_sync_unlock(&rt->engine.heap.lock);
+        if (!more) gm_export_subtract_runs(rt, &t);
+        gm_sync_leave(&me->cache.hot);
+    }
+    if (done) gm_export_table(w, rt, &t);
+    int error = errno;
+    gm_os_release(t.row, size);
+    if (!done) errno = error;
+    return done;
+}
+
 // ---- gomem_write ----
 
 // No lock and no stop, so that it can be called from anywhere. GOMEM_NO_REPORT leaves out all but
@@ -20801,15 +21012,16 @@ GM_NOINLINE GM_PRIVATE void gm_export_all_metrics(struct gm_writer *w,
 GM_RARE GOMEM_DEF bool gomem_write(int what, int fd) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_writer w;
-    int error = !GOMEM_I_REPORT ? ENOSYS : what != GOMEM_METRICS ? EINVAL : 0;
-    if (error) {
-        errno = error;
+    bool known = GOMEM_I_REPORT && (what == GOMEM_METRICS || what == GOMEM_BY_TYPE), done = true;
+    if (!known) {
+        errno = GOMEM_I_REPORT ? EINVAL : ENOSYS;
         return false;
     }
     if (!gm_world_ready(rt, false)) return false;
     gm_writer_begin(&w, fd);
-    gm_export_all_metrics(&w, rt);
-    return gm_writer_end(&w);
+    if (what == GOMEM_METRICS) gm_export_all_metrics(&w, rt);
+    if (what == GOMEM_BY_TYPE) done = gm_export_types(&w, rt);
+    return done && gm_writer_end(&w);
 }
 
 // Writes the name of an output with the process id in place of each %p. False: it does not fit, or

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 
-static const int kinds[] = {GOMEM_METRICS};
+static const int kinds[] = {GOMEM_METRICS, GOMEM_BY_TYPE};
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
 static char said[1 << 20];
@@ -106,7 +106,8 @@ static void begin(struct child *child, void (*fn)(void), const char *format) {
 
 TEST(at_exit) {
     struct child child;
-    begin(&child, use, "stats=0,write=metrics:%s/one,write=metrics:%s/two:%%");
+    begin(&child, use,
+          "stats=0,write=metrics:%s/one,write=metrics:%s/two:%%,write=types:/dev/null");
     CHECK_EQ(child_lines(&child), 0);
     CHECK(read_file(path("one", 0)));
     CHECK_EQ(number("gomem_by_size_mallocs_total{size=\"0\"}"), 1000);
@@ -290,6 +291,109 @@ TEST(metrics_reference_parser) {
     }
     unlink(file);
     if (!done) SKIP("neither Python's prometheus_client nor promtool is installed");
+}
+
+// ---- by type ----
+
+struct line { // of the table
+    uint64_t bytes, objects, size;
+};
+
+// The line of a type or (kind) in a class; size 0: large.
+static struct line line_of(const char *name, uint64_t size) {
+    for (const char *s = said; s != NULL && *s != '\0'; s = strchr(s, '\n'), s += s != NULL) {
+        struct line line;
+        char is[20] = "";
+        int at = 0;
+        if (sscanf(s, "%" SCNu64 " %" SCNu64 " %19s %n", &line.bytes, &line.objects, is, &at) < 3)
+            continue;
+        line.size = strtoull(is, NULL, 10);
+        size_t n = strcspn(s + at, "\n");
+        if (n == strlen(name) && !strncmp(s + at, name, n) && line.size == size) return line;
+    }
+    return (struct line){0, 0, 0};
+}
+
+struct pair {
+    void *a, *b;
+    char more[32];
+};
+GOMEM_TYPE(pair_type, struct pair, a);
+static const gomem_field strange_fields[] = {{0, 1}};
+static gomem_type strange_type = {"a\nb\"\xff<;", 64, 8, strange_fields, 1, NULL, 0};
+
+static void *volatile kept[3000];
+
+TEST(by_type) {
+    COLLECTED();
+    REQUIRE(written(GOMEM_BY_TYPE));
+    struct line old = line_of("(collected)", 2048), manual = line_of("(manual)", 0),
+                root = line_of("(uncollectable)", 112), leaf = line_of("(collected, noscan)", 3072);
+    for (int i = 0; i < 1000; i++) kept[i] = GOMEM_NEW_TYPED(struct pair, &pair_type);
+    for (int i = 1000; i < 1100; i++) kept[i] = gomem_new(2000);
+    for (int i = 1100; i < 1107; i++) kept[i] = gomem_malloc(100000);
+    for (int i = 1107; i < 1110; i++) kept[i] = gomem_new_with(100, 0, GOMEM_UNCOLLECTABLE);
+    for (int i = 1110; i < 1115; i++) kept[i] = gomem_new_noscan(3000);
+    for (int i = 1115; i < 1117; i++) kept[i] = GOMEM_MAKE_TYPED(struct pair, &pair_type, 10000);
+    kept[1117] = gomem_new_typed(&strange_type, 1);
+    CHECK(COLLECTED());
+    REQUIRE(written(GOMEM_BY_TYPE));
+    CHECK_EQ(line_of("struct pair", 48).objects, 1000);
+    CHECK_EQ(line_of("struct pair", 48).bytes, 48000);
+    CHECK_EQ(line_of("(collected)", 2048).objects - old.objects, 100);
+    CHECK_EQ(line_of("(manual)", 0).objects - manual.objects, 7);
+    CHECK_EQ(line_of("(manual)", 0).bytes - manual.bytes, 7 * 100000);
+    CHECK_EQ(line_of("(uncollectable)", 112).objects - root.objects, 3);
+    CHECK_EQ(line_of("(collected, noscan)", 3072).objects - leaf.objects, 5);
+    CHECK_EQ(line_of("struct pair", 0).objects, 2);
+    CHECK(line_of("struct pair", 0).bytes >= 2 * 10000 * 48);
+    CHECK_EQ(line_of("a\\x0ab\\x22\\xff<\\x3b", 64).objects, 1);
+}
+
+// Dead objects are counted until a cycle has found them, freed ones are not.
+TEST(by_type_after_free) {
+    for (int i = 1000; i < 1118; i++) gomem_free(kept[i]), kept[i] = NULL;
+    for (int i = 0; i < 500; i++) gomem_free(kept[i]), kept[i] = NULL;
+    REQUIRE(written(GOMEM_BY_TYPE));
+    CHECK_EQ(line_of("struct pair", 48).objects, 500);
+    CHECK_EQ(line_of("struct pair", 0).objects, 0);
+    for (int i = 500; i < 1000; i++) kept[i] = NULL;
+    alive_clear_stack();
+    CHECK(COLLECTED());
+    REQUIRE(written(GOMEM_BY_TYPE)); // not swept yet: marks decide
+    CHECK(line_of("struct pair", 48).objects < 20);
+}
+
+// The lines are in order, and their sum is the last one.
+TEST(by_type_in_order) {
+    uint64_t bytes, objects, last = UINT64_MAX, all_bytes = 0, all_objects = 0;
+    bool total = false;
+    for (int i = 0; i < 3000; i++) kept[i] = i % 3 ? gomem_malloc(i) : gomem_new(i);
+    REQUIRE(written(GOMEM_BY_TYPE));
+    const char *s = strchr(said, '\n');
+    for (; s != NULL && s[1] != '\0'; s = strchr(s + 1, '\n')) {
+        char size[20] = "";
+        CHECK(!total && sscanf(s, "%" SCNu64 " %" SCNu64 " %19s", &bytes, &objects, size) == 3);
+        total = !strcmp(size, "total");
+        if (total) break;
+        CHECK(bytes <= last);
+        last = bytes;
+        all_bytes += bytes;
+        all_objects += objects;
+    }
+    CHECK(total && all_objects > 3000);
+    CHECK_EQ(all_bytes, bytes);
+    CHECK_EQ(all_objects, objects);
+    for (int i = 0; i < 3000; i++) gomem_free(kept[i]), kept[i] = NULL;
+}
+
+// Blocks have lines of their own, and the objects of memstats are those of the other lines.
+TEST(by_type_blocks) {
+    gomem_arena a = {0};
+    REQUIRE(gomem_arena_alloc(&a, 100) != NULL);
+    CHECK(written(GOMEM_BY_TYPE));
+    CHECK(line_of("(blocks of arenas)", 0).objects >= 1);
+    gomem_arena_free(&a);
 }
 
 // ---- descriptors that fail ----
