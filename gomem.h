@@ -761,8 +761,9 @@ GOMEM_DEF void gomem_mark_range(gomem_marker *m, const void *lo, const void *hi)
 
 // Runs a full collection and returns when it has ended (runtime.GC). False with errno:
 //   EAGAIN  a thread did not stop within a second, or a thread runs on an unknown stack; the next
-//           cycle keeps what was marked. Or the caller is in a callback of dl_iterate_phdr, and a
-//           cycle on another thread needs the loader's lock, which that callback holds.
+//           cycle keeps what was marked. Or a cycle on another thread has waited for a second for
+//           the loader's lock, which the caller holds in a callback of dl_iterate_phdr. If another
+//           thread runs a cycle, all this begins when that cycle ends or is given up.
 //   EBUSY   gomem_gc_hold is in effect, or a callback of the collector called.
 //   ENOMEM
 // Any thread, not a signal handler; time grows with the live heap.
@@ -11516,24 +11517,24 @@ GM_PRIVATE bool gm_world_loader_walk_sleeps(struct gm_runtime *rt) {
     return !gm_world_is_runnable(&rt->world, gm_load_rlx(&rt->roots.walker));
 }
 
-// Has the thread that runs a cycle waited for the loader's lock for some time? The caller may hold
-// that lock (E6).
-GM_PRIVATE bool gm_world_waits_for_loader(struct gm_runtime *rt) {
+// Has the thread that runs a cycle waited for the loader's lock for `ns`? The caller may hold that
+// lock (E6).
+GM_PRIVATE bool gm_world_waits_for_loader(struct gm_runtime *rt, uint64_t ns) {
     const struct gm_roots *r = &rt->roots;
     // pairs with gm_world_begin_loader_walk: walker and walk_since are set
     if (gm_load_acq(&r->walks) % 2 == 0) return false;
-    return gm_os_now() - gm_load_rlx(&r->walk_since) >= GM_LOADER_WALK_NS &&
-           gm_world_loader_walk_sleeps(rt);
+    return gm_os_now() - gm_load_rlx(&r->walk_since) >= ns && gm_world_loader_walk_sleeps(rt);
 }
 
-// Takes GC, the lock of the cycle. False: its holder waits for the loader's lock, which the caller
-// may hold (E6).
+// Takes GC, the lock of the cycle. False: for a second its holder has waited for the loader's lock,
+// which the caller may hold (E6). As long, since the holder may as well be starting a thread, or
+// wait for a library that is being opened.
 GM_PRIVATE bool gm_world_lock_gc(struct gm_runtime *rt) {
     struct gm_gc *gc = &rt->gc;
     for (;;) {
         uint32_t ended = gm_load_acq(&gc->ended); // pairs with gm_schedule_run_and_unlock
         if (gm_sync_try(&gc->lock)) return true;
-        if (gm_world_waits_for_loader(rt)) return false;
+        if (gm_world_waits_for_loader(rt, GM_PATIENCE_NS)) return false;
         gm_os_wait(&gc->ended, ended, 1000000);
     }
 }
@@ -15594,16 +15595,20 @@ GM_NOINLINE GM_PRIVATE void gm_schedule_clear_stack(const struct gm_thread *me, 
 }
 
 // Takes GC and TURN. A caller that only follows the trigger does not wait for GC. Returns false if
-// another thread runs a cycle, if one has just failed while this thread waited, if the library
-// shuts down, or if the runner may wait for a lock that the caller holds (E6).
+// another thread runs a cycle, if one has failed while this thread waited for as long as it would
+// try itself, if the library shuts down, or if the runner may wait for a lock that the caller holds
+// (E6). One that failed sooner says little: it may have begun long before, or have tried briefly.
 GM_PRIVATE bool gm_schedule_take(struct gm_runtime *rt, int reason) {
     struct gm_gc *gc = &rt->gc;
     uint32_t failed = gm_load_rlx(
         &gc->failed); // only a change matters, and it is read again under GC
     bool patient = reason == GM_REASON_FORCED || reason == GM_REASON_EMERGENCY;
+    uint64_t since = patient ? gm_os_now() : 0;
     if (!(patient ? gm_world_lock_gc(rt) : gm_sync_try(&gc->lock))) return false;
     // Both are written with GC held.
-    if (gm_load_rlx(&gc->failed) != failed || gm_load_rlx(&gc->quit)) {
+    bool vain = gm_load_rlx(&gc->failed) != failed &&
+                (!patient || gm_os_now() - since >= GM_PATIENCE_NS);
+    if (vain || gm_load_rlx(&gc->quit)) {
         gm_sync_unlock(&gc->lock);
         return false;
     }
@@ -15720,7 +15725,7 @@ GM_NOINLINE GM_PRIVATE void gm_schedule_wait(struct gm_runtime *rt, struct gm_th
     while (now < end && gm_load_acq(&rt->gc.ended) == ended) {
         gm_os_wait(&rt->gc.ended, ended, GM_MIN(end - now, (uint64_t)GM_LOADER_WALK_NS));
         now = gm_os_now();
-        if (!gm_world_waits_for_loader(rt)) continue;
+        if (!gm_world_waits_for_loader(rt, GM_LOADER_WALK_NS)) continue;
         // A stale value shifts one try.
         gm_store_rlx(&rt->gc.not_before, now + 10 * (uint64_t)GM_LOADER_WALK_NS);
         break;

@@ -101,8 +101,12 @@ TEST_I_UNUSED static int fault_mprotect(void *at, size_t size, int prot) {
 TEST_I_UNUSED static int fault_madvise(void *at, size_t size, int advice) {
     return fault_hits(FAULT_MADVISE) ? -1 : madvise(at, size, advice);
 }
+static atomic_int create_slowly; // 1: the next thread takes a while; 2: it is being created
+
 static int fault_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
                         void *arg) {
+    int slow = 1;
+    if (atomic_compare_exchange_strong(&create_slowly, &slow, 2)) usleep(200000);
     return fault_hits(FAULT_CREATE) ? fault_error : pthread_create(thread, attr, fn, arg);
 }
 
@@ -429,6 +433,28 @@ static void fail_all(int which) {
     for (int kind = 0; kind < FAULT_KINDS; kind++)
         if (!only || strstr(faults[kind].name, only)) fail_each((enum fault_kind)kind);
 }
+
+// ---- a thread of the library that takes long to be created ----
+
+static void *collect_in_thread(void *arg) {
+    CHECK(gomem_gc());
+    return arg;
+}
+
+static void collect_beside_creation(void) {
+    pthread_t thread;
+    alarm(60);
+    REQUIRE(gomem_init(&(gomem_options){.collector = GOMEM_GC_STW, .mark_workers = 3}));
+    struct node *volatile large = gomem_new(2000000); // from 1 MiB on workers are started
+    CHECK(large != NULL);
+    atomic_store(&create_slowly, 1);
+    REQUIRE(pthread_create(&thread, NULL, collect_in_thread, NULL) == 0);
+    while (atomic_load(&create_slowly) == 1) usleep(100);
+    CHECK(gomem_gc()); // waits for the other thread's
+    pthread_join(thread, NULL);
+}
+
+TEST(collects_beside_a_thread_that_starts_another) { CHILD_GOOD(collect_beside_creation); }
 
 TEST(tracked) { fail_all(GOMEM_GC_TRACKED); }
 TEST(barrier) { fail_all(GOMEM_GC_BARRIER); }

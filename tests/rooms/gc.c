@@ -478,6 +478,32 @@ static void *hold_gc(void *arg) {
     return arg;
 }
 
+// Has GC for a while, as a runner whose cycle is then given up.
+static void *fail_with_gc(void *arg) {
+    CHECK(GOMEM_NEW(int) != NULL && gm_world_lock_gc(rt));
+    gm_store_rel(&gc_held, 1u); // pairs with the test's load
+    usleep(100000);
+    gm_store_rlx(&rt->gc.failed, rt->gc.failed + 1);
+    gm_sync_unlock(&rt->gc.lock);
+    return arg;
+}
+
+// A forced cycle tries by itself when another thread has given up after a shorter time.
+TEST(a_forced_cycle_tries_for_a_second) {
+    REQUIRE(GOMEM_NEW(int) != NULL);
+    pthread_t thread;
+    uint32_t holds = rt->gc.holds; // of other tests
+    rt->gc.holds = 0;
+    REQUIRE(pthread_create(&thread, NULL, fail_with_gc, NULL) == 0);
+    while (!gm_load_acq(&gc_held)) sched_yield(); // pairs with fail_with_gc
+    uint64_t cycles = engine->stats.cycles;
+    bool done = gomem_gc();
+    REQUIRE(pthread_join(thread, NULL) == 0);
+    CHECK(done && engine->stats.cycles > cycles);
+    gm_store_rel(&gc_held, 0u); // for the next test
+    rt->gc.holds = holds;
+}
+
 // A4: where cycles run on the thread that finds them due, the others wait past the hard goal.
 TEST(small_objects_wait_past_the_hard_goal) {
     REQUIRE(GOMEM_NEW(int) != NULL);
