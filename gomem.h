@@ -107,6 +107,7 @@
  *                    gomem_thread_detach gomem_blocking_begin gomem_blocking_end
  *   seeing it        gomem_read_memstats gomem_heap_size gomem_heap_free gomem_total_alloc
  *                    gomem_num_gc gomem_reason_text gomem_verify gomem_why gomem_write
+ *                    gomem_set_profile_rate
  *                    GOMEM_DEBUG=gctrace=1
  *
  * OPTIONS (macros; the same ones in every file that includes the header)
@@ -129,13 +130,14 @@
  *   GOMEM_NO_POOL           no pools
  *   GOMEM_NO_ARENA          no arenas
  *   GOMEM_NO_ESCAPE         no escape hints
- *   GOMEM_NO_REPORT         no gctrace, no gomem_why; gomem_write fails with ENOSYS
+ *   GOMEM_NO_REPORT         no gctrace, gomem_why or heap profile; gomem_write fails with ENOSYS
  *   GOMEM_STACK_MAX         the most bytes of a stack hint that go on the stack (4096)
  *   GOMEM_STACK_RESERVE     bytes of a thread's stack that hints always leave free (65536)
  *   GOMEM_ASSERT(c) GOMEM_LOG(line) GOMEM_PANIC(line) and the system calls GOMEM_MMAP GOMEM_MUNMAP
  *   GOMEM_MREMAP GOMEM_MPROTECT GOMEM_MADVISE GOMEM_SYSCALL GOMEM_SIGACTION GOMEM_PTHREAD_CREATE
  *   GOMEM_PTHREAD_KEY_CREATE GOMEM_GETENV GOMEM_CLOCK GOMEM_IOCTL are seams: each can be defined
- *   before the implementation is included.
+ *   before the implementation is included. So can GOMEM_BACKTRACE(frames, n), which stores up to n
+ *   return addresses (uintptr_t), the innermost first, and returns how many.
  *
  * ENVIRONMENT (read once, at the first use; never in a setuid program)
  *   GOMEM_GOGC=100|off      how far the heap may grow between collections, in percent of what lives
@@ -150,6 +152,7 @@
  *                           verify=1 verify after each · stats=1 memstats at exit · poison=1 fill
  *                           freed memory · lost=1 name unscanned words that point to what is
  *                           freed · escape=1 where stack hints went, by call site, at exit ·
+ *                           profile=512KiB sample allocations (gomem_set_profile_rate) ·
  *                           write=KIND:FILE what gomem_write writes, at exit: metrics, types. May
  *                           be given several times. %p in FILE is the process id; without it a
  *                           forked child writes nothing. FILE holds no comma
@@ -243,6 +246,7 @@
  *            central   per-class sets of spans: lists, no policy
  *   floor 3  types     type descriptors and shapes
  *            special   side records: finalizers, cleanups, weak pointers, counts
+ *            prof      heap profile: sampling, stacks, call sites; write side
  *            guard     proof of misuse
  *   floor 4  pacer     when to collect: pure arithmetic
  *            mark      shade, scan, drain, termination
@@ -669,6 +673,17 @@ typedef struct gomem_memstats {                     /* Go's MemStats; bytes, unl
 // Returns a sentence for one of GOMEM_REASON_…: what is wrong and what to do. Never NULL. Any
 // thread.
 GOMEM_DEF const char *gomem_reason_text(uint64_t reason);
+
+// Turns the heap profile on: one sample for each `bytes` allocated, on average; 1 records each
+// object, 0 turns it off, as at the start. GOMEM_DEBUG=profile=512KiB does so from the start on,
+// with Go's rate. A sample has the stack of the thread that allocates, 64 frames at most, taken by
+// the compiler's unwinder, which is loaded by the first call that turns the profile on. Samples
+// taken so far stay, with the rate that they were taken with. Other threads take the rate at their
+// next slow path: one that only takes and frees what its cache holds is not sampled before. Pools
+// and arenas are sampled when they take memory from the heap. With GOMEM_NO_REPORT it does nothing.
+// Any thread. Off, it costs nothing in any fast path; on, GOMEM_FREE and gomem_free take 2 ns more,
+// and a sample some microseconds, 100 bytes, and for each new stack up to 700 bytes.
+GOMEM_DEF void gomem_set_profile_rate(size_t bytes);
 
 // Fills the first m->size bytes of *m. Counts of collected objects are exact up to each thread's
 // last refill. Manual objects are counted when their magazine is exchanged, so alloc includes free
@@ -2317,6 +2332,7 @@ typedef union {
  *     ROOTS     registered ranges, stacks and functions that name roots
  *     SPECIAL   records of finalizers, cleanups, weak pointers and counts
  *     READY     the queue of callbacks
+ *     PROF      samples of the heap profile and their sites
  *     TYPES     descriptors of types
  *     CENTRAL   the spans of one kind and class, or of one type in a class
  *     HEAP      the page heap
@@ -2941,6 +2957,9 @@ typedef clockid_t gm_clock;
 #endif
 #if !defined(GOMEM_CLOCK)
 #define GOMEM_CLOCK(clock, time) gm_libc_clock((clock), (time))
+#endif
+#if !defined(GOMEM_BACKTRACE)
+#define GOMEM_BACKTRACE(frames, n) gm_os_frames((frames), (n))
 #endif
 // clang-format on
 
@@ -4236,6 +4255,40 @@ GM_PRIVATE void gm_os_unblock(int signal) {
     (void)gm_os_set_mask(SIG_UNBLOCK, &set, NULL);
 }
 
+// ---- the stack of a thread as return addresses ----
+
+struct _Unwind_Context;
+extern int gm_os_unwind(int (*fn)(struct _Unwind_Context *c, void *arg),
+                        void *arg) __asm__("_Unwind_Backtrace") __attribute__((weak));
+extern uintptr_t gm_os_unwind_ip(struct _Unwind_Context *c) __asm__("_Unwind_GetIP")
+    __attribute__((weak));
+extern int gm_os_backtrace(void **frames, int n) __asm__("backtrace") __attribute__((weak));
+
+struct gm_stack_walk { // of a stack
+    uintptr_t *frames; // room for `room` return addresses
+    int n, room;
+};
+
+// Stores a frame. (Called by the unwinder.)
+GM_PRIVATE int gm_os_step(struct _Unwind_Context *c, void *arg) {
+    struct gm_stack_walk *w = arg;
+    if (w->n == w->room) return 5; // _URC_END_OF_STACK
+    uintptr_t at = gm_os_unwind_ip(c);
+    if (!at) return 5;
+    w->frames[w->n++] = at;
+    return 0; // _URC_NO_REASON
+}
+
+// Stores up to n return addresses of the calling thread, the innermost first, and returns how many.
+// Weak references: a C program need not be linked with the unwinder. glibc's backtrace loads it at
+// the first call. Without either, the stack is empty.
+GM_NOINLINE GM_PRIVATE int gm_os_frames(uintptr_t *frames, int n) {
+    struct gm_stack_walk w = {frames, 0, n};
+    if (gm_os_unwind && gm_os_unwind_ip) (void)gm_os_unwind(gm_os_step, &w);
+    else if (gm_os_backtrace) w.n = gm_os_backtrace((void **)(void *)frames, n);
+    return w.n;
+}
+
 /* ==========================================================================================
  * >>sync   library sections, ranked locks                                          floor 1
  * ==========================================================================================
@@ -4270,6 +4323,7 @@ enum gm_rank { // outermost first (Y3)
     GM_RANK_ROOTS,
     GM_RANK_SPECIAL,
     GM_RANK_READY, // belongs to room special
+    GM_RANK_PROF,
     GM_RANK_TYPES,
     GM_RANK_CENTRAL,
     GM_RANK_HEAP,
@@ -5544,10 +5598,11 @@ struct gm_color {
 struct gm_span {
     uint32_t page, pages; // number of the first page, of pages. const while in use
     uint16_t count;       // slots. const
-    uint8_t special;      // an object of it has or had a side record. atomic: rlx
+    uint8_t special;      // an object of it has or had a side record or a sample. atomic: rlx
     uint8_t use;          // GM_USE_…: whose memory it is. owner; atomic: rlx
     uint8_t kind, class;  // const
-    uint8_t bucket;       // manual: its list in central. lock: central
+    uint8_t bucket;       // manual: its list in central. lock: central; of runs: the next slot is a
+                          // sample. owner
     uint8_t clean;        // its pages were known to be zero when taken. atomic: rlx
     uint32_t generation;  // of its last sweep: see room sweep. atomic: acq/rel
     uint32_t queued;      // it is in the mark queue. atomic: acqrel
@@ -5619,6 +5674,22 @@ _Static_assert((int)GM_MANUAL == (int)GOMEM_I_DESC_MANUAL, "the inlined free com
 GM_INLINE uint32_t gm_span_desc(unsigned kind, unsigned class) {
     bool plain = GM_IN(GM_SET_COLLECTED, kind) && class && class != GM_CLASS_24;
     return (plain ? GM_BIT_AT_ADDRESS : 0) | kind | class << GOMEM_I_DESC_CLASS;
+}
+
+// A kind that only descriptors have: of spans of sampled manual objects. Inlined frees compare with
+// GM_MANUAL, so they leave such objects to the slow path.
+enum { GM_DESC_SAMPLED = 7 };
+_Static_assert((int)GM_DESC_SAMPLED >= (int)GM_KINDS &&
+                   (int)GM_DESC_SAMPLED <= (int)GOMEM_I_DESC_KIND,
+               "no kind has this number, and it fits");
+// Does s hold sampled manual objects with slots?
+GM_INLINE bool gm_span_sampled(const struct gm_span *s) {
+    return s->kind == GM_MANUAL && s->class &&
+           gm_load_rlx(&s->special); // set before it is published
+}
+// The lower half of the descriptors of s.
+GM_INLINE uint32_t gm_span_desc_of(const struct gm_span *s) {
+    return gm_span_desc(gm_span_sampled(s) ? (unsigned)GM_DESC_SAMPLED : s->kind, s->class);
 }
 
 // How many groups the slots below `fresh` have bits in; 1 for a large object.
@@ -5721,7 +5792,7 @@ GM_PRIVATE bool gm_span_expect(struct gm_check *check, bool holds, const char *w
 // The record of s, its class and the descriptors of its pages.
 GM_PRIVATE bool gm_span_verify(struct gm_check *check, const struct gm_span *s) {
     const struct gm_pages *p = check->pages;
-    uint32_t expected = gm_span_desc(s->kind, s->class);
+    uint32_t expected = gm_span_desc_of(s);
     gm_span_expect(check, s->kind < GM_KINDS && s->class <= GOMEM_CLASSES && s->pages,
                    "span: a record is damaged", s);
     if (check->broken) return false;
@@ -5941,7 +6012,7 @@ GM_PRIVATE struct gm_span *gm_heap_take(struct gm_heap *h, unsigned kind, unsign
 
 // Makes a span visible to lookups: writes its descriptors.
 GM_PRIVATE void gm_heap_publish(struct gm_heap *h, const struct gm_span *s) {
-    gm_pages_describe(&h->pages, s->page, s->pages, gm_span_desc(s->kind, s->class));
+    gm_pages_describe(&h->pages, s->page, s->pages, gm_span_desc_of(s));
 }
 
 // How many pages of s, from its first on, may hold other bytes than zeros.
@@ -7017,6 +7088,499 @@ GM_PRIVATE const char *gm_special_verify_stopped(const struct gm_special *sp,
     }
     *where = 0;
     return NULL;
+}
+
+/* ==========================================================================================
+ * >>prof   heap profile: sampling, stacks, call sites; write side                 floor 3
+ * ==========================================================================================
+ * OWNS        struct gm_prof (sites, samples), struct gm_prof_thread (of a thread's cache)
+ * CALLS       base sync pages span special
+ * LOCKS       PROF, then META. Not held while a stack is taken, nor is a section open then: the
+ *             unwinder takes the loader's lock and may allocate
+ * ORDER       a site is complete before sites_made counts it (rel), so a reader that loads the
+ *             count (acq) reads sites without the lock. Their counters are written under the lock
+ *             and read with relaxed loads: a result may mix slightly different moments
+ * INVARIANTS  PR1 a sample names a live object, and the object's span has `special` set
+ *             PR2 each slot that a thread may hand out is charged once, when it enters the thread's
+ *                 magazine or run, and is hit with probability 1 - exp(-size / rate)
+ *             PR3 sites are never freed, moved or changed, except for their counters
+ *             PR4 a sampled manual object that is small lies in a span of sampled objects, whose
+ *                 descriptor has a kind of its own (GM_DESC_SAMPLED)
+ * WHY         The distance between two samples is exponentially distributed, so whether an object
+ *             is hit depends on its size only, not on its place in a refill. A sample stands for
+ *             1 / (1 - exp(-size / rate)) objects, and that weight is stored with it, so the rate
+ *             may change.
+ *             The inlined paths have no room for a counter. So not allocations are charged, but the
+ *             slots that may be popped: those of a magazine when it is loaded, those of a run when
+ *             it is taken. Each pop uses up one of them. A hit slot of a magazine is replaced by a
+ *             NULL: the pop that comes to it takes the slow path. A run ends before its hit slot.
+ *             What is pushed can be popped again, so while a profile is on each free of manual
+ *             memory is charged, too. A thread's bound `hot.size` is 0 then, as with poison, and a
+ *             free that is not inlined does the same work plus one subtraction. Charging full
+ *             magazines only would miss pairs of malloc and free that never exchange one: a program
+ *             in a steady state would have its sites counted 30 times too low.
+ *             A sampled manual object must be recognized when it is freed. A span of its own kind
+ *             does that by the test that every free makes already; a bit in the object's span would
+ *             need another test. Sampled objects that are collected or large set `special`.
+ *             Whether a collected object lives is known at the end of a cycle. The figures in use
+ *             count those that the last cycle has found alive, and that were not freed since, as
+ *             Go's profile does; manual objects count as soon as they are allocated.
+ */
+enum { GM_PROF = GOMEM_I_REPORT }; // 0 leaves out all of it
+
+enum gm_prof_kind { GM_PROF_MANUAL, GM_PROF_COLLECTED, GM_PROF_ROOT, GM_PROF_POOL, GM_PROF_ARENA };
+
+enum {
+    GM_PROF_FRAMES = 64,        // of a stack
+    GM_PROF_INNER = 16,         // frames of the library above them
+    GM_PROF_TYPE = 48,          // bytes of a type's name
+    GM_PROF_PART = 4096,        // sites whose pointers are allocated together
+    GM_PROF_PARTS = 256,        // so there are at most a million sites
+    GM_PROF_ONE = 256,          // weights are multiples of 1 / 256 objects
+    GM_PROF_MOST = 1 << 30,     // bytes: the largest rate
+    GM_PROF_LEAST_BUCKETS = 256 // of both tables; a power of two
+};
+
+struct gm_prof_count {       // in GM_PROF_ONE. lock: prof; read rlx
+    uint64_t objects, bytes; // estimates
+};
+
+struct gm_prof_site { // allocations of one kind and type with one stack
+    uint64_t hash;    // of all that tells sites apart. const
+    uint32_t next;    // number + 1 of the next in its bucket. lock: prof
+    uint16_t depth;   // frames; 0: unknown, or the site that stands for all beyond a million. const
+    uint8_t kind;     // enum gm_prof_kind. const
+    char type[GM_PROF_TYPE];    // name of the gomem_type, "": none. const
+    struct gm_prof_count alloc; // all so far
+    struct gm_prof_count inuse; // of them in use
+    uintptr_t frame[];          // return addresses, the innermost first. const
+};
+
+typedef struct gm_prof_figures { // a site's estimates
+    uint64_t alloc_objects, alloc_bytes, inuse_objects, inuse_bytes;
+} gm_prof_figures;
+
+struct gm_sample {    // a sampled object. lock: prof
+    uintptr_t object; // its address, 0: the entry is free
+    size_t size;      // bytes of its slot
+    uint64_t weight;  // objects that it stands for, in GM_PROF_ONE
+    uint32_t site;    // number of its site
+    uint32_t next;    // number + 1 of the next in its bucket, or free
+    bool counted;     // it counts as in use
+};
+
+struct gm_prof_thread { // owner: thread
+    size_t rate;        // mean bytes between samples that this thread works with, 0: off
+    size_t left;        // bytes that may be charged before the next hit
+    uint64_t random;    // state of its generator, 0: not seeded
+    bool hit;           // the slot that is about to be handed out is a sample
+    bool busy;          // it takes a stack: allocations made by the unwinder are not sampled
+};
+
+struct gm_prof {
+    struct gm_lock lock;                        // PROF: protects all below
+    struct gm_meta *meta;                       // const
+    size_t rate;                                // of gomem_set_profile_rate, 0: off. atomic: rlx
+    struct gm_prof_site **sites[GM_PROF_PARTS]; // by number. const once set
+    uint32_t sites_made;                        // atomic: rel/acq
+    uint32_t *site_bucket;                      // number + 1 of the first, by hash
+    uint32_t site_buckets;                      // 0: none yet; a power of two
+    struct gm_sample *samples;                  // by number
+    size_t samples_room;                        // entries of it
+    uint32_t samples_made, samples_free; // entries ever used; number + 1 of the first free one
+    uint32_t samples_used;               // entries in use
+    uint32_t *sample_bucket;             // number + 1 of the first, by object
+    uint32_t sample_buckets;             // 0: none yet; a power of two
+    uint64_t lost;                       // samples that were dropped for lack of memory
+};
+
+// ---- when to sample ----
+
+GM_PRIVATE void gm_prof_init(struct gm_prof *f, struct gm_meta *meta) {
+    f->lock.rank = GM_RANK_PROF;
+    f->meta = meta;
+}
+
+// The natural logarithm of a number in (0, 1]: that of a power of two, and a series for the rest.
+// Written out, because a program may not be linked with libm. The error is below 1e-5.
+GM_PRIVATE double gm_prof_log(double x) {
+    double n = 0;
+    for (; x < 0.5; x *= 2) n++;
+    double z = (x - 1) / (x + 1), q = z * z;
+    return 2 * z * (1 + q * (1.0 / 3 + q * (1.0 / 5 + q * (1.0 / 7 + q / 9)))) -
+           n * 0.69314718055994531;
+}
+
+// 1 - exp(-x) for x > 0: the probability that an object of x times the rate is hit.
+GM_PRIVATE double gm_prof_chance(double x) {
+    if (x > 40) return 1;
+    if (x < 1e-3) return x - x * x / 2 + x * x * x / 6;
+    double y = x / 1024, e = 1 - y + y * y / 2 - y * y * y / 6;
+    for (int i = 0; i < 10; i++) e *= e;
+    return 1 - e;
+}
+
+// Draws the bytes up to the next hit: exponentially distributed with mean `rate`. A rate of 1 hits
+// each object.
+GM_PRIVATE size_t gm_prof_gap(struct gm_prof_thread *t) {
+    if (t->rate <= 1) return 0;
+    t->random ^= t->random << 13;
+    t->random ^= t->random >> 7;
+    t->random ^= t->random << 17;
+    double u = (double)((t->random >> 12) + 1) / 4503599627370496.0; // of (0, 1]: 52 bits
+    double gap = -gm_prof_log(u) * (double)t->rate;
+    return gap < (double)(SIZE_MAX / 2) ? (size_t)gap : SIZE_MAX / 2;
+}
+
+// Lets a thread work with a rate. `seed` differs for each thread.
+GM_PRIVATE void gm_prof_begin(struct gm_prof_thread *t, size_t rate, uint64_t seed) {
+    if (!t->random) t->random = (seed + 1) * 0x9e3779b97f4a7c15u;
+    t->rate = rate;
+    t->hit = false;
+    t->left = rate ? gm_prof_gap(t) : 0;
+}
+
+// Charges a slot (PR2). True: it is a sample. The thread's profile is on.
+GM_INLINE bool gm_prof_charge(struct gm_prof_thread *t, size_t size) {
+    if (GOMEM_I_LIKELY(t->left >= size)) {
+        t->left -= size;
+        return false;
+    }
+    t->left = gm_prof_gap(t);
+    return !t->busy;
+}
+
+// Charges up to n slots. Returns how many come before the first sample; n: there is none.
+GM_PRIVATE uint32_t gm_prof_charge_n(struct gm_prof_thread *t, size_t size, uint32_t n) {
+    for (;;) {
+        if (t->left >= n * size) {
+            t->left -= n * size;
+            return n;
+        }
+        uint32_t before = (uint32_t)(t->left / size);
+        t->left = gm_prof_gap(t);
+        if (!t->busy) return before;
+        n -= before + 1; // not sampled: go on behind it
+    }
+}
+
+// How many objects an object of `size` bytes stands for, in GM_PROF_ONE.
+GM_PRIVATE uint64_t gm_prof_weight(size_t size, size_t rate) {
+    if (rate <= 1) return GM_PROF_ONE;
+    return (uint64_t)(GM_PROF_ONE / gm_prof_chance((double)size / (double)rate) + 0.5);
+}
+
+// ---- stacks ----
+
+// Takes the stack of the calling thread from the frame with return address `caller` on. If the
+// unwinder does not find it (no unwind tables), the stack is that address. In no section, with no
+// lock. Returns the number of frames.
+GM_PRIVATE unsigned gm_prof_stack(struct gm_prof_thread *t, uintptr_t caller,
+                                  uintptr_t frames[GM_PROF_FRAMES]) {
+    uintptr_t all[GM_PROF_FRAMES + GM_PROF_INNER];
+    t->busy = true;
+    int n = GOMEM_BACKTRACE(all, GM_PROF_FRAMES + GM_PROF_INNER), from = 0;
+    t->busy = false;
+    while (from < n && all[from] != caller) from++;
+    if (from == n) {
+        frames[0] = caller;
+        return caller != 0;
+    }
+    n = GM_MIN(n - from, (int)GM_PROF_FRAMES);
+    memcpy(frames, all + from, (size_t)n * sizeof *frames);
+    return (unsigned)n;
+}
+
+// ---- sites ----
+
+// The site with a number below sites_made.
+GM_INLINE struct gm_prof_site *gm_prof_site_at(const struct gm_prof *f, uint32_t n) {
+    return f->sites[n / GM_PROF_PART][n % GM_PROF_PART];
+}
+
+GM_PRIVATE uint64_t gm_prof_hash(unsigned kind, const char *type, const uintptr_t *frames,
+                                 unsigned depth) {
+    uint64_t h = kind + 1;
+    for (; *type; type++) h = (h ^ (unsigned char)*type) * 0x100000001b3u;
+    for (unsigned i = 0; i < depth; i++) h = (h ^ frames[i] ^ h >> 29) * 0x9e3779b97f4a7c15u;
+    return h ^ h >> 32;
+}
+
+// Doubles one of the two tables of buckets. Returns the new one, empty; NULL: no memory, and the
+// old one stays.
+GM_PRIVATE uint32_t *gm_prof_more_buckets_locked(struct gm_prof *f, uint32_t *old, uint32_t *n) {
+    uint32_t more = *n ? *n * 2 : GM_PROF_LEAST_BUCKETS;
+    uint32_t *table = gm_pages_meta(f->meta, more * sizeof *table);
+    if (!table) return NULL;
+    gm_pages_meta_free(f->meta, old, *n * sizeof *table);
+    *n = more;
+    return table;
+}
+
+// Doubles the table of sites if it is full. If memory is exhausted, the chains grow longer instead.
+GM_PRIVATE void gm_prof_grow_sites_locked(struct gm_prof *f) {
+    if (f->sites_made < f->site_buckets) return;
+    uint32_t *table = gm_prof_more_buckets_locked(f, f->site_bucket, &f->site_buckets);
+    if (!table) return;
+    f->site_bucket = table;
+    for (uint32_t n = 0; n < f->sites_made; n++) {
+        struct gm_prof_site *s = gm_prof_site_at(f, n);
+        uint32_t *bucket = &table[s->hash & (f->site_buckets - 1)];
+        s->next = *bucket;
+        *bucket = n + 1;
+    }
+}
+
+// Makes a site. Returns its number + 1; 0: no memory.
+GM_PRIVATE uint32_t gm_prof_new_site_locked(struct gm_prof *f, uint64_t hash, unsigned kind,
+                                            const char *type, const uintptr_t *frames,
+                                            unsigned depth) {
+    uint32_t n = f->sites_made;
+    struct gm_prof_site ***part = &f->sites[n / GM_PROF_PART], *s;
+    if (!*part) *part = gm_pages_meta(f->meta, GM_PROF_PART * sizeof **part);
+    s = *part ? gm_pages_meta(f->meta, sizeof *s + depth * sizeof *frames) : NULL;
+    if (!s || !f->site_buckets) return 0;
+    s->hash = hash;
+    s->kind = (uint8_t)kind;
+    s->depth = (uint16_t)depth;
+    size_t length = strlen(type);
+    memcpy(s->type, type, GM_MIN(length, sizeof s->type - 1));
+    if (depth) memcpy(s->frame, frames, depth * sizeof *frames);
+    uint32_t *bucket = &f->site_bucket[hash & (f->site_buckets - 1)];
+    s->next = *bucket;
+    *bucket = n + 1;
+    (*part)[n % GM_PROF_PART] = s;
+    gm_store_rel(&f->sites_made, n + 1); // pairs with gm_prof_each: the site is complete
+    return n + 1;
+}
+
+// Tests whether a site is that of a stack, kind and type.
+GM_PRIVATE bool gm_prof_is(const struct gm_prof_site *s, uint64_t hash, unsigned kind,
+                           const char *type, const uintptr_t *frames, unsigned depth) {
+    return s->hash == hash && s->kind == kind && s->depth == depth &&
+           !strncmp(s->type, type, sizeof s->type - 1) &&
+           (!depth || !memcmp(s->frame, frames, depth * sizeof *frames));
+}
+
+// Returns the number + 1 of the site of a stack, kind and type, which it makes if there is none. If
+// there is no room for more, that is the site without a stack, number 0. 0: no memory for that.
+GM_PRIVATE uint32_t gm_prof_intern_locked(struct gm_prof *f, unsigned kind, const char *type,
+                                          const uintptr_t *frames, unsigned depth) {
+    enum { MOST = GM_PROF_PART * GM_PROF_PARTS };
+    gm_prof_grow_sites_locked(f);
+    if (!f->sites_made && !gm_prof_new_site_locked(f, gm_prof_hash(0, "", NULL, 0), 0, "", NULL, 0))
+        return 0;
+    uint64_t hash = gm_prof_hash(kind, type, frames, depth);
+    for (uint32_t n = f->site_bucket[hash & (f->site_buckets - 1)]; n;) {
+        const struct gm_prof_site *s = gm_prof_site_at(f, n - 1);
+        if (gm_prof_is(s, hash, kind, type, frames, depth)) return n;
+        n = s->next;
+    }
+    uint32_t n = f->sites_made < MOST ? gm_prof_new_site_locked(f, hash, kind, type, frames, depth)
+                                      : 0;
+    return n ? n : 1;
+}
+
+// Adds `objects` of a size, in GM_PROF_ONE, to a count. Negative ones wrap.
+GM_INLINE void gm_prof_add_locked(struct gm_prof_count *c, uint64_t objects, size_t size) {
+    gm_store_rlx(&c->objects, c->objects + objects); // rlx: gm_prof_each reads at any time
+    gm_store_rlx(&c->bytes, c->bytes + objects * size);
+}
+
+// ---- samples ----
+
+GM_INLINE uint32_t *gm_prof_bucket_locked(const struct gm_prof *f, uintptr_t object) {
+    uint64_t h = (uint64_t)(object >> 3) * 0x9e3779b97f4a7c15u >> 32;
+    return &f->sample_bucket[h & (f->sample_buckets - 1)];
+}
+
+// Returns the place that holds the number + 1 of an object's sample, or 0; NULL: no table yet.
+GM_PRIVATE uint32_t *gm_prof_find_locked(const struct gm_prof *f, uintptr_t object) {
+    if (!f->sample_buckets) return NULL;
+    uint32_t *at = gm_prof_bucket_locked(f, object);
+    while (*at && f->samples[*at - 1].object != object) at = &f->samples[*at - 1].next;
+    return at;
+}
+
+// The same for samples.
+GM_PRIVATE void gm_prof_grow_samples_locked(struct gm_prof *f) {
+    if (f->samples_used < f->sample_buckets) return;
+    uint32_t *table = gm_prof_more_buckets_locked(f, f->sample_bucket, &f->sample_buckets);
+    if (!table) return;
+    f->sample_bucket = table;
+    for (uint32_t n = 0; n < f->samples_made; n++) {
+        struct gm_sample *s = &f->samples[n];
+        if (!s->object) continue;
+        uint32_t *bucket = gm_prof_bucket_locked(f, s->object);
+        s->next = *bucket;
+        *bucket = n + 1;
+    }
+}
+
+// Takes a free entry. Returns its number + 1; 0: no memory.
+GM_PRIVATE uint32_t gm_prof_new_sample_locked(struct gm_prof *f) {
+    uint32_t n = f->samples_free;
+    gm_prof_grow_samples_locked(f);
+    if (!f->sample_buckets) return 0;
+    if (n) {
+        f->samples_free = f->samples[n - 1].next;
+        return n;
+    }
+    if (f->samples_made == UINT32_MAX / 2 ||
+        !gm_pages_meta_room(f->meta, &f->samples, &f->samples_room, f->samples_made,
+                            sizeof *f->samples))
+        return 0;
+    return ++f->samples_made;
+}
+
+// Sets whether a sample counts as in use.
+GM_PRIVATE void gm_prof_count_locked(struct gm_prof *f, struct gm_sample *s, bool inuse) {
+    if (s->counted == inuse) return;
+    s->counted = inuse;
+    gm_prof_add_locked(&gm_prof_site_at(f, s->site)->inuse, inuse ? s->weight : 0 - s->weight,
+                       s->size);
+}
+
+// Removes the sample whose number + 1 is at *at.
+GM_PRIVATE void gm_prof_remove_locked(struct gm_prof *f, uint32_t *at) {
+    uint32_t n = *at;
+    struct gm_sample *s = &f->samples[n - 1];
+    gm_prof_count_locked(f, s, false);
+    *at = s->next;
+    s->object = 0;
+    s->next = f->samples_free;
+    f->samples_free = n;
+    f->samples_used--;
+}
+
+// Records a sampled object of `size` bytes, whose span the caller has marked (PR1), with its stack.
+// In a section. Takes PROF, then META.
+GM_PRIVATE void gm_prof_record(struct gm_prof *f, uintptr_t object, size_t size, size_t rate,
+                               unsigned kind, const char *type, const uintptr_t *frames,
+                               unsigned depth) {
+    gm_sync_lock(&f->lock);
+    uint32_t site = gm_prof_intern_locked(f, kind, type, frames, depth);
+    uint32_t n = site ? gm_prof_new_sample_locked(f) : 0;
+    if (n) {
+        uint32_t *bucket = gm_prof_bucket_locked(f, object);
+        uint64_t weight = gm_prof_weight(size, rate);
+        struct gm_sample *s = &f->samples[n - 1];
+        *s = (struct gm_sample){object, size, weight, site - 1, *bucket, false};
+        *bucket = n;
+        f->samples_used++;
+        gm_prof_add_locked(&gm_prof_site_at(f, site - 1)->alloc, weight, size);
+        if (kind != GM_PROF_COLLECTED) gm_prof_count_locked(f, s, true);
+    } else {
+        f->lost++;
+    }
+    gm_sync_unlock(&f->lock);
+}
+
+// Called before an object is freed whose span has `special` set: removes its sample, if it has one.
+// In a section. Takes PROF.
+GM_PRIVATE void gm_prof_forget(struct gm_prof *f, uintptr_t object) {
+    gm_sync_lock(&f->lock);
+    uint32_t *at = gm_prof_find_locked(f, object);
+    if (at && *at) gm_prof_remove_locked(f, at);
+    gm_sync_unlock(&f->lock);
+}
+
+// Called when a large object has been resized in place: its sample has the new size; what it has
+// grown by counts as allocated. In a section. Takes PROF.
+GM_PRIVATE void gm_prof_resize(struct gm_prof *f, uintptr_t object, size_t size) {
+    gm_sync_lock(&f->lock);
+    uint32_t *at = gm_prof_find_locked(f, object);
+    if (at && *at) {
+        struct gm_sample *s = &f->samples[*at - 1];
+        struct gm_prof_site *site = gm_prof_site_at(f, s->site);
+        uint64_t more = (size - s->size) * s->weight;
+        if (size > s->size) gm_store_rlx(&site->alloc.bytes, site->alloc.bytes + more);
+        if (s->counted) gm_store_rlx(&site->inuse.bytes, site->inuse.bytes + more);
+        s->size = size;
+    }
+    gm_sync_unlock(&f->lock);
+}
+
+// At the end of a cycle: drops the samples of collected objects that it has not reached, and counts
+// the others as in use. The world is stopped, so nobody holds PROF. Some 10 ns a sample.
+GM_PRIVATE void gm_prof_decide_stopped(struct gm_prof *f, const struct gm_pages *p) {
+    for (uint32_t n = 0; n < f->samples_made; n++) {
+        struct gm_sample *s = &f->samples[n];
+        if (!s->object) continue;
+        if (gm_special_reached(p, s->object)) gm_prof_count_locked(f, s, true);
+        else gm_prof_remove_locked(f, gm_prof_find_locked(f, s->object));
+    }
+}
+
+// Forgets all samples after a shutdown, when no object is left. Sites keep what was allocated.
+GM_PRIVATE void gm_prof_reset(struct gm_prof *f) {
+    for (uint32_t n = 0; n < f->samples_made; n++)
+        if (f->samples[n].object)
+            gm_prof_remove_locked(f, gm_prof_find_locked(f, f->samples[n].object));
+}
+
+// ---- reading ----
+
+// The rate that was set; 0: the profile is off.
+GM_INLINE size_t gm_prof_rate(const struct gm_prof *f) { return gm_load_rlx(&f->rate); }
+
+// The estimate of a site's counters, without the unit of the weights.
+GM_PRIVATE gm_prof_figures gm_prof_read(const struct gm_prof_site *s) {
+    enum { HALF = GM_PROF_ONE / 2 };
+    gm_prof_figures g = {// rlx: counts
+                         (gm_load_rlx(&s->alloc.objects) + HALF) / GM_PROF_ONE,
+                         (gm_load_rlx(&s->alloc.bytes) + HALF) / GM_PROF_ONE,
+                         (gm_load_rlx(&s->inuse.objects) + HALF) / GM_PROF_ONE,
+                         (gm_load_rlx(&s->inuse.bytes) + HALF) / GM_PROF_ONE};
+    return g;
+}
+
+// Calls fn for each site until it returns false; returns false then. Takes no lock, enters no
+// section and allocates nothing, so fn may do anything; threads may run. Sites stay valid for ever
+// (PR3). Costs a step for each site. A million sites share the numbers they are given; all others
+// are in the first one, which has no frames.
+GM_PRIVATE bool gm_prof_each(const struct gm_prof *f,
+                             bool (*fn)(void *arg, const struct gm_prof_site *site,
+                                        const gm_prof_figures *figures),
+                             void *arg) {
+    uint32_t made = gm_load_acq(&f->sites_made); // pairs with gm_prof_new_site_locked
+    for (uint32_t n = 0; n < made; n++) {
+        const struct gm_prof_site *s = gm_prof_site_at(f, n);
+        gm_prof_figures g = gm_prof_read(s);
+        if (g.alloc_objects && !fn(arg, s, &g)) return false;
+    }
+    return true;
+}
+
+// Returns the site of a live object, NULL: it was not sampled. In a section, or in a stop. Takes
+// PROF.
+GM_PRIVATE const struct gm_prof_site *gm_prof_of(struct gm_prof *f, const void *object) {
+    const struct gm_prof_site *site = NULL;
+    gm_sync_lock(&f->lock);
+    const uint32_t *at = gm_prof_find_locked(f, (uintptr_t)object);
+    if (at && *at) site = gm_prof_site_at(f, f->samples[*at - 1].site);
+    gm_sync_unlock(&f->lock);
+    return site;
+}
+
+// Checks PR1 and the counts of the samples. Returns what is broken, or NULL; *where: the object
+// concerned, or 0. No thread is in a section.
+GM_PRIVATE const char *gm_prof_verify_stopped(const struct gm_prof *f, const struct gm_pages *p,
+                                              uintptr_t *where) {
+    uint32_t used = 0;
+    for (uint32_t n = 0; n < f->samples_made; n++) {
+        const struct gm_sample *sample = &f->samples[n];
+        if (!sample->object) continue;
+        const struct gm_span *s = gm_span_find(p, sample->object);
+        const uint32_t *at = gm_prof_find_locked(f, sample->object);
+        *where = sample->object;
+        used++;
+        if (!s || !s->special || gm_span_slot(p, s, gm_span_index(p, s, *where)) != *where)
+            return "prof: a sample's object is none, or its span does not know (PR1)";
+        if (*at != n + 1) return "prof: a sample is not in its object's bucket";
+    }
+    *where = 0;
+    return used == f->samples_used ? NULL : "prof: the count of samples is wrong";
 }
 
 /* ==========================================================================================
@@ -9289,14 +9853,17 @@ GM_PRIVATE void gm_sweep_verify_records(struct gm_check *check, const struct gm_
  * ==========================================================================================
  * OWNS        struct gm_cache, struct gm_pool_cache (of a pool), struct gm_depot, struct gm_engine
  *             (what all caches share)
- * CALLS       base os sync stats sizes pages span heap central types guard pacer mark writes sweep
+ * CALLS       base os sync stats sizes pages span heap central types prof guard pacer mark
+ *             writes sweep
  * LOCKS       CENTRAL, then HEAP; META: the locks of the depot and of the objects that are held
  *             back have its rank
  * ORDER       depot: a magazine's slots and head are written before its class's list is (acqrel)
  * INVARIANTS  K1  a magazine occupies 512 bytes: a NULL, then its objects up to the end. So an
  *                 empty magazine pops NULL, and the slot after the last of a full one is at a
  *                 multiple of 512. Below the NULL of a magazine of manual objects are three more,
- *                 as far as there is room: free compares with slots below the top
+ *                 as far as there is room: free compares with slots below the top. While the
+ *                 thread's profile is on, a NULL may stand for an object: the pop that finds it
+ *                 makes a sample. It is counted as an object; the depot has none
  *             K2  a thread's magazines hold at most 1 MiB, the depot about 4 MiB, and 512 KiB per
  *                 class
  *             K3  if the free bytes of the spans exceed half of the taken ones plus 16 MiB, cached
@@ -9368,6 +9935,8 @@ struct gm_engine {
     struct gm_heap heap;                                    // pages and spans. lock: heap
     struct gm_depot depot;                                  // full magazines. atomic
     struct gm_central central[GM_KINDS][GOMEM_CLASSES + 1]; // [kind][class]; class 0: large
+    struct gm_central sampled[GOMEM_CLASSES + 1];           // manual spans of sampled objects
+    struct gm_prof prof;                                    // lock: prof; rate read rlx
     struct gm_meta meta;                                    // lock: meta
     struct gm_guard guard;                                  // const once ready
     struct gm_kept kept;                                    // lock: its own
@@ -9413,6 +9982,7 @@ struct gm_cache {             // owner: thread, in sections
     size_t counted; // bytes not yet added to engine.stats.allocated
     void **previous[GOMEM_CLASSES + 1]; // the previous magazine's top, NULL: none
     uint8_t cap[GOMEM_CLASSES + 1];     // objects in the class's next magazine, 0: not used yet
+    struct gm_prof_thread prof;         // when to sample (PR2)
     struct gm_shard stats;              // its counters
     struct gm_span *scan[GOMEM_I_RUNS]; // owned spans, from which runs are taken (R4)
     struct gm_span *noscan[GOMEM_I_RUNS];
@@ -9563,11 +10133,13 @@ GM_PRIVATE void gm_cache_relist_locked(struct gm_central *c, const struct gm_pag
     s->bucket = (uint8_t)bucket;
 }
 
-// Takes up to n objects of a class from the fullest spans, or from a new span if all are full, and
-// fills out[-1], out[-2] and so on. Returns how many; 0: no memory. Takes CENTRAL, then HEAP.
-GM_PRIVATE unsigned gm_cache_fill(struct gm_engine *e, unsigned class, void **out, unsigned n) {
-    struct gm_central *c = &e->central[GM_MANUAL][class];
+// Takes up to n objects of c's class from its fullest spans, or from a new span if all are full,
+// and fills out[-1], out[-2] and so on. `sampled`: c is that of sampled objects. Returns how many;
+// 0: no memory. Takes CENTRAL, then HEAP.
+GM_PRIVATE unsigned gm_cache_fill_from(struct gm_engine *e, struct gm_central *c, bool sampled,
+                                       void **out, unsigned n) {
     struct gm_pages *p = &e->heap.pages;
+    unsigned class = c->class;
     unsigned done = 0;
     gm_sync_lock(&c->lock);
     while (done < n) {
@@ -9581,6 +10153,7 @@ GM_PRIVATE unsigned gm_cache_fill(struct gm_engine *e, unsigned class, void **ou
             if (!s) break;
             (void)gm_add_rlx(&e->small, gm_cache_pinned(class, 1)); // for K3: may lag
             s->bucket = GM_UNLISTED;
+            gm_store_rlx(&s->special, (uint8_t)sampled); // PR4: before its descriptor
             gm_heap_publish(&e->heap, s);
         }
         done += gm_cache_take_slots_locked(p, s, out - done, n - done);
@@ -9589,6 +10162,11 @@ GM_PRIVATE unsigned gm_cache_fill(struct gm_engine *e, unsigned class, void **ou
     gm_sync_unlock(&c->lock);
     (void)gm_add_rlx(&e->taken, (size_t)done * gm_sizes_table[class].size); // for K3: may lag
     return done;
+}
+
+// The same for manual objects that are not sampled.
+GM_PRIVATE unsigned gm_cache_fill(struct gm_engine *e, unsigned class, void **out, unsigned n) {
+    return gm_cache_fill_from(e, &e->central[GM_MANUAL][class], false, out, n);
 }
 
 // Checks a pointer that is returned to its span. Returns the misuse; GM_MESSAGE_COUNT: it is fine.
@@ -9624,12 +10202,13 @@ GM_PRIVATE unsigned gm_cache_return_to_locked(const struct gm_pages *p, struct g
     return i;
 }
 
-// Returns n objects of a class to their spans. Neighbors often follow each other, so a span is
-// looked up once for several. A span that becomes empty is freed, unless it is the only one listed.
-// Takes CENTRAL, then HEAP. Misuse is recorded, and reported after the section.
-GM_PRIVATE void gm_cache_return(struct gm_engine *e, unsigned class, void **objects, unsigned n) {
-    struct gm_central *c = &e->central[GM_MANUAL][class];
+// Returns n objects to their spans, which belong to c. Neighbors often follow each other, so a span
+// is looked up once for several. A span that becomes empty is freed, unless it is the only one
+// listed. Takes CENTRAL, then HEAP. Misuse is recorded, and reported after the section.
+GM_PRIVATE void gm_cache_return_from(struct gm_engine *e, struct gm_central *c, void **objects,
+                                     unsigned n) {
     struct gm_pages *p = &e->heap.pages;
+    unsigned class = c->class;
     enum gm_message wrong = GM_MESSAGE_COUNT;
     void *bad = NULL;
     unsigned back = 0, gone = 0;
@@ -9661,6 +10240,11 @@ GM_PRIVATE void gm_cache_return(struct gm_engine *e, unsigned class, void **obje
         gm_store_rlx(&e->misuse, (uint32_t)wrong);
         gm_store_rel(&e->misuse_at, bad); // pairs with gm_alloc_leave
     }
+}
+
+// The same for objects of a class that are not sampled.
+GM_PRIVATE void gm_cache_return(struct gm_engine *e, unsigned class, void **objects, unsigned n) {
+    gm_cache_return_from(e, &e->central[GM_MANUAL][class], objects, n);
 }
 
 // In a watched heap: appends a freed object of s to the list of kept ones.
@@ -9727,6 +10311,48 @@ GM_PRIVATE bool gm_cache_depot_room(struct gm_engine *e, unsigned class, unsigne
            gm_load_rlx(&e->depot.total) + bytes <= GM_DEPOT_TOTAL;
 }
 
+// Charges the n objects of a magazine that a thread is about to load, in the order in which they
+// will be popped. Those that are hit return to their spans, and a NULL takes their place (PR2).
+GM_PRIVATE void gm_cache_charge_magazine(struct gm_cache *t, unsigned class, void **top,
+                                         unsigned n) {
+    if (!GM_PROF || GOMEM_I_LIKELY(!t->prof.rate)) return;
+    for (;;) {
+        unsigned before = gm_prof_charge_n(&t->prof, gm_sizes_table[class].size, n);
+        if (before == n) return;
+        void *object = top[-(int)before];
+        gm_store_rlx(&top[-(int)before], NULL); // R8
+        gm_cache_return(t->engine, class, &object, 1);
+        top -= before + 1;
+        n -= before + 1;
+    }
+}
+
+// Removes the NULLs that stand for samples from a magazine; returns its new top.
+GM_PRIVATE void **gm_cache_remove_samples(struct gm_cache *t, void **top) {
+    if (!GM_PROF || GOMEM_I_LIKELY(!t->prof.rate)) return top;
+    unsigned n = gm_cache_count(&t->engine->heap.pages, top), left = 0;
+    void **bottom = top - n;
+    for (unsigned i = 1; i <= n; i++)
+        if (bottom[i]) bottom[++left] = bottom[i];
+    return bottom + left;
+}
+
+// Is a magazine that a thread owns without objects and samples?
+GM_INLINE bool gm_cache_empty(const struct gm_cache *t, void **top) {
+    if (gm_load_rlx(top)) return false;
+    return !GM_PROF || !t->prof.rate || !gm_cache_count(&t->engine->heap.pages, top);
+}
+
+// Called if a pop found NULL. True: it stood for a sample, and is popped.
+GM_PRIVATE bool gm_cache_take_sample(struct gm_cache *t, unsigned class) {
+    void **top = t->hot.top[class];
+    if (!GM_PROF || GOMEM_I_LIKELY(!t->prof.rate)) return false;
+    if (top == GM_CACHE_NOTHING || gm_cache_empty(t, top)) return false;
+    gm_signal_fence();
+    gm_store_rlx(&t->hot.top[class], top - 1);
+    return true;
+}
+
 // Gives up a magazine: with its objects to the depot if `depot` is set and there is room; otherwise
 // its objects return to their spans.
 GM_PRIVATE void gm_cache_give_magazine(struct gm_cache *t, unsigned class, void **top, bool depot) {
@@ -9737,6 +10363,8 @@ GM_PRIVATE void gm_cache_give_magazine(struct gm_cache *t, unsigned class, void 
     unsigned n = gm_cache_count(p, top);
     // Objects are counted as freed when they leave the thread.
     if (n) gm_stats_own(&t->stats.manual_frees[class], n);
+    top = gm_cache_remove_samples(t, top);
+    n = gm_cache_count(p, top);
     if (n && depot && gm_cache_depot_room(e, class, n)) {
         m->top = (uint8_t)gm_cache_slot(top);
         (void)gm_add_rlx(&e->depot.bytes[class], n * gm_sizes_table[class].size);
@@ -9840,6 +10468,7 @@ GM_PRIVATE void gm_cache_adopt(struct gm_cache *t, unsigned class, void **top) {
     }
     gm_stats_own(&t->stats.manual_mallocs[class], n);
     gm_cache_count_bytes(t, (size_t)n * gm_sizes_table[class].size);
+    gm_cache_charge_magazine(t, class, top, n);
     gm_cache_set_top(t, class, top);
 }
 
@@ -9849,7 +10478,7 @@ GM_PRIVATE bool gm_cache_refill_manual(struct gm_cache *t, unsigned class) {
     struct gm_engine *e = t->engine;
     struct gm_pages *p = &e->heap.pages;
     void **loaded = t->hot.top[class], **previous = t->previous[class];
-    if (previous && *previous) { // swap the two magazines
+    if (previous && !gm_cache_empty(t, previous)) { // swap the two magazines
         t->previous[class] = loaded;
         gm_cache_set_top(t, class, previous);
         return true;
@@ -9871,6 +10500,7 @@ GM_PRIVATE bool gm_cache_refill_manual(struct gm_cache *t, unsigned class) {
     unsigned n = gm_cache_fill(e, class, slots + GM_MAGAZINE_LAST + 1, cap);
     void **bottom = gm_cache_open(p, index - 1, cap);
     if (n && n < cap) memmove(bottom + 1, slots + GM_MAGAZINE_LAST + 1 - n, n * sizeof *slots);
+    gm_cache_charge_magazine(t, class, bottom + n, n);
     gm_cache_set_top(t, class, bottom + n);
     gm_stats_own(&t->stats.manual_mallocs[class], n);
     gm_cache_count_bytes(t, (size_t)n * gm_sizes_table[class].size);
@@ -9907,7 +10537,7 @@ GM_PRIVATE void gm_cache_load_empty(struct gm_cache *t, unsigned class, void **t
 GM_PRIVATE bool gm_cache_make_room(struct gm_cache *t, unsigned class) {
     struct gm_pages *p = &t->engine->heap.pages;
     void **loaded = t->hot.top[class], **previous = t->previous[class];
-    if (previous && !*previous) { // the previous one is empty
+    if (previous && gm_cache_empty(t, previous)) {
         t->previous[class] = loaded;
         gm_cache_load_empty(t, class, previous, loaded);
         return true;
@@ -9924,7 +10554,9 @@ GM_PRIVATE bool gm_cache_make_room(struct gm_cache *t, unsigned class) {
     return true;
 }
 
-// Frees a manual object of the span s: to the page heap if it is large, else to a magazine.
+// Frees a manual object of the span s: to the page heap if it is large, to its span if it was
+// sampled, else to a magazine. What a magazine gets is charged, since it can be popped again; if it
+// is hit it returns to its span, and the magazine gets a NULL (PR2).
 GM_PRIVATE void gm_cache_put(struct gm_cache *t, struct gm_span *s, void *p) {
     struct gm_engine *e = t->engine;
     if (!s->class) {
@@ -9932,16 +10564,26 @@ GM_PRIVATE void gm_cache_put(struct gm_cache *t, struct gm_span *s, void *p) {
         gm_heap_trim(&e->heap);
         return;
     }
-    void **top = t->hot.top[s->class];
+    if (GM_PROF && GOMEM_I_UNLIKELY(gm_span_sampled(s))) {
+        gm_stats_own(&t->stats.manual_frees[s->class], 1);
+        gm_cache_return_from(e, &e->sampled[s->class], &p, 1);
+        return;
+    }
+    unsigned class = s->class; // the span may go when the object returns to it
+    void **top = t->hot.top[class];
     if (gomem_i_full(top)) {
-        if (!gm_cache_make_room(t, s->class)) {
-            gm_cache_return(e, s->class, &p, 1);
+        if (!gm_cache_make_room(t, class)) {
+            gm_cache_return(e, class, &p, 1);
             return;
         }
-        top = t->hot.top[s->class];
+        top = t->hot.top[class];
+    }
+    if (GM_PROF && t->prof.rate && gm_prof_charge(&t->prof, gm_sizes_table[class].size)) {
+        gm_cache_return(e, class, &p, 1);
+        p = NULL;
     }
     gm_store_rlx(top + 1, p); // R8
-    gm_cache_set_top(t, s->class, top + 1);
+    gm_cache_set_top(t, class, top + 1);
 }
 
 // In a watched heap: frees the oldest kept objects until at most `most` bytes are left.
@@ -10030,14 +10672,29 @@ GM_PRIVATE uintptr_t gm_cache_find_run(const struct gm_pages *p, struct gm_span 
     return end;
 }
 
+// Returns how many of the n slots that follow in s the thread may take for a run: it ends before
+// the next sample, or consists of it (PR2).
+GM_PRIVATE uint32_t gm_cache_charge_run(struct gm_cache *t, struct gm_span *s, uint32_t n) {
+    if (!GM_PROF || GOMEM_I_LIKELY(!t->prof.rate)) return n;
+    bool next = s->bucket;
+    uint32_t before = next ? 0 : gm_prof_charge_n(&t->prof, gm_sizes_table[s->class].size, n);
+    s->bucket = before && before < n; // then the first slot of the next run is the sample
+    if (before) return before;
+    t->prof.hit = true;
+    return 1;
+}
+
 // Takes a run from the owned span s, zeroes its slots, counts them as allocated and gives it to the
 // thread. False: s has no free slot left.
 GM_PRIVATE bool gm_cache_take_run(struct gm_cache *t, gomem_i_run *run, struct gm_span *s) {
     const struct gm_pages *p = &t->engine->heap.pages;
     uintptr_t start = 0, end = gm_cache_find_run(p, s, &start, gm_cache_marking(t->engine));
     if (!end) return false;
-    uint32_t size = gm_sizes_table[s->class].size, n = (uint32_t)(end - start) / size;
+    uint32_t size = gm_sizes_table[s->class].size;
+    uint32_t n = gm_cache_charge_run(t, s, (uint32_t)(end - start) / size);
     uint32_t from = gm_span_index(p, s, start);
+    end = start + (uintptr_t)n * size;
+    s->cursor = (uint32_t)((end - gm_span_start(p, s)) / 16);
     // Only slots below `fresh` may not be zero.
     uint32_t used = GM_MIN(from + n, s->fresh); // N2
     gm_base_tsan_renew(start, end - start);
@@ -10060,6 +10717,7 @@ GM_PRIVATE void gm_cache_release_span(struct gm_cache *t, struct gm_central *c, 
     const struct gm_color *color = gm_span_colors(&e->heap.pages, s->page);
     // Slots freed by hand count as room, unless a cycle marks and they cannot be taken.
     bool room = s->used < s->count;
+    s->bucket = 0;
     gm_sweep_owned(&e->sweep, s); // R4
     for (unsigned i = 0; !room && !gm_cache_marking(e) && i < gm_span_groups(s); i++)
         room = gm_load_rlx(&color[i].freed) != 0;
@@ -10268,6 +10926,8 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
     // Size 0 makes GOMEM_FREE slow, GM_CACHE_NOTHING makes GOMEM_MALLOC slow.
     t->engine = e;
     t->held = t->pins = t->charged = t->ahead = t->counted = 0;
+    t->prof.rate = 0;
+    t->trims = gm_load_rlx(&e->trims) - 1; // its first slow path takes the profile's rate
     t->hot.base = t->hot.size = 0;
     t->hot.ranks = 0;
     t->hot.desc = e->heap.pages.desc;
@@ -10298,15 +10958,16 @@ GM_PRIVATE void gm_cache_verify_span(struct gm_check *check, const struct gm_spa
 // Checks that the objects of a magazine are used slots of its class (R8).
 GM_PRIVATE void gm_cache_verify_magazine(struct gm_check *check, unsigned class, void **top) {
     const struct gm_pages *p = check->pages;
-    for (void *p0; top && (p0 = gm_load_rlx(top)) != NULL && !check->broken;
-         top--) { // its thread is stopped
-        const struct gm_span *s = gm_span_find(p, (uintptr_t)*top);
-        bool fine = s && s->kind == GM_MANUAL && s->class == class &&
-                    gm_cache_wrong(p, s, gm_span_index(p, s, (uintptr_t)*top), (uintptr_t)*top) ==
-                        GM_MESSAGE_COUNT;
+    unsigned n = top && top != GM_CACHE_NOTHING ? gm_cache_count(p, top) : 0;
+    for (; n && !check->broken; n--, top--) {
+        uintptr_t object = (uintptr_t)gm_load_rlx(top); // its thread is stopped
+        if (!object) continue;                          // K1: a sample
+        const struct gm_span *s = gm_span_find(p, object);
+        bool fine = s && s->kind == GM_MANUAL && s->class == class && !gm_span_sampled(s) &&
+                    gm_cache_wrong(p, s, gm_span_index(p, s, object), object) == GM_MESSAGE_COUNT;
         if (fine) continue;
         check->broken = "cache: a magazine holds what is not a slot in use of its class (R8)";
-        check->where = (uintptr_t)*top;
+        check->where = object;
     }
 }
 
@@ -10445,6 +11106,7 @@ struct gm_settings {
     gomem_options options;               // from gomem_init and the environment
     bool gctrace, verify, stats, poison; // GOMEM_DEBUG
     bool lost, escape;                   // GOMEM_DEBUG
+    size_t profile;                      // GOMEM_DEBUG: bytes, 0: off or taken over
     bool read;                           // the environment has been read
     uint32_t process;                    // that has read it
     size_t outputs_size;                 // bytes used of outputs
@@ -10732,35 +11394,6 @@ GM_PRIVATE bool gm_settings_add_output(struct gm_settings *s, const char *value,
     return false;
 }
 
-// Applies one key=value item of GOMEM_DEBUG. False: the key is unknown or the value is not
-// accepted, and nothing has changed. A collector that the options name is kept (SE1). The other
-// keys have no option; of several items with the same key the last one holds, but for write.
-GM_PRIVATE bool gm_settings_debug_key(struct gm_settings *s, const char *item, size_t n) {
-    static const char *const names[] = {"gctrace", "verify", "stats", "poison", "lost", "escape"};
-    bool *const flags[] = {&s->gctrace, &s->verify, &s->stats, &s->poison, &s->lost, &s->escape};
-    const char *equals = memchr(item, '=', n);
-    if (!equals) return false;
-    size_t key = (size_t)(equals - item), value = n - key - 1;
-    if (GOMEM_I_COLLECTOR && gm_settings_is_word(item, key, "collector")) {
-        static const char *const collectors[] = {"tracked", "barrier", "stw"};
-        for (int i = 0; i < 3; i++) {
-            if (!gm_settings_is_word(equals + 1, value, collectors[i])) continue;
-            if (!s->options.collector) s->options.collector = GOMEM_GC_TRACKED + i;
-            return true;
-        }
-        return false;
-    }
-    if (GOMEM_I_REPORT && gm_settings_is_word(item, key, "write"))
-        return gm_settings_add_output(s, equals + 1, value);
-    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (!gm_settings_is_word(item, key, names[i])) continue;
-        if (value != 1 || (equals[1] != '0' && equals[1] != '1')) return false;
-        *flags[i] = equals[1] == '1';
-        return true;
-    }
-    return false;
-}
-
 // Parses a string of decimal digits; -1: it is empty or holds something else. The bound keeps the
 // result within an int; no percentage needs more.
 GM_PRIVATE int gm_settings_decimal(const char *s) {
@@ -10788,6 +11421,50 @@ GM_PRIVATE size_t gm_settings_bytes(const char *s) {
         if (i * 10 < 8 * sizeof n && !strcmp(s, units[i]))
             return n <= ((uint64_t)PTRDIFF_MAX >> i * 10) ? n << i * 10 : 0;
     return 0;
+}
+
+// Takes over the value of GOMEM_DEBUG=profile: bytes between samples; `off` and 0 are off. False:
+// it is something else.
+GM_PRIVATE bool gm_settings_profile(struct gm_settings *s, const char *value, size_t n) {
+    char text[32];
+    bool off = gm_settings_is_word(value, n, "off") || gm_settings_is_word(value, n, "0");
+    if (n >= sizeof text) return false;
+    memcpy(text, value, n);
+    text[n] = 0;
+    size_t rate = off ? 0 : gm_settings_bytes(text);
+    if (!GM_PROF || (!off && !rate)) return false;
+    s->profile = GM_MIN(rate, (size_t)GM_PROF_MOST);
+    return true;
+}
+
+// Applies one key=value item of GOMEM_DEBUG. False: the key is unknown or the value is not
+// accepted, and nothing has changed. A collector that the options name is kept (SE1). The other
+// keys have no option; of several items with the same key the last one holds, but for write.
+GM_PRIVATE bool gm_settings_debug_key(struct gm_settings *s, const char *item, size_t n) {
+    static const char *const names[] = {"gctrace", "verify", "stats", "poison", "lost", "escape"};
+    bool *const flags[] = {&s->gctrace, &s->verify, &s->stats, &s->poison, &s->lost, &s->escape};
+    const char *equals = memchr(item, '=', n);
+    if (!equals) return false;
+    size_t key = (size_t)(equals - item), value = n - key - 1;
+    if (GOMEM_I_COLLECTOR && gm_settings_is_word(item, key, "collector")) {
+        static const char *const collectors[] = {"tracked", "barrier", "stw"};
+        for (int i = 0; i < 3; i++) {
+            if (!gm_settings_is_word(equals + 1, value, collectors[i])) continue;
+            if (!s->options.collector) s->options.collector = GOMEM_GC_TRACKED + i;
+            return true;
+        }
+        return false;
+    }
+    if (GOMEM_I_REPORT && gm_settings_is_word(item, key, "write"))
+        return gm_settings_add_output(s, equals + 1, value);
+    if (gm_settings_is_word(item, key, "profile")) return gm_settings_profile(s, equals + 1, value);
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (!gm_settings_is_word(item, key, names[i])) continue;
+        if (value != 1 || (equals[1] != '0' && equals[1] != '1')) return false;
+        *flags[i] = equals[1] == '1';
+        return true;
+    }
+    return false;
 }
 
 // Returns what `auto` means for a control group's limit: 90 % of it, which leaves room for what the
@@ -10838,7 +11515,7 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
             gm_settings_warn(rt, "GOMEM_DEBUG", debug, n,
                              "gctrace=0|1, collector=tracked|barrier|stw, verify=0|1, "
                              "stats=0|1, poison=0|1, lost=0|1, escape=0|1, "
-                             "write=metrics|types:FILE");
+                             "profile=BYTES|off, write=metrics|types:FILE");
         debug += n;
         if (*debug) debug++;
     }
@@ -10850,7 +11527,7 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
  * >>world   attach, stop, fork                                                    floor 4
  * ==========================================================================================
  * OWNS        struct gm_world, and the records of threads (struct gm_thread)
- * CALLS       base os sync pages central types special guard pacer writes cache settings
+ * CALLS       base os sync pages central types special prof guard pacer writes cache settings
  * LOCKS       INIT, then TURN, then GONE, then WORLD (a fork); GC, then TURN (no cycle runs); GONE,
  *             then WORLD, which stay locked through a stop; WORLD, then META (attach, leave)
  * ORDER       V1 and V2 are Dekker pairs: state and stop_request are stored and loaded seq
@@ -11399,14 +12076,14 @@ GM_RARE GM_PRIVATE struct gm_thread *gm_world_record_locked(struct gm_runtime *r
     return t;
 }
 
-// Sets the bounds that the inlined paths compare with. With poison, the size is 0: every free takes
-// the slow path.
+// Sets the bounds that the inlined paths compare with. With poison, or if the thread's profile is
+// on, the size is 0: every free takes the slow path.
 GM_RARE GM_PRIVATE void gm_world_warm(struct gm_runtime *rt, struct gm_cache *t) {
     const struct gm_pages *p = &rt->engine.heap.pages;
     uintptr_t lo = gm_load_rlx(&p->lo), hi = gm_load_rlx(&p->hi); // P3: an old bound is valid, too
     t->hot.base = lo;
     t->hot.desc = p->desc + (lo - p->base) / GM_PAGE;
-    t->hot.size = rt->engine.guard.poison ? 0 : hi - lo;
+    t->hot.size = rt->engine.guard.poison || t->prof.rate ? 0 : hi - lo;
 }
 
 // Sets the bounds again if the heap has grown: until then frees in the new part take the slow path.
@@ -11942,6 +12619,11 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     e->heap.pages.hard = w->settings.options.hard_limit;
     for (unsigned k = 0; k < GM_KINDS; k++)
         for (unsigned c = 0; c <= GOMEM_CLASSES; c++) gm_central_init(&e->central[k][c], k, c, 0);
+    for (unsigned c = 0; GM_PROF && c <= GOMEM_CLASSES; c++)
+        gm_central_init(&e->sampled[c], GM_MANUAL, c, 0);
+    gm_prof_init(&e->prof, &e->meta);
+    if (GM_PROF && w->settings.profile) gm_store_rlx(&e->prof.rate, w->settings.profile);
+    w->settings.profile = 0; // a later start keeps the rate of that time
     e->stats.start_ns = gm_os_now();
     return true;
 }
@@ -13541,10 +14223,10 @@ struct gm_dead {           // owner: the cycle
 // Is a slot in the magazine whose top is `top`? Entry 0 of a magazine is NULL. A magazine of a
 // thread in a blocking region does not change; if its thread ends meanwhile, the answer may be
 // wrong, which costs a wrong report at worst.
-GM_PRIVATE bool gm_paths_in_magazine(void **top, uintptr_t slot) {
-    void *p;
-    for (; top && (p = gm_load_rlx(top)) != NULL; top--)
-        if ((uintptr_t)p == slot) return true;
+GM_PRIVATE bool gm_paths_in_magazine(const struct gm_pages *p, void **top, uintptr_t slot) {
+    unsigned n = top && top != GM_CACHE_NOTHING ? gm_cache_count(p, top) : 0; // NULLs are samples
+    for (; n; n--, top--)
+        if ((uintptr_t)gm_load_rlx(top) == slot) return true;
     return false;
 }
 
@@ -13555,14 +14237,14 @@ GM_PRIVATE bool gm_paths_cached(struct gm_runtime *rt, unsigned class, uintptr_t
     const struct gm_pages *p = &rt->engine.heap.pages;
     // pairs with gm_world_record_locked: records are complete
     for (const struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next)
-        if (gm_paths_in_magazine(gm_load_rlx(&t->cache.hot.top[class]), slot) ||
-            gm_paths_in_magazine(t->cache.previous[class], slot))
+        if (gm_paths_in_magazine(p, gm_load_rlx(&t->cache.hot.top[class]), slot) ||
+            gm_paths_in_magazine(p, t->cache.previous[class], slot))
             return true;
     // pairs with gm_cache_push_magazine: links and slots
     uint32_t at = (uint32_t)gm_load_acq(&rt->engine.depot.full[class]);
     for (uint32_t n = 0; at && n < rt->engine.depot.made; n++) {
         const struct gm_magazine *m = gm_cache_head(p, at - 1);
-        if (gm_paths_in_magazine(gm_cache_slots(p, at - 1) + m->top, slot)) return true;
+        if (gm_paths_in_magazine(p, gm_cache_slots(p, at - 1) + m->top, slot)) return true;
         at = gm_load_rlx(&m->next);
     }
     return false;
@@ -14665,8 +15347,8 @@ GM_PRIVATE bool gm_oracle_stopped(struct gm_runtime *rt) {
  * >>gc   the cycle, its stops, its report, verification of the heap               floor 4
  * ==========================================================================================
  * OWNS        struct gm_gc: the cycle under way, its phase, the warnings already printed
- * CALLS       base os stats sizes pages span heap central types special guard pacer mark writes
- *             sweep cache world roots finalize paths workers oracle
+ * CALLS       base os stats sizes pages span heap central types special prof guard pacer mark
+ *             writes sweep cache world roots finalize paths workers oracle
  * LOCKS       GONE, then WORLD (a stop), then SPECIAL or READY; callers hold GC and TURN, which a
  *             stop releases where a fork may come; in a stop no other thread holds HEAP or CENTRAL
  * INVARIANTS  E1  marking begins when all spans are swept and all mark and grey bits are 0
@@ -15038,10 +15720,12 @@ GM_PRIVATE const char *gm_gc_verify_stopped(struct gm_runtime *rt, bool stopped,
     if (!check->broken) gm_heap_walk(&e->heap, gm_gc_verify_span, &v);
     for (struct gm_thread *t = rt->world.all; stopped && t && !check->broken; t = t->next)
         gm_cache_verify(check, &t->cache);
-    for (unsigned k = 0; k < GM_KINDS; k++)
+    for (unsigned k = 0; k <= GM_KINDS; k++)
         for (unsigned c = 0; c <= GOMEM_CLASSES; c++)
             for (unsigned l = 0; l < GM_LISTS; l++)
-                gm_central_verify_list(check, &e->central[k][c], l);
+                gm_central_verify_list(check, k < GM_KINDS ? &e->central[k][c] : &e->sampled[c], l);
+    if (!check->broken)
+        check->broken = gm_prof_verify_stopped(&e->prof, &e->heap.pages, &check->where);
     if (GOMEM_I_COLLECTOR) gm_gc_verify_collected(&v, stopped);
     *where = check->where;
     return check->broken;
@@ -15069,6 +15753,7 @@ GM_PRIVATE void gm_gc_end_stopped(struct gm_runtime *rt, struct gm_cycle *c) {
     size_t growth = gm_pacer_growth(live > old ? live - old : 0, until > since ? until - since : 0,
                                     marked - c->begin);
     gm_store_rlx(&p->least, growth); // rlx: read to pace, and a stale value paces the last cycle's
+    if (GM_PROF) gm_prof_decide_stopped(&rt->engine.prof, &rt->engine.heap.pages);
     gm_paths_lost_stopped(rt, &c->lost);
     gm_paths_frames_stopped(rt, &c->dead);
     c->after += gm_roots_retire_stopped(rt) * GM_STACK_COST; // O8
@@ -16019,8 +16704,8 @@ GM_RARE GM_PRIVATE bool gm_schedule_force(struct gm_runtime *rt, uintptr_t calle
  * >>alloc   the public allocation functions                                        floor 5
  * ==========================================================================================
  * OWNS        nothing
- * CALLS       base os sync stats sizes pages span heap central types special guard mark sweep
- *             cache world finalize schedule
+ * CALLS       base os sync stats sizes pages span heap central types special prof guard mark
+ *             sweep cache world finalize schedule
  * LOCKS       CENTRAL, then HEAP; GONE, for a thread that has ended, then WORLD, for the record of
  *             such threads
  * INVARIANTS  L1  a function that frees, and one that succeeds, leaves errno unchanged
@@ -16029,6 +16714,17 @@ GM_RARE GM_PRIVATE bool gm_schedule_force(struct gm_runtime *rt, uintptr_t calle
  *             path for large objects through the span heap. Exhaustion is handled in one loop
  *             outside sections, where a collection and the user's callback may run.
  */
+// In a section, with empty magazines: lets a thread work with the rate of the profile that was set
+// last. Its runs go, so that it charges all that it hands out from here on (PR2). The record that
+// ended threads share has no profile.
+GM_RARE GM_PRIVATE void gm_alloc_take_rate(struct gm_cache *t) {
+    size_t rate = gm_load_rlx(&t->engine->prof.rate); // ordered by the caller's fence
+    if (t->prof.rate == rate || !t->hot.base) return;
+    if (GOMEM_I_COLLECTOR) gm_cache_flush_runs(t);
+    gm_prof_begin(&t->prof, rate, gm_os_now() ^ (uint64_t)t->number << 40);
+    gm_world_warm(&gm_runtime, t);
+}
+
 // In a section: narrows magazines that pin too much, and flushes the cache once for each trim that
 // some thread has requested.
 GM_PRIVATE void gm_alloc_trim(struct gm_cache *t) {
@@ -16037,6 +16733,8 @@ GM_PRIVATE void gm_alloc_trim(struct gm_cache *t) {
     if (GOMEM_I_LIKELY(t->trims == trims)) return;
     t->trims = trims;
     gm_cache_flush_manual(t, false);
+    gm_fence_acq(); // pairs with gomem_set_profile_rate: its rate
+    if (GM_PROF) gm_alloc_take_rate(t);
 }
 
 // Enters a section with the calling thread's cache or, if its record is gone, with the cache that
@@ -16152,13 +16850,76 @@ GM_ALWAYS void *gm_alloc_watch(struct gm_runtime *rt, void *p, size_t size) {
     return p;
 }
 
+// ---- samples ----
+
+// In a section, after an allocation: takes over whether it is a sample. Returns the rate, 0: it is
+// none.
+GM_ALWAYS size_t gm_alloc_hit(struct gm_cache *t) {
+    if (!GM_PROF || GOMEM_I_LIKELY(!t->prof.hit)) return 0;
+    t->prof.hit = false;
+    return t->prof.rate;
+}
+
+// In a section: charges a slot that is handed out without magazine or run.
+GM_INLINE void gm_alloc_charge_slot(struct gm_cache *t, size_t size) {
+    if (GM_PROF && GOMEM_I_UNLIKELY(t->prof.rate) && gm_prof_charge(&t->prof, size))
+        t->prof.hit = true;
+}
+
+// What the profile calls the kind of an object of s.
+GM_PRIVATE unsigned gm_alloc_prof_kind(const struct gm_span *s) {
+    if (s->use != GM_USE_OBJECT) return s->use == GM_USE_POOL ? GM_PROF_POOL : GM_PROF_ARENA;
+    if (GM_IN(GM_SET_COLLECTED, s->kind)) return GM_PROF_COLLECTED;
+    return GM_IN(GM_SET_ROOTS, s->kind) ? GM_PROF_ROOT : GM_PROF_MANUAL;
+}
+
+// Takes a stack for nothing: the first one may load a library.
+GM_RARE GM_PRIVATE void gm_alloc_load_unwinder(struct gm_runtime *rt) {
+    uintptr_t frames[GM_PROF_FRAMES];
+    struct gm_thread *me = gm_world_attach(rt);
+    if (me) (void)gm_prof_stack(&me->cache.prof, 0, frames);
+}
+
+// Records p, a new object that is a sample, with the stack above `caller`, a return address.
+// Outside sections; the pointer on this stack keeps p.
+GM_NOINLINE GM_PRIVATE void gm_alloc_sample(struct gm_runtime *rt, void *p, size_t rate,
+                                            const char *type, const void *caller) {
+    uintptr_t frames[GM_PROF_FRAMES];
+    struct gm_thread *me = gm_world_self();
+    if (!me) return;
+    unsigned depth = gm_prof_stack(&me->cache.prof, (uintptr_t)caller, frames);
+    gm_sync_enter(&me->cache.hot);
+    struct gm_span *s = gm_span_find(&rt->engine.heap.pages, (uintptr_t)p);
+    gm_store_rlx(&s->special, (uint8_t)1); // PR1: a thread that frees p got it from this one
+    size_t size = s->use == GM_USE_OBJECT ? gm_span_slot_size(s) : (size_t)s->pages * GM_PAGE;
+    gm_prof_record(&rt->engine.prof, (uintptr_t)p, size, rate, gm_alloc_prof_kind(s),
+                   type ? type : "", frames, depth);
+    gm_sync_leave(&me->cache.hot);
+}
+
 // ---- manual ----
+
+// Allocates a sampled small manual object, in a section (PR4). NULL: no memory.
+GM_RARE GM_PRIVATE void *gm_alloc_manual_sampled(struct gm_cache *t, unsigned class) {
+    void *p = NULL;
+    gm_cache_fill_from(t->engine, &t->engine->sampled[class], true, &p + 1, 1);
+    t->prof.hit = p != NULL;
+    return p;
+}
+
+// Pops a manual object, or makes a sample if its turn has come. NULL: the magazine is empty, or no
+// memory.
+GM_ALWAYS void *gm_alloc_pop(struct gm_cache *t, unsigned class) {
+    void *p = gomem_i_pop(&t->hot.top[class]);
+    if (GOMEM_I_LIKELY(p) || !gm_cache_take_sample(t, class)) return p;
+    return gm_alloc_manual_sampled(t, class);
+}
 
 // Allocates a small manual object, in a section. NULL: no memory. If there is no memory for a
 // magazine, a slot is taken from the central alone: an object may fit where a magazine does not.
 GM_PRIVATE void *gm_alloc_manual_small(struct gm_cache *t, unsigned class) {
-    void *p = gomem_i_pop(&t->hot.top[class]);
-    if (!p && gm_cache_refill_manual(t, class)) p = gomem_i_pop(&t->hot.top[class]);
+    void *p = gm_alloc_pop(t, class);
+    if (!p && gm_cache_refill_manual(t, class)) p = gm_alloc_pop(t, class);
     if (!p && class == 0) return NULL;
     if (!p)
         gm_cache_fill(t->engine, class, &p + 1,
@@ -16180,6 +16941,7 @@ GM_PRIVATE void *gm_alloc_manual_large(struct gm_cache *t, size_t size, size_t a
     struct gm_span *s = gm_heap_take(h, GM_MANUAL, 0, gm_base_round_up(size, 16), align);
     if (!s) return NULL;
     s->used = 1;
+    gm_alloc_charge_slot(t, s->size);
     gm_stats_own(&t->stats.manual_mallocs[0], 1);
     gm_stats_own(&t->stats.large_alloc, s->size);
     gm_cache_count_bytes(t, s->size);
@@ -16192,7 +16954,7 @@ GM_PRIVATE void *gm_alloc_manual_large(struct gm_cache *t, size_t size, size_t a
 GOMEM_DEF void *gomem_i_malloc_slow(size_t size, size_t align) {
     struct gm_runtime *rt = &gm_runtime;
     if (size > (size_t)PTRDIFF_MAX - 2 * GM_MARGIN) return gomem_i_overflow();
-    size_t slot = size + gm_alloc_margin(rt, size);
+    size_t slot = size + gm_alloc_margin(rt, size), rate = 0;
     unsigned class = gm_sizes_class(slot, align), tries = 0;
     int saved = errno;
     void *p;
@@ -16200,8 +16962,11 @@ GOMEM_DEF void *gomem_i_malloc_slow(size_t size, size_t align) {
         struct gm_cache *t = gm_alloc_enter(rt);
         if (!t) return NULL;
         p = class ? gm_alloc_manual_small(t, class) : gm_alloc_manual_large(t, slot, align);
+        rate = gm_alloc_hit(t);
         gm_alloc_leave(rt, t);
     } while (GOMEM_I_UNLIKELY(!p) && gm_alloc_exhausted(rt, size, &tries));
+    if (GM_PROF && GOMEM_I_UNLIKELY(rate) && p)
+        gm_alloc_sample(rt, p, rate, NULL, __builtin_return_address(0));
     return gm_alloc_done(gm_alloc_watch(rt, p, size), saved);
 }
 
@@ -16393,12 +17158,19 @@ GM_PRIVATE enum gm_message gm_alloc_free_root(struct gm_cache *t, struct gm_span
     return GM_MESSAGE_COUNT;
 }
 
+// Detaches the side records of an object that is about to be freed (X4), and drops its sample
+// (PR1).
+GM_PRIVATE void gm_alloc_forget(struct gm_engine *e, const struct gm_span *s, uintptr_t object) {
+    if (GM_IN(GM_SET_COLORED, s->kind)) {
+        if (!gm_sweep_live(&e->sweep, &e->heap.pages, s, object)) return; // freed twice
+        gm_special_forget(&e->special, object);
+    }
+    if (GM_PROF) gm_prof_forget(&e->prof, object);
+}
+
 GM_PRIVATE enum gm_message gm_alloc_free_slot(struct gm_cache *t, struct gm_span *s, uint32_t index,
                                               void *p) {
-    struct gm_engine *e = t->engine;
-    if (GOMEM_I_COLLECTOR && GOMEM_I_UNLIKELY(gm_load_rlx(&s->special)) && // X4
-        gm_sweep_live(&e->sweep, &e->heap.pages, s, (uintptr_t)p))
-        gm_special_forget(&e->special, (uintptr_t)p);
+    if (GOMEM_I_UNLIKELY(gm_load_rlx(&s->special))) gm_alloc_forget(t->engine, s, (uintptr_t)p);
     if (GM_IN(GM_SET_COLLECTED, s->kind)) return gm_alloc_free_collected(t, s, p);
     if (GM_IN(GM_SET_ROOTS, s->kind)) return gm_alloc_free_root(t, s, p);
     return gm_alloc_free_manual(t, s, index, p);
@@ -16430,11 +17202,48 @@ GM_PRIVATE enum gm_message gm_alloc_free(struct gm_cache *t, void *p) {
     return gm_alloc_free_slot(t, s, index, p);
 }
 
+// Pushes p, at an offset in the heap, to the thread's magazine, as the inlined typed free does, but
+// with the class from the page's descriptor. `charged`: the thread's profile is on. False: p is not
+// the start of a manual slot, or the slow path has to decide.
+GM_ALWAYS bool gm_alloc_push(gomem_i_cache *t, uintptr_t offset, void *p, bool charged) {
+    uint32_t desc = gm_load_rlx(&t->desc[offset >> GM_PAGE_SHIFT]), class = gm_pages_class(desc);
+    uint64_t within = ((uint64_t)gm_pages_distance(desc) << GM_PAGE_SHIFT) + offset % GM_PAGE;
+    const struct gm_class *k = &gm_sizes_table[class];
+    uint64_t product = within * k->magic; // Z1: {index, less than magic at the start of a slot}
+    void ***at = gomem_i_top(t, class), **top = *at;
+    if (GOMEM_I_LIKELY((desc & 15) == GM_MANUAL && (uint32_t)product < k->magic &&
+                       product >> 32 < k->count && !gomem_i_full(top) && !gomem_i_lately(top, p) &&
+                       !gomem_i_lately(top - 2, p))) {
+        if (charged) { // PR2: gm_cache_put handles what is hit
+            struct gm_prof_thread *prof = &((struct gm_cache *)(void *)t)->prof;
+            if (GOMEM_I_UNLIKELY(prof->left < k->size)) return false;
+            prof->left -= k->size;
+        }
+        gm_store_rlx(top + 1, p); // R8
+        gm_signal_fence();
+        gm_store_rlx(at, top + 1);
+        return true;
+    }
+    return false;
+}
+
+// The path of a free while the thread's profile is on, where the bound of the fast path is 0.
+GM_PRIVATE bool gm_alloc_free_charged(void *p) {
+    gomem_i_cache *t = GOMEM_I_TLS;
+    const struct gm_engine *e = &gm_runtime.engine;
+    uintptr_t offset = (uintptr_t)p - t->base;
+    if (GOMEM_I_SLOW || e->guard.poison || !((struct gm_cache *)(void *)t)->prof.rate) return false;
+    // rlx: a stale bound takes the slow path
+    return offset < gm_load_rlx(&e->heap.pages.hi) - t->base && gm_alloc_push(t, offset, p, true);
+}
+
 // Frees p, which may be NULL, in a section, and reports misuse after it. Keeps errno. After a
 // shutdown it does nothing.
 GM_NOINLINE GM_PRIVATE void gm_alloc_free_slow(void *p) {
     struct gm_runtime *rt = &gm_runtime;
     int saved = errno;
+    // A record has a base; only with a profile or poison has it no size.
+    if (GM_PROF && !GOMEM_I_TLS->size && GOMEM_I_TLS->base && gm_alloc_free_charged(p)) return;
     if (!p || gm_load_acq(&rt->world.life) == GM_LIFE_SHUT) return; // pairs with gomem_shutdown
     struct gm_cache *t = gm_alloc_enter(rt);
     if (t) {
@@ -16453,22 +17262,8 @@ GM_NOINLINE GM_PRIVATE void gm_alloc_free_slow(void *p) {
 GOMEM_DEF void gomem_free(void *p) {
     gomem_i_cache *t = GOMEM_I_TLS;
     uintptr_t offset = (uintptr_t)p - t->base;
-    if (!GOMEM_I_SLOW && GOMEM_I_LIKELY(offset < t->size)) {
-        uint32_t desc = gm_load_rlx(&t->desc[offset >> GM_PAGE_SHIFT]),
-                 class = gm_pages_class(desc);
-        uint64_t within = ((uint64_t)gm_pages_distance(desc) << GM_PAGE_SHIFT) + offset % GM_PAGE;
-        const struct gm_class *k = &gm_sizes_table[class];
-        uint64_t product = within * k->magic; // Z1: {index, less than magic at the start of a slot}
-        void ***at = gomem_i_top(t, class), **top = *at;
-        if (GOMEM_I_LIKELY((desc & 15) == GM_MANUAL && (uint32_t)product < k->magic &&
-                           product >> 32 < k->count && !gomem_i_full(top) &&
-                           !gomem_i_lately(top, p) && !gomem_i_lately(top - 2, p))) {
-            gm_store_rlx(top + 1, p); // R8
-            gm_signal_fence();
-            gm_store_rlx(at, top + 1);
-            return;
-        }
-    }
+    if (!GOMEM_I_SLOW && GOMEM_I_LIKELY(offset < t->size) && gm_alloc_push(t, offset, p, false))
+        return;
     if (p) gm_alloc_free_slow(p);
 }
 
@@ -16538,6 +17333,7 @@ GM_PRIVATE void *gm_alloc_large(struct gm_cache *t, struct gm_central *c, size_t
     struct gm_span *s = gm_heap_take(&e->heap, c->kind, 0, gm_base_round_up(size, 16), align);
     if (!s) return NULL;
     s->shape = c->shape;
+    gm_alloc_charge_slot(t, s->size);
     // The record and the bits are complete before gm_heap_publish, which makes the span visible.
     s->used = s->fresh = 1;
     s->bucket = 1;                                                    // listed
@@ -16591,6 +17387,7 @@ GM_PRIVATE void *gm_alloc_root(struct gm_cache *t, struct gm_central *c) {
     }
     gm_sync_unlock(&c->lock);
     if (!s) return NULL;
+    gm_alloc_charge_slot(t, gm_sizes_table[c->class].size);
     gm_stats_own(&t->stats.mallocs[c->class], 1);
     gm_cache_count_bytes(t, gm_sizes_table[c->class].size);
     return (void *)object;
@@ -16627,15 +17424,16 @@ GM_PRIVATE void *gm_alloc_kind(struct gm_cache *t, unsigned kind, gomem_type *ty
 }
 
 // Any allocation of a collected or uncollectable object. `type`: of a typed one. NULL with errno.
+// `caller`: the return address from which on its stack is taken if it is a sample.
 GM_NOINLINE GM_PRIVATE void *gm_alloc_new(size_t size, size_t align, unsigned flags,
-                                          gomem_type *type) {
+                                          gomem_type *type, const void *caller) {
     struct gm_runtime *rt = &gm_runtime;
     unsigned kind = flags & GOMEM_UNCOLLECTABLE ? (flags & GOMEM_NOSCAN ? GM_ROOT_NOSCAN : GM_ROOT)
                     : flags & GOMEM_NOSCAN      ? GM_NOSCAN
                                                 : GM_SCAN;
     if (size > (size_t)PTRDIFF_MAX - 2 * GM_MARGIN) return gomem_i_overflow();
     int saved = errno;
-    size_t slot = size + gm_alloc_margin(rt, size), dirty = 0;
+    size_t slot = size + gm_alloc_margin(rt, size), dirty = 0, rate = 0;
     unsigned class = gm_sizes_class(GM_MAX(slot, (size_t)16), align), tries = 0;
     bool kept = flags & GOMEM_UNCOLLECTABLE; // the pacer's goal leaves these out
     if (!gm_alloc_collected(rt, kept ? 0 : gm_alloc_share(class, slot))) return NULL;
@@ -16644,8 +17442,11 @@ GM_NOINLINE GM_PRIVATE void *gm_alloc_new(size_t size, size_t align, unsigned fl
         struct gm_cache *t = gm_alloc_enter(rt);
         if (!t) return NULL;
         p = gm_alloc_kind(t, kind, type, class, slot, align, &dirty);
+        rate = gm_alloc_hit(t);
         gm_alloc_leave(rt, t);
     } while (GOMEM_I_UNLIKELY(!p) && gm_alloc_exhausted(rt, size, &tries));
+    if (GM_PROF && GOMEM_I_UNLIKELY(rate) && p)
+        gm_alloc_sample(rt, p, rate, type ? type->name : NULL, caller);
     p = gm_alloc_zero(gm_alloc_done(p, saved), flags & GOMEM_UNINIT ? 0 : dirty);
     return gm_alloc_watch(rt, p, size);
 }
@@ -16677,11 +17478,11 @@ GM_PRIVATE void *gm_alloc_new_like(struct gm_runtime *rt, const struct gm_span *
     if (s->kind == GM_TYPED) {
         const struct gm_type_record *r = gm_types_shape(&rt->engine.types, s->shape)->type;
         gomem_type type = {r->name, r->size, r->align, r->fields, r->nfields, r->mark, 0};
-        return gm_alloc_new(size, type.align, 0, &type);
+        return gm_alloc_new(size, type.align, 0, &type, __builtin_return_address(0));
     }
     unsigned noscan = s->kind == GM_NOSCAN || s->kind == GM_ROOT_NOSCAN ? GOMEM_NOSCAN : 0;
     unsigned root = GM_IN(GM_SET_ROOTS, s->kind) ? GOMEM_UNCOLLECTABLE : 0;
-    return gm_alloc_new(size, size > 8 ? 16 : 8, noscan | root, NULL);
+    return gm_alloc_new(size, size > 8 ? 16 : 8, noscan | root, NULL, __builtin_return_address(0));
 }
 
 // Lets gomem_realloc allocate objects that are not manual. A hook, so that a program that has none
@@ -16693,11 +17494,11 @@ GM_INLINE void gm_alloc_set_like(struct gm_runtime *rt) {
 #if GOMEM_I_COLLECTOR
 GOMEM_DEF void *gomem_i_new_slow(size_t size, size_t align, unsigned flags) {
     gm_alloc_set_like(&gm_runtime);
-    return gm_alloc_new(size, align, flags, NULL);
+    return gm_alloc_new(size, align, flags, NULL, __builtin_return_address(0));
 }
 GOMEM_DEF void *gomem_i_new_typed_slow(gomem_type *type, size_t size) {
     gm_alloc_set_like(&gm_runtime);
-    return gm_alloc_new(size, type->align, 0, type);
+    return gm_alloc_new(size, type->align, 0, type, __builtin_return_address(0));
 }
 
 // False with EINVAL, after a panic: `size` is not a multiple of the type's size, so pointers in the
@@ -16886,7 +17687,7 @@ GM_PRIVATE void *gm_alloc_like(struct gm_runtime *rt, const struct gm_span *s, s
 // Gives the side records of an object of s to the object that replaces it (X4).
 GM_PRIVATE void gm_alloc_move_records(struct gm_runtime *rt, const struct gm_span *s, void *from,
                                       void *to) {
-    if (GOMEM_I_LIKELY(!gm_load_rlx(&s->special))) return;
+    if (GOMEM_I_LIKELY(!gm_load_rlx(&s->special)) || !GM_IN(GM_SET_COLORED, s->kind)) return;
     struct gm_cache *t = gm_alloc_enter(rt);
     if (!t) return;
     gm_store_rlx(&gm_span_find(&rt->engine.heap.pages, (uintptr_t)to)->special, (uint8_t)1); // X1
@@ -16937,6 +17738,8 @@ GM_PRIVATE bool gm_alloc_resize_large(struct gm_runtime *rt, struct gm_span *s, 
     }
     if (done && now < old) gm_stats_own(&t->stats.large_free, old - now);
     if (done) gm_alloc_count_live(t, s, now - old);
+    if (GM_PROF && done && GOMEM_I_UNLIKELY(gm_load_rlx(&s->special)))
+        gm_prof_resize(&rt->engine.prof, gm_span_start(&rt->engine.heap.pages, s), now);
     // Pages that were added may be nonzero: then the span is not clean any more.
     // rlx: a marker that reads 1 only tests which pages are resident
     if (done && s->pages > pages && !clean) gm_store_rlx(&s->clean, (uint8_t)0);
@@ -17037,6 +17840,7 @@ GM_PRIVATE void *gm_block_scanned_pages(struct gm_cache *t, size_t size, size_t 
 GM_PRIVATE struct gm_span *gm_block_new(struct gm_runtime *rt, size_t size, size_t align,
                                         bool scanned, unsigned use) {
     unsigned tries = 0;
+    size_t rate = 0;
     void *p = NULL;
     if (size > (size_t)PTRDIFF_MAX - GM_PAGE) return gomem_i_overflow();
     scanned &= GOMEM_I_COLLECTOR;
@@ -17051,8 +17855,11 @@ GM_PRIVATE struct gm_span *gm_block_new(struct gm_runtime *rt, size_t size, size
         s = p ? gm_span_find(&rt->engine.heap.pages, (uintptr_t)p) : NULL;
         if (s) gm_store_rlx(&s->use, (uint8_t)use); // rlx: gm_export_add_span may read it
         if (s) gm_os_allow((uintptr_t)p, size);
+        rate = gm_alloc_hit(t);
         gm_alloc_leave(rt, t);
     } while (!p && gm_alloc_exhausted(rt, size, &tries));
+    if (GM_PROF && GOMEM_I_UNLIKELY(rate) && p)
+        gm_alloc_sample(rt, p, rate, NULL, __builtin_return_address(0));
     return s;
 }
 
@@ -17070,6 +17877,8 @@ GM_PRIVATE void gm_block_free(struct gm_runtime *rt, struct gm_span *s) {
     gm_store_rlx(&s->use, (uint8_t)GM_USE_OBJECT); // rlx: as owner
     if (s->kind == GM_MANUAL) { // not kept in a watched heap: pools and arenas watch their objects
         gm_alloc_count_large(t, s);
+        if (GOMEM_I_UNLIKELY(gm_load_rlx(&s->special))) // owner
+            gm_alloc_forget(t->engine, s, (uintptr_t)start);
         gm_cache_put(t, s, start);
     } else {
         (void)gm_alloc_free_slot(t, s, 0, start);
@@ -17425,7 +18234,7 @@ GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, vo
  * >>init   options, start and shutdown                                            floor 5
  * ==========================================================================================
  * OWNS        nothing
- * CALLS       base sync pages types guard pacer writes cache world roots finalize schedule
+ * CALLS       base sync pages types prof guard pacer writes cache world roots finalize schedule
  * LOCKS       INIT, during start and shutdown
  * INVARIANTS  L3  options that a running heap cannot change are compared, never stored
  * WHY         The first call of any function starts the library with the defaults. gomem_init sets
@@ -17582,6 +18391,7 @@ GM_RARE GOMEM_DEF void gomem_shutdown(void) {
     memset(&e->kept, 0, sizeof e->kept);
     e->small = e->taken = 0;
     memset(&e->stats, 0, sizeof e->stats);
+    if (GM_PROF) gm_prof_reset(&e->prof);
     if (GOMEM_I_COLLECTOR) gm_init_forget_collected(rt);
     gm_world_remove_handler(w);
     gm_sync_unlock(&w->init_lock);
@@ -20466,6 +21276,19 @@ GM_PRIVATE void gm_report_fill(gomem_memstats *m) {
     if (gm_world_ready(&gm_runtime, false)) gm_report_read(&gm_runtime, m);
     m->size = size;
     m->version = 1;
+}
+
+// Stores the rate, loads the unwinder, and lets the calling thread take the rate at once.
+GM_RARE GOMEM_DEF void gomem_set_profile_rate(size_t bytes) {
+    struct gm_runtime *rt = &gm_runtime;
+    if (!GM_PROF || !gm_world_ready(rt, true)) return;
+    int saved = errno;
+    if (bytes) gm_alloc_load_unwinder(rt);
+    gm_store_rlx(&rt->engine.prof.rate, GM_MIN(bytes, (size_t)GM_PROF_MOST));
+    (void)gm_add_acqrel(&rt->engine.trims, 1u); // pairs with gm_alloc_trim: the rate
+    struct gm_cache *t = gm_alloc_enter(rt);    // it takes the rate
+    if (t) gm_alloc_leave(rt, t);
+    errno = saved; // L1
 }
 
 // The caller was compiled against a struct with fewer fields: fills in only those.
