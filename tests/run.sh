@@ -7,8 +7,8 @@
 # a program that ends without that line, by a signal, or by the time limit is one failure, named,
 # with the end of its log. LOGS (default build/logs) is the folder of the logs, JOBS (4) how many
 # run at once, on two processors, since many wait; LIMIT (300) the seconds one program may take,
-# VERBOSE=1 shows whole logs, TIMES=1 how long each ran. stress/litmus, whose two threads must run
-# at the same time, runs first and alone.
+# VERBOSE=1 shows whole logs, TIMES=1 how long each ran and its time on processors, of its own code and
+# of the kernel. stress/litmus, whose two threads must run at the same time, runs first and alone.
 logs=${LOGS:-build/logs}
 jobs=${JOBS:-4}
 limit=${LIMIT:-300}
@@ -29,7 +29,10 @@ run_one() {
     *) bounded "./$1" ;;
     esac >"$log" 2>&1 </dev/null
     printf '\nexit status %s\n' "$?" >>"$log"
-    [ -z "$TIMES" ] || echo "$((($(date +%s%N) - begin) / 1000000)) ms: $1"
+    [ -z "$TIMES" ] || {
+        times >"$log.times"
+        echo "$((($(date +%s%N) - begin) / 1000000)) ms, $(sed -n '2s/ / + /p' "$log.times"): $1"
+    }
 }
 
 passed=0 failed=0 skipped=0
@@ -66,7 +69,7 @@ run_some() {
     n=0
     for program in "$@"; do
         n=$((n + 1))
-        mkdir "$logs/taken/$n" 2>/dev/null && run_one "$program"
+        mkdir "$logs/taken/$n" 2>/dev/null && (run_one "$program")
     done
 }
 
@@ -75,7 +78,7 @@ mkdir "$logs/taken" || exit 2
 n=0
 for program in "$@"; do
     n=$((n + 1))
-    case $program in */stress/litmus) mkdir "$logs/taken/$n" && run_one "$program" ;; esac
+    case $program in */stress/litmus) mkdir "$logs/taken/$n" && (run_one "$program") ;; esac
 done
 job=0
 while [ "$job" -lt "$jobs" ]; do

@@ -4,9 +4,9 @@
 // expect-lines: 1
 #include "bad.h"
 
-GOMEM_POOL(items, struct item);
+GOMEM_POOL(fresh, struct item);
 
 int main(void) {
-    gomem_free(tell(items_get()));
+    gomem_free(tell(fresh_get()));
     return 0;
 }

@@ -5,11 +5,11 @@
 // expect-lines: 1
 #include "bad.h"
 
-GOMEM_POOL(items, struct item);
+GOMEM_POOL(ours, struct item);
 GOMEM_POOL(others, struct item);
 
 int main(void) {
     others_put(others_get());
-    items_put(tell(others_get()));
+    ours_put(tell(others_get()));
     return 0;
 }

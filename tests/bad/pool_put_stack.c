@@ -5,10 +5,10 @@
 // expect-lines: 1
 #include "bad.h"
 
-GOMEM_POOL(items, struct item);
+GOMEM_POOL(pooled, struct item);
 
 int main(void) {
     struct item i = {0};
-    items_put(tell(&i));
+    pooled_put(tell(&i));
     return 0;
 }

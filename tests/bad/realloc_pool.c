@@ -4,9 +4,9 @@
 // expect-lines: 1
 #include "bad.h"
 
-GOMEM_POOL(items, struct item);
+GOMEM_POOL(resized, struct item);
 
 int main(void) {
-    MUST(gomem_realloc(tell(items_get()), 1000) == NULL);
+    MUST(gomem_realloc(tell(resized_get()), 1000) == NULL);
     return 0;
 }
