@@ -130,7 +130,8 @@
  *   GOMEM_NO_POOL           no pools
  *   GOMEM_NO_ARENA          no arenas
  *   GOMEM_NO_ESCAPE         no escape hints
- *   GOMEM_NO_REPORT         no gctrace, gomem_why or heap profile; gomem_write fails with ENOSYS
+ *   GOMEM_NO_REPORT         no gctrace, gomem_why, heap profile or search for leaks; gomem_write
+ *                           fails with ENOSYS
  *   GOMEM_STACK_MAX         the most bytes of a stack hint that go on the stack (4096)
  *   GOMEM_STACK_RESERVE     bytes of a thread's stack that hints always leave free (65536)
  *   GOMEM_ASSERT(c) GOMEM_LOG(line) GOMEM_PANIC(line) and the system calls GOMEM_MMAP GOMEM_MUNMAP
@@ -153,6 +154,9 @@
  *                           freed memory · lost=1 name unscanned words that point to what is
  *                           freed · escape=1 where stack hints went, by call site, at exit ·
  *                           profile=512KiB sample allocations (gomem_set_profile_rate) ·
+ *                           leak=1 manual objects that nothing reaches, at exit, as
+ *                           LeakSanitizer finds them · leak_status=23 the exit status if there are
+ *                           any (0, the default: the program's) ·
  *                           write=KIND:FILE what gomem_write writes, at exit: metrics, types. May
  *                           be given several times. %p in FILE is the process id; without it a
  *                           forked child writes nothing. FILE holds no comma
@@ -272,6 +276,7 @@
  *            pool      objects that are used again
  *            arena     memory that goes all at once
  *            escape    stack or heap: hints, their report, pointers to dead frames
+ *            leaks     manual objects that nothing reaches
  *            report    memstats, verify, why, giving back, stats at exit
  *            export    gomem_write and its formats, files at exit
  *            override  malloc and its family
@@ -11105,7 +11110,8 @@ enum { GM_OUTPUTS = GOMEM_I_REPORT ? 1024 : 1 };
 struct gm_settings {
     gomem_options options;               // from gomem_init and the environment
     bool gctrace, verify, stats, poison; // GOMEM_DEBUG
-    bool lost, escape;                   // GOMEM_DEBUG
+    bool lost, escape, leak;             // GOMEM_DEBUG
+    uint8_t leak_status;                 // exit status if there are leaks; 0: the program's
     size_t profile;                      // GOMEM_DEBUG: bytes, 0: off or taken over
     bool read;                           // the environment has been read
     uint32_t process;                    // that has read it
@@ -11137,6 +11143,7 @@ struct gm_world {
     uint32_t forks;
     uintptr_t forker;         // &errno of the thread that forks; 0: none. atomic: rlx
     bool alone;               // the forking process has one thread. lock: world
+    bool bereft;              // a child that lacks threads of its parent. lock: world
     uint32_t nested;          // forks in handlers that interrupted it (V10). owner: forker
     uintptr_t starting;       // &errno of the thread that registers; 0: none. atomic: rlx
     pthread_key_t key;        // its destructor sees threads end. const once keyed
@@ -11394,16 +11401,16 @@ GM_PRIVATE bool gm_settings_add_output(struct gm_settings *s, const char *value,
     return false;
 }
 
-// Parses a string of decimal digits; -1: it is empty or holds something else. The bound keeps the
+// Parses a string of n decimal digits; -1: it is empty or holds something else. The bound keeps the
 // result within an int; no percentage needs more.
-GM_PRIVATE int gm_settings_decimal(const char *s) {
-    long n = 0;
-    if (!*s) return -1;
-    for (; *s; s++) {
-        if (*s < '0' || *s > '9' || n > 10000000) return -1;
-        n = n * 10 + (*s - '0');
+GM_PRIVATE int gm_settings_decimal(const char *s, size_t n) {
+    long number = 0;
+    if (!n) return -1;
+    for (; n; s++, n--) {
+        if (*s < '0' || *s > '9' || number > 10000000) return -1;
+        number = number * 10 + (*s - '0');
     }
-    return (int)n;
+    return (int)number;
 }
 
 // Parses a number of bytes with the units of Go's GOMEMLIMIT (no unit: bytes). 0: it is 0, does not
@@ -11441,8 +11448,10 @@ GM_PRIVATE bool gm_settings_profile(struct gm_settings *s, const char *value, si
 // accepted, and nothing has changed. A collector that the options name is kept (SE1). The other
 // keys have no option; of several items with the same key the last one holds, but for write.
 GM_PRIVATE bool gm_settings_debug_key(struct gm_settings *s, const char *item, size_t n) {
-    static const char *const names[] = {"gctrace", "verify", "stats", "poison", "lost", "escape"};
-    bool *const flags[] = {&s->gctrace, &s->verify, &s->stats, &s->poison, &s->lost, &s->escape};
+    static const char *const names[] = {"gctrace", "verify", "stats", "poison",
+                                        "lost",    "escape", "leak"};
+    bool *const flags[] = {&s->gctrace, &s->verify, &s->stats, &s->poison,
+                           &s->lost,    &s->escape, &s->leak};
     const char *equals = memchr(item, '=', n);
     if (!equals) return false;
     size_t key = (size_t)(equals - item), value = n - key - 1;
@@ -11458,6 +11467,11 @@ GM_PRIVATE bool gm_settings_debug_key(struct gm_settings *s, const char *item, s
     if (GOMEM_I_REPORT && gm_settings_is_word(item, key, "write"))
         return gm_settings_add_output(s, equals + 1, value);
     if (gm_settings_is_word(item, key, "profile")) return gm_settings_profile(s, equals + 1, value);
+    if (gm_settings_is_word(item, key, "leak_status")) {
+        int status = gm_settings_decimal(equals + 1, value);
+        if (status >= 0 && status <= 255) s->leak_status = (uint8_t)status;
+        return status >= 0 && status <= 255;
+    }
     for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (!gm_settings_is_word(item, key, names[i])) continue;
         if (value != 1 || (equals[1] != '0' && equals[1] != '1')) return false;
@@ -11503,7 +11517,7 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
     gm_settings_read_size(rt, "GOMEM_RESERVE", false, &s->options.reserve);
     if (gogc && *gogc && !s->options.gc_percent) {
         bool off = !strcmp(gogc, "off");
-        int n = off ? GOMEM_GC_OFF : gm_settings_decimal(gogc);
+        int n = off ? GOMEM_GC_OFF : gm_settings_decimal(gogc, strlen(gogc));
         if (off || n > 0) s->options.gc_percent = n;
         else
             gm_settings_warn(rt, "GOMEM_GOGC", gogc, strlen(gogc),
@@ -11512,10 +11526,11 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
     while (debug && *debug) {
         size_t n = strcspn(debug, ",");
         if (n && !gm_settings_debug_key(s, debug, n))
-            gm_settings_warn(rt, "GOMEM_DEBUG", debug, n,
-                             "gctrace=0|1, collector=tracked|barrier|stw, verify=0|1, "
-                             "stats=0|1, poison=0|1, lost=0|1, escape=0|1, "
-                             "profile=BYTES|off, write=metrics|types:FILE");
+            gm_settings_warn(
+                rt, "GOMEM_DEBUG", debug, n,
+                "gctrace=0|1, collector=tracked|barrier|stw, verify=0|1, "
+                "stats=0|1, poison=0|1, lost=0|1, escape=0|1, "
+                "leak=0|1, leak_status=0…255, profile=BYTES|off, write=metrics|types:FILE");
         debug += n;
         if (*debug) debug++;
     }
@@ -12485,6 +12500,7 @@ GM_RARE GM_PRIVATE void gm_world_fork_child(void) {
     gm_store_rlx(&rt->world.forks, (uint32_t)GM_FORKS_REGISTERED); // V6: it ran
     gm_store_rlx(&rt->world.waiting, 0u);
     gm_store_rlx(&rt->world.handling, 0u); // threads that this child does not have
+    rt->world.bereft |= !rt->world.alone;
     if (GOMEM_I_COLLECTOR)
         gm_world_forget_cycle(rt); // first: a cycle that marks forbids what follows (C4)
     for (struct gm_thread *t = rt->world.all; t; t = t->next) {
@@ -14220,13 +14236,34 @@ struct gm_dead {           // owner: the cycle
 
 // ---- lost=1 ----
 
-// Is a slot in the magazine whose top is `top`? Entry 0 of a magazine is NULL. A magazine of a
-// thread in a blocking region does not change; if its thread ends meanwhile, the answer may be
-// wrong, which costs a wrong report at worst.
-GM_PRIVATE bool gm_paths_in_magazine(const struct gm_pages *p, void **top, uintptr_t slot) {
-    unsigned n = top && top != GM_CACHE_NOTHING ? gm_cache_count(p, top) : 0; // NULLs are samples
+// Is *slot in the magazine whose top is `top` (NULL: none)? A NULL in it stands for a sample. A
+// magazine of a thread in a blocking region does not change; if its thread ends meanwhile, the
+// answer may be wrong, which costs a wrong report at worst.
+GM_PRIVATE bool gm_paths_in_magazine(const struct gm_pages *p, void **top, void *slot) {
+    unsigned n = top && top != GM_CACHE_NOTHING ? gm_cache_count(p, top) : 0;
     for (; n; n--, top--)
-        if ((uintptr_t)gm_load_rlx(top) == slot) return true;
+        if ((uintptr_t)gm_load_rlx(top) == *(const uintptr_t *)slot) return true;
+    return false;
+}
+
+// Calls fn with the top (NULL: none) of each magazine of a class, of threads and of the depot,
+// until it returns true. Returns whether it did. In a stop.
+GM_PRIVATE bool gm_paths_each_magazine(struct gm_runtime *rt, unsigned class,
+                                       bool (*fn)(const struct gm_pages *p, void **top, void *arg),
+                                       void *arg) {
+    const struct gm_pages *p = &rt->engine.heap.pages;
+    // pairs with gm_world_record_locked: records are complete
+    for (const struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next)
+        if (fn(p, gm_load_rlx(&t->cache.hot.top[class]), arg) ||
+            fn(p, t->cache.previous[class], arg))
+            return true;
+    // pairs with gm_cache_push_magazine: links and slots
+    uint32_t at = (uint32_t)gm_load_acq(&rt->engine.depot.full[class]);
+    for (uint32_t n = 0; at && n < rt->engine.depot.made; n++) {
+        const struct gm_magazine *m = gm_cache_head(p, at - 1);
+        if (fn(p, gm_cache_slots(p, at - 1) + m->top, arg)) return true;
+        at = gm_load_rlx(&m->next);
+    }
     return false;
 }
 
@@ -14234,20 +14271,7 @@ GM_PRIVATE bool gm_paths_in_magazine(const struct gm_pages *p, void **top, uintp
 // does not say so, so all magazines of its class are searched. Only slots that seem to hold a lost
 // pointer cost that.
 GM_PRIVATE bool gm_paths_cached(struct gm_runtime *rt, unsigned class, uintptr_t slot) {
-    const struct gm_pages *p = &rt->engine.heap.pages;
-    // pairs with gm_world_record_locked: records are complete
-    for (const struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next)
-        if (gm_paths_in_magazine(p, gm_load_rlx(&t->cache.hot.top[class]), slot) ||
-            gm_paths_in_magazine(p, t->cache.previous[class], slot))
-            return true;
-    // pairs with gm_cache_push_magazine: links and slots
-    uint32_t at = (uint32_t)gm_load_acq(&rt->engine.depot.full[class]);
-    for (uint32_t n = 0; at && n < rt->engine.depot.made; n++) {
-        const struct gm_magazine *m = gm_cache_head(p, at - 1);
-        if (gm_paths_in_magazine(p, gm_cache_slots(p, at - 1) + m->top, slot)) return true;
-        at = gm_load_rlx(&m->next);
-    }
-    return false;
+    return gm_paths_each_magazine(rt, class, gm_paths_in_magazine, &slot);
 }
 
 // Returns the slot that a word points into, if its span is of one of the kinds in `kinds`, and that
@@ -14546,7 +14570,9 @@ struct gm_search {
     void *memory;               // of seen and queue; reserved, and made usable bit by bit
     size_t size;                // of memory
     size_t low, high;           // bytes mapped at the heap's two ends, zone 0 and zone 1
-    uint64_t *seen;             // a bit for 16 bytes of either end
+    unsigned shift;             // a bit stands for 1 << shift bytes. const
+    uint64_t *seen;             // the bits of either end
+    size_t words;               // of a bitmap; from one bitmap to the next
     struct gm_reached *queue;   // all that was reached; those below `at` have been scanned
     size_t count, ready, room;  // of queue: used, with memory, reserved
     uintptr_t noscan;           // where zone 1 is; stw
@@ -14576,16 +14602,19 @@ GM_PRIVATE bool gm_paths_more(struct gm_search *q) {
     return true;
 }
 
-// Reserves memory for a search: a bit for each 16 bytes of heap, and a queue with an entry for each
-// object that can exist, of which only what is used costs memory. The bounds are those of the stop.
-// False: no memory; gm_paths_end is to be called in any case.
-GM_PRIVATE bool gm_paths_begin(struct gm_search *q) {
+// Reserves memory for a search: `maps` bitmaps with a bit for each 1 << shift bytes of heap, and a
+// queue with an entry for each object that can exist, of which only what is used costs memory. The
+// bounds are those of the stop. False: no memory; gm_paths_end is to be called in any case.
+GM_PRIVATE bool gm_paths_begin(struct gm_search *q, unsigned shift, unsigned maps) {
     const struct gm_pages *p = &q->rt->engine.heap.pages;
+    q->shift = shift;
     q->low = (size_t)gm_load_rlx(&p->zone[0].mapped) * GM_PAGE;  // in a stop
     q->high = (size_t)gm_load_rlx(&p->zone[1].mapped) * GM_PAGE; // in a stop
     q->noscan = gm_pages_address(p, p->zone[1].origin) - q->high;
-    size_t seen = gm_base_round_up((q->low + q->high) / 128, p->os_page);
-    q->room = GM_MIN((q->low + q->high) / 16 + 1, (size_t)GM_ROOTED);
+    size_t seen = gm_base_round_up(((q->low + q->high) >> shift) / 8, p->os_page);
+    q->words = seen / 8;
+    seen *= maps;
+    q->room = GM_MIN(((q->low + q->high) >> shift) + 1, (size_t)GM_ROOTED);
     q->size = gm_base_round_up(seen + q->room * sizeof *q->queue, p->os_page);
     q->memory = gm_os_reserve(q->size, 0);
     if (!q->memory) return false;
@@ -14596,6 +14625,29 @@ GM_PRIVATE bool gm_paths_begin(struct gm_search *q) {
 
 GM_PRIVATE void gm_paths_end(const struct gm_search *q) {
     if (q->memory) (void)gm_os_release(q->memory, q->size);
+}
+
+// Returns the word of the first bitmap that has an object's bit, and that bit in *bit. Other
+// bitmaps have theirs at the same distance.
+GM_PRIVATE uint64_t *gm_paths_bit(const struct gm_search *q, uintptr_t object, uint64_t *bit) {
+    uintptr_t offset = object - gm_pages_scanned(&q->rt->engine.heap.pages);
+    if (offset >= q->low) offset = q->low + object - q->noscan;
+    *bit = (uint64_t)1 << (offset >> q->shift & 63);
+    return &q->seen[offset >> q->shift >> 6];
+}
+
+// Appends an object to the queue, unless it has been reached before or memory is exhausted. True:
+// it was appended.
+GM_PRIVATE bool gm_paths_append(struct gm_search *q, struct gm_reached reached) {
+    uint64_t bit, *seen = gm_paths_bit(q, reached.object, &bit);
+    if (*seen & bit) return false;
+    *seen |= bit;
+    if (q->count == q->ready && !gm_paths_more(q)) {
+        q->full = true;
+        return false;
+    }
+    q->queue[q->count++] = reached;
+    return true;
 }
 
 // Returns the live collected or uncollectable object that a word points into; 0: none.
@@ -14611,18 +14663,8 @@ GM_PRIVATE uintptr_t gm_paths_object(const struct gm_runtime *rt, uintptr_t word
 // the object that it is in.
 GM_PRIVATE void gm_paths_reach(struct gm_search *q, uintptr_t word, uintptr_t from,
                                uint32_t parent) {
-    const struct gm_pages *p = &q->rt->engine.heap.pages;
-    uintptr_t object = gm_paths_object(q->rt, word), offset = object - gm_pages_scanned(p);
-    if (!object || q->found || q->full) return;
-    if (offset >= q->low) offset = q->low + object - q->noscan;
-    uint64_t *seen = &q->seen[offset / 1024], bit = (uint64_t)1 << (offset / 16 & 63);
-    if (*seen & bit) return;
-    *seen |= bit;
-    if (q->count == q->ready && !gm_paths_more(q)) {
-        q->full = true;
-        return;
-    }
-    q->queue[q->count++] = (struct gm_reached){object, from, parent};
+    uintptr_t object = q->found || q->full ? 0 : gm_paths_object(q->rt, word);
+    if (!object || !gm_paths_append(q, (struct gm_reached){object, from, parent})) return;
     if (object == q->target) q->found = q->count;
 }
 
@@ -14801,7 +14843,7 @@ GM_NOINLINE GM_PRIVATE void gm_paths_find_stopped(struct gm_runtime *rt, const s
     struct gm_search q = {.rt = rt, .me = me, .target = gm_paths_object(rt, target)};
     *path = (struct gm_path){.live = q.target != 0}; // not its address, which would be a path
     if (!q.target) return;
-    if (!gm_paths_begin(&q)) {
+    if (!gm_paths_begin(&q, 4, 1)) {
         path->full = true;
         gm_paths_end(&q);
         return;
@@ -16135,7 +16177,7 @@ GM_PRIVATE void gm_gc_wake_background(struct gm_runtime *rt) {
  * ==========================================================================================
  * OWNS        the background thread of struct gm_gc, asked, holds, not_before
  * CALLS       base os sync pages heap guard pacer mark writes world roots finalize workers gc
- * LOCKS       GC, then TURN, to run a cycle
+ * LOCKS       GC, then TURN, to run a cycle; then GONE, then WORLD, in the stop of a look
  * INVARIANTS  E7  a large object that would carry the heap past the hard goal (the goal, where the
  *                 thread itself collects) waits until a cycle has ended that began after it was
  *                 asked for, unless too little was allocated since the last one. One of an eighth
@@ -16375,6 +16417,34 @@ GM_RARE GM_NOINLINE GM_PRIVATE bool gm_schedule_cycle(struct gm_runtime *rt, str
     gm_gc_wake_background(rt);
     if (!done) errno = EAGAIN;
     return done;
+}
+
+// Stops the world between two cycles, with all roots listed, and calls `look`. A cycle under way is
+// finished first, since its roots must stay listed (E4). False: the world cannot be stopped, its
+// roots cannot be listed, or that cycle cannot go on. The calling thread is attached, runs no
+// cycle, and is in no section. Not inlined: its stack is scanned from here up.
+GM_NOINLINE GM_PRIVATE bool gm_schedule_look(struct gm_runtime *rt, struct gm_thread *me,
+                                             void (*look)(struct gm_thread *me, void *arg),
+                                             void *arg) {
+    struct gm_cycle cycle;
+    memset(&cycle, 0, sizeof cycle);
+    // rlx: a stale phase is loaded again under GC
+    if (gm_load_rlx(&rt->gc.phase)) (void)gm_schedule_cycle(rt, me, GM_REASON_CLOCK);
+    if (!gm_world_lock_cycle(rt)) return false;
+    struct gm_registers saved = me->registers; // those stored when a blocking region began
+    bool in_handler = me->in_handler;
+    me->in_handler = false;
+    me->fake_stack = gm_world_fake_stack();
+    gm_os_spill(&me->registers);
+    rt->gc.patience = GM_PATIENCE_NS;
+    bool stopped = rt->gc.phase == GM_PHASE_OFF && gm_gc_stop(rt, me, &cycle);
+    if (stopped) {
+        look(me, arg);
+        gm_world_resume(rt);
+    }
+    if (me->cache.hot.blocked) me->registers = saved, me->in_handler = in_handler;
+    gm_world_unlock_cycle(rt);
+    return stopped;
 }
 
 // Marks until a time, along with the collector's threads. Returns false if they do not mark now, or
@@ -19995,6 +20065,27 @@ GM_RARE GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p) {
     gm_alloc_leave(rt, t);
     return s;
 }
+
+// For the leak check, in a stop: calls fn for each pool with its name, how many of its objects are
+// in use, and its options.
+GM_PRIVATE void gm_pool_each_stopped(void (*fn)(const char *name, uint64_t out, const void *options,
+                                                size_t size, void *arg),
+                                     void *arg) {
+    for (const struct gomem_pool *p = gm_runtime.pools.list; p; p = p->next) {
+        uint64_t idle = gm_load_rlx(&p->idle); // in a stop
+        if (p->shared) idle += gm_pool_cached(p, p->shared);
+        for (struct gm_pool_cache *h = p->caches; h; h = h->next) idle += gm_pool_cached(p, h);
+        const char *name = p->o.name ? p->o.name : p->name ? p->name->name : NULL;
+        fn(name, p->taken > idle ? p->taken - idle : 0, &p->o, sizeof p->o, arg);
+    }
+}
+#else
+// without pools there is nothing to call for
+GM_INLINE void gm_pool_each_stopped(void (*fn)(const char *name, uint64_t out, const void *options,
+                                               size_t size, void *arg),
+                                    void *arg) {
+    (void)fn, (void)arg;
+}
 #endif // GOMEM_I_POOL
 
 #if GOMEM_I_ARENA
@@ -21133,6 +21224,505 @@ GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t a
 #endif // GOMEM_I_ESCAPE
 
 /* ==========================================================================================
+ * >>leaks   manual objects that nothing reaches                                    floor 5
+ * ==========================================================================================
+ * OWNS        struct gm_leaks, mapped for one check
+ * CALLS       base os pages span heap guard mark sweep cache world roots paths gc schedule pool
+ * INVARIANTS  LK1 a check that cannot read all roots reports no object: it says why, and fails
+ *             LK2 a word reaches the manual object in whose bytes it points, from the first to the
+ *                 last one, if the word is aligned and is in a root or in an object that is reached
+ *             LK3 a slot that lies in a magazine, of a thread or of the depot, is free although its
+ *                 bit is 1; in a stop all magazines can be read (R8)
+ * WHY         The search is that of room paths, with a visitor that follows manual objects; what it
+ *             takes from the queue is the latest entry, so the queue stays short. Everything that a
+ *             program can keep pointers in is a root: what a cycle reads, and also live collected
+ *             objects of each kind, all of their words, and the blocks of pools and arenas. Then
+ *             what was not reached is leaked. It is an indirect leak if another leaked object
+ *             points to it, as in LeakSanitizer; so all objects of a ring are indirect leaks.
+ *             Garbage that is not collected yet counts as live, because its finalizer may free what
+ *             it points to. The check does not collect: at exit that would run finalizers.
+ *             libc and the loader keep pointers in memory that is in no segment: the loader's
+ *             records of objects, and the records of threads, among them those of ended threads
+ *             whose stacks wait to be used again, with the vectors of their modules.
+ *             A thread without a record cannot be stopped, and what only it holds cannot be told
+ *             from a leak. A thread that has just begun, or is about to end, looks like one, so the
+ *             check is tried again for a second.
+ */
+enum {
+    GM_LEAK_SIZES = 64,  // sizes of large objects that are told apart
+    GM_LEAK_TOLD = 24,   // groups that are reported, the largest first
+    GM_LEAK_POOLS = 16,  // pools that are reported
+    GM_LEAK_PEEK = 4,    // words of an object that are shown
+    GM_LEAK_TRIES = 11,  // of a check that meets unknown threads
+    GM_LEAK_NAP = 500000 // ns, doubled: a second in all
+};
+
+struct gm_leak_group {            // leaked objects of the same size
+    size_t size, count, bytes;    // of an object; of objects; of them all
+    uintptr_t first;              // the object at the lowest address
+    uintptr_t peek[GM_LEAK_PEEK]; // its first words
+    uint8_t words;                // of peek
+    bool indirect, told;          // a leaked object points to each of them; it was reported
+};
+
+struct gm_leaks {              // one check. owner: the thread that asks
+    struct gm_search search;   // first; two bitmaps: reached or free; a leak points to it
+    size_t objects;            // manual objects that were reached
+    size_t count[2], bytes[2]; // leaked: directly, indirectly
+    struct gm_leak_group group[2][GOMEM_CLASSES + 1 + GM_LEAK_SIZES]; // [indirect]
+    size_t sizes[2];                 // groups of large objects in use; the last takes the rest
+    size_t arenas, arena_bytes;      // blocks of arenas that are not freed
+    size_t pools;                    // pools with objects out
+    const char *pool[GM_LEAK_POOLS]; // their names; NULL: none
+    uint64_t out[GM_LEAK_POOLS];     // their objects that were not put back
+    uint32_t stranger;               // id of a thread that cannot be scanned; 0: none
+    const char *why;                 // the check failed for this reason; NULL: it is done
+};
+
+// ---- what is allocated ----
+
+// Returns the manual object that a word points into; 0: none, or a freed one of a watched heap.
+// (LK2)
+GM_PRIVATE uintptr_t gm_leaks_object(const struct gm_runtime *rt, uintptr_t word) {
+    const struct gm_span *s;
+    uintptr_t slot = gm_paths_slot(rt, word, 1u << GM_MANUAL, &s);
+    if (!slot || s->use != GM_USE_OBJECT) return 0;
+    const struct gm_pages *p = &rt->engine.heap.pages;
+    uint32_t i = gm_span_index(p, s, slot);
+    bool taken = !s->class || gm_load_rlx(&gm_span_bits(p, s->page)[i / 64]) >> i % 64 & 1;
+    return taken && !gm_guard_freed(&rt->engine.guard, s, slot) ? slot : 0;
+}
+
+// Marks the slots of a magazine as not to be reported. (Called by gm_paths_each_magazine.) (LK3)
+GM_RARE GM_PRIVATE bool gm_leaks_skip_magazine(const struct gm_pages *p, void **top, void *arg) {
+    struct gm_leaks *l = arg;
+    unsigned n = top && top != GM_CACHE_NOTHING ? gm_cache_count(p, top) : 0;
+    for (; n; n--, top--) {
+        uintptr_t slot = (uintptr_t)gm_load_rlx(top); // rlx: its thread is stopped
+        uint64_t bit, *seen = slot ? gm_paths_bit(&l->search, slot, &bit) : NULL;
+        if (seen) *seen |= bit;
+    }
+    return false;
+}
+
+// ---- what is reached ----
+
+// Reaches the object that a word points into: the visitor of roots and of reached objects.
+GM_RARE GM_PRIVATE void gm_leaks_reach(struct gomem_marker *m, uintptr_t word, uintptr_t at) {
+    struct gm_search *q = ((struct gm_visitor *)(void *)m)->search;
+    uintptr_t object = gm_leaks_object(q->rt, word);
+    (void)at;
+    if (object && gm_paths_append(q, (struct gm_reached){object, 0, GM_ROOTED}))
+        ((struct gm_leaks *)(void *)q)->objects++;
+}
+
+// Visits the words of memory in use, of a large range only those of pages that were ever touched:
+// the rest is zero. In a stop.
+GM_PRIVATE void gm_leaks_scan(struct gm_visitor *v, uintptr_t start, size_t size) {
+    struct gm_written list[32];
+    struct gm_runtime *rt = v->search->rt;
+    struct gm_file *pagemap = &rt->roots.pagemap;
+    size_t page = rt->engine.heap.pages.os_page;
+    uintptr_t at = start - start % page, end = start + size;
+    long n = size > GM_MIB ? 0 : -1;
+    if (!n && !gm_os_is_own(pagemap) && !gm_os_borrow_pagemap(pagemap)) n = -1;
+    while (n >= 0 && at < end) {
+        n = gm_os_populated(pagemap, &at, gm_base_round_up(end, page), list, 32);
+        for (long i = 0; i < n; i++) {
+            uintptr_t from = GM_MAX((uintptr_t)list[i].start, start);
+            gm_mark_visit(&v->marker, from, from, GM_MIN((uintptr_t)list[i].end, end) - from);
+        }
+        if (!n) return;
+    }
+    if (n < 0) gm_mark_visit(&v->marker, start, start, size);
+}
+
+// Visits the words of a manual object.
+GM_PRIVATE void gm_leaks_scan_object(struct gm_visitor *v, const struct gm_span *s,
+                                     uintptr_t object) {
+    v->object = object;
+    gm_leaks_scan(v, object, gm_guard_size(&v->search->rt->engine.guard, s, object));
+}
+
+// Scans what was reached, and what that reaches.
+GM_PRIVATE void gm_leaks_drain(struct gm_visitor *v) {
+    struct gm_search *q = v->search;
+    while (q->count && !q->full) {
+        uintptr_t object = q->queue[--q->count].object;
+        gm_leaks_scan_object(v, gm_span_find(&q->rt->engine.heap.pages, object), object);
+    }
+}
+
+// Visits the live objects of a collected or uncollectable span, and blocks of pools and arenas, for
+// gm_heap_walk. Always true: the walk goes on.
+GM_RARE GM_PRIVATE bool gm_leaks_holders(struct gm_span *s, void *arg) {
+    struct gm_visitor *v = arg;
+    struct gm_leaks *l = (struct gm_leaks *)(void *)v->search;
+    struct gm_runtime *rt = v->search->rt;
+    const struct gm_pages *p = &rt->engine.heap.pages;
+    const struct gm_color *c = gm_span_colors(p, s->page);
+    if (s->kind == GM_MANUAL && s->use != GM_USE_OBJECT)
+        gm_leaks_scan(v, gm_span_start(p, s), (size_t)s->pages * GM_PAGE);
+    if (s->use == GM_USE_ARENA) {
+        l->arenas++;
+        l->arena_bytes += (size_t)s->pages * GM_PAGE;
+    }
+    for (unsigned i = 0; GM_IN(GM_SET_COLORED, s->kind) && i < gm_span_groups(s); i++)
+        for (uint64_t bits = gm_load_rlx(&c[i].alloc); bits; bits &= bits - 1) { // in a stop
+            uintptr_t object = gm_span_object(p, s, i, gm_base_ctz(bits));
+            if (gm_sweep_live(&rt->engine.sweep, p, s, object))
+                gm_leaks_scan(v, object, gm_span_slot_size(s));
+        }
+    gm_leaks_drain(v);
+    return true;
+}
+
+enum { GM_THREAD_RECORD = 2048, GM_LISTED = 1 << 20 }; // bytes; entries of a list at most
+
+// If the word at `at` is the head of a list of {next, previous}, as glibc links its records of
+// threads, visits the memory around each entry: a record, in which the entry lies.
+GM_PRIVATE void gm_leaks_list(struct gm_visitor *v, uintptr_t at) {
+    uintptr_t node[2], entry = gm_base_word((const uintptr_t *)at), before = at;
+    const struct gm_pages *p = &v->search->rt->engine.heap.pages;
+    for (unsigned i = 0; i < GM_LISTED && entry && entry != at && entry % GM_WORD == 0; i++) {
+        if (gm_os_read_foreign(node, entry, sizeof node) != sizeof node || node[1] != before)
+            return;
+        if (!gm_pages_holds(p, entry))
+            gm_mark_foreign(&v->marker, entry - GM_THREAD_RECORD, 2 * GM_THREAD_RECORD, 0);
+        before = entry;
+        entry = node[0];
+    }
+}
+
+// Visits glibc's records of threads, which the loader's data lists since glibc 2.34; in a static
+// program that is its own data.
+GM_NO_SANITIZE GM_PRIVATE void gm_leaks_thread_records(struct gm_visitor *v) {
+    const struct gm_areas *globals = &v->search->rt->roots.globals;
+    const uintptr_t loader = (uintptr_t)getauxval(AT_BASE), most = 4 * GM_MIB;
+    for (size_t i = 0; i < globals->count; i++) {
+        uintptr_t at = gm_base_round_up(globals->list[i].start, GM_WORD);
+        if (loader && at - loader >= most) continue;
+        for (; at + 2 * GM_WORD <= globals->list[i].end; at += GM_WORD) gm_leaks_list(v, at);
+    }
+}
+
+// Visits the loader's records of objects, each with the page that it begins in and the next one:
+// the loader has allocated them, and what it needs with them, before it could call malloc.
+GM_PRIVATE void gm_leaks_loader_records(struct gm_visitor *v) {
+    size_t page = v->search->rt->engine.heap.pages.os_page;
+    struct link_map m;
+    for (const struct r_debug *r = gm_roots_loader(); r; r = gm_roots_next_loader(r))
+        for (const struct link_map *at = r->r_map; at; at = m.l_next) {
+            if (!gm_roots_read_link(at, &m)) break;
+            gm_mark_foreign(&v->marker, (uintptr_t)at - (uintptr_t)at % page, 2 * page, 0);
+        }
+}
+
+// Notes a pool that has objects out, and visits what its options hold. (Called by
+// gm_pool_each_stopped.)
+GM_RARE GM_PRIVATE void gm_leaks_pool(const char *name, uint64_t out, const void *options,
+                                      size_t size, void *arg) {
+    struct gm_visitor *v = arg;
+    struct gm_leaks *l = (struct gm_leaks *)(void *)v->search;
+    gm_mark_visit(&v->marker, (uintptr_t)options, (uintptr_t)options, size);
+    if (!out) return;
+    if (l->pools < GM_LEAK_POOLS) {
+        l->pool[l->pools] = name;
+        l->out[l->pools] = out;
+    }
+    l->pools++;
+}
+
+// Reaches all that roots lead to. In a stop, with the roots listed.
+GM_PRIVATE void gm_leaks_roots(struct gm_visitor *v) {
+    struct gm_runtime *rt = v->search->rt;
+    const gomem_options *o = &rt->world.settings.options;
+    for (size_t i = 0; i < v->marker.mark->njobs; i++) {
+        gm_mark_job(&v->marker, &v->marker.mark->jobs[i]);
+        gm_leaks_drain(v);
+    }
+    gm_roots_ask_stopped(rt, &v->marker);
+    for (size_t i = 0; i < rt->roots.fns.count; i++)
+        gm_leaks_reach(&v->marker, (uintptr_t)rt->roots.fns.list[i].arg, 0);
+    gm_mark_visit(&v->marker, (uintptr_t)o, (uintptr_t)o, sizeof *o);
+    gm_pool_each_stopped(gm_leaks_pool, v);
+    gm_leaks_loader_records(v);
+    gm_leaks_thread_records(v);
+    gm_leaks_drain(v);
+    gm_heap_walk(&rt->engine.heap, gm_leaks_holders, v);
+}
+
+// ---- what is not ----
+
+// Notes that a leaked object points to another one. The visitor of leaked objects.
+GM_RARE GM_PRIVATE void gm_leaks_point(struct gomem_marker *m, uintptr_t word, uintptr_t at) {
+    const struct gm_visitor *v = (struct gm_visitor *)(void *)m;
+    uintptr_t object = gm_leaks_object(v->search->rt, word);
+    (void)at;
+    if (!object || object == v->object) return;
+    uint64_t bit, *seen = gm_paths_bit(v->search, object, &bit);
+    seen[v->search->words] |= bit; // that of a reached object is not asked for
+}
+
+// Returns the group of leaked objects of a span. The last one for large sizes takes all sizes that
+// found no other.
+GM_PRIVATE struct gm_leak_group *gm_leaks_group(struct gm_leaks *l, const struct gm_span *s,
+                                                bool indirect, size_t size) {
+    struct gm_leak_group *g = &l->group[indirect][GOMEM_CLASSES + 1];
+    size_t i = 0, *n = &l->sizes[indirect];
+    if (s->class) return &l->group[indirect][s->class];
+    while (i < *n && g[i].size != size) i++;
+    if (i == *n && *n < GM_LEAK_SIZES) ++*n;
+    return &g[GM_MIN(i, (size_t)GM_LEAK_SIZES - 1)];
+}
+
+// Counts a leaked object.
+GM_RARE GM_NO_SANITIZE GM_PRIVATE void gm_leaks_count(struct gm_visitor *v, const struct gm_span *s,
+                                                      uintptr_t object, bool indirect) {
+    struct gm_leaks *l = (struct gm_leaks *)(void *)v->search;
+    size_t size = gm_guard_size(&v->search->rt->engine.guard, s, object);
+    struct gm_leak_group *g = gm_leaks_group(l, s, indirect, size);
+    l->count[indirect]++;
+    l->bytes[indirect] += size;
+    g->bytes += size;
+    if (g->count++) {
+        if (g->size != size) g->size = 0; // of several sizes
+        return;
+    }
+    g->size = size;
+    g->first = object;
+    g->indirect = indirect;
+    g->words = (uint8_t)GM_MIN(size / GM_WORD, (size_t)GM_LEAK_PEEK);
+    for (unsigned i = 0; i < g->words; i++)
+        g->peek[i] = gm_base_word((const uintptr_t *)object + i);
+}
+
+// Calls fn for each manual object of a span that the program holds and nothing reaches. `pointed`:
+// the bits of gm_leaks_point have it.
+GM_PRIVATE void gm_leaks_each(struct gm_visitor *v, const struct gm_span *s,
+                              void (*fn)(struct gm_visitor *v, const struct gm_span *s,
+                                         uintptr_t object, bool pointed)) {
+    const struct gm_search *q = v->search;
+    const struct gm_pages *p = &q->rt->engine.heap.pages;
+    if (s->kind != GM_MANUAL || s->use != GM_USE_OBJECT) return;
+    for (unsigned i = 0; i < (s->class ? gm_span_words(s) : 1); i++) {
+        uint64_t bits = s->class ? gm_load_rlx(&gm_span_bits(p, s->page)[i]) : 1; // in a stop
+        for (; bits; bits &= bits - 1) {
+            uintptr_t object = gm_span_slot(p, s, i * 64 + gm_base_ctz(bits));
+            uint64_t bit, *seen = gm_paths_bit(q, object, &bit);
+            if (!(*seen & bit) && !gm_guard_freed(&q->rt->engine.guard, s, object))
+                fn(v, s, object, seen[q->words] & bit);
+        }
+    }
+}
+
+// Scans a leaked object with the visitor gm_leaks_point.
+GM_RARE GM_PRIVATE void gm_leaks_follow(struct gm_visitor *v, const struct gm_span *s,
+                                        uintptr_t object, bool pointed) {
+    (void)pointed;
+    gm_leaks_scan_object(v, s, object);
+}
+
+// Both for gm_heap_walk. Always true: the walk goes on.
+GM_RARE GM_PRIVATE bool gm_leaks_follow_span(struct gm_span *s, void *arg) {
+    gm_leaks_each(arg, s, gm_leaks_follow);
+    return true;
+}
+GM_RARE GM_PRIVATE bool gm_leaks_count_span(struct gm_span *s, void *arg) {
+    gm_leaks_each(arg, s, gm_leaks_count);
+    return true;
+}
+
+// ---- the check ----
+
+// Notes a thread that cannot be scanned: it has no record, and is not the library's own. (Called by
+// gm_os_each_task.) (LK1)
+GM_PRIVATE void gm_leaks_meet(uint32_t id, void *arg) {
+    struct gm_leaks *l = arg;
+    const struct gm_runtime *rt = l->search.rt;
+    struct gm_task task;
+    for (const struct gm_thread *t = gm_load_acq(&rt->world.all); t; t = t->next) // in a stop
+        if (t->id == id && !gm_world_absent(gm_load_seq(&t->state))) return;      // V4
+    if (!gm_gc_has_record(rt, id, false) && gm_gc_knows(rt, id)) return;
+    if (gm_os_read_task(id, 1, &task) && task.state != 'Z' && task.state != 'X') l->stranger = id;
+}
+
+// Finds what is leaked, in a stop. (Called by gm_schedule_look.)
+GM_RARE GM_PRIVATE void gm_leaks_look(struct gm_thread *me, void *arg) {
+    struct gm_leaks *l = arg;
+    struct gm_search *q = &l->search;
+    struct gm_runtime *rt = q->rt;
+    (void)me;
+    if (!GM_TSAN && !gm_os_each_task(gm_leaks_meet, l) && !gm_os_is_alone())
+        l->why = "the threads of the process cannot be listed: mount /proc";
+    if (l->stranger || l->why) return;
+    if (gm_paths_begin(q, 3, 2)) {
+        struct gm_visitor v = gm_paths_visitor(q, GM_ROOTED);
+        for (unsigned c = 1; c <= GOMEM_CLASSES; c++)
+            (void)gm_paths_each_magazine(rt, c, gm_leaks_skip_magazine, l);
+        v.marker.visit = gm_leaks_reach;
+        gm_leaks_roots(&v);
+        v.marker.visit = gm_leaks_point;
+        if (!q->full) gm_heap_walk(&rt->engine.heap, gm_leaks_follow_span, &v);
+        if (!q->full) gm_heap_walk(&rt->engine.heap, gm_leaks_count_span, &v);
+    } else {
+        q->full = true;
+    }
+    if (q->full) l->why = "no memory is left for the search";
+    gm_paths_end(q);
+    gm_os_return_pagemap(&rt->roots.pagemap);
+}
+
+// Prepares a check on the calling thread. Returns why none can be made, or NULL. If the process has
+// other threads, this opens the collected heap, which knows how to stop them.
+GM_PRIVATE const char *gm_leaks_prepare(struct gm_runtime *rt, struct gm_thread *me) {
+    if (!me) return "this thread has ended";
+    if (gm_load_rlx(&rt->gc.runner) == me || gm_world_forks(&rt->world))
+        return "a collection, or a fork, runs on this thread: ask after it";
+    if (rt->world.bereft) return "this child does not have all threads of its parent";
+    gm_roots_learn_keys(rt);
+    bool alone = gm_load_rlx(&rt->world.threads) == 1; // rlx: if stale, the look finds a stranger
+    if (!alone && !gm_schedule_enable(rt)) return "threads cannot be stopped";
+    return NULL;
+}
+
+// Looks for leaks. Returns why that failed, or NULL: *l has the result. (LK1)
+GM_NOINLINE GM_PRIVATE const char *gm_leaks_find(struct gm_runtime *rt, struct gm_leaks *l) {
+    struct gm_thread *me = gm_world_attach(rt);
+    const char *why = gm_leaks_prepare(rt, me);
+    for (unsigned tries = 0; !why && tries < GM_LEAK_TRIES; tries++) {
+        if (tries) gm_os_wait(&gm_sync_quiet, 0, (uint64_t)GM_LEAK_NAP << tries);
+        memset(l, 0, sizeof *l);
+        l->search.rt = rt;
+        gm_schedule_clear_stack(me, GM_CLEAR_CYCLE); // of pointers that earlier calls have left
+        if (!gm_schedule_look(rt, me, gm_leaks_look, l))
+            why = gm_base_reason(gm_load_rlx(&rt->engine.stats.veto)); // changes under gc's lock
+        else if (!l->stranger) return l->why;
+    }
+    return why;
+}
+
+// ---- the report ----
+
+// Writes a line to fd, or, if that is -1, to GOMEM_LOG.
+GM_PRIVATE void gm_leaks_line(int fd, struct gm_text *t) {
+    size_t n = GM_MIN(t->size, sizeof t->data - 2);
+    if (fd < 0) {
+        GOMEM_LOG(t->data);
+        return;
+    }
+    t->data[n] = '\n';
+    gm_base_write(fd, t->data, n + 1);
+}
+
+// Writes why no check was made.
+GM_COLD GM_PRIVATE void gm_leaks_tell_none(int fd, const struct gm_leaks *l, const char *why) {
+    struct gm_text t = gm_text_make("gomem: leaks: not checked: %s", why ? why : "");
+    struct gm_task task;
+    if (!why) {
+        bool known = gm_os_read_task(l->stranger, 1, &task);
+        gm_text_format(&t,
+                       "thread %u (%s) is not attached: call gomem_thread_attach in it, or "
+                       "define GOMEM_THREADS",
+                       l->stranger, known ? task.name : "ended");
+    }
+    gm_leaks_line(fd, &t);
+}
+
+// Returns the group with the most bytes that was not told yet, and takes it from the list; NULL:
+// there is none.
+GM_PRIVATE struct gm_leak_group *gm_leaks_largest(struct gm_leaks *l) {
+    struct gm_leak_group *g = l->group[0], *most = NULL;
+    for (size_t i = 0; i < sizeof l->group / sizeof *g; i++)
+        if (g[i].count && !g[i].told && (!most || g[i].bytes > most->bytes)) most = &g[i];
+    if (most) most->told = true;
+    return most;
+}
+
+// "gomem: leak: 2 direct, of 48 bytes each, 96 in all; the first at 0x…: 0x… 0x0"
+GM_PRIVATE void gm_leaks_tell_group(int fd, const struct gm_leak_group *g) {
+    struct gm_text t = gm_text_make("gomem: leak: %zu %s, ", g->count,
+                                    g->indirect ? "indirect" : "direct");
+    if (g->size) gm_text_format(&t, "of %zu bytes each, ", g->size);
+    else gm_text_format(&t, "of several sizes, ");
+    gm_text_format(&t, "%zu in all; the first at 0x%zx", g->bytes, g->first);
+    for (unsigned i = 0; i < g->words; i++)
+        gm_text_format(&t, "%s0x%zx", i ? " " : ": ", g->peek[i]);
+    gm_leaks_line(fd, &t);
+}
+
+// Writes what pools and arenas have not got back.
+GM_PRIVATE void gm_leaks_tell_others(int fd, const struct gm_leaks *l) {
+    for (size_t i = 0; i < GM_MIN(l->pools, (size_t)GM_LEAK_POOLS); i++) {
+        struct gm_text t = gm_text_make("gomem: leaks: pool \"%s\": %" PRIu64 " objects out",
+                                        l->pool[i] ? l->pool[i] : "", l->out[i]);
+        gm_leaks_line(fd, &t);
+    }
+    if (!l->arenas) return;
+    struct gm_text t = gm_text_make("gomem: leaks: arenas hold %zu blocks, %zu bytes", l->arenas,
+                                    l->arena_bytes);
+    gm_leaks_line(fd, &t);
+}
+
+// Writes the result of a check: the sum, the largest groups, then pools and arenas.
+GM_PRIVATE void gm_leaks_tell(int fd, struct gm_leaks *l) {
+    struct gm_leak_group *g;
+    size_t leaked = l->count[0] + l->count[1], groups = 0;
+    struct gm_text t = gm_text_make("gomem: no leaks: %zu manual objects, all reached", l->objects);
+    if (leaked)
+        t = gm_text_make("gomem: %zu objects leaked, %zu bytes: %zu direct (%zu), %zu indirect "
+                         "(%zu)",
+                         leaked, l->bytes[0] + l->bytes[1], l->count[0], l->bytes[0], l->count[1],
+                         l->bytes[1]);
+    if (leaked || fd >= 0) gm_leaks_line(fd, &t);
+    while ((g = gm_leaks_largest(l)) != NULL)
+        if (groups++ < GM_LEAK_TOLD) gm_leaks_tell_group(fd, g);
+    if (groups > GM_LEAK_TOLD) {
+        t = gm_text_make("gomem: leak: … and %zu smaller groups", groups - GM_LEAK_TOLD);
+        gm_leaks_line(fd, &t);
+    }
+    gm_leaks_tell_others(fd, l);
+}
+
+// Looks for leaks and writes the result to fd, or to GOMEM_LOG if that is -1. *leaked: the number
+// of objects. False with EAGAIN, after a line that says why: they cannot be told now.
+GM_PRIVATE bool gm_leaks_write(struct gm_runtime *rt, int fd, size_t *leaked) {
+    size_t size = gm_base_round_up(sizeof(struct gm_leaks), gm_os_page_size());
+    struct gm_leaks *l = gm_os_reserve(size, 0), none = {.objects = 0};
+    *leaked = 0;
+    const char *why = "no memory";
+    bool done = false;
+    if (l && gm_os_protect((uintptr_t)l, (uintptr_t)l + size, PROT_READ | PROT_WRITE)) {
+        why = gm_leaks_find(rt, l);
+        done = !why && !l->stranger;
+        if (done) gm_leaks_tell(fd, l);
+        else gm_leaks_tell_none(fd, l, why);
+        *leaked = l->count[0] + l->count[1];
+    } else {
+        gm_leaks_tell_none(fd, &none, why);
+    }
+    if (l) gm_os_release(l, size);
+    if (!done) errno = EAGAIN;
+    return done;
+}
+
+extern int gm_libc_fflush(void *) __asm__("fflush");
+
+// With GOMEM_DEBUG=leak=1, looks for leaks at exit: when what atexit has registered has run, and
+// most destructors, which run in the reverse order of the file. With leak_status, ends the process
+// if there are any; what stdio holds is written before.
+GM_RARE __attribute__((destructor)) GM_PRIVATE void gm_leaks_at_exit(void) {
+    struct gm_runtime *rt = &gm_runtime;
+    size_t leaked = 0;
+    if (!GOMEM_I_COLLECTOR || !GOMEM_I_REPORT || !rt->world.settings.leak) return;
+    if (gm_load_acq(&rt->world.life) != GM_LIFE_READY) return; // pairs with gomem_shutdown
+    (void)gm_leaks_write(rt, -1, &leaked);
+    if (!leaked || !rt->world.settings.leak_status) return;
+    (void)gm_libc_fflush(NULL);
+    _exit(rt->world.settings.leak_status);
+}
+
+/* ==========================================================================================
  * >>report   memstats, verify, stats at exit                                       floor 5
  * ==========================================================================================
  * OWNS        nothing: the read side
@@ -21371,28 +21961,15 @@ GM_PRIVATE void gm_report_to(int fd, struct gm_text *t) {
     gm_base_write(fd, t->data, n + 1);
 }
 
-// Stops the world and searches for a path to ~hidden. False: the world cannot be stopped, or a
-// cycle is under way.
-GM_NOINLINE GM_PRIVATE bool gm_report_search(struct gm_runtime *rt, struct gm_thread *me,
-                                             uintptr_t hidden, struct gm_path *path) {
-    struct gm_cycle cycle;
-    memset(&cycle, 0, sizeof cycle);
-    if (!gm_world_lock_cycle(rt)) return false;
-    struct gm_registers saved = me->registers; // those stored when a blocking region began
-    bool in_handler = me->in_handler;
-    me->in_handler = false;
-    me->fake_stack = gm_world_fake_stack();
-    gm_os_spill(&me->registers);
-    // E4: no search during a cycle: roots that it has not read yet must stay listed
-    rt->gc.patience = GM_PATIENCE_NS;
-    bool stopped = rt->gc.phase == GM_PHASE_OFF && gm_gc_stop(rt, me, &cycle);
-    if (stopped) {
-        gm_paths_find_stopped(rt, me, ~hidden, path);
-        gm_world_resume(rt);
-    }
-    if (me->cache.hot.blocked) me->registers = saved, me->in_handler = in_handler;
-    gm_world_unlock_cycle(rt);
-    return stopped;
+struct gm_question {     // of gomem_why
+    uintptr_t hidden;    // ~p
+    struct gm_path path; // the answer
+};
+
+// Searches for a path, in a stop. (Called by gm_schedule_look.)
+GM_RARE GM_PRIVATE void gm_report_search(struct gm_thread *me, void *arg) {
+    struct gm_question *q = arg;
+    gm_paths_find_stopped(&gm_runtime, me, ~q->hidden, &q->path);
 }
 
 // p is kept as ~p, so that the frames of the search do not refer to the object themselves.
@@ -21401,20 +21978,19 @@ GM_RARE GOMEM_DEF bool gomem_why(const void *p, int fd) {
     uintptr_t hidden = ~(uintptr_t)p;
     __asm__("" : "+r"(hidden));
     struct gm_thread *me = gm_world_attach(rt);
-    struct gm_path path = {.length = 0};
+    struct gm_question q = {.hidden = hidden};
+    struct gm_path *path = &q.path;
     struct gm_text t;
     bool collected = me && gm_world_can_stop(rt);
-    path.busy = collected && gm_load_rlx(&rt->gc.runner) == me; // called by a cycle's callback
-    // E4: finishes a cycle that is under way. rlx: if stale, gm_report_search looks again
-    if (collected && !path.busy && gm_load_rlx(&rt->gc.phase))
-        (void)gm_schedule_cycle(rt, me, GM_REASON_CLOCK);
-    if (collected && !path.busy && !gm_report_search(rt, me, hidden, &path)) path.full = true;
-    if (!path.length) {
-        t = gm_paths_tell_none(rt, &path, ~hidden);
+    path->busy = collected && gm_load_rlx(&rt->gc.runner) == me; // called by a cycle's callback
+    if (collected && !path->busy && !gm_schedule_look(rt, me, gm_report_search, &q))
+        path->full = true;
+    if (!path->length) {
+        t = gm_paths_tell_none(rt, path, ~hidden);
         gm_report_to(fd, &t);
         return false;
     }
-    for (size_t i = 0; gm_paths_line(rt, &path, i, &t); i++) gm_report_to(fd, &t);
+    for (size_t i = 0; gm_paths_line(rt, path, i, &t); i++) gm_report_to(fd, &t);
     return true;
 }
 #endif // GOMEM_I_COLLECTOR && GOMEM_I_REPORT
