@@ -5434,22 +5434,14 @@ GM_PRIVATE size_t gm_pages_excess_locked(const struct gm_pages *p, size_t n) {
     return all - most;
 }
 
-// Tests whether n more pages may be used under the hard limit (P8), and discards free touched pages
-// until they may: what is left where gm_heap_lock_with_room has given up. False: the limit is
-// reached, or a page could not be discarded.
-GM_PRIVATE bool gm_pages_allowed_locked(struct gm_pages *p, size_t n) {
+// Tests whether n more pages may be used under the hard limit (P8), after gm_heap_lock_with_room has
+// given back what it could. Free touched pages that are still there could not be discarded, so they
+// count, except where a system page may hold used pages, too. Pages that are leaving do not count.
+GM_PRIVATE bool gm_pages_allowed_locked(const struct gm_pages *p, size_t n) {
     size_t most = gm_pages_most(p);
     if (!p->hard) return true;
     if (n > most || p->used > most - n) return false;
-    while (gm_pages_excess_locked(p, n)) {
-        struct gm_idle idle = gm_pages_scavenge_begin_locked(p, 1, GM_MIB / GM_PAGE);
-        uintptr_t at = gm_pages_address(p, idle.page);
-        if (!idle.n) return true; // only pages that system pages share with used ones are left
-        bool done = gm_os_discard((void *)at, idle.n * GM_PAGE);
-        gm_pages_scavenge_end_locked(p, idle, done);
-        if (!done) return false;
-    }
-    return true;
+    return p->used + n + p->idle <= most || p->os_page > GM_PAGE;
 }
 
 // Takes n pages of a zone. Returns the first one in address order, or SIZE_MAX if there is no
@@ -5822,7 +5814,7 @@ GM_PRIVATE bool gm_span_verify(struct gm_check *check, const struct gm_span *s) 
  * LOCKS       HEAP, around the page heap only. It is not held while pages are returned to the
  *             system, except for chunks that leave a zone (H4)
  * INVARIANTS  H1  while the system discards a free page, the page is marked as used, or the lock is
- *                 held (H4, and P8 for what is freed between two looks)
+ *                 held (H4)
  *             H2  when idle pages exceed a tenth of the used ones + 32 MiB + the reused pages (H3),
  *                 a thread that frees manual objects returns pages to the system until 4 MiB less
  *                 are idle. What other frees and sweeps leave idle, and down to a tenth over the
@@ -11423,7 +11415,7 @@ GM_PRIVATE size_t gm_settings_bytes(const char *s) {
         if (__builtin_mul_overflow(n, (size_t)10, &n) ||
             __builtin_add_overflow(n, (size_t)(*s - '0'), &n))
             return 0;
-    if (!*s) return n;
+    if (!*s) return n <= (size_t)PTRDIFF_MAX ? n : 0;
     for (unsigned i = 0; i < 5; i++)
         if (i * 10 < 8 * sizeof n && !strcmp(s, units[i]))
             return n <= ((uint64_t)PTRDIFF_MAX >> i * 10) ? n << i * 10 : 0;
@@ -19845,6 +19837,16 @@ GM_PRIVATE struct gomem_pool *gm_pool_record_locked(struct gm_runtime *rt,
     return p;
 }
 
+// Gives a pool that was just made to its name.
+GM_PRIVATE void gm_pool_name_locked(gomem_i_pool *name, struct gomem_pool *p, uint32_t epoch) {
+    gm_store_rlx(&name->pool, p);
+    gm_store_rel(&name->epoch, epoch); // pairs with gomem_i_pool_of
+    gm_store_rlx(&name->get, p->get);  // rlx: a place is empty until the thread has a cache
+    gm_store_rlx(&name->put, p->put);
+    gm_store_rlx(&name->far_get, p->far_get);
+    gm_store_rlx(&name->far_put, p->far_put);
+}
+
 // Makes and lists a pool. If another thread has made the name's pool meanwhile, returns that one.
 // Outside sections. NULL with errno.
 GM_RARE GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt,
@@ -19881,14 +19883,7 @@ GM_RARE GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt,
         gm_store_rel(&pools->age, gm_pool_age);        // pairs with gm_world_age_pools
         gm_store_rel(&pools->tick, gm_pool_tick);      // pairs with gm_world_tick_pools
     }
-    if (p && !there && name) {
-        gm_store_rlx(&name->pool, p);
-        gm_store_rel(&name->epoch, epoch); // pairs with gomem_i_pool_of
-        gm_store_rlx(&name->get, p->get);  // rlx: a place is empty until the thread has a cache
-        gm_store_rlx(&name->put, p->put);
-        gm_store_rlx(&name->far_get, p->far_get);
-        gm_store_rlx(&name->far_put, p->far_put);
-    }
+    if (p && !there && name) gm_pool_name_locked(name, p, epoch);
     gm_sync_unlock(&pools->lock);
     gm_alloc_leave(rt, t);
     if (!p) errno = ENOMEM;
@@ -19899,8 +19894,9 @@ GM_RARE GM_PRIVATE struct gomem_pool *gm_pool_new(struct gm_runtime *rt,
 GM_RARE GOMEM_DEF gomem_pool *gomem_pool_new(const gomem_pool_options *o) {
     struct gomem_pool *p = gm_pool_new(&gm_runtime, o, NULL);
     size_t n = p ? p->o.capacity : 0;
-    bool fits = p && n <= gm_pool_pages()->size / p->stride;
-    if (!p || (fits && gomem_pool_reserve(p, n) == n)) return p;
+    if (!n) return p;
+    bool fits = n <= gm_pool_pages()->size / p->stride;
+    if (fits && gomem_pool_reserve(p, n) == n) return p;
     gomem_pool_destroy(p);
     errno = ENOMEM;
     return NULL;
@@ -20025,8 +20021,8 @@ GM_RARE GOMEM_DEF size_t gomem_pool_reserve(gomem_pool *p, size_t n) {
     struct gm_runtime *rt = &gm_runtime;
     int saved = errno;
     if (p->o.capacity) n = p->o.capacity;
-    size_t have = 0, most = GM_MIN(gm_pool_pages()->size, gm_os_machine_memory());
-    bool fits = n <= most / p->stride;
+    size_t have = 0, memory = n ? gm_os_machine_memory() : 0; // a system call
+    bool fits = n <= GM_MIN(gm_pool_pages()->size, memory) / p->stride;
     size_t before = fits ? n : SIZE_MAX, again = SIZE_MAX;
     if (!gm_pool_keep(rt, p, &before, &have)) return 0;
     while (fits && have < n && gm_pool_grow(rt, p))

@@ -130,7 +130,8 @@ TEST(limits) { // first: here nothing has initialised yet
     setenv("GOMEM_MEMLIMIT", "48MiB", 1);
     child_run(&child, from_the_environment);
     CHECK_EQ(child.status, 0);
-    static const char *const bad[] = {"48MB", "x", "-1", "99999999999999999999", "1 MiB"};
+    static const char *const bad[] = {
+        "48MB", "x", "-1", "99999999999999999999", "18446744073709551615", "1 MiB"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         setenv("GOMEM_MEMLIMIT", bad[i], 1);
         child_run(&child, from_the_environment);

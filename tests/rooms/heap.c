@@ -234,6 +234,32 @@ TEST(room_under_a_hard_limit) {
     room_end_pages(&heap.pages);
 }
 
+// P8: free pages that the kernel does not take back count. Nothing asks for them with HEAP held.
+TEST(what_stays_counts_under_a_hard_limit) {
+    REQUIRE(room_heap(&heap, 64));
+    struct gm_span *first = take(GM_MANUAL, 0, GM_CHUNK, 0), *last = take(GM_MANUAL, 0, GM_PAGE, 0);
+    REQUIRE(first && last);
+    if (heap.pages.os_page > GM_PAGE) SKIP("free pages may share system pages with used ones");
+    gm_heap_put(&heap, first);
+    heap.pages.hard = (LARGE + GM_CHUNK_PAGES / 2) * (GM_PAGE + 512);
+    begin_notes();
+    advice_fails = true;
+    CHECK(take(GM_MANUAL, 0, LARGE * GM_PAGE, 0) == NULL);
+    CHECK(given > 0);
+    CHECK_EQ(holds, 0);
+    struct gm_span *small = take(GM_MANUAL, 0, GM_CHUNK / 2, 0); // of the free pages
+    CHECK(small != NULL);
+    advice_fails = false;
+    struct gm_span *large = take(GM_MANUAL, 0, (LARGE - GM_CHUNK_PAGES / 2) * GM_PAGE, 0);
+    CHECK(large != NULL);
+    CHECK(heap.pages.used + heap.pages.idle <= gm_pages_most(&heap.pages));
+    ROOM_PAGES_HOLD(&heap.pages);
+    if (large) gm_heap_put(&heap, large);
+    if (small) gm_heap_put(&heap, small);
+    gm_heap_put(&heap, last);
+    room_end_pages(&heap.pages);
+}
+
 // Bits of the pieces that a growing object gains are clear.
 TEST(resize_clears_bits) {
     bool clean;

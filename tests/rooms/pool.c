@@ -2,6 +2,7 @@
 // what a pool's size makes of slabs and magazines; the three lists of the depot (PO5).
 #define _GNU_SOURCE
 #include <stdint.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,6 +16,13 @@ static int tell_time(clockid_t clock, struct timespec *ts) {
     return result;
 }
 #define GOMEM_CLOCK(clock, time) tell_time((clock), (time))
+
+static unsigned asked; // how often the machine's memory was asked for
+static int count_sysinfo(struct sysinfo *info) {
+    asked++;
+    return sysinfo(info);
+}
+#define sysinfo(info) count_sysinfo(info)
 #include "room.h"
 
 enum { MOST = 3000 };
@@ -111,6 +119,22 @@ static void walk(gomem_pool_options o) {
 
 static unsigned dropped;
 static void drop(void *object, void *user) { dropped += object && !user; }
+
+// What fits into the machine matters only where a number of objects is asked for.
+TEST(a_pool_that_grows_does_not_ask_for_the_memory) {
+    asked = 0;
+    struct gomem_pool *p = gomem_pool_new(&(gomem_pool_options){.size = 64});
+    REQUIRE(p != NULL);
+    CHECK_EQ(gomem_pool_reserve(p, 0), 0);
+    CHECK_EQ(asked, 0);
+    CHECK_EQ(gomem_pool_reserve(p, 100), 100);
+    CHECK_EQ(asked, 1);
+    gomem_pool_destroy(p);
+    p = gomem_pool_new(&(gomem_pool_options){.size = 64, .capacity = 100});
+    CHECK(p != NULL);
+    CHECK_EQ(asked, 2);
+    gomem_pool_destroy(p);
+}
 
 TEST(small_objects) { walk((gomem_pool_options){.size = 24}); }
 TEST(large_objects) { walk((gomem_pool_options){.size = 20000}); }

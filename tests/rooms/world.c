@@ -112,6 +112,33 @@ TEST(auto_leaves_a_tenth) {
     CHECK_EQ(gm_settings_share(UINT64_MAX), 0);
 }
 
+// Bytes as the environment names them; 0: not understood. No limit is beyond what an object can have.
+TEST(bytes_from_the_environment) {
+    static const struct {
+        const char *text;
+        uint64_t bytes;
+    } cases[] = {{"0", 0},
+                 {"1", 1},
+                 {"4096B", 4096},
+                 {"3KiB", 3072},
+                 {"2MiB", 2 << 20},
+                 {"1GiB", 1 << 30},
+                 {"1GB", 0},
+                 {"1 MiB", 0},
+                 {"-1", 0},
+                 {"9223372036854775808", 0},
+                 {"9223372036854775808B", 0},
+                 {"18446744073709551615", 0},
+                 {"18446744073709551616", 0},
+                 {"9007199254740992KiB", 0},
+                 {"", 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        CHECK_EQ(gm_settings_bytes(cases[i].text), cases[i].bytes);
+    char most[24];
+    snprintf(most, sizeof most, "%td", (ptrdiff_t)PTRDIFF_MAX);
+    CHECK_EQ(gm_settings_bytes(most), PTRDIFF_MAX);
+}
+
 TEST(percent_from_the_environment) {
     static const struct {
         const char *text;
