@@ -5434,9 +5434,9 @@ GM_PRIVATE size_t gm_pages_excess_locked(const struct gm_pages *p, size_t n) {
     return all - most;
 }
 
-// Tests whether n more pages may be used under the hard limit (P8), after gm_heap_lock_with_room has
-// given back what it could. Free touched pages that are still there could not be discarded, so they
-// count, except where a system page may hold used pages, too. Pages that are leaving do not count.
+// Tests whether n more pages may be used under the hard limit (P8), after gm_heap_lock_with_room
+// has given back what it could. Free touched pages that are still there could not be discarded, so
+// they count, except where a system page may hold used pages, too. Pages that are leaving do not.
 GM_PRIVATE bool gm_pages_allowed_locked(const struct gm_pages *p, size_t n) {
     size_t most = gm_pages_most(p);
     if (!p->hard) return true;
