@@ -868,8 +868,9 @@ GOMEM_DEF size_t gomem_stack_size(const gomem_stack *s);
 GOMEM_DEF void gomem_stack_free(gomem_stack *s);
 
 // Calls fn for each live object of type t (NULL: of every collected kind) until fn returns false.
-// Threads keep running; objects allocated meanwhile may be missed. Returns the number of calls. Any
-// thread; time grows with the heap.
+// Threads keep running; objects allocated meanwhile may be missed, and so are those that a cycle
+// has found unreachable. An object is kept until fn has returned. Returns the number of calls. Any
+// thread; time grows with the heap, and it waits while a cycle decides which finalizers run.
 GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, void *user),
                             void *user);
 
@@ -4301,7 +4302,9 @@ GM_NOINLINE GM_PRIVATE int gm_os_frames(uintptr_t *frames, int n) {
  * CALLS       base os
  * ORDER       *stop_request is set by world (seq), read here after depth has changed; see Y2
  * INVARIANTS  Y1  in a section (depth > 0) a thread is not stopped; it calls no user code and
- *                 nothing that may block on a lock of another library
+ *                 nothing that may block on a lock of another library. A signal handler of the
+ *                 program may interrupt it. If that calls a function that needs a section, the
+ *                 misuse is reported in the handler, and the function fails (gm_alloc_enter)
  *             Y2  a thread stores its depth before it loads stop_request: a thread that sets
  *                 stop_request and signals it either finds it outside of the section, or it finds
  *                 stop_request set
@@ -7587,7 +7590,8 @@ GM_PRIVATE const char *gm_prof_verify_stopped(const struct gm_prof *f, const str
  * CALLS       base os pages span
  * INVARIANTS  G1  misuse is proven from descriptors and bitmaps before it is reported; the object's
  *                 memory is not read
- *             G2  callbacks of the program run outside library sections
+ *             G2  hooks of the program run outside of sections and stops, except in a signal
+ *                 handler that has interrupted a section (Y1)
  *             G3  in a watched heap every mapped byte is marked as not accessible, except those
  *                 that the program has requested and not freed. The library accesses other bytes
  *                 only in functions that are not instrumented, or marks them as accessible first
@@ -7978,6 +7982,14 @@ struct gm_job {      // a range of roots
     unsigned flags;  // GM_JOB_…
 };
 
+// Where the marks of a cycle stand. From GROW on all that the program reaches is black, and so are
+// new objects (R1).
+enum {
+    GM_MARKS_OPEN,  // no cycle marks, or it does: a white object may yet be reached
+    GM_MARKS_GROW,  // a decision adds the objects that callbacks need (B1)
+    GM_MARKS_CLOSED // all that a marked object points to is marked; white objects are dead
+};
+
 struct gm_mark {
     struct gm_pages *pages;       // const while marking
     struct gm_types *types;       // const
@@ -7990,8 +8002,8 @@ struct gm_mark {
     uint32_t next_job; // atomic: rlx
     uint32_t halt;     // markers make grey what they hold, and rest. atomic: rlx
     uint32_t active;   // a cycle marks: nothing shrinks (R5). stw; read in sections
-    uint32_t complete; // the marks are complete: white objects are dead, new ones are allocated
-                       // black (R1). stw; read in sections
+    uint32_t complete; // GM_MARKS_…: what white objects are. Changes in stops, from GROW to CLOSED
+                       // beside the program; read in sections. atomic: rel/acq
     struct gm_job *jobs;    // root jobs. const while marking
     size_t njobs, room;     // jobs, and entries of the array
     bool full;              // a job found no room
@@ -11042,6 +11054,7 @@ struct gm_thread {
     void *fake_stack;              // AddressSanitizer's, NULL: none
     bool in_handler;               // it parked in the signal handler
     bool parking;                  // in gm_world_park: the handler returns at once. owner: thread
+    bool reports;                  // in the report of GM_MSG_SIGNAL. owner: thread
     bool told;                     // it was reported as a straggler. lock: world
     struct gm_start *start;        // gomem_thread_create's, NULL: none. owner: thread
     uint32_t straggler;            // the last stop waited for it in vain. atomic: rel/acq
@@ -13854,7 +13867,8 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
  *                 to unreached objects are cleared; objects with a finalizer or a drop are sorted
  *                 (B2); what those to run lead to is marked; their callbacks become ready; cleanups
  *                 of objects that are still unreached become ready. The program may run meanwhile:
- *                 it cannot reach an unreached object, and what it allocates is born marked
+ *                 what it allocates is born marked, and the functions that could hand it an
+ *                 unreached object, gomem_weak_get and gomem_each, check the marks
  *             B2  an object that another object with a callback leads to waits for a later cycle,
  *                 with all that it leads to. An object that leads back to itself is no exception,
  *                 but it is found only by ways that do not pass through what it leads to itself.
@@ -13992,8 +14006,8 @@ GM_PRIVATE void gm_finalize_keep(struct gm_runtime *rt, uintptr_t word) {
     if (!gm_load_rlx(&mark->complete)) gm_mark_shade_grey(mark, word);
 }
 
-// May the object of a weak pointer be handed to the program? Not if the cycle has found it dead and
-// has not cleared the pointer yet. In a section.
+// May an object that no root leads to, such as that of a weak pointer, be handed to the program?
+// Not if the cycle has found it dead: its bits say so only after the flip. In a section.
 GM_PRIVATE bool gm_finalize_is_live(const struct gm_runtime *rt, uintptr_t object) {
     const struct gm_mark *mark = &rt->engine.mark;
     // rlx: changes in stops only
@@ -15249,14 +15263,14 @@ GM_PRIVATE size_t gm_workers_mark_stopped(struct gm_runtime *rt, bool alone) {
  * >>oracle   a second, serial mark, compared bit by bit with the first            floor 4
  * ==========================================================================================
  * OWNS        nothing that lasts: its memory is mapped for one comparison
- * CALLS       base os span heap guard mark writes roots paths workers
+ * CALLS       base os span heap mark writes roots paths workers
  * LOCKS       takes none; the world is stopped, and the cycle holds GC
  * WHY         If a marker misses an object, memory in use is freed, and the program crashes later
  *             and elsewhere. At check level 3 each cycle marks twice: in the stop that ends marking
  *             all marks are set aside, and one thread marks again from newly listed roots. If it
- *             reaches an object that the first marks miss, the object is reported, with the path
- *             that leads to it. The reverse is no error: an object that was allocated or became
- *             garbage while the cycle ran may be marked and unreachable.
+ *             reaches an object that the first marks miss, the path to the object is logged, and
+ *             the object is reported after the stop. The reverse is no error: an object that was
+ *             allocated or became garbage while the cycle ran may be marked and unreachable.
  */
 struct gm_oracle {
     struct gm_runtime *rt; // the runtime
@@ -15351,15 +15365,17 @@ GM_PRIVATE void gm_oracle_judge(struct gm_oracle *o) {
 }
 
 // Marks again, serially, and compares, in the stop that ends marking. Afterwards the first marks
-// are back, or the second ones if they differ. False: marking has missed an object; the path to it
-// was logged and the error reported. Needs 8 bytes per KiB of collected spans; without them nothing
-// is compared, and the result is true. Takes as long as a whole mark by one thread.
-GM_PRIVATE bool gm_oracle_stopped(struct gm_runtime *rt) {
+// are back, or the second ones if they differ. Returns 0, or an object that marking has missed or
+// one that points to it. The path to it is logged here; the program's panic hook is called after
+// the stop (gm_gc_end), because a hook that allocates would park in it forever. Needs 8 bytes per
+// KiB of collected spans; without them nothing is compared. Takes as long as a whole mark by one
+// thread.
+GM_PRIVATE uintptr_t gm_oracle_stopped(struct gm_runtime *rt) {
     struct gm_oracle o = {rt, NULL, 0, 0, 0};
     gm_oracle_walk(&o, gm_oracle_count);
     size_t size = gm_base_round_up(o.words * 8 + 1, rt->engine.heap.pages.os_page);
     o.saved = gm_os_reserve(size, 0);
-    if (!o.saved) return true; // no room to compare
+    if (!o.saved) return 0; // no room to compare
     if (gm_os_protect((uintptr_t)o.saved, (uintptr_t)o.saved + size, PROT_READ | PROT_WRITE)) {
         gm_oracle_walk(&o, gm_oracle_swap);
         gm_writes_forget_roots(&rt->engine.writes); // so that the list has all of each root
@@ -15371,11 +15387,8 @@ GM_PRIVATE bool gm_oracle_stopped(struct gm_runtime *rt) {
         if (!o.wrong) gm_oracle_walk(&o, gm_oracle_swap);
     }
     (void)gm_os_release(o.saved, size);
-    if (!o.wrong) return true;
-    if (GOMEM_I_REPORT) gm_paths_missed_stopped(rt, o.child ? o.child : o.wrong);
-    gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_CORRUPT,
-                    (const void *)o.wrong);
-    return false;
+    if (o.wrong && GOMEM_I_REPORT) gm_paths_missed_stopped(rt, o.child ? o.child : o.wrong);
+    return o.wrong;
 }
 /* ==========================================================================================
  * >>gc   the cycle, its stops, its report, verification of the heap               floor 4
@@ -15451,7 +15464,7 @@ struct gm_cycle {           // what one cycle did, for pacing and reports
     unsigned rounds, tries; // rounds of written pages; finish stops
     size_t pages;           // written pages that the last round or finish stop has read
     int collector;          // GOMEM_GC_…
-    bool matches;           // the oracle found no other marks
+    uintptr_t missed;       // an object that only the oracle's marks lead to; 0: none
     const char *broken;     // what verify found, NULL: nothing
     uintptr_t where;        // its address
     struct gm_lost lost;    // objects that only manual memory holds
@@ -15810,7 +15823,7 @@ GM_PRIVATE bool gm_gc_run_stopped(struct gm_runtime *rt, struct gm_thread *me, s
     c->after = gm_workers_mark_stopped(rt, c->workers == 1);
     c->between = gm_os_now() - c->stopped;
     c->tries = 1;
-    if (GOMEM_I_CHECK >= 3) c->matches = gm_oracle_stopped(rt);
+    if (GOMEM_I_CHECK >= 3) c->missed = gm_oracle_stopped(rt);
     c->after += gm_finalize_decide(rt, true, &c->kept);
     gm_gc_end_stopped(rt, c);
     return true;
@@ -15938,15 +15951,17 @@ GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct
 }
 
 // The marks are complete. The program goes on while finalizers, weak pointers and other records of
-// white objects are decided. No thread can reach these objects any more but by weak pointers, which
-// check the marks. Called in a stop, which it ends.
+// white objects are decided. Only two functions could still hand out such an object, and both check
+// the marks: gomem_weak_get and gomem_each. Called in a stop, which it ends.
 GM_PRIVATE void gm_gc_decide(struct gm_runtime *rt, struct gm_cycle *c) {
-    gm_store_rlx(&rt->engine.mark.complete, 1u); // in a stop
+    gm_store_rlx(&rt->engine.mark.complete, (uint32_t)GM_MARKS_GROW); // in a stop
     gm_store_rlx(&gomem_i_barrier, 0u);
     gm_store_rlx(&rt->gc.phase, (uint32_t)GM_PHASE_FLIP); // in a stop
     c->heap = gm_load_rlx(&rt->engine.live);
     gm_gc_resume(rt, c);
     c->after += gm_finalize_decide(rt, false, &c->kept);
+    // pairs with gm_control_enter: the decision's marks
+    gm_store_rel(&rt->engine.mark.complete, (uint32_t)GM_MARKS_CLOSED);
 }
 
 // Marks to the end, concurrently with the program. True: in a finish stop that left nothing grey.
@@ -15987,7 +16002,7 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
         // What was allocated meanwhile, large objects apart, tells when the next cycle must begin.
         size_t heavy = GM_MIN(gm_load_rlx(&gc->heavy) - c->heavy, more);
         gm_pacer_learn(&e->pacer, more - heavy, heavy, c->after);
-        if (GOMEM_I_CHECK >= 3) c->matches = gm_oracle_stopped(rt);
+        if (GOMEM_I_CHECK >= 3) c->missed = gm_oracle_stopped(rt);
         // 6. Decide. This lets the world run and leaves the phase at FLIP.
         if (gm_load_rlx(&e->special.used)) gm_gc_decide(rt, c);
     }
@@ -16024,7 +16039,6 @@ GM_PRIVATE void gm_gc_begin(struct gm_runtime *rt, struct gm_cycle *c, int reaso
     struct gm_engine *e = &rt->engine;
     memset(c, 0, sizeof *c);
     c->begin = gm_os_now();
-    c->matches = true;
     c->workers = 1;
     c->goal = gm_load_rlx(&e->pacer.goal);
     c->heavy = gm_load_rlx(&rt->gc.heavy);
@@ -16132,8 +16146,9 @@ GM_PRIVATE void gm_gc_end(struct gm_runtime *rt, const struct gm_cycle *c, int r
     if (GOMEM_I_ESCAPE) gm_paths_frames_tell(rt, &c->dead);
     gm_gc_find_unattached(rt);
     if (c->broken) gm_gc_report_broken(rt, c->broken, c->where);
-    if (c->broken || !c->matches)
-        gm_guard_misuse(&e->guard, &e->heap.pages, GM_MSG_CORRUPT, (const void *)c->where);
+    if (c->broken || c->missed)
+        gm_guard_misuse(&e->guard, &e->heap.pages, GM_MSG_CORRUPT,
+                        (const void *)(c->broken ? c->where : c->missed));
     gm_gc_warn_veto(rt, true);
     gm_gc_warn_reason(rt, c);
     if (GOMEM_I_REPORT && rt->world.settings.gctrace) gm_gc_trace(rt, c, reason, c->goal);
@@ -16806,7 +16821,11 @@ GM_PRIVATE struct gm_cache *gm_alloc_enter(struct gm_runtime *rt) {
     struct gm_world *w = &rt->world;
     struct gm_thread *t = gm_world_attach(rt);
     if (t && GOMEM_I_UNLIKELY(t->cache.hot.section_depth)) {
-        gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_SIGNAL, NULL);
+        // Once: a panic hook that allocates comes here again.
+        bool first = !t->reports;
+        t->reports = true;
+        if (first) gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_SIGNAL, NULL);
+        if (first) t->reports = false;
         errno = ENOMEM;
         return NULL;
     }
@@ -17704,7 +17723,9 @@ GM_PRIVATE bool gm_alloc_is_live(const struct gm_runtime *rt, const struct gm_sp
     return bits & gm_span_bit(&rt->engine.heap.pages, slot);
 }
 
-// Takes no lock and enters no section, so a signal handler may call it.
+// Takes no lock and enters no section, so a signal handler may call it. From the end of marking to
+// the flip it still answers for dead objects: a mark procedure of one that a callback needs may ask
+// what its words point to.
 GOMEM_DEF void *gomem_base(const void *p) {
     const struct gm_runtime *rt = &gm_runtime;
     const struct gm_pages *pages = &rt->engine.heap.pages;
@@ -17953,8 +17974,8 @@ GM_PRIVATE void gm_block_free(struct gm_runtime *rt, struct gm_span *s) {
  * >>control   cycles, roots, stacks of coroutines, walking the heap               floor 5
  * ==========================================================================================
  * OWNS        nothing
- * CALLS       base os sync pages span types guard pacer mark sweep cache world roots workers gc
- *             schedule alloc
+ * CALLS       base os sync pages span types guard pacer mark sweep cache world roots finalize
+ *             workers gc schedule alloc
  * LOCKS       ROOTS, briefly
  * WHY         The public side of the collector. A function that changes a list of roots does so in
  *             a section, so that no stop sees the list half changed. For the same reason the cycle
@@ -18216,8 +18237,25 @@ GM_PRIVATE gomem_i_run gm_control_held(struct gm_runtime *rt, const struct gm_sp
     return (gomem_i_run){run ? gm_load_rlx(&run->cursor) : 0, end};
 }
 
+// Enters a section while no decision grows the marks. An object that a decision has just marked may
+// not be handed out: what it points to is still white, and the program could take the pointer out
+// of it before a marker reads it. A decision takes no stop and runs none of the program's code but
+// mark procedures, so this wait ends. The cycle's own thread does not wait: where it runs an event
+// hook, no decision is under way.
+GM_PRIVATE void gm_control_enter(struct gm_runtime *rt, struct gm_thread *me) {
+    bool runner = gm_load_rlx(&rt->gc.runner) == me; // rlx: this thread's own store
+    gm_sync_enter(&me->cache.hot);
+    // acq: pairs with gm_gc_decide. In a section it does not become GROW: that takes a stop.
+    for (unsigned i = 0; gm_load_acq(&rt->engine.mark.complete) == GM_MARKS_GROW && !runner; i++) {
+        gm_sync_leave(&me->cache.hot);
+        gm_os_yield(i);
+        gm_sync_enter(&me->cache.hot);
+    }
+}
+
 // Stores the live objects of one group of s in objects[], which has 64 entries, without the slots
-// that a run holds. In a section. Returns their number.
+// that a run holds and the objects that the cycle has found dead. In a section. Returns their
+// number.
 GM_PRIVATE unsigned gm_control_live(struct gm_runtime *rt, const struct gm_span *s, unsigned group,
                                     void **objects) {
     gomem_i_run held = gm_control_held(rt, s);
@@ -18225,7 +18263,8 @@ GM_PRIVATE unsigned gm_control_live(struct gm_runtime *rt, const struct gm_span 
     for (uint64_t starts = gm_span_starts(s, group); starts; starts &= starts - 1) {
         uintptr_t slot = gm_span_object(&rt->engine.heap.pages, s, group, gm_base_ctz(starts));
         if (slot >= held.cursor && slot < held.end) continue;
-        if (gm_sweep_live(&rt->engine.sweep, &rt->engine.heap.pages, s, slot))
+        if (gm_sweep_live(&rt->engine.sweep, &rt->engine.heap.pages, s, slot) &&
+            gm_finalize_is_live(rt, slot))
             objects[n++] = (void *)slot;
     }
     return n;
@@ -18258,8 +18297,9 @@ GM_PRIVATE bool gm_control_each_group(struct gm_runtime *rt, const struct gm_typ
     return true;
 }
 
-// Each group of objects is found in a section of its own; fn runs outside sections, and this stack
-// keeps the group's objects alive.
+// Each group of objects is found in a section of its own; fn runs outside sections. This stack
+// keeps the group's objects alive: a finish stop reads it, and after the last one only marked
+// objects are in it.
 GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, void *user),
                             void *user) {
     struct gm_runtime *rt = &gm_runtime;
@@ -18278,7 +18318,7 @@ GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, vo
         type = gm_types_shape(&rt->engine.types, number)->type;
     }
     while (more) {
-        gm_sync_enter(&me->cache.hot);
+        gm_control_enter(rt, me);
         do more = gm_control_each_group(rt, type, &page, &group, objects, &n, &size);
         while (more && !n);
         gm_sync_leave(&me->cache.hot);
@@ -18718,7 +18758,8 @@ GM_RARE GOMEM_DEF int gomem_i_sigaction(int number, const void *action, void *ol
  *             long as any thread holds the object.
  */
 // The span of the live collected object that starts at obj; with `roots`, also of an uncollectable
-// one. In a section. NULL: obj is not such an object (U1).
+// one. In a section. NULL: obj is not such an object (U1). An object that the cycle has found dead
+// gets no record: the decision may have passed the place where it would stand.
 GM_PRIVATE struct gm_span *gm_lifetime_span(const struct gm_runtime *rt, const void *obj,
                                             bool roots) {
     const struct gm_pages *p = &rt->engine.heap.pages;
@@ -18726,7 +18767,8 @@ GM_PRIVATE struct gm_span *gm_lifetime_span(const struct gm_runtime *rt, const v
     if (!s || !GM_IN(roots ? GM_SET_COLORED : GM_SET_COLLECTED, s->kind)) return NULL;
     uint32_t index = gm_span_index(p, s, (uintptr_t)obj);
     if (index >= s->count || gm_span_slot(p, s, index) != (uintptr_t)obj) return NULL;
-    return gm_sweep_live(&rt->engine.sweep, p, s, (uintptr_t)obj) ? s : NULL;
+    bool live = gm_sweep_live(&rt->engine.sweep, p, s, (uintptr_t)obj);
+    return live && gm_finalize_is_live(rt, (uintptr_t)obj) ? s : NULL;
 }
 
 // Check level 1: warns if a callback's argument is its object. The argument is a root until the
