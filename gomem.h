@@ -16967,7 +16967,7 @@ GM_NOINLINE GM_PRIVATE void gm_alloc_sample(struct gm_runtime *rt, void *p, size
                                             const char *type, const void *caller) {
     uintptr_t frames[GM_PROF_FRAMES];
     struct gm_thread *me = gm_world_self();
-    if (!me) return;
+    if (!me || me->cache.prof.busy) return; // busy: the unwinder has met a sample of before
     unsigned depth = gm_prof_stack(&me->cache.prof, (uintptr_t)caller, frames);
     gm_sync_enter(&me->cache.hot);
     struct gm_span *s = gm_span_find(&rt->engine.heap.pages, (uintptr_t)p);
