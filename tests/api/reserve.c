@@ -6,7 +6,7 @@
 
 #include <sys/resource.h>
 
-enum { MIB = 1 << 20, ENOUGH = 700 }; // so many MiB are got where nothing limits them
+enum { MIB = 1 << 20, ENOUGH = 400 }; // so many MiB are got where nothing limits them
 
 static const char *reserve;  // GOMEM_RESERVE of the child
 static size_t option, limit; // MiB, 0: none
@@ -78,10 +78,10 @@ TEST(under_a_limit) {
 #if defined(TEST_ASAN) || defined(TEST_TSAN)
     SKIP("sanitizers need address space of their own");
 #endif
-    gets("64MiB", 0, 600, 40, 64);
-    gets("1GiB", 0, 600, 450, 600);
-    gets("1TiB", 0, 600, 450, 600);
-    gets("4000000TiB", 0, 600, 450, 600);
+    gets("64MiB", 0, 300, 40, 64);
+    gets("1GiB", 0, 300, 225, 300);
+    gets("1TiB", 0, 300, 225, 300);
+    gets("4000000TiB", 0, 300, 225, 300);
 }
 
 static void use(void) {

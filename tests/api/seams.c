@@ -115,7 +115,7 @@ static void manual_part(void) {
         blocks[i] = checked(gomem_malloc(i % 40 == 0 ? i * 3000 : i * 20));
         if (blocks[i] != NULL) memset(blocks[i], 1, i * 20);
     }
-    for (size_t i = 0; i < 400; i += 40) {
+    for (size_t i = 0; i < 400; i += 120) {
         if (blocks[i] == NULL) continue;
         void *p = checked(gomem_realloc(blocks[i], 2000000 + i * 5000));
         if (p != NULL) blocks[i] = p;
@@ -127,7 +127,7 @@ static void manual_part(void) {
 
 static void collected_part(void) {
     uintptr_t length = 0;
-    for (int i = 0; i < 20000; i++) {
+    for (int i = 0; i < 8000; i++) {
         struct node *node = checked(GOMEM_NEW(struct node));
         if (node == NULL) continue;
         CHECK(node->next == NULL && node->index == 0);

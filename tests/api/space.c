@@ -58,7 +58,7 @@ TEST(as_much_as_libc_gets) {
 #if defined(TEST_ASAN) || defined(TEST_TSAN)
     SKIP("sanitizers need address space of their own");
 #endif
-    static const size_t limits[] = {250, 600, 1000, 2500};
+    static const size_t limits[] = {250, 600, 1500};
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
         limit_mib = limits[i];
         make = gomem_malloc;

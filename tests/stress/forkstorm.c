@@ -209,7 +209,7 @@ TEST(beside_cycles) {
     pthread_t threads[CHANGERS + 1];
     struct stress_random r = stress_random_at(400);
     gomem_memstats before = {.size = sizeof before}, after = {.size = sizeof after};
-    size_t forks = stress_times(150);
+    size_t forks = stress_times(75);
     atomic_store(&stop, false);
     for (uintptr_t i = 0; i < CHANGERS; i++) {
         pieces[i] = GOMEM_MAKE(struct piece, PIECES);
