@@ -17677,14 +17677,20 @@ GM_PRIVATE void gm_alloc_move_piece(struct gm_runtime *rt, struct gm_thread *me,
     gm_sync_leave(&me->cache.hot);
 }
 
+// The bytes of the next piece of a move that has come to the address `edge` of its target, with
+// `left` bytes to go. Pieces end at word boundaries of the target: a word is moved in one section.
+GM_INLINE size_t gm_alloc_piece(uintptr_t edge, size_t left, bool up) {
+    enum { PIECE = 16 * 1024 };
+    size_t over = edge % GM_WORD;
+    return GM_MIN(left, up ? PIECE - over : PIECE + over);
+}
+
 // Moves in pieces, so that a stop waits for one piece at most. A cycle may begin or end between two
 // pieces. Pieces before its beginning were plain stores, like any others. From then on the object
 // of each overwritten word is grey, so all that was reachable when the cycle began is marked,
 // wherever its words are when a marker looks. If the ranges overlap, no piece overwrites words that
-// a later piece reads: at any stop each word is in its old place or in its new one. Pieces end at
-// word boundaries of the target.
+// a later piece reads: at any stop each word is in its old place or in its new one.
 GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size) {
-    enum { PIECE = 16 * 1024 };
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = gm_world_self();
     // rlx: a thread that holds a pointer to a collected object sees the choice
@@ -17695,8 +17701,7 @@ GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size) {
     bool up = (uintptr_t)to - (uintptr_t)from >= size;
     for (size_t done = 0, n; done < size; done += n) {
         uintptr_t edge = (uintptr_t)to + (up ? done : size - done); // of the part that was moved
-        size_t over = edge % GM_WORD;
-        n = GM_MIN(size - done, up ? PIECE - over : PIECE + over);
+        n = gm_alloc_piece(edge, size - done, up);
         size_t at = up ? done : size - done - n;
         gm_alloc_move_piece(rt, me, (char *)to + at, (const char *)from + at, n);
     }

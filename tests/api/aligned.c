@@ -7,7 +7,7 @@
 
 enum { MOST = 4 << 20, FEW = 3 }; // a few at once, so that not only the first of a span is seen
 
-static const size_t sizes[] = {0, 1, 7, 24, 63, 64, 65, 1000, 4096, 8192, 33000, 300000};
+static const size_t sizes[] = {0, 1, 7, 8, 15, 24, 63, 64, 65, 1000, 4096, 8192, 33000, 300000};
 enum { SIZES = sizeof sizes / sizeof sizes[0] };
 
 static bool aligned(const void *p, size_t align) { return (uintptr_t)p % align == 0; }

@@ -142,10 +142,18 @@ static void collector_is_stw(void) {
     CHECK_EQ(stats().collector, GOMEM_GC_STW);
 }
 
+static void collector_of_the_options(void) {
+    set_environment();
+    gomem_options options = {.collector = GOMEM_GC_BARRIER};
+    CHECK(gomem_init(&options) && gomem_new(16) != NULL);
+    CHECK_EQ(stats().collector, GOMEM_GC_BARRIER);
+}
+
 TEST(collector_by_name) {
     gogc = NULL;
     debug = "collector=stw";
     CHILD_GOOD(collector_is_stw);
+    CHILD_GOOD(collector_of_the_options);
 }
 
 static void litter_and_collect(void) {

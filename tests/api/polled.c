@@ -104,6 +104,39 @@ static void collections(void) {
 
 TEST(collections_are_counted) { under_each_collector(collections); }
 
+static _Atomic uint64_t allocated; // by a thread that goes on
+
+static void *allocate_steadily(void *arg) {
+    for (int i = 0; i < 20000; i++) {
+        (void)(i % 2 ? gomem_malloc(48) : gomem_new_noscan(48));
+        allocated += 48;
+    }
+    pthread_barrier_wait(arg);
+    pthread_barrier_wait(arg); // it has not handed in the rest
+    return NULL;
+}
+
+// Of another thread at most 64 KiB are missing.
+static void totals_of_others(void) {
+    pthread_barrier_t barrier;
+    pthread_t thread;
+    init();
+    REQUIRE(gomem_malloc(1) && pthread_barrier_init(&barrier, NULL, 2) == 0);
+    uint64_t before = gomem_total_alloc();
+    REQUIRE(pthread_create(&thread, NULL, allocate_steadily, &barrier) == 0);
+    for (bool there = false; !there; there = allocated == 20000 * 48) {
+        uint64_t least = allocated;
+        REQUIRE(gomem_total_alloc() + LATE >= before + least);
+    }
+    pthread_barrier_wait(&barrier);
+    CHECK(gomem_total_alloc() + LATE >= before + allocated);
+    pthread_barrier_wait(&barrier);
+    pthread_join(thread, NULL);
+    CHECK(gomem_total_alloc() >= before + allocated); // with its end all is there
+}
+
+TEST(allocations_of_others_are_counted) { under_each_collector(totals_of_others); }
+
 GOMEM_TYPE_NOPTR(plain_type, long);
 
 // Every door, small and large: what is allocated shows, freed or not.

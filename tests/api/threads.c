@@ -95,6 +95,30 @@ static void *arrive(void *arg) {
     return arg;
 }
 
+static void *return_new(void *arg) {
+    void *result = GOMEM_NEW(struct alive_node);
+    *(gomem_weak *)arg = gomem_weak_make(result);
+    return result;
+}
+
+// Result i lives until it is joined by gomem_thread_join, or until a thread with the same pthread_t
+// begins: by then somebody has joined it.
+TEST(results_of_earlier_threads_are_dropped) {
+    enum { N = 40 };
+    static gomem_weak results[N];
+    pthread_t last, thread;
+    int same = 0, alive = 0;
+    for (int i = 0; i < N; i++, last = thread) {
+        REQUIRE(gomem_thread_create(&thread, NULL, return_new, &results[i]) == 0);
+        join(thread);
+        same += i > 0 && pthread_equal(last, thread);
+    }
+    alive_gc();
+    alive_gc();
+    for (int i = 0; i < N; i++) alive += gomem_weak_get(results[i]) != NULL;
+    CHECK(alive <= N - same + N / 10); // some may be kept by accident
+}
+
 TEST(detached_threads) {
     pthread_attr_t attr;
     pthread_attr_init(&attr);

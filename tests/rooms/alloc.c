@@ -196,6 +196,31 @@ TEST(trims_are_obeyed) {
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++) CHECK(t->hot.top[c] == GM_CACHE_NOTHING);
 }
 
+// A piece ends at a word of the target, or at the end, and is about 16 KiB: a stop waits for one.
+TEST(pieces_of_a_move) {
+    for (uintptr_t edge = 0x10000; edge < 0x10000 + 2 * GM_WORD; edge++)
+        for (size_t left = 1; left < 100000; left = left * 3 + 1) {
+            size_t up = gm_alloc_piece(edge, left, true), down = gm_alloc_piece(edge, left, false);
+            CHECK(up == left || ((edge + up) % GM_WORD == 0 && up > 16000));
+            CHECK(down == left || ((edge - down) % GM_WORD == 0 && down > 16000));
+            CHECK(0 < up && up <= left && up < 16400 && 0 < down && down <= left && down < 16400);
+        }
+}
+
+// What a cycle has recounted may be less than what is freed afterwards.
+TEST(live_bytes_never_wrap) {
+    size_t *live = &rt->engine.live;
+    gomem_gc_hold();
+    for (size_t less = 0; less < 3; less++) {
+        void *p = gomem_new_noscan(100000);
+        REQUIRE(p != NULL);
+        gm_store_rlx(live, gomem_usable_size(p) - 1 + less);
+        gomem_free(p);
+        CHECK_EQ(gm_load_rlx(live), less / 2);
+    }
+    gomem_gc_unhold();
+}
+
 static size_t asked_for;
 static int asked;
 static bool once(size_t size, void *user) {
@@ -220,6 +245,14 @@ TEST(exhaustion) {
     CHECK(gm_alloc_exhausted(rt, SIZE_MAX / 2, &tries)); // no collection can help
     CHECK_EQ(asked, 1);
     rt->world.settings.options.oom = NULL;
+    static void *freed[2000]; // more than the thread's own magazines hold
+    for (int i = 0; i < 2000; i++) REQUIRE((freed[i] = gomem_malloc(100)) != NULL);
+    for (int i = 0; i < 2000; i++) gomem_free(freed[i]);
+    CHECK(rt->engine.depot.total > 0 || gm_guard_watched(&rt->engine.guard));
+    tries = 0;
+    CHECK(gm_alloc_exhausted(rt, 100, &tries)); // what is cached may be what is missing
+    CHECK_EQ(rt->engine.depot.total, 0);
+    CHECK_EQ(gm_world_self()->cache.held, 0);
 }
 
 TEST_MAIN

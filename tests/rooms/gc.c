@@ -5,9 +5,18 @@ static char logged[700];
 #define GOMEM_LOG(line) ((void)snprintf(logged, sizeof logged, "%s", (line)))
 static unsigned long long slow_stop = 10000000; // ns
 #define GM_SLOW_STOP slow_stop
+static int discard_slowly(void *at, size_t size, int advice);
+#define GOMEM_MADVISE(at, size, advice) discard_slowly((at), (size), (advice))
 #include "room.h"
 
 #include "child.h"
+
+static uint64_t discard_ns; // a call takes at least this long
+
+static int discard_slowly(void *at, size_t size, int advice) {
+    for (uint64_t now = discard_ns ? gm_os_now() : 0; now && gm_os_now() < now + discard_ns;) {}
+    return gm_libc_madvise(at, size, advice);
+}
 
 static struct gm_runtime *const rt = &gm_runtime;
 static struct gm_engine *const engine = &gm_runtime.engine;
@@ -346,6 +355,10 @@ TEST(cycles_are_counted) {
     for (uint64_t i = 10; i < GM_PAUSES + 10; i++) CHECK_EQ(s->pause_ns[i % GM_PAUSES], 1000 + i);
     CHECK(s->pause_end[5] / 1000000000u > 1600000000u); // ns since 1970
     CHECK_EQ(s->pause_total, (uint64_t)(GM_PAUSES + 10) * (2000 + GM_PAUSES + 9) / 2);
+    struct gm_cycle c = {.first = 5, .between = 100, .workers = 3, .last = 7};
+    s->gc_cpu_ns = 0;
+    gm_gc_count(rt, &c, GM_REASON_TRIGGER);
+    CHECK_EQ(s->gc_cpu_ns, 312); // between the stops all markers work
     *s = saved;
 }
 
@@ -408,6 +421,20 @@ TEST(when_the_background_collects) {
     CHECK(!gm_schedule_due(rt, now, &reason));
     CHECK_EQ(gc->asked, 0);
     gomem_gc_hold();
+}
+
+// gomem_gc_work asks for a cycle halfway to the trigger, unless cycles are held.
+TEST(work_asks_for_no_cycle_that_is_held) {
+    REQUIRE(begin());
+    struct gm_gc *gc = &rt->gc;
+    size_t live = engine->live, old = engine->pacer.live;
+    gomem_gc_hold();
+    gm_store_rel(&gc->asked, 0u);
+    gm_store_rlx(&engine->live, old + (engine->pacer.trigger - old) / 4 * 3);
+    (void)gomem_gc_work(10000000);
+    CHECK_EQ(gc->asked, 0);
+    gm_store_rlx(&engine->live, live);
+    gomem_gc_unhold();
 }
 
 TEST(polling) { // the trigger, the switch, holds
@@ -910,18 +937,97 @@ TEST(scavenging_ends_a_tenth_over_the_goal) {
         {120, 0, 52}, {120, 128, 40}, // a sixteenth of a limit is left for metadata
         {40, 0, 8},   {0, 0, 8},      {120, 64, 0},
     };
+    discard_ns = 1000000; // 2 % of a processor
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         uint64_t sleep = 0;
         other.engine.pacer.goal = cases[i].goal ? cases[i].goal * GM_MIB : SIZE_MAX;
         other.engine.pacer.limit = cases[i].limit * GM_MIB;
-        while (gm_schedule_scavenge(&other, &other_thread, &sleep)) CHECK(sleep >= 1000000);
+        while (gm_schedule_scavenge(&other, &other_thread, &sleep)) CHECK(sleep >= 50 * discard_ns);
         size_t most = cases[i].keep * GM_MIB / GM_PAGE;
         CHECK(h->pages.idle <= most && h->pages.idle + GM_CHUNK_PAGES >= most); // chunks go whole
     }
+    discard_ns = 0;
     room_end_pages(&h->pages);
 }
 
 // What the parent's cycles wait for is not there in a child: it collects at once.
+// A child does not collect just because its parent was about to, or in the middle of it.
+TEST(a_child_has_a_trigger_of_its_own) {
+    NEEDS_FORK;
+    struct gm_pacer *p = &engine->pacer;
+    REQUIRE(GOMEM_NEW(int) != NULL);
+    gomem_gc();
+    gomem_gc_hold();
+    size_t trigger = p->trigger;
+    uint32_t active = 1;
+    gm_store_rlx(&p->trigger, engine->live);
+    gm_store_rlx(&engine->mark.active, active);
+    pid_t pid = fork();
+    if (pid == 0) _exit(engine->mark.active || p->trigger < engine->live + GM_MIB);
+    gm_store_rlx(&engine->mark.active, 0u);
+    gm_store_rlx(&p->trigger, trigger);
+    gomem_gc_unhold();
+    int status = -1;
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+    CHECK_EQ(status, 0);
+}
+
+static unsigned workers_wanted;
+static void count_workers(void) {
+    static void *live; // a smaller heap has no workers
+    while (rt->gc.holds) gomem_gc_unhold();
+    rt->world.settings.options.mark_workers = (int)workers_wanted;
+    CHECK((live = gomem_new(3 * GM_MIB)) && gomem_gc());
+    unsigned most = workers_wanted ? workers_wanted : gm_os_processors();
+    CHECK_EQ(rt->gc.thread_count, GM_MIN(most, 16u) - 1); // the runner marks, too
+}
+
+TEST(one_worker_less_than_processors) {
+    for (unsigned i = 0; i < 4; i++) {
+        workers_wanted = (const unsigned[]){0, 1, 3, 100}[i];
+        CHILD_GOOD(count_workers);
+    }
+}
+
+static uint64_t cycle_from, cycle_to; // when the last cycle began and ended, in ns
+
+static void spin_and_note(int what, uint64_t ns, void *user) {
+    (void)ns, (void)user;
+    if (what == GOMEM_EVENT_END) cycle_to = gm_os_now();
+    if (what != GOMEM_EVENT_BEGIN) return;
+    cycle_from = gm_os_now();
+    while (gm_os_now() < cycle_from + 5000000) {}
+}
+
+// Cycles for lack of memory that free nothing take a fifth of a thread's time at most. What is
+// nothing: less than 1/64 of the heap.
+TEST(futile_emergencies_get_rare) {
+    REQUIRE(begin());
+    struct gm_thread *me = gm_world_self();
+    rt->world.settings.options.event = spin_and_note;
+    gm_schedule_emergency(rt, me); // frees what other tests have left
+    me->futile = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        size_t live = engine->live; // of a heap where nothing else happens
+        gm_store_rlx(&engine->live, live + live / 80);
+        gm_schedule_emergency(rt, me);
+        CHECK_EQ(me->futile, i + 1);
+    }
+    gm_store_rlx(&rt->gc.spared, (uint64_t)0);
+    gm_schedule_emergency(rt, me);
+    CHECK(rt->gc.spared >= cycle_to + 4 * (cycle_to - cycle_from));
+    uint64_t cycles = engine->stats.cycles;
+    gm_store_rlx(&rt->gc.spared, UINT64_MAX);
+    gm_schedule_emergency(rt, me);
+    CHECK_EQ(engine->stats.cycles, cycles);
+    gm_store_rlx(&rt->gc.spared, (uint64_t)0);
+    size_t live = engine->live;
+    gm_store_rlx(&engine->live, live + live / 50);
+    gm_schedule_emergency(rt, me);
+    CHECK_EQ(me->futile, 0); // it has helped
+    rt->world.settings.options.event = NULL;
+}
+
 TEST(children_begin_anew) {
     NEEDS_FORK;
     struct gm_gc *gc = &rt->gc;

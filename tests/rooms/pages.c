@@ -189,6 +189,24 @@ TEST(random_operations_on_what_grows) {
     random_operations(false);
 }
 
+// Zone 0 tells when chunks have left it: writes to what comes in their place are not tracked yet.
+TEST(leaving_is_counted) {
+    NEEDS_SPARSE;
+    for (unsigned which = 0; which < 2; which++) {
+        REQUIRE(sparse_pages());
+        struct gm_zone *zone = &pages.zone[which];
+        bool clean;
+        size_t gone = 0, page = gm_pages_take_locked(&pages, which, 2 * GM_CHUNK_PAGES, &clean);
+        REQUIRE(page != SIZE_MAX && !pages.unmapped);
+        CHECK(!gm_pages_retreat_locked(&pages, zone, GM_CHUNK_PAGES)); // it is in use
+        gm_pages_put_locked(&pages, page, 2 * GM_CHUNK_PAGES, false);
+        while (gm_pages_retreat_locked(&pages, zone, GM_CHUNK_PAGES)) gone++;
+        CHECK(gone >= 2 && !zone->mapped);
+        CHECK_EQ(pages.unmapped, which == GM_ZONE_SCAN ? gone : 0);
+        room_end_pages(&pages);
+    }
+}
+
 // The kernel refuses chunks, and later gives them (P9).
 TEST(random_operations_where_memory_is_scarce) {
     NEEDS_SPARSE;

@@ -474,6 +474,25 @@ TEST(parked_is_trusted_while_nothing_was_written_below) {
 }
 
 // A guard page inside of a registered stack is neither read nor written.
+// Both ends of a stack are places to park at: all of it is live, or nothing.
+TEST(parked_at_either_end) {
+    static uintptr_t area[4096];
+    uintptr_t lo = (uintptr_t)area, hi = lo + sizeof area;
+    REQUIRE(begin());
+    end();
+    REQUIRE(gomem_add_stack(area, area + 4096));
+    const struct gm_stack *s = gm_roots_stack_of(&rt->roots, lo);
+    REQUIRE(s && s->end == hi);
+    for (uintptr_t sp = lo; sp <= hi; sp += sizeof area / 4) {
+        gomem_stack_parked(area, (void *)sp);
+        CHECK_EQ(s->parked, sp);
+        CHECK_EQ(gm_mark_live_part(s), sp);
+    }
+    gomem_stack_parked(area, (void *)(hi + 8)); // not parked
+    CHECK(!s->parked && gm_mark_live_part(s) == lo);
+    CHECK(gomem_remove_stack(area));
+}
+
 TEST(guard_page_below_a_parked_stack) {
     size_t page = rt->engine.heap.pages.os_page;
     char *stack = mmap(NULL, 4 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
