@@ -157,9 +157,9 @@
  *                           leak=1 manual objects that nothing reaches, at exit, as
  *                           LeakSanitizer finds them · leak_status=23 the exit status if there are
  *                           any (0, the default: the program's) ·
- *                           write=KIND:FILE what gomem_write writes, at exit: metrics, types. May
- *                           be given several times. %p in FILE is the process id; without it a
- *                           forked child writes nothing. FILE holds no comma
+ *                           write=KIND:FILE what gomem_write writes, at exit: metrics, types, heap,
+ *                           folded. May be given several times. %p in FILE is the process id;
+ *                           without it a forked child writes nothing. FILE holds no comma
  *
  * THREE COLLECTORS (options.collector; default: tracked if the kernel can do it, else stw)
  *   tracked   Marks beside the program; the kernel reports which pages are written meanwhile. Asks
@@ -477,9 +477,11 @@ enum { /* for gomem_options.collector */
     GOMEM_GC_BARRIER = 2, /* concurrent; GOMEM_STORE and its family report stores */
     GOMEM_GC_STW = 3      /* stop the world: all marking happens in one stop */
 };
-enum { /* for gomem_write */
-    GOMEM_METRICS = 1,    /* for Prometheus */
-    GOMEM_BY_TYPE = 4     /* a table */
+enum {                      /* for gomem_write */
+    GOMEM_METRICS = 1,      /* for Prometheus                                             */
+    GOMEM_HEAP_PROFILE = 2, /* for pprof                                                  */
+    GOMEM_BY_TYPE = 4,      /* a table                                                    */
+    GOMEM_FOLDED = 6        /* for flame graphs                                           */
 };
 enum { GOMEM_EVENT_BEGIN = 1, GOMEM_EVENT_STOPPED, GOMEM_EVENT_RESUMED, GOMEM_EVENT_END };
 enum { /* gomem_memstats.collector_reason and .last_veto; gomem_reason_text explains each one */
@@ -716,14 +718,22 @@ GOMEM_DEF uint64_t gomem_num_gc(void);
 //   GOMEM_BY_TYPE  a table of objects and bytes by gomem_type, or by kind, and by size class, with
 //                  the most bytes first. It counts what is allocated and not yet known to be
 //                  garbage: exact right after gomem_gc. Manual objects in caches are counted
+//   GOMEM_HEAP_PROFILE  what gomem_set_profile_rate has sampled, in pprof's format (protobuf, not
+//                  compressed): go tool pprof -top PROGRAM FILE. Samples have the four values of
+//                  Go's, and labels for kind and type; objects of the collected heap are in use if
+//                  the last cycle has found them alive
+//   GOMEM_FOLDED   the same, as a line "outer;inner;leaf BYTES" for each stack with bytes in use,
+//                  for flamegraph.pl and others. Functions that a file does not export (link with
+//                  -rdynamic) are its name and an offset
 // False with errno: EINVAL (`what` is unknown), ESHUTDOWN (after gomem_shutdown), ENOMEM, ENOSYS
 // (compiled with GOMEM_NO_REPORT), or what write() said: ENOSPC, EPIPE, EBADF, or EAGAIN where fd
 // does not block. Part of the text may then be written. A pipe without a reader raises SIGPIPE, as
 // with write(). Any thread, also in blocking regions, finalizers, hooks, and the child of fork; not
 // in a signal handler. Threads go on running, so figures may be of slightly different moments.
-// Allocates nothing from the heap and takes 16 KiB of stack; BY_TYPE maps up to 420 KiB meanwhile.
+// Allocates nothing from the heap and takes 16 KiB of stack; BY_TYPE maps up to 420 KiB
+// meanwhile, HEAP_PROFILE 72 KiB. FOLDED takes the loader's lock for each function.
 // Time: that of the writes; with BY_TYPE some 10 ms for each GB of heap.
-// GOMEM_DEBUG=write=metrics:FILE or types:FILE calls it at exit.
+// GOMEM_DEBUG=write=KIND:FILE calls it at exit; KIND is metrics, types, heap or folded.
 GOMEM_DEF bool gomem_write(int what, int fd);
 
 // Stops the threads and checks the invariants of the heap. False: one line says what is broken; or
@@ -11386,7 +11396,8 @@ GM_PRIVATE bool gm_settings_is_word(const char *s, size_t n, const char *word) {
 }
 
 // The words for kinds of gomem_write in GOMEM_DEBUG, by GOMEM_METRICS and so on; "": none.
-GM_PRIVATE const char *const gm_settings_kinds[] = {"", "metrics", "", "", "types"};
+GM_PRIVATE const char *const gm_settings_kinds[] = {"",      "metrics", "heap",  "",
+                                                    "types", "",        "folded"};
 enum { GM_KINDS_WRITTEN = sizeof gm_settings_kinds / sizeof gm_settings_kinds[0] };
 
 // Adds an output KIND:FILE. False: the kind is unknown, or the file is missing or does not fit.
@@ -11531,11 +11542,11 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
     while (debug && *debug) {
         size_t n = strcspn(debug, ",");
         if (n && !gm_settings_debug_key(s, debug, n))
-            gm_settings_warn(
-                rt, "GOMEM_DEBUG", debug, n,
-                "gctrace=0|1, collector=tracked|barrier|stw, verify=0|1, "
-                "stats=0|1, poison=0|1, lost=0|1, escape=0|1, "
-                "leak=0|1, leak_status=0…255, profile=BYTES|off, write=metrics|types:FILE");
+            gm_settings_warn(rt, "GOMEM_DEBUG", debug, n,
+                             "gctrace=0|1, collector=tracked|barrier|stw, verify=0|1, "
+                             "stats=0|1, poison=0|1, lost=0|1, escape=0|1, "
+                             "leak=0|1, leak_status=0…255, profile=BYTES|off, "
+                             "write=metrics|types|heap|folded:FILE");
         debug += n;
         if (*debug) debug++;
     }
@@ -22095,8 +22106,8 @@ GM_RARE __attribute__((destructor)) GM_PRIVATE void gm_report_at_exit(void) {
  * >>export   gomem_write and its formats, files at exit                            floor 5
  * ==========================================================================================
  * OWNS        nothing: the read side
- * CALLS       base os sync stats writer sizes pages span types guard sweep cache world init
- *             report
+ * CALLS       base os sync stats writer sizes pages span types prof guard sweep cache settings
+ *             world init report
  * LOCKS       HEAP
  * WHY         Each format is written in one pass or a few, through the buffer of a gm_writer, from
  *             figures that other threads go on changing: no stop, and no memory of the heap that is
@@ -22452,6 +22463,473 @@ GM_NOINLINE GM_PRIVATE bool gm_export_types(struct gm_writer *w, struct gm_runti
     return done;
 }
 
+// ---- heap profile ----
+
+// pprof's profile.proto, not compressed. The fields of a protobuf message may come in any order, so
+// strings, samples, mappings and locations are written as they come up: the number of a string is
+// how many came before it, and the id of a location is its address. Only nested messages are built
+// in memory, because their length comes first.
+enum gm_proto { // numbers of fields, by message
+    GM_PROTO_SAMPLE_TYPE = 1,
+    GM_PROTO_SAMPLE = 2,
+    GM_PROTO_MAPPING = 3,
+    GM_PROTO_LOCATION = 4,
+    GM_PROTO_STRING = 6,
+    GM_PROTO_DROP = 7,
+    GM_PROTO_TIME = 9,
+    GM_PROTO_PERIOD_TYPE = 11,
+    GM_PROTO_PERIOD = 12,
+    GM_PROTO_DEFAULT = 14,
+    // sample: ids of locations, values, labels; label: key, text, number
+    GM_SAMPLE_LOCATIONS = 1,
+    GM_SAMPLE_VALUES = 2,
+    GM_SAMPLE_LABEL = 3,
+    GM_LABEL_KEY = 1,
+    GM_LABEL_TEXT = 2,
+    GM_LABEL_NUMBER = 3,
+    // mapping; location: id, mapping, address
+    GM_MAPPING_ID = 1,
+    GM_MAPPING_START = 2,
+    GM_MAPPING_END = 3,
+    GM_MAPPING_OFFSET = 4,
+    GM_MAPPING_FILE = 5,
+    GM_MAPPING_BUILD = 6,
+    GM_LOCATION_ID = 1,
+    GM_LOCATION_MAPPING = 2,
+    GM_LOCATION_ADDRESS = 3
+};
+
+// The strings that come first, and their numbers.
+#define GM_STRINGS(X)                 \
+    X(NONE, "")                       \
+    X(ALLOC_OBJECTS, "alloc_objects") \
+    X(COUNT, "count")                 \
+    X(ALLOC_SPACE, "alloc_space")     \
+    X(BYTES, "bytes")                 \
+    X(INUSE_OBJECTS, "inuse_objects") \
+    X(INUSE_SPACE, "inuse_space")     \
+    X(SPACE, "space")                 \
+    X(KIND, "kind")                   \
+    X(TYPE, "type")                   \
+    X(MANUAL, "manual")               \
+    X(COLLECTED, "collected")         \
+    X(ROOT, "uncollectable")          \
+    X(POOL, "pool")                   \
+    X(ARENA, "arena")                 \
+    X(DROP,                           \
+      "gomem_(i_)?(malloc|calloc|realloc|aligned_alloc|strn?dup|new|make).*|malloc|calloc|realloc")
+enum gm_string {
+#define GM_STRING_NAME(name, text) GM_STRING_##name,
+    GM_STRINGS(GM_STRING_NAME) GM_FIRST_STRINGS
+#undef GM_STRING_NAME
+};
+GM_PRIVATE const char *const gm_export_strings[GM_FIRST_STRINGS] = {
+#define GM_STRING_TEXT(name, text) text,
+    GM_STRINGS(GM_STRING_TEXT)
+#undef GM_STRING_TEXT
+};
+
+struct gm_nested {   // a nested message: the largest is a sample with 64 frames
+    size_t size;     // bytes used
+    char data[1024]; //
+};
+
+// Appends a number in base 128, the lowest digit first.
+GM_PRIVATE void gm_export_varint(struct gm_nested *m, uint64_t v) {
+    for (; v >= 128; v >>= 7) m->data[m->size++] = (char)(v | 128);
+    m->data[m->size++] = (char)v;
+}
+
+// Appends a field that is a number, or one that is a message.
+GM_PRIVATE void gm_export_number(struct gm_nested *m, unsigned field, uint64_t v) {
+    gm_export_varint(m, field << 3);
+    gm_export_varint(m, v);
+}
+GM_PRIVATE void gm_export_nest(struct gm_nested *m, unsigned field, const struct gm_nested *in) {
+    gm_export_varint(m, field << 3 | 2);
+    gm_export_varint(m, in->size);
+    memcpy(m->data + m->size, in->data, in->size);
+    m->size += in->size;
+}
+
+// A profile that is being written.
+struct gm_profile {
+    struct gm_writer *w;
+    uint64_t strings;       // written so far
+    uintptr_t *list;        // addresses, sorted from time to time
+    uintptr_t *recent;      // by hash: addresses that are in the list
+    size_t n;               // entries of the list
+    uintptr_t above, below; // only addresses between these are collected
+    struct gm_maps *maps;   // where mappings are read
+    uint64_t mapping;       // id of the last one that was written
+    uintptr_t start, end;   // its range
+};
+enum { GM_ADDRESSES = 8192, GM_RECENT = 1024 };
+
+// Writes a field of the profile.
+GM_PRIVATE void gm_export_write(struct gm_profile *p, unsigned field, const struct gm_nested *m) {
+    struct gm_nested head = {.size = 0};
+    gm_export_varint(&head, field << 3 | 2);
+    gm_export_varint(&head, m->size);
+    gm_writer_bytes(p->w, head.data, head.size);
+    gm_writer_bytes(p->w, m->data, m->size);
+}
+GM_PRIVATE void gm_export_write_number(struct gm_profile *p, unsigned field, uint64_t v) {
+    struct gm_nested m = {.size = 0};
+    gm_export_number(&m, field, v);
+    gm_writer_bytes(p->w, m.data, m.size);
+}
+
+// The length of the UTF-8 character at s, of which n bytes are there; 0: it is none.
+GM_PRIVATE size_t gm_export_utf8(const unsigned char *s, size_t n) {
+    size_t size = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+    if (!size || size > n || s[0] > 0xf4) return 0;
+    for (size_t i = 1; i < size; i++)
+        if ((s[i] & 0xc0) != 0x80) return 0;
+    // too long a form, surrogates, and numbers over 0x10ffff
+    if (s[0] == 0xe0 && s[1] < 0xa0) return 0;
+    if (s[0] == 0xed && s[1] > 0x9f) return 0;
+    if (s[0] == 0xf0 && s[1] < 0x90) return 0;
+    return s[0] == 0xf4 && s[1] > 0x8f ? 0 : size;
+}
+
+// Writes a string and returns its number. Readers refuse a string that is not UTF-8, so each byte
+// that is no part of a character becomes a question mark.
+GM_PRIVATE uint64_t gm_export_string(struct gm_profile *p, const char *s, size_t n) {
+    struct gm_nested head = {.size = 0};
+    gm_export_varint(&head, GM_PROTO_STRING << 3 | 2);
+    gm_export_varint(&head, n);
+    gm_writer_bytes(p->w, head.data, head.size);
+    for (size_t i = 0, size; i < n; i += GM_MAX(size, (size_t)1)) {
+        size = gm_export_utf8((const unsigned char *)s + i, n - i);
+        gm_writer_bytes(p->w, size ? s + i : "?", GM_MAX(size, (size_t)1));
+    }
+    return p->strings++;
+}
+
+// Writes what comes before the samples.
+GM_PRIVATE void gm_export_begin(struct gm_profile *p, size_t rate) {
+    static const unsigned char types[][2] = {{GM_STRING_ALLOC_OBJECTS, GM_STRING_COUNT},
+                                             {GM_STRING_ALLOC_SPACE, GM_STRING_BYTES},
+                                             {GM_STRING_INUSE_OBJECTS, GM_STRING_COUNT},
+                                             {GM_STRING_INUSE_SPACE, GM_STRING_BYTES},
+                                             {GM_STRING_SPACE, GM_STRING_BYTES}}; // of the period
+    for (unsigned i = 0; i < GM_FIRST_STRINGS; i++)
+        (void)gm_export_string(p, gm_export_strings[i], strlen(gm_export_strings[i]));
+    for (unsigned i = 0; i < 5; i++) {
+        struct gm_nested m = {.size = 0};
+        gm_export_number(&m, 1, types[i][0]);
+        gm_export_number(&m, 2, types[i][1]);
+        gm_export_write(p, i < 4 ? GM_PROTO_SAMPLE_TYPE : GM_PROTO_PERIOD_TYPE, &m);
+    }
+    gm_export_write_number(p, GM_PROTO_DROP, GM_STRING_DROP); // the library's own functions
+    gm_export_write_number(p, GM_PROTO_PERIOD, rate);
+    gm_export_write_number(p, GM_PROTO_TIME, gm_os_clock(CLOCK_REALTIME));
+    gm_export_write_number(p, GM_PROTO_DEFAULT, GM_STRING_INUSE_SPACE);
+}
+
+// Appends a label to a sample: a text or, if that is 0, a number.
+GM_PRIVATE void gm_export_label(struct gm_nested *sample, unsigned key, uint64_t text,
+                                uint64_t number) {
+    struct gm_nested m = {.size = 0};
+    gm_export_number(&m, GM_LABEL_KEY, key);
+    if (text) gm_export_number(&m, GM_LABEL_TEXT, text);
+    else gm_export_number(&m, GM_LABEL_NUMBER, number);
+    gm_export_nest(sample, GM_SAMPLE_LABEL, &m);
+}
+
+// The address of a call, from its return address: one that lies within the calling instruction.
+GM_INLINE uintptr_t gm_export_call(uintptr_t frame) { return frame - (frame != 0); }
+
+// Writes a site, for gm_prof_each.
+GM_PRIVATE bool gm_export_sample(void *arg, const struct gm_prof_site *site,
+                                 const gm_prof_figures *g) {
+    struct gm_profile *p = arg;
+    struct gm_nested m = {.size = 0}, part = {.size = 0};
+    uint64_t type = *site->type ? gm_export_string(p, site->type, strlen(site->type)) : 0;
+    for (unsigned i = 0; i < site->depth; i++)
+        gm_export_varint(&part, gm_export_call(site->frame[i]));
+    gm_export_nest(&m, GM_SAMPLE_LOCATIONS, &part);
+    part.size = 0;
+    gm_export_varint(&part, g->alloc_objects);
+    gm_export_varint(&part, g->alloc_bytes);
+    gm_export_varint(&part, g->inuse_objects);
+    gm_export_varint(&part, g->inuse_bytes);
+    gm_export_nest(&m, GM_SAMPLE_VALUES, &part);
+    gm_export_label(&m, GM_STRING_KIND, (uint64_t)GM_STRING_MANUAL + site->kind, 0);
+    if (type) gm_export_label(&m, GM_STRING_TYPE, type, 0);
+    uint64_t n = GM_MAX(g->alloc_objects, (uint64_t)1);
+    gm_export_label(&m, GM_STRING_BYTES, 0, (g->alloc_bytes + n / 2) / n);
+    gm_export_write(p, GM_PROTO_SAMPLE, &m);
+    return !p->w->error;
+}
+_Static_assert(GM_STRING_MANUAL + (int)GM_PROF_ARENA == (int)GM_STRING_ARENA, "in the same order");
+
+// Sorts n addresses in ascending order, by a heap: in place, in time n log n in any case.
+GM_PRIVATE void gm_export_sort(uintptr_t *x, size_t n) {
+    for (size_t root = n / 2, end = n; end > 1;) {
+        uintptr_t v;
+        if (root) v = x[--root]; // the heap is being built
+        else v = x[--end], x[end] = x[0];
+        size_t at = root;
+        for (size_t child; (child = 2 * at + 1) < end; at = child) {
+            if (child + 1 < end && x[child + 1] > x[child]) child++;
+            if (x[child] <= v) break;
+            x[at] = x[child];
+        }
+        x[at] = v;
+    }
+}
+
+// Sorts the list, and drops what is in it twice. If it is still half full, only the lowest half is
+// kept, and no higher addresses are collected in this pass.
+GM_PRIVATE void gm_export_shrink(struct gm_profile *p) {
+    size_t n = 0;
+    gm_export_sort(p->list, p->n);
+    for (size_t i = 0; i < p->n; i++)
+        if (!n || p->list[i] != p->list[n - 1]) p->list[n++] = p->list[i];
+    p->n = n;
+    if (n <= GM_ADDRESSES / 2) return;
+    p->n = GM_ADDRESSES / 2;
+    p->below = p->list[p->n];
+}
+
+// Collects the addresses of a site that lie in the range of this pass, for gm_prof_each.
+GM_PRIVATE bool gm_export_addresses(void *arg, const struct gm_prof_site *site,
+                                    const gm_prof_figures *g) {
+    struct gm_profile *p = arg;
+    (void)g;
+    for (unsigned i = 0; i < site->depth; i++) {
+        uintptr_t a = gm_export_call(site->frame[i]);
+        uintptr_t *recent = &p->recent[(a ^ a >> 10) % GM_RECENT];
+        if (*recent == a || a <= p->above || a >= p->below) continue;
+        if (p->n == GM_ADDRESSES) gm_export_shrink(p);
+        *recent = a;
+        p->list[p->n++] = a;
+    }
+    return !p->w->error;
+}
+
+// ---- mappings ----
+
+// Reads /proc/self/maps line by line. The kernel lists mappings in the order of their addresses,
+// and continues there at the next read, so other threads may map and unmap meanwhile.
+struct gm_maps {
+    int fd;               // -1: not there
+    size_t at, size;      // the rest of data: [at, size)
+    uintptr_t start, end; // of the line's mapping
+    uint64_t offset;      // in its file
+    bool runs;            // it is executable
+    const char *path;     // NUL-terminated, "": none. In data
+    uintptr_t head, full; // the latest mapping from offset 0: where it starts and ends
+    char data[4608];      // holds a path of 4096 bytes
+};
+
+// Parses a hexadecimal number at *s and advances *s beyond the character after it.
+GM_PRIVATE uint64_t gm_export_hex(const char **s) {
+    uint64_t n = 0;
+    for (; **s; ++*s) {
+        unsigned c = (unsigned char)**s, digit = c <= '9' ? c - '0' : (c | 32) - 'a' + 10;
+        if (digit > 15) break;
+        n = n << 4 | digit;
+    }
+    if (**s) ++*s;
+    return n;
+}
+
+// Returns the next line, without its newline; NULL: there is none. A line that does not fit ends
+// the list.
+GM_PRIVATE char *gm_export_line(struct gm_maps *m) {
+    for (;;) {
+        char *line = m->data + m->at, *end = memchr(line, '\n', m->size - m->at);
+        if (end) {
+            *end = 0;
+            m->at = (size_t)(end + 1 - m->data);
+            return line;
+        }
+        memmove(m->data, line, m->size -= m->at);
+        m->at = 0;
+        long n = GOMEM_SYSCALL(SYS_read, (long)m->fd, m->data + m->size, sizeof m->data - m->size);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return NULL;
+        m->size += (size_t)n;
+    }
+}
+
+// Reads the next mapping: "start-end rwxp offset dev inode path". False: there is none.
+GM_PRIVATE bool gm_export_next_mapping(struct gm_maps *m) {
+    const char *s = m->fd < 0 ? NULL : gm_export_line(m);
+    if (!s) return false;
+    m->start = (uintptr_t)gm_export_hex(&s);
+    m->end = (uintptr_t)gm_export_hex(&s);
+    if (strlen(s) < 5) return false;
+    m->runs = s[2] == 'x';
+    s += 5;
+    m->offset = gm_export_hex(&s);
+    m->path = strchr(s, '/');
+    if (!m->path) m->path = strchr(s, '['); // such as [vdso]
+    if (!m->path) m->path = "";
+    if (!m->offset) m->head = m->start, m->full = m->end;
+    return true;
+}
+
+// Copies the build id from the notes of a file that is mapped from its beginning to `head`, as
+// hexadecimal digits. Returns their number, 0: there is none. Another thread may unmap it
+// meanwhile, so nothing is read directly.
+GM_PRIVATE size_t gm_export_build_id(uintptr_t head, uintptr_t full, char digits[64]) {
+    enum { BUILD_ID = 3 };
+    ElfW(Ehdr) e;
+    ElfW(Phdr) h;
+    uint32_t words[128]; // of notes: name size, size, type, name, contents
+    if (gm_os_read_foreign(&e, head, sizeof e) != sizeof e || memcmp(e.e_ident, "\177ELF", 4))
+        return 0;
+    for (unsigned i = 0; i < e.e_phnum && i < 64; i++) {
+        uintptr_t at = head + e.e_phoff + (uintptr_t)i * e.e_phentsize;
+        if (gm_os_read_foreign(&h, at, sizeof h) != sizeof h) return 0;
+        if (h.p_type != PT_NOTE || h.p_offset + h.p_filesz > full - head) continue;
+        size_t n = GM_MIN((size_t)h.p_filesz, sizeof words), unit = h.p_align > 4 ? 8 : 4;
+        n = gm_os_read_foreign(words, head + h.p_offset, n) / 4;
+        for (size_t k = 0; k + 3 < n;) {
+            size_t size = words[k + 1], name = gm_base_round_up(words[k], 4) / 4;
+            bool found = words[k + 2] == BUILD_ID && words[k] == 4 && size <= 32;
+            if (found && k + 4 + (size + 3) / 4 <= n && !memcmp(&words[k + 3], "GNU", 4)) {
+                const unsigned char *id = (const unsigned char *)&words[k + 4];
+                for (size_t d = 0; d < 2 * size; d++)
+                    digits[d] = "0123456789abcdef"[id[d / 2] >> (d % 2 ? 0 : 4) & 15];
+                return 2 * size;
+            }
+            if (name > n || size > sizeof words) break;
+            k += gm_base_round_up(12 + name * 4 + size, unit) / 4;
+        }
+    }
+    return 0;
+}
+
+// Writes the mapping that was read last.
+GM_PRIVATE void gm_export_mapping(struct gm_profile *p) {
+    const struct gm_maps *maps = p->maps;
+    char digits[64];
+    size_t build = 0, path = strlen(maps->path);
+    // The headers are in the first mapping of the same file, whose text lies `offset` further on.
+    if (maps->start - maps->head == maps->offset && gm_os_can_read())
+        build = gm_export_build_id(maps->head, maps->full, digits);
+    uint64_t file = path ? gm_export_string(p, maps->path, path) : 0,
+             id = build ? gm_export_string(p, digits, build) : 0;
+    struct gm_nested m = {.size = 0};
+    gm_export_number(&m, GM_MAPPING_ID, ++p->mapping);
+    gm_export_number(&m, GM_MAPPING_START, maps->start);
+    gm_export_number(&m, GM_MAPPING_END, maps->end);
+    gm_export_number(&m, GM_MAPPING_OFFSET, maps->offset);
+    gm_export_number(&m, GM_MAPPING_FILE, file);
+    gm_export_number(&m, GM_MAPPING_BUILD, id);
+    gm_export_write(p, GM_PROTO_MAPPING, &m);
+    p->start = maps->start;
+    p->end = maps->end;
+}
+
+// Writes all executable mappings up to the one that holds an address, in the order of addresses.
+GM_PRIVATE void gm_export_mappings(struct gm_profile *p, uintptr_t to) {
+    while (p->end <= to && gm_export_next_mapping(p->maps)) {
+        if (p->maps->runs) gm_export_mapping(p);
+        p->end = p->maps->end;
+    }
+}
+
+// Writes the locations of the list, whose addresses ascend, and the mappings before them.
+GM_PRIVATE void gm_export_locations(struct gm_profile *p) {
+    for (size_t i = 0; i < p->n; i++) {
+        struct gm_nested m = {.size = 0};
+        uintptr_t a = p->list[i];
+        gm_export_mappings(p, a);
+        gm_export_number(&m, GM_LOCATION_ID, a);
+        if (p->mapping && a >= p->start && a < p->end)
+            gm_export_number(&m, GM_LOCATION_MAPPING, p->mapping);
+        gm_export_number(&m, GM_LOCATION_ADDRESS, a);
+        gm_export_write(p, GM_PROTO_LOCATION, &m);
+    }
+}
+
+// Writes samples, then mappings and locations. Sites that other threads add meanwhile only add
+// locations that no sample names. Each pass over the sites finds the next addresses: at least half
+// of a list of fixed size, so most profiles need one.
+GM_NOINLINE GM_PRIVATE void gm_export_sites(struct gm_profile *p, const struct gm_prof *f) {
+    bool more = gm_prof_each(f, gm_export_sample, p);
+    while (more) {
+        p->n = 0;
+        p->below = UINTPTR_MAX;
+        memset(p->recent, 0, GM_RECENT * sizeof *p->recent);
+        if (!gm_prof_each(f, gm_export_addresses, p)) return; // the descriptor failed
+        gm_export_shrink(p);
+        more = p->below != UINTPTR_MAX;
+        gm_export_locations(p);
+        if (p->n) p->above = p->list[p->n - 1];
+    }
+    gm_export_mappings(p, UINTPTR_MAX);
+}
+
+// Writes pprof's format. False with errno: no memory for the list of addresses.
+GM_NOINLINE GM_PRIVATE bool gm_export_profile(struct gm_writer *w, const struct gm_prof *f) {
+    struct gm_maps maps = {.fd = -1, .path = ""};
+    struct gm_profile p = {.w = w, .maps = &maps};
+    size_t size = gm_base_round_up((GM_ADDRESSES + GM_RECENT) * sizeof *p.list, gm_os_page_size());
+    void *at = gm_os_reserve(size, 0);
+    uintptr_t start = (uintptr_t)at;
+    bool done = at && gm_os_protect(start, start + size, PROT_READ | PROT_WRITE);
+    if (done) {
+        p.list = at;
+        p.recent = p.list + GM_ADDRESSES;
+        maps.fd = gm_os_ask_open("/proc/self/maps");
+        gm_export_begin(&p, gm_load_rlx(&f->rate)); // rlx: a single number
+        gm_export_sites(&p, f);
+        gm_os_ask_close(maps.fd);
+    }
+    int error = errno;
+    gm_os_release(at, size);
+    if (!done) errno = error;
+    return done;
+}
+
+// ---- folded stacks ----
+
+struct gm_symbol {    // libc's Dl_info
+    const char *file; // its path, NULL: none
+    void *base;       // where it is loaded
+    const char *name; // of the function, NULL: not exported
+    void *start;      // of the function
+};
+extern int gm_libc_dladdr(const void *, struct gm_symbol *) __asm__("dladdr") __attribute__((weak));
+
+// Writes the function at an address, or the file and the offset in it. dladdr knows the functions
+// that a file exports. It allocates nothing, and takes the loader's lock, while this thread holds
+// none of the library's.
+GM_PRIVATE void gm_export_function(struct gm_writer *w, uintptr_t address) {
+    struct gm_symbol d;
+    memset(&d, 0, sizeof d);
+    if (!gm_libc_dladdr || !gm_libc_dladdr((const void *)address, &d) || !d.file) {
+        gm_writer_text(w, "0x%zx", (size_t)address);
+        return;
+    }
+    const char *slash = strrchr(d.file, '/'), *file = slash ? slash + 1 : d.file;
+    if (d.name) gm_writer_name(w, d.name, strlen(d.name));
+    if (d.name) return;
+    gm_writer_name(w, file, strlen(file));
+    gm_writer_text(w, "+0x%zx", (size_t)(address - (uintptr_t)d.base));
+}
+
+// Writes the line of a site, for gm_prof_each: the outermost function first, then the bytes in use.
+GM_PRIVATE bool gm_export_fold(void *arg, const struct gm_prof_site *site,
+                               const gm_prof_figures *g) {
+    struct gm_writer *w = arg;
+    if (!g->inuse_bytes) return true;
+    if (!site->depth) gm_writer_text(w, "%s", "(unknown)");
+    for (unsigned i = site->depth; i-- > 0;) {
+        gm_export_function(w, gm_export_call(site->frame[i]));
+        if (i) gm_writer_bytes(w, ";", 1);
+    }
+    gm_writer_text(w, " %" PRIu64 "\n", g->inuse_bytes);
+    return !w->error;
+}
+
 // ---- gomem_write ----
 
 // No lock and no stop, so that it can be called from anywhere. GOMEM_NO_REPORT leaves out all but
@@ -22459,8 +22937,8 @@ GM_NOINLINE GM_PRIVATE bool gm_export_types(struct gm_writer *w, struct gm_runti
 GM_RARE GOMEM_DEF bool gomem_write(int what, int fd) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_writer w;
-    bool known = GOMEM_I_REPORT && (what == GOMEM_METRICS || what == GOMEM_BY_TYPE), done = true;
-    if (!known) {
+    bool known = what > 0 && what < GM_KINDS_WRITTEN && *gm_settings_kinds[what], done = true;
+    if (!GOMEM_I_REPORT || !known) {
         errno = GOMEM_I_REPORT ? EINVAL : ENOSYS;
         return false;
     }
@@ -22468,6 +22946,8 @@ GM_RARE GOMEM_DEF bool gomem_write(int what, int fd) {
     gm_writer_begin(&w, fd);
     if (what == GOMEM_METRICS) gm_export_all_metrics(&w, rt);
     if (what == GOMEM_BY_TYPE) done = gm_export_types(&w, rt);
+    if (what == GOMEM_HEAP_PROFILE) done = gm_export_profile(&w, &rt->engine.prof);
+    if (what == GOMEM_FOLDED) (void)gm_prof_each(&rt->engine.prof, gm_export_fold, &w);
     return done && gm_writer_end(&w);
 }
 

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 
-static const int kinds[] = {GOMEM_METRICS, GOMEM_BY_TYPE};
+static const int kinds[] = {GOMEM_METRICS, GOMEM_BY_TYPE, GOMEM_HEAP_PROFILE, GOMEM_FOLDED};
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
 static char said[1 << 20];
@@ -107,7 +107,8 @@ static void begin(struct child *child, void (*fn)(void), const char *format) {
 TEST(at_exit) {
     struct child child;
     begin(&child, use,
-          "stats=0,write=metrics:%s/one,write=metrics:%s/two:%%,write=types:/dev/null");
+          "stats=0,write=metrics:%s/one,write=metrics:%s/two:%%,write=types:/dev/null,"
+          "write=heap:/dev/null,write=folded:/dev/null");
     CHECK_EQ(child_lines(&child), 0);
     CHECK(read_file(path("one", 0)));
     CHECK_EQ(number("gomem_by_size_mallocs_total{size=\"0\"}"), 1000);
@@ -396,6 +397,198 @@ TEST(by_type_blocks) {
     gomem_arena_free(&a);
 }
 
+// ---- heap profile ----
+
+// A reader of protobuf: a message is a range of bytes, a field is a number or such a range.
+struct message {
+    const unsigned char *at, *end;
+};
+struct field {
+    unsigned number;
+    bool nested;
+    uint64_t value;
+    struct message in;
+};
+
+static uint64_t read_varint(struct message *m) {
+    uint64_t v = 0;
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+        if (!CHECK(m->at < m->end)) return 0;
+        v |= (uint64_t)(*m->at & 127) << shift;
+        if (!(*m->at++ & 128)) return v;
+    }
+    CHECK(!"a number ends");
+    return v;
+}
+
+// The next field of a message. False: its end.
+static bool read_field(struct message *m, struct field *f) {
+    if (m->at == m->end || test_failed() > 20) return false;
+    uint64_t tag = read_varint(m);
+    f->number = (unsigned)(tag >> 3);
+    f->nested = (tag & 7) == 2;
+    CHECK((tag & 7) == 0 || f->nested);
+    f->value = read_varint(m);
+    if (!f->nested) return true;
+    if (!CHECK(f->value <= (uint64_t)(m->end - m->at))) return false;
+    f->in = (struct message){m->at, m->at + f->value};
+    m->at += f->value;
+    return true;
+}
+
+enum { MOST = 40000 };
+static struct {
+    struct message string[MOST];
+    uint64_t location[MOST], address[MOST], location_mapping[MOST], used[MOST];
+    size_t strings, locations, mappings, used_locations, samples, types;
+    uint64_t values[4], default_type, period;
+} profile;
+
+static bool string_is(uint64_t n, const char *text) {
+    if (!CHECK(n < profile.strings)) return false;
+    size_t size = (size_t)(profile.string[n].end - profile.string[n].at);
+    return size == strlen(text) && !memcmp(profile.string[n].at, text, size);
+}
+
+// Which samples count, and what they add up to.
+static const char *only_type;
+
+static void read_sample(struct message m) {
+    struct field f, in;
+    uint64_t value[8], type = 0;
+    size_t values = 0;
+    while (read_field(&m, &f)) {
+        struct message part = f.in;
+        CHECK(f.nested);
+        if (f.number == 1)
+            while (part.at < part.end && profile.used_locations < MOST)
+                profile.used[profile.used_locations++] = read_varint(&part);
+        if (f.number == 2)
+            while (part.at < part.end && values < 8) value[values++] = read_varint(&part);
+        uint64_t key = 0, text = 0;
+        while (f.number == 3 && read_field(&part, &in)) {
+            if (in.number == 1) key = in.value;
+            if (in.number == 2) text = in.value;
+        }
+        if (f.number == 3 && string_is(key, "type")) type = text;
+        CHECK(f.number >= 1 && f.number <= 3);
+    }
+    CHECK_EQ(values, 4);
+    CHECK(value[2] <= value[0] && value[3] <= value[1]);
+    profile.samples++;
+    if (only_type != NULL && !(type && string_is(type, only_type))) return;
+    for (int i = 0; i < 4; i++) profile.values[i] += value[i];
+}
+
+static void read_location(struct message m) {
+    struct field f;
+    if (!CHECK(profile.locations < MOST)) return;
+    size_t n = profile.locations++;
+    profile.location_mapping[n] = 0;
+    while (read_field(&m, &f)) {
+        if (f.number == 1) profile.location[n] = f.value;
+        if (f.number == 2) profile.location_mapping[n] = f.value;
+        if (f.number == 3) profile.address[n] = f.value;
+    }
+    CHECK(profile.location_mapping[n] <= profile.mappings);
+}
+
+static int by_value(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+// Reads `said` and checks that it is whole: ids are unique and not 0, and what is named is there.
+static void read_profile(const char *type) {
+    struct message m = {(unsigned char *)said, (unsigned char *)said + said_size};
+    struct field f;
+    memset(&profile, 0, sizeof profile);
+    only_type = type;
+    while (read_field(&m, &f)) {
+        if (f.number == 6 && CHECK(profile.strings < MOST))
+            profile.string[profile.strings++] = f.in;
+        if (f.number == 1) profile.types++;
+        if (f.number == 2) read_sample(f.in);
+        if (f.number == 3) profile.mappings++;
+        if (f.number == 4) read_location(f.in);
+        if (f.number == 12) profile.period = f.value;
+        if (f.number == 14) profile.default_type = f.value;
+    }
+    CHECK_EQ(profile.types, 4);
+    CHECK(string_is(0, "") && string_is(profile.default_type, "inuse_space"));
+    qsort(profile.location, profile.locations, sizeof profile.location[0], by_value);
+    for (size_t i = 0; i < profile.locations; i++)
+        CHECK(profile.location[i] != (i ? profile.location[i - 1] : 0));
+    for (size_t i = 0; i < profile.used_locations; i++)
+        CHECK(bsearch(&profile.used[i], profile.location, profile.locations, sizeof profile.used[0],
+                      by_value) != NULL);
+}
+
+// Recursion makes stacks of many depths and addresses.
+static ALIVE_NOINLINE void *deep(unsigned n, unsigned path) {
+    void *volatile p;
+    if (!n) p = gomem_malloc(1000);
+    else if (path & 1) p = deep(n - 1, path >> 1);
+    else p = deep(n - 1, path >> 1);
+    return p;
+}
+
+TEST(profile_of_nothing) {
+    REQUIRE(written(GOMEM_HEAP_PROFILE));
+    read_profile(NULL);
+    CHECK_EQ(profile.samples, 0);
+    CHECK(profile.mappings > 0);
+    CHECK(written(GOMEM_FOLDED) && said_size == 0);
+}
+
+TEST(profile) {
+    gomem_set_profile_rate(1); // every object
+    for (int i = 0; i < 1000; i++) kept[i] = GOMEM_NEW_TYPED(struct pair, &pair_type);
+    for (int i = 1000; i < 1100; i++) kept[i] = deep(20, (unsigned)i);
+    kept[1100] = gomem_new_typed(&strange_type, 1);
+    for (int i = 1050; i < 1100; i++) gomem_free(kept[i]), kept[i] = NULL;
+    CHECK(COLLECTED());
+    gomem_set_profile_rate(0);
+    REQUIRE(written(GOMEM_HEAP_PROFILE));
+    read_profile("struct pair");
+    CHECK_EQ(profile.values[0], 1000);
+    CHECK_EQ(profile.values[2], 1000);
+    CHECK_EQ(profile.values[1], 48000);
+    CHECK_EQ(profile.values[3], 48000);
+    read_profile("a\nb\"?<;"); // a byte that is no UTF-8 is replaced
+    CHECK_EQ(profile.values[0], 1);
+    read_profile(NULL);
+    CHECK(profile.samples > 2 && profile.locations > 4 && profile.mappings > 0);
+    CHECK(profile.values[0] >= 1101 && profile.values[2] >= 1051);
+    size_t mapped = 0;
+    for (size_t i = 0; i < profile.locations; i++) mapped += profile.location_mapping[i] != 0;
+    CHECK_EQ(mapped, profile.locations);
+    REQUIRE(written(GOMEM_FOLDED));
+    uint64_t folded = 0;
+    for (char *s = said, *end; (end = strchr(s, '\n')) != NULL; s = end + 1) {
+        *end = '\0';
+        const char *blank = strrchr(s, ' ');
+        if (CHECK(blank != NULL && blank > s)) folded += strtoull(blank, NULL, 10);
+    }
+    CHECK_EQ(folded, profile.values[3]);
+}
+
+// The reference reader, where Go is installed.
+TEST(profile_pprof) {
+    char file[] = "/tmp/gomem-profile-XXXXXX", command[400];
+    if (system("go tool pprof -h >/dev/null 2>&1") != 0) SKIP("go tool pprof is not installed");
+    int fd = mkstemp(file);
+    REQUIRE(fd >= 0);
+    CHECK(gomem_write(GOMEM_HEAP_PROFILE, fd));
+    close(fd);
+    snprintf(command, sizeof command,
+             "go tool pprof -symbolize=none -raw %s 2>/dev/null | grep -q 'type:.struct pair.'",
+             file);
+    CHECK_EQ(system(command), 0);
+    unlink(file);
+    for (int i = 0; i < 1101; i++) kept[i] = NULL;
+}
+
 // ---- descriptors that fail ----
 
 static void fails_with(int fd, int error) {
@@ -406,6 +599,7 @@ static void fails_with(int fd, int error) {
     }
 }
 
+// From here on each kind has something to write.
 TEST(bad_descriptors) {
     fails_with(-1, EBADF);
     fails_with(1000000, EBADF);
