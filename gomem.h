@@ -62,7 +62,7 @@
  *   Addresses never change. Interior pointers keep an object alive, so up to 3 low tag bits are
  *   allowed. So does a pointer one past the end of an array: MAKE, flexible arrays, sizes without a
  *   type, realloc, and a T of 128 bytes or more have a spare byte at their end. One past the end of
- *   a smaller T may be the start of the next object, and then keeps that one.
+ *   a smaller T may be the start of the next object: then it keeps that one, and not this one.
  *   An object can have a finalizer, cleanups, a weak pointer and a reference count. They are stored
  *   beside the heap and cost nothing until an object dies. Finalizers and cleanups run on a thread
  *   of their own, never in an allocation.
@@ -115,7 +115,8 @@
  *                           its own, for a program of one file
  *   GOMEM_DEF               decoration of public functions; default: hidden visibility
  *   GOMEM_CHECK             0 cheap checks (default), 1 asserts and immediate double-free checks,
- *                           2 lock ranks and fill patterns, 3 verification at every cycle
+ *                           2 lock ranks and fill patterns, 3 a second mark and verification in
+ *                           every cycle. From 1 on nothing is inlined
  *   GOMEM_THREADS           pthread_create, _join, _exit, _detach, _sigmask, sigprocmask,
  *                           sigaction, sigwait and its family, sigsuspend, ppoll, pselect,
  *                           epoll_pwait, epoll_pwait2, signalfd, setcontext and swapcontext become
@@ -142,9 +143,9 @@
  *
  * ENVIRONMENT (read once, at the first use; never in a setuid program)
  *   GOMEM_GOGC=100|off      how far the heap may grow between collections, in percent of what lives
- *   GOMEM_MEMLIMIT=512MiB   soft limit on all memory: collections keep to it where twice the live
- *                           memory fits. auto: 90 % of what the control group (version 2 or 1) may
- *                           have
+ *   GOMEM_MEMLIMIT=512MiB   soft limit on collected and manual memory and metadata: collections
+ *                           keep to it where twice the live memory fits. auto: 90 % of what the
+ *                           control group (version 2 or 1) may have
  *   GOMEM_HARDLIMIT=1GiB    above it allocation returns NULL, after an emergency collection; auto
  *   GOMEM_RESERVE=1GiB      the most address space that the heap may have, as options.reserve. It
  *                           is taken as the heap grows, but all at once if it is over 1TiB, with
@@ -167,8 +168,9 @@
  *             about 1 us. There are two stops, and a short third one if any object has a finalizer,
  *             a cleanup, a weak pointer or a count. The first takes some 20 us. The second grows
  *             with the mapped heap that may hold pointers (0.4 us per MB on one processor), with
- *             what was written last, and with stacks. Unless tracked is asked for by name, a heap
- *             under 2 MiB is marked in one stop.
+ *             what was written last, and with stacks. Unless tracked is asked for by name, or
+ *             GOMEM_CHECK is set, a heap under 2 MiB, with stacks and globals, of which 1 MiB or
+ *             less lives, is marked in one stop.
  *   barrier   The same, but every store of a collected pointer into heap, globals and roots goes
  *             through GOMEM_STORE and its family, and memcpy of pointers through gomem_memmove. The
  *             second stop then grows with the roots alone.
@@ -544,12 +546,12 @@ typedef struct gomem_options {                      /* {0} is the default for ev
 // longer change), EINVAL, ENOMEM. Any thread.
 GOMEM_DEF bool gomem_init(const gomem_options *options);
 
-// Ends the library and returns all memory to the system. No other thread may use gomem meanwhile.
-// All pointers become invalid; freeing one does nothing, and allocation returns NULL with ESHUTDOWN
-// until the next gomem_init. No thread, signal handler or thread-local key of the library remains,
-// so a plugin may be unloaded, and threads that used it may end later. Called in a callback of
-// dl_iterate_phdr while the collector's thread waits for the loader's lock, which that callback
-// holds, it only warns.
+// Ends the library and returns the heap to the system; records of threads, types and pools stay. No
+// other thread may use gomem meanwhile. All pointers become invalid; freeing one does nothing, and
+// allocation returns NULL with ESHUTDOWN until the next gomem_init. No thread, signal handler or
+// thread-local key of the library remains, so a plugin may be unloaded, and threads that used it
+// may end later. Called in a callback of dl_iterate_phdr while the collector's thread waits for the
+// loader's lock, which that callback holds, it only warns.
 GOMEM_DEF void gomem_shutdown(void);
 
 // pthread_create(pthread_t *thread, const pthread_attr_t *attr, fn, arg) that attaches the new
@@ -803,7 +805,8 @@ GOMEM_DEF bool gomem_gc(void);
 GOMEM_DEF bool gomem_gc_start(void);
 
 // While held, no cycle starts, gomem_gc fails, and allocation is charged no assists, until the heap
-// reaches the memory limit. A running cycle continues. Nests, for the whole process. Any thread.
+// reaches the memory limit. A running cycle continues, and exhausted memory still starts an
+// emergency collection. Nests, for the whole process. Any thread.
 GOMEM_DEF void gomem_gc_hold(void);
 GOMEM_DEF void gomem_gc_unhold(void);
 
@@ -812,10 +815,11 @@ GOMEM_DEF void gomem_gc_unhold(void);
 GOMEM_DEF int gomem_set_gc_percent(int percent);
 
 // Sets a limit in bytes, manual memory and metadata included, to which collections and the return
-// of free pages keep. It holds if twice the live heap fits in it; large objects wait for a cycle if
-// they would exceed it. A lower limit is soft: the heap may exceed it by up to half of what lives,
-// so that the program is not collected all the time. 0: no limit. Returns the old limit. Any
-// thread. (debug.SetMemoryLimit)
+// of free pages keep. Manual memory is counted when a cycle ends; stacks and globals are not. It
+// holds if twice the live heap fits in it; large objects wait for a cycle if they would exceed it.
+// A lower limit is soft: the heap may exceed it by up to half of what lives, or 4 MiB, so that the
+// program is not collected all the time. 0: no limit. Returns the old limit. Any thread.
+// (debug.SetMemoryLimit)
 GOMEM_DEF size_t gomem_set_memory_limit(size_t bytes);
 
 // Does up to max_us microseconds of the collector's work on this thread: it sweeps, helps a running
@@ -981,7 +985,8 @@ GOMEM_DEF void *gomem_memmove(void *to, const void *from, size_t size);
 // thread if the program uses the collected heap; otherwise by gets and puts, of any pool, that miss
 // the thread's magazine. A program that makes none, as while it sleeps, keeps the memory until it
 // calls gomem_free_os_memory. Objects of a pool with a drop hook are dropped only in calls of that
-// pool. Each thread keeps one magazine per pool that it has used: at most 63 objects or 128 KiB.
+// pool. Each thread keeps one or two magazines per pool that it has used, each of at most 63
+// objects and 128 KiB, but of two objects at least.
 //
 // get and put are inlined as a pop and a push on a magazine of the thread: about 1 ns together, 3
 // to 4 ns from a program's 256th pool on. Full and empty magazines are exchanged with a lock-free
@@ -2188,8 +2193,9 @@ typedef union {
  *     GM_ROOT, GM_ROOT_NOSCAN        uncollectable: the program frees them; the first are scanned
  *   The way back from a word to an object is short: subtract the base, read the descriptor of the
  *   page (its kind, its class, and how far into its span it lies), find the span (gm_span_find) and
- *   the slot (gm_span_index). A free needs the descriptor only; a marker goes from there to the
- *   object's bits (gm_mark_reach). A word outside of the heap fails at the first step.
+ *   the slot (gm_span_index). The free of a manual object needs the descriptor only; a marker goes
+ *   from there to the object's bits (gm_mark_reach). A word outside of the heap fails at the first
+ *   step.
  *
  * A MANUAL OBJECT
  *   For each size class that it uses a thread keeps two magazines, which are stacks of free
@@ -2241,8 +2247,8 @@ typedef union {
  *       its mark bit too, as has every collected object that is allocated then.
  *   R2  Outside of sections the inlined paths change only the cursors of the thread's runs and
  *       arenas, the tops and slots of its magazines, and counts of objects that it holds. A thread
- *       that marks along (gm_schedule_assist) is in no section either: it writes what markers
- *       write.
+ *       that marks along (gm_schedule_assist) is in no section either: it writes mark and grey
+ *       bits, the queue and its marker, which a fork may find half done (E5).
  *   R3  The cursor is stored before the object is used, with a signal fence between. So a stop, at
  *       any instruction, finds the object either still held or already the program's, never both.
  *   R4  A span has one owner at most, a thread or its central. Only the owner takes runs from it or
@@ -2250,7 +2256,7 @@ typedef union {
  *       lists it nor gives it up. A span that is being swept is in no list.
  *   R5  While a cycle marks, nothing shrinks: no alloc or mark bit of a collected object is
  *       cleared, and no span of a kind that is collected or scanned is freed, shrunk or given
- *       another meaning.
+ *       another meaning. Only a decision takes back marks, and only its own (gm_finalize_unmark).
  *   R6  An object is live if (its span is swept ? alloc : alloc & mark) & ~freed (gm_sweep_live).
  *       A span is swept when its generation is the heap's.
  *   R7  Uncollectable objects have no mark bit and are never swept. The scanned ones (GM_ROOT) are
@@ -2278,15 +2284,16 @@ typedef union {
  *   protection of userfaultfd, Linux 6.7). The program runs.
  * 2. START STOP  gm_gc_begin_marking stops all other threads for some 20 us. The spans that they
  *   own are swept: now all mark and grey bits are 0. Stacks, registers, thread-local storage, the
- *   program's globals and what it has registered are listed as roots; uncollectable objects become
- *   grey. From here on marking is on, and rule R5 holds. The program runs again.
+ *   program's globals and what it has registered are listed as roots; scanned uncollectable objects
+ *   become grey. From here on marking is on, and rule R5 holds. The program runs again.
  * 3. MARK  Markers (gm_mark_work) read the roots and shade what they point to: a white object (no
  *   mark bit) becomes black (mark bit, no grey bit) and goes on the marker's stack, to be scanned
- *   before that marker rests. What a marker has no room or no time for it makes grey (both bits),
- *   for any marker to scan. Meanwhile the program reads, writes and allocates as it likes. New
- *   objects are white, as if they had been there all along. A thread that allocates past the goal,
- *   or past the trigger a large object, marks along (gm_schedule_assist); once few written pages
- *   are left, so does each one that allocates past the trigger.
+ *   before that marker goes idle (rests). What a marker has no room or no time for it makes grey
+ *   (both bits), for any marker to scan. Meanwhile the program reads, writes and allocates as it
+ *   likes. New objects are white, as if they had been there all along. A thread that allocates past
+ *   the goal marks along (gm_schedule_assist), and one that allocates a large object does so from
+ *   the trigger on; once a round finds 16,384 written pages or fewer, or a finish stop was given
+ *   up, so does each one that allocates past the trigger.
  * 4. ROUNDS  gm_gc_rounds asks which pages were written since they were armed or last asked for.
  *   Marked objects on those pages become grey again (gm_mark_regrey) and are scanned again. It goes
  *   on until at most 64 pages were written, or more than 7/8 of the round before, or 32 rounds (8
@@ -2294,7 +2301,8 @@ typedef union {
  * 5. FINISH STOP  gm_gc_finish stops all other threads, reads the roots again (of large ones that
  *   are tracked only what was written) and the pages written since the last round, and marks until
  *   nothing is grey. It has a budget: if that is spent, the program, and steps 3 and 4, go on, and
- *   nothing that was marked is lost. The sixth try has no budget.
+ *   nothing that was marked is lost. The sixth try has no budget, nor has one that an emergency or
+ *   a shutdown waits for.
  * 6. DECIDE  If any object has a side record (finalizer, cleanup, weak pointer or count),
  *   gm_gc_decide lets the program go on while gm_finalize_decide finds those that nothing reaches.
  *   A collected object that is allocated now is marked at once.
@@ -2325,17 +2333,18 @@ typedef union {
  *   the section. A thread in a blocking region (gomem_blocking_begin) counts as stopped: it touches
  *   no collected memory there. Any other parks in the signal's handler. If one of them is a
  *   straggler, that is, does not park in time, the stop is withdrawn, at first after a millisecond,
- *   and tried again. After a second it is given up, or after 20 ms where a thread that allocates
- *   makes the stop and an earlier one was given up. Nothing has been changed by then, and the
- *   others run. A cycle keeps its marks meanwhile (E4).
+ *   and tried again. It is given up after a second; after 20 ms if a thread that allocates makes it
+ *   and the last one was given up, too. Nothing has been changed by then, and the others run. A
+ *   cycle keeps its marks meanwhile (E4).
  *
  * LOCKS
  *   A thread that holds a lock takes only locks further down this list. Check level 2 asserts it
- *   for attached threads, at each lock that may be waited for; the lint demands it of all paths
- *   that it can follow. No code of the user runs under a lock from POOLS on, or in a section; mark
- *   procedures and root functions, which may run in a stop, only mark. A thread begins a cycle,
- *   makes a stop, or waits for one, in no section and without a lock from POOLS on. A fork holds
- *   INIT, TURN, GONE and WORLD; the child makes GC free.
+ *   for attached threads (but not with poison=1), whenever a lock is taken; the lint demands it of
+ *   all paths that it can follow. The library calls no code of the user under a lock from POOLS on,
+ *   in a section or in a stop, except mark procedures and root functions, which only mark (for
+ *   signal handlers see Y1). A thread begins a cycle, makes a stop, or waits for one, in no section
+ *   and without a lock from POOLS on. A fork holds INIT, TURN, GONE and WORLD; the child makes GC
+ *   free.
  *     INIT      the first use of the library, its end, and forks
  *     GC        the cycle: one at a time
  *     TURN      held while a cycle works, let go where a fork may come
@@ -4318,11 +4327,10 @@ GM_NOINLINE GM_PRIVATE int gm_os_frames(uintptr_t *frames, int n) {
  *             Y2  a thread stores its depth before it loads stop_request: a thread that sets
  *                 stop_request and signals it either finds it outside of the section, or it finds
  *                 stop_request set
- *             Y3  INIT, GC, TURN, GONE and WORLD are held outside of sections, so their holders may
- *                 wait. Every other lock is held in a section, or under INIT, TURN, GONE or WORLD.
- *                 So no stop and no fork begins while another thread holds it, except a thread that
- *                 attaches. The holder of a lock takes only locks of a higher rank (the essay
- *                 before floor 1 lists them)
+ *             Y3  INIT, GC, TURN, GONE and WORLD are taken outside of sections, so a thread may
+ *                 wait for them. Every other lock is held in a section, or under INIT, TURN, GONE
+ *                 or WORLD. So no stop and no fork begins while another thread holds it. The holder
+ *                 of a lock takes only locks of a higher rank (the essay before floor 1 lists them)
  * WHY         A section costs two stores and a few loads of lines that are in the cache anyway. The
  *             hidden state of a libc mutex would not survive forks and signals. Y2 needs no fence
  *             in the thread: a stop is ordered by the signal, and a fork's gate by a fence that its
@@ -4447,9 +4455,10 @@ GM_PRIVATE void gm_sync_unlock(struct gm_lock *l) {
  * OWNS        struct gm_shard (one per thread, one shared), struct gm_stats
  * CALLS       base
  * INVARIANTS  T1  counters only grow; live objects and bytes are the difference of two counters
- * WHY         Only its own thread writes a shard, at refills and exchanges, with relaxed stores;
- *             readers add all shards up. When a thread ends, its shard stays with its record, so no
- *             count is handed over. Threads without a record use the shared shard.
+ * WHY         Only its own thread writes a shard, at refills, exchanges and slow frees, with
+ *             relaxed stores; readers add all shards up. When a thread ends, its shard stays with
+ *             its record, so no count is handed over. Threads without a record, and sweeps, use the
+ *             shared shard.
  */
 struct gm_shard {                        // atomic: rlx; owner: thread (the shared one: gm_add_rlx)
     uint64_t mallocs[GOMEM_CLASSES + 1]; // collected objects by class; [0] large
@@ -4651,8 +4660,9 @@ GM_PRIVATE unsigned gm_sizes_class(size_t size, size_t align) {
  * ==========================================================================================
  * OWNS        struct gm_pages: the heap's range, the metadata, two zones; struct gm_meta
  * CALLS       base os sync sizes
- * LOCKS       META, around the allocator of records; callers of functions named _locked hold HEAP,
- *             which protects the zones
+ * LOCKS       META, around the allocator of records; callers of functions named
+ *             gm_pages_meta_…_locked hold META. Those of others named _locked hold HEAP, which
+ *             protects the zones, or are alone, as at the start
  * INVARIANTS  P1  a page is used, or free and clean (known to be zero), or free and touched
  *             P2  zone pages are counted from the page where the zone begins, upward in zone 0 and
  *                 downward in zone 1; the mapped ones are [0, mapped)
@@ -5611,8 +5621,8 @@ struct gm_span {
     uint8_t special;      // an object of it has or had a side record or a sample. atomic: rlx
     uint8_t use;          // GM_USE_…: whose memory it is. owner; atomic: rlx
     uint8_t kind, class;  // const
-    uint8_t bucket;       // manual: its list in central. lock: central; of runs: the next slot is a
-                          // sample. owner
+    uint8_t bucket;       // manual: its list in central; large collected: 1 if that lists it. lock:
+                          // central; of runs: the next slot is a sample. owner
     uint8_t clean;        // its pages were known to be zero when taken. atomic: rlx
     uint32_t generation;  // of its last sweep: see room sweep. atomic: acq/rel
     uint32_t queued;      // it is in the mark queue. atomic: acqrel
@@ -5830,14 +5840,16 @@ GM_PRIVATE bool gm_span_verify(struct gm_check *check, const struct gm_span *s) 
  *                 held (H4)
  *             H2  when idle pages exceed a tenth of the used ones + 32 MiB + the reused pages (H3),
  *                 a thread that frees manual objects returns pages to the system until 4 MiB less
- *                 are idle. What other frees and sweeps leave idle, and down to a tenth over the
- *                 heap goal, the collector's background thread returns
- *             H3  reused pages: the largest rise of the number of used pages after a fall, not
- *                 counted beyond their earlier maximum, in this second and the one before
+ *                 are idle. The collector's background thread returns what is left idle, by other
+ *                 frees and sweeps too, until used and idle pages are a tenth over the goal, or
+ *                 over what is used if that is more; with a memory limit, at most 15/16 of it
+ *             H3  reused pages: the largest rise of used pages after a fall, in this second and the
+ *                 one before. It counts up to the maximum before the fall: after 100 MiB, 20 and
+ *                 130, it is 80 MiB
  *             H4  if address space or data is limited, the free chunks at the ends leave a sparse
  *                 heap. The lock is held for one chunk at a time: four calls, some 10 us.
- *                 Only a zone that grows where there is no room takes as many chunks from the
- *                 other one as it needs in one go
+ *                 Only a zone that grows where there is no room takes what it needs from the other
+ *                 one in one go, and up to twice as much
  * WHY         A span's bits are cleared and its descriptors written outside the lock, because no
  *             other thread knows its pages yet. Pages are returned in calls of at most 16 MiB, so
  *             that another thread's mmap does not wait long for the kernel's lock.
@@ -7780,22 +7792,24 @@ GM_COLD GM_PRIVATE void gm_guard_misuse(const struct gm_guard *g, const struct g
  * CALLS       base
  * INVARIANTS  A1  goal = live + (live + stacks + globals) x percent / 100, at least 4 MiB x percent
  *                 / 100
- *             A2  with a stopping collector the trigger is the goal. With a concurrent one it is
- *                 below the goal by the runway: the bytes that were allocated from the trigger to
- *                 the end of the last cycles, more if the heap grows. It is at least 0.25 and at
- *                 most 0.95 of the way from live to the goal
- *             A3  with a memory limit the goal is what the limit leaves next to all other memory.
- *                 But the heap may always grow by what the program allocates in as much time as the
- *                 last cycle took, up to half of what lives. So under a limit below what lives,
- *                 collection takes half of the time, or costs twice what it does at 100 percent,
- *                 but not all of the time. A limit that fits twice the live heap is kept, even if a
- *                 third of what was marked is dead by then
+ *             A2  with a stopping collector, and until a cycle has run beside the program, the
+ *                 trigger is the goal. Later it is below the goal by the runway: 1.25 x the bytes
+ *                 that were allocated from the trigger to the end of the last cycles, more if the
+ *                 heap grows. The trigger stays between 0.25 and 0.95 of the way from live to the
+ *                 goal
+ *             A3  with a memory limit the goal is at most what 31/32 of the limit leaves next to
+ *                 manual memory and metadata, as estimated at the flip. But the heap may always
+ *                 grow by what the program allocates in as much time as the last cycle took, up to
+ *                 half of what lives or 4 MiB. So where the limit is below what lives, collection
+ *                 takes half of the time by the first bound, or twice the time that it takes at 100
+ *                 percent by the second, but not all of it. A limit that fits twice the live heap
+ *                 is kept, even if a third of what a cycle marked is garbage when it ends
  *             A4  if a cycle is late, threads pay by the byte. For 4 KiB past the goal a thread
  *                 marks for 2 to 20 us; past the hard goal (1.1 x the goal + 1 MiB) for 60 us,
  *                 doubled for each further quarter of the distance between the two. Large objects
- *                 pay 2 us from the trigger on. They count in the runway (A2) with at most three
- *                 tenths of the way to the goal, because they can wait, and because objects
- *                 allocated during a cycle mostly outlive it
+ *                 pay 2 us from the trigger on. Their part of the runway (A2) is at most three
+ *                 tenths of the way to the goal. More would begin cycles early for objects that can
+ *                 wait (E7) and that the cycle keeps if they come while it marks
  *             A5  objects that only wait for their finalizer do not count as live in A1; their
  *                 bytes are added to the goal instead. Otherwise each cycle that finalizes would
  *                 double the next one's heap: a million short-lived files took 80 MB instead of 15.
@@ -7934,8 +7948,8 @@ GM_PRIVATE size_t gm_pacer_set_limit(struct gm_pacer *p, size_t bytes) {
  * INVARIANTS  M1  white: mark 0, grey 0; grey: mark 1, grey 1; black: mark 1, grey 0. An object on
  *                 a marker's stack counts as black (M5), and is scanned before the marker rests. An
  *                 object of kind GM_ROOT has no mark bit and is grey when marking begins
- *             M2  a grey object's span has `queued` set, and each such span is in the queue once or
- *                 is being taken from it
+ *             M2  the span of a grey object has `queued` set and is in the queue, once; or a marker
+ *                 has popped it, which clears `queued`, and has yet to claim its grey bits
  *             M3  a marker becomes idle only if its stack is empty and it has found no job and an
  *                 empty queue, or if it has to halt
  *             M4  when all markers are idle, nothing is grey, unless they halted, or one that
@@ -7958,8 +7972,9 @@ GM_PRIVATE size_t gm_pacer_set_limit(struct gm_pacer *p, size_t bytes) {
  *             finish stop if the program writes to a large table. A piece of a typed array is the
  *             fields within it, of any elements. Only an object with a mark procedure, which sees
  *             all of it, is one piece.
- *             A lookup loads the descriptor and one line of colors and does not wait for a product
- *             or a quotient; the span's record is read for typed objects only.
+ *             The lookup of a word that points to the start of an object loads the descriptor and
+ *             one line of colors, and does not wait for a product or a quotient. The span's record
+ *             is read for typed and large objects only.
  */
 // Entries of a marker's stack; bytes that it copies from foreign memory at a time; objects that it
 // follows before it returns to test for a halt; bytes of a root job.
@@ -8553,8 +8568,8 @@ GM_HOT GM_NO_SANITIZE GM_PRIVATE void gm_mark_take(struct gomem_marker *m, struc
 
 // ---- written pages ----
 
-// Makes the marked objects of a span with slots that overlap [from, to) grey again. No marker runs.
-// True: there were any.
+// Makes the marked objects of a span with slots that overlap [from, to) grey again. For marks that
+// are set meanwhile see C2. True: there were any.
 GM_PRIVATE bool gm_mark_regrey_small(const struct gm_pages *p, const struct gm_span *s,
                                      uintptr_t from, uintptr_t to) {
     uintptr_t start = gm_span_start(p, s);
@@ -8595,8 +8610,8 @@ GM_PRIVATE bool gm_mark_regrey_large(const struct gm_mark *mark, const struct gm
     return true;
 }
 
-// Makes the marked objects on the written pages [from, to) of the heap grey again. The markers
-// rest, so every black object was read before the written pages were queried (C2).
+// Makes the marked objects on the written pages [from, to) of the heap grey again. In a round the
+// markers rest; in a stop nothing writes (C2).
 GM_HOT GM_PRIVATE void gm_mark_regrey(struct gm_mark *mark, uintptr_t from, uintptr_t to) {
     struct gm_pages *p = mark->pages;
     while (from < to) {
@@ -8913,10 +8928,11 @@ GM_HOT GM_PRIVATE void gm_mark_work(struct gomem_marker *m) {
  * ORDER       a bit of `unarmed` is set after its pages were disarmed, and cleared before they are
  *             armed. A stale bit only costs a fault per page
  * INVARIANTS  W1  the stopping collector needs no reports: nothing writes while it marks
- *             W2  the kernel: a page that is not armed counts as written. The registered range is a
- *                 prefix of zone 0, and all scanned kinds lie in it. If some come to lie in the
- *                 other zone while a cycle marks, the marked objects of that zone become grey in
- *                 the finish stop, and no later cycle is armed
+ *             W2  the kernel: a page that is not armed counts as written. The registered range
+ *                 begins where zone 0 does, and all scanned kinds lie in it, or beyond it where
+ *                 growth could not be registered (W3). If some come to lie in the other zone while
+ *                 a cycle marks, the marked objects of that zone become grey in the finish stop.
+ *                 From then on each cycle of the process marks in one stop, with any collector
  *             W3  if a call fails, all of its range counts as written: the marked objects there
  *                 become grey
  *             W4  a query in the finish stop does not arm, so a stop that is given up loses nothing
@@ -8925,18 +8941,20 @@ GM_HOT GM_PRIVATE void gm_mark_work(struct gomem_marker *m) {
  *             W6  a descriptor is used, and closed, only while it is the file that was opened: the
  *                 program may have closed it and opened a file of its own
  *             W7  an unpopulated page of the heap, and one that maps the zero page, holds no
- *                 pointer: it is not read and not armed. After a write it is populated, and counts
- *                 as written like every page that is not armed. A write to it comes after the query
- *                 that found it unpopulated, so C2 holds as if the zeros had been read
+ *                 pointer: it counts as read, and is neither read nor armed. A write to it comes
+ *                 after the query that found it empty, populates it, and so makes it count as
+ *                 written, like every page that is not armed: C2 holds as if the zeros had been
+ *                 read
  * WHY         The collector needs two operations from a source of writes: arm, and list the written
  *             pages. The kernel provides them without a write barrier in the program: the first
  *             write to an armed page costs 0.8 us; arming or querying 1 GiB takes 0.45 ms. A call
  *             covers at most 16 MiB of heap, and outside of stops the collector yields and spins
  *             10 us after every fourth call: arming 2 GiB in one call made another thread's mmap
- *             wait for 22 ms. Pages taken for new objects are disarmed 128 KiB at a time, 1 MiB
- *             between cycles, so that the program's writes do not fault one by one. Roots of 64 KiB
- *             and more are tracked too, so that a stop need not read all of them: with 32 MB of
- *             globals it takes 0.16 ms instead of 7.
+ *             wait for 22 ms. Pages for new objects are disarmed 1 MiB at a time, so that the
+ *             program's writes do not fault one by one. While a cycle marks it is 128 KiB, and only
+ *             where three quarters of that are free. Roots of 64 KiB and more are tracked too, so
+ *             that a stop need not read all of them: with 32 MB of globals it takes 0.16 ms instead
+ *             of 7.
  *             Pages are not disarmed at the end of a cycle, because disarming all of them takes
  *             longer than the faults of the next writes. So the first write to each old page also
  *             costs 0.8 us after a cycle.
@@ -9656,12 +9674,13 @@ GM_PRIVATE void gm_writes_clear_ahead(struct gm_writes *w, const struct gm_pages
  *             before its generation is set (rel). A reader of bits loads the generation before
  *             (acq) and after (acq fence) them
  * INVARIANTS  S1  each collected span in use is swept exactly once per cycle
- *             S2  no thread allocates from an unswept span
+ *             S2  no thread takes a run from an unswept span. It may use up a run that it took
+ *                 before the flip
  *             S3  a sweep of an owned span rewrites its bits, but only the owner frees or lists it
  * WHY         Sweeping sets alloc = mark & ~freed and mark = freed = 0. It touches no object, and
  *             64 slots take a few instructions. Sweeping is lazy: a thread sweeps when it needs a
- *             span of the class or before the heap grows, and the background thread sweeps the
- *             rest.
+ *             span of the class or before it allocates a large object, and the background thread
+ *             sweeps the rest.
  *             span.generation:  G swept · G - 1 being swept · G - 2 not yet;  a cycle adds 2 to G.
  */
 struct gm_sweep {
@@ -9886,9 +9905,9 @@ GM_PRIVATE void gm_sweep_verify_records(struct gm_check *check, const struct gm_
  *             K2  a thread's magazines hold at most 1 MiB, the depot about 4 MiB, and 512 KiB per
  *                 class
  *             K3  if the free bytes of the spans exceed half of the taken ones plus 16 MiB, cached
- *                 objects may keep only few spans in use. Counting one span per object, a thread's
- *                 magazines, and the depot, each may pin at most 8 MiB of spans, or an eighth of
- *                 all spans if that is more
+ *                 objects may keep only few spans in use. Counting one span per object, each
+ *                 thread's magazines may pin at most 8 MiB of spans, or an eighth of all spans if
+ *                 that is more; so may the depot
  * WHY         free pushes to the calling thread's magazine, whichever thread allocated the object,
  *             so there is no test of an owner and no remote path. Whole magazines move to and from
  *             the depot: one compare-and-swap for up to 60 objects. Its lists are {index, tag}
@@ -11561,10 +11580,11 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
  * CALLS       base os sync pages central types special prof guard pacer writes cache settings
  * LOCKS       INIT, then TURN, then GONE, then WORLD (a fork); GC, then TURN (no cycle runs); GONE,
  *             then WORLD, which stay locked through a stop; WORLD, then META (attach, leave)
- * ORDER       V1 and V2 are Dekker pairs: state and stop_request are stored and loaded seq
- * INVARIANTS  V1  a stopping thread stores stop_request, then loads the states; a thread that
- *                 leaves a blocking region stores its state, then loads stop_request: at least one
- *                 of the two sees the other's store
+ * ORDER       state and stop_request are stored and loaded seq (V1). A section's depth is ordered
+ *             otherwise (Y2)
+ * INVARIANTS  V1  a Dekker pair: a stopping thread stores stop_request, then loads the states; a
+ *                 thread that leaves a blocking region stores its state, then loads stop_request:
+ *                 at least one of the two sees the other's store
  *             V2  a state goes running -> parked(epoch) once per stop. The handler returns at once
  *                 if no stop is pending, or if its thread is in a section or a blocking region,
  *                 parks already, or has no record
@@ -11574,9 +11594,9 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
  *                 the stragglers only wait for a processor. After `patience` the stop is given up
  *             V4  records are never unmapped; a record's thread is running, blocked or parked, or
  *                 it is not scanned (none, attaching, stale), or the record is the shared one
- *             V5  a stop begins when the threads that waited for the end of the last one have woken
- *                 and have run as long as it took, or 1 ms after it: back-to-back cycles starve no
- *                 thread
+ *             V5  after a stop the next one waits until the threads that parked in it have woken
+ *                 and have run for as long as it took, but 1 ms at most: back-to-back cycles starve
+ *                 no thread
  *             V6  the fork handlers are registered before a lock is taken. A child in which the
  *                 handler runs knows that they are registered; any other child registers again
  *             V7  a thread that blocks the stop signal unblocks it when it attaches, when it parks,
@@ -12842,8 +12862,9 @@ GM_COLD GM_PRIVATE bool gm_world_enable_stops(struct gm_runtime *rt) {
  *                 the program runs and /proc may be missing
  *             O7  of a deep stack, the cycle tracks only the pages that were armed before the start
  *                 stop and read by it. What a thread grows below them is read whole in the finish
- *                 stop. A word that the thread leaves behind when it returns from there belongs to
- *                 no variable until it is written again
+ *                 stop. A word of a tracked page that was not written since needs no second look:
+ *                 the start stop read it, or a function that has returned left it, and no variable
+ *                 is there before it is written
  *             O8  a stack with a handle is scanned if its handle is marked, and again in the finish
  *                 stop, no matter what the mark procedure has read before. A thread that runs on
  *                 the stack keeps the handle alive. A cycle that leaves the handle white retires
@@ -13881,8 +13902,8 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
  *                 what it allocates is born marked, and the functions that could hand it an
  *                 unreached object, gomem_weak_get and gomem_each, check the marks
  *             B2  an object that another object with a callback leads to waits for a later cycle,
- *                 with all that it leads to. An object that leads back to itself is no exception,
- *                 but it is found only by ways that do not pass through what it leads to itself.
+ *                 with all that it leads to. So does an object that leads back to itself, but only
+ *                 if another one leads to it without passing through an object that it leads to.
  *                 Of a cycle of objects the first that is traced is ready. So cycles are collected:
  *                 one callback of each runs per collection, in unspecified order. With
  *                 options.unordered all unreached objects are ready at once; each is kept, with all
@@ -13897,8 +13918,9 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
  * WHY         The order is Go's. But Go never frees a cycle that has a finalizer in it, and in C a
  *             pointer back to the owner is common. So each candidate is traced by itself, from what
  *             it points to: if that reaches the candidate, it is part of a cycle, and its mark is
- *             taken back (gm_finalize_unmark). To find every way to it, all that it leads to would
- *             have to be traced again, with other bits. Only objects that die pay for this.
+ *             taken back (gm_finalize_unmark). What it leads to keeps its marks and is not traced
+ *             again, so a way through it is missed (B2): finding that would take another set of
+ *             bits. Only objects that die pay for this.
  *             A list of n objects takes n cycles, because only another cycle can tell that a
  *             finalizer has not made the next object reachable. Running a list at once, in order,
  *             would finalize what a revived object leads to; a program that accepts that sets
@@ -15415,8 +15437,8 @@ GM_PRIVATE uintptr_t gm_oracle_stopped(struct gm_runtime *rt) {
  *             E3  nothing irreversible happens before the roots are listed: until then a stop can
  *                 be given up
  *             E4  a cycle that cannot go on (a thread does not stop, roots are not known) keeps its
- *                 marks and the roots that are still to be read, and its runner (the thread that
- *                 runs it) releases the locks; the next runner continues the cycle
+ *                 marks and grey bits, and its runner (the thread that runs it) releases the locks;
+ *                 the next runner continues the cycle and lists the roots anew
  *             E5  a runner releases TURN while it marks beside the program, so that forks
  *                 may come. Markers write marks, grey bits, the queue and their own data. The
  *                 parent's cycle goes on: fork changes none of these, and a page that is armed, or
@@ -15426,13 +15448,15 @@ GM_PRIVATE uintptr_t gm_oracle_stopped(struct gm_runtime *rt) {
  *                 waits forever for GC or for the end of a cycle: a thread that calls us in a
  *                 callback of dl_iterate_phdr has the loader's lock, and goes on without a cycle if
  *                 the runner sleeps in its walk over the list. Where a runner starts a thread, libc
- *                 takes another lock of its loader, under which it runs no callback. It may fork;
- *                 another thread's fork waits while the runner has the loader's lock, which the
- *                 child would find held
+ *                 takes another lock of its loader, under which it runs no callback. The thread in
+ *                 the callback may fork. Another thread's fork waits while the runner has the
+ *                 loader's lock, since its child would find that lock held
  *             C1  arming ends before the start stop: what is written from there on is known
  *             C2  before a marker rests, it has set the mark of each object that it has read (M5),
- *                 and markers rest before the written pages are asked for: a page that was read
- *                 before its last write is read again
+ *                 and markers rest before a round asks for the written pages: a page that was read
+ *                 before its last write is read again. In the finish stop markers ask while others
+ *                 mark. An object whose mark comes too late for them was read in the stop, so after
+ *                 its last write
  *             C3  the finish stop reads each root that may have changed, all stacks, and all pages
  *                 written since the last round. Of large roots and deep stacks that are tracked it
  *                 reads the written pages; the arguments of side records it need not read (B5).
@@ -16207,11 +16231,11 @@ GM_PRIVATE void gm_gc_wake_background(struct gm_runtime *rt) {
  * WHY         An allocation that finds the heap over its trigger asks the background thread for a
  *             cycle and goes on. Past the goal the thread marks along, the longer the further (A4).
  *             Charging 20 us per run right from the goal made requests of a server take 9 ms
- *             instead of 2. Where few written pages are left a thread marks for 20 us: otherwise
- *             rounds beside a program at full speed stay at thousands of pages (2^24 nodes: stops
- *             of a cycle p99 8.8 -> 1.3 ms). After each finish stop that was given up it marks
- *             twice as long: otherwise the last one has to read all pages that random writes to a
- *             large table left (64 MB: 139 -> 16 ms, on a busy machine).
+ *             instead of 2. From 16,384 written pages down (GM_CLOSING_PAGES) a thread marks for 20
+ *             us: otherwise rounds beside a program at full speed stay at thousands of pages (2^24
+ *             nodes: stops of a cycle p99 8.8 -> 1.3 ms). After each finish stop that was given up
+ *             it marks twice as long: otherwise the last one has to read all pages that random
+ *             writes to a large table left (64 MB: 139 -> 16 ms, on a busy machine).
  *             A thread that replaces 110 MB 40 times, and waits at the trigger, peaks at 211 MB
  *             (526 MB without). It waits for the time of a cycle, which marks two bytes or less
  *             for each that it allocates.
@@ -16438,9 +16462,9 @@ GM_RARE GM_NOINLINE GM_PRIVATE bool gm_schedule_cycle(struct gm_runtime *rt, str
 }
 
 // Stops the world between two cycles, with all roots listed, and calls `look`. A cycle under way is
-// finished first, since its roots must stay listed (E4). False: the world cannot be stopped, its
-// roots cannot be listed, or that cycle cannot go on. The calling thread is attached, runs no
-// cycle, and is in no section. Not inlined: its stack is scanned from here up.
+// finished first: `look` may use its list of roots and its marks. False: the world cannot be
+// stopped, its roots cannot be listed, or that cycle cannot go on. The calling thread is attached,
+// runs no cycle, and is in no section. Not inlined: its stack is scanned from here up.
 GM_NOINLINE GM_PRIVATE bool gm_schedule_look(struct gm_runtime *rt, struct gm_thread *me,
                                              void (*look)(struct gm_thread *me, void *arg),
                                              void *arg) {
@@ -18766,8 +18790,9 @@ GM_RARE GOMEM_DEF int gomem_i_sigaction(int number, const void *action, void *ol
  * OWNS        nothing
  * CALLS       base pages span special guard sweep cache world finalize alloc
  * LOCKS       GONE, for a thread that has ended
- * INVARIANTS  U1  only live collected objects get records; for any other pointer the functions
- *                 return false or {0}, with EINVAL
+ * INVARIANTS  U1  only live collected objects get finalizers; these and live uncollectable objects
+ *                 get cleanups and weak pointers. For any other pointer the functions return false
+ *                 or {0}, with EINVAL
  *             U2  drops run outside sections, on the thread that made the last release
  * WHY         A handle is a number and a generation: a stale one does nothing, and handles need not
  *             be freed. A count is changed without a lock or a section, since its record stays as
@@ -18983,12 +19008,14 @@ GOMEM_DEF void gomem_rc_release(void *obj) {
  *                 a cache of the pool to which the place belongs
  *             PO4 in a slab, objects below `fresh` may hold anything and objects from there on are
  *                 zero; in a scanned slab all free objects are zero
- *             PO5 aging rotates three lists: full -> victim -> expired. The next calls drop
- *                 expired objects, and the lists rotate again only when none is left
- *             PO6 between a thread's two magazines half a magazine is moved, not a whole one: the
- *                 next move is at least 31 objects away, in either direction
+ *             PO5 aging rotates three lists: full -> victim -> expired. The next calls drop the
+ *                 expired objects of a pool with a drop hook, the aging itself those of others. The
+ *                 lists rotate again only when none is left
+ *             PO6 between a thread's two magazines, if they hold more than 32 objects, half of one
+ *                 is moved, not all: the next move is at least 31 objects away, in either direction
  *             PO7 pools that no cycle ages are aged by the clock. One thread at a time does it, a
- *                 user's thread for a bounded number of steps; the rest is due at once
+ *                 user's thread for a bounded number of steps. What is left then is done in the
+ *                 next slow calls of any thread
  * WHY         Like a class of malloc, a pool has magazines and a depot. But it preserves the
  *             contents of its objects, so they come from slabs of its own: blocks divided into
  *             slots of any size. A thief takes a whole magazine, where Go's takes one object. A
@@ -20157,9 +20184,9 @@ GM_INLINE void gm_pool_each_stopped(void (*fn)(const char *name, uint64_t out, c
  *                 objects, and blocks that a reset kept. In a block that is not current, span.used
  *                 is how much of it is in use, span.cursor how much is not zero, in units of 16
  *             I4  records of callbacks (and, at check level 1, of marks) lie in the arena itself,
- *                 in lists, latest first. A mark whose record does not fit carries the number of
- *                 the latest record, or `bottom`, with GM_ARENA_SHARED: restoring it keeps that
- *                 record
+ *                 in lists, latest first. A mark whose record does not fit carries, with
+ *                 GM_ARENA_SHARED set, the number of the latest record (`bottom` if there is none).
+ *                 Restoring such a mark keeps that record, which is another mark's
  *             I5  `self` is the arena's address once it has allocated; the record of its current
  *                 block, and of no other block, has its stamp in `owner`. A copy fails one of the
  *                 two tests
