@@ -190,10 +190,10 @@
  *   others run on, the heap grows, and after a second one line names the thread. GOMEM_THREADS
  *   keeps the signal out of masks.
  *   A large object (over 32 KiB) that would carry the heap past 1.1 of its goal + 1 MiB waits for a
- *   cycle.
- *   fork waits for a stop, but not for a cycle, which goes on in the parent and not in the child. A
- *   signal handler may fork anywhere. If it has interrupted this library, or if a callback of a
- *   cycle forks, the child may only exec or call _exit.
+ *   cycle, and some wait earlier (E7 in room schedule). None waits while cycles are off or held, up
+ *   to the memory limit. fork waits for a stop, but not for a cycle, which goes on in the parent
+ *   and not in the child. A signal handler may fork anywhere. If it has interrupted this library,
+ *   or if a callback of a cycle forks, the child may only exec or call _exit.
  *   A thread in vfork, posix_spawn or system cannot answer a stop: surround long ones with
  *   gomem_blocking_begin and gomem_blocking_end.
  *
@@ -11588,10 +11588,11 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
  *             V2  a state goes running -> parked(epoch) once per stop. The handler returns at once
  *                 if no stop is pending, or if its thread is in a section or a blocking region,
  *                 parks already, or has no record
- *             V3  a stop is withdrawn, and has changed nothing, if some thread has not stopped
- *                 within a window of 1 ms. After eight tries the pause between tries grows, in
- *                 which a thread that holds what a straggler waits for goes on; the window grows if
- *                 the stragglers only wait for a processor. After `patience` the stop is given up
+ *             V3  a stop is withdrawn, and has changed nothing but perhaps the signal (V7), if some
+ *                 thread has not stopped within a window of 1 ms. After eight tries the pause
+ *                 between tries grows, in which a thread that holds what a straggler waits for goes
+ *                 on; the window grows if the stragglers only wait for a processor. After
+ *                 `patience` the stop is given up
  *             V4  records are never unmapped; a record's thread is running, blocked or parked, or
  *                 it is not scanned (none, attaching, stale), or the record is the shared one
  *             V5  after a stop the next one waits until the threads that parked in it have woken
@@ -20180,16 +20181,16 @@ GM_INLINE void gm_pool_each_stopped(void (*fn)(const char *name, uint64_t out, c
  *                 and [max(clean, cursor), limit) are zero; memory below `ready` is usable
  *             I2  a scanned block is scanned from its start to `ready`, which advances by 4 KiB, or
  *                 64 KiB in a reservation. Above the cursor this part is zero
- *             I3  span.shape links three lists: the current block and the older ones, large
+ *             I3  span.following links three lists: the current block and the older ones, large
  *                 objects, and blocks that a reset kept. In a block that is not current, span.used
- *                 is how much of it is in use, span.cursor how much is not zero, in units of 16
+ *                 is how much of it is in use, span.dirty how much may not be zero, in units of 16
  *             I4  records of callbacks (and, at check level 1, of marks) lie in the arena itself,
  *                 in lists, latest first. A mark whose record does not fit carries, with
  *                 GM_ARENA_SHARED set, the number of the latest record (`bottom` if there is none).
  *                 Restoring such a mark keeps that record, which is another mark's
  *             I5  `self` is the arena's address once it has allocated; the record of its current
- *                 block, and of no other block, has its stamp in `owner`. A copy fails one of the
- *                 two tests
+ *                 block, and of no other block, has its stamp in span.stamp. A copy fails one of
+ *                 the two tests
  *             I6  spare_bytes is the size of the kept blocks; peak is at least what is in use
  * WHY         An allocation only moves the cursor. Sizes are rounded up, not pointers, because
  *             aligning the pointer would delay the next address. Memory is zeroed 4 KiB ahead, not
