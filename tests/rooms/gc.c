@@ -802,7 +802,7 @@ TEST(large_objects_wait_past_the_hard_goal) {
     p->trigger = 95 * GM_MIB;
     CHECK_EQ(gm_schedule_most(&other, 40 * GM_MIB - 1), 105 * GM_MIB);
     CHECK_EQ(gm_schedule_most(&other, 40 * GM_MIB), 95 * GM_MIB); // half of what lives
-    other.gc.runner = &other_thread;                          // a cycle runs
+    other.gc.runner = &other_thread;                              // a cycle runs
     CHECK_EQ(gm_schedule_most(&other, 10 * GM_MIB - 1), 105 * GM_MIB);
     CHECK_EQ(gm_schedule_most(&other, 10 * GM_MIB), 0); // an eighth of what lives
     p->live = GM_MIB;
