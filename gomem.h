@@ -197,6 +197,22 @@
  *   A thread in vfork, posix_spawn or system cannot answer a stop: surround long ones with
  *   gomem_blocking_begin and gomem_blocking_end.
  *
+ * MEMORY MODEL ("before" is C11's happens-before; tests/stress/order.c has a litmus test for each)
+ *   A free comes before the allocation that returns the same memory, and a put before the get that
+ *   returns the same object.
+ *   The last use of a collected object by any thread comes before its finalizer and its cleanups,
+ *   and before its memory is used again.
+ *   All releases of a counted object come before its drop.
+ *   gomem_thread_create comes before the thread, the thread before the return of
+ *   gomem_thread_join, and what the forking thread did before fork comes before its child.
+ *   GOMEM_STORE_ATOMIC is a release store. GOMEM_EXCHANGE and GOMEM_CAS acquire and release.
+ *   GOMEM_STORE is a plain store.
+ *   A collection that gomem_gc runs finds all pointers that were stored before the call.
+ *   Nothing else is ordered. Another thread that gets a pointer or a weak handle by a relaxed store
+ *   may find its object not written yet, as with malloc; gomem_weak_get orders nothing. The
+ *   collector needs no order: it finds an aligned pointer wherever a thread has stored it. Numbers
+ *   such as those of gomem_read_memstats are relaxed loads.
+ *
  * SYSTEM CALLS (if a filter refuses one with an error, there is a fallback; a filter that kills
  * must allow those of the mode; GOMEM_DEBUG=collector=stw or barrier needs the fewest)
  *   manual heap, pools, arenas   mmap munmap mprotect madvise mremap mincore futex gettid getpid

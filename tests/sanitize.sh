@@ -51,7 +51,8 @@ address='api/alloc api/aligned api/arena api/collected api/each api/escape api/f
     stress/arena stress/dance stress/pool stress/special'
 rooms='rooms/cache rooms/cycle rooms/heap rooms/prof' # with clang: they use what the rooms hand out
 thread='api/coroutines api/gc api/process api/pthreads rooms/prof
-    stress/arena stress/dance stress/handover stress/model stress/pool stress/special stress/splice'
+    stress/arena stress/dance stress/handover stress/model stress/order stress/pool stress/special
+    stress/splice'
 plain='api/alloc api/macros api/manual api/realloc api/store api/strings'
 some='api/arena:poisoned api/pool:poisoned' # the tests of a program that valgrind adds something to
 
