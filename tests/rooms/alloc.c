@@ -207,6 +207,22 @@ TEST(pieces_of_a_move) {
         }
 }
 
+static void resize_while_marking(void) {
+    const struct gm_pages *pages = &rt->engine.heap.pages;
+    void **object = gomem_new(24), *held = gomem_new_noscan(500);
+    REQUIRE(object && held);
+    object[1] = held;
+    rt->engine.writes.collector = GOMEM_GC_BARRIER;
+    gm_store_rlx(&gomem_i_barrier, 1u);
+    object = gomem_realloc(object, 3000);
+    gm_store_rlx(&gomem_i_barrier, 0u);
+    CHECK(object && object[1] == held);
+    CHECK(gm_span_color(pages, (uintptr_t)held)->mark & gm_span_bit(pages, (uintptr_t)held));
+}
+
+// The library stores pointers, too: what a resize copies is told to the barrier collector.
+TEST(copies_are_told) { CHILD_GOOD(resize_while_marking); }
+
 // What a cycle has recounted may be less than what is freed afterwards.
 TEST(live_bytes_never_wrap) {
     size_t *live = &rt->engine.live;

@@ -774,7 +774,9 @@ TEST(tries_get_rarer) {
     uint64_t last = 0;
     for (unsigned i = 0; i < 10; i++) {
         uint64_t before = gm_os_now();
+        other.engine.pacer.trigger = 0;
         gm_schedule_back_off(&other, false);
+        CHECK_EQ(other.engine.pacer.trigger, other.engine.live + GM_MIB); // no try by each thread
         uint64_t pause = gc->not_before - before, late = gm_os_now() - before;
         uint64_t expected = (uint64_t)8000000 << (i < 7 ? i : 7);
         CHECK(pause >= expected && pause <= expected + late);
@@ -972,6 +974,22 @@ TEST(a_child_has_a_trigger_of_its_own) {
     CHECK_EQ(status, 0);
 }
 
+// The result of a thread that can be joined is kept; one that was detached while it ran has none.
+TEST(detached_threads_leave_no_result) {
+    REQUIRE(begin());
+    for (int detached = 0; detached < 2; detached++) {
+        void *result = gomem_malloc(16);
+        struct gm_start *start = gm_thread_new_start(rt, NULL, result, GM_START_RUNS);
+        REQUIRE(result && start);
+        start->detached = detached;
+        gm_thread_end(rt, start, result);
+        start = gm_thread_find_start_locked(rt, pthread_self(), GM_START_ENDED);
+        CHECK_EQ(start != NULL, !detached);
+        gm_thread_forget_result(rt, pthread_self());
+        gomem_free(result);
+    }
+}
+
 static unsigned workers_wanted;
 static void count_workers(void) {
     static void *live; // a smaller heap has no workers
@@ -983,6 +1001,7 @@ static void count_workers(void) {
 }
 
 TEST(one_worker_less_than_processors) {
+    NEEDS_FORK;
     for (unsigned i = 0; i < 4; i++) {
         workers_wanted = (const unsigned[]){0, 1, 3, 100}[i];
         CHILD_GOOD(count_workers);

@@ -473,7 +473,6 @@ TEST(parked_is_trusted_while_nothing_was_written_below) {
     end();
 }
 
-// A guard page inside of a registered stack is neither read nor written.
 // Both ends of a stack are places to park at: all of it is live, or nothing.
 TEST(parked_at_either_end) {
     static uintptr_t area[4096];
@@ -493,6 +492,25 @@ TEST(parked_at_either_end) {
     CHECK(gomem_remove_stack(area));
 }
 
+// A vector of modules has blocks that are not allocated yet, and ends.
+TEST(blocks_of_modules) {
+    struct gm_vector v;
+    memset(&v, 0, sizeof v);
+    size_t third = (GM_VECTOR_HEAD + 3 * GM_VECTOR_ENTRY) / GM_WORD,
+           fourth = (GM_VECTOR_HEAD + 4 * GM_VECTOR_ENTRY) / GM_WORD;
+    v.bytes = sizeof v.word;
+    v.word[0] = 4; // the number of modules
+    v.word[third] = 0x12340;
+    v.word[fourth] = UINTPTR_MAX;
+    CHECK_EQ(gm_roots_tls_block(&v, 3), 0x12340);
+    CHECK_EQ(gm_roots_tls_block(&v, 4), 0);
+    v.word[fourth + GM_VECTOR_ENTRY / GM_WORD] = 0x12340;
+    CHECK(!gm_roots_tls_block(&v, 0) && !gm_roots_tls_block(&v, 5));
+    v.word[0] = 5;
+    CHECK_EQ(gm_roots_tls_block(&v, 5), 0x12340);
+}
+
+// A guard page inside of a registered stack is neither read nor written.
 TEST(guard_page_below_a_parked_stack) {
     size_t page = rt->engine.heap.pages.os_page;
     char *stack = mmap(NULL, 4 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

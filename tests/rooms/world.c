@@ -577,6 +577,7 @@ static void *hoard(void *arg) {
 static void look_at_records(void) {
     const struct gm_thread *t = actors[0].record;
     CHECK(t->state == GM_THREAD_NONE && world->threads == 1);
+    CHECK(t->orphans && !t->stack_hi); // its scratch arenas may be half changed
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
         CHECK(t->cache.hot.top[c] == GM_CACHE_NOTHING && !t->cache.previous[c]);
         CHECK(!t->cache.scan[c] && !t->cache.hot.scan[c].cursor);
