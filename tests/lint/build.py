@@ -27,7 +27,7 @@ IMPLEMENTATIONS = {
     "static": ["-DGOMEM_STATIC"], "dynamic TLS": ["-DGOMEM_TLS_DYNAMIC", "-fPIC"],
 }
 # What is left out changes what the front ends see, and they say the same at every level. Their
-# optimisers see other code where checks, locks or whole rooms come and go; so these are built with
+# optimisers see other code where checks, locks or whole rooms come and go; so gcc builds these with
 # -O2, and the first, which has the most to inline, with -O1 and -O3.
 OPTIMISED = ("check 0", "check 3", "no collector", "override")
 JOBS = 2
@@ -224,7 +224,7 @@ def check_warnings(src):
         for name, flags in IMPLEMENTATIONS.items():
             levels = ["-O0"]
             if name == OPTIMISED[0]:
-                levels += ("-O3", "-O2", "-O1") if cc == "gcc" else ("-O2",)
+                levels += ("-O3", "-O2", "-O1") if cc == "gcc" else ()
             elif name in OPTIMISED and cc == "gcc":     # clang's warnings come from its front end
                 levels += ["-O2"]
             for level in reversed(levels):
