@@ -133,6 +133,37 @@ same sh sh '$run sh -c "i=0; while [ \$i -lt 2000 ]; do i=\$((i + 1)); x=\"\$x\$
     for w in \$x; do echo \$w; done | tail -n 3; (exit 3); echo \$?; echo \"\$(echo \$x | wc -w)\""'
 same sort sort '$run sort --parallel=2 -S 8M -n "$data" && $run sort --parallel=2 -u -k 2 "$data"'
 same perl perl '$run perl "$here/strings.pl" "$data"'
+
+# What an unchanged program writes at exit, each process to files of its own.
+written() {
+    name=written
+    if ! command -v perl >/dev/null 2>&1; then
+        skip "$name" "perl is not installed"
+        return
+    fi
+    rm -rf "$out/$name"
+    mkdir -p "$out/$name"
+    debug=profile=4096 wrong=
+    for kind in heap folded types metrics; do
+        debug=$debug,write=$kind:$out/$name/$kind.%p
+    done
+    for i in 1 2; do
+        env LD_PRELOAD="$lib" GOMEM_DEBUG="$debug" perl -e 'push @x, "x" x $_ for 1 .. 3000' \
+            2>>"$out/$name/err" || wrong="perl fails"
+    done
+    for kind in heap folded types metrics; do
+        set -- "$out/$name/$kind".*
+        [ $# = 2 ] && [ -s "$1" ] && [ -s "$2" ] || wrong="$kind: not two files"
+    done
+    grep -q inuse_space "$out/$name"/heap.* && grep -q /perl "$out/$name"/heap.* || wrong=heap
+    grep -q ';.* [0-9][0-9]*$' "$out/$name"/folded.* || wrong=folded
+    grep -q ' total$' "$out/$name"/types.* || wrong=types
+    grep -q '^gomem_memstats_mallocs_total [1-9]' "$out/$name"/metrics.* || wrong=metrics
+    [ -s "$out/$name/err" ] && wrong=$(head -n 3 "$out/$name/err")
+    if [ -n "$wrong" ]; then fail "$name" "$wrong"; else pass "$name"; fi
+}
+written
+
 if [ -n "$SHORT" ]; then
     total
 fi

@@ -1,0 +1,248 @@
+// Room export: what the formats of gomem_write are made of, and a profile of many sites.
+#include <errno.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+// write() in the way of this test; all other calls are the system's.
+static long call_write(int unused, ...);
+#define GOMEM_SYSCALL(number, ...) \
+    ((number) == SYS_write ? call_write(0, ##__VA_ARGS__) : syscall((number), ##__VA_ARGS__))
+#include "room.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+// ---- the writer ----
+
+static struct {
+    bool on;
+    unsigned calls, most; // most: bytes taken at once
+    size_t size, fails;   // fails: the byte at which an error comes, 0: none
+    char text[20000];
+} sink;
+
+// Takes little, says EINTR every other time, and fails where it is told to.
+static long call_write(int unused, ...) {
+    va_list list;
+    va_start(list, unused);
+    long fd = va_arg(list, long);
+    const char *data = va_arg(list, const char *);
+    size_t n = va_arg(list, size_t);
+    va_end(list);
+    if (!sink.on) return syscall(SYS_write, fd, data, n);
+    if (++sink.calls % 2) return errno = EINTR, -1;
+    if (sink.fails && sink.size >= sink.fails) return errno = ENOSPC, -1;
+    n = GM_MIN(n, 1 + sink.calls % sink.most);
+    memcpy(sink.text + sink.size, data, n);
+    sink.size += n;
+    return (long)n;
+}
+
+// Writes 5000 bytes in pieces of many sizes through the writer.
+static bool pass_through(unsigned most, size_t fails) {
+    struct gm_writer w;
+    char piece[100];
+    memset(&sink, 0, sizeof sink);
+    sink.most = most;
+    sink.fails = fails;
+    sink.on = true;
+    gm_writer_begin(&w, 7);
+    for (size_t at = 0, n; at < 5000; at += n) {
+        n = GM_MIN(at % 97 + 1, 5000 - at);
+        for (size_t i = 0; i < n; i++) piece[i] = (char)((at + i) % 251);
+        gm_writer_bytes(&w, piece, n);
+    }
+    errno = 0;
+    bool done = gm_writer_end(&w);
+    sink.on = false;
+    for (size_t i = 0; i < sink.size; i++) CHECK_EQ((unsigned char)sink.text[i], i % 251);
+    return done;
+}
+
+// What a short write leaves comes with the next one; after an error nothing more is written.
+TEST(short_writes) {
+    static const unsigned most[] = {1, 2, 7, 100, 10000};
+    for (size_t i = 0; i < 5; i++) {
+        CHECK(pass_through(most[i], 0));
+        CHECK_EQ(sink.size, 5000);
+        CHECK(!pass_through(most[i], 1000));
+        CHECK_EQ(errno, ENOSPC);
+        CHECK(sink.size >= 1000 && sink.size < 5000);
+    }
+}
+
+TEST(names) {
+    struct gm_writer w;
+    memset(&sink, 0, sizeof sink);
+    sink.most = 1000;
+    sink.on = true;
+    gm_writer_begin(&w, 7);
+    gm_writer_name(&w, "a b;\"\\\n\xff~", 9);
+    CHECK(gm_writer_end(&w));
+    sink.on = false;
+    CHECK(!strcmp(sink.text, "a b\\x3b\\x22\\x5c\\x0a\\xff~"));
+}
+
+TEST(sorting) {
+    for (size_t n = 0; n < 300; n++) {
+        uintptr_t x[300], sum = 0, after = 0;
+        for (size_t i = 0; i < n; i++) sum += x[i] = room_below(n % 3 ? 1000000 : 20);
+        gm_export_sort(x, n);
+        for (size_t i = 0; i < n; i++) {
+            after += x[i];
+            if (i) CHECK(x[i - 1] <= x[i]);
+        }
+        CHECK_EQ(sum, after);
+    }
+}
+
+TEST(nanoseconds) {
+    CHECK(!strcmp(gm_export_nano(0).data, "0.000000000"));
+    CHECK(!strcmp(gm_export_nano(1).data, "0.000000001"));
+    CHECK(!strcmp(gm_export_nano(1500000000).data, "1.500000000"));
+    CHECK(!strcmp(gm_export_nano(999999999).data, "0.999999999"));
+    CHECK(!strcmp(gm_export_nano(UINT64_MAX).data, "18446744073.709551615"));
+}
+
+TEST(varints) {
+    static const struct {
+        uint64_t v;
+        size_t size;
+    } some[] = {{0, 1}, {127, 1}, {128, 2}, {16383, 2}, {16384, 3}, {UINT64_MAX, 10}};
+    for (size_t i = 0; i < sizeof some / sizeof some[0]; i++) {
+        struct gm_nested m = {.size = 0};
+        uint64_t v = 0;
+        gm_export_varint(&m, some[i].v);
+        CHECK_EQ(m.size, some[i].size);
+        for (size_t k = 0; k < m.size; k++) {
+            v |= (uint64_t)(m.data[k] & 127) << 7 * k;
+            CHECK_EQ(!(m.data[k] & 128), k + 1 == m.size);
+        }
+        CHECK(v == some[i].v);
+    }
+}
+
+// Characters of one to four bytes, and all that is none.
+TEST(characters) {
+    static const struct {
+        const char *text;
+        size_t size;
+    } some[] = {{"a", 1},
+                {"\x7f", 1},
+                {"\xc3\xa9", 2},
+                {"\xe2\x82\xac", 3},
+                {"\xef\xbf\xbf", 3},
+                {"\xf0\x9f\x98\x80", 4},
+                {"\xf4\x8f\xbf\xbf", 4},
+                {"\x80", 0},
+                {"\xc0\x80", 0},
+                {"\xc1\xbf", 0},
+                {"\xe0\x9f\xbf", 0},
+                {"\xed\xa0\x80", 0},
+                {"\xf0\x8f\xbf\xbf", 0},
+                {"\xf4\x90\x80\x80", 0},
+                {"\xf5\x80\x80\x80", 0},
+                {"\xff", 0},
+                {"\xc3", 0},
+                {"\xe2\x82", 0},
+                {"\xc3(", 0}};
+    for (size_t i = 0; i < sizeof some / sizeof some[0]; i++)
+        CHECK_EQ(gm_export_utf8((const unsigned char *)some[i].text, strlen(some[i].text)),
+                 some[i].size);
+}
+
+TEST(paths) {
+    char to[40];
+    CHECK(gm_export_path(to, sizeof to, "a.%p.b", 12, 12) && !strcmp(to, "a.12.b"));
+    CHECK(gm_export_path(to, sizeof to, "a.%p%p", 4000000000u, 1));
+    CHECK(!strcmp(to, "a.40000000004000000000"));
+    CHECK(gm_export_path(to, sizeof to, "100%", 12, 12) && !strcmp(to, "100%"));
+    CHECK(!gm_export_path(to, sizeof to, "a", 12, 13)); // a child of fork
+    CHECK(!gm_export_path(to, sizeof to, "0123456789012345678901234567890123456789", 1, 1));
+    CHECK(!gm_export_path(to, sizeof to, "%p%p%p%p%p%p%p%p%p", 4000000000u, 1));
+}
+
+// The executable mappings of this program, in order; one has this function and the build id that
+// the linker gave it, if it did.
+TEST(mappings) {
+    struct gm_maps m = {.fd = gm_os_ask_open("/proc/self/maps"), .path = ""};
+    uintptr_t last = 0, here = (uintptr_t)test_main;
+    bool found = false;
+    REQUIRE(m.fd >= 0);
+    while (gm_export_next_mapping(&m)) {
+        char digits[64];
+        CHECK(m.start >= last && m.end > m.start);
+        last = m.end;
+        if (here < m.start || here >= m.end) continue;
+        found = true;
+        CHECK(m.runs && *m.path == '/');
+        CHECK_EQ(m.start - m.head, m.offset);
+        size_t n = gm_export_build_id(m.head, m.full, digits);
+        CHECK(n == 0 || (n >= 16 && n <= 64));
+        for (size_t i = 0; i < n; i++) CHECK(strchr("0123456789abcdef", digits[i]) != NULL);
+    }
+    CHECK(found);
+    gm_os_ask_close(m.fd);
+}
+
+// ---- many sites ----
+
+enum { SITES = 1000, FRAMES = 60, ADDRESSES = 40000, FIRST = 1 << 20 };
+static char file[8 << 20];
+static bool there[ADDRESSES], seen[ADDRESSES];
+
+static uint64_t read_number(const char **at) {
+    uint64_t v = 0;
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+        v |= (uint64_t)(**at & 127) << shift;
+        if (!(*(*at)++ & 128)) break;
+    }
+    return v;
+}
+
+// More addresses than the list holds: each has one location, in ascending order.
+TEST(many_addresses) {
+    struct gm_prof *f = &gm_runtime.engine.prof;
+    size_t expected = 0, found = 0;
+    uint64_t last = 0;
+    void *p = gomem_malloc(10);
+    REQUIRE(p != NULL);
+    for (unsigned i = 0; i < SITES; i++) {
+        uintptr_t frames[FRAMES];
+        for (unsigned k = 0; k < FRAMES; k++) {
+            size_t n = room_below(ADDRESSES);
+            expected += !there[n];
+            there[n] = true;
+            frames[k] = FIRST + n + 1; // the return address of a call at FIRST + n
+        }
+        gm_sync_lock(&f->lock);
+        uint32_t site = gm_prof_intern_locked(f, GM_PROF_MANUAL, "", frames, FRAMES);
+        gm_sync_unlock(&f->lock);
+        REQUIRE(site != 0);
+        gm_prof_site_at(f, site - 1)->alloc.objects = GM_PROF_ONE;
+    }
+    CHECK(expected > 3 * GM_ADDRESSES);
+    int fd = memfd_create("profile", 0);
+    REQUIRE(fd >= 0 && gomem_write(GOMEM_HEAP_PROFILE, fd));
+    ssize_t size = pread(fd, file, sizeof file, 0);
+    close(fd);
+    REQUIRE(size > 0 && size < (ssize_t)sizeof file);
+    for (const char *at = file, *end = file + size; at < end;) {
+        uint64_t tag = read_number(&at), n = read_number(&at);
+        if ((tag & 7) != 2) continue;
+        const char *in = at;
+        at += n;
+        if (tag >> 3 != GM_PROTO_LOCATION || read_number(&in) >> 3 != GM_LOCATION_ID) continue;
+        uint64_t id = read_number(&in);
+        CHECK(id > last);
+        last = id;
+        if (!CHECK(id >= FIRST && id < FIRST + ADDRESSES)) break;
+        CHECK(there[id - FIRST] && !seen[id - FIRST]);
+        seen[id - FIRST] = true;
+        found++;
+    }
+    CHECK_EQ(found, expected);
+    gomem_free(p);
+}
+
+TEST_MAIN
