@@ -17022,7 +17022,9 @@ GM_NOINLINE GM_PRIVATE void gm_alloc_sample(struct gm_runtime *rt, void *p, size
     if (!me || me->cache.prof.busy) return; // busy: the unwinder has met a sample of before
     unsigned depth = gm_prof_stack(&me->cache.prof, (uintptr_t)caller, frames);
     gm_sync_enter(&me->cache.hot);
-    struct gm_span *s = gm_span_find(&rt->engine.heap.pages, (uintptr_t)p);
+    const struct gm_pages *pages = &rt->engine.heap.pages;
+    size_t page = ((uintptr_t)p - pages->base) >> GM_PAGE_SHIFT;
+    struct gm_span *s = gm_span_at(pages, gm_pages_first(pages, page, gm_pages_desc(pages, page)));
     gm_store_rlx(&s->special, (uint8_t)1); // PR1: a thread that frees p got it from this one
     size_t size = s->use == GM_USE_OBJECT ? gm_span_slot_size(s) : (size_t)s->pages * GM_PAGE;
     gm_prof_record(&rt->engine.prof, (uintptr_t)p, size, rate, gm_alloc_prof_kind(s),
