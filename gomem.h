@@ -8365,8 +8365,9 @@ GM_HOT GM_NO_SANITIZE GM_PRIVATE void gm_mark_fields(struct gomem_marker *m,
                                                      uintptr_t to) {
     gm_mark_fields_as(m, t, start, size, from, to, false);
 }
-GM_PRIVATE void gm_mark_visit_fields(struct gomem_marker *m, const struct gm_type_record *t,
-                                     uintptr_t start, size_t size) {
+GM_NO_SANITIZE GM_PRIVATE void gm_mark_visit_fields(struct gomem_marker *m,
+                                                    const struct gm_type_record *t, uintptr_t start,
+                                                    size_t size) {
     gm_mark_fields_as(m, t, start, size, start, start + size, true);
 }
 
@@ -11684,6 +11685,14 @@ extern void *__asan_get_current_fake_stack(void) __attribute__((weak));
 GM_NO_SANITIZE GM_ALWAYS void *gm_world_fake_stack(void) {
     return GM_ASAN ? __asan_get_current_fake_stack() : NULL;
 }
+extern void *__asan_addr_is_in_fake_stack(void *fake, void *addr, void **start, void **end)
+    __attribute__((weak));
+
+// Does an address lie in a frame that AddressSanitizer keeps for this thread outside of its stack?
+GM_NO_SANITIZE GM_PRIVATE bool gm_world_in_fake_stack(const void *p) {
+    void *fake = gm_world_fake_stack(), *start = NULL, *end = NULL;
+    return fake && __asan_addr_is_in_fake_stack(fake, (void *)(uintptr_t)p, &start, &end);
+}
 
 GM_NO_SANITIZE GM_PRIVATE void gm_world_copy(uintptr_t *to, const uintptr_t *from, size_t words) {
     for (size_t i = 0; i < words; i++) to[i] = gm_base_word(&from[i]);
@@ -13376,9 +13385,6 @@ GM_PRIVATE void gm_roots_learn_keys(struct gm_runtime *rt) {
     gm_store_rlx(&rt->roots.keys_known, true);
 }
 
-extern void *__asan_addr_is_in_fake_stack(void *fake, void *addr, void **start, void **end)
-    __attribute__((weak));
-
 // Adds the frames in which AddressSanitizer keeps local variables outside of the stack. The real
 // stack holds a pointer to each frame in use.
 GM_NO_SANITIZE GM_PRIVATE bool gm_roots_add_fake(struct gm_runtime *rt, const struct gm_thread *t,
@@ -13390,6 +13396,15 @@ GM_NO_SANITIZE GM_PRIVATE bool gm_roots_add_fake(struct gm_runtime *rt, const st
         if (__asan_addr_is_in_fake_stack(t->fake_stack, word, &start, &stop))
             done &= gm_roots_job(rt, (uintptr_t)start, (uintptr_t)stop, GM_JOB_BOTH);
     }
+    return done;
+}
+
+// The same for a part of a stack on which any thread may have run. In a stop.
+GM_PRIVATE bool gm_roots_add_fakes(struct gm_runtime *rt, uintptr_t from, uintptr_t end) {
+    bool done = true;
+    if (!GM_ASAN) return true;
+    for (const struct gm_thread *t = rt->world.all; t; t = t->next)
+        if (!gm_world_absent(gm_load_rlx(&t->state))) done &= gm_roots_add_fake(rt, t, from, end);
     return done;
 }
 
@@ -13644,11 +13659,13 @@ GM_RARE GM_PRIVATE bool gm_roots_add_touched(struct gm_runtime *rt, uintptr_t st
             uintptr_t from = GM_MAX((uintptr_t)list[i].start, start);
             uintptr_t until = GM_MIN((uintptr_t)list[i].end, end);
             r->stack_bytes += until - from;
-            done &= gm_roots_job(rt, from, until, GM_JOB_BOTH | GM_JOB_FOREIGN);
+            done &= gm_roots_job(rt, from, until, GM_JOB_BOTH | GM_JOB_FOREIGN) &&
+                    gm_roots_add_fakes(rt, from, until);
         }
         if (n <= 0) break;
     }
-    return done && (known || gm_roots_job(rt, start, end, GM_JOB_BOTH | GM_JOB_FOREIGN));
+    return done && (known || (gm_roots_job(rt, start, end, GM_JOB_BOTH | GM_JOB_FOREIGN) &&
+                              gm_roots_add_fakes(rt, start, end)));
 }
 
 // Adds all that a thread may have left on its normal stack before it switched to another one. Below
@@ -13701,12 +13718,13 @@ GM_PRIVATE bool gm_roots_add_coroutines(struct gm_runtime *rt) {
     bool done = true;
     for (size_t i = 0; i < stacks->count && done; i++) {
         struct gm_stack *s = stacks->list[i];
-        if (s->runs || (s->handle && !s->black)) continue;       // O8
-        if (!gm_load_rlx(&s->saved) && !gm_load_rlx(&s->parked)) // in a stop, both
-            done = gm_roots_add_touched(rt, s->start, s->end);
+        if (s->runs || (s->handle && !s->black)) continue;              // O8
+        bool known = gm_load_rlx(&s->saved) || gm_load_rlx(&s->parked); // in a stop, both
+        if (known) done = gm_roots_add_fakes(rt, gm_mark_live_part(s), s->end);
+        if (!known) done = gm_roots_add_touched(rt, s->start, s->end);
         else if (rt->roots.running) // read after this stop, when the record may have been freed
-            done = gm_roots_job(rt, gm_mark_live_part(s), s->end, GM_JOB_BOTH);
-        else done = gm_mark_add_stack(&rt->engine.mark, s);
+            done &= gm_roots_job(rt, gm_mark_live_part(s), s->end, GM_JOB_BOTH);
+        else done &= gm_mark_add_stack(&rt->engine.mark, s);
     }
     return done;
 }
@@ -21314,9 +21332,9 @@ GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t a
     struct gm_runtime *rt = &gm_runtime;
     struct gm_thread *me = p ? gm_world_attach(rt) : NULL;
     uintptr_t lo = 0, hi = 0, sp = (uintptr_t)__builtin_frame_address(0);
-    if (!me || me->cache.hot.section_depth || !gm_escape_stack(rt, me, sp, &lo, &hi) ||
-        (uintptr_t)p - lo >= hi - lo)
-        return (void *)(uintptr_t)p;
+    bool here = me && !me->cache.hot.section_depth && gm_escape_stack(rt, me, sp, &lo, &hi) &&
+                (uintptr_t)p - lo < hi - lo;
+    if (!me || (!here && !gm_world_in_fake_stack(p))) return (void *)(uintptr_t)p;
     if (!gomem_i_fits(n, size)) return gomem_i_overflow();
     void *copy = gomem_i_new(gomem_i_array((size_t)n * size), align, 0);
     return copy ? gomem_memmove(copy, p, (size_t)n * size) : NULL;

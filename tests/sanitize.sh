@@ -50,6 +50,7 @@ address='api/alloc api/aligned api/arena api/collected api/each api/escape api/f
     api/typed api/uncollectable api/verify stress/collectall stress/handover stress/model
     stress/arena stress/dance stress/pool stress/special'
 rooms='rooms/cache rooms/cycle rooms/heap rooms/prof' # with clang: they use what the rooms hand out
+stacks='api/deaf api/stacks api/why' # with clang: its fake stack holds roots
 thread='api/coroutines api/gc api/process api/pthreads rooms/prof
     stress/arena stress/dance stress/handover stress/model stress/order stress/pool stress/special
     stress/splice'
@@ -60,7 +61,7 @@ some='api/arena:poisoned api/pool:poisoned' # the tests of a program that valgri
 list() {
     case $2 in
     *thread) set -- "$1" $thread ;;
-    clang*) set -- "$1" $address $rooms ;;
+    clang*) set -- "$1" $address $rooms $stacks ;;
     *) set -- "$1" $address ;;
     esac
     folder=$1

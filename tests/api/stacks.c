@@ -406,7 +406,7 @@ ALIVE_NOINLINE static void co_yield(void) {
     (void)here;
 }
 
-static void co_main(void) {
+ALIVE_NOINLINE static void co_main(void) {
     volatile uintptr_t local = 0;
     co_slot = &local;
     if (co_spins) {
