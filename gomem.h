@@ -159,8 +159,8 @@
  *                           LeakSanitizer finds them · leak_status=23 the exit status if there are
  *                           any (0, the default: the program's) ·
  *                           write=KIND:FILE what gomem_write writes, at exit: metrics, types, heap,
- *                           folded. May be given several times. %p in FILE is the process id;
- *                           without it a forked child writes nothing. FILE holds no comma
+ *                           folded, leaks. May be given several times. %p in FILE is the process
+ *                           id; without it a forked child writes nothing. FILE holds no comma
  *
  * THREE COLLECTORS (options.collector; default: tracked if the kernel can do it, else stw)
  *   tracked   Marks beside the program; the kernel reports which pages are written meanwhile. Asks
@@ -499,6 +499,7 @@ enum {                      /* for gomem_write */
     GOMEM_METRICS = 1,      /* for Prometheus                                             */
     GOMEM_HEAP_PROFILE = 2, /* for pprof                                                  */
     GOMEM_BY_TYPE = 4,      /* a table                                                    */
+    GOMEM_LEAKS = 5,        /* what nothing reaches                                       */
     GOMEM_FOLDED = 6        /* for flame graphs                                           */
 };
 enum { GOMEM_EVENT_BEGIN = 1, GOMEM_EVENT_STOPPED, GOMEM_EVENT_RESUMED, GOMEM_EVENT_END };
@@ -743,15 +744,30 @@ GOMEM_DEF uint64_t gomem_num_gc(void);
 //   GOMEM_FOLDED   the same, as a line "outer;inner;leaf BYTES" for each stack with bytes in use,
 //                  for flamegraph.pl and others. Functions that a file does not export (link with
 //                  -rdynamic) are its name and an offset
+//   GOMEM_LEAKS    manual objects that no root and no other live object reaches, in groups by size:
+//                  their number and bytes, and the address and first words of one. A leak is
+//                  indirect if another leaked object points to it. As in LeakSanitizer, a pointer
+//                  is an aligned word, and points to any byte of the object. Roots are what a cycle
+//                  reads (stacks, registers, thread-local storage, globals, what the program has
+//                  registered), and all words of live collected objects, pools and arenas; garbage
+//                  counts until it is collected (gomem_gc). Then come pools with objects out, and
+//                  what arenas hold. Stops all other threads for as long as one processor needs to
+//                  read the heap. False with EAGAIN, after one line that says why, and no object is
+//                  reported: a thread does not stop or is not attached, or this is the child of a
+//                  process with several threads, in a callback of a cycle, or in a fork. If there
+//                  are other threads, the call opens the collected heap, which takes a signal
 // False with errno: EINVAL (`what` is unknown), ESHUTDOWN (after gomem_shutdown), ENOMEM, ENOSYS
 // (compiled with GOMEM_NO_REPORT), or what write() said: ENOSPC, EPIPE, EBADF, or EAGAIN where fd
 // does not block. Part of the text may then be written. A pipe without a reader raises SIGPIPE, as
 // with write(). Any thread, also in blocking regions, finalizers, hooks, and the child of fork; not
-// in a signal handler. Threads go on running, so figures may be of slightly different moments.
+// in a signal handler. Threads go on running, but for LEAKS, so figures may be of
+// slightly different moments.
 // Allocates nothing from the heap and takes 16 KiB of stack; BY_TYPE maps up to 420 KiB
-// meanwhile, HEAP_PROFILE 72 KiB. FOLDED takes the loader's lock for each function.
-// Time: that of the writes; with BY_TYPE some 10 ms for each GB of heap.
-// GOMEM_DEBUG=write=KIND:FILE calls it at exit; KIND is metrics, types, heap or folded.
+// meanwhile, HEAP_PROFILE 72 KiB, LEAKS
+// three times the heap's size of address space, of which it uses little. FOLDED takes the loader's
+// lock for each function. Time: that of the writes; with BY_TYPE some 10 ms for each GB of heap.
+// GOMEM_DEBUG=write=KIND:FILE calls it at exit; KIND is metrics, types, heap, folded or
+// leaks.
 GOMEM_DEF bool gomem_write(int what, int fd);
 
 // Stops the threads and checks the invariants of the heap. False: one line says what is broken; or
@@ -11432,8 +11448,8 @@ GM_PRIVATE bool gm_settings_is_word(const char *s, size_t n, const char *word) {
 }
 
 // The words for kinds of gomem_write in GOMEM_DEBUG, by GOMEM_METRICS and so on; "": none.
-GM_PRIVATE const char *const gm_settings_kinds[] = {"",      "metrics", "heap",  "",
-                                                    "types", "",        "folded"};
+GM_PRIVATE const char *const gm_settings_kinds[] = {
+    "", "metrics", "heap", "", "types", GOMEM_I_COLLECTOR ? "leaks" : "", "folded"};
 enum { GM_KINDS_WRITTEN = sizeof gm_settings_kinds / sizeof gm_settings_kinds[0] };
 
 // Adds an output KIND:FILE. False: the kind is unknown, or the file is missing or does not fit.
@@ -11582,7 +11598,7 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
                              "gctrace=0|1, collector=tracked|barrier|stw, verify=0|1, "
                              "stats=0|1, poison=0|1, lost=0|1, escape=0|1, "
                              "leak=0|1, leak_status=0…255, profile=BYTES|off, "
-                             "write=metrics|types|heap|folded:FILE");
+                             "write=metrics|types|heap|folded|leaks:FILE");
         debug += n;
         if (*debug) debug++;
     }
@@ -21345,7 +21361,8 @@ GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t a
  * >>leaks   manual objects that nothing reaches                                    floor 5
  * ==========================================================================================
  * OWNS        struct gm_leaks, mapped for one check
- * CALLS       base os pages span heap guard mark sweep cache world roots paths gc schedule pool
+ * CALLS       base os writer pages span heap guard mark sweep cache world roots paths gc
+ *             schedule pool
  * INVARIANTS  LK1 a check that cannot read all roots reports no object: it says why, and fails
  *             LK2 a word reaches the manual object in whose bytes it points, from the first to the
  *                 last one, if the word is aligned and is in a root or in an object that is reached
@@ -21495,7 +21512,8 @@ GM_RARE GM_PRIVATE bool gm_leaks_holders(struct gm_span *s, void *arg) {
     return true;
 }
 
-enum { GM_THREAD_RECORD = 2048, GM_LISTED = 1 << 20 }; // bytes; entries of a list at most
+// Bytes of a record below and above an entry of a list in it; entries of a list at most.
+enum { GM_RECORD_BELOW = 1024, GM_RECORD_ABOVE = 2048, GM_LISTED = 1 << 20 };
 
 // If the word at `at` is the head of a list of {next, previous}, as glibc links its records of
 // threads, visits the memory around each entry: a record, in which the entry lies.
@@ -21506,7 +21524,8 @@ GM_PRIVATE void gm_leaks_list(struct gm_visitor *v, uintptr_t at) {
         if (gm_os_read_foreign(node, entry, sizeof node) != sizeof node || node[1] != before)
             return;
         if (!gm_pages_holds(p, entry))
-            gm_mark_foreign(&v->marker, entry - GM_THREAD_RECORD, 2 * GM_THREAD_RECORD, 0);
+            gm_mark_foreign(&v->marker, entry - GM_RECORD_BELOW, GM_RECORD_BELOW + GM_RECORD_ABOVE,
+                            0);
         before = entry;
         entry = node[0];
     }
@@ -21722,19 +21741,15 @@ GM_NOINLINE GM_PRIVATE const char *gm_leaks_find(struct gm_runtime *rt, struct g
 
 // ---- the report ----
 
-// Writes a line to fd, or, if that is -1, to GOMEM_LOG.
-GM_PRIVATE void gm_leaks_line(int fd, struct gm_text *t) {
-    size_t n = GM_MIN(t->size, sizeof t->data - 2);
-    if (fd < 0) {
-        GOMEM_LOG(t->data);
-        return;
-    }
-    t->data[n] = '\n';
-    gm_base_write(fd, t->data, n + 1);
+// Writes a line to w, or, if that is NULL, to GOMEM_LOG.
+GM_PRIVATE void gm_leaks_line(struct gm_writer *w, const struct gm_text *t) {
+    if (w) gm_writer_text(w, "%s\n", t->data);
+    else GOMEM_LOG(t->data);
 }
 
 // Writes why no check was made.
-GM_COLD GM_PRIVATE void gm_leaks_tell_none(int fd, const struct gm_leaks *l, const char *why) {
+GM_COLD GM_PRIVATE void gm_leaks_tell_none(struct gm_writer *w, const struct gm_leaks *l,
+                                           const char *why) {
     struct gm_text t = gm_text_make("gomem: leaks: not checked: %s", why ? why : "");
     struct gm_task task;
     if (!why) {
@@ -21744,7 +21759,7 @@ GM_COLD GM_PRIVATE void gm_leaks_tell_none(int fd, const struct gm_leaks *l, con
                        "define GOMEM_THREADS",
                        l->stranger, known ? task.name : "ended");
     }
-    gm_leaks_line(fd, &t);
+    gm_leaks_line(w, &t);
 }
 
 // Returns the group with the most bytes that was not told yet, and takes it from the list; NULL:
@@ -21758,7 +21773,7 @@ GM_PRIVATE struct gm_leak_group *gm_leaks_largest(struct gm_leaks *l) {
 }
 
 // "gomem: leak: 2 direct, of 48 bytes each, 96 in all; the first at 0x…: 0x… 0x0"
-GM_PRIVATE void gm_leaks_tell_group(int fd, const struct gm_leak_group *g) {
+GM_PRIVATE void gm_leaks_tell_group(struct gm_writer *w, const struct gm_leak_group *g) {
     struct gm_text t = gm_text_make("gomem: leak: %zu %s, ", g->count,
                                     g->indirect ? "indirect" : "direct");
     if (g->size) gm_text_format(&t, "of %zu bytes each, ", g->size);
@@ -21766,24 +21781,24 @@ GM_PRIVATE void gm_leaks_tell_group(int fd, const struct gm_leak_group *g) {
     gm_text_format(&t, "%zu in all; the first at 0x%zx", g->bytes, g->first);
     for (unsigned i = 0; i < g->words; i++)
         gm_text_format(&t, "%s0x%zx", i ? " " : ": ", g->peek[i]);
-    gm_leaks_line(fd, &t);
+    gm_leaks_line(w, &t);
 }
 
 // Writes what pools and arenas have not got back.
-GM_PRIVATE void gm_leaks_tell_others(int fd, const struct gm_leaks *l) {
+GM_PRIVATE void gm_leaks_tell_others(struct gm_writer *w, const struct gm_leaks *l) {
     for (size_t i = 0; i < GM_MIN(l->pools, (size_t)GM_LEAK_POOLS); i++) {
         struct gm_text t = gm_text_make("gomem: leaks: pool \"%s\": %" PRIu64 " objects out",
                                         l->pool[i] ? l->pool[i] : "", l->out[i]);
-        gm_leaks_line(fd, &t);
+        gm_leaks_line(w, &t);
     }
     if (!l->arenas) return;
     struct gm_text t = gm_text_make("gomem: leaks: arenas hold %zu blocks, %zu bytes", l->arenas,
                                     l->arena_bytes);
-    gm_leaks_line(fd, &t);
+    gm_leaks_line(w, &t);
 }
 
 // Writes the result of a check: the sum, the largest groups, then pools and arenas.
-GM_PRIVATE void gm_leaks_tell(int fd, struct gm_leaks *l) {
+GM_PRIVATE void gm_leaks_tell(struct gm_writer *w, struct gm_leaks *l) {
     struct gm_leak_group *g;
     size_t leaked = l->count[0] + l->count[1], groups = 0;
     struct gm_text t = gm_text_make("gomem: no leaks: %zu manual objects, all reached", l->objects);
@@ -21792,19 +21807,19 @@ GM_PRIVATE void gm_leaks_tell(int fd, struct gm_leaks *l) {
                          "(%zu)",
                          leaked, l->bytes[0] + l->bytes[1], l->count[0], l->bytes[0], l->count[1],
                          l->bytes[1]);
-    if (leaked || fd >= 0) gm_leaks_line(fd, &t);
+    if (leaked || w) gm_leaks_line(w, &t);
     while ((g = gm_leaks_largest(l)) != NULL)
-        if (groups++ < GM_LEAK_TOLD) gm_leaks_tell_group(fd, g);
+        if (groups++ < GM_LEAK_TOLD) gm_leaks_tell_group(w, g);
     if (groups > GM_LEAK_TOLD) {
         t = gm_text_make("gomem: leak: … and %zu smaller groups", groups - GM_LEAK_TOLD);
-        gm_leaks_line(fd, &t);
+        gm_leaks_line(w, &t);
     }
-    gm_leaks_tell_others(fd, l);
+    gm_leaks_tell_others(w, l);
 }
 
-// Looks for leaks and writes the result to fd, or to GOMEM_LOG if that is -1. *leaked: the number
+// Looks for leaks and writes the result to w, or to GOMEM_LOG if that is NULL. *leaked: the number
 // of objects. False with EAGAIN, after a line that says why: they cannot be told now.
-GM_PRIVATE bool gm_leaks_write(struct gm_runtime *rt, int fd, size_t *leaked) {
+GM_PRIVATE bool gm_leaks_write(struct gm_runtime *rt, struct gm_writer *w, size_t *leaked) {
     size_t size = gm_base_round_up(sizeof(struct gm_leaks), gm_os_page_size());
     struct gm_leaks *l = gm_os_reserve(size, 0), none = {.objects = 0};
     *leaked = 0;
@@ -21813,13 +21828,14 @@ GM_PRIVATE bool gm_leaks_write(struct gm_runtime *rt, int fd, size_t *leaked) {
     if (l && gm_os_protect((uintptr_t)l, (uintptr_t)l + size, PROT_READ | PROT_WRITE)) {
         why = gm_leaks_find(rt, l);
         done = !why && !l->stranger;
-        if (done) gm_leaks_tell(fd, l);
-        else gm_leaks_tell_none(fd, l, why);
+        if (done) gm_leaks_tell(w, l);
+        else gm_leaks_tell_none(w, l, why);
         *leaked = l->count[0] + l->count[1];
     } else {
-        gm_leaks_tell_none(fd, &none, why);
+        gm_leaks_tell_none(w, &none, why);
     }
     if (l) gm_os_release(l, size);
+    if (!done && w) gm_writer_flush(w);
     if (!done) errno = EAGAIN;
     return done;
 }
@@ -21834,7 +21850,7 @@ GM_RARE __attribute__((destructor)) GM_PRIVATE void gm_leaks_at_exit(void) {
     size_t leaked = 0;
     if (!GOMEM_I_COLLECTOR || !GOMEM_I_REPORT || !rt->world.settings.leak) return;
     if (gm_load_acq(&rt->world.life) != GM_LIFE_READY) return; // pairs with gomem_shutdown
-    (void)gm_leaks_write(rt, -1, &leaked);
+    (void)gm_leaks_write(rt, NULL, &leaked);
     if (!leaked || !rt->world.settings.leak_status) return;
     (void)gm_libc_fflush(NULL);
     _exit(rt->world.settings.leak_status);
@@ -22171,7 +22187,7 @@ GM_RARE __attribute__((destructor)) GM_PRIVATE void gm_report_at_exit(void) {
  * ==========================================================================================
  * OWNS        nothing: the read side
  * CALLS       base os sync stats writer sizes pages span types prof guard sweep cache settings
- *             world init report
+ *             world init leaks report
  * LOCKS       HEAP
  * WHY         Each format is written in one pass or a few, through the buffer of a gm_writer, from
  *             figures that other threads go on changing: no stop, and no memory of the heap that is
@@ -22996,12 +23012,13 @@ GM_PRIVATE bool gm_export_fold(void *arg, const struct gm_prof_site *site,
 
 // ---- gomem_write ----
 
-// No lock and no stop, so that it can be called from anywhere. GOMEM_NO_REPORT leaves out all but
-// the first lines.
+// No lock, and no stop but for leaks: it can be called from anywhere. GOMEM_NO_REPORT leaves out
+// all but the first lines.
 GM_RARE GOMEM_DEF bool gomem_write(int what, int fd) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_writer w;
     bool known = what > 0 && what < GM_KINDS_WRITTEN && *gm_settings_kinds[what], done = true;
+    size_t leaked;
     if (!GOMEM_I_REPORT || !known) {
         errno = GOMEM_I_REPORT ? EINVAL : ENOSYS;
         return false;
@@ -23012,6 +23029,7 @@ GM_RARE GOMEM_DEF bool gomem_write(int what, int fd) {
     if (what == GOMEM_BY_TYPE) done = gm_export_types(&w, rt);
     if (what == GOMEM_HEAP_PROFILE) done = gm_export_profile(&w, &rt->engine.prof);
     if (what == GOMEM_FOLDED) (void)gm_prof_each(&rt->engine.prof, gm_export_fold, &w);
+    if (what == GOMEM_LEAKS) done = gm_leaks_write(rt, &w, &leaked);
     return done && gm_writer_end(&w);
 }
 

@@ -1,0 +1,380 @@
+// gomem_write(GOMEM_LEAKS, …) and GOMEM_DEBUG=leak=1: what is leaked, what is not, and when nothing
+// can be told. tests/leaks has programs that hold objects in more ways, beside LeakSanitizer.
+#define _GNU_SOURCE
+#include "alive.h"
+#include "child.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+
+struct node {
+    struct node *next;
+    uintptr_t value[5];
+};
+
+struct answer {
+    bool done;
+    int error;                  // errno, if not done
+    size_t direct, indirect;    // objects
+    size_t direct_bytes, bytes; // of the former, of the latter
+    char text[16 * 1024];
+};
+static struct answer answer;
+
+static void ask(void) {
+    int fd = memfd_create("leaks", MFD_CLOEXEC);
+    memset(&answer, 0, sizeof answer);
+    if (!CHECK(fd >= 0)) return;
+    alive_clear_stack();
+    errno = 0;
+    answer.done = gomem_write(GOMEM_LEAKS, fd);
+    answer.error = answer.done ? 0 : errno;
+    lseek(fd, 0, SEEK_SET);
+    CHECK(read(fd, answer.text, sizeof answer.text - 1) > 0);
+    close(fd);
+    const char *sum = strstr(answer.text, "bytes: ");
+    if (!answer.done || strstr(answer.text, "gomem: no leaks: ")) return;
+    CHECK(sum && sscanf(sum, "bytes: %zu direct (%zu), %zu indirect (%zu)", &answer.direct,
+                        &answer.direct_bytes, &answer.indirect, &answer.bytes) == 4);
+}
+
+static void expect(size_t direct, size_t indirect) {
+    ask();
+    bool same = CHECK(answer.done) && CHECK_EQ(answer.direct, direct);
+    if (!CHECK_EQ(answer.indirect, indirect) || !same) printf("\n%s", answer.text);
+}
+
+// ---- objects, whose addresses are kept as complements only ----
+
+enum { MOST = 4096 };
+static uintptr_t hidden[MOST];
+static size_t count;
+
+// A manual node that nothing but `next` of another one will point to.
+ALIVE_NOINLINE static uintptr_t make(uintptr_t hidden_next) {
+    struct node *n = gomem_malloc(sizeof *n);
+    if (!CHECK(n != NULL) || !CHECK(count < MOST)) return 0;
+    memset(n, 0, sizeof *n);
+    n->next = (struct node *)~hidden_next;
+    return hidden[count++] = ~(uintptr_t)n;
+}
+
+ALIVE_NOINLINE static uintptr_t chain(size_t n) {
+    uintptr_t first = ~(uintptr_t)0;
+    while (n--) first = make(first);
+    alive_clear_stack();
+    return first;
+}
+
+ALIVE_NOINLINE static void free_all(void) {
+    while (count) gomem_free((void *)~hidden[--count]);
+    alive_clear_stack();
+}
+
+// Pointers exist in these functions only, so that none stays in a register of a test.
+static void *volatile held;
+ALIVE_NOINLINE static void put(void *volatile *at, uintptr_t hidden_pointer, intptr_t offset) {
+    *at = (char *)~hidden_pointer + offset;
+}
+ALIVE_NOINLINE static uintptr_t next_of(uintptr_t hidden_node) {
+    return ~(uintptr_t)((struct node *)~hidden_node)->next;
+}
+ALIVE_NOINLINE static void set_next(uintptr_t hidden_node, uintptr_t hidden_next) {
+    ((struct node *)~hidden_node)->next = (struct node *)~hidden_next;
+}
+
+// ---- at exit ----
+
+static const char *debug;
+static size_t leaked;
+static void leaks_at_exit(void) {
+    setenv("GOMEM_DEBUG", debug, 1);
+    if (leaked) chain(leaked);
+}
+static void read_settings(void) {
+    setenv("GOMEM_DEBUG", debug, 1);
+    gomem_free(gomem_malloc(1));
+}
+static void check_exit(const char *setting, size_t n, int status, bool says) {
+    struct child child;
+    debug = setting;
+    leaked = n;
+    child_run(&child, leaks_at_exit);
+    CHECK(WIFEXITED(child.status) && CHECK_EQ(WEXITSTATUS(child.status), status));
+    if (!CHECK_EQ(strstr(child.text, " objects leaked, ") != NULL, says)) printf("%s", child.text);
+}
+TEST(at_exit) { // first: the parent has not used the heap yet
+    check_exit("leak=1", 3, 0, true);
+    check_exit("leak=1", 0, 0, false);
+    check_exit("leak=1,leak_status=23", 3, 23, true);
+    check_exit("leak=1,leak_status=23", 0, 0, false);
+    check_exit("leak_status=23", 3, 0, false);
+    check_exit("leak=0,leak_status=255", 3, 0, false);
+    struct child child;
+    debug = "leak=2,leak_status=256";
+    leaked = 0;
+    child_run(&child, read_settings);
+    CHECK_EQ(child_lines(&child), 2);
+    CHECK(strstr(child.text, "leak=0|1, leak_status=0…255") != NULL);
+}
+
+// ---- what is leaked ----
+
+TEST(nothing) {
+    expect(0, 0);
+    CHECK(strstr(answer.text, "gomem: no leaks: ") != NULL);
+}
+
+TEST(direct_and_indirect) {
+    uintptr_t first = chain(5);
+    expect(1, 4);
+    CHECK(answer.direct_bytes >= sizeof(struct node) && answer.bytes >= 4 * sizeof(struct node));
+    CHECK(strstr(answer.text, "1 direct, of 48 bytes each") || GOMEM_CHECK || GOMEM_I_POISONED);
+    put(&held, first, 0);
+    expect(0, 0);
+    put(&held, next_of(first), 0); // now only the first is lost
+    expect(1, 0);
+    held = NULL;
+    expect(1, 4);
+    free_all();
+    expect(0, 0);
+}
+
+TEST(rings_are_indirect) {
+    uintptr_t first = chain(3);
+    set_next(hidden[0], first);
+    expect(0, 3);
+    free_all();
+    uintptr_t alone = chain(1); // a pointer to itself does not count
+    set_next(alone, alone);
+    expect(1, 0);
+    free_all();
+}
+
+TEST(interior_pointers) {
+    uintptr_t object = chain(1);
+    put(&held, object, 17);
+    expect(0, 0);
+    put(&held, object, sizeof(struct node) - 1);
+    expect(0, 0);
+    put(&held, object, -1);
+    expect(1, 0);
+    held = NULL;
+    free_all();
+}
+
+TEST(sizes) {
+    for (size_t size = 8; size <= 1u << 20; size *= 2) {
+        hidden[count++] = ~(uintptr_t)gomem_malloc(size);
+        hidden[count++] = ~(uintptr_t)gomem_malloc(size + 1);
+    }
+    alive_clear_stack();
+    size_t all = count;
+    expect(all, 0);
+    const char *large = strstr(answer.text, "in all; the first at ");
+    CHECK(large != NULL && strstr(answer.text, "1 direct, of 1048576 bytes each") != NULL);
+    free_all();
+    expect(0, 0);
+}
+
+// Freed objects lie in magazines of this thread, of others and of the depot, and in spans.
+static atomic_int stage;
+static void wait_for(int value) {
+    while (atomic_load(&stage) < value) usleep(100);
+}
+static void *frees(void *arg) {
+    (void)arg;
+    static _Thread_local void *p[2000];
+    for (int i = 0; i < 2000; i++) p[i] = gomem_malloc((size_t)(i % 16) * 24 + 8);
+    for (int i = 0; i < 2000; i++) gomem_free(p[i]);
+    memset(p, 0, sizeof p);
+    atomic_store(&stage, 1);
+    wait_for(2);
+    return NULL;
+}
+TEST(freed_objects) {
+    pthread_t thread;
+    atomic_store(&stage, 0);
+    for (int i = 0; i < 3000; i++) hidden[i] = ~(uintptr_t)gomem_malloc((size_t)(i % 20) * 24 + 8);
+    count = 3000;
+    free_all();
+    expect(0, 0);
+    REQUIRE(gomem_thread_create(&thread, NULL, frees, NULL) == 0);
+    wait_for(1);
+    chain(2);
+    expect(1, 1);
+    atomic_store(&stage, 2);
+    pthread_join(thread, NULL);
+    expect(1, 1);
+    free_all();
+    expect(0, 0);
+}
+
+// What another thread holds: in thread-local storage, and on the stack it waits on.
+// Far from libc's record of the thread, which is read by itself.
+static _Thread_local struct {
+    char before[8192];
+    void *volatile pointer;
+    char behind[8192];
+} local;
+static void fill_mine(void) { put(&local.pointer, chain(2), 0); }
+static void *holds(void *arg) {
+    void *volatile on_stack = NULL;
+    (void)arg;
+    fill_mine();
+    put(&on_stack, chain(3), 0);
+    atomic_store(&stage, 1);
+    wait_for(2);
+    on_stack = NULL;
+    local.pointer = NULL;
+    alive_clear_stack();
+    atomic_store(&stage, 3);
+    wait_for(4);
+    return on_stack;
+}
+TEST(held_by_a_thread) {
+    pthread_t thread;
+    atomic_store(&stage, 0);
+    fill_mine();
+    expect(0, 0);
+    local.pointer = NULL;
+    expect(1, 1);
+    free_all();
+    REQUIRE(gomem_thread_create(&thread, NULL, holds, NULL) == 0);
+    wait_for(1);
+    expect(0, 0);
+    atomic_store(&stage, 2);
+    wait_for(3);
+    expect(2, 3);
+    atomic_store(&stage, 4);
+    pthread_join(thread, NULL);
+    free_all();
+}
+
+// What only memory of gomem holds.
+GOMEM_POOL(cells, struct node);
+static uintptr_t hidden_cell;
+ALIVE_NOINLINE static void get_cell(uintptr_t content) {
+    struct node *n = cells_get();
+    put((void *volatile *)&n->next, content, 0);
+    hidden_cell = ~(uintptr_t)n;
+}
+TEST(held_by_a_pool) {
+    get_cell(chain(2));
+    expect(0, 0);
+    CHECK(strstr(answer.text, "pool \"cells\": 1 objects out") != NULL);
+    cells_put((struct node *)~hidden_cell);
+    expect(0, 0); // an idle object keeps its contents
+    CHECK(strstr(answer.text, "pool ") == NULL);
+    get_cell(~(uintptr_t)0);
+    expect(1, 1);
+    free_all();
+}
+
+TEST(held_by_an_arena) {
+    static gomem_arena arena;
+    put(gomem_arena_alloc(&arena, 64), chain(2), 0);
+    put(gomem_arena_alloc(&arena, 1 << 20), chain(2), 0);
+    expect(0, 0);
+    CHECK(strstr(answer.text, "arenas hold 2 blocks, ") != NULL);
+    gomem_arena_free(&arena);
+    alive_clear_stack();
+    expect(2, 2);
+    CHECK(strstr(answer.text, "arenas") == NULL);
+    free_all();
+}
+
+static void *volatile collected[3];
+ALIVE_NOINLINE static void fill_collected(void) {
+    collected[0] = gomem_new(sizeof(struct node));
+    collected[1] = gomem_new_noscan(sizeof(struct node));
+    collected[2] = gomem_new_with(sizeof(struct node), 0, GOMEM_UNCOLLECTABLE);
+    for (int i = 0; i < 3; i++) put(collected[i], chain(2), 0);
+}
+TEST(held_by_collected_objects) {
+    fill_collected();
+    expect(0, 0);
+    gomem_gc();
+    expect(0, 0);
+    for (int i = 0; i < 3; i++) *(void **)collected[i] = NULL;
+    expect(3, 3);
+    gomem_free(collected[2]);
+    for (int i = 0; i < 3; i++) collected[i] = NULL;
+    free_all();
+}
+
+static void *volatile named;
+ALIVE_NOINLINE static void name_roots(gomem_marker *m, void *arg) {
+    (void)arg;
+    gomem_mark(m, (void *)~(uintptr_t)named);
+}
+ALIVE_NOINLINE static bool set_fn(uintptr_t hidden_argument, bool add) {
+    void *arg = (void *)~hidden_argument;
+    return add ? gomem_add_root_fn(name_roots, arg) : gomem_remove_root_fn(name_roots, arg);
+}
+TEST(registered_roots) {
+    named = (void *)chain(2);
+    uintptr_t argument = chain(1);
+    REQUIRE(set_fn(argument, true));
+    alive_clear_stack();
+    expect(0, 0);
+    CHECK(set_fn(argument, false));
+    expect(2, 1);
+    free_all();
+
+    uintptr_t *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(page != MAP_FAILED);
+    put((void *volatile *)&page[7], chain(2), 0);
+    expect(1, 1);
+    REQUIRE(gomem_add_root(page, 4096));
+    expect(0, 0);
+    gomem_remove_root(page);
+    munmap(page, 4096);
+    free_all();
+}
+
+// ---- when nothing can be told ----
+
+static void *waits(void *arg) {
+    atomic_store(&stage, 1);
+    wait_for(2);
+    return arg;
+}
+TEST(a_thread_that_is_not_attached) {
+    pthread_t thread;
+    chain(3);
+    atomic_store(&stage, 0);
+    REQUIRE(pthread_create(&thread, NULL, waits, NULL) == 0);
+    wait_for(1);
+    ask();
+    CHECK(!answer.done && answer.error == EAGAIN);
+    CHECK(strstr(answer.text, "is not attached") && !strstr(answer.text, "leaked"));
+    atomic_store(&stage, 2);
+    pthread_join(thread, NULL);
+    expect(1, 2);
+    free_all();
+}
+
+static void ask_in_child(void) {
+    ask();
+    CHECK(!answer.done && answer.error == EAGAIN && strstr(answer.text, "of its parent"));
+}
+TEST(a_child_that_lacks_threads) {
+    pthread_t thread;
+    struct child child;
+    atomic_store(&stage, 0);
+    REQUIRE(gomem_thread_create(&thread, NULL, waits, NULL) == 0);
+    wait_for(1);
+    child_run(&child, ask_in_child);
+    CHECK(WIFEXITED(child.status) && WEXITSTATUS(child.status) == 0);
+    atomic_store(&stage, 2);
+    pthread_join(thread, NULL);
+}
+
+TEST(bad_descriptor) {
+    errno = 0;
+    CHECK(!gomem_write(GOMEM_LEAKS, -1) && errno == EBADF);
+}
+
+TEST_MAIN
