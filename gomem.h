@@ -22431,8 +22431,8 @@ GM_PRIVATE bool gm_export_add_some_locked(const struct gm_runtime *rt, struct gm
 
 // Subtracts the free slots of a run, which count as allocated. Its thread may be changing it: then
 // the result is off by at most what was counted.
-GM_PRIVATE void gm_export_subtract(struct gm_tally *t, size_t n, unsigned class,
-                                   const gomem_i_run *run) {
+GM_NO_SANITIZE GM_PRIVATE void gm_export_subtract(struct gm_tally *t, size_t n, unsigned class,
+                                                  const gomem_i_run *run) {
     uintptr_t cursor = gm_base_word(&run->cursor), end = gm_base_word(&run->end);
     const struct gm_class *k = &gm_sizes_table[class];
     if (n >= t->rows || !class || end <= cursor) return;
