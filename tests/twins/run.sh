@@ -32,8 +32,11 @@ for compiler in ${*:-gcc clang}; do
     fi
     for level in ${LEVELS:-0 1}; do
         program=$out/$compiler-$level
-        if ! $compiler -std=c11 -pthread -I. -w -O1 -g -fsanitize=address -fno-omit-frame-pointer \
-            -fno-builtin -DGOMEM_CHECK="$level" -o "$program" tests/twins/twins.c tests/gomem.c 2>$out/err; then
+        # The implementation without optimisation, which takes a third to an eighth of the time.
+        compile="$compiler -std=c11 -pthread -I. -w -g -fsanitize=address -fno-omit-frame-pointer -fno-builtin
+            -DGOMEM_CHECK=$level"
+        if ! { $compile -O0 -c -o "$program.o" tests/gomem.c &&
+            $compile -O1 -o "$program" tests/twins/twins.c "$program.o"; } 2>$out/err; then
             fail "$compiler at check level $level: does not compile" $out/err
             continue
         fi
