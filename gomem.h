@@ -17408,11 +17408,9 @@ GM_PRIVATE bool gm_alloc_free_charged(void *p) {
 
 // Frees p, which may be NULL, in a section, and reports misuse after it. Keeps errno. After a
 // shutdown it does nothing.
-GM_NOINLINE GM_PRIVATE void gm_alloc_free_slow(void *p) {
+GM_NOINLINE GM_PRIVATE void gm_alloc_free_section(void *p) {
     struct gm_runtime *rt = &gm_runtime;
     int saved = errno;
-    // A record has a base; only with a profile or poison has it no size.
-    if (GM_PROF && !GOMEM_I_TLS->size && GOMEM_I_TLS->base && gm_alloc_free_charged(p)) return;
     if (!p || gm_load_acq(&rt->world.life) == GM_LIFE_SHUT) return; // pairs with gomem_shutdown
     struct gm_cache *t = gm_alloc_enter(rt);
     if (t) {
@@ -17424,6 +17422,14 @@ GM_NOINLINE GM_PRIVATE void gm_alloc_free_slow(void *p) {
             gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, wrong, p); // L2
     }
     errno = saved; // L1
+}
+
+// The slow path of a free. A record has a base; only with a profile or poison has it no size. A
+// function of its own, which saves no registers: with a profile most frees end here.
+GM_NOINLINE GM_PRIVATE void gm_alloc_free_slow(void *p) {
+    const gomem_i_cache *t = GOMEM_I_TLS;
+    if (GM_PROF && !t->size && t->base && gm_alloc_free_charged(p)) return;
+    gm_alloc_free_section(p);
 }
 
 // Like the inlined typed free, but the class comes from the page's descriptor, and p must be the
