@@ -159,8 +159,9 @@
  *                           LeakSanitizer finds them · leak_status=23 the exit status if there are
  *                           any (0, the default: the program's) ·
  *                           write=KIND:FILE what gomem_write writes, at exit: metrics, types, heap,
- *                           folded, leaks. May be given several times. %p in FILE is the process
- *                           id; without it a forked child writes nothing. FILE holds no comma
+ *                           folded, leaks, report. May be given several times. %p in FILE is the
+ *                           process id; without it a forked child writes nothing. FILE holds no
+ *                           comma · record=1 keep the last 1024 cycles for reports
  *
  * THREE COLLECTORS (options.collector; default: tracked if the kernel can do it, else stw)
  *   tracked   Marks beside the program; the kernel reports which pages are written meanwhile. Asks
@@ -271,6 +272,7 @@
  *            prof      heap profile: sampling, stacks, call sites; write side
  *            guard     proof of misuse
  *   floor 4  pacer     when to collect: pure arithmetic
+ *            history   what the last cycles did: a ring of records
  *            mark      shade, scan, drain, termination
  *            writes    the pages written while a cycle marks: kernel, barrier, stop
  *            sweep     marked spans become allocatable again
@@ -296,7 +298,9 @@
  *            escape    stack or heap: hints, their report, pointers to dead frames
  *            leaks     manual objects that nothing reaches
  *            report    memstats, verify, why, giving back, stats at exit
- *            export    gomem_write and its formats, files at exit
+ *            export    the formats of gomem_write
+ *            html      the report: one page with pictures
+ *            output    gomem_write, files at exit
  *            override  malloc and its family
  *
  *   Hooks call upward (field: caller -> the room that sets it). stop_wait: sync -> world · grown:
@@ -498,6 +502,7 @@ enum { /* for gomem_options.collector */
 enum {                      /* for gomem_write */
     GOMEM_METRICS = 1,      /* for Prometheus                                             */
     GOMEM_HEAP_PROFILE = 2, /* for pprof                                                  */
+    GOMEM_REPORT = 3,       /* for a browser                                              */
     GOMEM_BY_TYPE = 4,      /* a table                                                    */
     GOMEM_LEAKS = 5,        /* what nothing reaches                                       */
     GOMEM_FOLDED = 6        /* for flame graphs                                           */
@@ -756,6 +761,10 @@ GOMEM_DEF uint64_t gomem_num_gc(void);
 //                  reported: a thread does not stop or is not attached, or this is the child of a
 //                  process with several threads, in a callback of a cycle, or in a fork. If there
 //                  are other threads, the call opens the collected heap, which takes a signal
+//   GOMEM_REPORT   one page of HTML for a browser, which needs no network and no script: what looks
+//                  wrong, pictures of the heap over the last cycles, size classes, types, and all
+//                  figures. The first report, or GOMEM_DEBUG=record=1 or write=report:FILE at the
+//                  start, begins to record cycles: 64 KB, 10 us each
 // False with errno: EINVAL (`what` is unknown), ESHUTDOWN (after gomem_shutdown), ENOMEM, ENOSYS
 // (compiled with GOMEM_NO_REPORT), or what write() said: ENOSPC, EPIPE, EBADF, or EAGAIN where fd
 // does not block. Part of the text may then be written. A pipe without a reader raises SIGPIPE, as
@@ -763,11 +772,11 @@ GOMEM_DEF uint64_t gomem_num_gc(void);
 // in a signal handler. Threads go on running, but for LEAKS, so figures may be of
 // slightly different moments.
 // Allocates nothing from the heap and takes 16 KiB of stack; BY_TYPE maps up to 420 KiB
-// meanwhile, HEAP_PROFILE 72 KiB, LEAKS
-// three times the heap's size of address space, of which it uses little. FOLDED takes the loader's
-// lock for each function. Time: that of the writes; with BY_TYPE some 10 ms for each GB of heap.
-// GOMEM_DEBUG=write=KIND:FILE calls it at exit; KIND is metrics, types, heap, folded or
-// leaks.
+// meanwhile, HEAP_PROFILE 72 KiB, REPORT 600 KiB, LEAKS three times the heap's size of address
+// space, of which it uses little. FOLDED takes the loader's lock for each function.
+// Time: that of the writes; with BY_TYPE and REPORT some 10 ms for each GB of heap.
+// GOMEM_DEBUG=write=KIND:FILE calls it at exit; KIND is metrics, types, heap, folded, leaks or
+// report.
 GOMEM_DEF bool gomem_write(int what, int fd);
 
 // Stops the threads and checks the invariants of the heap. False: one line says what is broken; or
@@ -3598,6 +3607,21 @@ GM_PRIVATE uint64_t gm_os_read_number(const char *path) {
     for (; i < n && text[i] >= '0' && text[i] <= '9' && x < UINT64_MAX / 16; i++)
         x = x * 10 + (uint64_t)(text[i] - '0');
     return i ? x : UINT64_MAX;
+}
+
+// Returns the bytes of memory that the process occupies; 0: /proc is not mounted. Some 5 us.
+GM_PRIVATE uint64_t gm_os_process_resident(void) {
+    char text[64]; // pages: all, resident, …
+    struct gm_file file;
+    uint64_t pages = 0;
+    long n = gm_os_open(&file, "/proc/self/statm", false) ? gm_os_read(&file, text, sizeof text)
+                                                          : 0,
+         i = 0;
+    gm_os_close(&file);
+    while (i < n && text[i] != ' ') i++;
+    while (++i < n && text[i] >= '0' && text[i] <= '9')
+        pages = pages * 10 + (unsigned)(text[i] - '0');
+    return pages * gm_os_page_size();
 }
 
 // Returns the lowest limit, read from `file`, of the control group with the path path[0..n) below
@@ -7970,6 +7994,88 @@ GM_PRIVATE size_t gm_pacer_set_limit(struct gm_pacer *p, size_t bytes) {
 }
 
 /* ==========================================================================================
+ * >>history   what the last cycles did: a ring of records                          floor 4
+ * ==========================================================================================
+ * OWNS        struct gm_history, struct gm_past
+ * CALLS       base pages
+ * ORDER       a record is written before `made` counts it (rel), so a reader that loads the count
+ *             (acq) finds it complete. Each word of the next record is written after that count
+ *             (rel): a reader that finds such a word (acq) also finds the count, and knows that the
+ *             old record has gone
+ * INVARIANTS  HI1 a reader returns a record whole, or not at all
+ *             HI2 only the runner of a cycle writes: GC is held
+ * WHY         64 KB hold the last 1024 cycles, which is what a picture can show. They are mapped by
+ *             the first cycle that ends after somebody has asked. Readers take no lock: GC is held
+ *             for as long as a cycle runs.
+ */
+enum { GM_HISTORY = 1024, GM_PAST_WORDS = 8 };
+
+// A cycle. Sizes are in KiB, times, but for the end, in 0.1 us; what does not fit is the maximum.
+struct gm_past {
+    uint64_t end;                       // ns, monotonic
+    uint32_t before, heap, after, goal; // sizes: of the heap, as in struct gm_cycle
+    uint32_t resident;                  // size: of the process, 0: unknown
+    uint32_t whole, paused;             // times: of the cycle, of its stops
+    uint32_t first, between, last;      // times: as in struct gm_cycle
+    uint32_t gathered;                  // time: the longest until a stop was complete
+    uint32_t pages;                     // read in the finish stop
+    uint16_t rounds;                    //
+    uint8_t tries, workers;             //
+    uint8_t reason, collector;          // GM_REASON_…, GOMEM_GC_…
+    bool limited;                       // the memory limit had set the goal
+    uint8_t pad;                        //
+};
+_Static_assert(sizeof(struct gm_past) == GM_PAST_WORDS * sizeof(uint64_t), "a record is 64 bytes");
+
+struct gm_history {
+    uint64_t (*ring)[GM_PAST_WORDS]; // NULL: not mapped yet. const once `made` counts a record
+    uint64_t made;                   // records so far. atomic: rel/acq
+    bool asked;                      // records are wanted. atomic: rlx
+};
+
+// Asks for records from the end of the next cycle on. Any thread.
+GM_PRIVATE void gm_history_ask(struct gm_history *h) {
+    gm_store_rlx(&h->asked, true); // rlx: only delays
+}
+GM_PRIVATE bool gm_history_asked(const struct gm_history *h) { return gm_load_rlx(&h->asked); }
+
+// Converts to the unit of a record's field.
+GM_PRIVATE uint32_t gm_history_in(uint64_t value, uint64_t unit) {
+    return (uint32_t)GM_MIN(value / unit, (uint64_t)UINT32_MAX);
+}
+
+// Adds a record. No memory: drops it. GC is held (HI2). Takes META the first time.
+GM_PRIVATE void gm_history_add(struct gm_history *h, struct gm_meta *meta,
+                               const struct gm_past *past) {
+    uint64_t words[GM_PAST_WORDS], n = gm_load_rlx(&h->made); // rlx: only this thread writes it
+    if (!h->ring) h->ring = gm_pages_meta(meta, GM_HISTORY * sizeof *h->ring);
+    if (!h->ring) return;
+    memcpy(words, past, sizeof words);
+    for (unsigned i = 0; i < GM_PAST_WORDS; i++)
+        gm_store_rel(&h->ring[n % GM_HISTORY][i], words[i]); // pairs with gm_history_read: `made`
+    gm_store_rel(&h->made, n + 1); // pairs with gm_history_made: the record is complete
+}
+
+// The number of records so far. The last GM_HISTORY - 1 of them can be read.
+GM_PRIVATE uint64_t gm_history_made(const struct gm_history *h) {
+    return gm_load_acq(&h->made); // pairs with gm_history_add: the ring and its records are there
+}
+
+// Copies record number n, which gm_history_made has counted. False: a later one has replaced it.
+GM_PRIVATE bool gm_history_read(const struct gm_history *h, uint64_t n, struct gm_past *past) {
+    uint64_t words[GM_PAST_WORDS];
+    for (unsigned i = 0; i < GM_PAST_WORDS; i++) // pairs with gm_history_add: a word that
+        words[i] = gm_load_acq(&h->ring[n % GM_HISTORY][i]); // is newer makes the count visible
+    memcpy(past, words, sizeof words);
+    return gm_load_rlx(&h->made) < n + GM_HISTORY; // HI1. rlx: the loads before order it
+}
+
+// Forgets all records, in a shutdown.
+GM_PRIVATE void gm_history_reset(struct gm_history *h) {
+    gm_store_rlx(&h->made, (uint64_t)0); // no thread uses the library
+}
+
+/* ==========================================================================================
  * >>mark   shade, scan, drain, termination                                         floor 4
  * ==========================================================================================
  * OWNS        struct gm_mark (queue of spans, root jobs, the state of the markers), struct
@@ -10020,6 +10126,7 @@ struct gm_engine {
     struct gm_types types; // lock: types; shapes read acq
     struct gm_special special; // lock: special
     struct gm_pacer pacer;     // atomic: rlx
+    struct gm_history history; // lock: gc; read acq
     struct gm_mark mark;       // owner: the cycle and its workers
     struct gm_writes writes;   // owner: the cycle
     struct gm_sweep sweep;     // stw; read anywhere
@@ -11177,7 +11284,7 @@ enum { GM_OUTPUTS = GOMEM_I_REPORT ? 1024 : 1 };
 struct gm_settings {
     gomem_options options;               // from gomem_init and the environment
     bool gctrace, verify, stats, poison; // GOMEM_DEBUG
-    bool lost, escape, leak;             // GOMEM_DEBUG
+    bool lost, escape, leak, record;     // GOMEM_DEBUG
     uint8_t leak_status;                 // exit status if there are leaks; 0: the program's
     size_t profile;                      // GOMEM_DEBUG: bytes, 0: off or taken over
     bool read;                           // the environment has been read
@@ -11449,7 +11556,7 @@ GM_PRIVATE bool gm_settings_is_word(const char *s, size_t n, const char *word) {
 
 // The words for kinds of gomem_write in GOMEM_DEBUG, by GOMEM_METRICS and so on; "": none.
 GM_PRIVATE const char *const gm_settings_kinds[] = {
-    "", "metrics", "heap", "", "types", GOMEM_I_COLLECTOR ? "leaks" : "", "folded"};
+    "", "metrics", "heap", "report", "types", GOMEM_I_COLLECTOR ? "leaks" : "", "folded"};
 enum { GM_KINDS_WRITTEN = sizeof gm_settings_kinds / sizeof gm_settings_kinds[0] };
 
 // Adds an output KIND:FILE. False: the kind is unknown, or the file is missing or does not fit.
@@ -11464,6 +11571,7 @@ GM_PRIVATE bool gm_settings_add_output(struct gm_settings *s, const char *value,
         memcpy(to + 1, colon + 1, path);
         to[path + 1] = 0;
         s->outputs_size += path + 2;
+        s->record |= i == GOMEM_REPORT;
         return true;
     }
     return false;
@@ -11517,9 +11625,9 @@ GM_PRIVATE bool gm_settings_profile(struct gm_settings *s, const char *value, si
 // keys have no option; of several items with the same key the last one holds, but for write.
 GM_PRIVATE bool gm_settings_debug_key(struct gm_settings *s, const char *item, size_t n) {
     static const char *const names[] = {"gctrace", "verify", "stats", "poison",
-                                        "lost",    "escape", "leak"};
+                                        "lost",    "escape", "leak",  "record"};
     bool *const flags[] = {&s->gctrace, &s->verify, &s->stats, &s->poison,
-                           &s->lost,    &s->escape, &s->leak};
+                           &s->lost,    &s->escape, &s->leak,  &s->record};
     const char *equals = memchr(item, '=', n);
     if (!equals) return false;
     size_t key = (size_t)(equals - item), value = n - key - 1;
@@ -11596,9 +11704,9 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
         if (n && !gm_settings_debug_key(s, debug, n))
             gm_settings_warn(rt, "GOMEM_DEBUG", debug, n,
                              "gctrace=0|1, collector=tracked|barrier|stw, verify=0|1, "
-                             "stats=0|1, poison=0|1, lost=0|1, escape=0|1, "
+                             "stats=0|1, poison=0|1, lost=0|1, escape=0|1, record=0|1, "
                              "leak=0|1, leak_status=0…255, profile=BYTES|off, "
-                             "write=metrics|types|heap|folded|leaks:FILE");
+                             "write=metrics|types|heap|folded|leaks|report:FILE");
         debug += n;
         if (*debug) debug++;
     }
@@ -11610,7 +11718,8 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
  * >>world   attach, stop, fork                                                    floor 4
  * ==========================================================================================
  * OWNS        struct gm_world, and the records of threads (struct gm_thread)
- * CALLS       base os sync pages central types special prof guard pacer writes cache settings
+ * CALLS       base os sync pages central types special prof guard pacer history writes cache
+ *             settings
  * LOCKS       INIT, then TURN, then GONE, then WORLD (a fork); GC, then TURN (no cycle runs); GONE,
  *             then WORLD, which stay locked through a stop; WORLD, then META (attach, leave)
  * ORDER       state and stop_request are stored and loaded seq (V1). A section's depth is ordered
@@ -12716,6 +12825,7 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     for (unsigned c = 0; GM_PROF && c <= GOMEM_CLASSES; c++)
         gm_central_init(&e->sampled[c], GM_MANUAL, c, 0);
     gm_prof_init(&e->prof, &e->meta);
+    if (rt->world.settings.record) gm_history_ask(&e->history);
     if (GM_PROF && w->settings.profile) gm_store_rlx(&e->prof.rate, w->settings.profile);
     w->settings.profile = 0; // a later start keeps the rate of that time
     e->stats.start_ns = gm_os_now();
@@ -15478,8 +15588,8 @@ GM_PRIVATE uintptr_t gm_oracle_stopped(struct gm_runtime *rt) {
  * >>gc   the cycle, its stops, its report, verification of the heap               floor 4
  * ==========================================================================================
  * OWNS        struct gm_gc: the cycle under way, its phase, the warnings already printed
- * CALLS       base os stats sizes pages span heap central types special prof guard pacer mark
- *             writes sweep cache world roots finalize paths workers oracle
+ * CALLS       base os stats sizes pages span heap central types special prof guard pacer
+ *             history mark writes sweep cache world roots finalize paths workers oracle
  * LOCKS       GONE, then WORLD (a stop), then SPECIAL or READY; callers hold GC and TURN, which a
  *             stop releases where a fork may come; in a stop no other thread holds HEAP or CENTRAL
  * INVARIANTS  E1  marking begins when all spans are swept and all mark and grey bits are 0
@@ -15551,6 +15661,7 @@ struct gm_cycle {           // what one cycle did, for pacing and reports
     size_t pages;           // written pages that the last round or finish stop has read
     int collector;          // GOMEM_GC_…
     uintptr_t missed;       // an object that only the oracle's marks lead to; 0: none
+    bool limited;           // the memory limit had set the goal
     const char *broken;     // what verify found, NULL: nothing
     uintptr_t where;        // its address
     struct gm_lost lost;    // objects that only manual memory holds
@@ -15724,6 +15835,32 @@ GM_PRIVATE void gm_gc_count(struct gm_runtime *rt, const struct gm_cycle *c, int
     gm_store_rlx(&s->dirty, (uint64_t)c->pages);
     gm_store_rlx(&s->cycles, s->cycles + 1);
     gm_store_rlx(&rt->gc.last, c->end);
+}
+
+// Records the cycle for reports. GC is held.
+GM_PRIVATE void gm_gc_record(struct gm_runtime *rt, const struct gm_cycle *c, int reason) {
+    struct gm_past past;
+    memset(&past, 0, sizeof past);
+    past.end = c->end;
+    past.before = gm_history_in(c->before, GM_KIB);
+    past.heap = gm_history_in(c->heap, GM_KIB);
+    past.after = gm_history_in(c->after, GM_KIB);
+    past.goal = gm_history_in(c->goal, GM_KIB);
+    past.resident = gm_history_in(gm_os_process_resident(), GM_KIB);
+    past.whole = gm_history_in(c->end - c->begin, 100);
+    past.paused = gm_history_in(c->paused, 100);
+    past.first = gm_history_in(c->first, 100);
+    past.between = gm_history_in(c->between, 100);
+    past.last = gm_history_in(c->last, 100);
+    past.gathered = gm_history_in(c->gathered, 100);
+    past.pages = gm_history_in(c->pages, 1);
+    past.rounds = (uint16_t)GM_MIN(c->rounds, 65535u);
+    past.tries = (uint8_t)GM_MIN(c->tries, 255u);
+    past.workers = (uint8_t)c->workers;
+    past.reason = (uint8_t)reason;
+    past.collector = (uint8_t)c->collector;
+    past.limited = c->limited;
+    gm_history_add(&rt->engine.history, &rt->engine.meta, &past);
 }
 
 // Calls the program's event hook, if there is one.
@@ -16127,6 +16264,7 @@ GM_PRIVATE void gm_gc_begin(struct gm_runtime *rt, struct gm_cycle *c, int reaso
     c->begin = gm_os_now();
     c->workers = 1;
     c->goal = gm_load_rlx(&e->pacer.goal);
+    c->limited = c->goal != SIZE_MAX && c->goal == gm_load_rlx(&e->pacer.held);
     c->heavy = gm_load_rlx(&rt->gc.heavy);
     c->asked = gm_load_rlx(&e->live);
     if (reason == GM_REASON_TRIGGER) c->asked = GM_MIN(c->asked, gm_load_rlx(&e->pacer.trigger));
@@ -16228,6 +16366,7 @@ GM_PRIVATE void gm_gc_find_unattached(struct gm_runtime *rt) {
 GM_PRIVATE void gm_gc_end(struct gm_runtime *rt, const struct gm_cycle *c, int reason) {
     struct gm_engine *e = &rt->engine;
     gm_gc_count(rt, c, reason);
+    if (GOMEM_I_REPORT && gm_history_asked(&e->history)) gm_gc_record(rt, c, reason);
     gm_paths_lost_tell(rt, &c->lost);
     if (GOMEM_I_ESCAPE) gm_paths_frames_tell(rt, &c->dead);
     gm_gc_find_unattached(rt);
@@ -18435,7 +18574,8 @@ GOMEM_DEF size_t gomem_each(gomem_type *t, bool (*fn)(void *obj, size_t size, vo
  * >>init   options, start and shutdown                                            floor 5
  * ==========================================================================================
  * OWNS        nothing
- * CALLS       base sync pages types prof guard pacer writes cache world roots finalize schedule
+ * CALLS       base sync pages types prof guard pacer history writes cache world roots finalize
+ *             schedule
  * LOCKS       INIT, during start and shutdown
  * INVARIANTS  L3  options that a running heap cannot change are compared, never stored
  * WHY         The first call of any function starts the library with the defaults. gomem_init sets
@@ -18593,6 +18733,7 @@ GM_RARE GOMEM_DEF void gomem_shutdown(void) {
     e->small = e->taken = 0;
     memset(&e->stats, 0, sizeof e->stats);
     if (GM_PROF) gm_prof_reset(&e->prof);
+    gm_history_reset(&e->history);
     if (GOMEM_I_COLLECTOR) gm_init_forget_collected(rt);
     gm_world_remove_handler(w);
     gm_sync_unlock(&w->init_lock);
@@ -22189,11 +22330,11 @@ GM_RARE __attribute__((destructor)) GM_PRIVATE void gm_report_at_exit(void) {
 }
 
 /* ==========================================================================================
- * >>export   gomem_write and its formats, files at exit                            floor 5
+ * >>export   the formats of gomem_write                                            floor 5
  * ==========================================================================================
  * OWNS        nothing: the read side
- * CALLS       base os sync stats writer sizes pages span types prof guard sweep cache settings
- *             world init leaks report
+ * CALLS       base os sync stats writer sizes pages span types prof sweep cache world init
+ *             report
  * LOCKS       HEAP
  * WHY         Each format is written in one pass or a few, through the buffer of a gm_writer, from
  *             figures that other threads go on changing: no stop, and no memory of the heap that is
@@ -22375,6 +22516,9 @@ enum { // kinds beyond GM_KINDS
 struct gm_tally {
     struct gm_row *row;
     size_t rows, page; // page: where the walk goes on
+    // hears of each span, with its objects and their bytes; NULL: nothing does. HEAP is held
+    void (*also)(void *arg, const struct gm_span *s, uint64_t objects, uint64_t bytes);
+    void *arg; // its first argument
 };
 
 // Counts the objects in the bits of s. Without waiting: the bits of a span that is being swept are
@@ -22413,6 +22557,7 @@ GM_PRIVATE void gm_export_add_span(const struct gm_runtime *rt, struct gm_tally 
     else if (!class) size = gm_load_rlx(&s->size); // both may grow meanwhile
     t->row[n].objects += objects;
     t->row[n].bytes += objects * size;
+    if (t->also) t->also(t->arg, s, objects, objects * size);
 }
 
 // Adds some spans and advances t->page. False: the end of the heap. HEAP is held.
@@ -22472,9 +22617,9 @@ GM_PRIVATE void gm_export_column(struct gm_writer *w, uint64_t value, unsigned w
     gm_writer_bytes(w, t.data, t.size);
 }
 
-// Writes the line of a row.
-GM_PRIVATE void gm_export_row(struct gm_writer *w, const struct gm_runtime *rt,
-                              const struct gm_row *row) {
+// The name of a row: of its type, or of its kind. *class: its size class.
+GM_PRIVATE const char *gm_export_row_name(const struct gm_runtime *rt, const struct gm_row *row,
+                                          unsigned *class) {
     static const char *const kinds[] = {"",
                                         "manual",
                                         "collected, noscan",
@@ -22487,8 +22632,16 @@ GM_PRIVATE void gm_export_row(struct gm_writer *w, const struct gm_runtime *rt,
     bool typed = row->number >= GM_ROWS;
     const struct gm_shape *shape = typed ? gm_types_shape(&rt->engine.types, row->number - GM_ROWS)
                                          : NULL;
-    unsigned class = typed ? shape->class : row->number % GM_ROW_CLASSES;
-    const char *name = typed ? shape->type->name : kinds[row->number / GM_ROW_CLASSES];
+    *class = typed ? shape->class : row->number % GM_ROW_CLASSES;
+    return typed ? shape->type->name : kinds[row->number / GM_ROW_CLASSES];
+}
+
+// Writes the line of a row.
+GM_PRIVATE void gm_export_row(struct gm_writer *w, const struct gm_runtime *rt,
+                              const struct gm_row *row) {
+    unsigned class;
+    const char *name = gm_export_row_name(rt, row, &class);
+    bool typed = row->number >= GM_ROWS;
     gm_export_column(w, row->bytes, 15);
     gm_export_column(w, row->objects, 13);
     if (class) gm_export_column(w, gm_sizes_table[class].size, 8);
@@ -22498,50 +22651,72 @@ GM_PRIVATE void gm_export_row(struct gm_writer *w, const struct gm_runtime *rt,
     gm_writer_text(w, typed ? "%s" : ")%s", "\n");
 }
 
-// Writes the table from the tally, whose rows it empties, and a line with the totals.
-GM_PRIVATE void gm_export_table(struct gm_writer *w, const struct gm_runtime *rt,
-                                struct gm_tally *t) {
-    uint64_t objects = 0, bytes = 0;
+// Moves the rows that count something to the front, with their numbers. Returns how many there are.
+GM_PRIVATE size_t gm_export_squeeze(struct gm_tally *t) {
     size_t n = 0;
     for (size_t i = 0; i < t->rows; i++) {
         if (!t->row[i].objects) continue;
         t->row[n] = t->row[i];
         t->row[n++].number = (uint32_t)i;
     }
+    return n;
+}
+
+// Returns the row with the most bytes, of *n > 0, and puts the last one in its place.
+GM_PRIVATE struct gm_row gm_export_largest(struct gm_tally *t, size_t *n) {
+    size_t most = 0;
+    for (size_t i = 1; i < *n; i++)
+        if (t->row[i].bytes > t->row[most].bytes) most = i;
+    struct gm_row row = t->row[most];
+    t->row[most] = t->row[--*n];
+    return row;
+}
+
+// Writes the table from the tally, whose rows it empties, and a line with the totals.
+GM_PRIVATE void gm_export_table(struct gm_writer *w, const struct gm_runtime *rt,
+                                struct gm_tally *t) {
+    uint64_t objects = 0, bytes = 0;
+    size_t n = gm_export_squeeze(t);
     gm_writer_text(w, "%s", "          bytes      objects    size  type, or (kind)\n");
-    while (n) { // the largest one, which the last then replaces
-        size_t most = 0;
-        for (size_t i = 1; i < n; i++)
-            if (t->row[i].bytes > t->row[most].bytes) most = i;
-        objects += t->row[most].objects;
-        bytes += t->row[most].bytes;
-        gm_export_row(w, rt, &t->row[most]);
-        t->row[most] = t->row[--n];
+    while (n) {
+        struct gm_row row = gm_export_largest(t, &n);
+        objects += row.objects;
+        bytes += row.bytes;
+        gm_export_row(w, rt, &row);
     }
     gm_export_column(w, bytes, 15);
     gm_export_column(w, objects, 13);
     gm_writer_text(w, "%s", "          total\n");
 }
 
-// Counts all objects while the program runs, some spans at a time, in a table of fixed size, which
-// is mapped for the time of the call. False with errno: no memory.
+// The rows that a tally needs.
+GM_PRIVATE size_t gm_export_rows(const struct gm_runtime *rt) {
+    return GM_ROWS + (GOMEM_I_COLLECTOR ? gm_types_count(&rt->engine.types) : 0);
+}
+
+// Counts all objects while the program runs, some spans at a time.
+GM_PRIVATE void gm_export_walk(struct gm_runtime *rt, struct gm_thread *me, struct gm_tally *t) {
+    for (bool more = true; more;) {
+        gm_sync_enter(&me->cache.hot);
+        gm_sync_lock(&rt->engine.heap.lock);
+        more = gm_export_add_some_locked(rt, t);
+        gm_sync_unlock(&rt->engine.heap.lock);
+        if (!more) gm_export_subtract_runs(rt, t);
+        gm_sync_leave(&me->cache.hot);
+    }
+}
+
+// Writes the table of types. Its rows are mapped for the time of the call. False with errno: no
+// memory.
 GM_NOINLINE GM_PRIVATE bool gm_export_types(struct gm_writer *w, struct gm_runtime *rt) {
     struct gm_thread *me = gm_world_attach(rt);
     if (!me) return false;
-    struct gm_tally t = {NULL, GM_ROWS, 0};
-    if (GOMEM_I_COLLECTOR) t.rows += gm_types_count(&rt->engine.types);
+    struct gm_tally t = {.rows = gm_export_rows(rt)};
     size_t size = gm_base_round_up(t.rows * sizeof *t.row, gm_os_page_size());
     t.row = gm_os_reserve(size, 0);
     uintptr_t start = (uintptr_t)t.row;
-    bool done = start && gm_os_protect(start, start + size, PROT_READ | PROT_WRITE), more = done;
-    while (more) {
-        gm_sync_enter(&me->cache.hot);
-        gm_sync_lock(&rt->engine.heap.lock);
-        more = gm_export_add_some_locked(rt, &t);
-        gm_sync_unlock(&rt->engine.heap.lock);
-        if (!more) gm_export_subtract_runs(rt, &t);
-        gm_sync_leave(&me->cache.hot);
-    }
+    bool done = start && gm_os_protect(start, start + size, PROT_READ | PROT_WRITE);
+    if (done) gm_export_walk(rt, me, &t);
     if (done) gm_export_table(w, rt, &t);
     int error = errno;
     gm_os_release(t.row, size);
@@ -23016,8 +23191,824 @@ GM_PRIVATE bool gm_export_fold(void *arg, const struct gm_prof_site *site,
     return !w->error;
 }
 
-// ---- gomem_write ----
+/* ==========================================================================================
+ * >>html   the report: one page with pictures                                      floor 5
+ * ==========================================================================================
+ * OWNS        nothing: the read side
+ * CALLS       base os writer sizes types history writes cache world init report export
+ * WHY         The page needs no network, no font and no script to be read. Pictures are SVG whose
+ *             inner part is stretched to the width of the window, while its text and its lines keep
+ *             their size, so the page is readable on a telephone and on paper. What is known of
+ *             each of many things (spans, cycles, types) is added up in a table of fixed size, then
+ *             written in one pass. The exact value of a figure is in data-v; the text is rounded.
+ */
+enum {
+    GM_HTML_COLUMNS = 64,                   // cells in a row of the map
+    GM_HTML_CELLS = 1024 + GM_HTML_COLUMNS, // each zone begins a row
+    GM_HTML_TYPES = 50,                     // lines of the tables at most
+    GM_HTML_THREADS = 256
+};
+enum { // what pages are used for; also the numbers of their colors
+    GM_AREA_FREE,
+    GM_AREA_SCAN,
+    GM_AREA_MANUAL,
+    GM_AREA_ROOT,
+    GM_AREA_POOL,
+    GM_AREA_NOSCAN,
+    GM_AREA_ARENA,
+    GM_AREAS
+};
+GM_PRIVATE const char *const gm_html_areas[GM_AREAS] = {
+    "free", "collected", "manual", "uncollectable", "pools", "collected, noscan", "arenas"};
 
+enum { GM_FILL_POOL = GOMEM_CLASSES + 1, GM_FILL_ARENA, GM_FILLS };
+struct gm_fill {                         // of a size class, of pools, of arenas
+    uint64_t objects;                    // allocated, those in caches included
+    uint64_t spans, slots, used, cached; // bytes of spans, of their slots, of objects, in caches
+};
+
+struct gm_cell {              // of the map
+    uint64_t live;            // bytes of objects
+    uint32_t pages[GM_AREAS]; // by use; those that are free are the rest
+};
+
+struct gm_html {
+    struct gm_writer *w;                //
+    struct gm_runtime *rt;              //
+    gomem_memstats m;                   //
+    uint64_t now, resident;             // monotonic ns; bytes
+    struct gm_tally tally;              // its rows lie behind this struct
+    struct gm_fill fill[GM_FILLS];      // by size class
+    struct gm_cell cell[GM_HTML_CELLS]; // of zone 0, then those of zone 1 from a new row on
+    size_t first[2], base[2], cells[2]; // of each zone: its first page, its first cell, its cells
+    unsigned shift;                     // a cell has 1 << shift pages
+    struct gm_past past[GM_HISTORY];    // cycles, the oldest first
+    size_t pasts;                       //
+    size_t found;                       // what looks wrong, so far
+};
+
+// ---- text ----
+
+GM_PRIVATE void gm_html_put(struct gm_html *h, const char *text) {
+    gm_writer_bytes(h->w, text, strlen(text));
+}
+
+// The length of the UTF-8 character at s, of which n bytes are there; 0: it is none, or a control
+// character, or U+FFFE or U+FFFF.
+GM_PRIVATE size_t gm_html_character(const unsigned char *s, size_t n) {
+    size_t size = gm_export_utf8(s, n);
+    bool control = s[0] < ' ' || s[0] == 0x7f || (size == 2 && s[0] == 0xc2 && s[1] < 0xa0),
+         none = size == 3 && s[0] == 0xef && s[1] == 0xbf && s[2] >= 0xbe;
+    return control || none ? 0 : size;
+}
+
+// Writes n bytes of a name as text or in an attribute's quotes. What is no printable character of
+// UTF-8 becomes \xHH.
+GM_PRIVATE void gm_html_name(struct gm_html *h, const char *name, size_t n) {
+    for (size_t i = 0, size; i < n; i += GM_MAX(size, (size_t)1)) {
+        unsigned c = (unsigned char)name[i];
+        size = gm_html_character((const unsigned char *)name + i, n - i);
+        if (!size)
+            gm_writer_text(h->w, "\\x%c%c", "0123456789abcdef"[c >> 4], "0123456789abcdef"[c & 15]);
+        else if (strchr("&<>\"'", (int)c)) gm_writer_text(h->w, "&#%u;", c);
+        else gm_writer_bytes(h->w, name + i, size);
+    }
+}
+
+// Formats a number with a unit, each `base` times as large as the one before; cut to three digits.
+GM_PRIVATE struct gm_decimal gm_html_scaled(uint64_t value, uint64_t base,
+                                            const char *const *units) {
+    struct gm_decimal d;
+    uint64_t rest = 0;
+    unsigned i = 0;
+    for (; value >= base && units[i + 1]; i++) {
+        rest = value % base;
+        value /= base;
+    }
+    struct gm_text t = gm_text_make("%" PRIu64, value);
+    if (i && value < 100) gm_text_format(&t, ".%u", (unsigned)(rest * 10 / base));
+    gm_text_format(&t, " %s", units[i]);
+    memcpy(d.data, t.data, sizeof d.data - 1);
+    d.data[sizeof d.data - 1] = 0;
+    return d;
+}
+GM_PRIVATE struct gm_decimal gm_html_size(uint64_t bytes) {
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", NULL};
+    return gm_html_scaled(bytes, 1024, units);
+}
+GM_PRIVATE struct gm_decimal gm_html_time(uint64_t ns) {
+    static const char *const units[] = {"ns", "µs", "ms", "s", NULL};
+    return gm_html_scaled(ns, 1000, units);
+}
+
+// Writes `part` of `all` in percent with one digit after the point, for positions in pictures.
+GM_PRIVATE struct gm_decimal gm_html_percent(uint64_t part, uint64_t all) {
+    struct gm_decimal d;
+    uint64_t tenths = all ? (uint64_t)((double)part / (double)all * 1000 + 0.5) : 0;
+    struct gm_text t = gm_text_make("%" PRIu64 ".%u%%", tenths / 10, (unsigned)(tenths % 10));
+    memcpy(d.data, t.data, sizeof d.data - 1);
+    d.data[sizeof d.data - 1] = 0;
+    return d;
+}
+
+// ---- the page's parts ----
+
+// clang-format off
+GM_PRIVATE const char gm_html_style[] =
+    ":root{color-scheme:light dark;--b:#fff;--f:#1c2128;--m:#57606a;--l:#d5dbe1;--c:#f4f6f8;"
+    "--1:#0072b2;--2:#c65102;--3:#00805a;--4:#a64d8c;--5:#4aa3d8;--6:#b08300}"
+    "@media screen and (prefers-color-scheme:dark){:root{--b:#14181d;--f:#e4e8ec;--m:#9aa5b0;"
+    "--l:#38414b;--c:#1e242b;--1:#58a6e8;--2:#f0883e;--3:#3fb98c;--4:#d48bc0;--5:#9ed2f5;"
+    "--6:#e0b548}}"
+    "body{margin:0 auto;max-width:60rem;padding:1rem;background:var(--b);color:var(--f);"
+    "font:15px/1.5 system-ui,sans-serif}h1{margin:0;font-size:1.6em;overflow-wrap:anywhere}"
+    "h2{margin:2rem 0 .5rem;font-size:1.15em}p,figcaption,caption{color:var(--m);margin:.3rem 0;"
+    "text-align:left}figure{margin:0}ul{padding-left:1.2rem;margin:.3rem 0}"
+    ".t{display:grid;gap:.5rem;margin:1rem 0;padding:0;list-style:none;"
+    "grid-template-columns:repeat(auto-fill,minmax(8.5rem,1fr))}.t li{background:var(--c);"
+    "padding:.4rem .6rem;border-radius:4px;color:var(--m);font-size:.85em}"
+    ".t b{display:block;color:var(--f);font-size:1.4em;font-weight:normal}"
+    "i{display:inline-block;width:.8em;height:.8em;line-height:.8em;margin:0 .3em 0 .7em}"
+    "i:first-child{margin-left:0}.x{display:flex;justify-content:space-between}"
+    "svg{display:block;width:100%;overflow:visible}text{fill:var(--m);font-size:12px}"
+    "path{fill:none;vector-effect:non-scaling-stroke;stroke-width:1.5;stroke:var(--l)}"
+    ".d{stroke-width:5;stroke-linecap:round}.h{stroke-dasharray:4 3}"
+    ".s1{stroke:var(--1)}.s2{stroke:var(--2)}.s3{stroke:var(--3)}.s4{stroke:var(--4)}"
+    ".f0{fill:var(--l)}.f1{fill:var(--1)}.f2{fill:var(--2)}.f3{fill:var(--3)}.f4{fill:var(--4)}"
+    ".f5{fill:var(--5)}.f6{fill:var(--6)}.o{overflow-x:auto}table{border-collapse:collapse;"
+    "width:100%;font-variant-numeric:tabular-nums}th,td{padding:.15rem .5rem;text-align:right;"
+    "border-top:1px solid var(--l);white-space:nowrap}th:first-child,.n{text-align:left}"
+    "thead th{border:0;color:var(--m);font-weight:normal}tbody th{font-weight:normal}"
+    ".n{white-space:normal;overflow-wrap:anywhere;min-width:9rem}.r{min-width:5rem;width:30%}"
+    "@media print{body{max-width:none;padding:0;font-size:11px}section{break-inside:avoid}"
+    "*{print-color-adjust:exact}.o{overflow:visible}}";
+
+// Sorts a table by the column whose head is clicked.
+GM_PRIVATE const char gm_html_script[] =
+    "for(const h of document.querySelectorAll('thead th')){h.tabIndex=0;h.onclick=h.onkeydown=e=>{"
+    "if(e.key&&e.key!='Enter')return;const b=h.closest('table').tBodies[0],"
+    "u=h.ariaSort=='descending'?1:-1,k=r=>{const c=r.cells[h.cellIndex],v=c.dataset.v;"
+    "return v?+v:c.textContent};for(const x of h.parentNode.cells)x.ariaSort=null;"
+    "h.ariaSort=u<0?'descending':'ascending';b.append(...[...b.rows].sort((x,y)=>{"
+    "const p=k(x),q=k(y);return(p>q?1:p<q?-1:0)*u}))}}";
+// clang-format on
+
+// Begins a section.
+GM_PRIVATE void gm_html_section(struct gm_html *h, const char *id, const char *title) {
+    gm_writer_text(h->w, "<section><h2 id=\"%s\">%s</h2>\n", id, title);
+}
+
+// Begins a table in the section `id`, with the heads of its columns.
+GM_PRIVATE void gm_html_table(struct gm_html *h, const char *id, const char *const *columns) {
+    gm_writer_text(h->w,
+                   "<div class=\"o\" role=\"region\" tabindex=\"0\" aria-labelledby=\"%s\">"
+                   "<table><thead><tr>",
+                   id);
+    for (; *columns; columns++) gm_writer_text(h->w, "<th scope=\"col\">%s</th>", *columns);
+    gm_html_put(h, "</tr></thead>\n<tbody>\n");
+}
+GM_PRIVATE void gm_html_end_table(struct gm_html *h) {
+    gm_html_put(h, "</tbody></table></div></section>\n");
+}
+
+// Writes cells of a table: a number, bytes, and a bar.
+GM_PRIVATE void gm_html_number(struct gm_html *h, uint64_t value) {
+    gm_writer_text(h->w, "<td data-v=\"%" PRIu64 "\">%" PRIu64 "</td>", value, value);
+}
+GM_PRIVATE void gm_html_bytes(struct gm_html *h, uint64_t value) {
+    gm_writer_text(h->w, "<td data-v=\"%" PRIu64 "\">%s</td>", value, gm_html_size(value).data);
+}
+
+// Writes a part of a bar: a rectangle from `from` to `to` of `all`, with the text that a pointer
+// shows.
+GM_PRIVATE void gm_html_bar(struct gm_html *h, uint64_t from, uint64_t to, uint64_t all,
+                            unsigned color, const char *what) {
+    if (to <= from) return;
+    gm_writer_text(
+        h->w, "<rect x=\"%s\" width=\"%s\" height=\"100%%\" class=\"f%u\"><title>%s</title></rect>",
+        gm_html_percent(from, all).data, gm_html_percent(to - from, all).data, color, what);
+}
+
+// Writes an entry of a legend.
+GM_PRIVATE void gm_html_legend(struct gm_html *h, unsigned color, const char *text) {
+    if (color) gm_writer_text(h->w, "<i style=\"background:var(--%u)\">&#160;</i>%s", color, text);
+    else gm_writer_text(h->w, "<i style=\"background:var(--l)\">&#160;</i>%s", text);
+}
+
+// Writes a figure of the head.
+GM_PRIVATE void gm_html_figure(struct gm_html *h, const char *name, uint64_t value,
+                               const char *text) {
+    gm_writer_text(h->w, "<li>%s<b data-v=\"%" PRIu64 "\">%s</b></li>\n", name, value, text);
+}
+
+// Begins a picture: its title, and a description that is read aloud.
+GM_PRIVATE void gm_html_picture(struct gm_html *h, unsigned height, const char *title,
+                                const char *description) {
+    gm_writer_text(
+        h->w, "<figure><svg role=\"img\" style=\"height:%upx\"><title>%s</title><desc>%s</desc>",
+        height, title, description);
+}
+
+// ---- collecting ----
+
+// Which use of pages a span is.
+GM_PRIVATE unsigned gm_html_area(const struct gm_span *s, unsigned use) {
+    static const unsigned char areas[GM_KINDS] = {GM_AREA_FREE, GM_AREA_MANUAL, GM_AREA_NOSCAN,
+                                                  GM_AREA_SCAN, GM_AREA_SCAN,   GM_AREA_ROOT,
+                                                  GM_AREA_ROOT};
+    if (use == GM_USE_OBJECT) return areas[s->kind];
+    return use == GM_USE_POOL ? GM_AREA_POOL : GM_AREA_ARENA;
+}
+
+// Adds pages with `bytes` of objects to the cells of the map.
+GM_PRIVATE void gm_html_paint(struct gm_html *h, size_t page, size_t pages, unsigned area,
+                              uint64_t bytes) {
+    unsigned z = h->cells[1] && page >= h->first[1];
+    size_t unit = (size_t)1 << h->shift, at = page - h->first[z];
+    for (size_t left = pages, n; left; left -= n, at += n) {
+        if (at >> h->shift >= h->cells[z]) return; // the zone has grown
+        struct gm_cell *cell = &h->cell[h->base[z] + (at >> h->shift)];
+        n = GM_MIN(left, unit - at % unit);
+        cell->pages[area] += (uint32_t)n;
+        cell->live += (uint64_t)((double)bytes * (double)n / (double)pages);
+    }
+}
+
+// Adds a span with `bytes` of objects. HEAP is held. (Called by gm_export_add_span.)
+GM_PRIVATE void gm_html_span(void *arg, const struct gm_span *s, uint64_t objects, uint64_t bytes) {
+    struct gm_html *h = arg;
+    unsigned use = gm_load_rlx(&s->use), class = s->class; // rlx: may change meanwhile
+    size_t pages = gm_load_rlx(&s->pages);
+    struct gm_fill *f = &h->fill[use == GM_USE_OBJECT ? class
+                                 : use == GM_USE_POOL ? GM_FILL_POOL
+                                                      : GM_FILL_ARENA];
+    f->objects += objects;
+    f->spans += pages * GM_PAGE;
+    f->slots += class ? (uint64_t)s->count * gm_sizes_table[class].size : bytes;
+    f->used += bytes;
+    gm_html_paint(h, s->page, pages, gm_html_area(s, use), bytes);
+}
+
+// Divides the mapped pages of both zones into cells.
+GM_PRIVATE void gm_html_divide(struct gm_html *h) {
+    const struct gm_pages *p = &h->rt->engine.heap.pages;
+    size_t n[2];
+    for (unsigned z = 0; z < 2; z++) {
+        n[z] = gm_load_rlx(&p->zone[z].mapped); // rlx: pages mapped later are not drawn
+        h->first[z] = p->zone[z].down ? p->zone[z].origin - n[z] : p->zone[z].origin;
+    }
+    while ((n[0] >> h->shift) + (n[1] >> h->shift) + 2 > GM_HTML_CELLS - GM_HTML_COLUMNS)
+        h->shift++;
+    for (unsigned z = 0; z < 2; z++) h->cells[z] = (n[z] + ((size_t)1 << h->shift) - 1) >> h->shift;
+    h->base[1] = gm_base_round_up(h->cells[0], GM_HTML_COLUMNS);
+}
+
+// The objects of the magazine whose top is stored at `at`. Its thread may be changing it: then the
+// result is a number that it had, or at most a magazine's.
+GM_PRIVATE uint64_t gm_html_magazine(const struct gm_pages *p, const void *at) {
+    uintptr_t top = gm_base_word(at), area = (uintptr_t)p->magazine_area;
+    if (top - area >= p->magazines * GOMEM_I_MAGAZINE) return 0; // it has none
+    unsigned slot = (unsigned)(top % GOMEM_I_MAGAZINE / sizeof(void *)),
+             bottom = gm_cache_head(p, (uint32_t)((top - area) / GOMEM_I_MAGAZINE))->bottom;
+    return slot > bottom ? slot - bottom : 0;
+}
+
+// The free slots of a run, as a snapshot.
+GM_PRIVATE uint64_t gm_html_run(const gomem_i_run *run, unsigned class) {
+    uintptr_t cursor = gm_base_word(&run->cursor), end = gm_base_word(&run->end);
+    return end > cursor ? GM_MIN((uint64_t)(end - cursor),
+                                 (uint64_t)gm_sizes_table[class].count * gm_sizes_table[class].size)
+                        : 0;
+}
+
+// Returns the bytes that a thread's cache holds, and adds them to fill[class].cached.
+GM_PRIVATE uint64_t gm_html_cache(struct gm_html *h, const struct gm_thread *t,
+                                  struct gm_fill *fill) {
+    const struct gm_pages *p = &h->rt->engine.heap.pages;
+    const gomem_i_cache *hot = &t->cache.hot;
+    uint64_t all = 0;
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
+        uint64_t bytes = (gm_html_magazine(p, &hot->top[c]) +
+                          gm_html_magazine(p, &t->cache.previous[c])) *
+                         gm_sizes_table[c].size;
+        if (GOMEM_I_COLLECTOR && c < GOMEM_I_RUNS)
+            bytes += gm_html_run(&hot->scan[c], c) + gm_html_run(&hot->noscan[c], c);
+        if (fill) fill[c].cached += bytes;
+        all += bytes;
+    }
+    uint32_t n = 0;
+    const gomem_i_run *typed = GOMEM_I_COLLECTOR ? gm_cache_peek_typed(hot, &n) : NULL;
+    for (uint32_t i = 1; i < n && GM_ROWS + i < h->tally.rows; i++) {
+        unsigned c = gm_types_shape(&h->rt->engine.types, i)->class;
+        uint64_t bytes = gm_html_run(&typed[i], c);
+        if (fill) fill[c].cached += bytes;
+        all += bytes;
+    }
+    return all;
+}
+
+// Adds what the caches of all threads and the depot hold.
+GM_PRIVATE void gm_html_caches(struct gm_html *h) {
+    // pairs with gm_world_record_locked: makes the records visible
+    for (const struct gm_thread *t = gm_load_acq(&h->rt->world.all); t; t = t->next)
+        (void)gm_html_cache(h, t, h->fill);
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
+        struct gm_fill *f = &h->fill[c];
+        f->cached += gm_load_rlx(&h->rt->engine.depot.bytes[c]); // rlx: a snapshot
+        f->cached = GM_MIN(f->cached, f->used);
+    }
+}
+
+// Copies the records of the last cycles.
+GM_PRIVATE void gm_html_copy_history(struct gm_html *h) {
+    const struct gm_history *from = &h->rt->engine.history;
+    uint64_t made = gm_history_made(from), n = made > GM_HISTORY - 1 ? made - (GM_HISTORY - 1) : 0;
+    for (; n < made; n++)
+        if (gm_history_read(from, n, &h->past[h->pasts])) h->pasts++;
+}
+
+// ---- what looks wrong ----
+
+// Writes one thing that looks wrong: a sentence with what to do about it.
+GM_FORMAT(2, 3)
+GM_PRIVATE void gm_html_finding(struct gm_html *h, const char *format, ...) {
+    struct gm_text t = {.size = 0};
+    struct gm_arguments args;
+    va_start(args.list, format);
+    gm_text_append(&t, format, &args);
+    va_end(args.list);
+    gm_html_put(h, h->found++ ? "<li>" : "<ul><li>");
+    gm_writer_bytes(h->w, t.data, t.size);
+    gm_html_put(h, "</li>\n");
+}
+
+// Cycles: forced, given up, by the limit; what lives grows.
+GM_PRIVATE void gm_html_find_cycles(struct gm_html *h) {
+    enum { GROWS = 8 }; // cycles in a row
+    const gomem_memstats *m = &h->m;
+    uint64_t limited = 0, emergency = 0, grown = 0;
+    for (size_t i = 0; i < h->pasts; i++) {
+        const struct gm_past *past = &h->past[i];
+        limited += past->limited && past->reason == GM_REASON_TRIGGER;
+        emergency += past->reason == GM_REASON_EMERGENCY;
+        grown = i && past->after > past[-1].after ? grown + 1 : 0;
+    }
+    if (m->num_gc >= 4 && m->num_forced_gc * 2 > m->num_gc)
+        gm_html_finding(
+            h, "%" PRIu64 " of %" PRIu64 " cycles were asked for by the program, with gomem_gc.",
+            m->num_forced_gc, m->num_gc);
+    if (h->pasts >= 4 && limited * 2 > h->pasts)
+        gm_html_finding(h,
+                        "%" PRIu64
+                        " of the last %zu cycles were forced by the memory limit: it leaves little "
+                        "room beside what lives.",
+                        limited, h->pasts);
+    if (emergency)
+        gm_html_finding(h, "%" PRIu64 " of the last %zu cycles began because memory was exhausted.",
+                        emergency, h->pasts);
+    if (m->cycles_vetoed)
+        gm_html_finding(h, "%" PRIu64 " cycles were given up; the last one because %s.",
+                        m->cycles_vetoed, gm_base_reason(m->last_veto));
+    const struct gm_past *last = h->past + h->pasts;
+    if (grown >= GROWS && last[-1].after / 2 > last[-1 - GROWS].after)
+        gm_html_finding(h,
+                        "What lives after a cycle has grown %" PRIu64
+                        " times in a row, from %s to %s in the last %d "
+                        "cycles: is something kept that is not used any more?",
+                        grown, gm_html_size((uint64_t)last[-1 - GROWS].after * GM_KIB).data,
+                        gm_html_size((uint64_t)last[-1].after * GM_KIB).data, GROWS);
+}
+
+// Stops, and what the collector costs.
+GM_PRIVATE void gm_html_find_stops(struct gm_html *h) {
+    enum { LONG_STOP = 10000000, CPU = 25, SHORT = 1000000 }; // ns, percent, ns
+    const gomem_memstats *m = &h->m;
+    if (m->collector_reason)
+        gm_html_finding(h, "Marking stops the program: %s.", gm_base_reason(m->collector_reason));
+    if (m->pause_max_ns > LONG_STOP)
+        gm_html_finding(h, "The longest of the last %u stops took %s.", GM_PAUSES,
+                        gm_html_time(m->pause_max_ns).data);
+    if (m->gather_max_ns > SHORT && m->gather_max_ns > m->pause_max_ns / 2)
+        gm_html_finding(
+            h,
+            "A stop waited %s until all threads stood: one ran long outside of the library, or "
+            "there are more threads than processors.",
+            gm_html_time(m->gather_max_ns).data);
+    if (m->stops_withdrawn)
+        gm_html_finding(h, "Stops were withdrawn %" PRIu64 " times, because a thread did not stop.",
+                        m->stops_withdrawn);
+    // pairs with gm_world_record_locked: makes the records visible
+    for (const struct gm_thread *t = gm_load_acq(&h->rt->world.all); t && m->stops_withdrawn;
+         t = t->next)
+        if (gm_load_acq(&t->straggler)) // pairs with the stopper's store: nothing but the number
+            gm_html_finding(h, "Thread %u is one that a stop waited for in vain.",
+                            gm_load_rlx(&t->id));
+    uint64_t percent = (uint64_t)(m->gc_cpu_fraction * 100);
+    if (m->num_gc >= 4 && percent > CPU)
+        gm_html_finding(h,
+                        "The collector has taken %" PRIu64
+                        " %% of the processors' time: a larger heap (GOMEM_GOGC) "
+                        "needs fewer cycles.",
+                        percent);
+}
+
+// Memory: free but not reusable, or not given back.
+GM_PRIVATE void gm_html_find_memory(struct gm_html *h) {
+    const gomem_memstats *m = &h->m;
+    uint64_t cached = 0, limit = gm_load_rlx(&h->rt->engine.pacer.limit); // rlx: a single number
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
+        const struct gm_fill *f = &h->fill[c];
+        uint64_t free = f->slots - GM_MIN(f->used, f->slots);
+        cached += f->cached;
+        if (f->spans >= GM_MIB && f->spans >= m->heap_inuse / 50 && free * 2 > f->slots)
+            gm_html_finding(h,
+                            "Class %" PRIu64 ": %" PRIu64
+                            " %% of its span memory is free (%s): its objects lie far apart.",
+                            (uint64_t)gm_sizes_table[c].size, free * 100 / f->slots,
+                            gm_html_size(free).data);
+    }
+    if (cached > 4 * GM_MIB && cached > m->heap_inuse / 4)
+        gm_html_finding(h, "Caches of threads hold %s of free objects, a part of %s in all.",
+                        gm_html_size(cached).data, gm_html_size(m->heap_inuse).data);
+    uint64_t idle = m->heap_idle - GM_MIN(m->heap_released, m->heap_idle);
+    if (idle > 64 * GM_MIB && idle > m->heap_inuse)
+        gm_html_finding(h,
+                        "%s of free pages were not given back to the system yet: "
+                        "gomem_free_os_memory does it at once.",
+                        gm_html_size(idle).data);
+    if (GOMEM_I_COLLECTOR && limit && limit != SIZE_MAX && m->sys - m->heap_released > limit)
+        gm_html_finding(h, "Memory exceeds its limit: %s of %s.",
+                        gm_html_size(m->sys - m->heap_released).data, gm_html_size(limit).data);
+    if (GOMEM_I_COLLECTOR && gm_load_rlx(&h->rt->engine.collected) && !m->next_gc)
+        gm_html_finding(h, "%s", "Collection is off, and no limit is set: the heap only grows.");
+}
+
+GM_PRIVATE void gm_html_findings(struct gm_html *h) {
+    gm_html_section(h, "wrong", "What looks wrong");
+    if (GOMEM_I_COLLECTOR) gm_html_find_cycles(h);
+    if (GOMEM_I_COLLECTOR) gm_html_find_stops(h);
+    gm_html_find_memory(h);
+    gm_html_put(h, h->found ? "</ul></section>\n" : "<p>Nothing looks wrong.</p></section>\n");
+}
+
+// ---- the head ----
+
+// Writes the date and time of ns since 1970, UTC.
+GM_PRIVATE void gm_html_date(struct gm_html *h, uint64_t ns) {
+    uint64_t seconds = ns / 1000000000, days = seconds / 86400 + 719468; // since 1 March of year 0
+    unsigned era = (unsigned)(days / 146097), day = (unsigned)(days % 146097),
+             s = (unsigned)(seconds % 86400);
+    unsigned year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
+    day -= 365 * year + year / 4 - year / 100;
+    unsigned month = (5 * day + 2) / 153; // from March on
+    day -= (153 * month + 2) / 5 - 1;
+    month = month < 10 ? month + 3 : month - 9;
+    year += era * 400 + (month < 3);
+    const unsigned parts[] = {year, month, day, s / 3600, s / 60 % 60, s % 60};
+    for (unsigned i = 0; i < 6; i++)
+        gm_writer_text(h->w, "%s%u%c", parts[i] < 10 ? "0" : "", parts[i], "--  :: "[i + (i > 2)]);
+}
+
+// Writes the name of the program, as it was called.
+GM_PRIVATE void gm_html_program(struct gm_html *h) {
+    char text[256];
+    struct gm_file file;
+    long n = gm_os_open(&file, "/proc/self/cmdline", false)
+                 ? gm_os_read(&file, text, sizeof text - 1)
+                 : 0;
+    gm_os_close(&file);
+    text[GM_MAX(n, 0L)] = 0;
+    const char *slash = strrchr(text, '/'), *name = slash ? slash + 1 : text;
+    if (*name) gm_html_name(h, name, strlen(name));
+    else gm_html_put(h, "a program");
+}
+
+// Writes a size that may be unlimited.
+GM_PRIVATE void gm_html_limit(struct gm_html *h, const char *name, uint64_t bytes) {
+    gm_writer_text(h->w, " · %s %s", name,
+                   !bytes || bytes == SIZE_MAX ? "none" : gm_html_size(bytes).data);
+}
+
+// Writes the settings, and which collector runs and why.
+GM_PRIVATE void gm_html_settings(struct gm_html *h) {
+    const gomem_options *o = &h->rt->world.settings.options;
+    const struct gm_pacer *p = &h->rt->engine.pacer;
+    int percent = gm_load_rlx(&p->percent); // rlx here and below: single numbers
+    gm_html_put(h, "<p>");
+    if (GOMEM_I_COLLECTOR) {
+        gm_writer_text(h->w, "Collector %s: %s",
+                       h->m.collector ? gm_writes_name((int)h->m.collector) : "not chosen yet",
+                       h->m.collector_reason ? gm_base_reason(h->m.collector_reason)
+                       : o->collector        ? "as asked for"
+                                             : "the default");
+        if (percent < 0) gm_html_put(h, " · GOGC off");
+        else gm_writer_text(h->w, " · GOGC %d", percent);
+        gm_html_limit(h, "memory limit", gm_load_rlx(&p->limit));
+    }
+    gm_html_limit(h, "hard limit", h->rt->engine.heap.pages.hard);
+    gm_html_put(h, "</p>");
+}
+
+// Begins the page: its title, its settings, and the most important figures.
+GM_PRIVATE void gm_html_head(struct gm_html *h) {
+    const gomem_memstats *m = &h->m;
+    gm_html_put(
+        h,
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/><meta name=\"viewport\" "
+        "content=\"width=device-width,initial-scale=1\"/><title>gomem: ");
+    gm_html_program(h);
+    gm_html_put(h, "</title><style>");
+    gm_html_put(h, gm_html_style);
+    gm_html_put(h, "</style></head>\n<body><header><h1>");
+    gm_html_program(h);
+    gm_writer_text(h->w, "</h1><p>Memory of process %u · ", (unsigned)getpid());
+    gm_html_date(h, gm_os_clock(CLOCK_REALTIME));
+    gm_writer_text(h->w, "UTC · %s after the start · gomem %s</p>",
+                   gm_html_time(h->now - h->rt->engine.stats.start_ns).data, gomem_version());
+    gm_html_settings(h);
+    gm_html_put(h, "<ul class=\"t\">\n");
+    gm_html_figure(h, "In objects", m->heap_alloc, gm_html_size(m->heap_alloc).data);
+    gm_html_figure(h, "In spans", m->heap_inuse, gm_html_size(m->heap_inuse).data);
+    gm_html_figure(h, "Free pages", m->heap_idle - GM_MIN(m->heap_released, m->heap_idle),
+                   gm_html_size(m->heap_idle - GM_MIN(m->heap_released, m->heap_idle)).data);
+    gm_html_figure(h, "Resident, whole process", h->resident, gm_html_size(h->resident).data);
+    gm_html_figure(h, "Allocated so far", m->total_alloc, gm_html_size(m->total_alloc).data);
+    if (GOMEM_I_COLLECTOR) {
+        gm_html_figure(h, "Heap goal", m->next_gc,
+                       m->next_gc ? gm_html_size(m->next_gc).data : "none");
+        gm_html_figure(h, "Cycles", m->num_gc, gm_text_make("%" PRIu64, m->num_gc).data);
+        gm_html_figure(h, "Longest stop", m->pause_max_ns, gm_html_time(m->pause_max_ns).data);
+    }
+    gm_html_put(h, "</ul></header>\n<main>\n");
+}
+
+// ---- the heap over time ----
+
+struct gm_axes {          // of the picture of the heap
+    uint64_t begin, span; // ns, monotonic: where it begins; its width
+    uint64_t most;        // KiB: its height
+};
+
+// Writes a point of a line: a command of SVG, and the place in units of a thousandth.
+GM_PRIVATE void gm_html_point(struct gm_html *h, const struct gm_axes *a, bool first, uint64_t at,
+                              uint64_t value) {
+    uint64_t x = at > a->begin ? (at - a->begin) * 1000 / a->span : 0, y = value * 1000 / a->most;
+    gm_writer_text(h->w, "%c%u,%u", first ? 'M' : 'L', (unsigned)GM_MIN(x, (uint64_t)1000),
+                   1000 - (unsigned)GM_MIN(y, (uint64_t)1000));
+}
+
+// Writes the line of the field of a record, and its value of now.
+GM_PRIVATE void gm_html_line(struct gm_html *h, const struct gm_axes *a, const char *class,
+                             size_t field, uint64_t now) {
+    bool any = false, heap = field == offsetof(struct gm_past, after);
+    gm_writer_text(h->w, "<path class=\"%s\" d=\"", class);
+    for (size_t i = 0; i < h->pasts; i++) {
+        const struct gm_past *past = &h->past[i];
+        uint32_t value;
+        memcpy(&value, (const char *)past + field, sizeof value);
+        if (!value || value == UINT32_MAX) continue; // unknown, or no goal
+        // the heap has grown from one cycle to the next, and is smaller after each
+        if (heap) gm_html_point(h, a, !any, past->end - (uint64_t)past->whole * 100, past->before);
+        if (heap) gm_html_point(h, a, false, past->end, past->heap);
+        gm_html_point(h, a, !any && !heap, past->end, value);
+        any = true;
+    }
+    if (now) gm_html_point(h, a, !any, h->now, now);
+    gm_html_put(h, "\"/>");
+}
+
+// Writes the lines of the grid, in the stretched part of the picture, or their labels, outside.
+GM_PRIVATE void gm_html_grid(struct gm_html *h, const struct gm_axes *a, bool labels) {
+    uint64_t step = 1;
+    while (a->most / step >= 4) step *= 2;
+    for (uint64_t v = step; v < a->most; v += step) {
+        unsigned y = (unsigned)(1000 - v * 1000 / a->most);
+        if (labels)
+            gm_writer_text(h->w, "<text x=\"2\" y=\"%u.%u%%\" dy=\"-3\">%s</text>", y / 10, y % 10,
+                           gm_html_size(v * GM_KIB).data);
+        else gm_writer_text(h->w, "<path d=\"M0,%uH1000\"/>", y);
+    }
+}
+
+// Why there is no picture.
+GM_PRIVATE void gm_html_no_history(struct gm_html *h) {
+    if (!gm_load_rlx(&h->rt->engine.collected)) // rlx: only a text
+        gm_html_put(h, "<p>The program has no collected heap.</p>");
+    else if (!h->m.num_gc) gm_html_put(h, "<p>No cycle has ended yet.</p>");
+    else
+        gm_html_put(
+            h,
+            "<p>No cycle has been recorded yet. Recording begins with the first report, or at the "
+            "start with "
+            "GOMEM_DEBUG=record=1.</p>");
+}
+
+// The heap, its goal and the resident memory over the last cycles.
+GM_PRIVATE void gm_html_history(struct gm_html *h) {
+    gm_html_section(h, "heap", "Heap, goal and resident memory");
+    if (!h->pasts) {
+        gm_html_no_history(h);
+        gm_html_put(h, "</section>\n");
+        return;
+    }
+    const struct gm_past *first = &h->past[0];
+    uint64_t live = gm_load_rlx(&h->rt->engine.live) / GM_KIB; // rlx: a snapshot
+    struct gm_axes a = {first->end - (uint64_t)first->whole * 100, 0,
+                        GM_MAX(live, h->m.next_gc / GM_KIB)};
+    a.span = h->now > a.begin ? h->now - a.begin : 1;
+    for (size_t i = 0; i < h->pasts; i++) {
+        const struct gm_past *p = &h->past[i];
+        a.most = GM_MAX(a.most, (uint64_t)GM_MAX(p->before, p->heap));
+        a.most = GM_MAX(a.most, (uint64_t)p->resident);
+        if (p->goal != UINT32_MAX) a.most = GM_MAX(a.most, (uint64_t)p->goal);
+    }
+    a.most += a.most / 16 + 1;
+    struct gm_text text = gm_text_make(
+        "Over %s and %zu cycles; now the collected heap has %s, its goal is %s, and the process "
+        "occupies %s.",
+        gm_html_time(a.span).data, h->pasts, gm_html_size(live * GM_KIB).data,
+        gm_html_size(h->m.next_gc).data, gm_html_size(h->resident).data);
+    gm_html_picture(h, 200, "Collected heap, goal and resident memory", text.data);
+    gm_html_put(h, "<svg viewBox=\"0 0 1000 1000\" preserveAspectRatio=\"none\" width=\"100%\" "
+                   "height=\"100%\">");
+    gm_html_grid(h, &a, false);
+    gm_html_line(h, &a, "s3", offsetof(struct gm_past, resident), h->resident / GM_KIB);
+    gm_html_line(h, &a, "s2 h", offsetof(struct gm_past, goal), h->m.next_gc / GM_KIB);
+    gm_html_line(h, &a, "s1", offsetof(struct gm_past, after), live);
+    gm_html_put(h, "</svg>");
+    gm_html_grid(h, &a, true);
+    gm_writer_text(h->w, "</svg><p class=\"x\"><span>%s ago</span><span>now</span></p><figcaption>",
+                   gm_html_time(a.span).data);
+    gm_html_legend(h, 1, "collected heap");
+    gm_html_legend(h, 2, "goal");
+    gm_html_legend(h, 3, "resident, whole process");
+    gm_writer_text(h->w, "<br/>%s</figcaption></figure></section>\n", text.data);
+}
+
+// ---- size classes ----
+
+// Writes a row: a class, large objects, pools, or arenas.
+GM_PRIVATE void gm_html_fill(struct gm_html *h, const char *name, uint64_t order,
+                             const struct gm_fill *f, uint64_t most) {
+    uint64_t used = f->used - f->cached, free = f->slots - GM_MIN(f->used, f->slots),
+             waste = f->spans - GM_MIN(f->slots, f->spans);
+    if (!f->spans) return;
+    gm_writer_text(h->w, "<tr><th scope=\"row\" data-v=\"%" PRIu64 "\">%s</th>", order, name);
+    gm_writer_text(h->w,
+                   "<td class=\"r\" data-v=\"%" PRIu64
+                   "\"><svg height=\"12\" role=\"img\"><title>%s in all</title>",
+                   f->spans, gm_html_size(f->spans).data);
+    gm_html_bar(h, 0, used, most, 1, "in use");
+    gm_html_bar(h, used, f->used, most, 2, "in caches");
+    gm_html_bar(h, f->used, f->used + free, most, 0, "free");
+    gm_html_bar(h, f->used + free, f->spans, most, 4, "waste");
+    gm_html_put(h, "</svg></td>");
+    gm_html_number(h, f->objects);
+    gm_html_bytes(h, used);
+    gm_html_bytes(h, f->cached);
+    gm_html_bytes(h, free);
+    gm_html_bytes(h, waste);
+    gm_html_put(h, "</tr>\n");
+}
+
+// What the spans of each size class hold.
+GM_PRIVATE void gm_html_classes(struct gm_html *h) {
+    static const char *const columns[] = {"Bytes",     "Span memory", "Objects", "In use",
+                                          "In caches", "Free",        "Waste",   NULL};
+    uint64_t most = 1;
+    for (unsigned i = 0; i < GM_FILLS; i++) most = GM_MAX(most, h->fill[i].spans);
+    gm_html_section(h, "classes", "Size classes");
+    gm_html_put(h, "<p>");
+    gm_html_legend(h, 1, "in use");
+    gm_html_legend(h, 2, "held by caches of threads");
+    gm_html_legend(h, 0, "free in spans");
+    gm_html_legend(h, 4, "waste: the ends of spans");
+    gm_html_put(h, "</p>\n");
+    gm_html_table(h, "classes", columns);
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++)
+        gm_html_fill(h, gm_text_make("%u", (unsigned)gm_sizes_table[c].size).data,
+                     gm_sizes_table[c].size, &h->fill[c], most);
+    gm_html_fill(h, "large", GOMEM_MAX_SMALL + 1, &h->fill[0], most);
+    gm_html_fill(h, "pools", GOMEM_MAX_SMALL + 2, &h->fill[GM_FILL_POOL], most);
+    gm_html_fill(h, "arenas", GOMEM_MAX_SMALL + 3, &h->fill[GM_FILL_ARENA], most);
+    gm_html_end_table(h);
+}
+
+// ---- types ----
+
+// Writes the row of a type, or of a kind and class.
+GM_PRIVATE void gm_html_type(struct gm_html *h, const struct gm_row *row) {
+    unsigned class;
+    const char *name = gm_export_row_name(h->rt, row, &class);
+    bool typed = row->number >= GM_ROWS;
+    gm_html_put(h, typed ? "<tr><th scope=\"row\" class=\"n\">"
+                         : "<tr><th scope=\"row\" class=\"n\">(");
+    gm_html_name(h, name, strlen(name));
+    gm_html_put(h, typed ? "</th>" : ")</th>");
+    if (class) gm_html_number(h, gm_sizes_table[class].size);
+    else gm_writer_text(h->w, "<td data-v=\"%u\">large</td>", GOMEM_MAX_SMALL + 1);
+    gm_html_number(h, row->objects);
+    gm_html_bytes(h, row->bytes);
+    gm_html_put(h, "</tr>\n");
+}
+
+// The types with the most bytes. Empties the tally.
+GM_PRIVATE void gm_html_types(struct gm_html *h) {
+    static const char *const columns[] = {"Type, or (kind)", "Size", "Objects", "Bytes", NULL};
+    struct gm_tally *t = &h->tally;
+    size_t rest = gm_export_squeeze(t);
+    uint64_t objects = 0, bytes = 0;
+    gm_html_section(h, "types", "By type");
+    gm_html_table(h, "types", columns);
+    for (unsigned i = 0; i < GM_HTML_TYPES && rest; i++) {
+        struct gm_row row = gm_export_largest(t, &rest);
+        gm_html_type(h, &row);
+    }
+    for (size_t i = 0; i < rest; i++) objects += t->row[i].objects, bytes += t->row[i].bytes;
+    if (rest) {
+        gm_writer_text(h->w, "<tr><th scope=\"row\" class=\"n\">%zu others</th><td></td>", rest);
+        gm_html_number(h, objects);
+        gm_html_bytes(h, bytes);
+        gm_html_put(h, "</tr>\n");
+    }
+    gm_html_end_table(h);
+}
+
+// ---- all figures ----
+
+// The figures of GOMEM_METRICS, with their exact values.
+GM_PRIVATE void gm_html_figures(struct gm_html *h) {
+    static const char *const columns[] = {"Figure", "Value", "", NULL};
+    gm_html_section(h, "figures", "All figures");
+    gm_html_table(h, "figures", columns);
+    for (size_t i = 0; i < sizeof gm_export_metrics / sizeof gm_export_metrics[0]; i++) {
+        const struct gm_metric *k = &gm_export_metrics[i];
+        uint64_t value;
+        memcpy(&value, (const char *)&h->m + k->at, sizeof value);
+        gm_writer_text(h->w, "<tr><th scope=\"row\">%s</th>", k->name);
+        gm_html_number(h, value);
+        gm_writer_text(h->w, "<td class=\"n\">%s</td></tr>\n", k->help);
+    }
+    gm_html_end_table(h);
+}
+
+// ---- the page ----
+
+// Counts everything that the page shows.
+GM_PRIVATE void gm_html_collect(struct gm_html *h, struct gm_thread *me) {
+    h->m.size = sizeof h->m;
+    h->resident = gm_os_process_resident();
+    gm_html_divide(h);
+    h->tally.also = gm_html_span;
+    h->tally.arg = h;
+    gm_export_walk(h->rt, me, &h->tally);
+    gm_html_caches(h);
+    gm_html_copy_history(h);
+    gm_report_fill(&h->m);
+    h->now = gm_os_now();
+}
+
+// Writes the page. Its tables are mapped for the time of the call. False with errno: no memory.
+GM_NOINLINE GM_PRIVATE bool gm_html_write(struct gm_writer *w, struct gm_runtime *rt) {
+    struct gm_thread *me = gm_world_attach(rt);
+    if (!me) return false;
+    size_t rows = gm_export_rows(rt),
+           size = gm_base_round_up(sizeof(struct gm_html) + rows * sizeof(struct gm_row),
+                                   gm_os_page_size());
+    struct gm_html *h = gm_os_reserve(size, 0);
+    uintptr_t start = (uintptr_t)h;
+    bool done = start && gm_os_protect(start, start + size, PROT_READ | PROT_WRITE);
+    if (done) {
+        h->w = w;
+        h->rt = rt;
+        h->tally.row = (struct gm_row *)(void *)(h + 1);
+        h->tally.rows = rows;
+        gm_history_ask(&rt->engine.history);
+        gm_html_collect(h, me);
+        gm_html_head(h);
+        gm_html_findings(h);
+        if (GOMEM_I_COLLECTOR) gm_html_history(h);
+        gm_html_classes(h);
+        gm_html_types(h);
+        gm_html_figures(h);
+        gm_html_put(h, "</main><script>");
+        gm_html_put(h, gm_html_script);
+        gm_html_put(h, "</script></body></html>\n");
+    }
+    int error = errno;
+    gm_os_release(h, size);
+    if (!done) errno = error;
+    return done;
+}
+
+/* ==========================================================================================
+ * >>output   gomem_write, files at exit                                            floor 5
+ * ==========================================================================================
+ * OWNS        nothing
+ * CALLS       base writer prof guard settings world leaks export html
+ * WHY         What a program asks for while it runs, and what GOMEM_DEBUG asks for at exit, takes
+ *             the same way.
+ */
 // No lock, and no stop but for leaks: it can be called from anywhere. GOMEM_NO_REPORT leaves out
 // all but the first lines.
 GM_RARE GOMEM_DEF bool gomem_write(int what, int fd) {
@@ -23036,12 +24027,13 @@ GM_RARE GOMEM_DEF bool gomem_write(int what, int fd) {
     if (what == GOMEM_HEAP_PROFILE) done = gm_export_profile(&w, &rt->engine.prof);
     if (what == GOMEM_FOLDED) (void)gm_prof_each(&rt->engine.prof, gm_export_fold, &w);
     if (what == GOMEM_LEAKS) done = gm_leaks_write(rt, &w, &leaked);
+    if (what == GOMEM_REPORT) done = gm_html_write(&w, rt);
     return done && gm_writer_end(&w);
 }
 
 // Writes the name of an output with the process id in place of each %p. False: it does not fit, or
 // it belongs to the parent.
-GM_PRIVATE bool gm_export_path(char *to, size_t room, const char *from, uint32_t process,
+GM_PRIVATE bool gm_output_path(char *to, size_t room, const char *from, uint32_t process,
                                uint32_t reader) {
     size_t n = 0;
     bool own = process == reader;
@@ -23060,7 +24052,7 @@ GM_PRIVATE bool gm_export_path(char *to, size_t room, const char *from, uint32_t
 }
 
 // Creates or truncates a file and writes one output to it. Reports an error in one line.
-GM_PRIVATE void gm_export_file(struct gm_runtime *rt, int what, const char *path) {
+GM_PRIVATE void gm_output_file(struct gm_runtime *rt, int what, const char *path) {
     int fd = (int)GOMEM_SYSCALL(SYS_openat, (long)AT_FDCWD, path,
                                 (long)(O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC), 0666L);
     bool done = fd >= 0 && gomem_write(what, fd);
@@ -23074,13 +24066,13 @@ GM_PRIVATE void gm_export_file(struct gm_runtime *rt, int what, const char *path
 // Writes the outputs of GOMEM_DEBUG=write=KIND:FILE, when the destructors of the program run: at
 // exit and at the end of main, not at _exit. A child of fork would write over its parent's files,
 // so it writes only those that have the process id in their name.
-GM_RARE __attribute__((destructor)) GM_PRIVATE void gm_export_at_exit(void) {
+GM_RARE __attribute__((destructor)) GM_PRIVATE void gm_output_at_exit(void) {
     const struct gm_settings *s = &gm_runtime.world.settings;
     char path[2 * GM_OUTPUTS];
     if (!GOMEM_I_REPORT) return;
     for (size_t i = 0; i < s->outputs_size; i += strlen(s->outputs + i) + 1)
-        if (gm_export_path(path, sizeof path, s->outputs + i + 1, (uint32_t)getpid(), s->process))
-            gm_export_file(&gm_runtime, s->outputs[i], path);
+        if (gm_output_path(path, sizeof path, s->outputs + i + 1, (uint32_t)getpid(), s->process))
+            gm_output_file(&gm_runtime, s->outputs[i], path);
 }
 
 #if defined(GOMEM_MALLOC_OVERRIDE)

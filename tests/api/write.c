@@ -12,7 +12,8 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 
-static const int kinds[] = {GOMEM_METRICS, GOMEM_BY_TYPE, GOMEM_HEAP_PROFILE, GOMEM_FOLDED};
+static const int kinds[] = {GOMEM_METRICS, GOMEM_BY_TYPE, GOMEM_HEAP_PROFILE, GOMEM_FOLDED,
+                            GOMEM_REPORT};
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
 static char said[1 << 20];

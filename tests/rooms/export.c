@@ -153,13 +153,13 @@ TEST(characters) {
 
 TEST(paths) {
     char to[40];
-    CHECK(gm_export_path(to, sizeof to, "a.%p.b", 12, 12) && !strcmp(to, "a.12.b"));
-    CHECK(gm_export_path(to, sizeof to, "a.%p%p", 4000000000u, 1));
+    CHECK(gm_output_path(to, sizeof to, "a.%p.b", 12, 12) && !strcmp(to, "a.12.b"));
+    CHECK(gm_output_path(to, sizeof to, "a.%p%p", 4000000000u, 1));
     CHECK(!strcmp(to, "a.40000000004000000000"));
-    CHECK(gm_export_path(to, sizeof to, "100%", 12, 12) && !strcmp(to, "100%"));
-    CHECK(!gm_export_path(to, sizeof to, "a", 12, 13)); // a child of fork
-    CHECK(!gm_export_path(to, sizeof to, "0123456789012345678901234567890123456789", 1, 1));
-    CHECK(!gm_export_path(to, sizeof to, "%p%p%p%p%p%p%p%p%p", 4000000000u, 1));
+    CHECK(gm_output_path(to, sizeof to, "100%", 12, 12) && !strcmp(to, "100%"));
+    CHECK(!gm_output_path(to, sizeof to, "a", 12, 13)); // a child of fork
+    CHECK(!gm_output_path(to, sizeof to, "0123456789012345678901234567890123456789", 1, 1));
+    CHECK(!gm_output_path(to, sizeof to, "%p%p%p%p%p%p%p%p%p", 4000000000u, 1));
 }
 
 // The executable mappings of this program, in order; one has this function and the build id that
