@@ -150,14 +150,18 @@
  *   GOMEM_RESERVE=1GiB      the most address space that the heap may have, as options.reserve. It
  *                           is taken as the heap grows, but all at once if it is over 1TiB, with
  *                           sanitizers, and on 32 bits
+ *   GOMEM_LEAK_SUPPRESS=a,b names of functions, as reports of leaks print them; * at the end of a
+ *                           name stands for any rest. A leak with such a function in its stack, and
+ *                           what it points to, is counted but not reported, and does not change
+ *                           the exit status. Stacks need profile=1
  *   GOMEM_DEBUG=key=value,… gctrace=1 one line per collection · collector=tracked|barrier|stw ·
  *                           verify=1 verify after each · stats=1 memstats at exit · poison=1 fill
  *                           freed memory · lost=1 name unscanned words that point to what is
  *                           freed · escape=1 where stack hints went, by call site, at exit ·
  *                           profile=512KiB sample allocations (gomem_set_profile_rate) ·
  *                           leak=1 manual objects that nothing reaches, at exit, as
- *                           LeakSanitizer finds them · leak_status=23 the exit status if there are
- *                           any (0, the default: the program's) ·
+ *                           LeakSanitizer finds them, with profile=1 by call site · leak_status=23
+ *                           the exit status if there are any (0, the default: the program's) ·
  *                           write=KIND:FILE what gomem_write writes, at exit: metrics, types, heap,
  *                           folded, leaks, report. May be given several times. %p in FILE is the
  *                           process id; without it a forked child writes nothing. FILE holds no
@@ -261,7 +265,7 @@
  *            os        pages, clock, files, write tracking, signals, registers, wait and wake
  *            sync      library sections, ranked locks
  *            stats     sharded counters: write side only
- *            writer    text and bytes to a descriptor
+ *            writer    text and bytes to a descriptor, names of functions
  *   floor 2  sizes     class tables
  *            pages     the heap's range, page bitmaps, metadata, word to page
  *            span      span records, bitmaps, word to object
@@ -2988,6 +2992,9 @@ union gm_os_next {
 GM_PRIVATE union gm_os_next gm_os_find_next(const char *name) {
     return (union gm_os_next){.object = gm_libc_dlsym((void *)-1L, name)}; // RTLD_NEXT
 }
+enum { GM_OVERRIDE = 1 };
+#else
+enum { GM_OVERRIDE = 0 }; // are malloc and its family defined here?
 #endif
 #if !defined(GOMEM_PTHREAD_CREATE) && defined(GOMEM_MALLOC_OVERRIDE)
 #define GOMEM_PTHREAD_CREATE(thread, attr, fn, arg) gm_os_next_create((thread), (attr), (fn), (arg))
@@ -4568,7 +4575,7 @@ GM_PRIVATE void gm_stats_stop(struct gm_stats *s, uint64_t ns) {
 }
 
 /* ==========================================================================================
- * >>writer   text and bytes to a descriptor                                        floor 1
+ * >>writer   text and bytes to a descriptor, names of functions                    floor 1
  * ==========================================================================================
  * OWNS        struct gm_writer
  * CALLS       base
@@ -4643,6 +4650,81 @@ GM_PRIVATE bool gm_writer_end(struct gm_writer *w) {
     gm_writer_flush(w);
     if (w->error) errno = w->error;
     return !w->error;
+}
+
+// ---- functions by address ----
+
+struct gm_symbol {    // libc's Dl_info
+    const char *file; // its path
+    void *base;       // where it is loaded
+    const char *name; // of the function, NULL: not exported
+    void *start;      // of the function
+};
+extern int gm_libc_dladdr(const void *, struct gm_symbol *) __asm__("dladdr") __attribute__((weak));
+
+// The address of a call, from its return address: one that lies within the calling instruction.
+GM_INLINE uintptr_t gm_writer_call(uintptr_t frame) { return frame - (frame != 0); }
+
+// Finds the file that holds an address, and the function, if the file exports it. False: in no
+// file. dladdr allocates nothing, and takes the loader's lock, so no lock of the library's is held.
+GM_PRIVATE bool gm_writer_find(uintptr_t address, struct gm_symbol *d) {
+    memset(d, 0, sizeof *d);
+    return gm_libc_dladdr && gm_libc_dladdr((const void *)address, d) && d->file;
+}
+
+// Writes the function at an address, of its name at most `most` bytes; if it is not exported, the
+// file and the offset in it.
+GM_PRIVATE void gm_writer_function(struct gm_writer *w, uintptr_t address, size_t most) {
+    struct gm_symbol d;
+    if (!gm_writer_find(address, &d)) {
+        gm_writer_text(w, "0x%zx", (size_t)address);
+        return;
+    }
+    const char *slash = strrchr(d.file, '/'), *name = slash ? slash + 1 : d.file;
+    if (d.name) name = d.name;
+    size_t n = strlen(name);
+    gm_writer_name(w, name, GM_MIN(n, most));
+    if (!d.name) gm_writer_text(w, "+0x%zx", (size_t)(address - (uintptr_t)d.base));
+}
+
+// Tests whether a function is one of libc's allocator that the override defines, by its name.
+GM_PRIVATE bool gm_writer_overrides(const char *name) {
+    static const char *const names[] = {"malloc",       "calloc",         "realloc",
+                                        "reallocarray", "memalign",       "aligned_alloc",
+                                        "valloc",       "posix_memalign", "pvalloc"};
+    if (!strncmp(name, "__libc_", 7)) name += 7;
+    else if (!strncmp(name, "__", 2)) name += 2; // __posix_memalign
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (!strcmp(name, names[i])) return true;
+    return false;
+}
+
+// Tests whether `own`, which holds the library, is a shared library that has the override: then
+// nothing else is in it.
+GM_PRIVATE bool gm_writer_is_alone(const struct gm_symbol *own) {
+    struct gm_symbol program;
+    return GM_OVERRIDE && gm_writer_find((uintptr_t)getauxval(AT_PHDR), &program) &&
+           program.base != own->base;
+}
+
+// Returns how many of the innermost frames of a stack are functions of the library, such as that of
+// calloc: those with its names, what the override's calloc calls in the same file, and all of the
+// override's shared library. 0: no other frame is left.
+GM_PRIVATE unsigned gm_writer_skip(const uintptr_t *frames, unsigned depth) {
+    enum { INNER = 8 }; // frames of the library at most
+    struct gm_symbol d, own;
+    bool known = gm_writer_find((uintptr_t)&gm_writer_skip, &own);
+    bool alone = known && gm_writer_is_alone(&own);
+    unsigned skip = 0;
+    for (unsigned i = 0; i < GM_MIN(depth, (unsigned)INNER); i++) {
+        if (!gm_writer_find(gm_writer_call(frames[i]), &d)) break;
+        const char *name = d.name ? d.name : "";
+        bool same = known && d.base == own.base;
+        if ((same && alone) || gm_writer_overrides(name)) skip = i + 1;
+        else if (skip == i && !strncmp(name, "gomem_", 6)) skip = i + 1;
+        else if (!GM_OVERRIDE || !same) break;
+    }
+    return skip < depth ? skip : 0;
 }
 
 /* ==========================================================================================
@@ -7181,7 +7263,7 @@ GM_PRIVATE const char *gm_special_verify_stopped(const struct gm_special *sp,
  * INVARIANTS  PR1 a sample names a live object, and the object's span has `special` set
  *             PR2 each slot that a thread may hand out is charged once, when it enters the thread's
  *                 magazine or run, and is hit with probability 1 - exp(-size / rate)
- *             PR3 sites are never freed, moved or changed, except for their counters
+ *             PR3 sites are never freed, moved or changed, except for their counters and `leak`
  *             PR4 a sampled manual object that is small lies in a span of sampled objects, whose
  *                 descriptor has a kind of its own (GM_DESC_SAMPLED)
  * WHY         The distance between two samples is exponentially distributed, so whether an object
@@ -7228,6 +7310,7 @@ struct gm_prof_site { // allocations of one kind and type with one stack
     uint32_t next;    // number + 1 of the next in its bucket. lock: prof
     uint16_t depth;   // frames; 0: unknown, or the site that stands for all beyond a million. const
     uint8_t kind;     // enum gm_prof_kind. const
+    uint8_t leak;     // room leaks: are leaks with its stack reported? atomic: rlx
     char type[GM_PROF_TYPE];    // name of the gomem_type, "": none. const
     struct gm_prof_count alloc; // all so far
     struct gm_prof_count inuse; // of them in use
@@ -7630,15 +7713,14 @@ GM_PRIVATE bool gm_prof_each(const struct gm_prof *f,
     return true;
 }
 
-// Returns the site of a live object, NULL: it was not sampled. In a section, or in a stop. Takes
-// PROF.
-GM_PRIVATE const struct gm_prof_site *gm_prof_of(struct gm_prof *f, const void *object) {
-    const struct gm_prof_site *site = NULL;
+// Returns the number + 1 of a live object's site; 0: it was not sampled. In a section, or in a
+// stop. Takes PROF.
+GM_PRIVATE uint32_t gm_prof_of(struct gm_prof *f, uintptr_t object) {
     gm_sync_lock(&f->lock);
-    const uint32_t *at = gm_prof_find_locked(f, (uintptr_t)object);
-    if (at && *at) site = gm_prof_site_at(f, f->samples[*at - 1].site);
+    const uint32_t *at = gm_prof_find_locked(f, object);
+    uint32_t n = at && *at ? f->samples[*at - 1].site + 1 : 0;
     gm_sync_unlock(&f->lock);
-    return site;
+    return n;
 }
 
 // Checks PR1 and the counts of the samples. Returns what is broken, or NULL; *where: the object
@@ -11280,7 +11362,10 @@ struct gm_start {          // a thread made by gomem_thread_create. lock: world
     bool detached;         // it will not be joined
 };
 
-enum { GM_OUTPUTS = GOMEM_I_REPORT ? 1024 : 1 };
+enum {
+    GM_OUTPUTS = GOMEM_I_REPORT ? 1024 : 1,
+    GM_SUPPRESS = GOMEM_I_REPORT && GOMEM_I_COLLECTOR ? 1024 : 1
+};
 struct gm_settings {
     gomem_options options;               // from gomem_init and the environment
     bool gctrace, verify, stats, poison; // GOMEM_DEBUG
@@ -11291,6 +11376,7 @@ struct gm_settings {
     uint32_t process;                    // that has read it
     size_t outputs_size;                 // bytes used of outputs
     char outputs[GM_OUTPUTS];            // per write= of GOMEM_DEBUG: a kind, a path and a NUL
+    char suppress[GM_SUPPRESS]; // GOMEM_LEAK_SUPPRESS: names, with commas between; "": none
 };
 
 enum { GM_LIFE_NEW = 0, GM_LIFE_READY = 1, GM_LIFE_SHUT = 2 };
@@ -11680,6 +11766,18 @@ GM_PRIVATE void gm_settings_read_size(struct gm_runtime *rt, const char *name, b
                            : "a number of bytes with B, KiB, MiB, GiB or TiB behind, off");
 }
 
+// Reads GOMEM_LEAK_SUPPRESS.
+GM_PRIVATE void gm_settings_read_suppressions(struct gm_runtime *rt) {
+    const char *names = GOMEM_GETENV("GOMEM_LEAK_SUPPRESS");
+    char *to = rt->world.settings.suppress;
+    if (GM_SUPPRESS == 1 || !names) return;
+    size_t n = strlen(names);
+    if (n < GM_SUPPRESS) memcpy(to, names, n + 1);
+    else
+        gm_settings_warn(rt, "GOMEM_LEAK_SUPPRESS", names, n,
+                         "names of functions with commas between, 1023 bytes in all");
+}
+
 // Reads all variables into the settings, the first time that it is called in a process. INIT is
 // held, and the program's own options are in the settings already (SE1).
 GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
@@ -11710,6 +11808,7 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
         debug += n;
         if (*debug) debug++;
     }
+    gm_settings_read_suppressions(rt);
     rt->engine.guard.poison = s->poison;
     if (GOMEM_I_CHECK) rt->engine.guard.watched = gm_os_ask_valgrind(GM_VALGRIND_RUNS, 0, 0) != 0;
 }
@@ -21508,13 +21607,15 @@ GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t a
  * >>leaks   manual objects that nothing reaches                                    floor 5
  * ==========================================================================================
  * OWNS        struct gm_leaks, mapped for one check
- * CALLS       base os writer pages span heap guard mark sweep cache world roots paths gc
+ * CALLS       base os writer pages span heap prof guard mark sweep cache world roots paths gc
  *             schedule pool
  * INVARIANTS  LK1 a check that cannot read all roots reports no object: it says why, and fails
  *             LK2 a word reaches the manual object in whose bytes it points, from the first to the
  *                 last one, if the word is aligned and is in a root or in an object that is reached
  *             LK3 a slot that lies in a magazine, of a thread or of the depot, is free although its
  *                 bit is 1; in a stop all magazines can be read (R8)
+ *             LK4 functions are named outside the stop: the loader's lock may belong to a thread
+ *                 that is stopped
  * WHY         The search is that of room paths, with a visitor that follows manual objects; what it
  *             takes from the queue is the latest entry, so the queue stays short. Everything that a
  *             program can keep pointers in is a root: what a cycle reads, and also live collected
@@ -21526,6 +21627,11 @@ GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t a
  *             libc and the loader keep pointers in memory that is in no segment: the loader's
  *             records of objects, and the records of threads, among them those of ended threads
  *             whose stacks wait to be used again, with the vectors of their modules.
+ *             A leaked object that is a sample of the profile has a site; leaks of a site are one
+ *             group, others are grouped by size. Whether a site is suppressed is known once its
+ *             functions have names (LK4). So if a check meets leaks of sites that were not judged,
+ *             and some are suppressed, there is another check, in which leaks of those sites reach
+ *             what they point to, as roots do.
  *             A thread without a record cannot be stopped, and what only it holds cannot be told
  *             from a leak. A thread that has just begun, or is about to end, looks like one, so the
  *             check is tried again for a second.
@@ -21535,23 +21641,33 @@ enum {
     GM_LEAK_TOLD = 24,   // groups that are reported, the largest first
     GM_LEAK_POOLS = 16,  // pools that are reported
     GM_LEAK_PEEK = 4,    // words of an object that are shown
+    GM_LEAK_FRAMES = 16, // of a stack that are written
+    GM_LEAK_NAME = 400,  // bytes of a function's name
     GM_LEAK_TRIES = 11,  // of a check that meets unknown threads
     GM_LEAK_NAP = 500000 // ns, doubled: a second in all
 };
 
-struct gm_leak_group {            // leaked objects of the same size
-    size_t size, count, bytes;    // of an object; of objects; of them all
+enum { GM_LEAK_UNJUDGED, GM_LEAK_REPORTED, GM_LEAK_SUPPRESSED }; // of a site
+
+struct gm_leak_group {            // leaked objects of the same site, or of the same size
+    struct gm_leak_group *next;   // in the list of groups that are not empty
+    struct gm_prof_site *site;    // NULL: of a size
+    size_t size, count, bytes;    // of an object, 0: they differ; of objects; of them all
     uintptr_t first;              // the object at the lowest address
     uintptr_t peek[GM_LEAK_PEEK]; // its first words
     uint8_t words;                // of peek
     bool indirect, told;          // a leaked object points to each of them; it was reported
 };
 
-struct gm_leaks {              // one check. owner: the thread that asks
-    struct gm_search search;   // first; two bitmaps: reached or free; a leak points to it
-    size_t objects;            // manual objects that were reached
-    size_t count[2], bytes[2]; // leaked: directly, indirectly
-    struct gm_leak_group group[2][GOMEM_CLASSES + 1 + GM_LEAK_SIZES]; // [indirect]
+struct gm_leaks {                        // one check. owner: the thread that asks
+    struct gm_search search;             // first; two bitmaps: reached or free; a leak points to it
+    size_t objects, scanned;             // manual objects that were reached; bytes of them
+    size_t suppressed, suppressed_bytes; // of them by suppressed leaks
+    size_t count[2], bytes[2];           // leaked: directly, indirectly
+    struct gm_leak_group *groups;        // all that are not empty
+    struct gm_leak_group *of_site;       // by twice the number of the site, + 1 if indirect
+    size_t sites;                        // that there are such groups for
+    struct gm_leak_group group[2][GOMEM_CLASSES + 1 + GM_LEAK_SIZES]; // [indirect]: by size
     size_t sizes[2];                 // groups of large objects in use; the last takes the rest
     size_t arenas, arena_bytes;      // blocks of arenas that are not freed
     size_t pools;                    // pools with objects out
@@ -21622,8 +21738,10 @@ GM_PRIVATE void gm_leaks_scan(struct gm_visitor *v, uintptr_t start, size_t size
 // Visits the words of a manual object.
 GM_PRIVATE void gm_leaks_scan_object(struct gm_visitor *v, const struct gm_span *s,
                                      uintptr_t object) {
+    size_t size = gm_guard_size(&v->search->rt->engine.guard, s, object);
     v->object = object;
-    gm_leaks_scan(v, object, gm_guard_size(&v->search->rt->engine.guard, s, object));
+    ((struct gm_leaks *)(void *)v->search)->scanned += size;
+    gm_leaks_scan(v, object, size);
 }
 
 // Scans what was reached, and what that reaches.
@@ -21748,12 +21866,32 @@ GM_RARE GM_PRIVATE void gm_leaks_point(struct gomem_marker *m, uintptr_t word, u
     seen[v->search->words] |= bit; // that of a reached object is not asked for
 }
 
-// Returns the group of leaked objects of a span. The last one for large sizes takes all sizes that
-// found no other.
+// Maps the groups of sites, of which only those of leaks are ever touched. In a stop. False: no
+// memory.
+GM_PRIVATE bool gm_leaks_map_sites(struct gm_leaks *l) {
+    l->sites = gm_load_rlx(&l->search.rt->engine.prof.sites_made); // rlx: in a stop
+    if (!l->sites) return true;
+    size_t size = gm_base_round_up(2 * l->sites * sizeof *l->of_site, gm_os_page_size());
+    l->of_site = gm_os_reserve(size, 0);
+    uintptr_t at = (uintptr_t)l->of_site;
+    return at && gm_os_protect(at, at + size, PROT_READ | PROT_WRITE);
+}
+
+// Returns the number + 1 of the site of a leaked object, whose stack is known; 0: there is none. In
+// a stop.
+GM_PRIVATE uint32_t gm_leaks_site(const struct gm_leaks *l, const struct gm_span *s,
+                                  uintptr_t object) {
+    struct gm_prof *f = &l->search.rt->engine.prof;
+    return l->sites && gm_load_rlx(&s->special) ? gm_prof_of(f, object) : 0; // rlx: in a stop
+}
+
+// Returns the group of leaked objects of a site (its number + 1), or else of a span. The last one
+// for large sizes takes all sizes that found no other.
 GM_PRIVATE struct gm_leak_group *gm_leaks_group(struct gm_leaks *l, const struct gm_span *s,
-                                                bool indirect, size_t size) {
+                                                uint32_t site, bool indirect, size_t size) {
     struct gm_leak_group *g = &l->group[indirect][GOMEM_CLASSES + 1];
     size_t i = 0, *n = &l->sizes[indirect];
+    if (site) return &l->of_site[2 * ((size_t)site - 1) + indirect];
     if (s->class) return &l->group[indirect][s->class];
     while (i < *n && g[i].size != size) i++;
     if (i == *n && *n < GM_LEAK_SIZES) ++*n;
@@ -21765,7 +21903,8 @@ GM_RARE GM_NO_SANITIZE GM_PRIVATE void gm_leaks_count(struct gm_visitor *v, cons
                                                       uintptr_t object, bool indirect) {
     struct gm_leaks *l = (struct gm_leaks *)(void *)v->search;
     size_t size = gm_guard_size(&v->search->rt->engine.guard, s, object);
-    struct gm_leak_group *g = gm_leaks_group(l, s, indirect, size);
+    uint32_t site = gm_leaks_site(l, s, object);
+    struct gm_leak_group *g = gm_leaks_group(l, s, site, indirect, size);
     l->count[indirect]++;
     l->bytes[indirect] += size;
     g->bytes += size;
@@ -21773,6 +21912,9 @@ GM_RARE GM_NO_SANITIZE GM_PRIVATE void gm_leaks_count(struct gm_visitor *v, cons
         if (g->size != size) g->size = 0; // of several sizes
         return;
     }
+    g->next = l->groups;
+    l->groups = g;
+    if (site) g->site = gm_prof_site_at(&l->search.rt->engine.prof, site - 1);
     g->size = size;
     g->first = object;
     g->indirect = indirect;
@@ -21807,7 +21949,24 @@ GM_RARE GM_PRIVATE void gm_leaks_follow(struct gm_visitor *v, const struct gm_sp
     gm_leaks_scan_object(v, s, object);
 }
 
-// Both for gm_heap_walk. Always true: the walk goes on.
+// Reaches a leaked object, as from a root, if its site is suppressed.
+GM_RARE GM_PRIVATE void gm_leaks_forgive(struct gm_visitor *v, const struct gm_span *s,
+                                         uintptr_t object, bool pointed) {
+    const struct gm_leaks *l = (const struct gm_leaks *)(const void *)v->search;
+    uint32_t n = gm_leaks_site(l, s, object);
+    (void)pointed;
+    if (!n || gm_load_rlx(&gm_prof_site_at(&l->search.rt->engine.prof, n - 1)->leak) !=
+                  GM_LEAK_SUPPRESSED)
+        return; // rlx: gm_leaks_judge has written it, or it is judged after this check
+    gm_leaks_reach(&v->marker, object, 0);
+    gm_leaks_drain(v);
+}
+
+// These are for gm_heap_walk. Always true: the walk goes on.
+GM_RARE GM_PRIVATE bool gm_leaks_forgive_span(struct gm_span *s, void *arg) {
+    gm_leaks_each(arg, s, gm_leaks_forgive);
+    return true;
+}
 GM_RARE GM_PRIVATE bool gm_leaks_follow_span(struct gm_span *s, void *arg) {
     gm_leaks_each(arg, s, gm_leaks_follow);
     return true;
@@ -21815,6 +21974,58 @@ GM_RARE GM_PRIVATE bool gm_leaks_follow_span(struct gm_span *s, void *arg) {
 GM_RARE GM_PRIVATE bool gm_leaks_count_span(struct gm_span *s, void *arg) {
     gm_leaks_each(arg, s, gm_leaks_count);
     return true;
+}
+
+// ---- suppressions ----
+
+// Reaches what leaks of suppressed sites are and lead to, and counts it. In a stop.
+GM_PRIVATE void gm_leaks_suppress(struct gm_visitor *v) {
+    struct gm_leaks *l = (struct gm_leaks *)(void *)v->search;
+    size_t objects = l->objects, bytes = l->scanned;
+    if (!*v->search->rt->world.settings.suppress || !l->sites || v->search->full) return;
+    gm_heap_walk(&v->search->rt->engine.heap, gm_leaks_forgive_span, v);
+    l->suppressed = l->objects - objects;
+    l->suppressed_bytes = l->scanned - bytes;
+    l->objects = objects;
+}
+
+// Tests whether a name is in a list of names with commas between. A name of the list that ends in
+// an asterisk stands for all that begin with the rest.
+GM_PRIVATE bool gm_leaks_listed(const char *list, const char *name, size_t size) {
+    while (*list) {
+        size_t n = strcspn(list, ",");
+        bool begins = n && list[n - 1] == '*';
+        if (n && (begins ? size >= n - 1 : size == n) && !memcmp(list, name, n - begins))
+            return true;
+        list += n;
+        if (*list) list++;
+    }
+    return false;
+}
+
+// Tests whether a stack has a function in the list. They are compared as they are printed.
+GM_PRIVATE bool gm_leaks_stack_listed(const char *list, const struct gm_prof_site *s) {
+    struct gm_writer w;
+    for (unsigned i = 0; i < s->depth; i++) {
+        gm_writer_begin(&w, -1); // only its buffer is used, in which a name fits
+        gm_writer_function(&w, gm_writer_call(s->frame[i]), GM_LEAK_NAME);
+        if (gm_leaks_listed(list, w.data, w.used)) return true;
+    }
+    return false;
+}
+
+// Decides for the sites of all groups whether they are suppressed. True: one is, so the check is to
+// be repeated. Outside of stops (LK4).
+GM_PRIVATE bool gm_leaks_judge(const struct gm_leaks *l) {
+    const char *list = l->search.rt->world.settings.suppress;
+    bool again = false;
+    for (const struct gm_leak_group *g = l->groups; *list && g; g = g->next) {
+        if (!g->site || gm_load_rlx(&g->site->leak)) continue; // rlx: all write the same
+        bool listed = gm_leaks_stack_listed(list, g->site);
+        gm_store_rlx(&g->site->leak, (uint8_t)(listed ? GM_LEAK_SUPPRESSED : GM_LEAK_REPORTED));
+        again |= listed;
+    }
+    return again;
 }
 
 // ---- the check ----
@@ -21840,12 +22051,13 @@ GM_RARE GM_PRIVATE void gm_leaks_look(struct gm_thread *me, void *arg) {
     if (!GM_TSAN && !gm_os_each_task(gm_leaks_meet, l) && !gm_os_is_alone())
         l->why = "the threads of the process cannot be listed: mount /proc";
     if (l->stranger || l->why) return;
-    if (gm_paths_begin(q, 3, 2)) {
+    if (gm_leaks_map_sites(l) && gm_paths_begin(q, 3, 2)) {
         struct gm_visitor v = gm_paths_visitor(q, GM_ROOTED);
         for (unsigned c = 1; c <= GOMEM_CLASSES; c++)
             (void)gm_paths_each_magazine(rt, c, gm_leaks_skip_magazine, l);
         v.marker.visit = gm_leaks_reach;
         gm_leaks_roots(&v);
+        gm_leaks_suppress(&v);
         v.marker.visit = gm_leaks_point;
         if (!q->full) gm_heap_walk(&rt->engine.heap, gm_leaks_follow_span, &v);
         if (!q->full) gm_heap_walk(&rt->engine.heap, gm_leaks_count_span, &v);
@@ -21870,20 +22082,34 @@ GM_PRIVATE const char *gm_leaks_prepare(struct gm_runtime *rt, struct gm_thread 
     return NULL;
 }
 
-// Looks for leaks. Returns why that failed, or NULL: *l has the result. (LK1)
+// Begins a check anew.
+GM_PRIVATE void gm_leaks_begin(struct gm_runtime *rt, struct gm_leaks *l) {
+    memset(l, 0, sizeof *l);
+    l->search.rt = rt;
+}
+GM_PRIVATE void gm_leaks_end(struct gm_leaks *l) {
+    size_t size = gm_base_round_up(2 * l->sites * sizeof *l->of_site, gm_os_page_size());
+    if (l->of_site) gm_os_release(l->of_site, size);
+    l->of_site = NULL;
+}
+
+// Looks for leaks. Returns why that failed, or NULL: *l has the result. gm_leaks_end follows. (LK1)
 GM_NOINLINE GM_PRIVATE const char *gm_leaks_find(struct gm_runtime *rt, struct gm_leaks *l) {
     struct gm_thread *me = gm_world_attach(rt);
     const char *why = gm_leaks_prepare(rt, me);
+    bool repeat = false; // at once, with more suppressed sites
     for (unsigned tries = 0; !why && tries < GM_LEAK_TRIES; tries++) {
-        if (tries) gm_os_wait(&gm_sync_quiet, 0, (uint64_t)GM_LEAK_NAP << tries);
-        memset(l, 0, sizeof *l);
-        l->search.rt = rt;
+        if (tries && !repeat) gm_os_wait(&gm_sync_quiet, 0, (uint64_t)GM_LEAK_NAP << tries);
+        gm_leaks_end(l);
+        gm_leaks_begin(rt, l);
         gm_schedule_clear_stack(me, GM_CLEAR_CYCLE); // of pointers that earlier calls have left
         if (!gm_schedule_look(rt, me, gm_leaks_look, l))
             why = gm_base_reason(gm_load_rlx(&rt->engine.stats.veto)); // changes under gc's lock
-        else if (!l->stranger) return l->why;
+        else if (l->why) return l->why;
+        repeat = !l->stranger && gm_leaks_judge(l);
+        if (!why && !l->stranger && !repeat) return NULL;
     }
-    return why;
+    return why ? why : repeat ? "new suppressed leaks were found in each of several checks" : NULL;
 }
 
 // ---- the report ----
@@ -21912,12 +22138,27 @@ GM_COLD GM_PRIVATE void gm_leaks_tell_none(struct gm_writer *w, const struct gm_
 // Returns the group with the most bytes that was not told yet, and takes it from the list; NULL:
 // there is none.
 GM_PRIVATE struct gm_leak_group *gm_leaks_largest(struct gm_leaks *l) {
-    struct gm_leak_group *g = l->group[0], *most = NULL;
-    for (size_t i = 0; i < sizeof l->group / sizeof *g; i++)
-        if (g[i].count && !g[i].told && (!most || g[i].bytes > most->bytes)) most = &g[i];
+    struct gm_leak_group *most = NULL;
+    for (struct gm_leak_group *g = l->groups; g; g = g->next)
+        if (!g->told && (!most || g->bytes > most->bytes)) most = g;
     if (most) most->told = true;
     return most;
 }
+
+// Writes the functions of a stack, the innermost first, a line each.
+GM_PRIVATE void gm_leaks_tell_stack(struct gm_writer *w, const struct gm_prof_site *s) {
+    struct gm_writer line;
+    unsigned from = gm_writer_skip(s->frame, s->depth);
+    for (unsigned i = from; i < GM_MIN((unsigned)s->depth, from + GM_LEAK_FRAMES); i++) {
+        gm_writer_begin(&line, -1); // only its buffer is used, in which the line fits
+        gm_writer_text(&line, "gomem:     in ");
+        gm_writer_function(&line, gm_writer_call(s->frame[i]), GM_LEAK_NAME);
+        gm_writer_bytes(&line, w ? "\n" : "", 1);
+        if (w) gm_writer_bytes(w, line.data, line.used);
+        else GOMEM_LOG(line.data);
+    }
+}
+_Static_assert(4 * GM_LEAK_NAME + 64 < GM_WRITER_BYTES, "a name of bytes like \\x00 fits");
 
 // "gomem: leak: 2 direct, of 48 bytes each, 96 in all; the first at 0x…: 0x… 0x0"
 GM_PRIVATE void gm_leaks_tell_group(struct gm_writer *w, const struct gm_leak_group *g) {
@@ -21929,6 +22170,7 @@ GM_PRIVATE void gm_leaks_tell_group(struct gm_writer *w, const struct gm_leak_gr
     for (unsigned i = 0; i < g->words; i++)
         gm_text_format(&t, "%s0x%zx", i ? " " : ": ", g->peek[i]);
     gm_leaks_line(w, &t);
+    if (g->site) gm_leaks_tell_stack(w, g->site);
 }
 
 // Writes what pools and arenas have not got back.
@@ -21955,10 +22197,16 @@ GM_PRIVATE void gm_leaks_tell(struct gm_writer *w, struct gm_leaks *l) {
                          leaked, l->bytes[0] + l->bytes[1], l->count[0], l->bytes[0], l->count[1],
                          l->bytes[1]);
     if (leaked || w) gm_leaks_line(w, &t);
-    while ((g = gm_leaks_largest(l)) != NULL)
-        if (groups++ < GM_LEAK_TOLD) gm_leaks_tell_group(w, g);
+    for (g = l->groups; g; g = g->next) groups++;
+    for (size_t i = 0; i < GM_LEAK_TOLD && (g = gm_leaks_largest(l)) != NULL; i++)
+        gm_leaks_tell_group(w, g);
     if (groups > GM_LEAK_TOLD) {
         t = gm_text_make("gomem: leak: … and %zu smaller groups", groups - GM_LEAK_TOLD);
+        gm_leaks_line(w, &t);
+    }
+    if (l->suppressed) {
+        t = gm_text_make("gomem: leaks: suppressed: %zu objects, %zu bytes", l->suppressed,
+                         l->suppressed_bytes);
         gm_leaks_line(w, &t);
     }
     gm_leaks_tell_others(w, l);
@@ -21978,6 +22226,7 @@ GM_PRIVATE bool gm_leaks_write(struct gm_runtime *rt, struct gm_writer *w, size_
         if (done) gm_leaks_tell(w, l);
         else gm_leaks_tell_none(w, l, why);
         *leaked = l->count[0] + l->count[1];
+        gm_leaks_end(l);
     } else {
         gm_leaks_tell_none(w, &none, why);
     }
@@ -22899,9 +23148,6 @@ GM_PRIVATE void gm_export_label(struct gm_nested *sample, unsigned key, uint64_t
     gm_export_nest(sample, GM_SAMPLE_LABEL, &m);
 }
 
-// The address of a call, from its return address: one that lies within the calling instruction.
-GM_INLINE uintptr_t gm_export_call(uintptr_t frame) { return frame - (frame != 0); }
-
 // Writes a site, for gm_prof_each.
 GM_PRIVATE bool gm_export_sample(void *arg, const struct gm_prof_site *site,
                                  const gm_prof_figures *g) {
@@ -22909,7 +23155,7 @@ GM_PRIVATE bool gm_export_sample(void *arg, const struct gm_prof_site *site,
     struct gm_nested m = {.size = 0}, part = {.size = 0};
     uint64_t type = *site->type ? gm_export_string(p, site->type, strlen(site->type)) : 0;
     for (unsigned i = 0; i < site->depth; i++)
-        gm_export_varint(&part, gm_export_call(site->frame[i]));
+        gm_export_varint(&part, gm_writer_call(site->frame[i]));
     gm_export_nest(&m, GM_SAMPLE_LOCATIONS, &part);
     part.size = 0;
     gm_export_varint(&part, g->alloc_objects);
@@ -22961,7 +23207,7 @@ GM_PRIVATE bool gm_export_addresses(void *arg, const struct gm_prof_site *site,
     struct gm_profile *p = arg;
     (void)g;
     for (unsigned i = 0; i < site->depth; i++) {
-        uintptr_t a = gm_export_call(site->frame[i]);
+        uintptr_t a = gm_writer_call(site->frame[i]);
         uintptr_t *recent = &p->recent[(a ^ a >> 10) % GM_RECENT];
         if (*recent == a || a <= p->above || a >= p->below) continue;
         if (p->n == GM_ADDRESSES) gm_export_shrink(p);
@@ -23152,40 +23398,17 @@ GM_NOINLINE GM_PRIVATE bool gm_export_profile(struct gm_writer *w, const struct 
 
 // ---- folded stacks ----
 
-struct gm_symbol {    // libc's Dl_info
-    const char *file; // its path, NULL: none
-    void *base;       // where it is loaded
-    const char *name; // of the function, NULL: not exported
-    void *start;      // of the function
-};
-extern int gm_libc_dladdr(const void *, struct gm_symbol *) __asm__("dladdr") __attribute__((weak));
-
-// Writes the function at an address, or the file and the offset in it. dladdr knows the functions
-// that a file exports. It allocates nothing, and takes the loader's lock, while this thread holds
-// none of the library's.
-GM_PRIVATE void gm_export_function(struct gm_writer *w, uintptr_t address) {
-    struct gm_symbol d;
-    memset(&d, 0, sizeof d);
-    if (!gm_libc_dladdr || !gm_libc_dladdr((const void *)address, &d) || !d.file) {
-        gm_writer_text(w, "0x%zx", (size_t)address);
-        return;
-    }
-    const char *slash = strrchr(d.file, '/'), *file = slash ? slash + 1 : d.file;
-    if (d.name) gm_writer_name(w, d.name, strlen(d.name));
-    if (d.name) return;
-    gm_writer_name(w, file, strlen(file));
-    gm_writer_text(w, "+0x%zx", (size_t)(address - (uintptr_t)d.base));
-}
-
 // Writes the line of a site, for gm_prof_each: the outermost function first, then the bytes in use.
+// The innermost functions are left out if they are the library's.
 GM_PRIVATE bool gm_export_fold(void *arg, const struct gm_prof_site *site,
                                const gm_prof_figures *g) {
     struct gm_writer *w = arg;
     if (!g->inuse_bytes) return true;
+    unsigned inner = gm_writer_skip(site->frame, site->depth);
     if (!site->depth) gm_writer_text(w, "%s", "(unknown)");
-    for (unsigned i = site->depth; i-- > 0;) {
-        gm_export_function(w, gm_export_call(site->frame[i]));
-        if (i) gm_writer_bytes(w, ";", 1);
+    for (unsigned i = site->depth; i-- > inner;) {
+        gm_writer_function(w, gm_writer_call(site->frame[i]), SIZE_MAX);
+        if (i > inner) gm_writer_bytes(w, ";", 1);
     }
     gm_writer_text(w, " %" PRIu64 "\n", g->inuse_bytes);
     return !w->error;

@@ -5,6 +5,7 @@
 #include "child.h"
 
 #include <pthread.h>
+#include <search.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 
@@ -117,6 +118,108 @@ TEST(at_exit) { // first: the parent has not used the heap yet
     child_run(&child, read_settings);
     CHECK_EQ(child_lines(&child), 2);
     CHECK(strstr(child.text, "leak=0|1, leak_status=0…255") != NULL);
+}
+
+// Functions that a file exports have names: here two of libc, which call back.
+static uintptr_t next_hidden = ~(uintptr_t)0;
+static int compare_and_make(const void *a, const void *b) {
+    next_hidden = make(next_hidden);
+    return *(const int *)a - *(const int *)b;
+}
+ALIVE_NOINLINE static void make_in_sort(void) {
+    int pair[2] = {2, 1};
+    qsort(pair, 2, sizeof pair[0], compare_and_make);
+    CHECK_EQ(pair[0], 1);
+}
+ALIVE_NOINLINE static void make_in_search(void) {
+    int key = 1, list[1] = {1};
+    size_t n = 1;
+    CHECK(lfind(&key, list, &n, sizeof list[0], compare_and_make) == list);
+}
+
+// The node of qsort's callback points to the one of lfind's.
+static const char *suppress;
+static void leak_in_both(void) {
+    setenv("GOMEM_DEBUG", debug, 1);
+    setenv("GOMEM_LEAK_SUPPRESS", suppress, 1);
+    make_in_search();
+    make_in_sort();
+    next_hidden = ~(uintptr_t)0;
+    alive_clear_stack();
+}
+static void leak_in_search(void) {
+    setenv("GOMEM_DEBUG", debug, 1);
+    setenv("GOMEM_LEAK_SUPPRESS", suppress, 1);
+    make_in_search();
+    make_in_sort();
+    set_next(hidden[1], ~(uintptr_t)0);
+    alive_clear_stack();
+}
+
+// What the report of a child says: lines of a group, of the functions, of what is suppressed.
+static struct child said_of(void (*fn)(void), const char *names, int status) {
+    struct child child;
+    debug = "leak=1,leak_status=23,profile=1";
+    suppress = names;
+    child_run(&child, fn);
+    if (!CHECK(WIFEXITED(child.status)) || !CHECK_EQ(WEXITSTATUS(child.status), status))
+        printf("%s", child.text);
+    return child;
+}
+
+TEST(sites) {
+    struct child child = said_of(leak_in_both, "", 23);
+    CHECK(strstr(child.text, "2 objects leaked, ") && !strstr(child.text, "suppressed"));
+    const char *direct = strstr(child.text, "gomem: leak: 1 direct, of "),
+               *indirect = strstr(child.text, "gomem: leak: 1 indirect, of "),
+               *sort = strstr(child.text, "gomem:     in qsort"),
+               *search = strstr(child.text, "gomem:     in lfind");
+    bool all = CHECK(direct && indirect && sort && search);
+    if (all && direct < indirect) CHECK(direct < sort && sort < indirect && indirect < search);
+    else if (all) CHECK(indirect < search && search < direct && direct < sort);
+    if (!all) printf("%s", child.text);
+}
+
+TEST(suppressed) {
+    struct child child = said_of(leak_in_both, "qsort*", 0);
+    CHECK(strstr(child.text, "gomem: leaks: suppressed: 2 objects, ") != NULL);
+    CHECK(!strstr(child.text, "leaked") && !strstr(child.text, "gomem: leak: "));
+    child = said_of(leak_in_both, "other,lfind", 23); // only what lfind's points to is suppressed
+    CHECK(strstr(child.text, "gomem: leaks: suppressed: 1 objects, ") != NULL);
+    CHECK(strstr(child.text, "gomem: 1 objects leaked, ") != NULL);
+    CHECK(strstr(child.text, "in qsort") && !strstr(child.text, "in lfind"));
+    child = said_of(leak_in_search, "qsort,qsort_r,__qsort_r", 23);
+    CHECK(strstr(child.text, "gomem: 1 objects leaked, ") && strstr(child.text, "in lfind"));
+    child = said_of(leak_in_both, "qsor,lfin,find,qsort**,,", 23);
+    CHECK(!strstr(child.text, "suppressed") && strstr(child.text, "2 objects leaked, "));
+    child = said_of(leak_in_both, "*", 0); // all that have a stack
+    CHECK(strstr(child.text, "suppressed: 2 objects, ") != NULL);
+}
+
+static void leak_with_long_list(void) {
+    static char list[1025];
+    memset(list, '*', sizeof list - 1);
+    suppress = list;
+    leak_in_both();
+}
+TEST(too_many_suppressions) {
+    struct child child = said_of(leak_with_long_list, NULL, 23);
+    CHECK(strstr(child.text, "GOMEM_LEAK_SUPPRESS") && !strstr(child.text, "suppressed"));
+}
+
+TEST(sites_of_a_running_program) {
+    gomem_set_profile_rate(1);
+    make_in_sort();
+    make_in_sort();
+    next_hidden = ~(uintptr_t)0;
+    gomem_set_profile_rate(0);
+    chain(1);
+    expect(2, 1); // two groups of the stack in qsort, and one without a stack
+    const char *first = strstr(answer.text, "gomem:     in qsort");
+    CHECK(first && strstr(first + 1, "gomem:     in qsort") &&
+          strstr(answer.text, "\ngomem: leak"));
+    free_all();
+    expect(0, 0);
 }
 
 // ---- what is leaked ----

@@ -134,4 +134,24 @@ done <<END
 $table
 $linked
 END
+
+# Call sites: the innermost function of each stack is the program's, not one of the library's.
+# timeout is preloaded, too, so a file for each process is written.
+rm -f "$out"/folded.*
+if ! $CC -std=gnu11 -O1 -w -rdynamic tests/leaks/wrapped.c -o "$out/wrapped" 2>"$out/errors"; then
+    fail build "$(head -n 3 "$out/errors")"
+    total
+fi
+env GOMEM_DEBUG="leak=1,profile=1,write=folded:$out/folded.%p" LD_PRELOAD="$lib" \
+    timeout -k 5 "$limit" "$out/wrapped" 2>"$out/said" </dev/null
+wanted='by_aligned_alloc by_calloc by_malloc by_memalign by_posix_memalign by_pvalloc by_realloc by_reallocarray by_valloc'
+got=$(awk '/^gomem: leak: / {first = 1; next} first {print $3; first = 0}' "$out/said" | sort | tr '\n' ' ')
+if [ "$got" = "$wanted " ]; then pass wrapped_leaks; else fail wrapped_leaks "the stacks begin in $got"; fi
+got=$(sed 's/ [0-9]*$//; s/.*;//' "$out"/folded.* | grep '^by_' | sort | tr '\n' ' ')
+if [ "$got" = "$wanted " ]; then pass wrapped_folded; else fail wrapped_folded "the stacks end in $got"; fi
+env GOMEM_DEBUG=leak=1,profile=1,leak_status=23 GOMEM_LEAK_SUPPRESS='main' LD_PRELOAD="$lib" \
+    timeout -k 5 "$limit" "$out/wrapped" 2>"$out/said" </dev/null
+status=$?
+if [ $status = 0 ] && grep -q 'suppressed: 9 objects' "$out/said"; then pass suppressed
+else fail suppressed "ends with $status: $(cat "$out/said")"; fi
 total
