@@ -1,7 +1,7 @@
 // kvserver: a key-value server on TCP that speaks the Redis protocol (RESP 2 and 3), on the
 // collected heap.
 //
-//     kvserver [-p PORT] [-b ADDRESS] [-c CLIENTS] [-m MEGABYTES] [-g COLLECTOR]
+//     kvserver [-p PORT] [-w PORT] [-b ADDRESS] [-c CLIENTS] [-m MEGABYTES] [-g COLLECTOR]
 //
 // One thread, one epoll loop. Each kind of memory is where its lifetime says:
 //
@@ -22,12 +22,19 @@
 // lies anywhere, and the kernel's tracking would have to find and read those pages again while the
 // clients wait (a million keys, 16 requests at a time: p99.9 7.4 and 3.0 ms).
 //
+// With -w it can be watched by Prometheus, a browser and Go's tools (kvserver/pages.h), here with the
+// stack of one allocation in 512 KiB:
+//
+//     GOMEM_DEBUG=profile=512KiB,record=1 kvserver -w 6381
+//     go tool pprof -top http://127.0.0.1:6381/debug/pprof/heap
+//
 // What differs from Redis: the commands are those of the table below; no persistence, replication,
 // publishing, scripts or passwords. KEYS, SCAN, SMEMBERS and HGETALL list in another order, and
 // COUNT of SCAN counts buckets too. EXPIRE and ZADD take no options. WATCH may, seldom, see a change
 // of another key. A line that is typed has no quotes. INFO, CONFIG, CLIENT and COMMAND answer what
 // clients ask when they connect, and little more.
 
+#define GOMEM_THREADS // for those of kvserver/pages.h
 #define GOMEM_IMPLEMENTATION
 #include "gomem.h"
 
@@ -185,6 +192,8 @@ static int64_t clock_in(int clock, int64_t units) { // per second
     clock_gettime(clock, &t);
     return (int64_t)t.tv_sec * units + t.tv_nsec / (1000000000 / units);
 }
+
+#include "kvserver/pages.h"
 
 // ---- replies ----
 
@@ -668,17 +677,19 @@ static void client_add(int fd) {
     if (epoll_ctl(server.epoll, EPOLL_CTL_ADD, fd, &e) != 0) client_drop(c);
 }
 
-static void accept_all(void) {
+// Adds the connections that wait. If descriptors have run out, it refuses one in place of the spare
+// descriptor, else epoll would report it for ever.
+static void accept_all(int listener, void (*add)(int fd), void (*refuse_it)(int fd)) {
     for (;;) {
-        int fd = accept4(server.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0 && errno == EINTR) continue;
         bool out = fd < 0 && (errno == EMFILE || errno == ENFILE) && server.spare >= 0;
         if (out) {
             close(server.spare);
-            fd = accept4(server.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+            fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         }
-        if (fd >= 0 && out) client_refuse(fd);
-        else if (fd >= 0) client_add(fd);
+        if (fd >= 0 && out) refuse_it(fd);
+        else if (fd >= 0) add(fd);
         if (out) server.spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
         if (fd < 0) return;
     }
@@ -738,8 +749,10 @@ static void serve(void) {
         if (n < 0 && errno != EINTR) die("epoll_wait");
         server.now = clock_in(CLOCK_REALTIME, 1000);
         for (int i = 0; i < n; i++) {
-            if (events[i].data.ptr) client_turn(events[i].data.ptr, events[i].events);
-            else accept_all();
+            void *of = events[i].data.ptr;
+            if (!of) accept_all(server.listener, client_add, client_refuse);
+            else if (of == &pages) accept_all(pages.listener, page_add, page_refuse);
+            else client_turn(of, events[i].events);
         }
         clients_bury();
         expire_some();
@@ -749,9 +762,11 @@ static void serve(void) {
 // ---- start ----
 
 static const char usage_text[] =
-    "usage: kvserver [-p PORT] [-b ADDRESS] [-c CLIENTS] [-m MEGABYTES] [-g COLLECTOR]\n"
+    "usage: kvserver [-p PORT] [-w PORT] [-b ADDRESS] [-c CLIENTS] [-m MEGABYTES] "
+    "[-g COLLECTOR]\n"
     "A key-value server that speaks the Redis protocol.\n"
     "  -p PORT       listen there (default 6380; 0: any that is free)\n"
+    "  -w PORT       answer HTTP there: /metrics, /debug/pprof/heap and /debug/report\n"
     "  -b ADDRESS    an IPv4 address of this machine (default 127.0.0.1)\n"
     "  -c CLIENTS    refuse more than so many at a time (default 10000)\n"
     "  -m MEGABYTES  refuse larger values, and requests of twice that (default 64)\n"
@@ -775,25 +790,41 @@ static bool option_collector(const char *s, int *collector) {
     return false;
 }
 
-static void server_listen(struct sockaddr_in *address) {
-    int one = 1;
+// Listens at an address, in which it stores the port. epoll reports `what` for a connection.
+static int listen_at(struct sockaddr_in *address, void *what) {
+    int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     socklen_t size = sizeof *address;
+    if (fd < 0) die("socket");
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(fd, (struct sockaddr *)address, size) != 0) die("bind");
+    if (listen(fd, 1024) != 0) die("listen");
+    struct epoll_event e = {.events = EPOLLIN, .data.ptr = what};
+    if (epoll_ctl(server.epoll, EPOLL_CTL_ADD, fd, &e) != 0) die("epoll");
+    if (getsockname(fd, (struct sockaddr *)address, &size) != 0) die("getsockname");
+    return fd;
+}
+
+// Opens both ports, and says which they are.
+static void server_listen(struct sockaddr_in address, long port, long pages_port) {
+    char name[INET_ADDRSTRLEN];
+    inet_ntop(AF_INET, &address.sin_addr, name, sizeof name);
     server.spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    server.listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (server.listener < 0) die("socket");
-    setsockopt(server.listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(server.listener, (struct sockaddr *)address, size) != 0) die("bind");
-    if (listen(server.listener, 1024) != 0) die("listen");
     server.epoll = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event e = {.events = EPOLLIN, .data.ptr = NULL};
-    if (server.epoll < 0 || epoll_ctl(server.epoll, EPOLL_CTL_ADD, server.listener, &e) != 0)
-        die("epoll");
-    if (getsockname(server.listener, (struct sockaddr *)address, &size) != 0) die("getsockname");
+    if (server.epoll < 0) die("epoll");
+    if (pages_port >= 0) {
+        address.sin_port = htons((uint16_t)pages_port);
+        pages.listener = listen_at(&address, &pages);
+        printf("kvserver: pages at http://%s:%u/metrics\n", name, ntohs(address.sin_port));
+    }
+    address.sin_port = htons((uint16_t)port);
+    server.listener = listen_at(&address, NULL);
+    printf("kvserver: listening on %s:%u\n", name, ntohs(address.sin_port));
+    fflush(stdout);
 }
 
 int main(int argc, char **argv) {
     gomem_options memory = {.collector = GOMEM_GC_BARRIER};
-    long port = 6380, most = server.clients_most, megabytes = 64;
+    long port = 6380, pages_port = -1, most = server.clients_most, megabytes = 64;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     for (int i = 1; i < argc; i += 2) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
@@ -803,6 +834,7 @@ int main(int argc, char **argv) {
             return 0;
         }
         if (!strcmp(argv[i], "-p")) fine = option_number(value, 0, 65535, &port);
+        else if (!strcmp(argv[i], "-w")) fine = option_number(value, 0, 65535, &pages_port);
         else if (!strcmp(argv[i], "-c")) fine = option_number(value, 1, 1000000, &most);
         else if (!strcmp(argv[i], "-m")) fine = option_number(value, 1, 1024, &megabytes);
         else if (!strcmp(argv[i], "-g")) fine = option_collector(value, &memory.collector);
@@ -817,17 +849,12 @@ int main(int argc, char **argv) {
     if (getrandom(hash_seed, sizeof hash_seed, 0) != sizeof hash_seed) die("getrandom");
     server.clients_most = (unsigned)most;
     server.request_most = (size_t)megabytes << 20;
-    address.sin_port = htons((uint16_t)port);
     signal(SIGPIPE, SIG_IGN);
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &files);
     }
-    server_listen(&address);
-    char name[INET_ADDRSTRLEN];
-    printf("kvserver: listening on %s:%u\n",
-           inet_ntop(AF_INET, &address.sin_addr, name, sizeof name), ntohs(address.sin_port));
-    fflush(stdout);
+    server_listen(address, port, pages_port);
     serve();
 }

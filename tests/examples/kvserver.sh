@@ -1,7 +1,7 @@
 #!/bin/sh
 # The example kvserver: its commands by redis-cli and beside redis-server, many requests at once by
 # redis-benchmark, what is no request, slow and too many clients, large replies, keys that expire, under
-# a small heap goal and with every collector.
+# a small heap goal and with every collector; pages over HTTP.
 . "$(dirname "$0")/check"
 kvserver=$bin/kvserver
 
@@ -31,7 +31,7 @@ trap 'kill $server 2>/dev/null; rm -rf "$tmp"' EXIT
 "$kvserver" --help >"$tmp/out" 2>"$tmp/err"
 check '--help: status' test $? -eq 0
 has '--help' "$tmp/out" 'usage: kvserver'
-for wrong in '-p 65536' '-p x' '-c 0' '-m' '-b nowhere' '-g none' '-g' '-x 1'; do
+for wrong in '-p 65536' '-p x' '-w 65536' '-w' '-c 0' '-m' '-b nowhere' '-g none' '-g' '-x 1'; do
     # shellcheck disable=SC2086 # options are words
     "$kvserver" $wrong >"$tmp/out" 2>"$tmp/err"
     check "$wrong: status" test $? -eq 2
@@ -472,6 +472,106 @@ print("whole")
 PY
     has 'large replies' "$tmp/out" whole
     stop 'large replies'
+
+    # pages over HTTP, beside commands
+    GOMEM_DEBUG=profile=4KiB start -w 0
+    web=$(sed -n 's|.*pages at http://127.0.0.1:\([0-9]*\)/metrics$|\1|p' "$tmp/server")
+    timeout 120 python3 - "$port" "${web:-0}" >"$tmp/out" 2>&1 <<'PY'
+import http.client, re, socket, sys, threading
+port, web = int(sys.argv[1]), int(sys.argv[2])
+def must(what, true):
+    print("ok" if true else "FAIL", what, flush=True)
+def ask(method, path, **more):
+    c = http.client.HTTPConnection("127.0.0.1", web, timeout=30)
+    c.request(method, path, **more)
+    r = c.getresponse()
+    body = r.read()
+    must(f"{method} {path}: length", method == "HEAD" or len(body) == int(r.headers["Content-Length"]))
+    c.close()
+    return r.status, r.headers, body
+def raw(request):
+    with socket.create_connection(("127.0.0.1", web), 30) as s:
+        s.sendall(request)
+        s.shutdown(socket.SHUT_WR)
+        return s.makefile("rb").read()
+redis = socket.create_connection(("127.0.0.1", port), 30)
+lines = redis.makefile("rb")
+for i in range(2000):
+    redis.sendall(b"SET key%d %s\r\n" % (i, b"x" * 1000))
+    lines.readline()
+
+status, headers, body = ask("GET", "/metrics")
+must("metrics", status == 200 and headers["Content-Type"].startswith("text/plain; version=0.0.4"))
+sample = re.compile(r'[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? -?[0-9.]+$')
+text = body.decode().splitlines()
+must("lines of metrics", all(sample.match(l) or re.match("# (HELP|TYPE) gomem_", l) for l in text))
+figures = dict(l.split() for l in text if not l.startswith("#") and "{" not in l)
+must("a figure of them", float(figures["gomem_memstats_alloc_bytes_total"]) > 2000 * 1000)
+must("a query is not part of a path", ask("GET", "/metrics?x=/y")[0] == 200)
+status, headers, body = ask("GET", "/debug/pprof/heap")
+must("profile", status == 200 and body[:1] == b"\x32" and b"inuse_space" in body)
+must("it has samples", len(body) > 1000)
+status, headers, body = ask("GET", "/debug/report")
+must("report", status == 200 and headers["Content-Type"].startswith("text/html"))
+must("it is whole", b"<html" in body[:200] and body.rstrip().endswith(b"</html>"))
+
+for path in "/", "/metric", "/metrics/", "/debug/pprof/", "/../metrics", "//metrics":
+    must(f"no page {path}", ask("GET", path)[0] == 404)
+for method in "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "get":
+    status, headers, body = ask(method, "/metrics", body=b"x=" + b"y" * 3000 if method == "POST" else None)
+    must(f"{method} is refused", status == 405 and headers["Allow"] == "GET")
+    must(f"{method}: body", (method == "HEAD") == (body == b""))
+must("pprof's symbols", ask("POST", "/debug/pprof/symbol", body=b"0x1+0x2")[::2] == (200, b""))
+for bad in (b"", b"\r\n\r\n", b"GET\r\n\r\n", b"GET /metrics\r\n\r\n", b"GET /metrics HTTP/2\r\n\r\n",
+            b"PING\r\n\r\n", b"*1\r\n$4\r\nPING\r\n", b"GET /metrics HTTP/1.1\r\nHost: x\r\n",
+            b"GET /" + b"x" * 20000, b"\0" * 100 + b"\r\n\r\n", b"GET /\0metrics HTTP/1.1\r\n\r\n"):
+    must(f"no request: {bad[:24]!r}", raw(bad).startswith(b"HTTP/1.1 400 "))
+parts = socket.create_connection(("127.0.0.1", web), 30)
+for byte in b"GET /metrics HTTP/1.0\r\nHost: x\r\n\r\n":
+    parts.sendall(bytes([byte]))
+must("byte by byte", parts.makefile("rb").read(15) == b"HTTP/1.1 200 OK")
+
+idle = [socket.create_connection(("127.0.0.1", web), 30) for _ in range(8)]
+must("beside idle connections", ask("GET", "/metrics")[0] == 200)
+redis.sendall(b"PING\r\n")
+must("and commands", lines.readline() == b"+PONG\r\n")
+answers = []
+readers = [threading.Thread(target=lambda: answers.append(raw(b"GET /debug/report HTTP/1.1\r\n\r\n")))
+           for _ in range(4)]
+for t in readers:
+    t.start()
+for i in range(2000):
+    redis.sendall(b"SET key%d %s\r\nGET key%d\r\n" % (i, b"y" * 1000, i))
+    if [lines.readline() for _ in range(3)] != [b"+OK\r\n", b"$1000\r\n", b"y" * 1000 + b"\r\n"]:
+        must("commands beside reports", False)
+for t in readers:
+    t.join()
+must("reports beside commands", all(a.endswith(b"</html>\n") for a in answers) and len(answers) == 4)
+more = [socket.create_connection(("127.0.0.1", web), 30) for _ in range(20)]
+must("too many are closed", any(s.recv(1) == b"" for s in more[-4:]))
+for s in idle + more:
+    s.close()
+for _ in range(100):
+    try:
+        again = ask("GET", "/metrics")[0]
+        break
+    except OSError:
+        pass
+must("room once more", again == 200)
+PY
+    check 'pages: the client ran' test $? -eq 0
+    grep '^FAIL\|Error' "$tmp/out" >"$tmp/wrong" && fail 'pages' "$tmp/wrong"
+    check 'pages' test "$(grep -c '^ok' "$tmp/out")" -ge 63
+    if command -v go >/dev/null 2>&1; then
+        PPROF_TMPDIR=$tmp timeout 120 go tool pprof -top "http://127.0.0.1:$web/debug/pprof/heap" \
+            >"$tmp/top" 2>"$tmp/err"
+        check 'go tool pprof: status' test $? -eq 0
+        has 'go tool pprof names the function that allocates values' "$tmp/top" text_new
+    else
+        echo 'SKIP kvserver: go tool pprof: there is no go'
+        skipped=$((skipped + 1))
+    fi
+    stop pages
 else
     echo 'SKIP kvserver: malformed requests: there is no python3'
     skipped=$((skipped + 1))
