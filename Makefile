@@ -90,13 +90,14 @@ build/declarations/gomem.h: Makefile
 
 build/examples/%: examples/%.c build/declarations/gomem.h $(D)/gomem.o build/flags
 	@mkdir -p $(@D)
-	$(Q)$(call say,$@) && $(COMPILE) -iquote build/declarations -o $@ $< $(D)/gomem.o $(LDFLAGS)
+	$(Q)$(call say,$@) && $(COMPILE) -iquote build/declarations -o $@ $< $(D)/gomem.o $(NAMES) $(LDFLAGS)
 
 build/examples/idioms/%: examples/idioms/%.c $(D)/gomem.o build/flags
 	@mkdir -p $(@D)
 	$(Q)$(call say,$@) && $(COMPILE) -std=gnu11 -o $@ $< $(D)/gomem.o $(LDFLAGS)
 
 build/examples/kvserver: $(wildcard examples/kvserver/*.h)
+build/examples/leaks: private NAMES = -rdynamic # for profiles
 
 demo: build/examples/wordfreq ## count the words of this repository on the collected heap
 	GOMEM_DEBUG=gctrace=1 build/examples/wordfreq -v -n 15 -m 4 -r 20 $(texts)

@@ -34,12 +34,14 @@ echo
 echo '| you keep | define | program size |'
 echo '|---|---|---|'
 row 'everything'
+row 'everything but `gctrace`, `gomem_why`, profiles, leaks and the report' -DGOMEM_NO_REPORT
 row 'collected and manual heap' -DGOMEM_NO_POOL -DGOMEM_NO_ARENA -DGOMEM_NO_ESCAPE
-row 'the same without `gctrace` and `gomem_why`' -DGOMEM_NO_POOL -DGOMEM_NO_ARENA -DGOMEM_NO_ESCAPE -DGOMEM_NO_REPORT
+row 'the same without those' -DGOMEM_NO_POOL -DGOMEM_NO_ARENA -DGOMEM_NO_ESCAPE -DGOMEM_NO_REPORT
 row 'manual heap, pools, arenas' -DGOMEM_NO_COLLECTOR
 row 'manual heap, pools' -DGOMEM_NO_COLLECTOR -DGOMEM_NO_ARENA
 row 'manual heap, arenas' -DGOMEM_NO_COLLECTOR -DGOMEM_NO_POOL
 row 'manual heap' -DGOMEM_NO_COLLECTOR -DGOMEM_NO_POOL -DGOMEM_NO_ARENA
+row 'the same without those' -DGOMEM_NO_COLLECTOR -DGOMEM_NO_POOL -DGOMEM_NO_ARENA -DGOMEM_NO_REPORT
 echo
 sections='-ffunction-sections -Wl,--gc-sections'
 body='puts(gomem_new_string("hello, world", 12)); return 0;'
@@ -59,3 +61,4 @@ echo "the same on the manual heap: $(size -DGOMEM_STATIC)"
 body='gomem_arena a = {0}; puts(gomem_arena_strdup(&a, "hello, world")); return 0;'
 echo "the same from an arena: $(size -DGOMEM_STATIC)"
 echo "the same from an arena, GOMEM_NO_COLLECTOR, GOMEM_NO_POOL: $(size -DGOMEM_STATIC -DGOMEM_NO_COLLECTOR -DGOMEM_NO_POOL)"
+echo "the same from an arena, with GOMEM_NO_REPORT too: $(size -DGOMEM_STATIC -DGOMEM_NO_COLLECTOR -DGOMEM_NO_POOL -DGOMEM_NO_REPORT)"
