@@ -99,8 +99,10 @@ build/examples/idioms/%: examples/idioms/%.c $(D)/gomem.o build/flags
 build/examples/kvserver: $(wildcard examples/kvserver/*.h)
 build/examples/leaks: private NAMES = -rdynamic # for profiles
 
-demo: build/examples/wordfreq ## count the words of this repository on the collected heap
-	GOMEM_DEBUG=gctrace=1 build/examples/wordfreq -v -n 15 -m 4 -r 20 $(texts)
+demo: build/examples/wordfreq ## count the words of this repository, and write build/demo.html
+	GOMEM_DEBUG=gctrace=1,profile=64KiB,write=report:build/demo.html \
+	    build/examples/wordfreq -v -n 15 -m 4 -r 20 $(texts)
+	@echo 'build/demo.html shows its memory: open it in a browser'
 
 test: ## run all tests (a C compiler and make suffice); T=api/alloc F=part: one program
 ifdef T

@@ -766,9 +766,10 @@ GOMEM_DEF uint64_t gomem_num_gc(void);
 //                  process with several threads, in a callback of a cycle, or in a fork. If there
 //                  are other threads, the call opens the collected heap, which takes a signal
 //   GOMEM_REPORT   one page of HTML for a browser, which needs no network and no script: what looks
-//                  wrong, pictures of the heap over the last cycles, size classes, types, and all
-//                  figures. The first report, or GOMEM_DEBUG=record=1 or write=report:FILE at the
-//                  start, begins to record cycles: 64 KB, 10 us each
+//                  wrong, pictures of the heap, of stops and of the range of addresses, phases of
+//                  cycles, size classes, types, threads, sampled call sites, and all figures. The
+//                  first report, or GOMEM_DEBUG=record=1 or write=report:FILE at the start, begins
+//                  to record cycles: 64 KB, 10 us each
 // False with errno: EINVAL (`what` is unknown), ESHUTDOWN (after gomem_shutdown), ENOMEM, ENOSYS
 // (compiled with GOMEM_NO_REPORT), or what write() said: ENOSPC, EPIPE, EBADF, or EAGAIN where fd
 // does not block. Part of the text may then be written. A pipe without a reader raises SIGPIPE, as
@@ -777,7 +778,8 @@ GOMEM_DEF uint64_t gomem_num_gc(void);
 // slightly different moments.
 // Allocates nothing from the heap and takes 16 KiB of stack; BY_TYPE maps up to 420 KiB
 // meanwhile, HEAP_PROFILE 72 KiB, REPORT 600 KiB, LEAKS three times the heap's size of address
-// space, of which it uses little. FOLDED takes the loader's lock for each function.
+// space, of which it uses little. FOLDED and REPORT take the loader's lock for each
+// function.
 // Time: that of the writes; with BY_TYPE and REPORT some 10 ms for each GB of heap.
 // GOMEM_DEBUG=write=KIND:FILE calls it at exit; KIND is metrics, types, heap, folded, leaks or
 // report.
@@ -23418,7 +23420,8 @@ GM_PRIVATE bool gm_export_fold(void *arg, const struct gm_prof_site *site,
  * >>html   the report: one page with pictures                                      floor 5
  * ==========================================================================================
  * OWNS        nothing: the read side
- * CALLS       base os writer sizes types history writes cache world init report export
+ * CALLS       base os writer sizes pages types prof history writes cache world init report
+ *             export
  * WHY         The page needs no network, no font and no script to be read. Pictures are SVG whose
  *             inner part is stretched to the width of the window, while its text and its lines keep
  *             their size, so the page is readable on a telephone and on paper. What is known of
@@ -23429,7 +23432,11 @@ enum {
     GM_HTML_COLUMNS = 64,                   // cells in a row of the map
     GM_HTML_CELLS = 1024 + GM_HTML_COLUMNS, // each zone begins a row
     GM_HTML_TYPES = 50,                     // lines of the tables at most
-    GM_HTML_THREADS = 256
+    GM_HTML_THREADS = 256,
+    GM_HTML_SITES = 100,  // in the flame graph
+    GM_HTML_LINES = 20,   // of them in the table
+    GM_HTML_NARROW = 500, // a frame with a smaller part of the bytes is not drawn
+    GM_HTML_NAME = 60     // bytes of a function's name
 };
 enum { // what pages are used for; also the numbers of their colors
     GM_AREA_FREE,
@@ -23455,6 +23462,13 @@ struct gm_cell {              // of the map
     uint32_t pages[GM_AREAS]; // by use; those that are free are the rest
 };
 
+struct gm_top { // a call site that holds much
+    const struct gm_prof_site *site;
+    uint64_t bytes, objects; // in use
+    unsigned shared;         // its outermost frames that its neighbor before it has, too
+    unsigned shown;          // its frames but for the innermost, if they are the library's
+};
+
 struct gm_html {
     struct gm_writer *w;                //
     struct gm_runtime *rt;              //
@@ -23468,6 +23482,9 @@ struct gm_html {
     struct gm_past past[GM_HISTORY];    // cycles, the oldest first
     size_t pasts;                       //
     size_t found;                       // what looks wrong, so far
+    struct gm_top site[GM_HTML_SITES];  // the largest ones
+    size_t sites;                       //
+    uint64_t site_bytes;                // in use at all sites
 };
 
 // ---- text ----
@@ -23553,9 +23570,11 @@ GM_PRIVATE const char gm_html_style[] =
     ".t b{display:block;color:var(--f);font-size:1.4em;font-weight:normal}"
     "i{display:inline-block;width:.8em;height:.8em;line-height:.8em;margin:0 .3em 0 .7em}"
     "i:first-child{margin-left:0}.x{display:flex;justify-content:space-between}"
-    "svg{display:block;width:100%;overflow:visible}text{fill:var(--m);font-size:12px}"
+    "figure>svg,td>svg{display:block;width:100%}.v,figure>svg{overflow:visible}"
+    "text{fill:var(--m);font-size:12px}"
     "path{fill:none;vector-effect:non-scaling-stroke;stroke-width:1.5;stroke:var(--l)}"
     ".d{stroke-width:5;stroke-linecap:round}.h{stroke-dasharray:4 3}"
+    ".e{fill:var(--l);stroke:none;opacity:.4}"
     ".s1{stroke:var(--1)}.s2{stroke:var(--2)}.s3{stroke:var(--3)}.s4{stroke:var(--4)}"
     ".f0{fill:var(--l)}.f1{fill:var(--1)}.f2{fill:var(--2)}.f3{fill:var(--3)}.f4{fill:var(--4)}"
     ".f5{fill:var(--5)}.f6{fill:var(--6)}.o{overflow-x:auto}table{border-collapse:collapse;"
@@ -23565,6 +23584,11 @@ GM_PRIVATE const char gm_html_style[] =
     ".n{white-space:normal;overflow-wrap:anywhere;min-width:9rem}.r{min-width:5rem;width:30%}"
     "@media print{body{max-width:none;padding:0;font-size:11px}section{break-inside:avoid}"
     "*{print-color-adjust:exact}.o{overflow:visible}}";
+
+// The part of a picture that is stretched to its size: its own units are thousandths.
+GM_PRIVATE const char gm_html_stretched[] =
+    "<svg class=\"v\" viewBox=\"0 0 1000 1000\" preserveAspectRatio=\"none\" width=\"100%\" "
+    "height=\"100%\">";
 
 // Sorts a table by the column whose head is clicked.
 GM_PRIVATE const char gm_html_script[] =
@@ -23594,12 +23618,16 @@ GM_PRIVATE void gm_html_end_table(struct gm_html *h) {
     gm_html_put(h, "</tbody></table></div></section>\n");
 }
 
-// Writes cells of a table: a number, bytes, and a bar.
+// Writes a cell of a table: a number, bytes, or ns.
 GM_PRIVATE void gm_html_number(struct gm_html *h, uint64_t value) {
     gm_writer_text(h->w, "<td data-v=\"%" PRIu64 "\">%" PRIu64 "</td>", value, value);
 }
 GM_PRIVATE void gm_html_bytes(struct gm_html *h, uint64_t value) {
     gm_writer_text(h->w, "<td data-v=\"%" PRIu64 "\">%s</td>", value, gm_html_size(value).data);
+}
+
+GM_PRIVATE void gm_html_duration(struct gm_html *h, uint64_t ns) {
+    gm_writer_text(h->w, "<td data-v=\"%" PRIu64 "\">%s</td>", ns, gm_html_time(ns).data);
 }
 
 // Writes a part of a bar: a rectangle from `from` to `to` of `all`, with the text that a pointer
@@ -23646,7 +23674,7 @@ GM_PRIVATE unsigned gm_html_area(const struct gm_span *s, unsigned use) {
 // Adds pages with `bytes` of objects to the cells of the map.
 GM_PRIVATE void gm_html_paint(struct gm_html *h, size_t page, size_t pages, unsigned area,
                               uint64_t bytes) {
-    unsigned z = h->cells[1] && page >= h->first[1];
+    unsigned z = page < h->first[0]; // zone 1 grows downward from where zone 0 begins
     size_t unit = (size_t)1 << h->shift, at = page - h->first[z];
     for (size_t left = pages, n; left; left -= n, at += n) {
         if (at >> h->shift >= h->cells[z]) return; // the zone has grown
@@ -23921,14 +23949,14 @@ GM_PRIVATE void gm_html_settings(struct gm_html *h) {
     if (GOMEM_I_COLLECTOR) {
         gm_writer_text(h->w, "Collector %s: %s",
                        h->m.collector ? gm_writes_name((int)h->m.collector) : "not chosen yet",
-                       h->m.collector_reason ? gm_base_reason(h->m.collector_reason)
-                       : o->collector        ? "as asked for"
-                                             : "the default");
+                       h->m.collector_reason        ? gm_base_reason(h->m.collector_reason)
+                       : gm_load_rlx(&o->collector) ? "as asked for"
+                                                    : "the default");
         if (percent < 0) gm_html_put(h, " · GOGC off");
         else gm_writer_text(h->w, " · GOGC %d", percent);
         gm_html_limit(h, "memory limit", gm_load_rlx(&p->limit));
     }
-    gm_html_limit(h, "hard limit", h->rt->engine.heap.pages.hard);
+    gm_html_limit(h, "hard limit", o->hard_limit);
     gm_html_put(h, "</p>");
 }
 
@@ -24052,8 +24080,7 @@ GM_PRIVATE void gm_html_history(struct gm_html *h) {
         gm_html_time(a.span).data, h->pasts, gm_html_size(live * GM_KIB).data,
         gm_html_size(h->m.next_gc).data, gm_html_size(h->resident).data);
     gm_html_picture(h, 200, "Collected heap, goal and resident memory", text.data);
-    gm_html_put(h, "<svg viewBox=\"0 0 1000 1000\" preserveAspectRatio=\"none\" width=\"100%\" "
-                   "height=\"100%\">");
+    gm_html_put(h, gm_html_stretched);
     gm_html_grid(h, &a, false);
     gm_html_line(h, &a, "s3", offsetof(struct gm_past, resident), h->resident / GM_KIB);
     gm_html_line(h, &a, "s2 h", offsetof(struct gm_past, goal), h->m.next_gc / GM_KIB);
@@ -24066,6 +24093,151 @@ GM_PRIVATE void gm_html_history(struct gm_html *h) {
     gm_html_legend(h, 2, "goal");
     gm_html_legend(h, 3, "resident, whole process");
     gm_writer_text(h->w, "<br/>%s</figcaption></figure></section>\n", text.data);
+}
+
+// ---- stops ----
+
+// The logarithm of a time, to the base 2, in units of 1/1024; linear between powers of two.
+GM_PRIVATE unsigned gm_html_log(uint64_t ns) {
+    unsigned power = 63 - (unsigned)__builtin_clzll(ns | 1);
+    return power * 1024 + (unsigned)((ns << (63 - power) >> 53) & 1023);
+}
+
+struct gm_scale {       // of times: gm_html_log of the lowest and of the highest one
+    unsigned low, high; //
+};
+
+// Where a time lies in a picture, from its top, in thousandths.
+GM_PRIVATE unsigned gm_html_depth(const struct gm_scale *scale, uint64_t ns) {
+    unsigned at = GM_MIN(GM_MAX(gm_html_log(ns), scale->low), scale->high);
+    return 1000 - (at - scale->low) * 1000 / (scale->high - scale->low);
+}
+
+// Writes a horizontal line at a time.
+GM_PRIVATE void gm_html_level(struct gm_html *h, const struct gm_scale *scale, const char *class,
+                              uint64_t ns) {
+    gm_writer_text(h->w, "<path class=\"%s\" d=\"M0,%uH1000\"/>", class, gm_html_depth(scale, ns));
+}
+
+// Writes an entry of the legend with its exact value.
+GM_PRIVATE void gm_html_quantile(struct gm_html *h, unsigned color, const char *name, uint64_t ns) {
+    gm_html_legend(h, color, name);
+    gm_writer_text(h->w, " <span data-v=\"%" PRIu64 "\">%s</span>", ns, gm_html_time(ns).data);
+}
+
+// Writes the last n stops as dots, and lines at each power of ten and at the quantiles.
+GM_PRIVATE void gm_html_dots(struct gm_html *h, const struct gm_scale *scale, uint64_t stops,
+                             size_t n) {
+    const uint64_t *ring = h->rt->engine.stats.stop_ns;
+    gm_html_put(h, gm_html_stretched);
+    for (uint64_t ns = 1000; gm_html_log(ns) < scale->high; ns *= 10)
+        gm_html_level(h, scale, "g", ns);
+    if (h->m.collector != GOMEM_GC_STW) gm_html_level(h, scale, "s3", GM_BUDGET_NS);
+    gm_html_level(h, scale, "s2 h", h->m.pause_p50_ns);
+    gm_html_level(h, scale, "s4 h", h->m.pause_p99_ns);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t number = stops - n + i,
+                 ns = gm_load_rlx(&ring[number % GM_PAUSES]); // rlx: a stop may replace it
+        gm_writer_text(h->w,
+                       "<path class=\"d s1\" d=\"M%u,%uh0\"><title>stop %" PRIu64
+                       ": %s</title></path>\n",
+                       (unsigned)((2 * i + 1) * 500 / n), gm_html_depth(scale, ns), number + 1,
+                       gm_html_time(ns).data);
+    }
+    gm_html_put(h, "</svg>");
+    for (uint64_t ns = 1000; gm_html_log(ns) < scale->high; ns *= 10) {
+        unsigned y = gm_html_depth(scale, ns);
+        gm_writer_text(h->w, "<text x=\"2\" y=\"%u.%u%%\" dy=\"-3\">%s</text>", y / 10, y % 10,
+                       gm_html_time(ns).data);
+    }
+}
+
+// The last stops, with their quantiles and the budget.
+GM_PRIVATE void gm_html_stops(struct gm_html *h) {
+    const gomem_memstats *m = &h->m;
+    uint64_t stops = gm_load_rlx(&h->rt->engine.stats.stops); // rlx: a single number
+    size_t n = (size_t)GM_MIN(stops, (uint64_t)GM_PAUSES);
+    gm_html_section(h, "stops", "Stops of the program");
+    if (!n) {
+        gm_html_put(h, "<p>The program was never stopped.</p></section>\n");
+        return;
+    }
+    struct gm_scale scale = {10 * 1024, GM_MAX(gm_html_log(m->pause_max_ns) + 1024, 20u * 1024)};
+    struct gm_text text = gm_text_make(
+        "%" PRIu64 " stops so far. The last %zu, from left to right: half of them took at most %s, "
+        "99 %% at most %s, the longest one %s.",
+        stops, n, gm_html_time(m->pause_p50_ns).data, gm_html_time(m->pause_p99_ns).data,
+        gm_html_time(m->pause_max_ns).data);
+    gm_html_picture(h, 180, "The last stops, on a logarithmic scale", text.data);
+    gm_html_dots(h, &scale, stops, n);
+    gm_html_put(h, "</svg><figcaption>");
+    gm_html_quantile(h, 2, "p50", m->pause_p50_ns);
+    gm_html_quantile(h, 4, "p99", m->pause_p99_ns);
+    gm_html_quantile(h, 1, "longest", m->pause_max_ns);
+    if (m->collector != GOMEM_GC_STW)
+        gm_html_quantile(h, 3, "budget of the stop that ends a cycle", GM_BUDGET_NS);
+    gm_writer_text(h->w, "<br/>%s</figcaption></figure></section>\n", text.data);
+}
+
+// ---- phases ----
+
+enum { GM_PART_REST, GM_PART_START, GM_PART_BESIDE, GM_PART_FINISH, GM_PART_STOPPED, GM_PARTS };
+struct gm_part {        // of cycles
+    uint64_t sum, most; // ns: of all, of the longest
+};
+
+// Adds the time of a cycle, in the unit of a record.
+GM_PRIVATE void gm_html_add_part(struct gm_part *part, uint64_t time) {
+    part->sum += time * 100;
+    part->most = GM_MAX(part->most, time * 100);
+}
+
+// Adds up where the recorded cycles spent their time.
+GM_PRIVATE void gm_html_add_parts(const struct gm_html *h, struct gm_part *parts) {
+    for (size_t i = 0; i < h->pasts; i++) {
+        const struct gm_past *p = &h->past[i];
+        uint64_t known = (uint64_t)p->first + p->between + p->last;
+        gm_html_add_part(&parts[GM_PART_REST], p->whole > known ? p->whole - known : 0);
+        if (p->collector == GOMEM_GC_STW) {
+            gm_html_add_part(&parts[GM_PART_STOPPED], known);
+            continue;
+        }
+        gm_html_add_part(&parts[GM_PART_START], p->first);
+        gm_html_add_part(&parts[GM_PART_BESIDE], p->between);
+        gm_html_add_part(&parts[GM_PART_FINISH], p->last);
+    }
+}
+
+// Where the time of the recorded cycles went.
+GM_PRIVATE void gm_html_phases(struct gm_html *h) {
+    static const char *const columns[] = {"Phase", "Share", "Per cycle", "Longest", "Total", NULL};
+    static const char *const names[GM_PARTS] = {
+        "sweeping and preparing, beside the program", "the stop that begins a cycle",
+        "marking, beside the program", "the stop that ends a cycle",
+        "cycles that mark in one stop"};
+    static const unsigned char colors[GM_PARTS] = {5, 2, 1, 4, 2};
+    struct gm_part parts[GM_PARTS];
+    uint64_t all = 0;
+    if (!h->pasts) return;
+    memset(parts, 0, sizeof parts);
+    gm_html_add_parts(h, parts);
+    for (unsigned i = 0; i < GM_PARTS; i++) all += parts[i].sum;
+    gm_html_section(h, "phases", "Where the time of cycles goes");
+    gm_html_table(h, "phases", columns);
+    for (unsigned i = 0; i < GM_PARTS; i++) {
+        if (!parts[i].sum) continue;
+        gm_writer_text(h->w,
+                       "<tr><th scope=\"row\" class=\"n\">%s</th><td class=\"r\" data-v=\"%" PRIu64
+                       "\"><svg height=\"12\" role=\"img\"><title>%s</title>",
+                       names[i], parts[i].sum, gm_html_percent(parts[i].sum, all).data);
+        gm_html_bar(h, 0, parts[i].sum, all, colors[i], names[i]);
+        gm_html_put(h, "</svg></td>");
+        gm_html_duration(h, parts[i].sum / h->pasts);
+        gm_html_duration(h, parts[i].most);
+        gm_html_duration(h, parts[i].sum);
+        gm_html_put(h, "</tr>\n");
+    }
+    gm_html_end_table(h);
 }
 
 // ---- size classes ----
@@ -24117,6 +24289,63 @@ GM_PRIVATE void gm_html_classes(struct gm_html *h) {
     gm_html_end_table(h);
 }
 
+// ---- the map ----
+
+// Writes the square of a cell that holds something: the color is that of its most frequent use, and
+// it is the stronger, the more bytes of it are in objects.
+GM_PRIVATE void gm_html_square(struct gm_html *h, unsigned z, size_t at) {
+    const struct gm_cell *cell = &h->cell[h->base[z] + at];
+    uint64_t bytes = (uint64_t)GM_PAGE << h->shift;
+    unsigned area = GM_AREA_FREE, full = (unsigned)(GM_MIN(cell->live, bytes) * 100 / bytes);
+    static const char *const strengths[] = {".35", ".55", ".8", "1"};
+    for (unsigned i = 1; i < GM_AREAS; i++)
+        if (cell->pages[i] > cell->pages[area]) area = i;
+    if (area == GM_AREA_FREE) return;
+    uintptr_t address = gm_pages_address(&h->rt->engine.heap.pages, h->first[z]) +
+                        (at << h->shift) * GM_PAGE;
+    gm_writer_text(h->w,
+                   "<rect x=\"%u\" y=\"%u\" width=\".9\" height=\".9\" class=\"f%u\" "
+                   "opacity=\"%s\"><title>0x%zx: %s, %u %% in objects</title></rect>\n",
+                   (unsigned)(at % GM_HTML_COLUMNS), (unsigned)(at / GM_HTML_COLUMNS), area,
+                   strengths[GM_MIN(full / 25, 3u)], (size_t)address, gm_html_areas[area], full);
+}
+
+// Writes the map of a zone.
+GM_PRIVATE void gm_html_zone(struct gm_html *h, unsigned z, const char *title) {
+    size_t n = h->cells[z], rows = (n + GM_HTML_COLUMNS - 1) / GM_HTML_COLUMNS,
+           rest = n % GM_HTML_COLUMNS;
+    if (!n) return;
+    gm_writer_text(h->w, "<p>%s</p>\n", title);
+    gm_html_picture(h, (unsigned)rows * 11, title, "Squares in the order of addresses.");
+    gm_writer_text(h->w,
+                   "<svg viewBox=\"0 0 %u %zu\" preserveAspectRatio=\"none\" width=\"100%%\" "
+                   "height=\"100%%\"><path class=\"e\" d=\"M0,0h%uv%zu",
+                   GM_HTML_COLUMNS, rows, GM_HTML_COLUMNS, rows - (rest != 0));
+    if (rest) gm_writer_text(h->w, "h-%zuv1h-%zu", GM_HTML_COLUMNS - rest, rest);
+    else gm_writer_text(h->w, "h-%u", GM_HTML_COLUMNS);
+    gm_html_put(h, "z\"/>\n");
+    for (size_t i = 0; i < n; i++) gm_html_square(h, z, i);
+    gm_html_put(h, "</svg></svg></figure>\n");
+}
+
+// The heap's range of addresses.
+GM_PRIVATE void gm_html_map(struct gm_html *h) {
+    static const unsigned char order[] = {GM_AREA_SCAN, GM_AREA_NOSCAN, GM_AREA_MANUAL,
+                                          GM_AREA_ROOT, GM_AREA_POOL,   GM_AREA_ARENA,
+                                          GM_AREA_FREE};
+    gm_html_section(h, "map", "Map of the heap");
+    gm_writer_text(
+        h->w,
+        "<p>A square is %s of addresses. Its color is that of its most frequent use, the "
+        "stronger, the more of its bytes are in objects.<br/>",
+        gm_html_size((uint64_t)GM_PAGE << h->shift).data);
+    for (unsigned i = 0; i < GM_AREAS; i++) gm_html_legend(h, order[i], gm_html_areas[order[i]]);
+    gm_html_put(h, "</p>\n");
+    gm_html_zone(h, 0, "Memory that may hold pointers");
+    gm_html_zone(h, 1, "Memory without pointers, and manual memory");
+    gm_html_put(h, "</section>\n");
+}
+
 // ---- types ----
 
 // Writes the row of a type, or of a kind and class.
@@ -24155,6 +24384,225 @@ GM_PRIVATE void gm_html_types(struct gm_html *h) {
         gm_html_put(h, "</tr>\n");
     }
     gm_html_end_table(h);
+}
+
+// ---- threads ----
+
+struct gm_doing {            // what threads have done
+    uint64_t objects, bytes; // allocated so far
+    uint64_t cached;         // bytes in its cache
+};
+
+// Adds the counters of a shard.
+GM_PRIVATE void gm_html_add_shard(struct gm_doing *d, const struct gm_shard *s) {
+    d->bytes += gm_load_rlx(&s->large_alloc); // rlx: counts, as all below
+    for (unsigned c = 0; c <= GOMEM_CLASSES; c++) {
+        uint64_t n = gm_load_rlx(&s->mallocs[c]) + gm_load_rlx(&s->manual_mallocs[c]);
+        d->objects += n;
+        d->bytes += n * gm_sizes_table[c].size;
+    }
+}
+
+// Ends the row of a thread with its figures.
+GM_PRIVATE void gm_html_doing(struct gm_html *h, const struct gm_doing *d) {
+    gm_html_number(h, d->objects);
+    gm_html_bytes(h, d->bytes);
+    gm_html_bytes(h, d->cached);
+    gm_html_put(h, "</tr>\n");
+}
+
+// Writes the row of a thread.
+GM_PRIVATE void gm_html_thread(struct gm_html *h, const struct gm_thread *t) {
+    struct gm_task task;
+    struct gm_doing d = {0, 0, gm_html_cache(h, t, NULL)};
+    uint32_t id = gm_load_rlx(&t->id); // rlx: a single number
+    gm_html_add_shard(&d, &t->cache.stats);
+    gm_html_put(h, "<tr><th scope=\"row\" class=\"n\">");
+    if (gm_os_read_task(id, 1, &task)) gm_html_name(h, task.name, strlen(task.name));
+    else gm_html_put(h, "(ends)");
+    gm_html_put(h, gm_load_rlx(&t->own) ? " (the collector's)</th>" : "</th>"); // rlx: a single bit
+    gm_html_number(h, id);
+    gm_html_doing(h, &d);
+}
+
+// Threads that are attached, and the sum of the others.
+GM_PRIVATE void gm_html_threads(struct gm_html *h) {
+    static const char *const columns[] = {"Thread",          "Number",       "Objects allocated",
+                                          "Bytes allocated", "In its cache", NULL};
+    struct gm_doing others = {0, 0, 0};
+    unsigned n = 0;
+    gm_html_section(h, "threads", "Threads");
+    gm_html_put(h, "<p>A thread that ends leaves its record to a later one, "
+                   "whose figures then include its own.</p>");
+    gm_html_table(h, "threads", columns);
+    gm_html_add_shard(&others, &h->rt->engine.stats.shared);
+    // pairs with gm_world_record_locked: makes the records visible
+    for (const struct gm_thread *t = gm_load_acq(&h->rt->world.all); t; t = t->next) {
+        if (gm_load_rlx(&t->state) != GM_THREAD_NONE && n++ < GM_HTML_THREADS) { // rlx: a snapshot
+            gm_html_thread(h, t);
+        } else {
+            gm_html_add_shard(&others, &t->cache.stats);
+            others.cached += gm_html_cache(h, t, NULL);
+        }
+    }
+    gm_writer_text(
+        h->w, "<tr><th scope=\"row\" class=\"n\">(%s, and threads that have ended)</th><td></td>",
+        n > GM_HTML_THREADS ? "others" : "the collector");
+    gm_html_doing(h, &others);
+    gm_html_end_table(h);
+}
+
+// ---- call sites ----
+
+// Takes a site over if it is one of the largest ones so far, for gm_prof_each.
+GM_PRIVATE bool gm_html_add_site(void *arg, const struct gm_prof_site *site,
+                                 const gm_prof_figures *g) {
+    struct gm_html *h = arg;
+    h->site_bytes += g->inuse_bytes;
+    if (!g->inuse_bytes) return true;
+    struct gm_top *to = &h->site[h->sites];
+    if (h->sites < GM_HTML_SITES) {
+        h->sites++;
+    } else {
+        to = &h->site[0];
+        for (size_t i = 1; i < h->sites; i++)
+            if (h->site[i].bytes < to->bytes) to = &h->site[i];
+        if (to->bytes >= g->inuse_bytes) return true;
+    }
+    *to = (struct gm_top){site, g->inuse_bytes, g->inuse_objects, 0, 0};
+    return true;
+}
+
+// How many of their outermost frames two sites share.
+GM_PRIVATE unsigned gm_html_shared(const struct gm_prof_site *a, const struct gm_prof_site *b) {
+    unsigned n = 0;
+    while (n < a->depth && n < b->depth && a->frame[a->depth - 1 - n] == b->frame[b->depth - 1 - n])
+        n++;
+    return n;
+}
+
+// Does a come before b? In the order of their frames, the outermost first, so that sites with the
+// same callers are neighbors.
+GM_PRIVATE bool gm_html_before(const struct gm_prof_site *a, const struct gm_prof_site *b) {
+    unsigned n = gm_html_shared(a, b);
+    if (n == a->depth || n == b->depth) return a->depth < b->depth;
+    return a->frame[a->depth - 1 - n] < b->frame[b->depth - 1 - n];
+}
+
+// Sorts the sites by insertion: there are few.
+GM_PRIVATE void gm_html_sort_sites(struct gm_html *h) {
+    for (size_t i = 1; i < h->sites; i++) {
+        struct gm_top v = h->site[i];
+        size_t k = i;
+        for (; k && gm_html_before(v.site, h->site[k - 1].site); k--) h->site[k] = h->site[k - 1];
+        h->site[k] = v;
+    }
+    for (size_t i = 0; i < h->sites; i++) {
+        const struct gm_prof_site *site = h->site[i].site;
+        if (i) h->site[i].shared = gm_html_shared(h->site[i - 1].site, site);
+        h->site[i].shown = site->depth - gm_writer_skip(site->frame, site->depth);
+    }
+}
+
+// Writes the function of a frame, or the file and the offset in it.
+GM_PRIVATE void gm_html_function(struct gm_html *h, const struct gm_symbol *d, uintptr_t address) {
+    if (!d->file) {
+        gm_writer_text(h->w, "0x%zx", (size_t)address);
+        return;
+    }
+    const char *slash = strrchr(d->file, '/'), *file = slash ? slash + 1 : d->file;
+    const char *name = d->name ? d->name : file;
+    gm_html_name(h, name, GM_MIN(strlen(name), (size_t)GM_HTML_NAME));
+    if (!d->name) gm_writer_text(h->w, "+0x%zx", (size_t)(address - (uintptr_t)d->base));
+}
+
+// Writes a frame of the graph: `from` and `bytes` of all bytes.
+GM_PRIVATE void gm_html_frame(struct gm_html *h, unsigned level, uint64_t from, uint64_t bytes,
+                              uintptr_t frame) {
+    uintptr_t address = gm_writer_call(frame);
+    struct gm_symbol d;
+    (void)gm_writer_find(address, &d);
+    gm_writer_text(h->w, "<svg x=\"%s\" y=\"%u\" width=\"%s\" height=\"17\"><title>",
+                   gm_html_percent(from, h->site_bytes).data, level * 18,
+                   gm_html_percent(bytes, h->site_bytes).data);
+    gm_html_function(h, &d, address);
+    gm_writer_text(
+        h->w,
+        ": %s, %s</title><rect width=\"100%%\" height=\"100%%\" class=\"f%u\" opacity=\".4\"/>"
+        "<text x=\"3\" y=\"13\">",
+        gm_html_size(bytes).data, gm_html_percent(bytes, h->site_bytes).data,
+        (unsigned)(address / 64 % 3 == 0   ? 6
+                   : address / 64 % 3 == 1 ? 2
+                                           : 4));
+    gm_html_function(h, &d, address);
+    gm_html_put(h, "</text></svg>\n");
+}
+
+// Writes the frames of one level: neighbors that share it and all its callers are one.
+GM_PRIVATE void gm_html_level_of_sites(struct gm_html *h, unsigned level) {
+    uint64_t from = 0;
+    for (size_t i = 0, end; i < h->sites; i = end) {
+        uint64_t bytes = h->site[i].bytes;
+        for (end = i + 1; end < h->sites && h->site[end].shared > level; end++)
+            bytes += h->site[end].bytes;
+        const struct gm_prof_site *site = h->site[i].site;
+        if (h->site[i].shown > level && bytes >= h->site_bytes / GM_HTML_NARROW)
+            gm_html_frame(h, level, from, bytes, site->frame[site->depth - 1 - level]);
+        from += bytes;
+    }
+}
+
+// Writes the table of the largest sites, whose order it destroys.
+GM_PRIVATE void gm_html_site_table(struct gm_html *h) {
+    static const char *const columns[] = {"Call site", "Objects", "Bytes", "Kind", NULL};
+    static const char *const kinds[] = {"manual", "collected", "uncollectable", "pool", "arena"};
+    gm_html_table(h, "sites", columns);
+    for (unsigned i = 0; i < GM_HTML_LINES && h->sites; i++) {
+        struct gm_top *most = &h->site[0];
+        for (size_t k = 1; k < h->sites; k++)
+            if (h->site[k].bytes > most->bytes) most = &h->site[k];
+        gm_html_put(h, "<tr><th scope=\"row\" class=\"n\">");
+        for (unsigned k = 0; k < GM_MIN(most->shown, 4u); k++) {
+            uintptr_t address = gm_writer_call(
+                most->site->frame[most->site->depth - most->shown + k]);
+            struct gm_symbol d;
+            (void)gm_writer_find(address, &d);
+            if (k) gm_html_put(h, " &#8592; ");
+            gm_html_function(h, &d, address);
+        }
+        gm_html_put(h, most->site->depth ? "</th>" : "(unknown)</th>");
+        gm_html_number(h, most->objects);
+        gm_html_bytes(h, most->bytes);
+        gm_writer_text(h->w, "<td>%s ", kinds[most->site->kind]);
+        gm_html_name(h, most->site->type, strlen(most->site->type));
+        gm_html_put(h, "</td></tr>\n");
+        *most = h->site[--h->sites];
+    }
+    gm_html_end_table(h);
+}
+
+// The call sites that hold the most bytes, as a flame graph and as a table.
+GM_PRIVATE void gm_html_sites(struct gm_html *h) {
+    const struct gm_prof *f = &h->rt->engine.prof;
+    unsigned deepest = 0;
+    gm_html_section(h, "sites", "Call sites");
+    (void)gm_prof_each(f, gm_html_add_site, h);
+    if (!h->sites) {
+        gm_html_put(
+            h, "<p>No allocation was sampled: GOMEM_DEBUG=profile=512KiB or gomem_set_profile_rate "
+               "turns it on.</p></section>\n");
+        return;
+    }
+    gm_html_sort_sites(h);
+    for (size_t i = 0; i < h->sites; i++) deepest = GM_MAX(deepest, h->site[i].shown);
+    struct gm_text text = gm_text_make(
+        "The %zu sites that hold the most, of %s in use in all, as samples estimate it. Callers "
+        "stand above what they call; the width is bytes.",
+        h->sites, gm_html_size(h->site_bytes).data);
+    gm_html_picture(h, deepest * 18, "Bytes in use by call stack", text.data);
+    for (unsigned level = 0; level < deepest; level++) gm_html_level_of_sites(h, level);
+    gm_writer_text(h->w, "</svg><figcaption>%s</figcaption></figure>\n", text.data);
+    gm_html_site_table(h);
 }
 
 // ---- all figures ----
@@ -24211,8 +24659,13 @@ GM_NOINLINE GM_PRIVATE bool gm_html_write(struct gm_writer *w, struct gm_runtime
         gm_html_head(h);
         gm_html_findings(h);
         if (GOMEM_I_COLLECTOR) gm_html_history(h);
+        if (GOMEM_I_COLLECTOR) gm_html_stops(h);
+        if (GOMEM_I_COLLECTOR) gm_html_phases(h);
         gm_html_classes(h);
+        gm_html_map(h);
         gm_html_types(h);
+        gm_html_threads(h);
+        gm_html_sites(h);
         gm_html_figures(h);
         gm_html_put(h, "</main><script>");
         gm_html_put(h, gm_html_script);

@@ -209,6 +209,19 @@ static void after_a_shutdown(void) {
     (void)kept;
 }
 
+// What lives leaves less room below the limit than GOGC=100 would take.
+static void at_the_limit(void) {
+    setenv("GOMEM_DEBUG", "record=1", 1);
+    gomem_set_memory_limit(48 << 20);
+    static void *volatile kept[32];
+    for (int i = 0; i < 32; i++) kept[i] = gomem_new_noscan(1 << 20);
+    for (int i = 0; i < 4000; i++) kept[31] = gomem_new_noscan(1 << 16);
+    written();
+    CHECK(says("cycles were forced by the memory limit"));
+    CHECK(says("memory limit 48.0 MiB"));
+    (void)kept;
+}
+
 static void in_a_child(void (*fn)(void)) {
     struct child child;
     child_run(&child, fn);
@@ -221,6 +234,7 @@ TEST(states) {
     in_a_child(records_begin_with_a_report);
     in_a_child(records_begin_at_the_start);
     in_a_child(after_a_shutdown);
+    in_a_child(at_the_limit);
 }
 
 TEST(at_exit) {
@@ -310,6 +324,92 @@ TEST(hostile_names) {
                "\\x85z\\xc3</th>"));
     CHECK(says("na\xc3\xafve \xe2\x82\xac \xf0\x9f\x98\x80</th>"));
     for (int i = 0; i < 3; i++) things[i] = NULL;
+}
+
+// The sum of a column of the threads' table is the total of memstats.
+TEST(threads_and_stops_are_memstats) {
+    gomem_memstats m = {.size = sizeof m};
+    for (int i = 0; i < 300; i++) gomem_gc();
+    gomem_gc_hold();
+    written();
+    gomem_read_memstats(&m);
+    written();
+    gomem_gc_unhold();
+    const char *threads = strstr(page, "id=\"threads\""), *sites = strstr(page, "id=\"sites\""),
+               *stops = strstr(page, "id=\"stops\""), *phases = strstr(page, "id=\"phases\"");
+    REQUIRE(threads && sites && stops && phases);
+    uint64_t sums[2] = {0, 0};
+    const char *row = threads;
+    while ((row = strstr(row + 1, "<tr><th scope=\"row\"")) && row < sites) {
+        const char *end = strstr(row, "</tr>"), *cell[4] = {NULL};
+        int n = 0;
+        for (const char *at = row; n < 4 && (at = strstr(at + 1, "data-v=\"")) && at < end;)
+            cell[n++] = at + 8;
+        CHECK(n >= 3); // the others have no number
+        sums[0] += strtoull(cell[n - 3], NULL, 10);
+        sums[1] += strtoull(cell[n - 2], NULL, 10);
+    }
+    CHECK_EQ(sums[0], m.mallocs);
+    CHECK_EQ(sums[1], m.total_alloc);
+    CHECK_EQ(value_after(stops, "</i>p50"), m.pause_p50_ns);
+    CHECK_EQ(value_after(stops, "</i>p99"), m.pause_p99_ns);
+    CHECK_EQ(value_after(stops, "</i>longest"), m.pause_max_ns);
+    int dots = 0;
+    for (const char *at = stops; (at = strstr(at + 1, "class=\"d s1\"")) && at < phases;) dots++;
+    CHECK_EQ(dots, 256);
+}
+
+// What is sampled appears with its function, in the flame graph and in the table.
+TEST(call_sites) {
+    static void *volatile kept[100];
+    written();
+    CHECK(says("No allocation was sampled"));
+    gomem_set_profile_rate(1);
+    for (int i = 0; i < 100; i++) kept[i] = gomem_malloc(10000);
+    gomem_set_profile_rate(0);
+    written();
+    const char *sites = strstr(page, "id=\"sites\"");
+    REQUIRE(sites);
+    CHECK(!says("No allocation was sampled"));
+    CHECK(strstr(sites, "<svg x=\"0.0%\" y=\"0\" width=\"") != NULL); // the outermost frame
+    CHECK(value_after(sites, "</th>") >= 100);                        // objects of the largest
+    CHECK(strstr(sites, "<td>manual </td>") != NULL);
+    for (int i = 0; i < 100; i++) gomem_free(kept[i]), kept[i] = NULL;
+}
+
+// ---- while the program runs ----
+
+static int ending;
+
+static void *work(void *arg) {
+    (void)arg;
+    while (!__atomic_load_n(&ending, __ATOMIC_RELAXED)) {
+        void *blocks[64];
+        for (int i = 0; i < 64; i++) blocks[i] = gomem_malloc((size_t)(16 + i * 40));
+        for (int i = 0; i < 64; i++) {
+            thing *t = GOMEM_NEW_TYPED(thing, &utf8_type);
+            if (t) t->next = GOMEM_NEW_TYPED(thing, &utf8_type);
+            gomem_free(blocks[i]);
+        }
+        gomem_free(gomem_malloc(200000));
+    }
+    return NULL;
+}
+
+TEST(beside_the_program) {
+    pthread_t threads[3];
+    __atomic_store_n(&ending, 0, __ATOMIC_RELAXED);
+    gomem_set_profile_rate(4096);
+    for (int i = 0; i < 3; i++) REQUIRE(gomem_thread_create(&threads[i], NULL, work, NULL) == 0);
+    for (int i = 0; i < 20; i++) {
+        written();
+        gomem_gc();
+    }
+    __atomic_store_n(&ending, 1, __ATOMIC_RELAXED);
+    for (int i = 0; i < 3; i++) gomem_thread_join(&threads[i], NULL);
+    gomem_set_profile_rate(0);
+    written();
+    CHECK(gomem_verify());
 }
 
 // ---- descriptors ----
