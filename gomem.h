@@ -753,9 +753,11 @@ GOMEM_DEF uint64_t gomem_num_gc(void);
 //   GOMEM_FOLDED   the same, as a line "outer;inner;leaf BYTES" for each stack with bytes in use,
 //                  for flamegraph.pl and others. Functions that a file does not export (link with
 //                  -rdynamic) are its name and an offset
-//   GOMEM_LEAKS    manual objects that no root and no other live object reaches, in groups by size:
-//                  their number and bytes, and the address and first words of one. A leak is
-//                  indirect if another leaked object points to it. As in LeakSanitizer, a pointer
+//   GOMEM_LEAKS    manual objects that no root and no other live object reaches, in groups: their
+//                  number and bytes, and the address and first words of one. Those that the profile
+//                  has sampled (at rate 1: all) are grouped by call site, and their stack follows;
+//                  others by size. GOMEM_LEAK_SUPPRESS leaves out functions. A leak is indirect if
+//                  another leaked object points to it. As in LeakSanitizer, a pointer
 //                  is an aligned word, and points to any byte of the object. Roots are what a cycle
 //                  reads (stacks, registers, thread-local storage, globals, what the program has
 //                  registered), and all words of live collected objects, pools and arenas; garbage
@@ -11451,8 +11453,9 @@ struct gm_root_fns {
 };
 
 struct gm_roots {                      // room roots
-    struct gm_lock lock;               // protects ranges, stacks and fns
+    struct gm_lock lock;               // protects ranges, reserved, stacks and fns
     struct gm_areas ranges;            // registered by gomem_add_root. lock: roots
+    struct gm_areas reserved;          // committed parts of reserved arenas. lock: roots
     struct gm_stacks stacks;           // of coroutines, by address. lock: roots
     struct gm_stack *dead;             // retired stacks, unmapped when no cycle marks. lock: roots
     struct gm_root_fns fns;            // registered by gomem_add_root_fn. lock: roots
@@ -20698,6 +20701,14 @@ GM_PRIVATE void *gm_arena_set_aside(gomem_arena *a, size_t size, size_t align, b
     return gm_arena_start(s);
 }
 
+// Tells the search for leaks that a reservation is committed up to `end`: it is not in the heap,
+// and may hold pointers to manual memory. NULL: it is no more. False with errno: no memory.
+GM_PRIVATE bool gm_arena_list(const gomem_arena *a, const char *end) {
+    return !GOMEM_I_COLLECTOR || !GOMEM_I_REPORT ||
+           gm_roots_set_area(&gm_runtime.roots.reserved, (uintptr_t)a->start, (uintptr_t)end,
+                             end != NULL);
+}
+
 // Commits the reservation up to `to`, rounded up to GM_ARENA_COMMIT. False with errno: no memory.
 GM_PRIVATE bool gm_arena_commit(gomem_arena *a, const char *to) {
     size_t want = gm_base_round_up((size_t)(to - a->start), GM_ARENA_COMMIT);
@@ -20707,6 +20718,7 @@ GM_PRIVATE bool gm_arena_commit(gomem_arena *a, const char *to) {
         errno = ENOMEM;
         return false;
     }
+    if (!gm_arena_list(a, end)) return false;
     a->committed = end;
     return true;
 }
@@ -21178,6 +21190,7 @@ GOMEM_DEF void gomem_arena_free(gomem_arena *a) {
     a->next = a->least;
     if (a->mode == GM_ARENA_RESERVED && a->start) {
         if (GM_ASAN) gm_guard_allow(a->start, (size_t)(a->limit - a->start));
+        if (a->committed > a->start) (void)gm_arena_list(a, NULL);
         (void)gm_os_release(a->start, a->least);
         a->start = a->cursor = a->end = a->clean = a->ready = a->limit = a->committed = NULL;
     }
@@ -21621,9 +21634,10 @@ GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t a
  * WHY         The search is that of room paths, with a visitor that follows manual objects; what it
  *             takes from the queue is the latest entry, so the queue stays short. Everything that a
  *             program can keep pointers in is a root: what a cycle reads, and also live collected
- *             objects of each kind, all of their words, and the blocks of pools and arenas. Then
- *             what was not reached is leaked. It is an indirect leak if another leaked object
- *             points to it, as in LeakSanitizer; so all objects of a ring are indirect leaks.
+ *             objects of each kind, all of their words, the blocks of pools and arenas, and what
+ *             arenas have reserved. Then what was not reached is leaked. It is an indirect leak if
+ *             another leaked object points to it, as in LeakSanitizer; so all objects of a ring are
+ *             indirect leaks.
  *             Garbage that is not collected yet counts as live, because its finalizer may free what
  *             it points to. The check does not collect: at exit that would run finalizers.
  *             libc and the loader keep pointers in memory that is in no segment: the loader's
@@ -21837,6 +21851,19 @@ GM_RARE GM_PRIVATE void gm_leaks_pool(const char *name, uint64_t out, const void
     l->pools++;
 }
 
+// Visits what reserved arenas hold, which is not in the heap.
+GM_PRIVATE void gm_leaks_reserved(struct gm_visitor *v) {
+    struct gm_leaks *l = (struct gm_leaks *)(void *)v->search;
+    const struct gm_areas *areas = &v->search->rt->roots.reserved;
+    for (size_t i = 0; i < areas->count; i++) {
+        size_t size = areas->list[i].end - areas->list[i].start;
+        l->arenas++;
+        l->arena_bytes += size;
+        gm_leaks_scan(v, areas->list[i].start, size);
+        gm_leaks_drain(v);
+    }
+}
+
 // Reaches all that roots lead to. In a stop, with the roots listed.
 GM_PRIVATE void gm_leaks_roots(struct gm_visitor *v) {
     struct gm_runtime *rt = v->search->rt;
@@ -21853,6 +21880,7 @@ GM_PRIVATE void gm_leaks_roots(struct gm_visitor *v) {
     gm_leaks_loader_records(v);
     gm_leaks_thread_records(v);
     gm_leaks_drain(v);
+    gm_leaks_reserved(v);
     gm_heap_walk(&rt->engine.heap, gm_leaks_holders, v);
 }
 
