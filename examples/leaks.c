@@ -155,14 +155,15 @@ SEEN char *file_read(void) {
     return memcpy(text, "title\n", 6);
 }
 
+SEEN void title_read(slice *title, bool cured) {
+    char *text = file_read();
+    title->size = strcspn(text, "\n");
+    if (cured) text = must(gomem_new_string(text, title->size)); // a copy
+    GOMEM_STORE(&title->at, text);
+}
+
 SEEN void slice_leak(bool cured) {
-    for (size_t i = 0; i < sizeof titles / sizeof titles[0]; i++) {
-        char *text = file_read();
-        slice s = {text, strcspn(text, "\n")};
-        if (cured) s.at = must(gomem_new_string(text, s.size)); // a copy
-        titles[i].size = s.size;
-        GOMEM_STORE(&titles[i].at, s.at);
-    }
+    for (size_t i = 0; i < sizeof titles / sizeof titles[0]; i++) title_read(&titles[i], cured);
     gomem_gc();
 }
 

@@ -15,7 +15,7 @@ mask() {
     sed -E 's/0x[0-9a-f]+/0xN/g; s/^Build ID: .*/Build ID/; s/^Time: .*/Time/; /^(File|Build ID|Time)/d
         / \[.*\]$/d; / (main|_start|__libc_start_\S*)$/d; s/^[^ ]*;main;/main;/; s/slot [0-9]+ of/slot N of/
         /^gc /s/[0-9]+(\.[0-9]+)?/N/g; /^gc [2-9]/d; /^gomem_/s/ [0-9.e+]+$/ N/
-        /leak/s/\b(9[89]|19[6-9]|100|200|[0-9]{6})\b/N/g' "$1"
+        /leak/s/\b(9[89]|19[6-9]|100|200|23[0-9][0-9]|2400|[0-9]{6})\b/N/g' "$1"
 }
 
 # run NUMBER COMMAND: compares its output with $tmp/expected.
@@ -25,7 +25,7 @@ run() {
     mask "$tmp/expected" | grep -v '^gc N' >"$tmp/masked"
     same "$1: $2" "$tmp/masked" "$tmp/actual"
     grep -q '^gc 1 ' "$tmp/expected" || return
-    check "$1: $2: lines" test "$(grep -c '^gc ' "$tmp/output")" -ge 3
+    check "$1: $2: lines" test "$(grep -c '^gc ' "$tmp/output")" -ge 2
     shape='s/[0-9]+(\.[0-9]+)?/N/g; s/tracked|stw/C/; s/tries/try/'
     sed -nE "/^gc 1 /{$shape;p;}" "$tmp/expected" >"$tmp/masked"
     sed -nE "/^gc 1 /{$shape;p;}" "$tmp/output" >"$tmp/actual"
@@ -65,7 +65,7 @@ check 'timer, cured: the requests are gone' test "$("$leaks" timer cured | sed -
 GOMEM_DEBUG=profile=1,write=folded:/dev/stderr "$leaks" map cured 2>"$tmp/err"
 check 'map, cured: few sessions are in use' test "$(awk '{ n += $NF } END { print n + 0 }' "$tmp/err")" -le 10240
 live() { GOMEM_DEBUG=gctrace=1 "$leaks" cache "$@" 2>&1 | sed -n 's/.*->\([0-9]*\) MB,.*/\1/p' | sort -n | tail -n 1; }
-check 'cache: it grows' test "$(live)" -ge 24
+check 'cache: it grows' test "$(live)" -ge 16
 check 'cache, cured: it does not' test "$(live cured)" -le 8
 for wrong in '' 'none' 'files ill' 'files cured twice'; do
     # shellcheck disable=SC2086 # arguments are words
