@@ -3,6 +3,9 @@
 //     leaky          both, one after the other, side by side
 //     leaky libc     on malloc and free
 //     leaky gomem    on gomem_new and gomem_free
+//     leaky gomem leaky.html
+//                    the same, and writes a report for a browser: the heap over the cycles, pauses,
+//                    size classes, and what looks wrong
 //
 // The server keeps the answers of its latest requests in a cache. It frees what it should, but for
 // one mistake of the usual kind: on one of its error paths it returns without freeing what it has
@@ -14,6 +17,7 @@
 #include "gomem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -109,8 +113,18 @@ static void run_server(const struct allocator *a, FILE *out) {
     fflush(out);
 }
 
-// Runs the server in a process of its own, so that the measurements do not mix.
-static void measure(const struct allocator *a, long samples[SAMPLES]) {
+// Writes the report of this process to a file.
+static void write_report(const char *path) {
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    if (fd < 0 || !gomem_write(GOMEM_REPORT, fd) || close(fd) != 0) {
+        fprintf(stderr, "leaky: cannot write %s: %s\n", path, strerror(errno));
+        _exit(1);
+    }
+}
+
+// Runs the server in a process of its own, so that the measurements do not mix. report: the file for
+// its report; NULL: none.
+static void measure(const struct allocator *a, long samples[SAMPLES], const char *report) {
     int ends[2], status = 0;
     fflush(stdout);
     pid_t child = pipe(ends) == 0 ? fork() : -1;
@@ -120,7 +134,9 @@ static void measure(const struct allocator *a, long samples[SAMPLES]) {
     }
     if (child == 0) {
         close(ends[0]);
+        if (report) setenv("GOMEM_DEBUG", "record=1", 0); // before the first use, so of all cycles
         run_server(a, fdopen(ends[1], "w"));
+        if (report) write_report(report);
         _exit(0);
     }
     close(ends[1]);
@@ -167,17 +183,18 @@ static void print_plot(const struct allocator *const *allocators, long (*samples
 int main(int argc, char **argv) {
     static const struct allocator *const all[] = {&libc_allocator, &gomem_allocator};
     long samples[2][SAMPLES];
+    const char *report = argc == 3 ? argv[2] : NULL;
     int first = 0, columns = 2;
 
     if (argc > 1) {
         while (first < 2 && strcmp(argv[1], all[first]->name) != 0) first++;
         columns = 1;
     }
-    if (argc > 2 || first == 2) {
-        fprintf(stderr, "usage: leaky [libc|gomem]\n");
+    if (argc > 3 || first == 2 || (report && first == 0)) {
+        fprintf(stderr, "usage: leaky [libc|gomem [FILE]]\n");
         return 2;
     }
-    for (int c = 0; c < columns; c++) measure(all[first + c], samples[c]);
+    for (int c = 0; c < columns; c++) measure(all[first + c], samples[c], report);
     print_plot(all + first, samples, columns);
     return 0;
 }

@@ -24,4 +24,16 @@ check 'gomem alone: does not' test "$(at_end gomem)" -le 32
 "$leaky" jemalloc >"$tmp/out" 2>"$tmp/err"
 check 'unknown allocator: status' test $? -eq 2
 has 'unknown allocator: usage' "$tmp/err" 'usage: leaky'
+
+# the report
+"$leaky" gomem "$tmp/report.html" >"$tmp/out" 2>"$tmp/err"
+check 'report: status' test $? -eq 0
+check 'report: memory is as without' test "$(at_end gomem)" -le 32
+has 'report: begins as a page' "$tmp/report.html" '<html'
+check 'report: is whole' test "$(tail -c 8 "$tmp/report.html" | tr -d '\n')" = '</html>'
+"$leaky" gomem "$tmp/none/report.html" >"$tmp/out" 2>"$tmp/err"
+check 'report, no such folder: status' test $? -eq 1
+has 'report, no such folder' "$tmp/err" "leaky: cannot write $tmp/none/report.html"
+"$leaky" libc "$tmp/report.html" >"$tmp/out" 2>"$tmp/err"
+check 'report of libc: status' test $? -eq 2
 finish
