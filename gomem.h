@@ -12365,9 +12365,9 @@ GM_RARE GM_PRIVATE void gm_fence_end(struct gm_runtime *rt) {
  *             V6  the fork handlers are registered before a lock is taken. A child in which the
  *                 handler runs knows that they are registered; any other child registers again
  *             V7  a thread that blocks the stop signal unblocks it when it attaches, when it parks,
- *                 and, after a stop has waited for it in vain, at its next slow path. If the
- *                 program has replaced the handler, the next stop first puts it back or takes
- *                 another signal
+ *                 and, after a stop has waited for it in vain, at its next slow path and while it
+ *                 waits for GC. If the program has replaced the handler, the next stop first puts
+ *                 it back or takes another signal
  *             V8  from the end of our prepare handler to our handler after the fork the calling
  *                 thread holds INIT, TURN, GONE and WORLD: it does not take them again, passes the
  *                 gate, and runs no cycle. So fork handlers registered earlier may allocate
@@ -13032,7 +13032,10 @@ GM_PRIVATE bool gm_world_waits_for_loader(struct gm_runtime *rt, uint64_t ns) {
 // wait for a library that is being opened.
 GM_PRIVATE bool gm_world_lock_gc(struct gm_runtime *rt) {
     struct gm_gc *gc = &rt->gc;
+    struct gm_thread *me = gm_world_self();
     for (;;) {
+        // V7: its holder may wait for this thread. Pairs with gm_world_enable_stops.
+        if (me && GOMEM_I_UNLIKELY(gm_load_acq(&me->straggler))) gm_world_unmask(&rt->world, me);
         uint32_t ended = gm_load_acq(&gc->ended); // pairs with gm_schedule_run_and_unlock
         if (gm_sync_try(&gc->lock)) return true;
         if (gm_world_waits_for_loader(rt, GM_PATIENCE_NS)) return false;
@@ -22719,13 +22722,21 @@ GM_PRIVATE void gm_leaks_end(struct gm_leaks *l) {
     l->of_site = NULL;
 }
 
+// Sleeps for ns, as a stopped thread. Signals, such as those of stops, end a wait early.
+GM_PRIVATE void gm_leaks_nap(struct gm_runtime *rt, struct gm_thread *me, uint64_t ns) {
+    uint64_t end = gm_os_now() + ns;
+    gm_world_block(&rt->world, me, 0);
+    for (uint64_t now; (now = gm_os_now()) < end;) gm_os_wait(&gm_sync_quiet, 0, end - now);
+    gm_world_end_block(&rt->world, me);
+}
+
 // Looks for leaks. Returns why that failed, or NULL: *l has the result. gm_leaks_end follows. (LK1)
 GM_NOINLINE GM_PRIVATE const char *gm_leaks_find(struct gm_runtime *rt, struct gm_leaks *l) {
     struct gm_thread *me = gm_world_attach(rt);
     const char *why = gm_leaks_prepare(rt, me);
     bool repeat = false; // at once, with more suppressed sites
     for (unsigned tries = 0; !why && tries < GM_LEAK_TRIES; tries++) {
-        if (tries && !repeat) gm_os_wait(&gm_sync_quiet, 0, (uint64_t)GM_LEAK_NAP << tries);
+        if (tries && !repeat) gm_leaks_nap(rt, me, (uint64_t)GM_LEAK_NAP << tries);
         gm_leaks_end(l);
         gm_leaks_begin(rt, l);
         gm_schedule_clear_stack(me, GM_CLEAR_CYCLE); // of pointers that earlier calls have left

@@ -495,6 +495,34 @@ static void ask_in_child(void) {
     ask();
     CHECK(!answer.done && answer.error == EAGAIN && strstr(answer.text, "of its parent"));
 }
+static atomic_int interruptions;
+static void count_interruption(int signal) {
+    (void)signal;
+    atomic_fetch_add(&interruptions, 1);
+}
+
+static void *interrupt_and_end(void *arg) {
+    while (atomic_load(&interruptions) < 30) {
+        pthread_kill(*(pthread_t *)arg, SIGUSR1);
+        usleep(1000);
+    }
+    return NULL;
+}
+
+// It waits for a second for the end of a thread that is not attached, even if signals interrupt it.
+TEST(interrupted_while_it_waits) {
+    static pthread_t me;
+    pthread_t thread;
+    struct sigaction old, count = {.sa_handler = count_interruption, .sa_flags = SA_RESTART};
+    me = pthread_self();
+    REQUIRE(sigaction(SIGUSR1, &count, &old) == 0);
+    REQUIRE(pthread_create(&thread, NULL, interrupt_and_end, &me) == 0);
+    expect(0, 0);
+    CHECK(atomic_load(&interruptions) >= 30);
+    REQUIRE(pthread_join(thread, NULL) == 0);
+    REQUIRE(sigaction(SIGUSR1, &old, NULL) == 0);
+}
+
 TEST(a_child_that_lacks_threads) {
     pthread_t thread;
     struct child child;

@@ -756,6 +756,41 @@ TEST(a_fork_waits_for_its_turn) {
     CHECK(gomem_verify());
 }
 
+static bool ask_why(void) {
+    static void *volatile object;
+    int fd = open("/dev/null", O_WRONLY);
+    object = GOMEM_NEW(int);
+    bool known = gomem_why(object, fd);
+    close(fd);
+    return known;
+}
+
+static bool ask_for_leaks(void) {
+    int fd = open("/dev/null", O_WRONLY);
+    bool done = gomem_write(GOMEM_LEAKS, fd);
+    close(fd);
+    return done;
+}
+
+// V7: a thread that blocks all signals asks for a cycle, or a look, while the runner of another
+// cycle waits for it to stop. It unblocks the signal before it waits for that cycle.
+TEST(asks_with_all_signals_blocked) {
+    bool (*const ask[])(void) = {gomem_gc, ask_why, gomem_verify, ask_for_leaks};
+    sigset_t all, old, now;
+    sigfillset(&all);
+    REQUIRE(GOMEM_NEW(int) != NULL);
+    for (size_t i = 0; i < sizeof ask / sizeof ask[0]; i++) {
+        REQUIRE(pthread_sigmask(SIG_BLOCK, &all, &old) == 0);
+        uint64_t withdrawn = gm_load_rlx(&engine->stats.withdrawn);
+        CHECK(gomem_gc_start());
+        while (gm_load_rlx(&engine->stats.withdrawn) == withdrawn) sched_yield();
+        CHECK(ask[i]());
+        CHECK(pthread_sigmask(SIG_BLOCK, NULL, &now) == 0);
+        CHECK(!sigismember(&now, rt->world.signal));
+        CHECK(pthread_sigmask(SIG_SETMASK, &old, NULL) == 0);
+    }
+}
+
 // The last stop's budget: 500 us, doubled with each try, 4 ms at most; the sixth has none.
 TEST(budgets_double) {
     for (unsigned tries = 0; tries < 8; tries++)
