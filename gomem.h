@@ -11400,7 +11400,7 @@ struct gm_thread {
     struct gm_cache cache;         // the first member: the TLS pointer points to it
     struct gm_thread *next;        // the next record of all. const
     uint32_t state;                // GM_STATE. atomic: seq
-    uint32_t id;                   // of the kernel. owner: thread; read in stops
+    uint32_t id;                   // of the kernel. owner: thread; atomic: rlx
     pthread_t self;                // valid while the record is in use
     uintptr_t stack_lo, stack_hi;  // its normal stack; 0: not looked up, 1: unknown. lock: world
     bool grows;                    // the stack may reach below stack_lo later. lock: world
@@ -13545,7 +13545,7 @@ GM_COLD GM_PRIVATE struct gm_thread *gm_world_attach_slow(struct gm_runtime *rt,
     gm_world_lock(w, &w->lock);
     if (!t) t = gm_world_record_locked(rt);
     if (t) {
-        t->id = gm_os_thread_id();
+        gm_store_rlx(&t->id, gm_os_thread_id()); // a report may read it
         t->self = pthread_self();
         t->thread_pointer = gm_os_thread_pointer();
         t->rounds = 0;
@@ -24351,7 +24351,7 @@ GM_PRIVATE void gm_html_divide(struct gm_html *h) {
 
 // The objects of the magazine whose top is stored at `at`. Its thread may be changing it: then the
 // result is a number that it had, or at most a magazine's.
-GM_PRIVATE uint64_t gm_html_magazine(const struct gm_pages *p, const void *at) {
+GM_NO_SANITIZE GM_PRIVATE uint64_t gm_html_magazine(const struct gm_pages *p, const void *at) {
     uintptr_t top = gm_base_word(at), area = (uintptr_t)p->magazine_area;
     if (top - area >= p->magazines * GOMEM_I_MAGAZINE) return 0; // it has none
     unsigned slot = (unsigned)(top % GOMEM_I_MAGAZINE / sizeof(void *)),
@@ -24360,7 +24360,7 @@ GM_PRIVATE uint64_t gm_html_magazine(const struct gm_pages *p, const void *at) {
 }
 
 // The free slots of a run, as a snapshot.
-GM_PRIVATE uint64_t gm_html_run(const gomem_i_run *run, unsigned class) {
+GM_NO_SANITIZE GM_PRIVATE uint64_t gm_html_run(const gomem_i_run *run, unsigned class) {
     uintptr_t cursor = gm_base_word(&run->cursor), end = gm_base_word(&run->end);
     return end > cursor ? GM_MIN((uint64_t)(end - cursor),
                                  (uint64_t)gm_sizes_table[class].count * gm_sizes_table[class].size)
