@@ -25337,7 +25337,7 @@ GM_RARE GOMEM_DEF bool gomem_write(int what, int fd) {
     if (what == GOMEM_BY_TYPE) done = gm_export_types(&w, rt);
     if (what == GOMEM_HEAP_PROFILE) done = gm_export_profile(&w, &rt->engine.prof);
     if (what == GOMEM_FOLDED) (void)gm_prof_each(&rt->engine.prof, gm_export_fold, &w);
-    if (what == GOMEM_LEAKS) done = gm_leaks_write(rt, &w, &leaked);
+    if (GOMEM_I_COLLECTOR && what == GOMEM_LEAKS) done = gm_leaks_write(rt, &w, &leaked);
     if (what == GOMEM_REPORT) done = gm_html_write(&w, rt);
     return done && gm_writer_end(&w);
 }
