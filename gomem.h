@@ -5289,7 +5289,7 @@ GM_PRIVATE size_t gm_pages_next(const struct gm_pages *p, size_t page) {
         const struct gm_zone *zone = &p->zone[i];
         size_t n = gm_load_rlx(&zone->mapped); // it may change, but the records stay readable
         size_t first = zone->down ? zone->origin - n : zone->origin;
-        if (page < first + n) next = GM_MIN(next, GM_MAX(page, first));
+        if (n && page < first + n) next = GM_MIN(next, GM_MAX(page, first));
     }
     return next;
 }
