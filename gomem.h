@@ -861,7 +861,8 @@ GOMEM_DEF void gomem_mark_range(gomem_marker *m, const void *lo, const void *hi)
 // Runs a full collection and returns when it has ended (runtime.GC). False with errno:
 //   EAGAIN  a thread did not stop within a second, or a thread runs on an unknown stack; the next
 //           cycle keeps what was marked. Or a cycle on another thread has waited for a second for
-//           the loader's lock, which the caller holds in a callback of dl_iterate_phdr. If another
+//           the loader's lock, which the caller holds in a callback of dl_iterate_phdr (for 10 ms
+//           if that has happened to the caller within the last four seconds). If another
 //           thread runs a cycle, all this begins when that cycle ends or is given up.
 //   EBUSY   gomem_gc_hold is in effect, or a callback of the collector called.
 //   ENOMEM
@@ -11421,6 +11422,7 @@ struct gm_thread {
     uint8_t rounds;                // rounds of key destructors seen
     uint32_t ended;                // gc.ended when gomem_gc_work last looked. owner: thread
     uint32_t futile;               // emergency collections without effect, in a row. owner: thread
+    uint64_t in_vain;              // ns: until then gm_world_lock_gc is brief. owner: thread
     struct gomem_arena *scratch;   // its scratch arenas (room arena); NULL: none. owner: thread
     bool orphans;                  // scratch belonged to a thread that this child does not have
     uintptr_t called; // in gomem_gc: end of the caller's frames; otherwise 0. owner: thread
@@ -13029,7 +13031,8 @@ GM_PRIVATE bool gm_world_waits_for_loader(struct gm_runtime *rt, uint64_t ns) {
 
 // Takes GC, the lock of the cycle. False: for a second its holder has waited for the loader's lock,
 // which the caller may hold (E6). As long, since the holder may as well be starting a thread, or
-// wait for a library that is being opened.
+// wait for a library that is being opened. A thread that has waited so in vain waits only 10 ms each
+// time in the next four seconds: it may well collect in each callback of dl_iterate_phdr.
 GM_PRIVATE bool gm_world_lock_gc(struct gm_runtime *rt) {
     struct gm_gc *gc = &rt->gc;
     struct gm_thread *me = gm_world_self();
@@ -13038,7 +13041,11 @@ GM_PRIVATE bool gm_world_lock_gc(struct gm_runtime *rt) {
         if (me && GOMEM_I_UNLIKELY(gm_load_acq(&me->straggler))) gm_world_unmask(&rt->world, me);
         uint32_t ended = gm_load_acq(&gc->ended); // pairs with gm_schedule_run_and_unlock
         if (gm_sync_try(&gc->lock)) return true;
-        if (gm_world_waits_for_loader(rt, GM_PATIENCE_NS)) return false;
+        bool brief = me && gm_os_now() < me->in_vain;
+        if (gm_world_waits_for_loader(rt, brief ? GM_LOADER_WALK_NS : GM_PATIENCE_NS)) {
+            if (me && !brief) me->in_vain = gm_os_now() + 4 * (uint64_t)GM_PATIENCE_NS;
+            return false;
+        }
         gm_os_wait(&gc->ended, ended, 1000000);
     }
 }
