@@ -7787,9 +7787,6 @@ GM_PRIVATE void gm_prof_reset(struct gm_prof *f) {
 
 // ---- reading ----
 
-// The rate that was set; 0: the profile is off.
-GM_INLINE size_t gm_prof_rate(const struct gm_prof *f) { return gm_load_rlx(&f->rate); }
-
 // The estimate of a site's counters, without the unit of the weights.
 GM_PRIVATE gm_prof_figures gm_prof_read(const struct gm_prof_site *s) {
     enum { HALF = GM_PROF_ONE / 2 };

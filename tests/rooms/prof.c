@@ -157,14 +157,14 @@ static bool watched(void) { return gm_guard_watched(&gm_runtime.engine.guard); }
 
 TEST(off_takes_no_samples) {
     for (int i = 0; i < 10000; i++) gomem_free(gomem_malloc(100));
-    CHECK_EQ(gm_prof_rate(prof), 0);
+    CHECK_EQ(gm_load_rlx(&prof->rate), 0);
     CHECK_EQ(prof->samples_made, 0);
 }
 
 TEST(manual_is_exact_at_rate_1) {
     static void *p[3000];
     gomem_set_profile_rate(1);
-    CHECK_EQ(gm_prof_rate(prof), 1);
+    CHECK_EQ(gm_load_rlx(&prof->rate), 1);
     gm_prof_figures before = read_sum(GM_PROF_MANUAL, NULL), f;
     size_t bytes = 0, live = 0;
     for (int i = 0; i < 3000; i++) {
