@@ -13028,8 +13028,8 @@ GM_PRIVATE bool gm_world_waits_for_loader(struct gm_runtime *rt, uint64_t ns) {
 
 // Takes GC, the lock of the cycle. False: for a second its holder has waited for the loader's lock,
 // which the caller may hold (E6). As long, since the holder may as well be starting a thread, or
-// wait for a library that is being opened. A thread that has waited so in vain waits only 10 ms each
-// time in the next four seconds: it may well collect in each callback of dl_iterate_phdr.
+// wait for a library that is being opened. A thread that has waited so in vain waits only 10 ms
+// each time in the next four seconds: it may well collect in each callback of dl_iterate_phdr.
 GM_PRIVATE bool gm_world_lock_gc(struct gm_runtime *rt) {
     struct gm_gc *gc = &rt->gc;
     struct gm_thread *me = gm_world_self();

@@ -23,8 +23,12 @@ static struct gm_path path;
 
 // A search from this thread, as gomem_why makes one.
 static bool search(const void *object) {
-    memset(&path, 0, sizeof path);
-    return CHECK(gm_report_search(rt, gm_world_self(), ~(uintptr_t)object, &path));
+    static struct gm_question question;
+    memset(&question, 0, sizeof question);
+    question.hidden = ~(uintptr_t)object;
+    bool done = CHECK(gm_schedule_look(rt, gm_world_self(), gm_report_search, &question));
+    path = question.path;
+    return done;
 }
 
 static bool make_list(size_t n) {
