@@ -55,13 +55,14 @@ done
 good "nothing but malloc" "$q -DGOMEM_NO_COLLECTOR -DGOMEM_NO_REPORT -DGOMEM_NO_POOL -DGOMEM_NO_ARENA \
     $here/main.c $here/user.c tests/gomem.c -o $out/neither && $out/neither"
 good "GOMEM_STATIC in two units" "$q $here/static_a.c $here/static_b.c -o $out/static && $out/static"
-# A program of its own that uses arenas or the manual heap alone is linked without the collector.
+# A program of its own that uses arenas or the manual heap alone is linked without the collector, if
+# it has no search for leaks.
 if command -v nm >/dev/null 2>&1; then
     for use in "gomem_arena a = {0}; return !gomem_arena_printf(&a, \"%d\", 4);" \
         "return !gomem_realloc(gomem_calloc(1, 9), 90);" \
         "static gomem_pool_options o = {.size = 8}; return !gomem_pool_get(gomem_pool_new(&o));"; do
         printf '#define GOMEM_STATIC\n#include "gomem.h"\nint main(void) { %s }\n' "$use" >$out/alone.c
-        good "without the collector: $use" "$CC -std=c11 -pthread -I. -O2 -w $out/alone.c -o $out/alone &&
+        good "without the collector: $use" "$CC -std=c11 -pthread -I. -O2 -w -DGOMEM_NO_REPORT $out/alone.c -o $out/alone &&
             $out/alone && ! nm $out/alone | grep -E 'gm_(schedule|gc|workers)_'"
     done
 else

@@ -1,6 +1,9 @@
 // Room writes: which pages were written, and what becomes grey by it.
-static int fail_ioctl;          // the n-th call from now fails
-static int lose_ioctl;          // before the n-th call from now its descriptor is closed
+static int fail_ioctl;    // the n-th call from now fails
+static int lose_ioctl;    // before the n-th call from now its descriptor is closed
+static int fail_for_good; // then all later calls fail, too
+static int failing;       // they do
+
 static int fail_or_lose(int n); // -1: the call of descriptor n fails
 #define GOMEM_IOCTL(fd, request, arg) \
     (fail_or_lose(fd) ? -1 : gm_libc_ioctl((fd), (request), (arg)))
@@ -23,7 +26,11 @@ static long answered(long number, ...);
 
 static int fail_or_lose(int n) {
     if (lose_ioctl && !--lose_ioctl) (void)close(n);
-    return fail_ioctl && !--fail_ioctl ? -1 : 0;
+    if (fail_ioctl && !--fail_ioctl) {
+        failing = fail_for_good;
+        return -1;
+    }
+    return failing ? -1 : 0;
 }
 
 static bool faked; // uname and prctl, too
@@ -515,11 +522,17 @@ TEST(refused) {
     NEED_KERNEL();
     for (int n = 1; n <= 22; n++) {
         fail_ioctl = n;
+        CHECK(begin(GOMEM_GC_AUTO) && !fail_ioctl);
+        CHECK_EQ(writes->collector, GOMEM_GC_TRACKED); // it failed once: tried again
+        fail_for_good = 1;
+        fail_ioctl = n;
         CHECK(begin(GOMEM_GC_AUTO));
         bool tracked = writes->collector == GOMEM_GC_TRACKED;
         CHECK_EQ(tracked, fail_ioctl != 0); // the call came, and its failure was seen
+        failing = 0;
         fail_ioctl = 1;
         CHECK(!begin(GOMEM_GC_TRACKED) && writes->collector == GOMEM_GC_STW);
+        fail_for_good = failing = 0;
         fail_ioctl = 0;
     }
     int without = 0;
