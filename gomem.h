@@ -4787,8 +4787,9 @@ GM_PRIVATE unsigned gm_writer_skip(const uintptr_t *frames, unsigned depth) {
         if (!gm_writer_find(gm_writer_call(frames[i]), &d)) break;
         const char *name = d.name ? d.name : "";
         bool same = known && d.base == own.base;
-        if ((same && alone) || gm_writer_overrides(name)) skip = i + 1;
-        else if (skip == i && !strncmp(name, "gomem_", 6)) skip = i + 1;
+        bool ours = (same && alone) || gm_writer_overrides(name) ||
+                    (skip == i && !strncmp(name, "gomem_", 6));
+        if (ours) skip = i + 1;
         else if (!GM_OVERRIDE || !same) break;
     }
     return skip < depth ? skip : 0;
@@ -7445,7 +7446,10 @@ GM_PRIVATE void gm_prof_init(struct gm_prof *f, struct gm_meta *meta) {
 // Written out, because a program may not be linked with libm. The error is below 1e-5.
 GM_PRIVATE double gm_prof_log(double x) {
     double n = 0;
-    for (; x < 0.5; x *= 2) n++;
+    while (x < 0.5) {
+        x *= 2;
+        n++;
+    }
     double z = (x - 1) / (x + 1), q = z * z;
     return 2 * z * (1 + q * (1.0 / 3 + q * (1.0 / 5 + q * (1.0 / 7 + q / 9)))) -
            n * 0.69314718055994531;
@@ -23929,8 +23933,8 @@ GM_PRIVATE size_t gm_export_build_id(uintptr_t head, uintptr_t full, char digits
     ElfW(Ehdr) e;
     ElfW(Phdr) h;
     uint32_t words[128]; // of notes: name size, size, type, name, contents
-    if (gm_os_read_foreign(&e, head, sizeof e) != sizeof e || memcmp(e.e_ident, "\177ELF", 4))
-        return 0;
+    if (gm_os_read_foreign(&e, head, sizeof e) != sizeof e) return 0;
+    if (memcmp(e.e_ident, "\177ELF", 4) != 0) return 0;
     for (unsigned i = 0; i < e.e_phnum && i < 64; i++) {
         uintptr_t at = head + e.e_phoff + (uintptr_t)i * e.e_phentsize;
         if (gm_os_read_foreign(&h, at, sizeof h) != sizeof h) return 0;

@@ -215,20 +215,20 @@ TEST(sampled_objects_are_objects) {
     char *p = gomem_malloc(100);
     CHECK(gomem_base(p + 50) == p);
     CHECK(gomem_usable_size(p) >= 100);
-    CHECK(gm_prof_of(prof, p) != NULL);
+    CHECK(gm_prof_of(prof, (uintptr_t)p) != 0);
     memset(p, 1, 100);
     p = gomem_realloc(p, 5000);
     CHECK(p[99] == 1);
     p = gomem_realloc(p, 20);
     CHECK(p[19] == 1);
-    CHECK(gm_prof_of(prof, p) != NULL);
+    CHECK(gm_prof_of(prof, (uintptr_t)p) != 0);
     gomem_free(p);
-    CHECK(gm_prof_of(prof, p) == NULL);
+    CHECK(gm_prof_of(prof, (uintptr_t)p) == 0);
     CHECK_EQ(read_sum(GM_PROF_MANUAL, NULL).inuse_objects, 0);
     CHECK(HEAP_IS_WHOLE());
     gomem_set_profile_rate(0);
     p = gomem_malloc(100); // a sample is none after it was freed
-    CHECK(gm_prof_of(prof, p) == NULL);
+    CHECK(gm_prof_of(prof, (uintptr_t)p) == 0);
     gomem_free(p);
 }
 
@@ -466,13 +466,13 @@ TEST(a_child_keeps_the_profile) {
 TEST(after_a_shutdown) {
     gomem_set_profile_rate(1);
     void *p = gomem_malloc(50);
-    CHECK(gm_prof_of(prof, p) != NULL);
+    CHECK(gm_prof_of(prof, (uintptr_t)p) != 0);
     gomem_shutdown();
     CHECK_EQ(prof->samples_used, 0);
     CHECK_EQ(read_sum(-1, NULL).inuse_objects, 0);
     REQUIRE(gomem_init(NULL));
     p = gomem_malloc(50); // the rate is kept
-    CHECK(gm_prof_of(prof, p) != NULL);
+    CHECK(gm_prof_of(prof, (uintptr_t)p) != 0);
     gomem_free(p);
     gomem_set_profile_rate(0);
     CHECK_EQ(prof->samples_used, 0);

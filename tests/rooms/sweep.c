@@ -85,7 +85,8 @@ TEST(live_by_generation) { // R6
 
 TEST(lists_flip_with_the_generation) { // CL2
     for (int i = 0; i < 6; i++) {
-        struct gm_sweep w = {(uint32_t)(2 * i)}, next = {(uint32_t)(2 * i + 2)};
+        struct gm_sweep w = {.generation = (uint32_t)(2 * i)};
+        struct gm_sweep next = {.generation = (uint32_t)(2 * i + 2)};
         unsigned seen = 0;
         CHECK_EQ(gm_sweep_partial(&w, true), gm_sweep_partial(&next, false));
         CHECK_EQ(gm_sweep_full(&w, true), gm_sweep_full(&next, false));
