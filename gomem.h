@@ -12594,6 +12594,7 @@ GM_RARE GM_NO_SANITIZE GM_PRIVATE void gm_world_handler(int signal, siginfo_t *i
     t->in_handler = true;
     t->at = gm_os_interrupted(context);
     gm_os_spill(&t->registers);
+    gm_base_tsan_release(&t->cache.hot); // what the thread did before the signal
     gm_world_wait_out(w, t, stop_request);
     errno = saved;
     (void)gm_sub_acqrel(&w->handling, 1u); // pairs with gm_world_remove_handler: nothing follows it

@@ -49,7 +49,7 @@ add() {
 address='api/alloc api/aligned api/arena api/collected api/each api/escape api/finalizers api/macros api/manual api/pool api/realloc api/store api/strings
     api/typed api/uncollectable api/verify stress/collectall stress/handover stress/model
     stress/arena stress/dance stress/pool stress/special'
-rooms='rooms/cache rooms/cycle rooms/heap rooms/prof' # with clang: they use what the rooms hand out
+rooms='rooms/cache rooms/cycle rooms/heap' # with clang: they use what the rooms hand out
 stacks='api/deaf api/stacks api/why' # with clang: its fake stack holds roots
 thread='api/coroutines api/gc api/process api/pthreads rooms/prof
     stress/arena stress/dance stress/handover stress/model stress/order stress/pool stress/special
