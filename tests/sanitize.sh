@@ -51,7 +51,7 @@ address='api/alloc api/aligned api/arena api/collected api/each api/escape api/f
     stress/arena stress/dance stress/pool stress/special'
 rooms='rooms/cache rooms/cycle rooms/heap' # with clang: they use what the rooms hand out
 stacks='api/deaf api/stacks api/why' # with clang: its fake stack holds roots
-thread='api/coroutines api/gc api/process api/pthreads rooms/prof
+thread='api/gc api/process api/pthreads rooms/prof
     stress/arena stress/dance stress/handover stress/model stress/order stress/pool stress/special
     stress/splice'
 plain='api/alloc api/macros api/manual api/realloc api/store api/strings'
