@@ -19041,13 +19041,14 @@ GM_NOINLINE GOMEM_DEF void gomem_stack_parked(const void *lo, const void *sp) {
 }
 
 struct gomem_stack {        // a typed handle; its mark procedure is gm_control_mark_stack
-    struct gm_stack *stack; // NULL: not yet made, or freed by hand. atomic: rlx
+    struct gm_stack *stack; // NULL: not yet made, or freed by hand. atomic: rel/acq
 };
 
 // Mark procedure of handles: a handle that is reachable keeps its stack's contents alive.
 GM_PRIVATE void gm_control_mark_stack(const void *obj, size_t size, gomem_marker *m) {
     const gomem_stack *handle = obj;
-    struct gm_stack *s = gm_load_rlx(&handle->stack); // s stays valid while a cycle marks
+    // pairs with gomem_stack_new: the record is complete. It stays valid while a cycle marks
+    struct gm_stack *s = gm_load_acq(&handle->stack);
     uint32_t stop_request = gm_load_rlx(&gm_runtime.world.stop_request);
     (void)size;
     if (s) gm_mark_handle(m, s, stop_request && stop_request != GM_GATE);
@@ -19089,7 +19090,7 @@ GM_RARE GOMEM_DEF gomem_stack *gomem_stack_new(size_t size) {
     bool done = gm_roots_add_coroutine(&rt->engine.meta, &r->stacks, start, start + size);
     struct gm_stack *s = done ? gm_roots_stack_of(r, start) : NULL;
     if (s) s->handle = (uintptr_t)handle;
-    gm_store_rlx(&handle->stack, s);
+    gm_store_rel(&handle->stack, s); // pairs with gm_control_mark_stack
     gm_sync_unlock(&r->lock);
     gm_sync_leave(&me->cache.hot);
     if (!s) {
