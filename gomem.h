@@ -11417,15 +11417,17 @@ struct gm_thread {
     bool told;                     // it was reported as a straggler. lock: world
     struct gm_start *start;        // gomem_thread_create's, NULL: none. owner: thread
     uint32_t straggler;            // the last stop waited for it in vain. atomic: rel/acq
-    uint32_t sent;                 // stop signals sent and not discarded. lock: world
+    uint32_t sent;                 // signals of the pending stop (V9). lock: world
+    uint32_t counted;              // `heard` at the end of the last stop. lock: world
     uint32_t heard;                // calls of the handler (V9). owner: thread; atomic: rlx
-    bool own;                      // the background thread, which works for stoppers. atomic: rlx
-    uint8_t rounds;                // rounds of key destructors seen
-    uint32_t ended;                // gc.ended when gomem_gc_work last looked. owner: thread
-    uint32_t futile;               // emergency collections without effect, in a row. owner: thread
-    uint64_t in_vain;              // ns: until then gm_world_lock_gc is brief. owner: thread
-    struct gomem_arena *scratch;   // its scratch arenas (room arena); NULL: none. owner: thread
-    bool orphans;                  // scratch belonged to a thread that this child does not have
+    bool late;        // a call for a signal of an earlier stop may still come (V9). lock: world
+    bool own;         // the background thread, which works for stoppers. atomic: rlx
+    uint8_t rounds;   // rounds of key destructors seen
+    uint32_t ended;   // gc.ended when gomem_gc_work last looked. owner: thread
+    uint32_t futile;  // emergency collections without effect, in a row. owner: thread
+    uint64_t in_vain; // ns: until then gm_world_lock_gc is brief. owner: thread
+    struct gomem_arena *scratch; // its scratch arenas (room arena); NULL: none. owner: thread
+    bool orphans;                // scratch belonged to a thread that this child does not have
     uintptr_t called; // in gomem_gc: end of the caller's frames; otherwise 0. owner: thread
     uintptr_t hint_lo, hint_hi; // the same for room escape; 0: not looked up. owner: thread
     // Check level 1: hints on the stack; NULL: none. owner: thread; read in stops
@@ -12375,9 +12377,12 @@ GM_RARE GM_PRIVATE void gm_fence_end(struct gm_runtime *rt) {
  *                 thread holds INIT, TURN, GONE and WORLD: it does not take them again, passes the
  *                 gate, and runs no cycle. So fork handlers registered earlier may allocate
  *             V9  when a stop is over or withdrawn, none of its signals is pending for any thread.
- *                 The stopper counts the signals it sends, the handler those it receives. Where the
- *                 counts differ, ignoring the signal for an instant discards the pending ones, even
- *                 those that a thread blocks
+ *                 The stopper counts the signals it sends, the handler its calls. Where calls are
+ *                 missing, ignoring the signal for an instant discards the pending ones, even those
+ *                 that a thread blocks. A missing call may also be late: the kernel has prepared it
+ *                 and has then taken the processor from the thread. In the next stop it may be
+ *                 mistaken for a call of that stop, so until it has come, or its thread has parked
+ *                 in the handler, the signals of each stop are discarded
  *             V10 a fork in a signal handler that has interrupted a section, or a thread that holds
  *                 GC or one of the locks of V8, takes no lock: it would wait for itself, or for a
  *                 thread that forks in the same way. Its child may only exec or end
@@ -12662,18 +12667,30 @@ GM_PRIVATE bool gm_world_gather(struct gm_world *w, const struct gm_thread *me,
     }
 }
 
+// Has the thread's handler been called for each signal that the pending stop has sent? If not, or
+// if one of the calls may have been for a signal of an earlier stop, a signal may be pending. (V9)
+GM_PRIVATE bool gm_world_heard_all(const struct gm_world *w, struct gm_thread *t) {
+    uint32_t heard = gm_load_rlx(&t->heard), sent = t->sent; // a stale count costs two calls
+    bool all = heard - t->counted >= sent + t->late;
+    // A thread that parks in the handler blocks the signal, so no other call of it has begun.
+    uint32_t stop_request = gm_load_rlx(&w->stop_request); // ours: the lock is held
+    // pairs with gm_world_wait_out: in_handler is set
+    bool parks = gm_load_seq(&t->state) == (stop_request | GM_THREAD_PARKED) && t->in_handler;
+    t->late = !all && !parks;
+    t->counted = heard;
+    t->sent = 0;
+    return all || !sent;
+}
+
 // Discards the signals of a stop that no handler has received: their threads block them, have
 // parked by themselves, or are in a sleep that no signal ends. The stop is still pending for all
 // threads. (V9)
 GM_PRIVATE void gm_world_discard_signals(struct gm_world *w) {
-    bool unheard = false;
+    bool heard = true;
     // pairs with gm_world_record_locked: records are complete
-    for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next) {
-        uint32_t heard = gm_load_rlx(&t->heard); // V9
-        unheard |= t->sent != heard;
-        t->sent = heard;
-    }
-    if (unheard && w->signal) gm_os_discard_signal(w->signal, gm_world_handler);
+    for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next)
+        heard &= gm_world_heard_all(w, t);
+    if (!heard && w->signal) gm_os_discard_signal(w->signal, gm_world_handler);
 }
 
 // Ends a stop that gm_world_try_stop has made: releases its locks, and restores the signal mask.
@@ -13562,7 +13579,9 @@ GM_COLD GM_PRIVATE struct gm_thread *gm_world_attach_slow(struct gm_runtime *rt,
         gm_store_rlx(&t->own, false);
         gm_store_rlx(&t->straggler, 0u); // of the thread that had the record before
         // Signals of the thread that had the record before are not waited for (V9).
-        t->sent = gm_load_rlx(&t->heard);
+        t->sent = 0;
+        t->counted = gm_load_rlx(&t->heard);
+        t->late = false;
         t->told = false;
         t->start = NULL;
         t->cache.hot.ranks = 0;

@@ -2,6 +2,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 static bool no_membarrier; // as on old kernels and in some sandboxes
@@ -350,6 +351,40 @@ TEST(unheard_signals_are_taken_back) {
     uint64_t late = rt->engine.stats.withdrawn - withdrawn;
     if (!GM_TSAN) CHECK((uint64_t)(atomic_load(&discards) - before) <= 2 * late + 2);
     end_actors(1);
+}
+
+// A thread that blocks the signal calls the handler itself, in a later stop than the first: as if the
+// kernel had prepared that call for the signal of the first one.
+static void *heard_late(void *arg) {
+    struct actor *a = arg;
+    sigset_t set;
+    ucontext_t context;
+    a->record = gm_world_attach(rt);
+    sigfillset(&set);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    CHECK(getcontext(&context) == 0);
+    uint32_t epoch = world->epoch; // no stop runs
+    gm_store_rel(&a->ready, true);
+    while (gm_load_seq(&world->stop_request) >> 3 <= epoch + 1) {}
+    gm_world_handler(world->signal, NULL, &context);
+    CHECK(sigpending(&set) == 0 && !sigismember(&set, world->signal));
+    gm_store_rel(&a->quit, true);
+    sigfillset(&set);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    return NULL;
+}
+
+// V9: a call of the handler for a stop that is over does not hide that the signal of the next is
+// pending.
+TEST(late_calls_hide_no_signal) {
+    REQUIRE(start_actors(0));
+    actors[0] = (struct actor){.kind = SPINS};
+    REQUIRE(pthread_create(&actors[0].thread, NULL, heard_late, &actors[0]) == 0);
+    while (!gm_load_acq(&actors[0].ready)) (void)sched_yield();
+    stop_and_go();
+    while (!gm_load_acq(&actors[0].quit)) (void)sched_yield();
+    CHECK(!actors[0].record->late); // it has parked in the handler
+    pthread_join(actors[0].thread, NULL);
 }
 
 static bool leave, inside; // atomic
