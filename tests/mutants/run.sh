@@ -146,7 +146,8 @@ while read -r number program name what; do
     healthy=$(result 0 "$program" "$name")
     verdict=$(result "$number" "$program" "$name")
     if [ "$healthy" != passed ]; then
-        echo "FAIL mutant $number: without it $program $name is not passed but $healthy"
+        echo "FAIL mutant $number: without it $program $name is not passed but $healthy:"
+        tail -n 20 "$(name 0 "$program" "$name").log"
         failed=$((failed + 1))
     elif [ "${verdict%% *}" = passed ] || [ "$verdict" = absent ] || [ "$verdict" = unbuilt ]; then
         echo "FAIL mutant $number ($what): $program $name: $verdict"
