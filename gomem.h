@@ -2591,6 +2591,12 @@ GM_INLINE uint64_t gm_base_ones(unsigned from, unsigned n) {
 GM_INLINE size_t gm_base_round_up(size_t x, size_t unit) { return (x + unit - 1) & ~(unit - 1); }
 GM_INLINE bool gm_base_power_of_two(size_t x) { return x && !(x & (x - 1)); }
 
+// Returns the ns that have passed at `now` since `then`. 0 if `then` is later: another thread
+// stored it after this one had read the clock, or read a finer clock.
+GM_INLINE uint64_t gm_base_since(uint64_t now, uint64_t then) {
+    return now > then ? now - then : 0;
+}
+
 // All messages: a name, what is wrong, and what to do about it.
 #define GM_MESSAGES(X)                                                                             \
     X(DOUBLE_FREE, "double free", "free each object once")                                         \
@@ -4733,7 +4739,8 @@ extern int gm_libc_dladdr(const void *, struct gm_symbol *) __asm__("dladdr") __
 GM_INLINE uintptr_t gm_writer_call(uintptr_t frame) { return frame - (frame != 0); }
 
 // Finds the file that holds an address, and the function, if the file exports it. False: in no
-// file. dladdr allocates nothing, and takes the loader's lock, so no lock of the library's is held.
+// file. dladdr allocates nothing, but takes the loader's lock: the caller holds none of the
+// library.
 GM_PRIVATE bool gm_writer_find(uintptr_t address, struct gm_symbol *d) {
     memset(d, 0, sizeof *d);
     return gm_libc_dladdr && gm_libc_dladdr((const void *)address, d) && d->file;
@@ -4776,7 +4783,7 @@ GM_PRIVATE bool gm_writer_is_alone(const struct gm_symbol *own) {
 
 // Returns how many of the innermost frames of a stack are functions of the library, such as that of
 // calloc: those with its names, what the override's calloc calls in the same file, and all of the
-// override's shared library. 0: no other frame is left.
+// override's shared library. If all frames are the library's, none is to be skipped: 0.
 GM_PRIVATE unsigned gm_writer_skip(const uintptr_t *frames, unsigned depth) {
     enum { INNER = 8 }; // frames of the library at most
     struct gm_symbol d, own;
@@ -6104,7 +6111,7 @@ GM_PRIVATE void gm_heap_fallen_locked(struct gm_heap *h) { h->low = GM_MIN(h->lo
 // call, the values of the previous second are 0.
 GM_PRIVATE void gm_heap_turn(struct gm_heap *h, uint64_t now) {
     gm_sync_lock(&h->lock);
-    uint64_t passed = now - h->turned;
+    uint64_t passed = gm_base_since(now, h->turned);
     if (passed >= GM_TURN_NS) {
         bool late = h->turned && passed >= 2 * (uint64_t)GM_TURN_NS;
         gm_store_rlx(&h->again[1], late ? 0 : h->again[0]);
@@ -6305,7 +6312,8 @@ GM_INLINE size_t gm_heap_keep(const struct gm_heap *h) {
 // Returns pages to the system if more are idle than H2 and H3 allow.
 GM_NOINLINE GM_PRIVATE void gm_heap_trim_slow(struct gm_heap *h, size_t idle) {
     uint64_t now = gm_os_now_coarse();
-    if (now - gm_load_rlx(&h->turned) >= GM_TURN_NS) gm_heap_turn(h, now); // checks under the lock
+    // if stale, checks under the lock
+    if (gm_base_since(now, gm_load_rlx(&h->turned)) >= GM_TURN_NS) gm_heap_turn(h, now);
     size_t again = GM_MAX(gm_load_rlx(&h->again[0]), gm_load_rlx(&h->again[1]));
     size_t keep = gm_heap_keep(h) + again;
     if (idle <= keep + GM_GIVE_SLACK) return;
@@ -7328,7 +7336,7 @@ GM_PRIVATE const char *gm_special_verify_stopped(const struct gm_special *sp,
  * ORDER       a site is complete before sites_made counts it (rel), so a reader that loads the
  *             count (acq) reads sites without the lock. Their counters are written under the lock
  *             and read with relaxed loads: a result may mix slightly different moments
- * INVARIANTS  PR1 a sample names a live object, and the object's span has `special` set
+ * INVARIANTS  PR1 a sample names an allocated object, and the object's span has `special` set
  *             PR2 each slot that a thread may hand out is charged once, when it enters the thread's
  *                 magazine or run, and is hit with probability 1 - exp(-size / rate)
  *             PR3 sites are never freed, moved or changed, except for their counters and `leak`
@@ -7341,18 +7349,19 @@ GM_PRIVATE const char *gm_special_verify_stopped(const struct gm_special *sp,
  *             is hit depends on its size only, not on its place in a refill. A sample stands for
  *             1 / (1 - exp(-size / rate)) objects, and that weight is stored with it, so the rate
  *             may change.
- *             The inlined paths have no room for a counter. So not allocations are charged, but the
- *             slots that may be popped: those of a magazine when it is loaded, those of a run when
- *             it is taken. Each pop uses up one of them. A hit slot of a magazine is replaced by a
+ *             The inlined paths have no room for a counter, so slots are charged before they are
+ *             allocated: those of a magazine when it is loaded, and those of a run when it is
+ *             taken. Each pop uses up one of them. A hit slot of a magazine is replaced by a
  *             NULL: the pop that comes to it takes the slow path. A run ends before its hit slot.
  *             What is pushed can be popped again, so while a profile is on each free of manual
  *             memory is charged, too. A thread's bound `hot.size` is 0 then, as with poison, and a
  *             free that is not inlined does the same work plus one subtraction. Charging full
  *             magazines only would miss pairs of malloc and free that never exchange one: a program
  *             in a steady state would have its sites counted 30 times too low.
- *             A sampled manual object must be recognized when it is freed. A span of its own kind
- *             does that by the test that every free makes already; a bit in the object's span would
- *             need another test. Sampled objects that are collected or large set `special`.
+ *             A sampled manual object must be recognized when it is freed. The descriptor of its
+ *             span has a kind of its own, which every free compares anyway (PR4); a bit in the
+ *             span's record would need another test. Collected and large objects need no such kind:
+ *             their frees read the record, and find `special` set.
  *             Whether a collected object lives is known at the end of a cycle. The figures in use
  *             count those that the last cycle has found alive, and that were not freed since, as
  *             Go's profile does; manual objects count as soon as they are allocated.
@@ -7607,9 +7616,10 @@ GM_PRIVATE uint32_t gm_prof_new_site_locked(struct gm_prof *f, uint64_t hash, un
                                             unsigned depth) {
     uint32_t n = f->sites_made;
     struct gm_prof_site ***part = &f->sites[n / GM_PROF_PART], *s;
+    if (!f->site_buckets) return 0;
     if (!*part) *part = gm_pages_meta(f->meta, GM_PROF_PART * sizeof **part);
     s = *part ? gm_pages_meta(f->meta, sizeof *s + depth * sizeof *frames) : NULL;
-    if (!s || !f->site_buckets) return 0;
+    if (!s) return 0;
     s->hash = hash;
     s->kind = (uint8_t)kind;
     s->depth = (uint16_t)depth;
@@ -7672,7 +7682,8 @@ GM_PRIVATE uint32_t *gm_prof_find_locked(const struct gm_prof *f, uintptr_t obje
     return at;
 }
 
-// The same for samples.
+// Doubles the table of samples if it is full. If memory is exhausted, the chains grow longer
+// instead.
 GM_PRIVATE void gm_prof_grow_samples_locked(struct gm_prof *f) {
     if (f->samples_used < f->sample_buckets) return;
     uint32_t *table = gm_prof_more_buckets_locked(f, f->sample_bucket, &f->sample_buckets);
@@ -7804,8 +7815,8 @@ GM_PRIVATE gm_prof_figures gm_prof_read(const struct gm_prof_site *s) {
 
 // Calls fn for each site until it returns false; returns false then. Takes no lock, enters no
 // section and allocates nothing, so fn may do anything; threads may run. Sites stay valid for ever
-// (PR3). Costs a step for each site. A million sites share the numbers they are given; all others
-// are in the first one, which has no frames.
+// (PR3). Costs a step for each site. Sites beyond a million are counted together in the first one,
+// which has no frames.
 GM_PRIVATE bool gm_prof_each(const struct gm_prof *f,
                              bool (*fn)(void *arg, const struct gm_prof_site *site,
                                         const gm_prof_figures *figures),
@@ -8050,10 +8061,10 @@ GM_COLD GM_PRIVATE void gm_guard_misuse(const struct gm_guard *g, const struct g
  *                 is kept, even if a third of what a cycle marked is garbage when it ends
  *             A4  if a cycle is late, threads pay by the byte. For 4 KiB past the goal a thread
  *                 marks for 2 to 20 us; past the hard goal (1.1 x the goal + 1 MiB) for 60 us,
- *                 doubled for each further quarter of the distance between the two. Large objects
- *                 pay 2 us from the trigger on. Their part of the runway (A2) is at most three
- *                 tenths of the way to the goal. More would begin cycles early for objects that can
- *                 wait (E7) and that the cycle keeps if they come while it marks
+ *                 doubled for each further quarter of the distance between the two, six times at
+ *                 most. Large objects pay 2 us from the trigger on. Their part of the runway (A2)
+ *                 is at most three tenths of the way to the goal. More would begin cycles early for
+ *                 objects that can wait (E7) and that the cycle keeps if they come while it marks
  *             A5  objects that only wait for their finalizer do not count as live in A1; their
  *                 bytes are added to the goal instead. Otherwise each cycle that finalizes would
  *                 double the next one's heap: a million short-lived files took 80 MB instead of 15.
@@ -8150,8 +8161,8 @@ GM_PRIVATE void gm_pacer_defer(struct gm_pacer *p, size_t live) {
     gm_store_rlx(&p->trigger, GM_MAX(gm_load_rlx(&p->trigger), live + way));
 }
 
-// Computes goal and trigger anew, after a cycle or a change of settings. Both may call
-// concurrently, and the values then may not fit together; the end of the next cycle corrects that.
+// Computes goal and trigger anew, after a cycle or a change of settings. If both happen at the same
+// time, the values may not fit together until the next cycle ends.
 GM_PRIVATE void gm_pacer_set(struct gm_pacer *p, size_t live, size_t roots) {
     size_t kept = GM_MIN(gm_load_rlx(&p->kept), live);
     size_t goal = gm_pacer_goal(live - kept, roots, gm_load_rlx(&p->percent));
@@ -8192,9 +8203,10 @@ GM_PRIVATE size_t gm_pacer_set_limit(struct gm_pacer *p, size_t bytes) {
  *             old record has gone
  * INVARIANTS  HI1 a reader returns a record whole, or not at all
  *             HI2 only the runner of a cycle writes: GC is held
- * WHY         64 KB hold the last 1024 cycles, which is what a picture can show. They are mapped by
- *             the first cycle that ends after somebody has asked. Readers take no lock: GC is held
- *             for as long as a cycle runs.
+ * WHY         64 KB hold the last 1024 cycles, which is what a picture can show. They are mapped
+ *             when the first cycle ends after a report, or GOMEM_DEBUG=record=1, has asked for
+ *             records. Readers take no lock: GC is held for as long as a cycle runs, and they would
+ *             wait for its end.
  */
 enum { GM_HISTORY = 1024, GM_PAST_WORDS = 8 };
 
@@ -8223,7 +8235,7 @@ struct gm_history {
 
 // Asks for records from the end of the next cycle on. Any thread.
 GM_PRIVATE void gm_history_ask(struct gm_history *h) {
-    gm_store_rlx(&h->asked, true); // rlx: only delays
+    gm_store_rlx(&h->asked, true); // rlx: a cycle that misses it is not recorded
 }
 GM_PRIVATE bool gm_history_asked(const struct gm_history *h) { return gm_load_rlx(&h->asked); }
 
@@ -12021,7 +12033,7 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
 GM_ALWAYS struct gm_fence *gm_fence_of(const struct gm_runtime *rt, uintptr_t word) {
     struct gm_fence *f = GM_FENCE ? gm_load_acq(&rt->fence) : NULL; // pairs with gm_fence_start
     if (GOMEM_I_LIKELY(!f)) return NULL;
-    size_t size = gm_load_acq(&f->size); // pairs with gm_fence_start: base
+    size_t size = gm_load_acq(&f->size); // pairs with gm_fence_map: base
     return word - f->base < size ? f : NULL;
 }
 
@@ -12074,7 +12086,8 @@ GM_PRIVATE void *gm_fence_take(struct gm_fence *f, const void *shadow, size_t si
                                bool left, const uintptr_t *frames, unsigned depth) {
     align = GM_MAX(align, size > 8 ? (size_t)16 : (size_t)8);
     size_t bytes = gm_base_round_up(GM_MAX(size, (size_t)1), align);
-    if (!gm_load_acq(&f->size) || bytes > f->room || align > f->page) return NULL; // pairs as above
+    // pairs with gm_fence_map: page and room are set
+    if (!gm_load_acq(&f->size) || bytes > f->room || align > f->page) return NULL;
     unsigned i = gm_fence_claim(f);
     if (i == GM_FENCE_SLOTS) return NULL;
     struct gm_fence_slot *s = &f->slot[i];
@@ -12349,8 +12362,8 @@ GM_RARE GM_PRIVATE void gm_fence_end(struct gm_runtime *rt) {
  *             settings fence
  * LOCKS       INIT, then TURN, then GONE, then WORLD (a fork); GC, then TURN (no cycle runs); GONE,
  *             then WORLD, which stay locked through a stop; WORLD, then META (attach, leave)
- * ORDER       state and stop_request are stored and loaded seq (V1). A section's depth is ordered
- *             otherwise (Y2)
+ * ORDER       state and stop_request are stored seq, and loaded seq where V1 or V2 depend on it. A
+ *             section's depth is ordered otherwise (Y2)
  * INVARIANTS  V1  a Dekker pair: a stopping thread stores stop_request, then loads the states; a
  *                 thread that leaves a blocking region stores its state, then loads stop_request:
  *                 at least one of the two sees the other's store
@@ -13045,13 +13058,15 @@ GM_PRIVATE bool gm_world_waits_for_loader(struct gm_runtime *rt, uint64_t ns) {
     const struct gm_roots *r = &rt->roots;
     // pairs with gm_world_begin_loader_walk: walker and walk_since are set
     if (gm_load_acq(&r->walks) % 2 == 0) return false;
-    return gm_os_now() - gm_load_rlx(&r->walk_since) >= ns && gm_world_loader_walk_sleeps(rt);
+    return gm_base_since(gm_os_now(), gm_load_rlx(&r->walk_since)) >= ns &&
+           gm_world_loader_walk_sleeps(rt);
 }
 
 // Takes GC, the lock of the cycle. False: for a second its holder has waited for the loader's lock,
-// which the caller may hold (E6). As long, since the holder may as well be starting a thread, or
-// wait for a library that is being opened. A thread that has waited so in vain waits only 10 ms
-// each time in the next four seconds: it may well collect in each callback of dl_iterate_phdr.
+// which the caller may hold (E6). A shorter wait would prove less: the holder may be starting a
+// thread, or waiting for a library that is being opened. A thread that has waited a second in vain
+// waits only 10 ms each time in the next four seconds, since it may be one that collects in each
+// callback of dl_iterate_phdr.
 GM_PRIVATE bool gm_world_lock_gc(struct gm_runtime *rt) {
     struct gm_gc *gc = &rt->gc;
     struct gm_thread *me = gm_world_self();
@@ -13561,6 +13576,25 @@ GM_PRIVATE void gm_world_join(struct gm_runtime *rt, struct gm_thread *t) {
     gm_world_unlock(w, &w->lock);
 }
 
+// Forgets in a record what belongs to the thread that had it before. In a child that may be a
+// thread of the parent, which was stopped by the fork anywhere outside sections: in the unwinder,
+// in gomem_gc, or in a panic hook.
+GM_PRIVATE void gm_world_renew_record(struct gm_thread *t) {
+    if (GOMEM_I_ESCAPE) gm_world_forget_frames(t);
+    gm_store_rlx(&t->own, false);
+    gm_store_rlx(&t->straggler, 0u); // only the record's thread acts on it
+    t->sent = 0;                     // its signals are not waited for (V9)
+    t->counted = gm_load_rlx(&t->heard);
+    t->late = false;
+    t->rounds = 0;
+    t->told = t->reports = t->cache.prof.busy = false;
+    t->start = NULL;
+    t->called = 0;
+    t->futile = 0;
+    t->in_vain = 0;
+    t->cache.hot.ranks = 0;
+}
+
 // Attaches the calling thread. t: its record from before gomem_shutdown, or NULL. Returns the
 // record, or NULL as gm_world_attach.
 GM_COLD GM_PRIVATE struct gm_thread *gm_world_attach_slow(struct gm_runtime *rt,
@@ -13574,17 +13608,7 @@ GM_COLD GM_PRIVATE struct gm_thread *gm_world_attach_slow(struct gm_runtime *rt,
         gm_store_rlx(&t->id, gm_os_thread_id()); // a report may read it
         t->self = pthread_self();
         t->thread_pointer = gm_os_thread_pointer();
-        t->rounds = 0;
-        if (GOMEM_I_ESCAPE) gm_world_forget_frames(t);
-        gm_store_rlx(&t->own, false);
-        gm_store_rlx(&t->straggler, 0u); // of the thread that had the record before
-        // Signals of the thread that had the record before are not waited for (V9).
-        t->sent = 0;
-        t->counted = gm_load_rlx(&t->heard);
-        t->late = false;
-        t->told = false;
-        t->start = NULL;
-        t->cache.hot.ranks = 0;
+        gm_world_renew_record(t);
         gm_store_seq(&t->state, (uint32_t)GM_THREAD_ATTACHING); // not stopped yet
         gm_store_rlx(&w->threads, w->threads + 1);
         gm_world_warm(rt, &t->cache);
@@ -16247,8 +16271,9 @@ GM_PRIVATE uintptr_t gm_oracle_stopped(struct gm_runtime *rt) {
  * LOCKS       GONE, then WORLD (a stop), then SPECIAL or READY; callers hold GC and TURN, which a
  *             stop releases where a fork may come; in a stop no other thread holds HEAP or CENTRAL
  * INVARIANTS  E1  marking begins when all spans are swept and all mark and grey bits are 0
- *             E2  held slots become black when marking ends (R1), so sweeping keeps them; all other
- *                 new objects are white, and live if they are reached
+ *             E2  while a cycle marks, new objects are white, and live if they are reached. When
+ *                 marking ends, held slots become black, and so does each slot that is taken from
+ *                 there to the flip (R1): sweeping keeps them
  *             E3  nothing irreversible happens before the roots are listed: until then a stop can
  *                 be given up
  *             E4  a cycle that cannot go on (a thread does not stop, roots are not known) keeps its
@@ -16900,8 +16925,8 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
 // Does one stop beat a concurrent cycle for this heap? In a small one (GM_SMALL_HEAP) marking is
 // faster than two stops and arming would be. It takes 6 ns an object, so 0.4 ms at most for the MiB
 // of 16 B objects that lived last, and no page is armed, so no write faults (bench/new: 64 B 5.5 ->
-// 3.5 ns). An option that chooses the collector overrides this. rlx:
-// the sizes are estimates, and either way of marking is correct.
+// 3.5 ns). An option that chooses the collector overrides this. rlx: the sizes are estimates, and
+// either way of marking is correct.
 GM_PRIVATE bool gm_gc_is_small(const struct gm_runtime *rt) {
     const struct gm_engine *e = &rt->engine;
     size_t most = GM_SMALL_HEAP;
@@ -17083,10 +17108,10 @@ GM_PRIVATE void gm_gc_wake_background(struct gm_runtime *rt) {
  *             A thread that replaces 110 MB 40 times, and waits at the trigger, peaks at 211 MB
  *             (526 MB without). It waits for the time of a cycle, which marks two bytes or less
  *             for each that it allocates.
- *             The stopping collector, and an emergency, run on the thread that found it. The
- *             background thread also sweeps what nothing needed, gives pages back at 2 % of a
- *             processor, ages the pools, and runs the cycles that gomem_gc_start or the clock ask
- *             for.
+ *             Cycles of the stopping collector, and emergency cycles, run on the thread that finds
+ *             one due. The background thread also sweeps spans that no thread has needed, gives
+ *             pages back at 2 % of a processor, ages the pools, and runs the cycles that
+ *             gomem_gc_start or the clock ask for.
  */
 // ---- the background thread ----
 
@@ -17126,7 +17151,7 @@ GM_PRIVATE bool gm_schedule_due(struct gm_runtime *rt, uint64_t now, int *reason
     if (asked) gm_store_rlx(&rt->gc.asked, 0u); // a cycle has ended since then
     *reason = GM_REASON_CLOCK;
     return period >= 0 && gm_load_rlx(&rt->engine.pacer.percent) >= 0 &&
-           now - gm_load_rlx(&rt->gc.last) >= ns;
+           gm_base_since(now, gm_load_rlx(&rt->gc.last)) >= ns;
 }
 
 // Attaches the background thread. While there is no memory for its record, other threads run the
@@ -19938,9 +19963,10 @@ GOMEM_DEF void gomem_rc_release(void *obj) {
  *                 a cache of the pool to which the place belongs
  *             PO4 in a slab, objects below `fresh` may hold anything and objects from there on are
  *                 zero; in a scanned slab all free objects are zero
- *             PO5 aging rotates three lists: full -> victim -> expired. The next calls drop the
- *                 expired objects of a pool with a drop hook, the aging itself those of others. The
- *                 lists rotate again only when none is left
+ *             PO5 aging rotates three lists: full -> victim -> expired. The expired objects of a
+ *                 pool with a drop hook are dropped by its next calls, those of other pools by the
+ *                 aging itself. The lists rotate again only when none is left. Pools with max_idle
+ *                 or a capacity do not age
  *             PO6 between a thread's two magazines, if they hold more than 32 objects, half of one
  *                 is moved, not all: the next move is at least 31 objects away, in either direction
  *             PO7 pools that no cycle ages are aged by the clock. One thread at a time does it, a
@@ -20339,9 +20365,9 @@ GM_PRIVATE void gm_pool_rotate(struct gm_engine *e, struct gomem_pool *p,
 // Called when magazines are exchanged with the depot: ages the pool if no cycle has done so lately.
 GM_PRIVATE void gm_pool_exchanged(struct gm_engine *e, struct gomem_pool *p) {
     uint64_t now = gm_os_now();
-    (void)gm_add_rlx(&p->exchanges, (uint64_t)1);                       // for the statistics
-    if (GOMEM_I_UNLIKELY(now - gm_load_rlx(&p->aged) > GM_POOL_PERIOD)) // if stale, ages again
-        gm_pool_rotate(e, p, NULL, now);
+    (void)gm_add_rlx(&p->exchanges, (uint64_t)1); // for the statistics
+    if (GOMEM_I_UNLIKELY(gm_base_since(now, gm_load_rlx(&p->aged)) > GM_POOL_PERIOD))
+        gm_pool_rotate(e, p, NULL, now); // if stale, ages again
 }
 
 // Moves n objects from the top of one magazine to another; both are the caller's. Returns the other
@@ -20542,7 +20568,7 @@ GM_PRIVATE bool gm_pool_drop_expired(struct gm_runtime *rt, struct gomem_pool *p
 // means always.
 GM_INLINE bool gm_pool_due(struct gomem_pool *p, uint64_t now) {
     // stale values only age the pool at another look
-    if (!now || now - gm_load_rlx(&p->aged) > GM_POOL_PERIOD) return true;
+    if (!now || gm_base_since(now, gm_load_rlx(&p->aged)) > GM_POOL_PERIOD) return true;
     return !p->o.drop && (uint32_t)gm_load_rlx(gm_pool_list(p, 2));
 }
 
@@ -20678,9 +20704,9 @@ GOMEM_DEF void *gomem_i_pool_get_slow(gomem_pool *p) {
             return NULL;
         }
     } while (!object && gm_pool_grow(rt, p));
+    if (!object) return NULL; // with the errno of gm_block_new: no hook runs after it
     (void)gm_pool_drop_expired(rt, p);
     (void)gm_pool_tick(GM_POOL_STEPS);
-    if (!object) return NULL;
     gm_guard_forbid(object, p->stride, p->scanned);
     gm_guard_allow(object, p->o.size);
     if (fresh && p->o.make) p->o.make(object, p->o.user);
@@ -21064,7 +21090,7 @@ GM_RARE GOMEM_DEF gomem_pool_stats gomem_pool_read_stats(gomem_pool *p) {
     gomem_pool_stats s = {0, 0, 0, 0, 0};
     struct gm_cache *t = gm_pool_enter(rt, p);
     if (!t) return s;
-    s.hits = gm_load_rlx(&p->hits); // rlx, as below: single numbers
+    s.hits = gm_load_rlx(&p->hits); // rlx here and below: single numbers
     s.misses = gm_load_rlx(&p->misses);
     s.exchanges = gm_load_rlx(&p->exchanges);
     s.idle = gm_load_rlx(&p->idle);
@@ -22251,8 +22277,9 @@ GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t a
  * CALLS       base os writer pages span heap prof guard mark sweep cache fence world roots
  *             paths gc schedule pool
  * INVARIANTS  LK1 a check that cannot read all roots reports no object: it says why, and fails
- *             LK2 a word reaches the manual object in whose bytes it points, from the first to the
- *                 last one, if the word is aligned and is in a root or in an object that is reached
+ *             LK2 a word reaches the manual object into whose bytes it points, from the first to
+ *                 the last one, if the word is aligned and is in a root or in an object that is
+ *                 reached
  *             LK3 a slot that lies in a magazine, of a thread or of the depot, is free although its
  *                 bit is 1; in a stop all magazines can be read (R8)
  *             LK4 functions are named outside the stop: the loader's lock may belong to a thread
@@ -22782,8 +22809,12 @@ GM_NOINLINE GM_PRIVATE const char *gm_leaks_find(struct gm_runtime *rt, struct g
 
 // Writes a line to w, or, if that is NULL, to GOMEM_LOG.
 GM_PRIVATE void gm_leaks_line(struct gm_writer *w, const struct gm_text *t) {
-    if (w) gm_writer_text(w, "%s\n", t->data);
-    else GOMEM_LOG(t->data);
+    if (!w) {
+        GOMEM_LOG(t->data);
+        return;
+    }
+    gm_writer_bytes(w, t->data, t->size);
+    gm_writer_bytes(w, "\n", 1);
 }
 
 // Writes why no check was made.
@@ -23431,13 +23462,13 @@ enum { // kinds beyond GM_KINDS
 struct gm_tally {
     struct gm_row *row;
     size_t rows, page; // page: where the walk goes on
-    // hears of each span, with its objects and their bytes; NULL: nothing does. HEAP is held
+    // called for each span, with the number of its objects and their bytes; NULL: not. HEAP is held
     void (*also)(void *arg, const struct gm_span *s, uint64_t objects, uint64_t bytes);
     void *arg; // its first argument
 };
 
-// Counts the objects in the bits of s. Without waiting: the bits of a span that is being swept are
-// partly of the last cycle and partly of this one.
+// Counts the objects in the bits of s. It does not wait for a sweep of s, during which the bits are
+// partly those of the last cycle and partly those of this one: the result is then between the two.
 GM_PRIVATE uint64_t gm_export_count(const struct gm_runtime *rt, const struct gm_span *s,
                                     unsigned class) {
     const struct gm_pages *p = &rt->engine.heap.pages;
@@ -23738,7 +23769,7 @@ struct gm_profile {
     uintptr_t above, below; // only addresses between these are collected
     struct gm_maps *maps;   // where mappings are read
     uint64_t mapping;       // id of the last one that was written
-    uintptr_t start, end;   // its range
+    uintptr_t start, end;   // its range; if a later one was read, empty, where that one ends
 };
 enum { GM_ADDRESSES = 8192, GM_RECENT = 1024 };
 
@@ -24003,8 +24034,8 @@ GM_PRIVATE void gm_export_mapping(struct gm_profile *p) {
 // Writes all executable mappings up to the one that holds an address, in the order of addresses.
 GM_PRIVATE void gm_export_mappings(struct gm_profile *p, uintptr_t to) {
     while (p->end <= to && gm_export_next_mapping(p->maps)) {
+        p->start = p->end = p->maps->end; // no address lies in a mapping that is not written
         if (p->maps->runs) gm_export_mapping(p);
-        p->end = p->maps->end;
     }
 }
 
@@ -24955,8 +24986,8 @@ GM_PRIVATE void gm_html_classes(struct gm_html *h) {
 
 // ---- the map ----
 
-// Writes the square of a cell that holds something: the color is that of its most frequent use, and
-// it is the stronger, the more bytes of it are in objects.
+// Writes the square of a cell that holds something. Its color is that of its most frequent use; the
+// more of its bytes are in objects, the stronger the color.
 GM_PRIVATE void gm_html_square(struct gm_html *h, unsigned z, size_t at) {
     const struct gm_cell *cell = &h->cell[h->base[z] + at];
     uint64_t bytes = (uint64_t)GM_PAGE << h->shift;
@@ -25000,8 +25031,8 @@ GM_PRIVATE void gm_html_map(struct gm_html *h) {
     gm_html_section(h, "map", "Map of the heap");
     gm_writer_text(
         h->w,
-        "<p>A square is %s of addresses. Its color is that of its most frequent use, the "
-        "stronger, the more of its bytes are in objects.<br/>",
+        "<p>A square is %s of addresses. Its color is that of its most frequent use; the more of "
+        "its bytes are in objects, the stronger the color.<br/>",
         gm_html_size((uint64_t)GM_PAGE << h->shift).data);
     for (unsigned i = 0; i < GM_AREAS; i++) gm_html_legend(h, order[i], gm_html_areas[order[i]]);
     gm_html_put(h, "</p>\n");

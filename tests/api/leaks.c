@@ -373,6 +373,28 @@ TEST(held_by_a_pool) {
     get_cell(~(uintptr_t)0);
     expect(1, 1);
     free_all();
+    cells_put((struct node *)~hidden_cell);
+}
+
+// A name that is cut does not take the end of its line along.
+TEST(a_long_name_of_a_pool) {
+    static char name[1000];
+    memset(name, 'n', sizeof name - 1);
+    gomem_pool *pool = gomem_pool_new(&(gomem_pool_options){.size = 40, .name = name});
+    REQUIRE(pool != NULL);
+    void *out = gomem_pool_get(pool);
+    gomem_arena arena = {0};
+    void *block = gomem_arena_alloc(&arena, 100); // a line after that of the pool
+    REQUIRE(out && block);
+    ask();
+    const char *line = strstr(answer.text, "gomem: leaks: pool \"nnn");
+    if (CHECK(line != NULL)) {
+        const char *next = strchr(line, '\n');
+        CHECK(next && !strncmp(next, "\ngomem: leaks: arenas hold", 26));
+    }
+    gomem_arena_free(&arena);
+    gomem_pool_put(pool, out);
+    gomem_pool_destroy(pool);
 }
 
 TEST(held_by_an_arena) {

@@ -51,6 +51,12 @@ __attribute__((format(printf, 3, 4))) static int write_text(char *to, size_t roo
         if (length < (int)sizeof expected) CHECK(!strcmp(got, expected)); \
     } while (0)
 
+TEST(time_does_not_run_back) {
+    CHECK_EQ(gm_base_since(7, 5), 2);
+    CHECK_EQ(gm_base_since(5, 5), 0);
+    CHECK_EQ(gm_base_since(5, 7), 0);
+}
+
 TEST(formats_say_what_libc_says) {
     static const uint64_t numbers[] = {0, 1, 9, 10, 99, 100, 4294967296u, INT64_MAX, UINT64_MAX};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {

@@ -9,6 +9,7 @@ static long call_write(int unused, ...);
     ((number) == SYS_write ? call_write(0, ##__VA_ARGS__) : syscall((number), ##__VA_ARGS__))
 #include "room.h"
 
+#include <dlfcn.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -183,6 +184,145 @@ TEST(mappings) {
     }
     CHECK(found);
     gm_os_ask_close(m.fd);
+}
+
+// Returns what a function of the room has written.
+static const char *written(void (*fn)(struct gm_writer *w)) {
+    static char text[8192];
+    struct gm_writer w;
+    int fd = memfd_create("text", 0);
+    if (!CHECK(fd >= 0)) return "";
+    gm_writer_begin(&w, fd);
+    fn(&w);
+    CHECK(gm_writer_end(&w));
+    ssize_t n = pread(fd, text, sizeof text - 1, 0);
+    close(fd);
+    text[n < 0 ? 0 : n] = 0;
+    return text;
+}
+
+// Five quantiles, from the shortest of the stops to the longest one.
+static void four_pauses(struct gm_writer *w) {
+    gomem_memstats m = {.num_gc = 4, .pause_ns = {40, 10, 30, 20}, .pause_total_ns = 100};
+    gm_export_pauses(w, &m);
+}
+static void no_pauses(struct gm_writer *w) {
+    gomem_memstats m = {.num_gc = 0};
+    gm_export_pauses(w, &m);
+}
+TEST(quantiles) {
+    static const char *const lines[] = {"{quantile=\"0\"} 0.000000010\n",
+                                        "{quantile=\"0.25\"} 0.000000010\n",
+                                        "{quantile=\"0.5\"} 0.000000020\n",
+                                        "{quantile=\"0.75\"} 0.000000030\n",
+                                        "{quantile=\"1\"} 0.000000040\n",
+                                        "_sum 0.000000100\n",
+                                        "_count 4\n"};
+    const char *text = written(four_pauses);
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+        if (!CHECK(strstr(text, lines[i]) != NULL)) printf("\n    no %s", lines[i]);
+    text = written(no_pauses);
+    CHECK(!strstr(text, "quantile") && strstr(text, "_count 0\n"));
+}
+
+// ---- stacks ----
+
+// Frames in libc: of calloc, malloc, and qsort, whose caller is atoi. False: the names are unknown,
+// as in a static program.
+static bool frames_of_libc(uintptr_t frames[4]) {
+    static const char *const names[4] = {"calloc", "malloc", "qsort", "atoi"};
+    for (unsigned i = 0; i < 4; i++) {
+        struct gm_symbol d;
+        frames[i] = (uintptr_t)dlsym(RTLD_DEFAULT, names[i]) + 1; // the call before is at the start
+        if (frames[i] == 1 || !gm_writer_find(frames[i] - 1, &d) || !d.name) return false;
+        if (i >= 2 && strcmp(d.name, names[i]) != 0) return false; // aliases of these are known
+    }
+    return true;
+}
+
+// The library's own frames are left out, unless a stack has no others.
+TEST(frames_of_the_library) {
+    uintptr_t f[4];
+    if (!frames_of_libc(f)) SKIP("libc's functions have no names");
+    CHECK_EQ(gm_writer_skip(f, 4), 2);
+    CHECK_EQ(gm_writer_skip(f, 3), 2);
+    CHECK_EQ(gm_writer_skip(f, 2), 0);
+    CHECK_EQ(gm_writer_skip(f + 1, 1), 0);
+    CHECK_EQ(gm_writer_skip(f + 1, 2), 1);
+    CHECK_EQ(gm_writer_skip(f + 2, 2), 0);
+    CHECK_EQ(gm_writer_skip(f, 0), 0);
+}
+
+// The outermost function first, each but the last with a semicolon behind it.
+static struct gm_prof_site *folded;
+static void fold(struct gm_writer *w) {
+    gm_prof_figures in_use = {1, 64, 1, 64}, none = {1, 64, 0, 0};
+    CHECK(gm_export_fold(w, folded, &in_use));
+    CHECK(gm_export_fold(w, folded, &none)); // no line
+}
+TEST(folded_stacks) {
+    uintptr_t f[4];
+    if (!frames_of_libc(f)) SKIP("libc's functions have no names");
+    folded = calloc(1, sizeof *folded + sizeof f);
+    REQUIRE(folded != NULL);
+    memcpy(folded->frame, f, sizeof f);
+    folded->depth = 4;
+    CHECK(!strcmp(written(fold), "atoi;qsort 64\n"));
+    folded->depth = 3;
+    CHECK(!strcmp(written(fold), "qsort 64\n"));
+    folded->depth = 0;
+    CHECK(!strcmp(written(fold), "(unknown) 64\n"));
+    free(folded);
+}
+
+// ---- locations and mappings ----
+
+// Mappings as the kernel lists them: two of code, each with one of data behind it, and a gap.
+static const char listed[] = "00010000-00020000 r-xp 00001000 00:00 1 /a\n"
+                             "00020000-00030000 rw-p 00002000 00:00 1 /a\n"
+                             "00050000-00060000 r-xp 00001000 00:00 2 /b\n"
+                             "00080000-00090000 rw-p 00002000 00:00 2 /b\n"
+                             "000a0000-000b0000 r-xp 00001000 00:00 3 /c\n";
+static uintptr_t addresses[] = {0x8000,  0x10010, 0x1ffff, 0x20010, 0x40010,
+                                0x50010, 0x5ffff, 0x60010, 0x80010, 0xa0010};
+static const unsigned mapped[] = {0, 1, 1, 0, 0, 2, 2, 0, 0, 3}; // ids of mappings, 0: none
+static struct gm_maps maps;
+static void locate(struct gm_writer *w) {
+    struct gm_profile p = {.w = w, .maps = &maps};
+    p.list = addresses;
+    p.n = sizeof addresses / sizeof addresses[0];
+    gm_export_locations(&p);
+}
+
+static uint64_t read_number(const char **at);
+
+// A location has the mapping that holds its address, if it is one of code; functions of a library
+// that was closed have none.
+TEST(locations_and_mappings) {
+    size_t n = 0;
+    maps.fd = memfd_create("maps", 0);
+    maps.path = "";
+    REQUIRE(maps.fd >= 0);
+    REQUIRE(write(maps.fd, listed, sizeof listed - 1) == sizeof listed - 1);
+    REQUIRE(lseek(maps.fd, 0, SEEK_SET) == 0);
+    const char *at = written(locate);
+    while (*at) {
+        uint64_t tag = read_number(&at), size = read_number(&at);
+        const char *in = at, *end = at += size;
+        if (tag != (GM_PROTO_LOCATION << 3 | 2)) continue;
+        uint64_t field[4] = {0, 0, 0, 0};
+        while (in < end) {
+            uint64_t key = read_number(&in) >> 3;
+            uint64_t value = read_number(&in);
+            if (CHECK(key < 4)) field[key] = value;
+        }
+        if (!CHECK(n < sizeof mapped / sizeof mapped[0])) break;
+        CHECK_EQ(field[GM_LOCATION_ID], addresses[n]);
+        CHECK_EQ(field[GM_LOCATION_MAPPING], mapped[n]);
+        n++;
+    }
+    CHECK_EQ(n, sizeof mapped / sizeof mapped[0]);
+    close(maps.fd);
 }
 
 // ---- many sites ----

@@ -409,6 +409,18 @@ TEST(kept_for_two_seconds) {
     room_end_pages(&heap.pages);
 }
 
+// Another thread may have begun a second later than this one has read the clock.
+TEST(seconds_do_not_run_back) {
+    REQUIRE(room_heap(&heap, 64));
+    uint64_t now = gm_os_now_coarse();
+    heap.turned = now + 4000000;
+    heap.again[0] = 60;
+    gm_heap_turn(&heap, now);
+    CHECK_EQ(heap.again[0], 60);
+    CHECK_EQ(heap.turned, now + 4000000);
+    room_end_pages(&heap.pages);
+}
+
 // What is small beside what was freed keeps no more than itself.
 TEST(little_is_used_again) {
     REQUIRE(room_heap(&heap, 64));

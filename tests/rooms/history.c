@@ -61,6 +61,33 @@ TEST(records_are_replaced) {
     CHECK(gm_history_read(&history, 0, &p) && is_numbered(&p, 5));
 }
 
+// Each figure of a cycle has its field, in KiB or in 0.1 us.
+TEST(records_of_cycles) {
+    struct gm_runtime *rt = &gm_runtime;
+    struct gm_past p;
+    gomem_free(gomem_malloc(1)); // from here on there is memory for the ring
+    uint64_t n = gm_history_made(&rt->engine.history);
+    struct gm_cycle c = {.begin = 1000, .end = 13000, .paused = 300, .first = 400, .between = 500};
+    c.last = 600, c.gathered = 700;
+    c.before = 8 * GM_KIB, c.heap = 9 * GM_KIB, c.after = 10 * GM_KIB, c.goal = 11 * GM_KIB;
+    c.pages = 12, c.rounds = 100000, c.tries = 300, c.workers = 15;
+    c.collector = GOMEM_GC_BARRIER, c.limited = true;
+    gm_gc_record(rt, &c, GM_REASON_CLOCK);
+    REQUIRE(gm_history_made(&rt->engine.history) == n + 1);
+    REQUIRE(gm_history_read(&rt->engine.history, n, &p));
+    CHECK_EQ(p.end, 13000);
+    CHECK_EQ(p.whole, 120);
+    CHECK(p.paused == 3 && p.first == 4 && p.between == 5 && p.last == 6 && p.gathered == 7);
+    CHECK(p.before == 8 && p.heap == 9 && p.after == 10 && p.goal == 11 && p.pages == 12);
+    CHECK(p.rounds == 65535 && p.tries == 255 && p.workers == 15);
+    CHECK(p.reason == GM_REASON_CLOCK && p.collector == GOMEM_GC_BARRIER && p.limited);
+    CHECK(p.resident > 100);
+    c.goal = SIZE_MAX; // cycles are off
+    gm_gc_record(rt, &c, GM_REASON_FORCED);
+    REQUIRE(gm_history_read(&rt->engine.history, n + 1, &p));
+    CHECK(p.goal == UINT32_MAX && p.reason == GM_REASON_FORCED);
+}
+
 enum { ADDED = 400000 };
 static int done;
 

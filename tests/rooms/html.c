@@ -178,6 +178,11 @@ TEST(growth) {
     html.pasts = 12;
     for (uint32_t i = 0; i < 12; i++) html.past[i].after = 1024 * (10 + 3 * (i % 8));
     CHECK(finds("Nothing looks wrong"));
+    static const uint32_t falls[12] = {5, 6, 7, 2, 3, 4, 5, 1, 10, 20, 30, 40}; // twice
+    begin();
+    html.pasts = 12;
+    for (uint32_t i = 0; i < 12; i++) html.past[i].after = 1024 * falls[i];
+    CHECK(finds("Nothing looks wrong"));
 }
 
 TEST(stops) {

@@ -366,6 +366,26 @@ TEST(refused_memory) {
     }
 }
 
+// P3: where address space is short, only the descriptors that are needed become readable, not as
+// many again, and the bounds say so.
+TEST(bounds_are_those_of_the_descriptors) {
+    static struct gm_pages p;
+    if (!gm_pages_init_sparse(&p, (size_t)1 << 36)) SKIP("no sparse heap");
+    size_t last = (p.hi - p.base) / GM_PAGE, first = (p.lo - p.base) / GM_PAGE;
+    most_space = GM_DESC_UNIT * sizeof *p.desc;
+    CHECK(gm_pages_widen_locked(&p, first, last + 1));
+    CHECK_EQ(p.hi, p.base + (last + GM_DESC_UNIT) * GM_PAGE);
+    CHECK(gm_pages_widen_locked(&p, first - 1, last));
+    CHECK_EQ(p.lo, p.base + (first - GM_DESC_UNIT) * GM_PAGE);
+    most_space = GM_DESC_UNIT * sizeof *p.desc - 1;
+    CHECK(!gm_pages_widen_locked(&p, first, last + GM_DESC_UNIT + 1));
+    most_space = SIZE_MAX;
+    CHECK_EQ(p.hi, p.base + (last + GM_DESC_UNIT) * GM_PAGE);
+    for (uintptr_t at = p.lo; at < p.hi; at += GM_DESC_UNIT / 4 * GM_PAGE)
+        CHECK_EQ(gm_pages_desc(&p, (at - p.base) / GM_PAGE), 0);
+    gm_pages_release(&p);
+}
+
 TEST(metadata) {
     struct gm_meta meta;
     void *blocks[200];

@@ -270,6 +270,19 @@ TEST(turned_by_the_clock) {
     gomem_pool_destroy(pool);
 }
 
+// Another thread may have turned it since this one has read the clock, which may be a coarser one.
+TEST(turned_by_another_thread) {
+    size_t idle = fill(&(gomem_pool_options){.size = 64});
+    uint32_t turn = pool->turn;
+    skip(GM_POOL_LOOK + 10000000);
+    gm_store_rlx(&pool->aged, gm_os_now() + 1000000000);
+    CHECK_EQ(gm_world_tick_pools(&gm_runtime), GM_POOL_LOOK);
+    gm_pool_exchanged(&gm_runtime.engine, pool);
+    CHECK_EQ(pool->turn, turn);
+    CHECK_EQ(gomem_pool_read_stats(pool).idle, idle);
+    gomem_pool_destroy(pool);
+}
+
 // So do the calls of any other pool, a part at a time; where nobody calls, nothing happens.
 TEST(turned_by_another_pool) {
     struct gomem_pool *other = gomem_pool_new(&(gomem_pool_options){.size = 100});

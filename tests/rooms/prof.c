@@ -99,6 +99,12 @@ TEST(sites_are_interned) {
     frames[0] = 100 + 4321;
     CHECK_EQ(gm_prof_intern_locked(&f, GM_PROF_MANUAL, "", frames, 3), 4321 + 7);
     CHECK_EQ(f.sites_made, 5006);
+    // of a longer name the beginning tells
+    static const char name[] = "struct_with_a_name_that_is_longer_than_what_a_site_keeps_of_it";
+    _Static_assert(sizeof name > GM_PROF_TYPE, "it is cut");
+    a = gm_prof_intern_locked(&f, GM_PROF_COLLECTED, name, frames, 3);
+    CHECK_EQ(gm_prof_intern_locked(&f, GM_PROF_COLLECTED, name, frames, 3), a);
+    CHECK_EQ(f.sites_made, 5007);
 }
 
 // Two stacks with the same hash are two sites.

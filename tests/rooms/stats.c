@@ -26,6 +26,23 @@ TEST(own_counters) {
     CHECK_EQ(shard.frees[0], 0);
 }
 
+// A bucket has its upper bound, as le in Prometheus' text means it.
+TEST(stops_by_length) {
+    static struct gm_stats s;
+    uint64_t sum = 0, n = 0;
+    for (unsigned i = 0; i < GM_BOUNDS; i++) {
+        uint64_t ns = (uint64_t)gm_stats_bounds[i] * 1000;
+        gm_stats_stop(&s, ns);
+        CHECK_EQ(s.stop_count[i], i ? 2 : 1);
+        gm_stats_stop(&s, ns + 1);
+        CHECK_EQ(s.stop_count[i + 1], 1);
+        sum += 2 * ns + 1;
+    }
+    for (unsigned i = 0; i <= GM_BOUNDS; i++) n += s.stop_count[i];
+    CHECK_EQ(n, 2 * GM_BOUNDS);
+    CHECK_EQ(s.stop_total, sum);
+}
+
 static bool grown(const uint64_t *old, const uint64_t *now) {
     for (unsigned c = 0; c <= GOMEM_CLASSES; c++)
         if (now[c] < old[c]) return false;

@@ -70,6 +70,20 @@ TEST(different_types) {
     }
 }
 
+// Types that differ only in their alignment, in the same class.
+TEST(alignments) { // D1
+    REQUIRE(begin());
+    gomem_type loose = copy_of(&pair_type), strict;
+    loose.size = 32;
+    strict = loose;
+    strict.align = 16;
+    uint32_t a = gm_types_intern(&types, &loose, 4), b = gm_types_intern(&types, &strict, 4);
+    REQUIRE(a && b);
+    CHECK(a != b);
+    CHECK_EQ(gm_types_shape(&types, a)->type->align, loose.align);
+    CHECK_EQ(gm_types_shape(&types, b)->type->align, 16);
+}
+
 TEST(shapes_by_class) { // D2
     uint32_t numbers[GOMEM_CLASSES + 1];
     REQUIRE(begin());

@@ -192,6 +192,32 @@ TEST(debug_keys) {
           strstr(warned, "gctrace=0|1"));
 }
 
+#if GOMEM_I_REPORT
+// All outputs together have GM_OUTPUTS bytes, the kind and the end of each path among them.
+TEST(outputs_fill_their_room) {
+    static struct {
+        struct gm_settings s;
+        char behind[16];
+    } one;
+    static const char kind[] = "metrics:";
+    static char value[GM_OUTPUTS + 64];
+    size_t path = GM_OUTPUTS - 2, head = sizeof kind - 1;
+    memset(value, 'p', sizeof value);
+    memcpy(value, kind, head);
+    for (size_t most = path; most <= path + 2; most++) {
+        memset(&one, 0, sizeof one);
+        CHECK_EQ(gm_settings_add_output(&one.s, value, head + most), most == path);
+        CHECK_EQ(one.s.outputs_size, most == path ? GM_OUTPUTS : 0);
+    }
+    memset(&one, 0, sizeof one);
+    CHECK(gm_settings_add_output(&one.s, value, head + 100));
+    CHECK(!gm_settings_add_output(&one.s, value, head + path - 101)); // one byte too long
+    CHECK(gm_settings_add_output(&one.s, value, head + path - 102));
+    CHECK_EQ(one.s.outputs_size, GM_OUTPUTS);
+    CHECK(!gm_settings_add_output(&one.s, value, head + 1));
+}
+#endif
+
 TEST(size_of_the_heap) {
     gomem_options o = {.reserve = 1};
     CHECK_EQ(gm_world_heap_size(&o), 2 * GM_CHUNK);
@@ -530,6 +556,39 @@ TEST(records_are_used_again) { // V4
     CHECK_EQ(world->numbers, numbers);
     for (unsigned c = 0; c <= GOMEM_CLASSES; c++) // it left nothing behind
         CHECK(record->cache.hot.top[c] == GM_CACHE_NOTHING && !record->cache.previous[c]);
+}
+
+// Leaves a record as a thread does that a fork has removed wherever it was.
+static void *spoil_record(void *arg) {
+    (void)note_record(arg);
+    struct gm_thread *me = gm_world_self();
+    me->reports = me->told = me->cache.prof.busy = true;
+    me->called = 1;
+    me->futile = 9;
+    me->in_vain = UINT64_MAX;
+    me->sent = 3;
+    me->late = true;
+    return NULL;
+}
+
+// The next thread with the record is not taken for the one before.
+static void *check_record(void *arg) {
+    (void)note_record(arg);
+    const struct gm_thread *me = gm_world_self();
+    CHECK(!me->reports && !me->told && !me->cache.prof.busy && !me->start);
+    CHECK(me->called == 0 && me->futile == 0 && me->in_vain == 0);
+    CHECK(me->sent == 0 && me->counted == me->heard && !me->late);
+    return NULL;
+}
+TEST(records_begin_anew) {
+    struct gm_thread *first = NULL, *record = NULL;
+    pthread_t thread;
+    REQUIRE(start_actors(0));
+    REQUIRE(pthread_create(&thread, NULL, spoil_record, &first) == 0);
+    pthread_join(thread, NULL);
+    REQUIRE(pthread_create(&thread, NULL, check_record, &record) == 0);
+    pthread_join(thread, NULL);
+    CHECK(record == first);
 }
 
 TEST(attach_and_detach) {

@@ -1,0 +1,94 @@
+// Room leaks: lists of suppressions, groups of leaks, and libc's records of threads.
+#include "room.h"
+
+#if GOMEM_I_COLLECTOR && GOMEM_I_REPORT
+TEST(suppressions) {
+    static const struct {
+        const char *list, *name;
+        bool in;
+    } some[] = {{"", "f", false},
+                {"f", "f", true},
+                {"f", "fg", false},
+                {"fg", "f", false},
+                {"f*", "f", true},
+                {"f*", "fgh", true},
+                {"f*", "g", false},
+                {"fg*", "f", false},
+                {"*", "f", true},
+                {"a,f,b", "f", true},
+                {"a,b,f", "f", true},
+                {"a,,f", "f", true},
+                {"a*,f*", "fgh", true},
+                {"a,b", "a,b", false},
+                {"f*g", "fxg", false},
+                {",", "", false},
+                {"lib.so+0x1*", "lib.so+0x12", true}};
+    for (size_t i = 0; i < sizeof some / sizeof some[0]; i++)
+        if (!CHECK_EQ(gm_leaks_listed(some[i].list, some[i].name, strlen(some[i].name)),
+                      some[i].in))
+            printf("\n    \"%s\" in \"%s\"", some[i].name, some[i].list);
+}
+
+// ---- records of threads ----
+
+enum { RECORDS = 4, WORDS = 1024, ENTRY = WORDS / 2 };
+static uintptr_t record[RECORDS][WORDS], head[2];
+static unsigned met[2 * RECORDS];
+
+// What a record holds: two numbers that no other word has.
+static uintptr_t secret(unsigned n) { return (uintptr_t)0x5ec2e7000 + n; }
+
+static void meet(struct gomem_marker *m, uintptr_t word, uintptr_t at) {
+    (void)m, (void)at;
+    if (word - secret(0) < 2 * RECORDS) met[word - secret(0)]++;
+}
+
+// A list of all records, as libc links them; each holds one number below its entry and one above.
+static void link_records(void) {
+    uintptr_t before = (uintptr_t)head;
+    memset(met, 0, sizeof met);
+    for (unsigned i = 0; i < RECORDS; i++) {
+        uintptr_t *entry = &record[i][ENTRY];
+        *(uintptr_t *)before = (uintptr_t)entry;
+        entry[1] = before;
+        before = (uintptr_t)entry;
+        record[i][ENTRY - GM_RECORD_BELOW / GM_WORD] = secret(2 * i);
+        record[i][ENTRY + GM_RECORD_ABOVE / GM_WORD - 1] = secret(2 * i + 1);
+    }
+    *(uintptr_t *)before = (uintptr_t)head;
+    head[1] = before;
+}
+
+static void visit_records(void) {
+    static struct gm_search search;
+    search.rt = &gm_runtime;
+    struct gm_visitor v = gm_paths_visitor(&search, GM_ROOTED);
+    v.marker.visit = meet;
+    gm_leaks_list(&v, (uintptr_t)head);
+}
+
+// Each record of the list is read, from its first byte to its last.
+TEST(records_of_threads) {
+    REQUIRE(gomem_gc());
+    link_records();
+    visit_records();
+    for (unsigned i = 0; i < 2 * RECORDS; i++) CHECK_EQ(met[i], 1);
+}
+
+// What is no list is left alone, from the entry on that does not point back.
+TEST(what_is_no_list) {
+    REQUIRE(gomem_gc());
+    link_records();
+    record[2][ENTRY + 1]++;
+    visit_records();
+    for (unsigned i = 0; i < 2 * RECORDS; i++) CHECK_EQ(met[i], i < 4);
+    link_records();
+    head[0] = 0;
+    visit_records();
+    head[0] = 3; // not aligned
+    visit_records();
+    for (unsigned i = 0; i < 2 * RECORDS; i++) CHECK_EQ(met[i], 0);
+}
+#endif
+
+TEST_MAIN
