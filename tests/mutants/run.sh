@@ -28,53 +28,88 @@ mkdir -p $out
 # name MUTANT PROGRAM [TEST]: of its files in $out.
 name() { echo "$out/$(echo "$*" | tr '/ ' '--')"; }
 
-# header MUTANT: the folder of the header with that bug; mutant 0 is gomem.h as it is.
-header() { if [ "$1" = 0 ]; then echo .; else echo "$out/planted-$1"; fi; }
+# level PROGRAM
+level() { case $1 in *@*) echo "${1#*@}" ;; *) echo "$CHECK" ;; esac; }
 
-# compile PROGRAM FLAGS...: compiling is most of the time, so only what needs it is optimised: orders of
-# loads and stores, and tests whose own frames must not hold what is to be lost.
+# Does the program hold the implementation itself? Others are linked with it.
+holds() { case $1 in rooms/* | stress/litmus* | api/seams* | api/faults*) ;; *) return 1 ;; esac; }
+
+# group PROGRAM: programs of one group have one implementation.
+group() {
+    if holds "$1"; then echo "$1" | tr / -; return; fi
+    case $1 in
+    stress/* | api/strangers*) echo "${1%%/*}-by-chance-$(level "$1")" ;;
+    *) echo "check$(level "$1")" ;;
+    esac
+}
+
+# compile PROGRAM FLAGS...: only what needs it is optimised: orders of loads and stores, and tests whose own
+# frames must not hold what is to be lost.
 compile() {
-    compiler=$quick optimise=-O0 level=$CHECK
-    case $1 in *@*) level=${1#*@} ;; esac
+    compiler=$quick optimise=-O0 check=$(level "$1")
     # what finds bugs by chance, and one whose own frame would hold what is to be lost
     case $1 in stress/* | api/strangers*) compiler=$CC ;; esac
     case $1 in stress/*) optimise=-O1 ;; esac
     shift
-    $compiler -std=c11 -pthread -w $optimise -DGOMEM_CHECK="$level" -DGM_SMALL_HEAP=0 -Itests "$@"
+    $compiler -std=c11 -pthread -w $optimise -DGOMEM_CHECK="$check" -DGM_SMALL_HEAP=0 -Itests "$@"
 }
+
+# join GROUP: the implementation of a group, with all bugs of its programs that a process can choose, as
+# GROUP.o, or as GROUP of a program that holds it. GROUP.alone lists the other bugs: those that need a
+# header of their own, or all if joined they do not compile.
+join() {
+    to=$out/$1
+    awk -v g="$1" '$1 == g { print $2, $3 }' $out/groups >"$to.bugs"
+    read -r _ program <"$to.bugs"
+    mkdir -p "$to.joined"
+    # shellcheck disable=SC2046
+    tests/mutants/plant.py --join "$to.joined/gomem.h" $(awk '{ print $1 }' "$to.bugs") >"$to.alone" || exit 255
+    if holds "$program"; then
+        compile "$program" -I"$to.joined" -I. -o "$to" "tests/${program%@*}.c" 2>"$to.log" && return
+    else
+        compile "$program" -I"$to.joined" -I. -c -o "$to.o" tests/gomem.c 2>"$to.log" && return
+    fi
+    echo "note: the bugs of $1 do not compile as one, so each is compiled alone: $(head -n 1 "$to.log")"
+    awk '{ print $1 }' "$to.bugs" | paste -s -d ' ' - >"$to.alone"
+}
+
+# is_alone MUTANT PROGRAM
+is_alone() { grep -qw "$1" "$out/$(group "$2").alone"; }
 
 # The declarations of a header: what a test sees of it that does not hold the implementation.
 declarations() { sed '/^#if defined(GOMEM_IMPLEMENTATION) && /q' "$1/gomem.h" | cksum; }
 
-# build MUTANT PROGRAM: a test that does not hold the implementation itself is compiled once for all bugs that
-# leave the declarations as they are.
+# build MUTANT PROGRAM: the program with a bug that is not joined. A test that does not hold the
+# implementation itself is compiled again only if the bug changes the declarations.
 build() {
-    source=tests/${2%@*}.c shared=$(name test "$2").o
-    case $2 in
-    rooms/* | stress/litmus* | api/seams* | api/faults*) set -- "$1" "$2" "$source" ;;
-    *)
-        [ "$(declarations "$(header "$1")")" = "$(declarations .)" ] && [ -f "$shared" ] && source=$shared
-        set -- "$1" "$2" "$source" tests/gomem.c
-        ;;
-    esac
-    result=$(name "$1" "$2") from=$(header "$1") program=$2
-    shift 2
-    compile "$program" -I"$from" -I. -o "$result" "$@" 2>"$result.log"
+    result=$(name "$1" "$2") from=$out/planted-$1 source=tests/${2%@*}.c
+    [ "$1" = 0 ] && from=.
+    if holds "$2"; then
+        compile "$2" -I"$from" -I. -o "$result" "$source" 2>"$result.log"
+    else
+        [ "$(declarations "$from")" = "$(declarations .)" ] && source=$(name test "$2").o
+        compile "$2" -I"$from" -I. -o "$result" "$source" tests/gomem.c 2>"$result.log"
+    fi
 }
 
-# share PROGRAM: the object that build takes.
-share() {
-    case $1 in rooms/* | stress/litmus* | api/seams*) return ;; esac
-    compile "$1" -I. -c -o "$(name test "$1").o" "tests/${1%@*}.c" 2>"$(name test "$1").log"
+# link PROGRAM: of a group that holds the implementation for it.
+link() {
+    program=$(name joined "$1")
+    if holds "$1"; then
+        [ ! -x "$out/$(group "$1")" ] || ln -f "$out/$(group "$1")" "$program"
+    else
+        compile "$1" -I. -c -o "$(name test "$1").o" "tests/${1%@*}.c" 2>"$program.log" || return
+        [ ! -f "$out/$(group "$1").o" ] ||
+            compile "$1" -o "$program" "$(name test "$1").o" "$out/$(group "$1").o" 2>"$program.log"
+    fi
 }
 
-# run_test MUTANT PROGRAM TEST: prints passed, failed, absent, timeout, or crashed.
+# run_test MUTANT BINARY LOG TEST: prints passed, failed, absent, timeout, or crashed.
 run_test() {
-    log=$(name "$1" "$2" "$3").log
-    case $1,$2 in 0,*) seconds=180 ;; *,stress/*) seconds=60 ;; *) seconds=20 ;; esac
-    timeout -k 5 $seconds "$(name "$1" "$2")" "$3" >"$log" 2>&1 </dev/null
+    case $1,$2 in 0,*) seconds=180 ;; *-stress-*) seconds=60 ;; *) seconds=20 ;; esac
+    GM_MUTANT=$1 timeout -k 5 $seconds "$2" "$4" >"$3" 2>&1 </dev/null
     status=$?
-    ran=$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, .*/\1 \2/p' "$log" | tail -n 1)
+    ran=$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, .*/\1 \2/p' "$3" | tail -n 1)
     case $status in
     0) if [ "${ran%% *}" = 0 ]; then echo "absent"; else echo passed; fi ;;
     1) echo failed ;;
@@ -83,36 +118,33 @@ run_test() {
     esac
 }
 
-# MUTANT PROGRAM TEST...: builds, and puts each test's result into a file of its own.
+# MUTANT PROGRAM TEST...: puts each test's result into a file of its own.
 run_tests() {
-    mutant=$1 program=$2 built=1 tries=$most
+    mutant=$1 program=$2 binary=$(name joined "$2") built=1 tries=$most
     shift 2
-    [ -x "$(name "$mutant" "$program")" ] || build "$mutant" "$program" || built=0
+    if [ ! -x "$binary" ] || is_alone "$mutant" "$program"; then
+        binary=$(name "$mutant" "$program")
+        build "$mutant" "$program" || built=0
+    fi
     case $mutant,$program in 0,*) tries=1 ;; *,stress/*) tries=$((most + 1)) ;; esac
     for test; do
-        result=unbuilt
+        result=unbuilt log=$(name "$mutant" "$program" "$test")
         for try in $(seq $tries); do
-            [ $built = 1 ] && result=$(run_test "$mutant" "$program" "$test")
+            [ $built = 1 ] && result=$(run_test "$mutant" "$binary" "$log.log" "$test")
             [ "$result" = passed ] || break
         done
         [ "$try" = 1 ] || result="$result (try $try)"
-        echo "$result" >"$(name "$mutant" "$program" "$test").result"
+        echo "$result" >"$log.result"
     done
     rm -f "$(name "$mutant" "$program")"
 }
-if [ "${1-}" = --run ]; then
+case ${1-} in --*)
+    command=${1#--}
     shift
-    run_tests "$@"
+    "$command" "$@"
     exit
-fi
-if [ "${1-}" = --build ]; then
-    build "$2" "$3"
-    exit 0
-fi
-if [ "${1-}" = --share ]; then
-    share "$2"
-    exit 0
-fi
+    ;;
+esac
 
 result() { cat "$(name "$1" "$2" "$3").result"; }
 
@@ -126,7 +158,7 @@ if ! tests/mutants/plant.py --check; then
     exit 1
 fi
 grep '^[0-9]' "$list" >$out/all
-rm -f $out/[0-9]*-* $out/test-* # what an older run has left
+rm -rf ${out:?}/*-* $out/*.alone $out/check* # what an older run has left
 if [ $# -gt 0 ]; then
     for number in "$@"; do awk -v n="$number" '$1 == n' $out/all; done >$out/chosen
 else
@@ -135,11 +167,16 @@ fi
 { awk '{ print 0, $2, $3 }' $out/chosen && awk '{ print $1, $2, $3 }' $out/chosen; } |
     awk '!seen[$0]++ { tests[$1 " " $2] = tests[$1 " " $2] " " $3 } END { for (p in tests) print p tests[p] }' |
     sort -n >$out/lines
-awk '{ print $1 }' $out/chosen | sort -u | xargs tests/mutants/plant.py --to $out || exit 2
-awk '{ print $2 }' $out/chosen | sort -u | xargs -P "$jobs" -n 1 tests/mutants/run.sh --share
-grep -v ' stress/' $out/lines | xargs -r -P "$jobs" -L 1 tests/mutants/run.sh --run
-grep ' stress/' $out/lines | xargs -r -P "$jobs" -L 1 tests/mutants/run.sh --build
-grep ' stress/' $out/lines | xargs -r -L 1 tests/mutants/run.sh --run
+while read -r number program _; do echo "$(group "$program") $number $program"; done <$out/chosen >$out/groups
+each() { xargs -r -P "$jobs" -L 1 tests/mutants/run.sh "$@"; }
+awk '{ print $1 }' $out/groups | sort | uniq -c | sort -rn | awk '{ print $2 }' | each --join || exit 2
+alone=$(cat $out/*.alone)
+# shellcheck disable=SC2086
+[ -z "$alone" ] || tests/mutants/plant.py --to $out $alone || exit 2
+awk '{ print $2 }' $out/chosen | sort -u | each --link
+grep -v ' stress/' $out/lines | each --run_tests
+jobs=1
+grep ' stress/' $out/lines | each --run_tests
 
 passed=0 failed=0
 while read -r number program name what; do
