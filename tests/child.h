@@ -53,8 +53,10 @@ TEST_I_UNUSED static void child_run(struct child *child, void (*fn)(void)) {
 TEST_I_UNUSED static bool child_is_watched(void) {
 #if GOMEM_I_POISONED
     return true;
+#elif GOMEM_CHECK >= 1
+    return getenv("VALGRIND") != NULL;
 #else
-    return GOMEM_CHECK >= 1 && getenv("VALGRIND");
+    return false;
 #endif
 }
 // Writing to p is noticed.
@@ -84,6 +86,16 @@ TEST_I_UNUSED static bool child_good(const struct child *child) {
     if (CHECK_EQ(child->status, 0)) return true;
     printf("\n    the child said: %s", child->text);
     return false;
+}
+
+// Bytes of this process that are in memory.
+TEST_I_UNUSED static size_t child_resident(void) {
+    long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file == NULL) return 0;
+    if (fscanf(file, "%*s %ld", &pages) != 1) pages = 0;
+    fclose(file);
+    return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
 }
 
 // ThreadSanitizer lets no thread start in a child of a process that had several.

@@ -266,7 +266,7 @@ TEST(marks_above_the_cursor) {
     CHECK(next >= p + 100 && zero(next, 2000));
     CHECK(gomem_arena_read_stats(&a).high_water >= 1000);
     gomem_arena_reset(&a);
-    if (GOMEM_CHECK < 1) gomem_arena_restore(&a, m);
+    if (GOMEM_I_CHECK < 1) gomem_arena_restore(&a, m);
     next = gomem_arena_alloc(&a, 2000);
     CHECK(next && zero(next, 2000));
     gomem_arena_free(&a);
@@ -646,7 +646,7 @@ static void hear_panic(const char *line, void *user) {
 }
 
 TEST(void_marks_are_told) {
-    if (GOMEM_CHECK < 1) return; // nothing is promised
+    if (GOMEM_I_CHECK < 1) return; // nothing is promised
     gomem_options options = {.panic = hear_panic};
     gomem_arena a = {0};
     REQUIRE(gomem_init(&options));

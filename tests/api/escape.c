@@ -416,7 +416,7 @@ TEST(dead_frames_are_told) {
     REQUIRE(keeper != NULL);
     keep_too_long(true);
     gomem_gc();
-    if (GOMEM_CHECK >= 1) {
+    if (GOMEM_I_CHECK >= 1) {
         CHECK_EQ(warned, 1);
         CHECK(strstr(heard, "points into the stack of a function that has returned") != NULL);
         CHECK(strstr(heard, "escape.c:") != NULL && strstr(heard, "8-byte object") == NULL);
@@ -426,7 +426,7 @@ TEST(dead_frames_are_told) {
     warned = 0;
     keep_too_long_nearby();
     gomem_gc();
-    CHECK_EQ(warned, GOMEM_CHECK >= 1);
+    CHECK_EQ(warned, GOMEM_I_CHECK >= 1);
     warned = 0;
     keep_too_long(false);
     GOMEM_STORE(&keeper->p, NULL); // in time
@@ -441,7 +441,7 @@ TEST(few_dead_frames_are_told_at_once) {
     warned = 0;
     keep_many();
     gomem_gc();
-    CHECK_EQ(warned, GOMEM_CHECK >= 1 ? 10 : 0);
+    CHECK_EQ(warned, GOMEM_I_CHECK >= 1 ? 10 : 0);
 }
 
 TEST_MAIN

@@ -5,182 +5,21 @@
 // The implementation is compiled in here with the seams set; each run is a forked child.
 // STRESS=1 tries every call with every error, FAULTS=name only those kinds whose name holds it.
 #define _GNU_SOURCE
-#include "child.h"
+#include "faults.h"
 #include "stress.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <malloc.h>
-#include <pthread.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stdint.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
-
-// What can be refused: a function, a system call by its number, or a request of ioctl.
-enum fault_kind {
-    FAULT_MMAP,
-    FAULT_MUNMAP,
-    FAULT_MPROTECT,
-    FAULT_MADVISE,
-    FAULT_MREMAP,
-    FAULT_CREATE,
-    FAULT_USERFAULTFD,
-    FAULT_IOCTL_API,
-    FAULT_IOCTL_REGISTER,
-    FAULT_IOCTL_PROTECT,
-    FAULT_IOCTL_SCAN,
-    FAULT_OPEN,
-    FAULT_READ,
-    FAULT_STATX,
-    FAULT_LSEEK,
-    FAULT_FCNTL,
-    FAULT_READV,
-    FAULT_MEMFD,
-    FAULT_AFFINITY,
-    FAULT_SIGNAL,
-    FAULT_FUTEX,
-    FAULT_KINDS
-};
-
-static const struct fault {
-    const char *name;
-    int errors[4]; // ends with 0
-} faults[FAULT_KINDS] = {
-    [FAULT_MMAP] = {"mmap", {ENOMEM, EAGAIN, EPERM}},
-    [FAULT_MUNMAP] = {"munmap", {ENOMEM, EPERM}},
-    [FAULT_MPROTECT] = {"mprotect", {ENOMEM, EACCES, EPERM}},
-    [FAULT_MADVISE] = {"madvise", {ENOMEM, EAGAIN, EINVAL}},
-    [FAULT_MREMAP] = {"mremap", {ENOMEM, EAGAIN, ENOSYS}},
-    [FAULT_CREATE] = {"pthread_create", {EAGAIN, EPERM, ENOMEM}},
-    [FAULT_USERFAULTFD] = {"userfaultfd", {EPERM, ENOMEM, EMFILE}},
-    [FAULT_IOCTL_API] = {"UFFDIO_API", {EPERM, EINVAL}},
-    [FAULT_IOCTL_REGISTER] = {"UFFDIO_REGISTER", {ENOMEM, EPERM, EBUSY}},
-    [FAULT_IOCTL_PROTECT] = {"UFFDIO_WRITEPROTECT", {EAGAIN, ENOENT}},
-    [FAULT_IOCTL_SCAN] = {"PAGEMAP_SCAN", {ENOMEM, EPERM, EINTR}},
-    [FAULT_OPEN] = {"openat", {EMFILE, EACCES, ENOMEM}},
-    [FAULT_READ] = {"read", {EINTR, EIO, ENOMEM}},
-    [FAULT_STATX] = {"statx", {ENOSYS, EPERM}},
-    [FAULT_LSEEK] = {"lseek", {EPERM}},
-    [FAULT_FCNTL] = {"fcntl", {EMFILE, EPERM}},
-    [FAULT_READV] = {"process_vm_readv", {EPERM, ENOMEM, ENOSYS}},
-    [FAULT_MEMFD] = {"memfd_create", {ENOSYS, EMFILE}},
-    [FAULT_AFFINITY] = {"sched_getaffinity", {EPERM}},
-    [FAULT_SIGNAL] = {"tgkill", {EAGAIN}}, // the queue of real-time signals is full
-    [FAULT_FUTEX] = {"futex", {EINTR, EAGAIN}},
-};
-
-static atomic_int fault_calls[FAULT_KINDS];      // so far
-static enum fault_kind fault_is = FAULT_KINDS;   // what fails
-static int fault_first, fault_last, fault_error; // its calls, counted from 1
-
-static bool fault_hits(enum fault_kind kind) {
-    if (kind == FAULT_KINDS) return false;
-    int n = atomic_fetch_add(&fault_calls[kind], 1) + 1;
-    if (kind != fault_is || n < fault_first || n > fault_last) return false;
-    errno = fault_error;
-    return true;
-}
-
-static void *fault_mmap(void *at, size_t size, int prot, int flags, int fd, off_t offset) {
-    return fault_hits(FAULT_MMAP) ? MAP_FAILED : mmap(at, size, prot, flags, fd, offset);
-}
-static int fault_munmap(void *at, size_t size) {
-    return fault_hits(FAULT_MUNMAP) ? -1 : munmap(at, size);
-}
-TEST_I_UNUSED static void *fault_mremap(void *old, size_t old_size, size_t size, int flags,
-                                        void *to) {
-    return fault_hits(FAULT_MREMAP) ? MAP_FAILED : mremap(old, old_size, size, flags, to);
-}
-TEST_I_UNUSED static int fault_mprotect(void *at, size_t size, int prot) {
-    return fault_hits(FAULT_MPROTECT) ? -1 : mprotect(at, size, prot);
-}
-TEST_I_UNUSED static int fault_madvise(void *at, size_t size, int advice) {
-    return fault_hits(FAULT_MADVISE) ? -1 : madvise(at, size, advice);
-}
-static atomic_int create_slowly; // 1: the next thread takes a while; 2: it is being created
-
-static int fault_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
-                        void *arg) {
-    int slow = 1;
-    if (atomic_compare_exchange_strong(&create_slowly, &slow, 2)) usleep(200000);
-    return fault_hits(FAULT_CREATE) ? fault_error : pthread_create(thread, attr, fn, arg);
-}
-
-static int fault_ioctl(int fd, unsigned long request, void *arg) {
-    static const unsigned long requests[] = {0xc018aa3fu, 0xc020aa00u, 0xc018aa06u, 0xc0606610u};
-    enum fault_kind kind = FAULT_KINDS;
-    for (int i = 0; i < 4; i++)
-        if (request == requests[i]) kind = (enum fault_kind)(FAULT_IOCTL_API + i);
-    return fault_hits(kind) ? -1 : ioctl(fd, request, arg);
-}
-
-static enum fault_kind fault_of(long number) {
-    switch (number) {
-    case SYS_userfaultfd: return FAULT_USERFAULTFD;
-    case SYS_openat: return FAULT_OPEN;
-    case SYS_read: return FAULT_READ;
-    case SYS_statx: return FAULT_STATX;
-    case SYS_lseek: return FAULT_LSEEK;
-    case SYS_fcntl: return FAULT_FCNTL;
-    case SYS_process_vm_readv: return FAULT_READV;
-    case SYS_memfd_create: return FAULT_MEMFD;
-    case SYS_sched_getaffinity: return FAULT_AFFINITY;
-    case SYS_tgkill: return FAULT_SIGNAL;
-    case SYS_futex: return FAULT_FUTEX;
-    default: return FAULT_KINDS;
-    }
-}
-
-static long fault_syscall(long number, ...) {
-    long a[6];
-    va_list args;
-    va_start(args, number);
-    for (int i = 0; i < 6; i++) a[i] = va_arg(args, long); // those that are missing do not count
-    va_end(args);
-    return fault_hits(fault_of(number)) ? -1 : syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
-}
-
-#define GOMEM_STATIC
-#define GOMEM_MMAP(at, size, prot, flags, fd, offset) \
-    fault_mmap((at), (size), (prot), (flags), (fd), (offset))
-#define GOMEM_MUNMAP(at, size) fault_munmap((at), (size))
-#define GOMEM_MREMAP(at, size, new_size, flags, to) \
-    fault_mremap((at), (size), (new_size), (flags), (to))
-#define GOMEM_MPROTECT(at, size, prot)              fault_mprotect((at), (size), (prot))
-#define GOMEM_MADVISE(at, size, advice)             fault_madvise((at), (size), (advice))
-#define GOMEM_PTHREAD_CREATE(thread, attr, fn, arg) fault_create((thread), (attr), (fn), (arg))
-#define GOMEM_IOCTL(fd, request, arg)               fault_ioctl((fd), (request), (arg))
-#define GOMEM_SYSCALL(...)                          fault_syscall(__VA_ARGS__)
-#include "gomem.h"
-
-// NULL only with ENOMEM, and only while something fails.
-static void *checked(void *p) {
-    if (p == NULL) {
-        CHECK_EQ(errno, ENOMEM);
-        CHECK(fault_is != FAULT_KINDS);
-    }
-    errno = 0;
-    return p;
-}
 
 // ---- the program ----
-
-struct node {
-    struct node *next;
-    uintptr_t index;
-    uintptr_t body[6];
-};
 
 // A list of up to n nodes among ten times as many that are dropped; it is whole.
 static void keep_list(uintptr_t n) {
     struct node *volatile list = NULL;
     uintptr_t length = 0;
     for (uintptr_t i = 0; i < n * 10; i++) {
-        struct node *node = checked(GOMEM_NEW(struct node));
+        struct node *node = fault_checked(GOMEM_NEW(struct node));
         if (node == NULL) continue;
         CHECK(node->next == NULL && node->index == 0);
         if (i % 10 != 0) continue;
@@ -188,13 +27,11 @@ static void keep_list(uintptr_t n) {
         node->index = length++;
         list = node;
     }
-    for (struct node *node = list; node != NULL; node = node->next)
-        if (!CHECK(node->index == --length)) break;
-    CHECK_EQ(length, 0);
+    fault_check_list(list, length);
 }
 
 static void *thread_part(void *arg) {
-    gomem_free(checked(gomem_malloc(5000)));
+    gomem_free(fault_checked(gomem_malloc(5000)));
     keep_list(300);
     return arg;
 }
@@ -202,30 +39,31 @@ static void *thread_part(void *arg) {
 static void manual_part(void) {
     static void *blocks[200];
     for (size_t i = 0; i < 200; i++) {
-        blocks[i] = checked(gomem_malloc(i % 20 == 0 ? i * 3000 : i * 20));
+        blocks[i] = fault_checked(gomem_malloc(i % 20 == 0 ? i * 3000 : i * 20));
         if (blocks[i] != NULL) memset(blocks[i], 1, i * 20);
     }
     for (size_t i = 20; i < 200; i += 60) {
-        void *p = blocks[i] ? checked(gomem_realloc(blocks[i], 2000000 + i * 5000)) : NULL;
+        void *p = blocks[i] ? fault_checked(gomem_realloc(blocks[i], 2000000 + i * 5000)) : NULL;
         if (p != NULL) CHECK(*(char *)p == 1);
         if (p != NULL) blocks[i] = p;
     }
     for (int i = 0; i < 2; i++) { // the one behind is in the way
-        char *p = checked(gomem_realloc(NULL, 3000000)), *behind = checked(gomem_malloc(3000000));
+        char *p = fault_checked(gomem_realloc(NULL, 3000000)),
+             *behind = fault_checked(gomem_malloc(3000000));
         if (p != NULL) p[2999999] = 5;
-        char *q = p ? checked(gomem_realloc(p, 6000000)) : NULL;
+        char *q = p ? fault_checked(gomem_realloc(p, 6000000)) : NULL;
         if (p != NULL) CHECK((q ? q : p)[2999999] == 5);
         gomem_free(q ? q : p);
         gomem_free(behind);
     }
-    gomem_free(checked(gomem_aligned_alloc(1 << 20, 100000)));
+    gomem_free(fault_checked(gomem_aligned_alloc(1 << 20, 100000)));
     for (size_t i = 0; i < 200; i++) gomem_free(blocks[i]);
 }
 
 static void large_part(void) {
     char *volatile kept = NULL;
     for (int i = 0; i < 12; i++) {
-        char **p = checked(gomem_new(400000)); // scanned
+        char **p = fault_checked(gomem_new(400000)); // scanned
         if (p == NULL) continue;
         CHECK(p[0] == NULL && p[49999] == NULL);
         GOMEM_STORE(&p[49999], kept);
@@ -234,23 +72,23 @@ static void large_part(void) {
     int n = 0;
     for (char **p = (char **)kept; p != NULL; p = (char **)p[49999]) n++;
     CHECK(n <= 12);
-    char *text = checked(gomem_new_noscan(500000));
+    char *text = fault_checked(gomem_new_noscan(500000));
     if (text == NULL) return;
     memset(text, 7, 500000);
-    char *longer = checked(gomem_realloc(text, 3000000));
+    char *longer = fault_checked(gomem_realloc(text, 3000000));
     CHECK((longer ? longer : text)[499999] == 7);
 }
 
 static void pool_part(void) {
     static void *objects[300];
     errno = 0;
-    gomem_pool *pool = checked(gomem_pool_new(&(gomem_pool_options){.size = 200}));
+    gomem_pool *pool = fault_checked(gomem_pool_new(&(gomem_pool_options){.size = 200}));
     for (int i = 0; pool && i < 300; i++)
-        if ((objects[i] = checked(gomem_pool_get(pool)))) memset(objects[i], 3, 200);
+        if ((objects[i] = fault_checked(gomem_pool_get(pool)))) memset(objects[i], 3, 200);
     for (int i = 0; pool && i < 300; i++)
         if (objects[i]) gomem_pool_put(pool, objects[i]);
     if (pool) gomem_pool_destroy(pool);
-    pool = checked(
+    pool = fault_checked(
         gomem_pool_new(&(gomem_pool_options){.size = 64, .capacity = 2000, .flags = GOMEM_SCAN}));
     if (pool) gomem_pool_destroy(pool);
 }
@@ -267,7 +105,7 @@ static void arena_part(void) {
         }
         for (int i = 0; i < 5; i++) {
             errno = 0;
-            char *p = checked(gomem_arena_alloc(&a, 100000));
+            char *p = fault_checked(gomem_arena_alloc(&a, 100000));
             if (p) CHECK(p[0] == 0 && p[99999] == 0);
         }
         gomem_arena_reset(&a);
@@ -275,15 +113,9 @@ static void arena_part(void) {
     }
 }
 
-static atomic_int finalized;
-static void finalize(void *object, void *arg) {
-    (void)object, (void)arg;
-    atomic_fetch_add(&finalized, 1);
-}
-
 __attribute__((noinline)) static void finalized_part(void) {
     for (int i = 0; i < 20; i++) {
-        struct node *node = checked(GOMEM_NEW(struct node));
+        struct node *node = fault_checked(GOMEM_NEW(struct node));
         if (node && !gomem_set_finalizer(node, finalize, NULL)) CHECK(errno == ENOMEM);
         errno = 0;
         gomem_weak w = node ? gomem_weak_make(node) : (gomem_weak){0};
@@ -375,8 +207,6 @@ static void afterwards(size_t space) {
     CHECK(status_bytes("VmSize") < space + ((size_t)512 << 20));
 }
 
-static int report_end; // of a pipe: the child says how often the call was made
-
 static void run_with_faults(void) {
     enum fault_kind kind = fault_is;
     size_t space = status_bytes("VmSize");
@@ -387,27 +217,12 @@ static void run_with_faults(void) {
     if (start()) all_parts();
     int calls = atomic_load(&fault_calls[kind]);
     afterwards(space);
-    CHECK(write(report_end, &calls, sizeof calls) == sizeof calls);
+    fault_tell(calls);
 }
 
-// Runs the program with these calls failing; returns how many calls there were.
 static int run_one(enum fault_kind kind, int first, int last, int error) {
-    int ends[2], calls = 0;
-    struct child child;
-    if (!CHECK(pipe(ends) == 0)) return 0;
-    fault_is = kind;
-    fault_first = first;
-    fault_last = last;
-    fault_error = error;
-    report_end = ends[1];
-    child_run(&child, run_with_faults);
-    close(ends[1]);
-    if (!child_good(&child))
-        printf("\n    failing %s: calls %d to %d, error %d, collector %d\n", faults[kind].name,
-               first, last, error, collector);
-    else CHECK(read(ends[0], &calls, sizeof calls) == sizeof calls);
-    close(ends[0]);
-    fault_is = FAULT_KINDS;
+    int failed = test_failed(), calls = fault_run(run_with_faults, kind, first, last, error);
+    if (test_failed() > failed) printf("    collector %d\n", collector);
     return calls;
 }
 
@@ -431,7 +246,9 @@ static void fail_all(int which) {
     const char *only = getenv("FAULTS");
     collector = which;
     for (int kind = 0; kind < FAULT_KINDS; kind++)
-        if (!only || strstr(faults[kind].name, only)) fail_each((enum fault_kind)kind);
+        if (kind != FAULT_KEY && kind != FAULT_ACTION && // api/seams
+            (!only || strstr(faults[kind].name, only)))
+            fail_each((enum fault_kind)kind);
 }
 
 // ---- a thread of the library that takes long to be created ----
@@ -447,9 +264,9 @@ static void collect_beside_creation(void) {
     REQUIRE(gomem_init(&(gomem_options){.collector = GOMEM_GC_STW, .mark_workers = 3}));
     struct node *volatile large = gomem_new(2000000); // from 1 MiB on workers are started
     CHECK(large != NULL);
-    atomic_store(&create_slowly, 1);
+    atomic_store(&fault_create_slowly, 1);
     REQUIRE(pthread_create(&thread, NULL, collect_in_thread, NULL) == 0);
-    while (atomic_load(&create_slowly) == 1) usleep(100);
+    while (atomic_load(&fault_create_slowly) == 1) usleep(100);
     CHECK(gomem_gc()); // waits for the other thread's
     pthread_join(thread, NULL);
 }

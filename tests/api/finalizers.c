@@ -701,7 +701,7 @@ TEST(arguments_that_keep_their_object) {
     gomem_cleanup own = gomem_add_cleanup(a, nothing, a),
                   inner = gomem_add_cleanup(a, nothing, a + 50);
     CHECK(own.id && inner.id && gomem_set_finalizer(a, nothing_more, a));
-    CHECK_EQ(named_arguments, GOMEM_CHECK >= 1 ? 3 : 0);
+    CHECK_EQ(named_arguments, GOMEM_I_CHECK >= 1 ? 3 : 0);
     gomem_free(a);
     gomem_free(b);
 }

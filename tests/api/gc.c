@@ -1,6 +1,7 @@
 // The collector's controls: asking for a cycle, holding it off, percent, giving back.
 #define _GNU_SOURCE
 #include "alive.h"
+#include "child.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -158,15 +159,6 @@ TEST(percent_sets_the_goal) {
     live = NULL;
 }
 
-static size_t resident(void) {
-    long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (file == NULL) return 0;
-    if (fscanf(file, "%*s %ld", &pages) != 1) pages = 0;
-    fclose(file);
-    return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
-}
-
 // The bytes of [lo, hi) that are in memory; what is not mapped is not. Unlike what the process has,
 // this is without a sanitizer's notes on memory that was given back.
 static size_t resident_between(uintptr_t lo, uintptr_t hi) {
@@ -200,15 +192,15 @@ TEST(free_os_memory_manual) {
 
 TEST(free_os_memory_collected) {
     gomem_free_os_memory();
-    size_t before = resident();
+    size_t before = child_resident();
     if (before == 0) SKIP("no /proc/self/statm");
     int old = gomem_set_gc_percent(GOMEM_GC_OFF);
     fill_live(100000, 1500);
-    CHECK(resident() >= before + 120 * MB);
+    CHECK(child_resident() >= before + 120 * MB);
     live = NULL;
     alive_clear_stack();
     CHECK(gomem_free_os_memory() > 100 * MB);
-    CHECK(resident() <= before + 40 * MB);
+    CHECK(child_resident() <= before + 40 * MB);
     gomem_set_gc_percent(old);
     gomem_memstats m = stats();
     CHECK(m.heap_released >= 100 * MB);

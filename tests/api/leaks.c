@@ -233,7 +233,7 @@ TEST(direct_and_indirect) {
     uintptr_t first = chain(5);
     expect(1, 4);
     CHECK(answer.direct_bytes >= sizeof(struct node) && answer.bytes >= 4 * sizeof(struct node));
-    CHECK(strstr(answer.text, "1 direct, of 48 bytes each") || GOMEM_CHECK || GOMEM_I_POISONED);
+    CHECK(strstr(answer.text, "1 direct, of 48 bytes each") || GOMEM_I_CHECK || GOMEM_I_POISONED);
     put(&held, first, 0);
     expect(0, 0);
     put(&held, next_of(first), 0); // now only the first is lost
@@ -286,6 +286,13 @@ static atomic_int stage;
 static void wait_for(int value) {
     while (atomic_load(&stage) < value) usleep(100);
 }
+// Begins at stage 0 and returns at stage 1.
+static pthread_t begin(void *(*fn)(void *)) {
+    pthread_t thread = 0;
+    atomic_store(&stage, 0);
+    if (CHECK(gomem_thread_create(&thread, NULL, fn, NULL) == 0)) wait_for(1);
+    return thread;
+}
 static void *frees(void *arg) {
     (void)arg;
     static _Thread_local void *p[2000];
@@ -297,14 +304,12 @@ static void *frees(void *arg) {
     return NULL;
 }
 TEST(freed_objects) {
-    pthread_t thread;
-    atomic_store(&stage, 0);
     for (int i = 0; i < 3000; i++) hidden[i] = ~(uintptr_t)gomem_malloc((size_t)(i % 20) * 24 + 8);
     count = 3000;
     free_all();
     expect(0, 0);
-    REQUIRE(gomem_thread_create(&thread, NULL, frees, NULL) == 0);
-    wait_for(1);
+    pthread_t thread = begin(frees);
+    REQUIRE(thread);
     chain(2);
     expect(1, 1);
     atomic_store(&stage, 2);
@@ -337,15 +342,13 @@ static void *holds(void *arg) {
     return on_stack;
 }
 TEST(held_by_a_thread) {
-    pthread_t thread;
-    atomic_store(&stage, 0);
     fill_mine();
     expect(0, 0);
     local.pointer = NULL;
     expect(1, 1);
     free_all();
-    REQUIRE(gomem_thread_create(&thread, NULL, holds, NULL) == 0);
-    wait_for(1);
+    pthread_t thread = begin(holds);
+    REQUIRE(thread);
     expect(0, 0);
     atomic_store(&stage, 2);
     wait_for(3);

@@ -680,7 +680,7 @@ TEST(misuse_is_told) {
     char *volatile none = gomem_realloc(test_opaque(a), 100);
     CHECK(none == NULL && told == 2);
     told = 0;
-    if (GOMEM_CHECK >= 1) {
+    if (GOMEM_I_CHECK >= 1) {
         expected = "is put twice";
         gomem_pool_put(p, a);
         gomem_pool_put(p, a);
@@ -711,7 +711,7 @@ TEST(misuse_is_told) {
 // At level 0 what was put twice is found out when its memory goes.
 TEST(put_twice_is_found_out_late) {
     gomem_options options = {.panic = hear};
-    if (GOMEM_CHECK >= 1) return; // at once
+    if (GOMEM_I_CHECK >= 1) return; // at once
     REQUIRE(gomem_init(&options));
     gomem_pool *p = gomem_pool_new(&(gomem_pool_options){.size = 64});
     REQUIRE(p != NULL);

@@ -176,7 +176,7 @@ TEST(forked_child) {
 // the bound is beyond eight standard errors.
 static void *rotated[3][20000];
 static void make_one(int site, int i) {
-    rotated[site][i] = gomem_malloc(((size_t)256 << site) - (GOMEM_CHECK ? 32 : 0));
+    rotated[site][i] = gomem_malloc(((size_t)256 << site) - (GOMEM_I_CHECK ? 32 : 0));
 }
 static int turn;
 static void in_lfind(void) { make_one(0, turn); }

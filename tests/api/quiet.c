@@ -27,15 +27,6 @@ static int count_handlers(void) {
     return n;
 }
 
-static size_t resident(void) {
-    long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (file == NULL) return 0;
-    if (fscanf(file, "%*s %ld", &pages) != 1) pages = 0;
-    fclose(file);
-    return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
-}
-
 // As the child found it: sanitizers have threads and handlers of their own.
 static int threads_before, handlers_before;
 
@@ -66,17 +57,17 @@ static void give_back(void) {
     static char *blocks[N];
     look();
     gomem_free(gomem_malloc(100));
-    size_t before = resident();
+    size_t before = child_resident();
     for (size_t i = 0; i < N; i++) {
         blocks[i] = gomem_malloc(50000);
         if (!CHECK(blocks[i] != NULL)) return;
         memset(blocks[i], 1, 50000);
     }
-    size_t full = resident();
+    size_t full = child_resident();
     for (size_t i = 0; i < N; i++) gomem_free(blocks[i]);
     if (full == 0) return;
     CHECK(full >= before + 250 * MB);
-    CHECK(resident() <= before + 64 * MB);
+    CHECK(child_resident() <= before + 64 * MB);
     CHECK_EQ(count_threads(), threads_before);
 }
 
@@ -86,17 +77,17 @@ static void give_back_small(void) {
     char **blocks = gomem_malloc(N * sizeof *blocks);
     if (!CHECK(blocks != NULL)) return;
     memset((void *)blocks, 0, N * sizeof *blocks);
-    size_t before = resident();
+    size_t before = child_resident();
     for (size_t i = 0; i < N; i++) {
         blocks[i] = gomem_malloc(200);
         if (!CHECK(blocks[i] != NULL)) return;
         memset(blocks[i], 1, 200);
     }
-    size_t full = resident();
+    size_t full = child_resident();
     for (size_t i = 0; i < N; i++) gomem_free(blocks[i]);
     if (full == 0) return;
     CHECK(full >= before + 190 * MB);
-    CHECK(resident() <= before + 64 * MB);
+    CHECK(child_resident() <= before + 64 * MB);
     CHECK_EQ(count_threads(), threads_before);
 }
 

@@ -1,23 +1,9 @@
 // The report, read back: well-formed in each state of a program, and its figures are memstats'.
 #define _GNU_SOURCE
 #include "alive.h"
-#include "child.h"
+#include "output.h"
 
-#include <fcntl.h>
 #include <pthread.h>
-#include <sys/mman.h>
-
-static char page[4 << 20];
-static size_t page_size;
-
-static void read_back(int fd) {
-    ssize_t n;
-    page_size = 0;
-    lseek(fd, 0, SEEK_SET);
-    while ((n = read(fd, page + page_size, sizeof page - 1 - page_size)) > 0)
-        page_size += (size_t)n;
-    page[page_size] = '\0';
-}
 
 // ---- a small checker ----
 
@@ -115,21 +101,14 @@ static bool is_utf8(const char *s) {
 }
 
 static bool check_page(void) {
-    const char *at = fault(page);
+    const char *at = fault(output);
     if (!CHECK(!at)) printf("\n    at: %.80s", at);
-    return CHECK(is_utf8(page)) && !at;
+    return CHECK(is_utf8(output)) && !at;
 }
 
-static bool written(void) {
-    int fd = memfd_create("report", MFD_CLOEXEC);
-    if (!CHECK(fd >= 0)) return false;
-    bool done = CHECK(gomem_write(GOMEM_REPORT, fd));
-    read_back(fd);
-    close(fd);
-    return done && check_page();
-}
+static bool written(void) { return CHECK(output_written(GOMEM_REPORT)) && check_page(); }
 
-static bool says(const char *text) { return strstr(page, text) != NULL; }
+static bool says(const char *text) { return strstr(output, text) != NULL; }
 
 // The exact value behind the first `words`; UINT64_MAX: it is not there.
 static uint64_t value_after(const char *from, const char *words) {
@@ -141,7 +120,7 @@ static uint64_t value_after(const char *from, const char *words) {
 static uint64_t figure(const char *name) {
     char words[100];
     snprintf(words, sizeof words, "\">%s</th>", name);
-    return value_after(page, words);
+    return value_after(output, words);
 }
 
 // ---- states of a program ----
@@ -149,7 +128,7 @@ static uint64_t figure(const char *name) {
 static void at_first(void) {
     written();
     CHECK(says("Nothing looks wrong."));
-    CHECK_EQ(value_after(page, "In objects"), 0);
+    CHECK_EQ(value_after(output, "In objects"), 0);
 }
 
 static void without_a_cycle(void) {
@@ -157,7 +136,7 @@ static void without_a_cycle(void) {
     void *volatile kept = gomem_new(100);
     written();
     CHECK(says("No cycle has ended yet."));
-    CHECK_EQ(value_after(page, "Cycles"), 0);
+    CHECK_EQ(value_after(output, "Cycles"), 0);
     (void)kept;
 }
 
@@ -166,7 +145,7 @@ static void records_begin_with_a_report(void) {
     gomem_gc();
     written();
     CHECK(says("No cycle has been recorded yet."));
-    CHECK(value_after(page, "Cycles") >= 1);
+    CHECK(value_after(output, "Cycles") >= 1);
     gomem_gc();
     written();
     CHECK(!says("No cycle has been recorded yet."));
@@ -196,9 +175,7 @@ static void after_a_shutdown(void) {
     void *volatile kept = gomem_new(100);
     gomem_gc();
     gomem_shutdown();
-    errno = 0;
-    CHECK(!gomem_write(GOMEM_REPORT, 1));
-    CHECK_EQ(errno, ESHUTDOWN);
+    output_fails(GOMEM_REPORT, 1, ESHUTDOWN);
     REQUIRE(gomem_init(NULL));
     written();
     CHECK(says("The program has no collected heap."));
@@ -222,19 +199,13 @@ static void at_the_limit(void) {
     (void)kept;
 }
 
-static void in_a_child(void (*fn)(void)) {
-    struct child child;
-    child_run(&child, fn);
-    if (!CHECK_EQ(child.status, 0)) printf("\n    it said: %s", child.text);
-}
-
 TEST(states) {
-    in_a_child(at_first);
-    in_a_child(without_a_cycle);
-    in_a_child(records_begin_with_a_report);
-    in_a_child(records_begin_at_the_start);
-    in_a_child(after_a_shutdown);
-    in_a_child(at_the_limit);
+    CHILD_GOOD(at_first);
+    CHILD_GOOD(without_a_cycle);
+    CHILD_GOOD(records_begin_with_a_report);
+    CHILD_GOOD(records_begin_at_the_start);
+    CHILD_GOOD(after_a_shutdown);
+    CHILD_GOOD(at_the_limit);
 }
 
 TEST(at_exit) {
@@ -242,8 +213,8 @@ TEST(at_exit) {
     int fd = mkstemp(path);
     REQUIRE(fd >= 0);
     snprintf(setting, sizeof setting, "write=report:%s", path);
-    in_a_child(at_exit);
-    read_back(fd);
+    CHILD_GOOD(at_exit);
+    output_read(fd);
     close(fd);
     unlink(path);
     check_page();
@@ -264,23 +235,15 @@ static uint64_t column(const char *from, const char *end, int skip) {
 }
 
 TEST(figures_are_memstats) {
-    static void *volatile kept[1000];
-    gomem_gc();
-    for (int i = 0; i < 1000; i++) kept[i] = gomem_malloc(48);
-    void *large = gomem_malloc(100000);
-    gomem_memstats m = {.size = sizeof m};
-    gomem_gc_hold();
-    written(); // first: what warms up has warmed up
-    gomem_read_memstats(&m);
-    written();
-    gomem_gc_unhold();
-    CHECK_EQ(value_after(page, "In objects"), m.heap_alloc);
-    CHECK_EQ(value_after(page, "In spans"), m.heap_inuse);
-    CHECK_EQ(value_after(page, "Free pages"), m.heap_idle - m.heap_released);
-    CHECK_EQ(value_after(page, "Allocated so far"), m.total_alloc);
-    CHECK_EQ(value_after(page, "Heap goal"), m.next_gc);
-    CHECK_EQ(value_after(page, "Cycles"), m.num_gc);
-    CHECK_EQ(value_after(page, "Longest stop"), m.pause_max_ns);
+    gomem_memstats m = output_beside_memstats(GOMEM_REPORT);
+    check_page();
+    CHECK_EQ(value_after(output, "In objects"), m.heap_alloc);
+    CHECK_EQ(value_after(output, "In spans"), m.heap_inuse);
+    CHECK_EQ(value_after(output, "Free pages"), m.heap_idle - m.heap_released);
+    CHECK_EQ(value_after(output, "Allocated so far"), m.total_alloc);
+    CHECK_EQ(value_after(output, "Heap goal"), m.next_gc);
+    CHECK_EQ(value_after(output, "Cycles"), m.num_gc);
+    CHECK_EQ(value_after(output, "Longest stop"), m.pause_max_ns);
     CHECK_EQ(figure("memstats_alloc_bytes"), m.alloc);
     CHECK_EQ(figure("memstats_mallocs_total"), m.mallocs);
     CHECK_EQ(figure("memstats_frees_total"), m.frees);
@@ -288,15 +251,13 @@ TEST(figures_are_memstats) {
     CHECK_EQ(figure("memstats_next_gc_bytes"), m.next_gc);
     CHECK_EQ(figure("gc_cycles_total"), m.num_gc);
     CHECK_EQ(figure("threads"), m.threads);
-    const char *classes = strstr(page, "id=\"classes\""), *types = strstr(page, "id=\"types\"");
+    const char *classes = strstr(output, "id=\"classes\""), *types = strstr(output, "id=\"types\"");
     REQUIRE(classes && types);
     CHECK_EQ(column(classes, types, 1), m.heap_inuse); // spans
     uint64_t parts = 0;                                // in use, in caches, free, waste
     for (int i = 3; i < 7; i++) parts += column(classes, types, i);
     CHECK_EQ(parts, m.heap_inuse);
     CHECK(value_after(classes, "\">large</th>") >= 100000);
-    for (int i = 0; i < 1000; i++) gomem_free(kept[i]), kept[i] = NULL;
-    gomem_free(large);
 }
 
 // ---- names ----
@@ -335,8 +296,8 @@ TEST(threads_and_stops_are_memstats) {
     gomem_read_memstats(&m);
     written();
     gomem_gc_unhold();
-    const char *threads = strstr(page, "id=\"threads\""), *sites = strstr(page, "id=\"sites\""),
-               *stops = strstr(page, "id=\"stops\""), *phases = strstr(page, "id=\"phases\"");
+    const char *threads = strstr(output, "id=\"threads\""), *sites = strstr(output, "id=\"sites\""),
+               *stops = strstr(output, "id=\"stops\""), *phases = strstr(output, "id=\"phases\"");
     REQUIRE(threads && sites && stops && phases);
     uint64_t sums[2] = {0, 0};
     const char *row = threads;
@@ -368,7 +329,7 @@ TEST(call_sites) {
     for (int i = 0; i < 100; i++) kept[i] = gomem_malloc(10000);
     gomem_set_profile_rate(0);
     written();
-    const char *sites = strstr(page, "id=\"sites\"");
+    const char *sites = strstr(output, "id=\"sites\"");
     REQUIRE(sites);
     CHECK(!says("No allocation was sampled"));
     CHECK(strstr(sites, "<svg x=\"0.0%\" y=\"0\" width=\"") != NULL); // the outermost frame
@@ -415,15 +376,7 @@ TEST(beside_the_program) {
 // ---- descriptors ----
 
 TEST(bad_descriptors) {
-    int fd = memfd_create("report", MFD_CLOEXEC), full = open("/dev/full", O_WRONLY);
-    REQUIRE(fd >= 0 && full >= 0);
-    close(fd);
-    errno = 0;
-    CHECK(!gomem_write(GOMEM_REPORT, fd));
-    CHECK_EQ(errno, EBADF);
-    CHECK(!gomem_write(GOMEM_REPORT, full));
-    CHECK_EQ(errno, ENOSPC);
-    close(full);
+    output_bad_descriptors(GOMEM_REPORT);
     CHECK(written());
 }
 

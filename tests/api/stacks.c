@@ -464,15 +464,18 @@ static void hold_on_running_coroutine(void) {
     munmap(co_stack, STACK);
 }
 
-static void hold_under_running_coroutine(void) {
+// What the thread's own frame holds lives while hold_on holds nothing.
+static void hold_under(void (*hold_on)(void)) {
     volatile uintptr_t local = 0;
     uintptr_t mine = held;
     take(&local);
     held = ~(uintptr_t)0;
-    hold_on_running_coroutine();
+    hold_on();
     held = mine;
     local = 0;
 }
+
+static void hold_under_running_coroutine(void) { hold_under(hold_on_running_coroutine); }
 
 TEST(running_on_a_registered_stack) {
     NEEDS_CONTEXTS;
@@ -626,15 +629,7 @@ static void hold_on_interrupted_coroutine(void) {
     munmap(alternate_stack, STACK);
 }
 
-static void hold_under_interrupted_coroutine(void) {
-    volatile uintptr_t local = 0;
-    uintptr_t mine = held;
-    take(&local);
-    held = ~(uintptr_t)0;
-    hold_on_interrupted_coroutine();
-    held = mine;
-    local = 0;
-}
+static void hold_under_interrupted_coroutine(void) { hold_under(hold_on_interrupted_coroutine); }
 
 TEST(handler_above_a_coroutine) {
     NEEDS_CONTEXTS;

@@ -58,7 +58,7 @@ TEST(a_thread_that_never_attached) {
     REQUIRE(pthread_create(&thread, NULL, wait_for_done, NULL) == 0);
     bool named = pthread_setname_np(thread, "thief") == 0; // not where /proc is read-only
     wait_until_it_runs();
-    if (GOMEM_CHECK >= 1) {
+    if (GOMEM_I_CHECK >= 1) {
         snprintf(number, sizeof number, named ? ": %d (thief)" : ": %d (", atomic_load(&running));
         CHECK_EQ(collect(2000), 1);
         CHECK(strstr(line_told, number) != NULL &&
@@ -105,7 +105,7 @@ TEST(a_thread_of_clone) {
                    NULL);
     REQUIRE(id > 0);
     wait_until_it_runs();
-    CHECK_EQ(collect(GOMEM_CHECK >= 1 ? 2000 : 20), GOMEM_CHECK >= 1);
+    CHECK_EQ(collect(GOMEM_I_CHECK >= 1 ? 2000 : 20), GOMEM_I_CHECK >= 1);
     atomic_store(&done, 1);
     while (!atomic_load(&ended)) usleep(200);
 }

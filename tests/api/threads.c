@@ -321,7 +321,7 @@ GOMEM_TYPE_NOPTR(text_type, struct text);
 TEST(collected_memory_in_a_blocking_region) {
     gomem_options options = {.panic = hear};
     REQUIRE(gomem_init(&options));
-    if (GOMEM_CHECK < 1) return;
+    if (GOMEM_I_CHECK < 1) return;
     struct leaf *p = GOMEM_NEW(struct leaf), *q = GOMEM_MAKE_NOSCAN(struct leaf, 10);
     REQUIRE(p && q && GOMEM_NEW_TYPED(struct leaf, &leaf_type));
     void *manual = gomem_malloc(10);

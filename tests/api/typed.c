@@ -409,7 +409,7 @@ TEST(structs_that_are_not_of_the_type) {
     struct pairs *two = GOMEM_NEW_TYPED(struct pairs, &base_type);
     CHECK(two != NULL && told == 0);
     CHECK(GOMEM_NEW_TYPED(struct derived, &plain_type) && told == 0);
-    if (GOMEM_CHECK < 1) return;
+    if (GOMEM_I_CHECK < 1) return;
     CHECK(!GOMEM_NEW_TYPED(struct derived, &base_type) && told == 1);
     CHECK(!GOMEM_MAKE_TYPED(struct derived, &base_type, 5) && told == 2);
 }

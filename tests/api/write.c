@@ -2,13 +2,11 @@
 // uses the heap only after the tests of the environment, which run in children.
 #define _GNU_SOURCE
 #include "alive.h"
-#include "child.h"
+#include "output.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 
@@ -16,33 +14,10 @@ static const int kinds[] = {GOMEM_METRICS, GOMEM_BY_TYPE, GOMEM_HEAP_PROFILE, GO
                             GOMEM_REPORT};
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
-static char said[1 << 20];
-static size_t said_size;
-
-// What fd holds from its start.
-static void read_back(int fd) {
-    ssize_t n;
-    said_size = 0;
-    lseek(fd, 0, SEEK_SET);
-    while ((n = read(fd, said + said_size, sizeof said - 1 - said_size)) > 0)
-        said_size += (size_t)n;
-    said[said_size] = '\0';
-}
-
-// Writes one kind to memory and reads it back.
-static bool written(int what) {
-    int fd = memfd_create("write", MFD_CLOEXEC);
-    if (!CHECK(fd >= 0)) return false;
-    bool done = gomem_write(what, fd);
-    read_back(fd);
-    close(fd);
-    return done;
-}
-
 // The figure of the line that begins with these words and a blank; -1: there is none.
 static double figure(const char *words) {
     size_t n = strlen(words);
-    for (const char *line = said; line; line = strchr(line, '\n'), line += line != NULL)
+    for (const char *line = output; line; line = strchr(line, '\n'), line += line != NULL)
         if (!strncmp(line, words, n) && line[n] == ' ') return atof(line + n);
     return -1;
 }
@@ -63,10 +38,10 @@ static const char *path(const char *name, pid_t pid) {
 
 static bool read_file(const char *file) {
     int fd = open(file, O_RDONLY);
-    said_size = 0;
-    said[0] = '\0';
+    output_size = 0;
+    output[0] = '\0';
     if (fd < 0) return false;
-    read_back(fd);
+    output_read(fd);
     close(fd);
     return true;
 }
@@ -103,7 +78,7 @@ static void begin(struct child *child, void (*fn)(void), const char *format) {
     if (directory[sizeof directory - 2] == 'X') REQUIRE(mkdtemp(directory) != NULL);
     snprintf(setting, sizeof setting, format, directory, directory);
     child_run(child, fn);
-    if (!CHECK_EQ(child->status, 0)) printf("\n    it said: %s", child->text);
+    child_good(child);
 }
 
 TEST(at_exit) {
@@ -123,7 +98,7 @@ TEST(at_exit_of_a_fork) {
     struct child child;
     begin(&child, use_and_fork, "write=metrics:%s/parent,write=metrics:%s/each.%%p");
     CHECK(read_file(path("pid", 0)));
-    pid_t pid = atoi(said);
+    pid_t pid = atoi(output);
     CHECK(read_file(path("parent", 0)));
     CHECK_EQ(number("gomem_by_size_mallocs_total{size=\"0\"}"), 1000);
     CHECK(read_file(path("each", pid)));
@@ -140,7 +115,7 @@ TEST(at_exit_fails) {
     CHECK_EQ(child_lines(&child), 1);
     begin(&child, use_and_shut_down, "write=metrics:%s/shut");
     CHECK_EQ(child_lines(&child), 1);
-    CHECK(read_file(path("shut", 0)) && said_size == 0);
+    CHECK(read_file(path("shut", 0)) && output_size == 0);
 }
 
 TEST(at_exit_bad_settings) {
@@ -175,7 +150,7 @@ TEST(at_exit_long_names) {
     child_run(&child, use_long);
     CHECK_EQ(child.status, 0);
     CHECK_EQ(child_lines(&child), 5);
-    CHECK(read_file(path("short", 0)) && said_size > 0);
+    CHECK(read_file(path("short", 0)) && output_size > 0);
 }
 
 TEST(at_exit_cleanup) {
@@ -191,23 +166,20 @@ static void fails_after_shutdown(void) {
     gomem_shutdown();
     for (int i = 0; i < KINDS; i++) {
         errno = 0;
-        CHECK(!written(kinds[i]) && said_size == 0);
+        CHECK(!output_written(kinds[i]) && output_size == 0);
         CHECK_EQ(errno, ESHUTDOWN);
     }
     REQUIRE(gomem_init(NULL));
-    for (int i = 0; i < KINDS; i++) CHECK(written(kinds[i]));
+    for (int i = 0; i < KINDS; i++) CHECK(output_written(kinds[i]));
 }
 
 static void works_at_first(void) {
-    for (int i = 0; i < KINDS; i++) CHECK(written(kinds[i]));
+    for (int i = 0; i < KINDS; i++) CHECK(output_written(kinds[i]));
 }
 
 TEST(life) {
-    struct child child;
-    child_run(&child, works_at_first);
-    CHECK_EQ(child.status, 0);
-    child_run(&child, fails_after_shutdown);
-    CHECK_EQ(child.status, 0);
+    CHILD_GOOD(works_at_first);
+    CHILD_GOOD(fails_after_shutdown);
 }
 
 TEST(unknown_kinds) {
@@ -222,16 +194,7 @@ TEST(unknown_kinds) {
 // ---- metrics ----
 
 TEST(metrics) {
-    static void *volatile kept[1000];
-    gomem_gc();
-    for (int i = 0; i < 1000; i++) kept[i] = gomem_malloc(48);
-    void *large = gomem_malloc(100000);
-    gomem_memstats m = {.size = sizeof m};
-    gomem_gc_hold();
-    CHECK(written(GOMEM_METRICS)); // first: what warms up has warmed up
-    gomem_read_memstats(&m);
-    CHECK(written(GOMEM_METRICS));
-    gomem_gc_unhold();
+    gomem_memstats m = output_beside_memstats(GOMEM_METRICS);
     CHECK_EQ(number("gomem_memstats_alloc_bytes"), m.alloc);
     CHECK_EQ(number("gomem_memstats_alloc_bytes_total"), m.total_alloc);
     CHECK_EQ(number("gomem_memstats_mallocs_total"), m.mallocs);
@@ -250,8 +213,6 @@ TEST(metrics) {
     CHECK_EQ(number("gomem_gc_pauses_seconds_bucket{le=\"+Inf\"}"),
              number("gomem_gc_pauses_seconds_count"));
     CHECK(number("gomem_gc_pauses_seconds_count") >= m.num_gc);
-    for (int i = 0; i < 1000; i++) gomem_free(kept[i]), kept[i] = NULL;
-    gomem_free(large);
 }
 
 // Each bucket of the histogram holds what the one before it holds.
@@ -259,8 +220,8 @@ TEST(metrics_buckets_grow) {
     double last = 0, bound = 0;
     int buckets = 0;
     for (int i = 0; i < 20; i++) gomem_gc();
-    CHECK(written(GOMEM_METRICS));
-    for (const char *at = said; (at = strstr(at, "_bucket{le=\"")) != NULL; buckets++) {
+    CHECK(output_written(GOMEM_METRICS));
+    for (const char *at = output; (at = strstr(at, "_bucket{le=\"")) != NULL; buckets++) {
         at += 12;
         double le = strncmp(at, "+Inf", 4) ? atof(at) : 1e300, n = atof(strchr(at, ' '));
         CHECK(le > bound && n >= last);
@@ -304,7 +265,7 @@ struct line { // of the table
 
 // The line of a type or (kind) in a class; size 0: large.
 static struct line line_of(const char *name, uint64_t size) {
-    for (const char *s = said; s != NULL && *s != '\0'; s = strchr(s, '\n'), s += s != NULL) {
+    for (const char *s = output; s != NULL && *s != '\0'; s = strchr(s, '\n'), s += s != NULL) {
         struct line line;
         char is[20] = "";
         int at = 0;
@@ -329,7 +290,7 @@ static void *volatile kept[3000];
 
 TEST(by_type) {
     COLLECTED();
-    REQUIRE(written(GOMEM_BY_TYPE));
+    REQUIRE(output_written(GOMEM_BY_TYPE));
     struct line old = line_of("(collected)", 2048), manual = line_of("(manual)", 0),
                 root = line_of("(uncollectable)", 112), leaf = line_of("(collected, noscan)", 3072);
     for (int i = 0; i < 1000; i++) kept[i] = GOMEM_NEW_TYPED(struct pair, &pair_type);
@@ -340,7 +301,7 @@ TEST(by_type) {
     for (int i = 1115; i < 1117; i++) kept[i] = GOMEM_MAKE_TYPED(struct pair, &pair_type, 10000);
     kept[1117] = gomem_new_typed(&strange_type, 1);
     CHECK(COLLECTED());
-    REQUIRE(written(GOMEM_BY_TYPE));
+    REQUIRE(output_written(GOMEM_BY_TYPE));
     CHECK_EQ(line_of("struct pair", 48).objects, 1000);
     CHECK_EQ(line_of("struct pair", 48).bytes, 48000);
     CHECK_EQ(line_of("(collected)", 2048).objects - old.objects, 100);
@@ -358,13 +319,13 @@ TEST(by_type_after_free) {
     for (int i = 0; i < 3000; i++) gomem_free(kept[i]), kept[i] = NULL;
     for (int i = 0; i < 1000; i++) kept[i] = GOMEM_NEW_TYPED(struct pair, &pair_type);
     for (int i = 0; i < 500; i++) gomem_free(kept[i]), kept[i] = NULL;
-    REQUIRE(written(GOMEM_BY_TYPE));
+    REQUIRE(output_written(GOMEM_BY_TYPE));
     CHECK_EQ(line_of("struct pair", 48).objects, 500);
     CHECK_EQ(line_of("struct pair", 0).objects, 0);
     for (int i = 500; i < 1000; i++) kept[i] = NULL;
     alive_clear_stack();
     CHECK(COLLECTED()); // the spans may not be swept yet: then the marks decide
-    REQUIRE(written(GOMEM_BY_TYPE));
+    REQUIRE(output_written(GOMEM_BY_TYPE));
     CHECK(line_of("struct pair", 48).objects < 20);
 }
 
@@ -373,8 +334,8 @@ TEST(by_type_in_order) {
     uint64_t bytes, objects, last = UINT64_MAX, all_bytes = 0, all_objects = 0;
     bool total = false;
     for (int i = 0; i < 3000; i++) kept[i] = i % 3 ? gomem_malloc(i) : gomem_new(i);
-    REQUIRE(written(GOMEM_BY_TYPE));
-    const char *s = strchr(said, '\n');
+    REQUIRE(output_written(GOMEM_BY_TYPE));
+    const char *s = strchr(output, '\n');
     for (; s != NULL && s[1] != '\0'; s = strchr(s + 1, '\n')) {
         char size[20] = "";
         CHECK(!total && sscanf(s, "%" SCNu64 " %" SCNu64 " %19s", &bytes, &objects, size) == 3);
@@ -395,7 +356,7 @@ TEST(by_type_in_order) {
 TEST(by_type_blocks) {
     gomem_arena a = {0};
     REQUIRE(gomem_arena_alloc(&a, 100) != NULL);
-    CHECK(written(GOMEM_BY_TYPE));
+    CHECK(output_written(GOMEM_BY_TYPE));
     CHECK(line_of("(blocks of arenas)", 0).objects >= 1);
     gomem_arena_free(&a);
 }
@@ -501,9 +462,9 @@ static int by_value(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-// Reads `said` and checks that it is whole: ids are unique and not 0, and what is named is there.
+// Reads `output` and checks that it is whole: ids are unique and not 0, and what is named is there.
 static void read_profile(const char *type) {
-    struct message m = {(unsigned char *)said, (unsigned char *)said + said_size};
+    struct message m = {(unsigned char *)output, (unsigned char *)output + output_size};
     struct field f;
     memset(&profile, 0, sizeof profile);
     only_type = type;
@@ -537,11 +498,11 @@ static ALIVE_NOINLINE void *deep(unsigned n, unsigned path) {
 }
 
 TEST(profile_of_nothing) {
-    REQUIRE(written(GOMEM_HEAP_PROFILE));
+    REQUIRE(output_written(GOMEM_HEAP_PROFILE));
     read_profile(NULL);
     CHECK_EQ(profile.samples, 0);
     CHECK(profile.mappings > 0);
-    CHECK(written(GOMEM_FOLDED) && said_size == 0);
+    CHECK(output_written(GOMEM_FOLDED) && output_size == 0);
 }
 
 TEST(profile) {
@@ -552,7 +513,7 @@ TEST(profile) {
     for (int i = 1050; i < 1100; i++) gomem_free(kept[i]), kept[i] = NULL;
     CHECK(COLLECTED());
     gomem_set_profile_rate(0);
-    REQUIRE(written(GOMEM_HEAP_PROFILE));
+    REQUIRE(output_written(GOMEM_HEAP_PROFILE));
     read_profile("struct pair");
     CHECK_EQ(profile.values[0], 1000);
     CHECK_EQ(profile.values[2], 1000);
@@ -566,9 +527,9 @@ TEST(profile) {
     size_t mapped = 0;
     for (size_t i = 0; i < profile.locations; i++) mapped += profile.location_mapping[i] != 0;
     CHECK_EQ(mapped, profile.locations);
-    REQUIRE(written(GOMEM_FOLDED));
+    REQUIRE(output_written(GOMEM_FOLDED));
     uint64_t folded = 0;
-    for (char *s = said, *end; (end = strchr(s, '\n')) != NULL; s = end + 1) {
+    for (char *s = output, *end; (end = strchr(s, '\n')) != NULL; s = end + 1) {
         *end = '\0';
         const char *blank = strrchr(s, ' ');
         if (CHECK(blank != NULL && blank > s)) folded += strtoull(blank, NULL, 10);
@@ -594,25 +555,9 @@ TEST(profile_pprof) {
 
 // ---- descriptors that fail ----
 
-static void fails_with(int fd, int error) {
-    for (int i = 0; i < KINDS; i++) {
-        errno = 0;
-        CHECK(!gomem_write(kinds[i], fd));
-        CHECK_EQ(errno, error);
-    }
-}
-
 // From here on each kind has something to write.
 TEST(bad_descriptors) {
-    fails_with(-1, EBADF);
-    fails_with(1000000, EBADF);
-    int fd = open("/dev/null", O_RDONLY);
-    fails_with(fd, EBADF);
-    close(fd);
-    fails_with(fd, EBADF);
-    fd = open("/dev/full", O_WRONLY);
-    fails_with(fd, ENOSPC);
-    close(fd);
+    for (int i = 0; i < KINDS; i++) output_bad_descriptors(kinds[i]);
 }
 
 TEST(pipe_without_reader) {
@@ -620,7 +565,7 @@ TEST(pipe_without_reader) {
     REQUIRE(pipe(ends) == 0);
     close(ends[0]);
     void (*old)(int) = signal(SIGPIPE, SIG_IGN);
-    fails_with(ends[1], EPIPE);
+    for (int i = 0; i < KINDS; i++) output_fails(kinds[i], ends[1], EPIPE);
     signal(SIGPIPE, old);
     close(ends[1]);
 }
@@ -634,8 +579,8 @@ TEST(pipe_that_does_not_block) {
     errno = 0;
     CHECK(!gomem_write(GOMEM_METRICS, ends[1]));
     CHECK_EQ(errno, EAGAIN);
-    ssize_t n = read(ends[0], said, sizeof said - 1);
-    CHECK(n > 1000 && !strncmp(said, "# HELP gomem_", 13));
+    ssize_t n = read(ends[0], output, sizeof output - 1);
+    CHECK(n > 1000 && !strncmp(output, "# HELP gomem_", 13));
     close(ends[0]);
     close(ends[1]);
 }
@@ -732,15 +677,13 @@ TEST(in_finalizer) {
 
 static void write_in_child(void) {
     write_all();
-    CHECK(written(GOMEM_METRICS));
+    CHECK(output_written(GOMEM_METRICS));
     CHECK(number("gomem_memstats_mallocs_total") > 0);
 }
 
 TEST(in_forked_child) {
-    struct child child;
     CHECK(gomem_malloc(10) != NULL);
-    child_run(&child, write_in_child);
-    CHECK_EQ(child.status, 0);
+    CHILD_GOOD(write_in_child);
 }
 
 static atomic_bool stop;

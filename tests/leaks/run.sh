@@ -3,21 +3,10 @@
 # GOMEM_DEBUG=leak=1 says is compared with the table below; so is LeakSanitizer, where the compiler
 # has it, and with PEERS=1 valgrind, which takes half a minute.
 cd "$(dirname "$0")/../.." || exit 2
-lib=$PWD/build/libgomem-malloc.so
-out=$PWD/build/leaks
 limit=${LIMIT:-60}
+. tests/runner
+out=$PWD/build/leaks
 CC=${CC:-cc}
-passed=0 failed=0 skipped=0
-
-skip() { echo "SKIP $1: $2"; skipped=$((skipped + 1)); }
-pass() { echo "$1 ... ok"; passed=$((passed + 1)); }
-fail() { echo "FAIL $1: $2"; failed=$((failed + 1)); }
-total() {
-    echo "$passed passed, $failed failed, $skipped skipped"
-    [ $failed -eq 0 ]
-    exit
-}
-command -v timeout >/dev/null 2>&1 || timeout() { shift; "$@"; }
 
 # Each program and what it leaks: objects directly/indirectly for gomem, LeakSanitizer, valgrind.
 # Where they differ:
@@ -78,7 +67,6 @@ count() {
 ends() { if [ "$1" = 0/0 ]; then echo 0; else echo 23; fi; }
 
 mkdir -p "$out"
-[ -f "$lib" ] || make -s build/libgomem-malloc.so >"$out/make" 2>&1
 flags="-std=gnu11 -O1 -g -w -I. -pthread tests/leaks/programs.c"
 if ! $CC $flags -o "$out/plain" 2>"$out/errors"; then
     fail build "$(head -n 3 "$out/errors")"
@@ -96,11 +84,11 @@ debug=GOMEM_DEBUG=leak=1,leak_status=23
 while read -r name gomem lsan valgrind; do
     [ -n "$name" ] || continue
     wrong=
-    env $debug LD_PRELOAD="$lib" timeout -k 5 "$limit" "$out/plain" "$name" 2>"$out/said" </dev/null
+    env $debug LD_PRELOAD="$lib" $bound "$out/plain" "$name" 2>"$out/said" </dev/null
     count $?
     expect gomem "$name" "$gomem" "$(ends "$gomem")"
     if [ -n "$sanitizer" ]; then
-        timeout -k 5 "$limit" "$out/sanitized" "$name" 2>"$out/lsan" </dev/null
+        $bound "$out/sanitized" "$name" 2>"$out/lsan" </dev/null
         status=$?
         got=$(awk '/^Direct leak/ {d += $7} /^Indirect leak/ {i += $7} END {print d + 0 "/" i + 0}' "$out/lsan")
         # it traces the process, which a sandbox may forbid
@@ -108,7 +96,7 @@ while read -r name gomem lsan valgrind; do
         else expect LeakSanitizer "$name" "$lsan" "$(ends "$lsan")"; fi
     fi
     if [ -n "$PEERS" ] && [ "$valgrind" != - ]; then
-        timeout -k 5 "$limit" valgrind --leak-check=full "$out/plain" "$name" 2>"$out/valgrind" </dev/null
+        $bound valgrind --leak-check=full "$out/plain" "$name" 2>"$out/valgrind" </dev/null
         status=$?
         got=$(awk '/definitely lost:/ {d = $7} /indirectly lost:/ {i = $7} END {print d + 0 "/" i + 0}' \
             "$out/valgrind")
@@ -126,7 +114,7 @@ fi
 while read -r name gomem rest; do
     [ -n "$name" ] || continue
     wrong=
-    env $debug timeout -k 5 "$limit" "$out/linked" "$name" 2>"$out/said" </dev/null
+    env $debug $bound "$out/linked" "$name" 2>"$out/said" </dev/null
     count $?
     expect gomem "$name" "$gomem" "$(ends "$gomem")"
     if [ -z "$wrong" ]; then pass "linked_$name"; else fail "linked_$name" "$wrong"; fi
@@ -143,14 +131,14 @@ if ! $CC -std=gnu11 -O1 -w -rdynamic tests/leaks/wrapped.c -o "$out/wrapped" 2>"
     total
 fi
 env GOMEM_DEBUG="leak=1,profile=1,write=folded:$out/folded.%p" LD_PRELOAD="$lib" \
-    timeout -k 5 "$limit" "$out/wrapped" 2>"$out/said" </dev/null
+    $bound "$out/wrapped" 2>"$out/said" </dev/null
 wanted='by_aligned_alloc by_calloc by_malloc by_memalign by_posix_memalign by_pvalloc by_realloc by_reallocarray by_valloc'
 got=$(awk '/^gomem: leak: / {first = 1; next} first {print $3; first = 0}' "$out/said" | sort | tr '\n' ' ')
 if [ "$got" = "$wanted " ]; then pass wrapped_leaks; else fail wrapped_leaks "the stacks begin in $got"; fi
 got=$(sed 's/ [0-9]*$//; s/.*;//' "$out"/folded.* | grep '^by_' | sort | tr '\n' ' ')
 if [ "$got" = "$wanted " ]; then pass wrapped_folded; else fail wrapped_folded "the stacks end in $got"; fi
 env GOMEM_DEBUG=leak=1,profile=1,leak_status=23 GOMEM_LEAK_SUPPRESS='main' LD_PRELOAD="$lib" \
-    timeout -k 5 "$limit" "$out/wrapped" 2>"$out/said" </dev/null
+    $bound "$out/wrapped" 2>"$out/said" </dev/null
 status=$?
 if [ $status = 0 ] && grep -q 'suppressed: 9 objects' "$out/said"; then pass suppressed
 else fail suppressed "ends with $status: $(cat "$out/said")"; fi

@@ -3,21 +3,9 @@
 # Programs that are not installed are skipped with a word. SHORT=1: three of them, in seconds.
 cd "$(dirname "$0")/../.." || exit 2
 here=$PWD/tests/preload
-lib=$PWD/build/libgomem-malloc.so
-out=$PWD/build/preload
 limit=${LIMIT:-120}
-passed=0 failed=0 skipped=0
-
-skip() { echo "SKIP $1: $2"; skipped=$((skipped + 1)); }
-pass() { echo "$1 ... ok"; passed=$((passed + 1)); }
-fail() { echo "FAIL $1: $2"; failed=$((failed + 1)); }
-total() {
-    echo "$passed passed, $failed failed, $skipped skipped"
-    [ $failed -eq 0 ]
-    exit
-}
-
-command -v timeout >/dev/null 2>&1 || timeout() { while [ "$1" != sh ]; do shift; done; "$@"; }
+. tests/runner
+out=$PWD/build/preload
 
 # same NAME PROGRAM SCRIPT: the shell script, run in a fresh folder, prints the same with and
 # without the library and ends well. $run goes before the commands that are to be preloaded.
@@ -33,7 +21,7 @@ same() {
         preload=
         [ $side = gomem ] && preload="LD_PRELOAD=$lib"
         (cd "$out/$name/$side/work" && run="env $preload" data="$out/data" here="$here" top="$PWD_TOP" \
-            timeout -k 5 "$limit" sh -c "$script" >../out 2>../err </dev/null)
+            $bound sh -c "$script" >../out 2>../err </dev/null)
         echo $? >"$out/$name/$side/status"
     done
     status=$(cat "$out/$name/gomem/status")
@@ -53,9 +41,6 @@ same() {
 PWD_TOP=$PWD
 export LC_ALL=C PYTHONHASHSEED=1
 mkdir -p "$out"
-if [ ! -f "$lib" ]; then
-    make -s build/libgomem-malloc.so >"$out/make" 2>&1
-fi
 if [ ! -f "$lib" ]; then
     fail "build" "there is no build/libgomem-malloc.so"
     total

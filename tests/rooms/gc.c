@@ -489,15 +489,31 @@ TEST(large_objects_are_counted_first) {
     rt->gc.holds = holds;
 }
 
+struct before { // what other tests have set
+    uint32_t holds;
+    int collector;
+};
+
+// Lets cycles run, and on this thread, until collect_where_before. Returns it; NULL: there is no heap.
+static struct gm_thread *collect_here(struct before *was) {
+    if (!CHECK(GOMEM_NEW(int) != NULL)) return NULL;
+    *was = (struct before){rt->gc.holds, engine->writes.collector};
+    rt->gc.holds = 0;
+    engine->writes.collector = GOMEM_GC_STW;
+    gomem_gc();
+    return gm_world_self();
+}
+
+static void collect_where_before(const struct before *was) {
+    engine->writes.collector = was->collector;
+    rt->gc.holds = was->holds;
+}
+
 // E7: a large object that does not fit waits for a cycle; one that fits does not.
 TEST(large_objects_wait_for_a_cycle) {
-    REQUIRE(GOMEM_NEW(int) != NULL);
-    struct gm_thread *self = gm_world_self();
-    uint32_t holds = rt->gc.holds; // of other tests
-    int collector = engine->writes.collector;
-    rt->gc.holds = 0;
-    engine->writes.collector = GOMEM_GC_STW; // the cycle runs on this thread
-    gomem_gc();
+    struct before was;
+    struct gm_thread *self = collect_here(&was);
+    REQUIRE(self);
     uint64_t cycles = engine->stats.cycles;
     size_t live = engine->live;
     gm_schedule_admit(rt, self, GM_MIB);
@@ -508,8 +524,7 @@ TEST(large_objects_wait_for_a_cycle) {
     CHECK_EQ(engine->stats.cycles, cycles + 1);
     CHECK(engine->live < live + 3 * GM_MIB); // what was marked, and this one
     gomem_gc();                              // counts what is there
-    engine->writes.collector = collector;
-    rt->gc.holds = holds;
+    collect_where_before(&was);
 }
 
 static uint32_t gc_held, seen_waiting;
@@ -591,14 +606,10 @@ TEST(a_thread_that_waited_in_vain_waits_briefly) {
 
 // A4: where cycles run on the thread that finds them due, the others wait past the hard goal.
 TEST(small_objects_wait_past_the_hard_goal) {
-    REQUIRE(GOMEM_NEW(int) != NULL);
-    struct gm_thread *self = gm_world_self();
     pthread_t thread;
-    uint32_t holds = rt->gc.holds; // of other tests
-    int collector = engine->writes.collector;
-    rt->gc.holds = 0;
-    engine->writes.collector = GOMEM_GC_STW;
-    gomem_gc();
+    struct before was;
+    struct gm_thread *self = collect_here(&was);
+    REQUIRE(self);
     size_t live = engine->live, hard = gm_pacer_hard(engine->pacer.goal);
     REQUIRE(pthread_create(&thread, NULL, hold_gc, self) == 0);
     while (!gm_load_acq(&gc_held)) sched_yield(); // pairs with hold_gc
@@ -615,9 +626,8 @@ TEST(small_objects_wait_past_the_hard_goal) {
     gm_store_rel(&gc_held, 0u); // pairs with hold_gc
     REQUIRE(pthread_join(thread, NULL) == 0);
     gm_store_rlx(&engine->live, live);
-    engine->writes.collector = collector;
+    collect_where_before(&was);
     gomem_gc();
-    rt->gc.holds = holds;
 }
 
 // ---- callbacks that lag behind ----
@@ -690,14 +700,9 @@ __attribute__((noinline)) static void make_paused(void) {
         CHECK(gomem_set_finalizer(GOMEM_NEW_TYPED(struct paused, &paused_type), no_callback, NULL));
 }
 
-struct beside { // what other tests have set
-    uint32_t holds;
-    int collector;
-};
-
 // Lets cycles run, and beside the program even if the heap is small, until collect_as_before. False:
 // they cannot.
-static bool collect_beside(struct beside *was) {
+static bool collect_beside(struct before *was) {
     if (!CHECK(GOMEM_NEW(int) != NULL) || engine->writes.collector == GOMEM_GC_STW) return false;
     was->holds = rt->gc.holds;
     was->collector = rt->world.settings.options.collector;
@@ -706,7 +711,7 @@ static bool collect_beside(struct beside *was) {
     return CHECK(gomem_gc());
 }
 
-static void collect_as_before(const struct beside *was) {
+static void collect_as_before(const struct before *was) {
     CHECK(gomem_gc());
     gm_store_rlx(&rt->world.settings.options.collector, was->collector);
     rt->gc.holds = was->holds;
@@ -714,7 +719,7 @@ static void collect_as_before(const struct beside *was) {
 
 // A5: it is black, and may be garbage: the next goal grows by its bytes, not by twice as much.
 TEST(objects_of_a_decision_count_once) {
-    struct beside was;
+    struct before was;
     if (!collect_beside(&was)) SKIP("no concurrent collector");
     uint64_t cycles = engine->stats.cycles;
     make_paused();
@@ -743,7 +748,7 @@ static void *count_objects(void *user) {
 TEST(objects_of_a_decision_are_not_handed_out) {
     static uint32_t seen;
     pthread_t thread;
-    struct beside was;
+    struct before was;
     if (!collect_beside(&was)) SKIP("no concurrent collector");
     uint64_t cycles = engine->stats.cycles;
     gm_store_rlx(&deciding, 0u);
@@ -896,13 +901,9 @@ TEST(large_objects_wait_past_the_hard_goal) {
 
 // E7: an object that is counted and not yet there is no reason for a cycle, which would keep it.
 TEST(a_large_object_asks_for_no_cycle_before_it_is_there) {
-    REQUIRE(GOMEM_NEW(int) != NULL);
-    struct gm_thread *self = gm_world_self();
-    uint32_t holds = rt->gc.holds; // of other tests
-    int collector = engine->writes.collector;
-    rt->gc.holds = 0;
-    engine->writes.collector = GOMEM_GC_STW; // the cycle runs on this thread
-    gomem_gc();
+    struct before was;
+    struct gm_thread *self = collect_here(&was);
+    REQUIRE(self);
     uint64_t cycles = engine->stats.cycles;
     CHECK(gm_schedule_prepay(rt, self, GM_MIB, SIZE_MAX));
     gm_store_rlx(&engine->live, engine->pacer.trigger);
@@ -912,8 +913,7 @@ TEST(a_large_object_asks_for_no_cycle_before_it_is_there) {
     gm_schedule_pace(rt, self, GM_MIB);
     CHECK_EQ(engine->stats.cycles, cycles + 1);
     CHECK_EQ(self->cache.ahead, 0);
-    engine->writes.collector = collector;
-    rt->gc.holds = holds;
+    collect_where_before(&was);
 }
 
 // A quarter of the processors marks beside the program, as far as threads could be started.
