@@ -562,7 +562,8 @@ typedef struct gomem_options {                      /* {0} is the default for ev
     bool      finalizers_by_hand;                   /* only gomem_run_finalizers runs callbacks  */
     bool      unordered;                            /* see gomem_set_finalizer                   */
     int       guard_rate;                           /* one of so many small manual objects is    */
-                                                    /* guarded; 0: GOMEM_DEBUG=guard or none     */
+                                                    /* guarded; 0: GOMEM_DEBUG=guard or none;    */
+                                                    /* -1: none, also from a later call on       */
     bool (*oom)(size_t size, void *user);           /* true: try again; false: return NULL       */
     void (*warn)(const char *line, void *user);     /* default: standard error                   */
     void (*panic)(const char *line, void *user);    /* proven misuse; default: print, abort      */
@@ -574,16 +575,19 @@ typedef struct gomem_options {                      /* {0} is the default for ev
 // guard_rate (1 to 1000000; GOMEM_DEBUG=guard=1/1000) is for production: one of so many manual
 // objects of up to 32 KiB, at random, lies alone at the end of its pages, sometimes at their start,
 // between pages that fault. When it is freed, its pages are protected until 255 others were used.
-// An overflow or underflow by more than its alignment leaves room for (15 bytes at most), a use
-// after free and a double free are reported: the access, the object, the stacks of its allocation
-// and of its free (FILE+OFFSET, for addr2line); then comes the panic hook, perhaps in a signal
-// handler. At most 256 objects are guarded at a time; pools, arenas and collected objects are not,
-// nor is any under sanitizers, valgrind and on 32 bits. Off, it costs nothing. On, each guarded
-// object takes about 10 us and 4 KiB more, GOMEM_FREE and gomem_free take 2 ns more, and the
-// library handles SIGSEGV. It calls the action that the program has set before for faults that are
-// not its own, and one that is set later if GOMEM_THREADS is defined. A plain sigaction replaces
-// the library's; it should call the action that it replaces. System calls fail with EFAULT instead
-// of a report.
+// An access beyond its pages, a use after free and a double free are reported at once; a write
+// within 64 bytes of the object, but in its pages, when it is freed. The report has the access, the
+// object, the stacks of its allocation and of its free (FILE+OFFSET, for addr2line); then comes the
+// panic hook, perhaps in a signal handler. At most 256 objects are guarded at a time; with a rate
+// of 500 and more, after the first 256 no more than one each millisecond in a process, so that the
+// cost is bounded: each takes about 8 us and 4 KiB. Pools, arenas and collected objects are not
+// guarded, nor is anything aligned beyond a page, nor under sanitizers, valgrind and on 32 bits.
+// Off, it costs nothing. On, GOMEM_FREE and gomem_free take 2 ns more, and the library handles
+// SIGSEGV. It calls the action that the program has set before for faults that are not its own, and
+// one that is set later if GOMEM_THREADS is defined. A plain sigaction replaces the library's; it
+// should call the action that it replaces. System calls fail with EFAULT instead of a report.
+// A later gomem_init may turn guards on, change the rate, or turn them off (-1): what is guarded
+// stays so until it is freed.
 
 // Optional: sets what the first use would otherwise read from the environment. May be called again;
 // fields that are 0 keep their value. False with errno: EALREADY (a field differs that can no
@@ -1287,6 +1291,7 @@ typedef struct gomem_i_pool_cache { void **top; } gomem_i_pool_cache; /* of a po
 typedef struct gomem_i_cache {                      /* a thread's state for the fast paths       */
     void **top[GOMEM_CLASSES + 1];                  /* loaded magazines: their topmost objects   */
     uintptr_t base, size;                           /* the heap's range; size 0: always slow     */
+    uintptr_t bound;                                /* size with a profile; then size is 0       */
     const uint32_t *desc;                           /* page descriptors                          */
     const uint32_t *stop_request;                   /* nonzero: a stop pending, or a closed gate */
     uint32_t section_depth;                         /* library sections entered                  */
@@ -4443,7 +4448,7 @@ GM_PRIVATE int gm_os_step(struct _Unwind_Context *c, void *arg) {
 // Stores up to n return addresses of the calling thread, the innermost first, and returns how many.
 // Weak references: a C program need not be linked with the unwinder. glibc's backtrace loads it at
 // the first call. Without either, the stack is empty.
-GM_NOINLINE GM_PRIVATE int gm_os_frames(uintptr_t *frames, int n) {
+GM_INLINE int gm_os_frames(uintptr_t *frames, int n) {
     struct gm_stack_walk w = {frames, 0, n};
     if (gm_os_unwind && gm_os_unwind_ip) (void)gm_os_unwind(gm_os_step, &w);
     else if (gm_os_backtrace) w.n = gm_os_backtrace((void **)(void *)frames, n);
@@ -7330,7 +7335,7 @@ GM_PRIVATE const char *gm_special_verify_stopped(const struct gm_special *sp,
  * >>prof   heap profile: sampling, stacks, call sites; write side                 floor 3
  * ==========================================================================================
  * OWNS        struct gm_prof (sites, samples), struct gm_prof_thread (of a thread's cache)
- * CALLS       base sync pages span special
+ * CALLS       base sync sizes pages span special
  * LOCKS       PROF, then META. Not held while a stack is taken, nor is a section open then: the
  *             unwinder takes the loader's lock and may allocate
  * ORDER       a site is complete before sites_made counts it (rel), so a reader that loads the
@@ -7355,9 +7360,14 @@ GM_PRIVATE const char *gm_special_verify_stopped(const struct gm_special *sp,
  *             NULL: the pop that comes to it takes the slow path. A run ends before its hit slot.
  *             What is pushed can be popped again, so while a profile is on each free of manual
  *             memory is charged, too. A thread's bound `hot.size` is 0 then, as with poison, and a
- *             free that is not inlined does the same work plus one subtraction. Charging full
- *             magazines only would miss pairs of malloc and free that never exchange one: a program
- *             in a steady state would have its sites counted 30 times too low.
+ *             free finds a second bound, `hot.bound`, with which it does the same work plus one
+ *             subtraction: a pair of malloc and free takes 88 instructions in place of 80, and some
+ *             4 more for the samples at 512 KiB, nearly all of them the unwinder's. With one bound
+ *             only, and the charge computed at each free, it was 116. No free can be left out of
+ *             the charges: between two exchanges of magazines nothing but the pops and pushes tells
+ *             one pair from a million. Charging only at exchanges would count the sites of a
+ *             program in a steady state 30 times too low. Charging the frees of a random part of
+ *             the spans, by more, is right on average only: a pair keeps to one span.
  *             A sampled manual object must be recognized when it is freed. The descriptor of its
  *             span has a kind of its own, which every free compares anyway (PR4); a bit in the
  *             span's record would need another test. Collected and large objects need no such kind:
@@ -7420,10 +7430,12 @@ struct gm_prof_thread { // owner: thread
     uint32_t guards;    // one of so many small manual objects is guarded, 0: none
     size_t extra;       // bytes that are charged for such an object beyond its size (PR5)
     size_t left;        // bytes that may be charged before the next hit
+    unsigned holes;     // NULLs in its magazines that stand for samples
     uint64_t random;    // state of its generator, 0: not seeded
     bool hit;           // the slot that is about to be handed out is a sample
     bool guard;         // it is to be guarded
     bool busy;          // it takes a stack: allocations made by the unwinder are not sampled
+    size_t charge[GOMEM_CLASSES + 1]; // bytes that a small manual slot is charged, by class
 };
 
 struct gm_prof {
@@ -7505,6 +7517,8 @@ GM_PRIVATE void gm_prof_begin(struct gm_prof_thread *t, size_t rate, uint64_t se
     t->extra = gm_prof_extra(t);
     t->hit = t->guard = false;
     t->left = t->rate ? gm_prof_gap(t) : 0;
+    for (unsigned c = 1; t->rate && c <= GOMEM_CLASSES; c++)
+        t->charge[c] = gm_sizes_table[c].size + t->extra;
 }
 
 // Charges a slot (PR2). True: it is a sample. The thread's profile is on.
@@ -7551,21 +7565,21 @@ GM_PRIVATE uint64_t gm_prof_weight(size_t size, size_t rate) {
 
 // ---- stacks ----
 
-// Takes the stack of the calling thread from the frame with return address `caller` on. If the
-// unwinder does not find it (no unwind tables), the stack is that address. In no section, with no
-// lock. Returns the number of frames.
-GM_PRIVATE unsigned gm_prof_stack(struct gm_prof_thread *t, uintptr_t caller,
-                                  uintptr_t frames[GM_PROF_FRAMES]) {
+// Takes the stack of the calling thread from the frame with return address `caller` on, up to
+// `most` frames: each costs some 0.3 us. If the unwinder does not find it (no unwind tables), the
+// stack is that address. In no section, with no lock. Returns the number of frames.
+GM_PRIVATE unsigned gm_prof_stack(struct gm_prof_thread *t, uintptr_t caller, uintptr_t *frames,
+                                  int most) {
     uintptr_t all[GM_PROF_FRAMES + GM_PROF_INNER];
     t->busy = true;
-    int n = GOMEM_BACKTRACE(all, GM_PROF_FRAMES + GM_PROF_INNER), from = 0;
+    int n = GOMEM_BACKTRACE(all, most + GM_PROF_INNER), from = 0;
     t->busy = false;
     while (from < n && all[from] != caller) from++;
     if (from == n) {
         frames[0] = caller;
         return caller != 0;
     }
-    n = GM_MIN(n - from, (int)GM_PROF_FRAMES);
+    n = GM_MIN(n - from, most);
     memcpy(frames, all + from, (size_t)n * sizeof *frames);
     return (unsigned)n;
 }
@@ -10240,7 +10254,7 @@ GM_PRIVATE void gm_sweep_verify_records(struct gm_check *check, const struct gm_
  *                 multiple of 512. Below the NULL of a magazine of manual objects are three more,
  *                 as far as there is room: free compares with slots below the top. While the
  *                 thread's profile is on, a NULL may stand for an object: the pop that finds it
- *                 makes a sample. It is counted as an object; the depot has none
+ *                 makes a sample. It is counted as an object, and in prof.holes; the depot has none
  *             K2  a thread's magazines hold at most 1 MiB, the depot about 4 MiB, and 512 KiB per
  *                 class
  *             K3  if the free bytes of the spans exceed half of the taken ones plus 16 MiB, cached
@@ -10695,10 +10709,11 @@ GM_PRIVATE void gm_cache_charge_magazine(struct gm_cache *t, unsigned class, voi
                                          unsigned n) {
     if (!GM_PROF || GOMEM_I_LIKELY(!t->prof.rate)) return;
     for (;;) {
-        unsigned before = gm_prof_charge_n(&t->prof, gm_sizes_table[class].size + t->prof.extra, n);
+        unsigned before = gm_prof_charge_n(&t->prof, t->prof.charge[class], n);
         if (before == n) return;
         void *object = top[-(int)before];
         gm_store_rlx(&top[-(int)before], NULL); // R8
+        t->prof.holes++;
         gm_cache_return(t->engine, class, &object, 1);
         top -= before + 1;
         n -= before + 1;
@@ -10707,25 +10722,27 @@ GM_PRIVATE void gm_cache_charge_magazine(struct gm_cache *t, unsigned class, voi
 
 // Removes the NULLs that stand for samples from a magazine; returns its new top.
 GM_PRIVATE void **gm_cache_remove_samples(struct gm_cache *t, void **top) {
-    if (!GM_PROF || GOMEM_I_LIKELY(!t->prof.rate)) return top;
+    if (!GM_PROF || GOMEM_I_LIKELY(!t->prof.holes)) return top;
     unsigned n = gm_cache_count(&t->engine->heap.pages, top), left = 0;
     void **bottom = top - n;
     for (unsigned i = 1; i <= n; i++)
         if (bottom[i]) bottom[++left] = bottom[i];
+    t->prof.holes -= n - left;
     return bottom + left;
 }
 
 // Is a magazine that a thread owns without objects and samples?
 GM_INLINE bool gm_cache_empty(const struct gm_cache *t, void **top) {
     if (gm_load_rlx(top)) return false;
-    return !GM_PROF || !t->prof.rate || !gm_cache_count(&t->engine->heap.pages, top);
+    return !GM_PROF || !t->prof.holes || !gm_cache_count(&t->engine->heap.pages, top);
 }
 
 // Called if a pop found NULL. True: it stood for a sample, and is popped.
 GM_PRIVATE bool gm_cache_take_sample(struct gm_cache *t, unsigned class) {
     void **top = t->hot.top[class];
-    if (!GM_PROF || GOMEM_I_LIKELY(!t->prof.rate)) return false;
+    if (!GM_PROF || GOMEM_I_LIKELY(!t->prof.holes)) return false;
     if (top == GM_CACHE_NOTHING || gm_cache_empty(t, top)) return false;
+    t->prof.holes--;
     gm_signal_fence();
     gm_store_rlx(&t->hot.top[class], top - 1);
     return true;
@@ -10956,9 +10973,9 @@ GM_PRIVATE void gm_cache_put(struct gm_cache *t, struct gm_span *s, void *p) {
         }
         top = t->hot.top[class];
     }
-    if (GM_PROF && t->prof.rate &&
-        gm_prof_charge(&t->prof, gm_sizes_table[class].size + t->prof.extra)) {
+    if (GM_PROF && t->prof.rate && gm_prof_charge(&t->prof, t->prof.charge[class])) {
         gm_cache_return(e, class, &p, 1);
+        t->prof.holes++;
         p = NULL;
     }
     gm_store_rlx(top + 1, p); // R8
@@ -11306,9 +11323,9 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
     t->engine = e;
     t->held = t->pins = t->charged = t->ahead = t->counted = 0;
     t->prof.rate = t->prof.profiled = 0;
-    t->prof.guards = 0;
+    t->prof.guards = t->prof.holes = 0;
     t->trims = gm_load_rlx(&e->trims) - 1; // its first slow path takes the profile's rate
-    t->hot.base = t->hot.size = 0;
+    t->hot.base = t->hot.size = t->hot.bound = 0;
     t->hot.ranks = 0;
     t->hot.desc = e->heap.pages.desc;
     if (GOMEM_I_POOL) gm_cache_reset_pools(t, e);
@@ -11335,13 +11352,15 @@ GM_PRIVATE void gm_cache_verify_span(struct gm_check *check, const struct gm_spa
                    "central: a full span is listed or another is not (CL1)", s);
 }
 
-// Checks that the objects of a magazine are used slots of its class (R8).
-GM_PRIVATE void gm_cache_verify_magazine(struct gm_check *check, unsigned class, void **top) {
+// Checks that the objects of a magazine are used slots of its class (R8). Returns how many NULLs in
+// it stand for samples.
+GM_PRIVATE unsigned gm_cache_verify_magazine(struct gm_check *check, unsigned class, void **top) {
     const struct gm_pages *p = check->pages;
-    unsigned n = top && top != GM_CACHE_NOTHING ? gm_cache_count(p, top) : 0;
+    unsigned n = top && top != GM_CACHE_NOTHING ? gm_cache_count(p, top) : 0, holes = 0;
     for (; n && !check->broken; n--, top--) {
         uintptr_t object = (uintptr_t)gm_load_rlx(top); // its thread is stopped
-        if (!object) continue;                          // K1: a sample
+        holes += !object;                               // K1: a sample
+        if (!object) continue;
         const struct gm_span *s = gm_span_find(p, object);
         bool fine = s && s->kind == GM_MANUAL && s->class == class && !gm_span_sampled(s) &&
                     gm_cache_wrong(p, s, gm_span_index(p, s, object), object) == GM_MESSAGE_COUNT;
@@ -11349,14 +11368,18 @@ GM_PRIVATE void gm_cache_verify_magazine(struct gm_check *check, unsigned class,
         check->broken = "cache: a magazine holds what is not a slot in use of its class (R8)";
         check->where = object;
     }
+    return holes;
 }
 
 // Checks the magazines of a thread that is stopped outside of sections.
 GM_PRIVATE void gm_cache_verify(struct gm_check *check, const struct gm_cache *t) {
+    unsigned holes = 0;
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
-        gm_cache_verify_magazine(check, c, t->hot.top[c]);
-        gm_cache_verify_magazine(check, c, t->previous[c]);
+        holes += gm_cache_verify_magazine(check, c, t->hot.top[c]);
+        holes += gm_cache_verify_magazine(check, c, t->previous[c]);
     }
+    if (!check->broken && holes != t->prof.holes)
+        check->broken = "cache: the count of samples in a thread's magazines is wrong (K1)";
 }
 
 /* ==========================================================================================
@@ -11698,6 +11721,10 @@ enum {
     GM_FENCE_SLOTS = 256,
     GM_FENCE_BYTES = 32 * 1024, // of a slot, at least: the largest size of a class
     GM_FENCE_FRAMES = 16,       // of a stack
+    GM_FENCE_RIM = 64,          // bytes on either side of an object that are checked (F6)
+    GM_FENCE_PACED = 500,       // one of so many objects or fewer is guarded: at most (F5)
+    GM_FENCE_PACE = 1000000,    // one of them each millisecond, in ns,
+    GM_FENCE_BURST = 256,       // after the first so many
     GM_FENCE_ACTIONS = 8        // of the program: a handler that begins reads one of them
 };
 _Static_assert((int)GM_FENCE_BYTES >= (int)GOMEM_MAX_SMALL, "each small object fits");
@@ -11725,6 +11752,7 @@ struct gm_fence {
     size_t page, room, stride;      // bytes of a system page, of a slot, and of both. const
     uint64_t order[GM_FENCE_SLOTS]; // F2; the ticket of the free, 1: never used. atomic: acqrel
     uint64_t tickets;               // given out so far. atomic: rlx
+    uint64_t due;                   // ns: when the pace allows the next object (F5). atomic: rlx
     uint32_t actions, current;      // stored so far; number of the one in force. atomic: rel/acq
     struct sigaction action[GM_FENCE_ACTIONS]; // what the program wants for SIGSEGV
     struct gm_fence_slot slot[GM_FENCE_SLOTS];
@@ -12008,6 +12036,10 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
  *             F3  the slot whose object was freed longest ago is taken first
  *             F4  pages outside of live objects' pages are never accessible, except those that a
  *                 panic hook's return has opened; their slot is not used again
+ *             F5  with one of GM_FENCE_PACED objects or fewer, no more than GM_FENCE_BURST objects
+ *                 and one each millisecond are guarded in a process
+ *             F6  the bytes beside a live object, in its pages, hold GM_POISON, up to GM_FENCE_RIM
+ *                 on either side, until the program writes there
  * WHY         As GWP-ASan does, for production: one of many objects ends, or begins, at a page that
  *             faults, so an overflow or an underflow of it faults at once. Once freed, it is
  *             protected and waits while other slots are used. The reports have the stacks of the
@@ -12057,9 +12089,27 @@ GM_PRIVATE unsigned gm_fence_index(const struct gm_fence *f, uintptr_t word) {
     return (unsigned)i;
 }
 
-// Takes the free slot that was freed first (F3). Returns its number; GM_FENCE_SLOTS: all are
-// in use.
-GM_PRIVATE unsigned gm_fence_claim(struct gm_fence *f) {
+// The bytes that a guarded object takes; *align becomes that of malloc at least.
+GM_INLINE size_t gm_fence_bytes(size_t size, size_t *align) {
+    *align = GM_MAX(*align, size > 8 ? (size_t)16 : (size_t)8);
+    return gm_base_round_up(GM_MAX(size, (size_t)1), *align);
+}
+
+// Tests whether the pace allows another guarded object, and counts it (F5).
+GM_PRIVATE bool gm_fence_allows(struct gm_fence *f, uint32_t guards) {
+    if (guards < GM_FENCE_PACED) return true;
+    uint64_t now = gm_os_now(), due = GM_MAX(gm_load_rlx(&f->due), now);
+    if (due - now > (uint64_t)GM_FENCE_BURST * GM_FENCE_PACE) return false;
+    gm_store_rlx(&f->due, due + GM_FENCE_PACE); // threads that meet here count once: no harm
+    return true;
+}
+
+// Takes the free slot that was freed first (F3), for an object of `bytes`. Returns its number;
+// GM_FENCE_SLOTS: the object does not fit, all slots are in use, or the pace forbids it.
+GM_PRIVATE unsigned gm_fence_claim(struct gm_fence *f, size_t bytes, size_t align,
+                                   uint32_t guards) {
+    if (!gm_load_acq(&f->size)) return GM_FENCE_SLOTS; // pairs with gm_fence_map: room, page
+    if (bytes > f->room || align > f->page || !gm_fence_allows(f, guards)) return GM_FENCE_SLOTS;
     for (;;) {
         unsigned first = GM_FENCE_SLOTS;
         uint64_t least = UINT64_MAX;
@@ -12075,34 +12125,48 @@ GM_PRIVATE unsigned gm_fence_claim(struct gm_fence *f) {
 
 GM_PRIVATE void gm_fence_note(struct gm_fence_stack *stack, const uintptr_t *frames,
                               unsigned depth) {
-    stack->depth = GM_MIN(depth, (unsigned)GM_FENCE_FRAMES);
+    stack->depth = depth;
     stack->thread = gm_os_thread_id();
-    if (depth) memcpy(stack->frame, frames, stack->depth * sizeof *frames);
+    if (depth) memcpy(stack->frame, frames, depth * sizeof *frames);
 }
 
-// Makes a guarded object for its shadow: at the end of a slot, or, if `left`, at its start. NULL:
-// it does not fit, no slot is free, or the kernel refuses to change the rights of its pages.
-GM_PRIVATE void *gm_fence_take(struct gm_fence *f, const void *shadow, size_t size, size_t align,
-                               bool left, const uintptr_t *frames, unsigned depth) {
-    align = GM_MAX(align, size > 8 ? (size_t)16 : (size_t)8);
-    size_t bytes = gm_base_round_up(GM_MAX(size, (size_t)1), align);
-    // pairs with gm_fence_map: page and room are set
-    if (!gm_load_acq(&f->size) || bytes > f->room || align > f->page) return NULL;
-    unsigned i = gm_fence_claim(f);
-    if (i == GM_FENCE_SLOTS) return NULL;
+// The bytes of an object's pages that the program must not write: up to GM_FENCE_RIM before it, and
+// after it.
+GM_INLINE uintptr_t gm_fence_rim_before(const struct gm_fence_slot *s, uintptr_t object) {
+    return GM_MAX(s->low, object - GM_FENCE_RIM);
+}
+GM_INLINE uintptr_t gm_fence_rim_after(const struct gm_fence_slot *s, uintptr_t end) {
+    return GM_MIN(s->high, end + GM_FENCE_RIM);
+}
+
+// Returns the first byte of [from, to) that was written since it was filled; 0: none.
+GM_PRIVATE uintptr_t gm_fence_written(uintptr_t from, uintptr_t to) {
+    for (; from < to; from++)
+        if (*(const unsigned char *)from != GM_POISON) return from;
+    return 0;
+}
+
+// Makes a guarded object in a slot that was claimed for its shadow: at the end of it, or, if
+// `left`, at its start. NULL: the kernel refuses to change the rights of its pages.
+GM_PRIVATE void *gm_fence_take(struct gm_fence *f, unsigned i, const void *shadow, size_t size,
+                               size_t align, bool left) {
+    size_t bytes = gm_fence_bytes(size, &align);
     struct gm_fence_slot *s = &f->slot[i];
     uintptr_t start = gm_fence_start_of(f, i), end = start + f->room;
-    uintptr_t object = left ? start : end - bytes;
+    uintptr_t object = left ? start : end - bytes, rim;
     s->low = left ? start : object & ~(f->page - 1);
     s->high = left ? start + gm_base_round_up(bytes, f->page) : end;
     if (!gm_os_protect(s->low, s->high, PROT_READ | PROT_WRITE)) {
         gm_store_rel(&f->order[i], (uint64_t)1); // pairs with gm_fence_claim
         return NULL;
     }
+    rim = gm_fence_rim_before(s, object);
+    memset((void *)rim, GM_POISON, object - rim); // F6
+    rim = object + size;
+    memset((void *)rim, GM_POISON, gm_fence_rim_after(s, rim) - rim);
     gm_store_rlx(&s->object, object); // rlx: a reader has seen the state
     gm_store_rlx(&s->size, size);
     gm_store_rlx(&s->shadow, (uintptr_t)shadow);
-    gm_fence_note(&s->allocated, frames, depth);
     s->freed.depth = 0;
     gm_store_rel(&s->state, (uint32_t)GM_FENCE_LIVE); // pairs with the loads of `state`
     return (void *)object;
@@ -12170,6 +12234,19 @@ GM_COLD GM_PRIVATE void gm_fence_report(struct gm_runtime *rt, const struct gm_f
     gm_guard_panic(&rt->engine.guard, t.data);
 }
 
+// Reports bytes beside an object that were written while it lived (F6).
+GM_PRIVATE void gm_fence_check_rim(struct gm_runtime *rt, const struct gm_fence_slot *s,
+                                   const void *p) {
+    uintptr_t object = (uintptr_t)p, end = object + gm_load_rlx(&s->size);
+    uintptr_t before = gm_fence_written(gm_fence_rim_before(s, object), object),
+              after = gm_fence_written(end, gm_fence_rim_after(s, end));
+    if (GOMEM_I_LIKELY(!before && !after)) return;
+    struct gm_text what = gm_text_make("found by the free, a write of 0x%zx",
+                                       (size_t)(after ? after : before));
+    gm_fence_report(rt, s, after ? GM_MSG_OVERFLOW : GM_MSG_UNDERFLOW, what.data,
+                    after ? after : before);
+}
+
 // Frees a guarded object: protects it and queues its slot. Returns its shadow; NULL after a report:
 // there is no such object. Outside sections.
 GM_PRIVATE void *gm_fence_free(struct gm_runtime *rt, const void *p, const uintptr_t *frames,
@@ -12193,6 +12270,7 @@ GM_PRIVATE void *gm_fence_free(struct gm_runtime *rt, const void *p, const uintp
     }
     void *shadow = (void *)gm_load_rlx(&s->shadow);
     gm_fence_note(&s->freed, frames, depth);
+    gm_fence_check_rim(rt, s, p);
     (void)gm_os_protect(s->low, s->high, PROT_NONE); // it merges mappings, so it cannot fail
     if (!gm_load_rlx(&s->spent)) {                   // F4
         uint64_t ticket = gm_add_rlx(&f->tickets, (uint64_t)1) + 2;
@@ -12326,18 +12404,21 @@ GM_PRIVATE bool gm_fence_map(struct gm_fence *f) {
     return true;
 }
 
-// Turns guards on, with the rate of the options. Without memory, or in a watched heap, nothing is
-// guarded. INIT is held.
+// Turns guards on, with the rate of the options, or off if that is negative: objects that are
+// guarded stay so until they are freed. Without memory, or in a watched heap, nothing is guarded.
+// INIT is held.
 GM_RARE GM_PRIVATE void gm_fence_start(struct gm_runtime *rt) {
     struct gm_engine *e = &rt->engine;
     struct gm_fence *f = gm_load_rlx(&rt->fence); // changes with INIT held
-    if (gm_guard_watched(&e->guard)) return;
+    int rate = rt->world.settings.options.guard_rate;
+    if (rate < 0) gm_store_rlx(&e->prof.guards, 0u); // rlx: as below
+    if (rate < 0 || gm_guard_watched(&e->guard)) return;
     if (!f) f = gm_pages_meta(&e->meta, sizeof *f);
     if (!f || !gm_fence_map(f)) return;
     gm_store_rel(&rt->fence, f); // pairs with gm_fence_of
     if (!gm_fence_install(f)) return;
     // rlx: threads read it after gm_alloc_trim's fence, or when they attach
-    gm_store_rlx(&e->prof.guards, (uint32_t)rt->world.settings.options.guard_rate);
+    gm_store_rlx(&e->prof.guards, (uint32_t)rate);
 }
 
 // Unmaps the slots and restores the program's action for SIGSEGV. INIT is held; no thread uses the
@@ -12934,21 +13015,24 @@ GM_RARE GM_PRIVATE struct gm_thread *gm_world_record_locked(struct gm_runtime *r
     return t;
 }
 
-// Sets the bounds that the inlined paths compare with. With poison, or if the thread's profile is
-// on, the size is 0: every free takes the slow path.
+// Sets the bounds that frees compare with. With poison both are 0, and every free takes the slow
+// path. If the thread's profile is on, only that of the inlined paths is 0.
 GM_RARE GM_PRIVATE void gm_world_warm(struct gm_runtime *rt, struct gm_cache *t) {
     const struct gm_pages *p = &rt->engine.heap.pages;
     uintptr_t lo = gm_load_rlx(&p->lo), hi = gm_load_rlx(&p->hi); // P3: an old bound is valid, too
     t->hot.base = lo;
     t->hot.desc = p->desc + (lo - p->base) / GM_PAGE;
-    t->hot.size = rt->engine.guard.poison || t->prof.rate ? 0 : hi - lo;
+    size_t size = rt->engine.guard.poison ? 0 : hi - lo;
+    t->hot.size = t->prof.rate ? 0 : size;
+    t->hot.bound = t->prof.rate ? size : 0;
 }
 
 // Sets the bounds again if the heap has grown: until then frees in the new part take the slow path.
 GM_INLINE void gm_world_widen(struct gm_runtime *rt, struct gm_cache *t) {
     const struct gm_pages *p = &rt->engine.heap.pages;
     size_t size = gm_load_rlx(&p->hi) - gm_load_rlx(&p->lo); // a stale size only delays the update
-    if (GOMEM_I_UNLIKELY(t->hot.size && t->hot.size != size)) gm_world_warm(rt, t);
+    size_t bound = t->hot.size + t->hot.bound;               // one of them is 0
+    if (GOMEM_I_UNLIKELY(bound && bound != size)) gm_world_warm(rt, t);
 }
 
 // Takes the range below `top` that is readable without a gap as the thread's stack, down to 64 KiB
@@ -13362,7 +13446,7 @@ GM_RARE GM_PRIVATE void gm_world_fork_child(void) {
         t->cache.hot.section_depth = t->cache.hot.blocked = 0;
         gm_world_flush(t, true);
         if (GOMEM_I_POOL) gm_world_flush_pools(rt, t);
-        t->cache.hot.base = t->cache.hot.size = 0;
+        t->cache.hot.base = t->cache.hot.size = t->cache.hot.bound = 0;
         t->stack_lo = t->stack_hi = 0;
         t->parking = false;
         t->orphans = true;
@@ -13393,7 +13477,7 @@ GM_PRIVATE void gm_world_leave(struct gm_runtime *rt, struct gm_thread *t, gomem
     if (GOMEM_I_POOL) gm_world_flush_pools(rt, t);
     gm_sync_leave(&t->cache.hot);
     gm_world_lock(w, &w->lock); // waits for the end of a stop: its signal still parks this thread
-    t->cache.hot.base = t->cache.hot.size = 0;
+    t->cache.hot.base = t->cache.hot.size = t->cache.hot.bound = 0;
     t->stack_lo = t->stack_hi = 0;
     if (gm_load_seq(&t->state) != GM_THREAD_STALE) gm_store_rlx(&w->threads, w->threads - 1); // V4
     gm_store_seq(&t->state, (uint32_t)GM_THREAD_NONE);                                        // V4
@@ -13494,7 +13578,7 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     if (rt->world.settings.record) gm_history_ask(&e->history);
     if (GM_PROF && w->settings.profile) gm_store_rlx(&e->prof.rate, w->settings.profile);
     w->settings.profile = 0; // a later start keeps the rate of that time
-    if (GM_FENCE && w->settings.options.guard_rate) gm_fence_start(rt);
+    if (GM_FENCE && w->settings.options.guard_rate > 0) gm_fence_start(rt);
     e->stats.start_ns = gm_os_now();
     return true;
 }
@@ -17716,7 +17800,7 @@ GM_PRIVATE void gm_alloc_trim(struct gm_cache *t) {
     if (GOMEM_I_LIKELY(t->trims == trims)) return;
     t->trims = trims;
     gm_cache_flush_manual(t, false);
-    gm_fence_acq(); // pairs with gomem_set_profile_rate: its rate
+    gm_fence_acq(); // pairs with gm_alloc_rate_changed: the rate
     if (GM_PROF) gm_alloc_take_rate(t);
 }
 
@@ -17786,6 +17870,14 @@ GM_PRIVATE void gm_alloc_emergency(struct gm_runtime *rt, struct gm_thread *me) 
     void (*emergency)(struct gm_runtime * rt,
                       struct gm_thread * me) = gm_load_acq(&rt->gc.emergency);
     if (GOMEM_I_COLLECTOR && emergency) emergency(rt, me);
+}
+
+// Lets all threads take a rate that was stored: the calling one at once, others at their next slow
+// path. Outside sections.
+GM_RARE GM_PRIVATE void gm_alloc_rate_changed(struct gm_runtime *rt) {
+    (void)gm_add_acqrel(&rt->engine.trims, 1u); // pairs with gm_alloc_trim: the rate
+    struct gm_cache *t = gm_alloc_enter(rt);
+    if (t) gm_alloc_leave(rt, t);
 }
 
 // Handles exhaustion, outside sections. The first try collects and empties the caches; each later
@@ -17871,7 +17963,7 @@ GM_PRIVATE unsigned gm_alloc_prof_kind(const struct gm_span *s) {
 GM_RARE GM_PRIVATE void gm_alloc_load_unwinder(struct gm_runtime *rt) {
     uintptr_t frames[GM_PROF_FRAMES];
     struct gm_thread *me = gm_world_attach(rt);
-    if (me) (void)gm_prof_stack(&me->cache.prof, 0, frames);
+    if (me) (void)gm_prof_stack(&me->cache.prof, 0, frames, GM_PROF_FRAMES);
 }
 
 // Records p, a new object that is a sample, with the stack above `caller`, a return address.
@@ -17881,7 +17973,7 @@ GM_NOINLINE GM_PRIVATE void gm_alloc_sample(struct gm_runtime *rt, void *p, size
     uintptr_t frames[GM_PROF_FRAMES];
     struct gm_thread *me = gm_world_self();
     if (!me || me->cache.prof.busy) return; // busy: the unwinder has met a sample of before
-    unsigned depth = gm_prof_stack(&me->cache.prof, (uintptr_t)caller, frames);
+    unsigned depth = gm_prof_stack(&me->cache.prof, (uintptr_t)caller, frames, GM_PROF_FRAMES);
     gm_sync_enter(&me->cache.hot);
     const struct gm_pages *pages = &rt->engine.heap.pages;
     size_t page = ((uintptr_t)p - pages->base) >> GM_PAGE_SHIFT;
@@ -17898,13 +17990,16 @@ GM_NOINLINE GM_PRIVATE void gm_alloc_sample(struct gm_runtime *rt, void *p, size
 // of the unwinder.
 GM_NOINLINE GM_PRIVATE void *gm_alloc_guard(struct gm_runtime *rt, void *p, size_t size,
                                             size_t align, const void *caller) {
-    uintptr_t frames[GM_PROF_FRAMES];
+    uintptr_t frames[GM_FENCE_FRAMES];
     struct gm_thread *me = gm_world_self();
     struct gm_fence *f = gm_load_acq(&rt->fence); // pairs with gm_fence_start
     if (!f || !me || me->cache.prof.busy) return p;
-    unsigned depth = gm_prof_stack(&me->cache.prof, (uintptr_t)caller, frames);
+    unsigned i = gm_fence_claim(f, gm_fence_bytes(size, &align), align, me->cache.prof.guards);
+    if (i == GM_FENCE_SLOTS) return p;
+    unsigned depth = gm_prof_stack(&me->cache.prof, (uintptr_t)caller, frames, GM_FENCE_FRAMES);
+    gm_fence_note(&f->slot[i].allocated, frames, depth);
     bool left = gm_prof_draw(&me->cache.prof) <= 0.25;
-    void *guarded = gm_fence_take(f, p, size, align, left, frames, depth);
+    void *guarded = gm_fence_take(f, i, p, size, align, left);
     return guarded ? guarded : p;
 }
 
@@ -17912,11 +18007,11 @@ GM_NOINLINE GM_PRIVATE void *gm_alloc_guard(struct gm_runtime *rt, void *p, size
 // sections. Returns the shadow, which is to be freed, or NULL.
 GM_NOINLINE GM_PRIVATE void *gm_alloc_free_guarded(struct gm_runtime *rt, void *p,
                                                    const void *caller) {
-    uintptr_t frames[GM_PROF_FRAMES];
+    uintptr_t frames[GM_FENCE_FRAMES];
     unsigned depth = 0;
     struct gm_thread *me = gm_world_self();
     if (me && !me->cache.prof.busy)
-        depth = gm_prof_stack(&me->cache.prof, (uintptr_t)caller, frames);
+        depth = gm_prof_stack(&me->cache.prof, (uintptr_t)caller, frames, GM_FENCE_FRAMES);
     return gm_fence_free(rt, p, frames, depth);
 }
 
@@ -18244,8 +18339,10 @@ GM_ALWAYS bool gm_alloc_push(gomem_i_cache *t, uintptr_t offset, void *p, bool c
                        !gomem_i_lately(top - 2, p))) {
         if (charged) { // PR2: gm_cache_put handles what is hit
             struct gm_prof_thread *prof = &((struct gm_cache *)(void *)t)->prof;
-            if (GOMEM_I_UNLIKELY(prof->left < k->size + prof->extra)) return false;
-            prof->left -= k->size + prof->extra;
+            size_t left = prof->left;
+            if (GOMEM_I_UNLIKELY(__builtin_sub_overflow(left, prof->charge[class], &left)))
+                return false;
+            prof->left = left;
         }
         gm_store_rlx(top + 1, p); // R8
         gm_signal_fence();
@@ -18253,16 +18350,6 @@ GM_ALWAYS bool gm_alloc_push(gomem_i_cache *t, uintptr_t offset, void *p, bool c
         return true;
     }
     return false;
-}
-
-// The path of a free while the thread's profile is on, where the bound of the fast path is 0.
-GM_PRIVATE bool gm_alloc_free_charged(void *p) {
-    gomem_i_cache *t = GOMEM_I_TLS;
-    const struct gm_engine *e = &gm_runtime.engine;
-    uintptr_t offset = (uintptr_t)p - t->base;
-    if (GOMEM_I_SLOW || e->guard.poison || !((struct gm_cache *)(void *)t)->prof.rate) return false;
-    // rlx: a stale bound takes the slow path
-    return offset < gm_load_rlx(&e->heap.pages.hi) - t->base && gm_alloc_push(t, offset, p, true);
 }
 
 // Frees p, which may be NULL, in a section, and reports misuse after it. Keeps errno. After a
@@ -18288,12 +18375,14 @@ GM_NOINLINE GM_PRIVATE void gm_alloc_free_section(void *p, const void *caller) {
     errno = saved; // L1
 }
 
-// The slow path of a free. A record has a base; only with a profile or poison has it no size. A
-// function of its own, which saves no registers: with a profile most frees end here.
-GM_NOINLINE GM_PRIVATE void gm_alloc_free_slow(void *p) {
-    const gomem_i_cache *t = GOMEM_I_TLS;
-    if (GM_PROF && !t->size && t->base && gm_alloc_free_charged(p)) return;
-    gm_alloc_free_section(p, __builtin_return_address(0));
+// A free that the thread's bound does not allow: while its profile is on, it does the work of a
+// fast one, and charges the object. A function of its own, which saves no registers; its arguments
+// are where the caller has them.
+GM_NOINLINE GM_PRIVATE void gm_alloc_free_beyond(void *p, gomem_i_cache *t, uintptr_t offset) {
+    if (GM_PROF && !GOMEM_I_SLOW && GOMEM_I_LIKELY(offset < t->bound) &&
+        gm_alloc_push(t, offset, p, true))
+        return;
+    if (p) gm_alloc_free_section(p, __builtin_return_address(0));
 }
 
 // Like the inlined typed free, but the class comes from the page's descriptor, and p must be the
@@ -18301,9 +18390,9 @@ GM_NOINLINE GM_PRIVATE void gm_alloc_free_slow(void *p) {
 GOMEM_DEF void gomem_free(void *p) {
     gomem_i_cache *t = GOMEM_I_TLS;
     uintptr_t offset = (uintptr_t)p - t->base;
-    if (!GOMEM_I_SLOW && GOMEM_I_LIKELY(offset < t->size) && gm_alloc_push(t, offset, p, false))
-        return;
-    if (p) gm_alloc_free_slow(p);
+    if (GOMEM_I_SLOW || GOMEM_I_UNLIKELY(offset >= t->size)) gm_alloc_free_beyond(p, t, offset);
+    else if (!gm_alloc_push(t, offset, p, false))
+        gm_alloc_free_section(p, __builtin_return_address(0));
 }
 
 GOMEM_DEF void gomem_free_sized(void *p, size_t size) {
@@ -19340,7 +19429,7 @@ GM_PRIVATE bool gm_init_options_valid(const gomem_options *o) {
         return false;
     if (o->collector < GOMEM_GC_AUTO || o->collector > GOMEM_GC_STW) return false;
     if (o->stop_signal == SIGKILL || o->stop_signal == SIGSTOP) return false;
-    if (o->guard_rate < 0 || o->guard_rate > GM_GUARDS_MOST) return false;
+    if (o->guard_rate < -1 || o->guard_rate > GM_GUARDS_MOST) return false;
     return o->stop_signal >= 0 && o->stop_signal <= SIGRTMAX;
 }
 
@@ -19428,8 +19517,8 @@ GM_RARE GOMEM_DEF bool gomem_init(const gomem_options *options) {
         return false;
     }
     if (GM_FENCE && o->guard_rate && gm_world_ready(rt, true)) {
-        gm_alloc_load_unwinder(rt);
-        (void)gm_add_acqrel(&rt->engine.trims, 1u); // pairs with gm_alloc_trim: the rate
+        if (o->guard_rate > 0) gm_alloc_load_unwinder(rt);
+        gm_alloc_rate_changed(rt);
     }
     ready &= GOMEM_I_COLLECTOR;
     if (ready && o->gc_percent) (void)gm_pacer_set_percent(p, o->gc_percent);
@@ -23102,9 +23191,7 @@ GM_RARE GOMEM_DEF void gomem_set_profile_rate(size_t bytes) {
     int saved = errno;
     if (bytes) gm_alloc_load_unwinder(rt);
     gm_store_rlx(&rt->engine.prof.rate, GM_MIN(bytes, (size_t)GM_PROF_MOST));
-    (void)gm_add_acqrel(&rt->engine.trims, 1u); // pairs with gm_alloc_trim: the rate
-    struct gm_cache *t = gm_alloc_enter(rt);    // it takes the rate
-    if (t) gm_alloc_leave(rt, t);
+    gm_alloc_rate_changed(rt);
     errno = saved; // L1
 }
 

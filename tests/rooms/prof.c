@@ -216,6 +216,48 @@ TEST(pairs_are_exact_at_rate_1) {
     gomem_set_profile_rate(0);
 }
 
+// With a profile on, a free that is not hit enters no section: it only charges its bytes.
+TEST(frees_between_samples_are_quick) {
+    enum { PAIRS = 1000, SIZE = 64 };
+    if (watched() || GOMEM_I_SLOW) SKIP("every free enters a section");
+    gomem_set_profile_rate(GM_PROF_MOST);
+    gomem_free(gomem_malloc(SIZE));
+    struct gm_cache *t = &gm_world_self()->cache;
+    uint32_t trims = t->trims;
+    size_t left = t->prof.left = SIZE * PAIRS * 2;
+    (void)gm_add_rlx(&gm_runtime.engine.trims, 1u); // a section would take it over
+    for (int i = 0; i < PAIRS; i++) {
+        char *p = gomem_malloc(SIZE);
+        if (i % 2) gomem_free(p);
+        else gomem_i_free_typed(p, SIZE, 16);
+    }
+    CHECK_EQ(t->trims, trims);
+    CHECK_EQ(left - t->prof.left, SIZE * PAIRS);
+    gomem_set_profile_rate(0);
+    CHECK(t->trims != trims);
+}
+
+// A free of more than the bytes that are left is a hit: a NULL takes the object's place.
+TEST(a_free_can_be_hit) {
+    if (watched() || GOMEM_I_SLOW) SKIP("objects are held back, or no magazine is popped");
+    gomem_set_profile_rate(GM_PROF_MOST);
+    struct gm_cache *t = &gm_world_self()->cache;
+    void *p = gomem_malloc(64), *q = gomem_malloc(64);
+    t->prof.left = 64;
+    gomem_free(p);
+    CHECK_EQ(t->prof.left, 0);
+    CHECK_EQ(t->prof.holes, 0);
+    gomem_free(q);
+    CHECK_EQ(t->prof.holes, 1);
+    CHECK(HEAP_IS_WHOLE());
+    p = gomem_malloc(64);
+    CHECK(gm_prof_of(prof, (uintptr_t)p) != 0);
+    CHECK_EQ(t->prof.holes, 0);
+    CHECK(HEAP_IS_WHOLE());
+    gomem_free(p);
+    gomem_set_profile_rate(0);
+}
+
 TEST(sampled_objects_are_objects) {
     gomem_set_profile_rate(1);
     char *p = gomem_malloc(100);
