@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <sys/mman.h>
+#include <time.h>
 
 // No guards: under sanitizers, on 32 bits and without reports.
 #if defined(TEST_TSAN) || defined(TEST_ASAN) || defined(GOMEM_NO_REPORT)
@@ -61,6 +62,25 @@ static void use_after_free(void) {
     char *volatile p = object_at(true);
     gomem_free(p);
     volatile_copy(&p)[7] = 1;
+}
+// Bytes that alignment leaves behind an object, and others of its page, are looked at by the free.
+static void off_by_one(void) {
+    start(1);
+    volatile char *p = gomem_malloc(20);
+    p[20] = 0;
+    gomem_free((void *)(uintptr_t)p);
+}
+static void off_by_one_before(void) {
+    start(1);
+    volatile char *p = object_at(true);
+    p[-1] = 0;
+    gomem_free((void *)(uintptr_t)p);
+}
+static void off_by_one_moved(void) { // realloc frees it
+    start(1);
+    volatile char *p = gomem_malloc(20);
+    p[20] = 0;
+    gomem_free(gomem_realloc((void *)(uintptr_t)p, 100));
 }
 // A freed slot waits until all others were used.
 static void use_long_after_free(void) {
@@ -124,6 +144,16 @@ TEST(overflows) {
 TEST(underflow) {
     NEEDS_GUARDS;
     expect(underflow, "gomem: buffer underflow: ", ", 1 bytes before a guarded 48-byte", false);
+}
+
+TEST(writes_beside_an_object_are_found_by_its_free) {
+    NEEDS_GUARDS;
+    expect(off_by_one, "gomem: buffer overflow: found by the free, a write of 0x",
+           ", 0 bytes past the end of a guarded 20-byte", true);
+    expect(off_by_one_moved, "gomem: buffer overflow: found by the free, a write of 0x",
+           ", 0 bytes past the end of a guarded 20-byte", true);
+    expect(off_by_one_before, "gomem: buffer underflow: found by the free, a write of 0x",
+           ", 1 bytes before a guarded 48-byte", true);
 }
 
 TEST(use_after_free) {
@@ -463,10 +493,59 @@ static void rate(void) {
     CHECK(n > 1700 && n < 2300); // the mean is 2000, the standard deviation 45
 }
 
+// One of 500 objects or fewer: after the first 256, one each millisecond.
+static void pace(void) {
+    enum { OBJECTS = 2000000 };
+    struct timespec from, to;
+    unsigned n = 0;
+    start(500);
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    for (int i = 0; i < OBJECTS; i++) {
+        void *p = gomem_malloc(20);
+        n += guarded(p);
+        gomem_free(p);
+    }
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    long ms = (to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000;
+    CHECK(n >= 250 && n <= 258 + ms); // without a pace 4000, in some 100 ms
+}
+
+// Turned on, off and on again: what is guarded stays so until it is freed.
+static void switched(void) {
+    char *p[100];
+    unsigned n = 0;
+    start(1);
+    p[0] = gomem_malloc(20);
+    CHECK(guarded(p[0]));
+    start(-1);
+    for (int i = 1; i < 100; i++) n += guarded(p[i] = gomem_malloc(20));
+    CHECK_EQ(n, 0);
+    CHECK(guarded(p[0]));
+    for (int i = 0; i < 100; i++) gomem_free(p[i]);
+    start(1);
+    p[0] = gomem_malloc(20);
+    CHECK(guarded(p[0]));
+    start(-1);
+    gomem_free(p[0]);
+    CHECK(gomem_verify());
+}
+static void off_from_the_start(void) { // the program's option wins
+    setenv("GOMEM_DEBUG", "guard=1/1", 1);
+    start(-1);
+    CHECK(!guarded(gomem_malloc(20)));
+}
+
 TEST(slots) {
     NEEDS_GUARDS;
     CHILD_GOOD(slots_run_out);
     CHILD_GOOD(rate);
+    CHILD_GOOD(pace);
+}
+
+TEST(turned_off) {
+    NEEDS_GUARDS;
+    CHILD_GOOD(switched);
+    CHILD_GOOD(off_from_the_start);
 }
 
 // ---- what others see ----
@@ -524,7 +603,7 @@ TEST(leaks) {
 static void refused(void) {
     gomem_options o;
     memset(&o, 0, sizeof o);
-    o.guard_rate = -1;
+    o.guard_rate = -2;
     errno = 0;
     CHECK(!gomem_init(&o) && errno == EINVAL);
     o.guard_rate = 1000001;
