@@ -2,8 +2,9 @@
  *
  * gomem.h - Go's memory management for C programs, in one C11 header.
  *
- *   malloc           gomem_malloc, GOMEM_MALLOC: inlined, never scanned; threads seldom share a
- *   lock collected heap   GOMEM_NEW: zeroed, never freed by you. The collector runs beside the
+ *   malloc           gomem_malloc, GOMEM_MALLOC: inlined, never scanned; threads seldom share
+ *                    a lock
+ *   collected heap   GOMEM_NEW: zeroed, never freed by you. The collector runs beside the
  *                    program and needs no write barrier.
  *   hot loops        pools reuse objects, at a pop and a push each; arenas free everything at once
  *   introspection    memstats, one trace line per collection in Go's format, why an object lives
@@ -311,8 +312,8 @@
  *
  *   Hooks call upward (field: caller -> the room that sets it). stop_wait: sync -> world · grown:
  *   pages -> writes · written, there: mark -> writes · pause: writes -> workers · tick, age, end:
- *   world -> pool · end_thread: world -> arena · collect: within schedule
- *   · poll, emergency: alloc -> schedule · like: within alloc
+ *   world -> pool · end_thread: world -> arena · collect: within schedule · poll, emergency:
+ *   alloc -> schedule · like: within alloc
  */
 // What cannot work ends here, with one message: the missing file stops the compiler.
 #if !defined(__linux__)
