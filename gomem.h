@@ -3087,6 +3087,14 @@ GM_RARE GM_PRIVATE void *gm_os_reserve(size_t size, uintptr_t hint) {
     return p == MAP_FAILED ? NULL : p;
 }
 
+// Maps zeroed memory for tables, such as those of one call; gm_os_release frees it. NULL with
+// errno: no memory.
+GM_RARE GM_PRIVATE void *gm_os_map_tables(size_t size) {
+    void *p = GOMEM_MMAP(NULL, size, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
 // Returns 26 bits that are as random as the address of the stack.
 GM_PRIVATE uint64_t gm_os_random(void) {
     // The kernel places the stack at random; the product spreads its bits.
@@ -16330,19 +16338,17 @@ GM_PRIVATE void gm_oracle_judge(struct gm_oracle *o) {
 GM_PRIVATE uintptr_t gm_oracle_stopped(struct gm_runtime *rt) {
     struct gm_oracle o = {rt, NULL, 0, 0, 0};
     gm_oracle_walk(&o, gm_oracle_count);
-    size_t size = gm_base_round_up(o.words * 8 + 1, rt->engine.heap.pages.os_page);
-    o.saved = gm_os_reserve(size, 0);
+    size_t size = o.words * 8 + 1;
+    o.saved = gm_os_map_tables(size);
     if (!o.saved) return 0; // no room to compare
-    if (gm_os_protect((uintptr_t)o.saved, (uintptr_t)o.saved + size, PROT_READ | PROT_WRITE)) {
-        gm_oracle_walk(&o, gm_oracle_swap);
-        gm_writes_forget_roots(&rt->engine.writes); // so that the list has all of each root
-        (void)gm_roots_list_stopped(rt);
-        (void)gm_workers_mark_stopped(rt, true);
-        gm_oracle_walk(&o, gm_oracle_compare);
-        if (o.wrong) gm_oracle_judge(&o);
-        // put the first marks back: they also have what was allocated meanwhile
-        if (!o.wrong) gm_oracle_walk(&o, gm_oracle_swap);
-    }
+    gm_oracle_walk(&o, gm_oracle_swap);
+    gm_writes_forget_roots(&rt->engine.writes); // so that the list has all of each root
+    (void)gm_roots_list_stopped(rt);
+    (void)gm_workers_mark_stopped(rt, true);
+    gm_oracle_walk(&o, gm_oracle_compare);
+    if (o.wrong) gm_oracle_judge(&o);
+    // put the first marks back: they also have what was allocated meanwhile
+    if (!o.wrong) gm_oracle_walk(&o, gm_oracle_swap);
     (void)gm_os_release(o.saved, size);
     if (o.wrong && GOMEM_I_REPORT) gm_paths_missed_stopped(rt, o.child ? o.child : o.wrong);
     return o.wrong;
@@ -22644,11 +22650,8 @@ GM_RARE GM_PRIVATE void gm_leaks_point(struct gomem_marker *m, uintptr_t word, u
 // memory.
 GM_PRIVATE bool gm_leaks_map_sites(struct gm_leaks *l) {
     l->sites = gm_load_rlx(&l->search.rt->engine.prof.sites_made); // rlx: in a stop
-    if (!l->sites) return true;
-    size_t size = gm_base_round_up(2 * l->sites * sizeof *l->of_site, gm_os_page_size());
-    l->of_site = gm_os_reserve(size, 0);
-    uintptr_t at = (uintptr_t)l->of_site;
-    return at && gm_os_protect(at, at + size, PROT_READ | PROT_WRITE);
+    if (l->sites) l->of_site = gm_os_map_tables(2 * l->sites * sizeof *l->of_site);
+    return !l->sites || l->of_site;
 }
 
 // Returns the number + 1 of the site of a leaked object, whose stack is known; 0: there is none. In
@@ -22863,8 +22866,7 @@ GM_PRIVATE void gm_leaks_begin(struct gm_runtime *rt, struct gm_leaks *l) {
     l->search.rt = rt;
 }
 GM_PRIVATE void gm_leaks_end(struct gm_leaks *l) {
-    size_t size = gm_base_round_up(2 * l->sites * sizeof *l->of_site, gm_os_page_size());
-    if (l->of_site) gm_os_release(l->of_site, size);
+    gm_os_release(l->of_site, 2 * l->sites * sizeof *l->of_site);
     l->of_site = NULL;
 }
 
@@ -23002,22 +23004,20 @@ GM_PRIVATE void gm_leaks_tell(struct gm_writer *w, struct gm_leaks *l) {
 // Looks for leaks and writes the result to w, or to GOMEM_LOG if that is NULL. *leaked: the number
 // of objects. False with EAGAIN, after a line that says why: they cannot be told now.
 GM_PRIVATE bool gm_leaks_write(struct gm_runtime *rt, struct gm_writer *w, size_t *leaked) {
-    size_t size = gm_base_round_up(sizeof(struct gm_leaks), gm_os_page_size());
-    struct gm_leaks *l = gm_os_reserve(size, 0), none = {.objects = 0};
+    struct gm_leaks *l = gm_os_map_tables(sizeof *l), none = {.objects = 0};
     *leaked = 0;
-    const char *why = "no memory";
     bool done = false;
-    if (l && gm_os_protect((uintptr_t)l, (uintptr_t)l + size, PROT_READ | PROT_WRITE)) {
-        why = gm_leaks_find(rt, l);
+    if (l) {
+        const char *why = gm_leaks_find(rt, l);
         done = !why && !l->stranger;
         if (done) gm_leaks_tell(w, l);
         else gm_leaks_tell_none(w, l, why);
         *leaked = l->count[0] + l->count[1];
         gm_leaks_end(l);
+        gm_os_release(l, sizeof *l);
     } else {
-        gm_leaks_tell_none(w, &none, why);
+        gm_leaks_tell_none(w, &none, "no memory");
     }
-    if (l) gm_os_release(l, size);
     if (!done && w) gm_writer_flush(w);
     if (!done) errno = EAGAIN;
     return done;
@@ -23746,16 +23746,12 @@ GM_NOINLINE GM_PRIVATE bool gm_export_types(struct gm_writer *w, struct gm_runti
     struct gm_thread *me = gm_world_attach(rt);
     if (!me) return false;
     struct gm_tally t = {.rows = gm_export_rows(rt)};
-    size_t size = gm_base_round_up(t.rows * sizeof *t.row, gm_os_page_size());
-    t.row = gm_os_reserve(size, 0);
-    uintptr_t start = (uintptr_t)t.row;
-    bool done = start && gm_os_protect(start, start + size, PROT_READ | PROT_WRITE);
-    if (done) gm_export_walk(rt, me, &t);
-    if (done) gm_export_table(w, rt, &t);
-    int error = errno;
-    gm_os_release(t.row, size);
-    if (!done) errno = error;
-    return done;
+    t.row = gm_os_map_tables(t.rows * sizeof *t.row);
+    if (!t.row) return false;
+    gm_export_walk(rt, me, &t);
+    gm_export_table(w, rt, &t);
+    gm_os_release(t.row, t.rows * sizeof *t.row);
+    return true;
 }
 
 // ---- heap profile ----
@@ -24163,22 +24159,16 @@ GM_NOINLINE GM_PRIVATE void gm_export_sites(struct gm_profile *p, const struct g
 GM_NOINLINE GM_PRIVATE bool gm_export_profile(struct gm_writer *w, const struct gm_prof *f) {
     struct gm_maps maps = {.fd = -1, .path = ""};
     struct gm_profile p = {.w = w, .maps = &maps};
-    size_t size = gm_base_round_up((GM_ADDRESSES + GM_RECENT) * sizeof *p.list, gm_os_page_size());
-    void *at = gm_os_reserve(size, 0);
-    uintptr_t start = (uintptr_t)at;
-    bool done = at && gm_os_protect(start, start + size, PROT_READ | PROT_WRITE);
-    if (done) {
-        p.list = at;
-        p.recent = p.list + GM_ADDRESSES;
-        maps.fd = gm_os_ask_open("/proc/self/maps");
-        gm_export_begin(&p, gm_load_rlx(&f->rate)); // rlx: a single number
-        gm_export_sites(&p, f);
-        gm_os_ask_close(maps.fd);
-    }
-    int error = errno;
-    gm_os_release(at, size);
-    if (!done) errno = error;
-    return done;
+    const size_t size = (GM_ADDRESSES + GM_RECENT) * sizeof *p.list;
+    p.list = gm_os_map_tables(size);
+    if (!p.list) return false;
+    p.recent = p.list + GM_ADDRESSES;
+    maps.fd = gm_os_ask_open("/proc/self/maps");
+    gm_export_begin(&p, gm_load_rlx(&f->rate)); // rlx: a single number
+    gm_export_sites(&p, f);
+    gm_os_ask_close(maps.fd);
+    gm_os_release(p.list, size);
+    return true;
 }
 
 // ---- folded stacks ----
@@ -25426,38 +25416,31 @@ GM_PRIVATE void gm_html_collect(struct gm_html *h, struct gm_thread *me) {
 GM_NOINLINE GM_PRIVATE bool gm_html_write(struct gm_writer *w, struct gm_runtime *rt) {
     struct gm_thread *me = gm_world_attach(rt);
     if (!me) return false;
-    size_t rows = gm_export_rows(rt),
-           size = gm_base_round_up(sizeof(struct gm_html) + rows * sizeof(struct gm_row),
-                                   gm_os_page_size());
-    struct gm_html *h = gm_os_reserve(size, 0);
-    uintptr_t start = (uintptr_t)h;
-    bool done = start && gm_os_protect(start, start + size, PROT_READ | PROT_WRITE);
-    if (done) {
-        h->w = w;
-        h->rt = rt;
-        h->tally.row = (struct gm_row *)(void *)(h + 1);
-        h->tally.rows = rows;
-        gm_history_ask(&rt->engine.history);
-        gm_html_collect(h, me);
-        gm_html_head(h);
-        gm_html_findings(h);
-        if (GOMEM_I_COLLECTOR) gm_html_history(h);
-        if (GOMEM_I_COLLECTOR) gm_html_stops(h);
-        if (GOMEM_I_COLLECTOR) gm_html_phases(h);
-        gm_html_classes(h);
-        gm_html_map(h);
-        gm_html_types(h);
-        gm_html_threads(h);
-        gm_html_sites(h);
-        gm_html_figures(h);
-        gm_html_put(h, "</main><script>");
-        gm_html_put(h, gm_html_script);
-        gm_html_put(h, "</script></body></html>\n");
-    }
-    int error = errno;
+    size_t rows = gm_export_rows(rt), size = sizeof(struct gm_html) + rows * sizeof(struct gm_row);
+    struct gm_html *h = gm_os_map_tables(size);
+    if (!h) return false;
+    h->w = w;
+    h->rt = rt;
+    h->tally.row = (struct gm_row *)(void *)(h + 1);
+    h->tally.rows = rows;
+    gm_history_ask(&rt->engine.history);
+    gm_html_collect(h, me);
+    gm_html_head(h);
+    gm_html_findings(h);
+    if (GOMEM_I_COLLECTOR) gm_html_history(h);
+    if (GOMEM_I_COLLECTOR) gm_html_stops(h);
+    if (GOMEM_I_COLLECTOR) gm_html_phases(h);
+    gm_html_classes(h);
+    gm_html_map(h);
+    gm_html_types(h);
+    gm_html_threads(h);
+    gm_html_sites(h);
+    gm_html_figures(h);
+    gm_html_put(h, "</main><script>");
+    gm_html_put(h, gm_html_script);
+    gm_html_put(h, "</script></body></html>\n");
     gm_os_release(h, size);
-    if (!done) errno = error;
-    return done;
+    return true;
 }
 
 /* ==========================================================================================
