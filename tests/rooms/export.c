@@ -325,6 +325,48 @@ TEST(locations_and_mappings) {
     close(maps.fd);
 }
 
+// Finds the first mapping of this program's file, and the next one that is executable.
+static bool own_mappings(struct gm_maps *text) {
+    uintptr_t here = (uintptr_t)test_main;
+    struct gm_maps m = {.fd = gm_os_ask_open("/proc/self/maps"), .path = ""};
+    bool found = false;
+    while (!found && gm_export_next_mapping(&m)) found = here >= m.start && here < m.end;
+    gm_os_ask_close(m.fd);
+    *text = m;
+    return found;
+}
+static void write_mapping(struct gm_writer *w) {
+    struct gm_profile p = {.w = w, .maps = &maps, .strings = 1}; // number 0 means none
+    gm_export_mapping(&p);
+}
+
+// Does the mapping that is written have a build id?
+static bool writes_build_id(void) {
+    uint64_t id = 0;
+    const char *at = written(write_mapping);
+    while (*at) {
+        uint64_t tag = read_number(&at), size = read_number(&at);
+        const char *in = at, *end = at += size;
+        while (tag == (GM_PROTO_MAPPING << 3 | 2) && in < end) {
+            uint64_t key = read_number(&in) >> 3, value = read_number(&in);
+            if (key == GM_MAPPING_BUILD) id = value;
+        }
+    }
+    return id != 0;
+}
+
+// A mapping has the build id of the file whose headers lie as far below it as it lies behind them
+// in the file; another file's headers may be nearer.
+TEST(build_ids) {
+    char digits[64];
+    if (!own_mappings(&maps) || !gm_os_can_read()) SKIP("mappings cannot be read");
+    if (!gm_export_build_id(maps.head, maps.full, digits)) SKIP("this program has no build id");
+    maps.path = "";
+    CHECK(writes_build_id());
+    maps.offset += 4096;
+    CHECK(!writes_build_id());
+}
+
 // ---- many sites ----
 
 enum { SITES = 1000, FRAMES = 60, ADDRESSES = 40000, FIRST = 1 << 20 };

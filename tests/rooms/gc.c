@@ -661,6 +661,10 @@ TEST(callbacks_get_time) {
     REQUIRE(engine->special.count > LAGGING / 2);
     CHECK(engine->pacer.kept > GM_MIB);
     gm_store_rlx(&rt->finalize.naps, 0u); // of the allocations above
+    pthread_t handle = rt->finalize.handle;
+    rt->finalize.handle = self->self; // a callback that allocates does not wait for callbacks
+    CHECK(!gm_finalize_nap(rt, self));
+    rt->finalize.handle = handle;
     for (int i = 0; i < 20; i++) naps += gm_finalize_nap(rt, self);
     CHECK_EQ(naps, 8);
     gm_store_rlx(&callbacks_may_run, (uint32_t)FIRST_PART);
@@ -836,6 +840,33 @@ TEST(asks_with_all_signals_blocked) {
 }
 
 // The last stop's budget: 500 us, doubled with each try, 4 ms at most; the sixth has none.
+static void look_only(struct gm_thread *me, void *arg) {
+    (void)me;
+    *(bool *)arg = true;
+}
+
+// What a thread has saved for the region in which it counts as stopped is there after a cycle or a
+// look that it runs itself.
+TEST(looks_in_a_blocking_region) {
+    REQUIRE(GOMEM_NEW(int) != NULL);
+    struct gm_thread *self = gm_world_self();
+    uint32_t holds = rt->gc.holds; // of other tests
+    bool looked = false;
+    rt->gc.holds = 0;
+    gomem_blocking_begin();
+    struct gm_registers saved = self->registers;
+    bool in_handler = self->in_handler = true;
+    CHECK(gm_schedule_look(rt, self, look_only, &looked) && looked);
+    CHECK(!memcmp(&saved, &self->registers, sizeof saved));
+    CHECK_EQ(self->in_handler, in_handler);
+    CHECK(gomem_gc());
+    CHECK(!memcmp(&saved, &self->registers, sizeof saved));
+    CHECK_EQ(self->in_handler, in_handler);
+    self->in_handler = false;
+    gomem_blocking_end();
+    rt->gc.holds = holds;
+}
+
 TEST(budgets_double) {
     for (unsigned tries = 0; tries < 8; tries++)
         CHECK_EQ(gm_gc_budget(tries), tries < 3 ? 500000u << tries : 4000000u);

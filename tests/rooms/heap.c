@@ -5,12 +5,15 @@
 #include <sys/syscall.h>
 
 static bool advice_fails;
+static unsigned failing_calls; // the next calls of madvise fail, too
 static size_t largest_advice;
 static void note_return(size_t size);
 static bool note_wake(long number, ...);
 #define GOMEM_MADVISE(addr, size, advice)                                                   \
     (largest_advice = (size) > largest_advice ? (size) : largest_advice, note_return(size), \
-     advice_fails ? -1 : gm_libc_madvise((addr), (size), (advice)))
+     advice_fails || (failing_calls && failing_calls--)                                     \
+         ? -1                                                                               \
+         : gm_libc_madvise((addr), (size), (advice)))
 #define GOMEM_MUNMAP(addr, size) (note_return(size), munmap((addr), (size)))
 #define GOMEM_SYSCALL(...)       (note_wake(__VA_ARGS__) ? 0 : gm_libc_syscall(__VA_ARGS__))
 #include "room.h"
@@ -313,6 +316,25 @@ TEST(large_give_backs_are_cut) {
     largest_advice = 0;
     CHECK_EQ(gm_heap_give_back(&heap, 0, 1, SIZE_MAX), 100 * GM_MIB);
     CHECK(largest_advice > 8 * GM_MIB && largest_advice <= 16 * GM_MIB);
+    room_end_pages(&heap.pages);
+}
+
+// Of several calls the first is refused: its pages keep their contents, so none counts as zero.
+TEST(refused_in_part) {
+    REQUIRE(room_heap(&heap, 64));
+    struct gm_span *s = take(GM_MANUAL, 0, 40 * GM_MIB, 0);
+    REQUIRE(s != NULL);
+    start_of(s)[0] = 1;
+    gm_heap_put(&heap, s);
+    failing_calls = 1;
+    CHECK_EQ(gm_heap_give_back(&heap, 0, 1, SIZE_MAX), 0);
+    CHECK_EQ(failing_calls, 0);
+    CHECK_EQ(heap.pages.idle, 40 * GM_MIB / GM_PAGE);
+    s = take(GM_MANUAL, 0, 40 * GM_MIB, 0);
+    REQUIRE(s != NULL);
+    CHECK(!s->clean || !start_of(s)[0]);
+    gm_heap_put(&heap, s);
+    ROOM_PAGES_HOLD(&heap.pages);
     room_end_pages(&heap.pages);
 }
 

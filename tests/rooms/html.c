@@ -342,6 +342,24 @@ TEST(sites_by_their_callers) {
 }
 
 // Of many sites the largest are kept, in whatever order they come.
+// A line for each site, the largest first.
+TEST(table_of_sites) {
+    struct gm_html *h = begin();
+    const char *at = said;
+    add_site(h, 1010, 0, NULL);
+    add_site(h, 1030, 1, (const uintptr_t[]){1});
+    add_site(h, 1020, 1, (const uintptr_t[]){2});
+    gm_html_sort_sites(h);
+    gm_html_site_table(h);
+    (void)end();
+    static const char *const values[] = {"\"1030\"", "\"1020\"", "\"1010\""};
+    for (size_t i = 0; i < 3; i++) {
+        at = strstr(at, values[i]);
+        if (!CHECK(at && !strstr(at + 1, values[i]))) return;
+    }
+    CHECK(strstr(said, "(unknown)</th>") != NULL);
+}
+
 TEST(the_largest_sites) {
     struct gm_html *h = begin();
     enum { ALL = 5 * GM_HTML_SITES };

@@ -29,6 +29,23 @@ TEST(suppressions) {
             printf("\n    \"%s\" in \"%s\"", some[i].name, some[i].list);
 }
 
+// Leaks of many sizes: those that come too late for a group of their own share the last one.
+TEST(groups_of_large_objects) {
+    static struct gm_leaks l;
+    static const struct gm_span large = {.class = 0}, small = {.class = 7};
+    struct gm_leak_group *last = &l.group[1][GOMEM_CLASSES + GM_LEAK_SIZES];
+    for (size_t round = 0; round < 2; round++)
+        for (size_t i = 0; i < GM_LEAK_SIZES + 5; i++) {
+            struct gm_leak_group *g = gm_leaks_group(&l, &large, 0, true, 100000 + i);
+            CHECK_EQ(g - &l.group[1][GOMEM_CLASSES + 1], GM_MIN(i, (size_t)GM_LEAK_SIZES - 1));
+            if (g != last) CHECK(!round || g->size == 100000 + i);
+            g->size = g == last ? 0 : 100000 + i;
+        }
+    CHECK(gm_leaks_group(&l, &large, 0, false, 100001) == &l.group[0][GOMEM_CLASSES + 1]);
+    CHECK(gm_leaks_group(&l, &small, 0, false, 50) == &l.group[0][7]);
+    CHECK(gm_leaks_group(&l, &small, 0, true, 50) == &l.group[1][7]);
+}
+
 // ---- records of threads ----
 
 enum { RECORDS = 4, WORDS = 1024, ENTRY = WORDS / 2 };

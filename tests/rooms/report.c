@@ -111,6 +111,7 @@ TEST(counters_agree_with_bitmaps) {
     gm_world_lock_cycle(rt);
     CHECK(gm_world_stop(rt, NULL, GM_PATIENCE_NS)); // the background thread may still be sweeping
     gomem_read_memstats(&m);
+    CHECK_EQ(m.heap_idle - m.heap_released, rt->engine.heap.pages.idle * GM_PAGE);
     gm_heap_walk(&rt->engine.heap, sum_span, &sums);
     gm_world_resume(rt);
     gm_world_unlock_cycle(rt);

@@ -849,6 +849,30 @@ static const char *told_of(uint32_t id) {
     return warned;
 }
 
+// A thread that keeps stops from being complete is named once, after a second, or after ten if it
+// only lacks a processor.
+TEST(named_once) {
+    first_use(NULL);
+    struct gm_thread *self = gm_world_self();
+    struct gm_task sleeps = {.state = 'S'}, runs = {.state = 'R'}, blocks = {.state = 'R'};
+    uint64_t since = world->unstopped_since;
+    blocks.blocked = true;
+    world->unstopped_since = 0;
+    CHECK(!gm_world_is_report_due(world, self->id, &sleeps));
+    world->unstopped_since = gm_os_now() - 2 * (uint64_t)GM_PATIENCE_NS;
+    CHECK(!gm_world_is_report_due(world, 1, &sleeps)); // none of ours
+    CHECK(!gm_world_is_report_due(world, self->id, &runs));
+    CHECK(gm_world_is_report_due(world, self->id, &blocks));
+    CHECK(!gm_world_is_report_due(world, self->id, &blocks));
+    CHECK(!gm_world_is_report_due(world, self->id, &sleeps));
+    self->told = false;
+    world->unstopped_since = gm_os_now() - 11 * (uint64_t)GM_PATIENCE_NS;
+    CHECK(gm_world_is_report_due(world, self->id, &runs));
+    CHECK(!gm_world_is_report_due(world, self->id, &runs));
+    self->told = false;
+    world->unstopped_since = since;
+}
+
 TEST(what_keeps_a_thread_is_told) {
     sigset_t set, old;
     pthread_t thread;
