@@ -127,7 +127,8 @@
  *                           they want _GNU_SOURCE).
  *   GOMEM_TLS_DYNAMIC       for plugins opened with dlopen: no initial-exec thread-local storage
  *   GOMEM_MALLOC_OVERRIDE   the implementation also defines malloc, free and the rest of the
- *                           family, pthread_create, pthread_sigmask, and what waits with a mask
+ *                           family, pthread_create, pthread_sigmask, and what waits with a mask;
+ *                           in a shared library also C++'s operators new and delete
  *   GOMEM_NO_COLLECTOR      no collected heap, no collector, no escape hints
  *   GOMEM_NO_POOL           no pools
  *   GOMEM_NO_ARENA          no arenas
@@ -3025,11 +3026,35 @@ union gm_os_next {
     void *object;                                                         // as dlsym returns it
     int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *); //
     int (*atfork)(void (*)(void), void (*)(void), void (*)(void), void *); //
+    void *(*new)(size_t, uintptr_t, uintptr_t);                            // an operator new
 };
 // Finds the definition of a function in the libraries that are searched after this one.
 GM_PRIVATE union gm_os_next gm_os_find_next(const char *name) {
     return (union gm_os_next){.object = gm_libc_dlsym((void *)-1L, name)}; // RTLD_NEXT
 }
+// Finds the definition of an operator new in the C++ runtime, also where only a plugin sees that.
+extern void *gm_libc_dlopen(const char *, int) __asm__("dlopen") __attribute__((weak));
+GM_RARE GM_PRIVATE union gm_os_next gm_os_find_new(const char *name) {
+    enum { LAZY = 1, NOLOAD = 4 };
+    static const char *const runtimes[] = {"libstdc++.so.6", "libc++.so.1"};
+    union gm_os_next next = gm_os_find_next(name);
+    for (size_t i = 0; i < 2 && !next.object && gm_libc_dlopen; i++) {
+        void *runtime = gm_libc_dlopen(runtimes[i], LAZY | NOLOAD);
+        if (runtime) next.object = gm_libc_dlsym(runtime, name);
+    }
+    return next;
+}
+// Is this file compiled for a shared library? And the letter of size_t in names of C++.
+#if defined(__PIC__) && !defined(__PIE__)
+#define GM_SHARED(...) __VA_ARGS__
+#else
+#define GM_SHARED(...)
+#endif
+#if defined(__LP64__)
+#define GM_CXX_SIZE "m"
+#else
+#define GM_CXX_SIZE "j"
+#endif
 enum { GM_OVERRIDE = 1 };
 #else
 enum { GM_OVERRIDE = 0 }; // are malloc and its family defined here?
@@ -25522,9 +25547,10 @@ GM_RARE __attribute__((destructor)) GM_PRIVATE void gm_output_at_exit(void) {
  * >>override   malloc and its family                                               floor 5
  * ==========================================================================================
  * OWNS        the names of libc's allocator in this program
- * CALLS       base os world alloc thread report
+ * CALLS       base os guard world alloc thread report
  * INVARIANTS  J1  errno, alignment and zero sizes are as in glibc
  *             J2  free accepts memory from every function by which libc allocates
+ *             J3  operator new calls the program's new_handler and throws as the C++ runtime's does
  * WHY         The loader may call malloc before main, so nothing here depends on a constructor.
  *             A program that is linked with the override may use the collected heap in code that
  *             knows no GOMEM_THREADS, so functions that mask signals, or wait, are defined, too.
@@ -25720,6 +25746,61 @@ extern void gm_override_free(void *p) __asm__("__libc_free") GM_EXPORT_WEAK;
 void gm_override_free(void *p) { gomem_free(p); }
 extern void gm_override_cfree(void *p) __asm__("cfree") GM_EXPORT_WEAK;
 void gm_override_cfree(void *p) { gomem_free(p); }
+
+// C++'s operators new and delete. Those of its runtime call malloc and free, by three more jumps
+// through tables for each pair. Only a shared library defines these: a static C++ runtime would not
+// be linked whole, and then nothing throws bad_alloc. When memory is used up, the runtime's own
+// operator is called: it calls malloc once more, then the program's new_handler, and throws. (J3)
+GM_COLD GM_PRIVATE void *gm_override_fail(const char *name, size_t size, uintptr_t a, uintptr_t b) {
+    union gm_os_next next = gm_os_find_new(name);
+    if (next.object) return next.new(size, a, b);
+    gm_guard_panic(&gm_runtime.engine.guard,
+                   "gomem: out of memory in operator new, and no C++ runtime is found that throws");
+    return NULL;
+}
+GM_COLD GM_PRIVATE void *gm_override_new(size_t size, uintptr_t nothrow, const char *name) {
+    void *p = gomem_i_malloc_slow(size, 16);
+    return p ? p : gm_override_fail(name, size, nothrow, 0);
+}
+#define GM_NEW(own, name)                                                               \
+    extern void *own(size_t size, uintptr_t nothrow) __asm__(name) GM_EXPORT;           \
+    void *own(size_t size, uintptr_t nothrow) {                                         \
+        unsigned c = gomem_i_class(size, 16);                                           \
+        void *p = !GOMEM_I_SLOW && c ? gomem_i_pop(gomem_i_top(GOMEM_I_TLS, c)) : NULL; \
+        return GOMEM_I_LIKELY(p) ? p : gm_override_new(size, nothrow, name);            \
+    }
+#define GM_NEW_ALIGNED(own, name)                                                           \
+    extern void *own(size_t size, size_t align, uintptr_t nothrow) __asm__(name) GM_EXPORT; \
+    void *own(size_t size, size_t align, uintptr_t nothrow) {                               \
+        void *p = gomem_aligned_alloc(align, size);                                         \
+        return GOMEM_I_LIKELY(p) ? p : gm_override_fail(name, size, align, nothrow);        \
+    }
+// Of what follows the pointer (size, alignment, nothrow) a free needs nothing.
+#define GM_DELETE(own, name) \
+    extern void own(void *p) __asm__(name) GM_EXPORT __attribute__((alias("gomem_free")));
+// clang-format off
+GM_SHARED(
+    GM_NEW(gm_new, "_Znw" GM_CXX_SIZE)
+    GM_NEW(gm_new_array, "_Zna" GM_CXX_SIZE)
+    GM_NEW(gm_new_nothrow, "_Znw" GM_CXX_SIZE "RKSt9nothrow_t")
+    GM_NEW(gm_new_array_nothrow, "_Zna" GM_CXX_SIZE "RKSt9nothrow_t")
+    GM_NEW_ALIGNED(gm_new_aligned, "_Znw" GM_CXX_SIZE "St11align_val_t")
+    GM_NEW_ALIGNED(gm_new_array_aligned, "_Zna" GM_CXX_SIZE "St11align_val_t")
+    GM_NEW_ALIGNED(gm_new_aligned_nothrow, "_Znw" GM_CXX_SIZE "St11align_val_tRKSt9nothrow_t")
+    GM_NEW_ALIGNED(gm_new_array_aligned_nothrow, "_Zna" GM_CXX_SIZE "St11align_val_tRKSt9nothrow_t")
+    GM_DELETE(gm_delete, "_ZdlPv")
+    GM_DELETE(gm_delete_array, "_ZdaPv")
+    GM_DELETE(gm_delete_sized, "_ZdlPv" GM_CXX_SIZE)
+    GM_DELETE(gm_delete_array_sized, "_ZdaPv" GM_CXX_SIZE)
+    GM_DELETE(gm_delete_nothrow, "_ZdlPvRKSt9nothrow_t")
+    GM_DELETE(gm_delete_array_nothrow, "_ZdaPvRKSt9nothrow_t")
+    GM_DELETE(gm_delete_aligned, "_ZdlPvSt11align_val_t")
+    GM_DELETE(gm_delete_array_aligned, "_ZdaPvSt11align_val_t")
+    GM_DELETE(gm_delete_aligned_sized, "_ZdlPv" GM_CXX_SIZE "St11align_val_t")
+    GM_DELETE(gm_delete_array_aligned_sized, "_ZdaPv" GM_CXX_SIZE "St11align_val_t")
+    GM_DELETE(gm_delete_aligned_nothrow, "_ZdlPvSt11align_val_tRKSt9nothrow_t")
+    GM_DELETE(gm_delete_array_aligned_nothrow, "_ZdaPvSt11align_val_tRKSt9nothrow_t"))
+// clang-format on
 
 // malloc_trim: as gm_report_trim, and keeps pad bytes of free pages. Returns 1 if the system got
 // memory back, otherwise 0.

@@ -114,6 +114,23 @@ if ${CC:-cc} -O1 -fno-builtin -w -pthread -o "$out/libc_family" tests/preload/fa
 else
     skip family "does not compile: $(head -n 1 "$out/make")"
 fi
+# C++'s operators, and those of a plugin in a C program, which sees the C++ runtime alone.
+if ${CXX:-c++} -std=c++17 -O1 -w -o "$out/operators_cc" tests/preload/operators.cc 2>"$out/make"; then
+    defined=$(nm -D --defined-only "$lib" | grep -c ' T _Z[nd]')
+    if [ "$defined" = 20 ]; then pass "operators_defined"; else fail "operators_defined" "$defined of 20"; fi
+    same operators "$out/operators_cc" '$run "$top/build/preload/operators_cc"'
+    ${CXX:-c++} -std=c++17 -O1 -w -shared -fPIC -Dmain=plugin_main -o "$out/operators.so" tests/preload/operators.cc
+    echo '#include <dlfcn.h>
+#include <stdio.h>
+int main(int argc, char **argv) {
+    void *plugin = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
+    int (*entry)(void) = plugin ? (int (*)(void))dlsym(plugin, "_Z11plugin_mainv") : NULL;
+    return entry ? entry() : (puts(dlerror()), 1);
+}' | ${CC:-cc} -w -x c - -o "$out/host" -ldl
+    same plugin "$out/host" '$run "$top/build/preload/host" "$top/build/preload/operators.so"'
+else
+    skip operators "does not compile: $(head -n 1 "$out/make")"
+fi
 same sh sh '$run sh -c "i=0; while [ \$i -lt 2000 ]; do i=\$((i + 1)); x=\"\$x\$i \"; done
     for w in \$x; do echo \$w; done | tail -n 3; (exit 3); echo \$?; echo \"\$(echo \$x | wc -w)\""'
 same sort sort '$run sort --parallel=2 -S 8M -n "$data" && $run sort --parallel=2 -u -k 2 "$data"'
