@@ -600,8 +600,9 @@ GOMEM_DEF bool gomem_init(const gomem_options *options);
 // other thread may use gomem meanwhile. All pointers become invalid; freeing one does nothing, and
 // allocation returns NULL with ESHUTDOWN until the next gomem_init. No thread, signal handler or
 // thread-local key of the library remains, so a plugin may be unloaded, and threads that used it
-// may end later. Called in a callback of dl_iterate_phdr while the collector's thread waits for the
-// loader's lock, which that callback holds, it only warns.
+// may end later. It only warns in a hook that a cycle has called, in a fork handler, and in a
+// callback of dl_iterate_phdr while the collector's thread waits for the loader's lock, which that
+// callback holds.
 GOMEM_DEF void gomem_shutdown(void);
 
 // pthread_create(pthread_t *thread, const pthread_attr_t *attr, fn, arg) that attaches the new
@@ -814,8 +815,9 @@ GOMEM_DEF bool gomem_write(int what, int fd);
 // Stops the threads and checks the invariants of the heap. False: one line says what is broken; or
 // nothing was checked, and errno is EAGAIN. Then a thread did not stop within a second (it masks
 // the stop signal, waits in the kernel, or has just been created and gets no processor), or the
-// caller is in a callback of dl_iterate_phdr and a cycle waits for the lock that it holds. The call
-// may be repeated. Any thread; time grows with the heap.
+// caller is in a callback of dl_iterate_phdr and a cycle waits for the lock that it holds, in a
+// hook that a cycle has called, or in a fork handler. The call may be repeated. Any thread; time
+// grows with the heap.
 GOMEM_DEF bool gomem_verify(void);
 
 // Collects, trims caches (those of other threads at their next slow path) and gives free pages back
@@ -2659,7 +2661,7 @@ GM_INLINE uint64_t gm_base_since(uint64_t now, uint64_t then) {
     X(NO_TRACKING, "writes cannot be tracked", "the collector is stw: it marks in one stop")       \
     X(SLOW_STOP, "the program was stopped",                                                        \
       "or use GOMEM_GC_BARRIER, which needs no tracking, but GOMEM_STORE for each pointer")        \
-    X(SHUTDOWN, "gomem_shutdown in a callback of dl_iterate_phdr, whose lock the collector needs", \
+    X(SHUTDOWN, "gomem_shutdown in a collection, a fork, or a callback of dl_iterate_phdr",        \
       "nothing was freed: call it outside of the callback")                                        \
     X(NOT_WRITTEN, "a file that GOMEM_DEBUG asks for is not complete", "see errno in errno.h")     \
     X(ENVIRONMENT, "environment", "the setting is ignored")
@@ -8251,7 +8253,8 @@ GM_PRIVATE size_t gm_pacer_set_limit(struct gm_pacer *p, size_t bytes) {
  *             old record has gone
  * INVARIANTS  HI1 a reader returns a record whole, or not at all
  *             HI2 only the runner of a cycle writes: GC is held
- * WHY         64 KB hold the last 1024 cycles, which is what a picture can show. They are mapped
+ * WHY         64 KiB hold 1024 cycles, about as many as a picture can show; the oldest may be half
+ *             replaced, so 1023 can be read. They are mapped
  *             when the first cycle ends after a report, or GOMEM_DEBUG=record=1, has asked for
  *             records. Readers take no lock: GC is held for as long as a cycle runs, and they would
  *             wait for its end.
@@ -12554,6 +12557,14 @@ GM_PRIVATE void gm_world_unlock(const struct gm_world *w, struct gm_lock *l) {
     if (!gm_world_forks(w)) gm_sync_unlock(l);
 }
 
+// Can the calling thread not stop the others, because a cycle that it runs has called it, or
+// because it is between our two fork handlers? A thread finds itself in runner only if it stored
+// itself.
+GM_PRIVATE bool gm_world_is_occupied(const struct gm_runtime *rt) {
+    const struct gm_thread *me = gm_world_self();
+    return (me && gm_load_rlx(&rt->gc.runner) == me) || gm_world_forks(&rt->world); // V8
+}
+
 // Returns the stop_request that concerns the calling thread. The thread that has closed the gate
 // passes it: 0. (V8)
 GM_NO_SANITIZE GM_PRIVATE uint32_t gm_world_stop_request(const struct gm_world *w) {
@@ -13317,6 +13328,7 @@ GM_PRIVATE void gm_world_forget_workers(struct gm_runtime *rt) {
 GM_PRIVATE bool gm_world_init_collector(struct gm_runtime *rt) {
     struct gm_engine *e = &rt->engine;
     const gomem_options *o = &rt->world.settings.options;
+    memset(&e->pacer, 0, sizeof e->pacer); // what was learned before a shutdown is of another heap
     e->pacer.percent = o->gc_percent ? o->gc_percent : 100;
     // Under a hard limit alone the pacer aims at 7/8 of it, so that a cycle comes before
     // allocations fail.
@@ -15968,7 +15980,7 @@ GM_PRIVATE bool gm_paths_line(struct gm_runtime *rt, const struct gm_path *path,
 GM_PRIVATE struct gm_text gm_paths_tell_none(struct gm_runtime *rt, const struct gm_path *path,
                                              uintptr_t word) {
     return gm_text_make("gomem: why: %s; %s", gm_guard_describe(&rt->engine.heap.pages, word).data,
-                        path->busy    ? "a collection runs on this thread: ask after it"
+                        path->busy    ? "a collection, or a fork, runs on this thread: ask after it"
                         : path->full  ? "its roots cannot be searched now"
                         : !path->live ? "that is no live object of the collector"
                                       : "no root reaches it: the next collection frees it");
@@ -17424,8 +17436,7 @@ GM_RARE GM_NOINLINE GM_PRIVATE bool gm_schedule_cycle(struct gm_runtime *rt, str
                                                       int reason) {
     struct gm_gc *gc = &rt->gc;
     bool whole = reason == GM_REASON_FORCED || reason == GM_REASON_EMERGENCY;
-    // A thread finds itself in runner only if it stored itself.
-    if (gm_load_rlx(&gc->runner) == me || gm_world_forks(&rt->world)) { // V8
+    if (gm_world_is_occupied(rt)) {
         errno = EBUSY;
         return false;
     }
@@ -19575,7 +19586,7 @@ GM_RARE GOMEM_DEF void gomem_shutdown(void) {
     struct gm_engine *e = &rt->engine;
     struct gm_world *w = &rt->world;
     if (gm_load_acq(&w->life) != GM_LIFE_READY) return; // pairs with gm_world_ready
-    if (!gm_schedule_begin_shutdown(rt)) {
+    if (gm_world_is_occupied(rt) || !gm_schedule_begin_shutdown(rt)) {
         gm_guard_warn(&rt->engine.guard, gm_text_message(GM_MSG_SHUTDOWN, "%s", "").data);
         return;
     }
@@ -22876,7 +22887,7 @@ GM_RARE GM_PRIVATE void gm_leaks_look(struct gm_thread *me, void *arg) {
 // other threads, this opens the collected heap, which knows how to stop them.
 GM_PRIVATE const char *gm_leaks_prepare(struct gm_runtime *rt, struct gm_thread *me) {
     if (!me) return "this thread has ended";
-    if (gm_load_rlx(&rt->gc.runner) == me || gm_world_forks(&rt->world))
+    if (gm_world_is_occupied(rt))
         return "a collection, or a fork, runs on this thread: ask after it";
     if (rt->world.bereft) return "this child does not have all threads of its parent";
     gm_roots_learn_keys(rt);
@@ -23269,6 +23280,10 @@ GM_RARE GOMEM_DEF bool gomem_verify(void) {
     uintptr_t where = 0;
     // pairs with gm_world_ready: without a heap there is nothing to check
     if (gm_load_acq(&rt->world.life) != GM_LIFE_READY) return true;
+    if (gm_world_is_occupied(rt)) {
+        errno = EAGAIN;
+        return false;
+    }
     if (gm_world_can_stop(rt)) {
         bool locked = gm_world_lock_cycle(rt);
         if (!locked || !gm_world_stop(rt, me, GM_PATIENCE_NS)) {
@@ -23322,7 +23337,7 @@ GM_RARE GOMEM_DEF bool gomem_why(const void *p, int fd) {
     struct gm_path *path = &q.path;
     struct gm_text t;
     bool collected = me && gm_world_can_stop(rt);
-    path->busy = collected && gm_load_rlx(&rt->gc.runner) == me; // called by a cycle's callback
+    path->busy = collected && gm_world_is_occupied(rt);
     if (collected && !path->busy && !gm_schedule_look(rt, me, gm_report_search, &q))
         path->full = true;
     if (!path->length) {
@@ -25473,11 +25488,11 @@ GM_NOINLINE GM_PRIVATE bool gm_html_write(struct gm_writer *w, struct gm_runtime
  * ==========================================================================================
  * OWNS        nothing
  * CALLS       base writer prof guard settings world leaks export html
- * WHY         What a program asks for while it runs, and what GOMEM_DEBUG asks for at exit, takes
- *             the same way.
+ * WHY         An output at exit, which GOMEM_DEBUG asks for, is a call of gomem_write like any
+ *             other, so both have the same contents and the same errors.
  */
-// No lock, and no stop but for leaks: it can be called from anywhere. GOMEM_NO_REPORT leaves out
-// all but the first lines.
+// BY_TYPE and REPORT take HEAP, for some 20 us at a time; only LEAKS stops the other threads.
+// GOMEM_NO_REPORT leaves out all but the first lines.
 GM_RARE GOMEM_DEF bool gomem_write(int what, int fd) {
     struct gm_runtime *rt = &gm_runtime;
     struct gm_writer w;

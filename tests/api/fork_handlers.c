@@ -165,6 +165,34 @@ TEST(collected) {
     CHILD_GOOD(collected_heap);
 }
 
+// Between gomem's handlers no thread can be stopped: what needs that says so.
+static void ask(const char *where) {
+    void *volatile p = gomem_new(16);
+    errno = 0;
+    CHECK(!gomem_verify());
+    CHECK_EQ(errno, EAGAIN);
+    CHECK(!gomem_why((void *)p, 2));
+    gomem_shutdown(); // only warns
+    CHECK(gomem_new(16) != NULL);
+    allocate(where);
+}
+
+static void asks_in_handlers(void) {
+    in_handler = ask;
+    CHECK(fork_once()); // the collected heap is opened there
+    CHECK(fork_once());
+    CHECK(HEAP_IS_WHOLE());
+}
+
+TEST(asks) {
+    struct child child;
+    NEEDS_FORK;
+    child_run(&child, asks_in_handlers);
+    CHECK(WIFEXITED(child.status) && !WEXITSTATUS(child.status));
+    CHECK(strstr(child.text, "a fork, runs on this thread: ask after it") != NULL);
+    CHECK(strstr(child.text, "gomem_shutdown in a collection, a fork") != NULL);
+}
+
 static void *nothing(void *arg) { return arg; }
 
 // A library's child handler starts its thread again.

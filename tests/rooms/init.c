@@ -27,4 +27,21 @@ TEST(options_of_a_running_heap) {
     CHECK(gm_init_options_agree(&percent, &now));
 }
 
+#if GOMEM_I_COLLECTOR
+// What the pacer has learned of a heap goes with it: the next one begins as the first did (A2).
+TEST(learned_anew) {
+    struct gm_pacer *p = &gm_runtime.engine.pacer;
+    REQUIRE(gomem_new(16) != NULL && gomem_gc());
+    p->runway = p->heavy = 3 * GM_MIB;
+    p->kept = GM_MIB;
+    p->other = 100 * GM_MIB;
+    gomem_shutdown();
+    REQUIRE(gomem_init(&(gomem_options){.memory_limit = 200 * GM_MIB}));
+    CHECK_EQ(p->runway + p->heavy + p->kept + p->other, 0);
+    CHECK_EQ(p->goal, 4 * GM_MIB);
+    CHECK_EQ(p->trigger, p->goal);
+    CHECK(gomem_new(16) != NULL && gomem_gc());
+}
+#endif
+
 TEST_MAIN
