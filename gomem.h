@@ -581,15 +581,16 @@ typedef struct gomem_options {                      /* {0} is the default for ev
 // within 64 bytes of the object, but in its pages, when it is freed. The report has the access, the
 // object, the stacks of its allocation and of its free (FILE+OFFSET, for addr2line); then comes the
 // panic hook, perhaps in a signal handler. At most 256 objects are guarded at a time; with a rate
-// of 500 and more, after the first 256 no more than one each millisecond in a process, so that the
-// cost is bounded: each takes about 8 us and 4 KiB. Pools, arenas and collected objects are not
+// of 500 and more, after the first 64 no more than one each 2 ms in a process, so that the cost is
+// bounded: each takes 10 to 25 us and 4 KiB. Pools, arenas and collected objects are not
 // guarded, nor is anything aligned beyond a page, nor under sanitizers, valgrind and on 32 bits.
 // Off, it costs nothing. On, GOMEM_FREE and gomem_free take 2 ns more, and the library handles
 // SIGSEGV. It calls the action that the program has set before for faults that are not its own, and
 // one that is set later if GOMEM_THREADS is defined. A plain sigaction replaces the library's; it
 // should call the action that it replaces. System calls fail with EFAULT instead of a report.
 // A later gomem_init may turn guards on, change the rate, or turn them off (-1): what is guarded
-// stays so until it is freed.
+// stays so until it is freed. A registered root or stack in a guarded object that was freed is
+// reported by the next collection, which does not read it and removes it.
 
 // Optional: sets what the first use would otherwise read from the environment. May be called again;
 // fields that are 0 keep their value. False with errno: EALREADY (a field differs that can no
@@ -903,9 +904,10 @@ GOMEM_DEF size_t gomem_set_memory_limit(size_t bytes);
 // ended since this thread's last call. For game loops and event loops. Any thread.
 GOMEM_DEF bool gomem_gc_work(unsigned max_us);
 
-// Adds or removes a range that may hold collected pointers. False: ENOMEM, or EINVAL (the range is
-// empty, or was not added). Any thread. Writable data of libraries in namespaces of dlmopen is a
-// root with glibc 2.35 and later; with an older glibc such a library must add its own.
+// Adds or removes a range that may hold collected pointers. Remove it before its memory is freed.
+// False: ENOMEM, or EINVAL (the range is empty, or was not added). Any thread. Writable data of
+// libraries in namespaces of dlmopen is a root with glibc 2.35 and later; with an older glibc such
+// a library must add its own.
 GOMEM_DEF bool gomem_add_root(const void *start, size_t size);
 GOMEM_DEF bool gomem_remove_root(const void *start);
 
@@ -11635,6 +11637,7 @@ struct gm_root_fns {
 struct gm_roots {                      // room roots
     struct gm_lock lock;               // protects ranges, reserved, stacks and fns
     struct gm_areas ranges;            // registered by gomem_add_root. lock: roots
+    bool stale;                        // a root was in a freed guarded object (O9). stw, lock: gc
     struct gm_areas reserved;          // committed parts of reserved arenas. lock: roots
     struct gm_stacks stacks;           // of coroutines, by address. lock: roots
     struct gm_stack *dead;             // retired stacks, unmapped when no cycle marks. lock: roots
@@ -11760,8 +11763,8 @@ enum {
     GM_FENCE_FRAMES = 16,       // of a stack
     GM_FENCE_RIM = 64,          // bytes on either side of an object that are checked (F6)
     GM_FENCE_PACED = 500,       // one of so many objects or fewer is guarded: at most (F5)
-    GM_FENCE_PACE = 1000000,    // one of them each millisecond, in ns,
-    GM_FENCE_BURST = 256,       // after the first so many
+    GM_FENCE_PACE = 2000000,    // one of them each 2 ms, in ns,
+    GM_FENCE_BURST = 64,        // after the first so many
     GM_FENCE_ACTIONS = 8        // of the program: a handler that begins reads one of them
 };
 _Static_assert((int)GM_FENCE_BYTES >= (int)GOMEM_MAX_SMALL, "each small object fits");
@@ -12074,7 +12077,9 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
  *             F4  pages outside of live objects' pages are never accessible, except those that a
  *                 panic hook's return has opened; their slot is not used again
  *             F5  with one of GM_FENCE_PACED objects or fewer, no more than GM_FENCE_BURST objects
- *                 and one each millisecond are guarded in a process
+ *                 and one each 2 ms are guarded in a process
+ *             F7  a live object's pages are protected in a section: a stop finds them readable, or
+ *                 the object freed
  *             F6  the bytes beside a live object, in its pages, hold GM_POISON, up to GM_FENCE_RIM
  *                 on either side, until the program writes there
  * WHY         As GWP-ASan does, for production: one of many objects ends, or begins, at a page that
@@ -12085,7 +12090,10 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
  *             The slots lie in a mapping of their own, so no part of the heap has pages that cannot
  *             be read, and nothing there changes its rights. A pointer into it is outside of the
  *             heap, so all fast paths leave it to slow ones. Taking a slot costs a stack and one
- *             mprotect, some 2 us, and so does freeing it.
+ *             mprotect, and so does freeing it: 3 us each in a loop, 10 us in a program whose
+ *             caches know neither its unwind tables nor the kernel's list of mappings. A program
+ *             that allocates a million objects a second, one of 1000 guarded, took 1.15 times its
+ *             time. So the number of guarded objects is bounded by the time (F5).
  *             The program's own action for SIGSEGV that was set before is called for faults that
  *             are not the library's, with its mask and flags. One that is set later with
  *             GOMEM_THREADS is stored in its place. One that is set later by a plain sigaction
@@ -12133,7 +12141,9 @@ GM_INLINE size_t gm_fence_bytes(size_t size, size_t *align) {
 }
 
 // Tests whether the pace allows another guarded object, and counts it (F5).
-GM_PRIVATE bool gm_fence_allows(struct gm_fence *f, uint32_t guards) {
+GM_PRIVATE bool gm_fence_allows(struct gm_runtime *rt, uint32_t guards) {
+    struct gm_fence *f = GM_FENCE ? gm_load_acq(&rt->fence) : NULL; // pairs with gm_fence_start
+    if (!f) return false;
     if (guards < GM_FENCE_PACED) return true;
     uint64_t now = gm_os_now(), due = GM_MAX(gm_load_rlx(&f->due), now);
     if (due - now > (uint64_t)GM_FENCE_BURST * GM_FENCE_PACE) return false;
@@ -12142,11 +12152,10 @@ GM_PRIVATE bool gm_fence_allows(struct gm_fence *f, uint32_t guards) {
 }
 
 // Takes the free slot that was freed first (F3), for an object of `bytes`. Returns its number;
-// GM_FENCE_SLOTS: the object does not fit, all slots are in use, or the pace forbids it.
-GM_PRIVATE unsigned gm_fence_claim(struct gm_fence *f, size_t bytes, size_t align,
-                                   uint32_t guards) {
+// GM_FENCE_SLOTS: the object does not fit, or all slots are in use.
+GM_PRIVATE unsigned gm_fence_claim(struct gm_fence *f, size_t bytes, size_t align) {
     if (!gm_load_acq(&f->size)) return GM_FENCE_SLOTS; // pairs with gm_fence_map: room, page
-    if (bytes > f->room || align > f->page || !gm_fence_allows(f, guards)) return GM_FENCE_SLOTS;
+    if (bytes > f->room || align > f->page) return GM_FENCE_SLOTS;
     for (;;) {
         unsigned first = GM_FENCE_SLOTS;
         uint64_t least = UINT64_MAX;
@@ -12160,10 +12169,10 @@ GM_PRIVATE unsigned gm_fence_claim(struct gm_fence *f, size_t bytes, size_t alig
     }
 }
 
-GM_PRIVATE void gm_fence_note(struct gm_fence_stack *stack, const uintptr_t *frames,
-                              unsigned depth) {
+GM_PRIVATE void gm_fence_note(struct gm_fence_stack *stack, uint32_t thread,
+                              const uintptr_t *frames, unsigned depth) {
     stack->depth = depth;
-    stack->thread = gm_os_thread_id();
+    stack->thread = thread;
     if (depth) memcpy(stack->frame, frames, depth * sizeof *frames);
 }
 
@@ -12271,49 +12280,62 @@ GM_COLD GM_PRIVATE void gm_fence_report(struct gm_runtime *rt, const struct gm_f
     gm_guard_panic(&rt->engine.guard, t.data);
 }
 
-// Reports bytes beside an object that were written while it lived (F6).
-GM_PRIVATE void gm_fence_check_rim(struct gm_runtime *rt, const struct gm_fence_slot *s,
-                                   const void *p) {
-    uintptr_t object = (uintptr_t)p, end = object + gm_load_rlx(&s->size);
-    uintptr_t before = gm_fence_written(gm_fence_rim_before(s, object), object),
-              after = gm_fence_written(end, gm_fence_rim_after(s, end));
-    if (GOMEM_I_LIKELY(!before && !after)) return;
-    struct gm_text what = gm_text_make("found by the free, a write of 0x%zx",
-                                       (size_t)(after ? after : before));
-    gm_fence_report(rt, s, after ? GM_MSG_OVERFLOW : GM_MSG_UNDERFLOW, what.data,
-                    after ? after : before);
+// Reports a byte beside an object that was written while it lived (F6).
+GM_COLD GM_PRIVATE void gm_fence_tell_written(struct gm_runtime *rt, const struct gm_fence_slot *s,
+                                              uintptr_t at) {
+    struct gm_text what = gm_text_make("found by the free, a write of 0x%zx", at);
+    gm_fence_report(rt, s, at < gm_load_rlx(&s->object) ? GM_MSG_UNDERFLOW : GM_MSG_OVERFLOW,
+                    what.data, at);
 }
 
-// Frees a guarded object: protects it and queues its slot. Returns its shadow; NULL after a report:
-// there is no such object. Outside sections.
-GM_PRIVATE void *gm_fence_free(struct gm_runtime *rt, const void *p, const uintptr_t *frames,
-                               unsigned depth) {
-    struct gm_fence *f = gm_fence_of(rt, (uintptr_t)p);
-    unsigned i = gm_fence_index(f, (uintptr_t)p);
-    struct gm_fence_slot *s = &f->slot[i];
-    uint32_t live = GM_FENCE_LIVE;
-    bool start = gm_load_acq(&s->state) != GM_FENCE_NONE && // pairs with gm_fence_take
-                 gm_load_rlx(&s->object) == (uintptr_t)p;
-    if (gm_load_rlx(&s->state) == GM_FENCE_NONE) {
+// Reports a free of what is not the start of a live guarded object.
+GM_COLD GM_PRIVATE void gm_fence_tell_free(struct gm_runtime *rt, const struct gm_fence_slot *s,
+                                           const void *p) {
+    struct gm_text what = gm_text_make("free of 0x%zx", (size_t)(uintptr_t)p);
+    bool start = gm_load_rlx(&s->object) == (uintptr_t)p;
+    if (gm_load_rlx(&s->state) == GM_FENCE_NONE)
         gm_guard_misuse(&rt->engine.guard, &rt->engine.heap.pages, GM_MSG_FOREIGN, p);
-        return NULL;
-    }
-    // Of two concurrent frees one wins. Pairs with itself and with gm_fence_take: all fields.
-    if (!start || !gm_cas_acqrel(&s->state, &live, (uint32_t)GM_FENCE_FREED)) {
-        struct gm_text what = gm_text_make("free of 0x%zx", (size_t)(uintptr_t)p);
+    else
         gm_fence_report(rt, s, start ? GM_MSG_DOUBLE_FREE : GM_MSG_INTERIOR, what.data,
                         (uintptr_t)p);
-        return NULL;
-    }
-    void *shadow = (void *)gm_load_rlx(&s->shadow);
-    gm_fence_note(&s->freed, frames, depth);
-    gm_fence_check_rim(rt, s, p);
+}
+
+// Frees the guarded object at p in slot i: protects it and queues the slot. In a section, so no
+// stop sees half of it (F7). Returns its shadow; NULL: p is not the start of a live object.
+// *written: a byte beside it that the program has written (F6); 0: none.
+GM_PRIVATE void *gm_fence_free(struct gm_fence *f, unsigned i, const void *p,
+                               const struct gm_fence_stack *stack, uintptr_t *written) {
+    struct gm_fence_slot *s = &f->slot[i];
+    uint32_t live = GM_FENCE_LIVE;
+    uintptr_t object = (uintptr_t)p, end;
+    bool start = gm_load_acq(&s->state) != GM_FENCE_NONE && // pairs with gm_fence_take
+                 gm_load_rlx(&s->object) == object;
+    // Of two concurrent frees one wins. Pairs with itself and with gm_fence_take: all fields.
+    if (!start || !gm_cas_acqrel(&s->state, &live, (uint32_t)GM_FENCE_FREED)) return NULL;
+    s->freed = *stack;
+    end = object + gm_load_rlx(&s->size);
+    *written = gm_fence_written(end, gm_fence_rim_after(s, end));
+    if (!*written) *written = gm_fence_written(gm_fence_rim_before(s, object), object);
     (void)gm_os_protect(s->low, s->high, PROT_NONE); // it merges mappings, so it cannot fail
     if (!gm_load_rlx(&s->spent)) {                   // F4
         uint64_t ticket = gm_add_rlx(&f->tickets, (uint64_t)1) + 2;
         gm_store_rel(&f->order[i], ticket); // pairs with gm_fence_claim (F2)
     }
-    return shadow;
+    return (void *)gm_load_rlx(&s->shadow);
+}
+
+// Returns the slot of a guarded object that was freed and whose bytes [start, end) meets; NULL:
+// there is none.
+GM_PRIVATE const struct gm_fence_slot *gm_fence_freed(const struct gm_runtime *rt, uintptr_t start,
+                                                      uintptr_t end) {
+    const struct gm_fence *f = gm_fence_of(rt, start);
+    uintptr_t at = start;
+    if (!f) f = gm_fence_of(rt, at = end - 1);
+    if (!f) return NULL;
+    const struct gm_fence_slot *s = &f->slot[gm_fence_index(f, at)];
+    if (gm_load_acq(&s->state) != GM_FENCE_FREED) return NULL; // pairs with gm_fence_free
+    uintptr_t object = gm_load_rlx(&s->object);
+    return start < object + gm_load_rlx(&s->size) && object < end ? s : NULL;
 }
 
 // Reports an access to a protected page. If the program's hook returns, opens the page, so that the
@@ -13800,7 +13822,7 @@ GM_COLD GM_PRIVATE bool gm_world_enable_stops(struct gm_runtime *rt) {
  * >>roots   where marking starts                                                   floor 4
  * ==========================================================================================
  * OWNS        struct gm_roots: registered ranges and stacks, the program's writable segments
- * CALLS       base os sync pages span special mark writes world
+ * CALLS       base os sync pages span special mark writes fence world
  * LOCKS       TURN, taken back inside the loader's lock, in a walk over its list; ROOTS, then META;
  *             callers hold GC
  * INVARIANTS  O1  a word of a stack, of registers or of thread-local storage that points into no
@@ -13829,6 +13851,8 @@ GM_COLD GM_PRIVATE bool gm_world_enable_stops(struct gm_runtime *rt) {
  *                 stop, no matter what the mark procedure has read before. A thread that runs on
  *                 the stack keeps the handle alive. A cycle that leaves the handle white retires
  *                 the stack when it ends
+ *             O9  a registered range or stack in a guarded object that was freed is not read. The
+ *                 cycle that meets it reports it when it ends, and it is registered no more
  * WHY         A thread that was interrupted is scanned from its signal handler's frame: above it
  *             the kernel has saved all registers, vector registers included. Thread-local storage
  *             is found through the thread's own vector of modules, which also lists the blocks of
@@ -13848,6 +13872,25 @@ GM_COLD GM_PRIVATE bool gm_world_enable_stops(struct gm_runtime *rt) {
  *             mapping. Registering half of it would split the mapping, and libc, which takes the
  *             mapping that holds the top for the stack, would report half a stack.
  */
+// Forgets the slots of gomem_stack_saved_at in [start, start + size), which is about to become
+// unreadable: what they were for is scanned whole. In a section. Takes ROOTS.
+GM_PRIVATE void gm_roots_forget_slots(struct gm_runtime *rt, uintptr_t start, size_t size) {
+    struct gm_stacks *stacks = &rt->roots.stacks;
+    gm_sync_lock(&rt->roots.lock);
+    for (size_t i = 0; i < stacks->count; i++) {
+        struct gm_stack *s = stacks->list[i];
+        // rlx: the program must not free what it has not taken back, so nothing is ordered
+        if ((uintptr_t)gm_load_rlx(&s->saved) - start < size) gm_store_rlx(&s->saved, NULL);
+    }
+    gm_sync_unlock(&rt->roots.lock);
+}
+
+// Tests whether a root lies in a guarded object that was freed (O9). In a stop.
+GM_PRIVATE bool gm_roots_stale(struct gm_runtime *rt, uintptr_t start, uintptr_t end) {
+    if (!GM_FENCE || GOMEM_I_LIKELY(!gm_fence_freed(rt, start, end))) return false;
+    return rt->roots.stale = true;
+}
+
 // Appends {start, end} to an array of areas. False: no memory.
 GM_RARE GM_PRIVATE bool gm_roots_add_area(struct gm_meta *meta, struct gm_areas *a, uintptr_t start,
                                           uintptr_t end) {
@@ -14653,6 +14696,7 @@ GM_PRIVATE bool gm_roots_add_coroutines(struct gm_runtime *rt) {
     for (size_t i = 0; i < stacks->count && done; i++) {
         struct gm_stack *s = stacks->list[i];
         if (s->runs || (s->handle && !s->black)) continue;              // O8
+        if (gm_roots_stale(rt, s->start, s->end)) continue;             // O9
         bool known = gm_load_rlx(&s->saved) || gm_load_rlx(&s->parked); // in a stop, both
         if (known) done = gm_roots_add_fakes(rt, gm_mark_live_part(s), s->end);
         if (!known) done = gm_roots_add_touched(rt, s->start, s->end);
@@ -14774,6 +14818,40 @@ GM_PRIVATE bool gm_roots_add_range(struct gm_runtime *rt, uintptr_t start, uintp
            gm_writes_list_root(mark, from, to, 0) && gm_mark_add_job(mark, to, end, GM_JOB_FOREIGN);
 }
 
+// Takes a range or a stack that lies in a guarded object that was freed out of the list. Returns
+// the object's slot, and in *start where the root begins; NULL: there is none. Takes ROOTS.
+GM_PRIVATE const struct gm_fence_slot *gm_roots_take_stale(struct gm_runtime *rt,
+                                                           uintptr_t *start) {
+    struct gm_roots *r = &rt->roots;
+    const struct gm_fence_slot *found = NULL;
+    gm_sync_lock(&r->lock);
+    for (size_t i = 0; i < r->ranges.count && !found; i++) {
+        *start = r->ranges.list[i].start;
+        found = gm_fence_freed(rt, *start, r->ranges.list[i].end);
+        if (found) r->ranges.list[i] = r->ranges.list[--r->ranges.count];
+    }
+    for (size_t i = 0; i < r->stacks.count && !found; i++) {
+        *start = r->stacks.list[i]->start;
+        found = gm_fence_freed(rt, *start, r->stacks.list[i]->end);
+        if (found) (void)gm_roots_remove_coroutine(&rt->engine.meta, &r->stacks, *start);
+    }
+    gm_sync_unlock(&r->lock);
+    return found;
+}
+
+// After a cycle that has met them: removes the roots that lie in freed guarded objects, and reports
+// each (O9). GC and TURN are held; the world runs.
+GM_PRIVATE void gm_roots_tell_stale(struct gm_runtime *rt) {
+    const struct gm_fence_slot *s;
+    uintptr_t start;
+    if (!GM_FENCE || GOMEM_I_LIKELY(!rt->roots.stale)) return;
+    rt->roots.stale = false;
+    while ((s = gm_roots_take_stale(rt, &start)) != NULL) {
+        struct gm_text what = gm_text_make("read of the root at 0x%zx by a collection", start);
+        gm_fence_report(rt, s, GM_MSG_AFTER_FREE, what.data, start);
+    }
+}
+
 // Arms the stacks that were deep when roots were listed last. Their threads run meanwhile. If one
 // has ended, other private memory may lie there; arming it does no harm but a fault at the first
 // write to each page. The mapping of the main thread's stack extends above what libc calls its end,
@@ -14841,8 +14919,10 @@ GM_PRIVATE bool gm_roots_list_stopped(struct gm_runtime *rt) {
         done = gm_roots_add_range(rt, r->globals.list[i].start, r->globals.list[i].end);
         r->global_bytes += r->globals.list[i].end - r->globals.list[i].start;
     }
-    for (size_t i = 0; i < r->ranges.count && done; i++)
-        done = gm_roots_add_range(rt, r->ranges.list[i].start, r->ranges.list[i].end);
+    for (size_t i = 0; i < r->ranges.count && done; i++) {
+        struct gm_area a = r->ranges.list[i];
+        done = gm_roots_stale(rt, a.start, a.end) || gm_roots_add_range(rt, a.start, a.end);
+    }
     done = done && gm_roots_add_coroutines(rt);
     unsigned parts = r->again ? 0 : GM_SPECIAL_PARTS; // B5
     for (unsigned i = 0; i < parts && done; i++) {
@@ -17181,6 +17261,7 @@ GM_PRIVATE void gm_gc_end(struct gm_runtime *rt, const struct gm_cycle *c, int r
     if (c->broken || c->missed)
         gm_guard_misuse(&e->guard, &e->heap.pages, GM_MSG_CORRUPT,
                         (const void *)(c->broken ? c->where : c->missed));
+    gm_roots_tell_stale(rt);
     gm_gc_warn_veto(rt, true);
     gm_gc_warn_reason(rt, c);
     if (GOMEM_I_REPORT && rt->world.settings.gctrace) gm_gc_trace(rt, c, reason, c->goal);
@@ -17813,7 +17894,7 @@ GM_RARE GM_PRIVATE bool gm_schedule_force(struct gm_runtime *rt, uintptr_t calle
  * ==========================================================================================
  * OWNS        nothing
  * CALLS       base os sync stats sizes pages span heap central types special prof guard mark
- *             sweep cache fence world finalize schedule
+ *             sweep cache fence world roots finalize schedule
  * LOCKS       CENTRAL, then HEAP; GONE, for a thread that has ended, then WORLD, for the record of
  *             such threads
  * INVARIANTS  L1  a function that frees, and one that succeeds, leaves errno unchanged
@@ -18037,10 +18118,10 @@ GM_NOINLINE GM_PRIVATE void *gm_alloc_guard(struct gm_runtime *rt, void *p, size
     struct gm_thread *me = gm_world_self();
     struct gm_fence *f = gm_load_acq(&rt->fence); // pairs with gm_fence_start
     if (!f || !me || me->cache.prof.busy) return p;
-    unsigned i = gm_fence_claim(f, gm_fence_bytes(size, &align), align, me->cache.prof.guards);
+    unsigned i = gm_fence_claim(f, gm_fence_bytes(size, &align), align);
     if (i == GM_FENCE_SLOTS) return p;
     unsigned depth = gm_prof_stack(&me->cache.prof, (uintptr_t)caller, frames, GM_FENCE_FRAMES);
-    gm_fence_note(&f->slot[i].allocated, frames, depth);
+    gm_fence_note(&f->slot[i].allocated, me->id, frames, depth);
     bool left = gm_prof_draw(&me->cache.prof) <= 0.25;
     void *guarded = gm_fence_take(f, i, p, size, align, left);
     return guarded ? guarded : p;
@@ -18050,21 +18131,38 @@ GM_NOINLINE GM_PRIVATE void *gm_alloc_guard(struct gm_runtime *rt, void *p, size
 // sections. Returns the shadow, which is to be freed, or NULL.
 GM_NOINLINE GM_PRIVATE void *gm_alloc_free_guarded(struct gm_runtime *rt, void *p,
                                                    const void *caller) {
-    uintptr_t frames[GM_FENCE_FRAMES];
-    unsigned depth = 0;
+    struct gm_fence *f = gm_fence_of(rt, (uintptr_t)p);
     struct gm_thread *me = gm_world_self();
+    struct gm_fence_stack stack = {.thread = me ? me->id : gm_os_thread_id()};
+    uintptr_t written = 0;
+    size_t size = 0;
     if (me && !me->cache.prof.busy)
-        depth = gm_prof_stack(&me->cache.prof, (uintptr_t)caller, frames, GM_FENCE_FRAMES);
-    return gm_fence_free(rt, p, frames, depth);
+        stack.depth = gm_prof_stack(&me->cache.prof, (uintptr_t)caller, stack.frame,
+                                    GM_FENCE_FRAMES);
+    unsigned i = gm_fence_index(f, (uintptr_t)p);
+    struct gm_cache *t = gm_alloc_enter(rt);
+    if (!t) return NULL;
+    if (GOMEM_I_COLLECTOR && gm_fence_object(rt, (uintptr_t)p, &size))
+        gm_roots_forget_slots(rt, (uintptr_t)p, size);
+    void *shadow = gm_fence_free(f, i, p, &stack, &written);
+    gm_alloc_leave(rt, t);
+    if (!shadow) gm_fence_tell_free(rt, &f->slot[i], p);
+    if (written) gm_fence_tell_written(rt, &f->slot[i], written);
+    return shadow;
 }
 
 // ---- manual ----
 
-// Allocates a small manual object whose slot was hit, in a section (PR4). NULL: no memory.
+// Allocates a small manual object whose slot was hit, in a section (PR4). An ordinary one if the
+// hit was for a guard that the pace forbids. NULL: no memory.
 GM_RARE GM_PRIVATE void *gm_alloc_manual_sampled(struct gm_cache *t, unsigned class) {
+    struct gm_prof_thread *prof = &t->prof;
     void *p = NULL;
+    gm_prof_decide(prof, gm_sizes_table[class].size);
+    if (prof->guard) prof->guard = gm_fence_allows(&gm_runtime, prof->guards);
+    if (!prof->hit && !prof->guard) return gm_cache_fill(t->engine, class, &p + 1, 1), p;
     gm_cache_fill_from(t->engine, &t->engine->sampled[class], true, &p + 1, 1);
-    if (p) gm_prof_decide(&t->prof, gm_sizes_table[class].size);
+    if (!p) prof->hit = prof->guard = false;
     return p;
 }
 
