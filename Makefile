@@ -26,14 +26,14 @@ SANFLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-fra
 COMPILE  = $(CC) $(STD) $(WARN) $(CFLAGS) $(SANFLAGS) -DGOMEM_CHECK=$(CHECK)
 # What the tests link is compiled as fast as its purpose allows, so that `make test` is short. LINES: lines
 # in place of variables for the debugger, a fifth of the time; -g3 in CFLAGS keeps them. SMALL: what holds
-# the whole implementation, or checks it. QUICK: rooms, which hold it each; clang, where it is installed
-# and CC is the default, takes less than half of gcc's time, and without lines three quarters of its own.
+# the whole implementation, or checks it. QUICK: rooms, which hold it each; clang, if tests/quick finds it,
+# takes less than half of gcc's time, and without lines three quarters of its own.
 # With sanitizers, -O1 takes clang five times as long as -O0.
 LINES    = $(patsubst -g,-g1,$(COMPILE))
 SMALL    = $(filter-out -O%,$(LINES)) -O1
 UNOPT    = $(patsubst -O1,-O0,$(SMALL))
 QUICK    = $(if $(SAN),$(UNOPT),$(filter-out -g1,$(patsubst $(CC),$(QUICKCC),$(UNOPT))))
-QUICKCC := $(or $(and $(filter cc,$(CC)),$(shell command -v clang)),$(CC))
+QUICKCC := $(shell CC='$(CC)' tests/quick)
 LEVEL    = $(if $(filter 0,$(CHECK)),$(LINES),$(SMALL))
 # The programs of two processors' worth of jobs, unless the caller said how many.
 SUB      = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j2)
@@ -77,7 +77,7 @@ all: build/libgomem-malloc.so examples ## build the malloc override and the exam
 
 build/libgomem-malloc.so: gomem.h build/flags
 	@mkdir -p $(@D)
-	$(Q)$(call say,$@) && $(CC) $(STD) $(WARN) $(CFLAGS) -DGOMEM_IMPLEMENTATION -DGOMEM_MALLOC_OVERRIDE \
+	$(Q)$(call say,$@) && $(CC) $(STD) $(WARN) $(patsubst -g,-g1,$(CFLAGS)) -DGOMEM_IMPLEMENTATION -DGOMEM_MALLOC_OVERRIDE \
 	    -fPIC -fvisibility=hidden -shared -o $@ -x c gomem.h $(LDFLAGS)
 
 examples: $(examples) ## build the example programs
@@ -202,10 +202,6 @@ endef
 
 $(D)/rooms/%: tests/rooms/%.c $(headers) gomem.h $(D)/flags
 	$(call build_whole,$(QUICK))
-
-# What lies on its stack counts there, so its frames are those of a program.
-$(D)/rooms/cycle: tests/rooms/cycle.c $(headers) gomem.h $(D)/flags
-	$(call build_whole,$(SMALL))
 
 $(D)/fuzz/settings: tests/fuzz/settings.c tests/fuzz/fuzz.h $(headers) gomem.h $(D)/flags
 	$(call build_whole,$(QUICK))

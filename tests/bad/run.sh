@@ -8,7 +8,7 @@
 # CC is used; LEVELS (default "0 1") are the check levels. The implementation of OBJECT, make's, serves
 # level 0.
 cd "$(dirname "$0")/../.." || exit 2
-cc=${CC:-cc}
+cc=${CC:-cc} quick=$(tests/quick)
 levels=${LEVELS:-0 1}
 out=build/bad
 passed=0 failed=0 skipped=0
@@ -102,7 +102,7 @@ for level in $levels; do
     # shellcheck disable=SC2086
     if [ "$level" = 0 ] && [ -f "$OBJECT" ]; then
         object=$OBJECT # of make
-    elif ! $cc -std=c11 -pthread -I. -O0 -w -DGOMEM_CHECK="$level" -c -o "$object" \
+    elif ! $quick -std=c11 -pthread -I. -O0 -w -DGOMEM_CHECK="$level" -c -o "$object" \
         tests/gomem.c >"$out/$level/build" 2>&1; then
         fail "bad: gomem.o at check level $level" "does not compile" "$out/$level/build"
         continue

@@ -107,7 +107,11 @@ done <<END
 $table
 END
 
-if ! $CC $flags -DLINKED -DGOMEM_STATIC -o "$out/linked" 2>"$out/errors"; then
+if [ ! -f "$OBJECT" ]; then # make's implementation
+    OBJECT=$out/gomem.o
+    $(tests/quick) -std=c11 -O0 -w -I. -pthread -c -o "$OBJECT" tests/gomem.c
+fi
+if ! $CC $flags -DLINKED "$OBJECT" -o "$out/linked" 2>"$out/errors"; then
     fail build "$(head -n 3 "$out/errors")"
     total
 fi

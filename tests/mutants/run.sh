@@ -19,9 +19,7 @@ list=${LIST:-tests/mutants/list}
 out=build/mutants
 jobs=${JOBS:-4} # on two processors: many tests wait, and some bugs until the time is over
 most=${TRIES:-3}
-# clang, where it is installed and CC is the default, takes less than half of gcc's time.
-quick=$CC
-[ "$CC" = cc ] && command -v clang >/dev/null 2>&1 && quick=clang
+quick=$(tests/quick)
 export GOMEM_STRESS="${GOMEM_STRESS:-4}"
 mkdir -p $out
 

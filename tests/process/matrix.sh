@@ -13,7 +13,7 @@ mkdir -p $out/empty
 parts="-DGOMEM_NO_POOL -DGOMEM_NO_ARENA -DGOMEM_NO_ESCAPE"
 
 optimise=-O1
-[ -z "$SHORT" ] || optimise=-O0
+[ -z "$SHORT" ] || optimise=-O0 CC=$(tests/quick)
 
 if command -v timeout >/dev/null 2>&1; then bound="timeout -k 5 60"; else bound=; fi
 
