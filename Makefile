@@ -203,11 +203,19 @@ endef
 $(D)/rooms/%: tests/rooms/%.c $(headers) gomem.h $(D)/flags
 	$(call build_whole,$(QUICK))
 
+# What lies on its stack counts there, and more of it does under a sanitizer without optimisation.
+$(D)/rooms/cycle: tests/rooms/cycle.c $(headers) gomem.h $(D)/flags
+	$(call build_whole,$(if $(SAN),$(SMALL),$(QUICK)))
+
 $(D)/fuzz/settings: tests/fuzz/settings.c tests/fuzz/fuzz.h $(headers) gomem.h $(D)/flags
 	$(call build_whole,$(QUICK))
 
-$(seams): $(D)/api/%: tests/api/%.c $(headers) gomem.h $(D)/flags
-	$(call build_whole,$(SMALL))
+$(seams): $(D)/api/%: tests/api/%.c $(headers) $(D)/faults.o
+	@mkdir -p $(@D)
+	$(Q)$(call say,$@) && $(SMALL) -Itests -o $@ $< $(D)/faults.o $(LDFLAGS)
+
+$(D)/faults.o: tests/faults.c $(headers) gomem.h $(D)/flags
+	$(Q)$(call say,$@) && $(SMALL) -Itests -c -o $@ $<
 
 # Changes when the compiler or its flags do, so that everything is built anew.
 build/flags $(D)/flags: FORCE

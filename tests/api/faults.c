@@ -2,7 +2,7 @@
 // uses all parts, or a few in a row, or all from one on, fail with each error that it may fail
 // with. Nothing crashes, hangs or is lost, an allocation works or returns NULL with ENOMEM, and as
 // soon as calls succeed again everything works, and the memory goes back.
-// The implementation is compiled in here with the seams set; each run is a forked child.
+// The seams of the implementation are set (faults.h); each run is a forked child.
 // STRESS=1 tries every call with every error, FAULTS=name only those kinds whose name holds it.
 #define _GNU_SOURCE
 #include "faults.h"

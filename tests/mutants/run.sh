@@ -30,16 +30,20 @@ name() { echo "$out/$(echo "$*" | tr '/ ' '--')"; }
 level() { case $1 in *@*) echo "${1#*@}" ;; *) echo "$CHECK" ;; esac; }
 
 # Does the program hold the implementation itself? Others are linked with it.
-holds() { case $1 in rooms/* | stress/litmus* | api/seams* | api/faults*) ;; *) return 1 ;; esac; }
+holds() { case $1 in rooms/* | stress/litmus*) ;; *) return 1 ;; esac; }
 
 # group PROGRAM: programs of one group have one implementation.
 group() {
     if holds "$1"; then echo "$1" | tr / -; return; fi
     case $1 in
+    api/seams* | api/faults*) echo "seams$(level "$1")" ;;
     stress/* | api/strangers*) echo "${1%%/*}-by-chance-$(level "$1")" ;;
     *) echo "check$(level "$1")" ;;
     esac
 }
+
+# unit PROGRAM: the implementation that it is linked with.
+unit() { case $1 in api/seams* | api/faults*) echo tests/faults.c ;; *) echo tests/gomem.c ;; esac; }
 
 # compile PROGRAM FLAGS...: only what needs it is optimised: orders of loads and stores, and tests whose own
 # frames must not hold what is to be lost.
@@ -65,7 +69,7 @@ join() {
     if holds "$program"; then
         compile "$program" -I"$to.joined" -I. -o "$to" "tests/${program%@*}.c" 2>"$to.log" && return
     else
-        compile "$program" -I"$to.joined" -I. -c -o "$to.o" tests/gomem.c 2>"$to.log" && return
+        compile "$program" -I"$to.joined" -I. -c -o "$to.o" "$(unit "$program")" 2>"$to.log" && return
     fi
     echo "note: the bugs of $1 do not compile as one, so each is compiled alone: $(head -n 1 "$to.log")"
     awk '{ print $1 }' "$to.bugs" | paste -s -d ' ' - >"$to.alone"
@@ -86,7 +90,7 @@ build() {
         compile "$2" -I"$from" -I. -o "$result" "$source" 2>"$result.log"
     else
         [ "$(declarations "$from")" = "$(declarations .)" ] && source=$(name test "$2").o
-        compile "$2" -I"$from" -I. -o "$result" "$source" tests/gomem.c 2>"$result.log"
+        compile "$2" -I"$from" -I. -o "$result" "$source" "$(unit "$2")" 2>"$result.log"
     fi
 }
 
@@ -156,7 +160,7 @@ if ! tests/mutants/plant.py --check; then
     exit 1
 fi
 grep '^[0-9]' "$list" >$out/all
-rm -rf ${out:?}/*-* $out/*.alone $out/check* # what an older run has left
+rm -rf ${out:?}/*-* $out/*.alone $out/check* $out/seams* # what an older run has left
 if [ $# -gt 0 ]; then
     for number in "$@"; do awk -v n="$number" '$1 == n' $out/all; done >$out/chosen
 else
