@@ -787,23 +787,25 @@ GOMEM_DEF uint64_t gomem_num_gc(void);
 //                  is an aligned word, and points to any byte of the object. Roots are what a cycle
 //                  reads (stacks, registers, thread-local storage, globals, what the program has
 //                  registered), and all words of live collected objects, pools and arenas; garbage
-//                  counts until it is collected (gomem_gc). Then come pools with objects out, and
-//                  what arenas hold. Stops all other threads for as long as one processor needs to
-//                  read the heap. False with EAGAIN, after one line that says why, and no object is
-//                  reported: a thread does not stop or is not attached, or this is the child of a
-//                  process with several threads, in a callback of a cycle, or in a fork. If there
-//                  are other threads, the call opens the collected heap, which takes a signal
+//                  counts until it is collected (gomem_gc). Then come pools with objects out, what
+//                  arenas hold, and roots that grow: words of globals and of registered ranges that
+//                  reach 64 KiB of manual objects more than they did at the check before. Stops all
+//                  other threads for as long as one processor needs to read the heap. False with
+//                  EAGAIN, after one line that says why, and no object is reported: a thread does
+//                  not stop or is not attached, or this is the child of a process with several
+//                  threads, in a callback of a cycle, or in a fork. If there are other threads, the
+//                  call opens the collected heap, which takes a signal
 //   GOMEM_REPORT   one page of HTML for a browser, which needs no network and no script: what looks
 //                  wrong, pictures of the heap, of stops and of the range of addresses, phases of
 //                  cycles, size classes, types, threads, sampled call sites, and all figures. The
 //                  first report, or GOMEM_DEBUG=record=1 or write=report:FILE at the start, begins
 //                  to record cycles: 64 KB, 10 us each
 // False with errno: EINVAL (`what` is unknown), ESHUTDOWN (after gomem_shutdown), ENOMEM, ENOSYS
-// (compiled with GOMEM_NO_REPORT), or what write() said: ENOSPC, EPIPE, EBADF, or EAGAIN where fd
-// does not block. Part of the text may then be written. A pipe without a reader raises SIGPIPE, as
-// with write(). Any thread, also in blocking regions, finalizers, hooks, and the child of fork; not
-// in a signal handler. Threads go on running, but for LEAKS, so figures may be of
-// slightly different moments.
+// (compiled with GOMEM_NO_REPORT), EAGAIN (in a root function or mark procedure on the thread that
+// runs the cycle), or what write() said: ENOSPC, EPIPE, EBADF, or EAGAIN where fd does not block.
+// Part of the text may then be written. A pipe without a reader raises SIGPIPE, as with write().
+// Any thread, also in blocking regions, finalizers, hooks, and the child of fork; not in a signal
+// handler. Threads go on running, but for LEAKS, so figures may be of slightly different moments.
 // Allocates nothing from the heap and takes 16 KiB of stack; BY_TYPE maps up to 420 KiB
 // meanwhile, HEAP_PROFILE 72 KiB, REPORT 600 KiB, LEAKS three times the heap's size of address
 // space, of which it uses little. FOLDED and REPORT take the loader's lock for each
@@ -2603,7 +2605,8 @@ GM_INLINE size_t gm_base_round_up(size_t x, size_t unit) { return (x + unit - 1)
 GM_INLINE bool gm_base_power_of_two(size_t x) { return x && !(x & (x - 1)); }
 
 // Returns the ns that have passed at `now` since `then`. 0 if `then` is later: another thread
-// stored it after this one had read the clock, or read a finer clock.
+// stored it after this one had read the clock, or read a finer clock, or the clock went back, as
+// it may where a process is moved to another machine.
 GM_INLINE uint64_t gm_base_since(uint64_t now, uint64_t then) {
     return now > then ? now - then : 0;
 }
@@ -3263,6 +3266,8 @@ GM_NOINLINE GM_PRIVATE uint64_t gm_os_clock(gm_clock clock) {
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 GM_PRIVATE uint64_t gm_os_now(void) { return gm_os_clock(CLOCK_MONOTONIC); }
+// The ns that have passed since `then`.
+GM_PRIVATE uint64_t gm_os_since(uint64_t then) { return gm_base_since(gm_os_now(), then); }
 // The same, accurate to some milliseconds, at a quarter of the cost.
 GM_PRIVATE uint64_t gm_os_now_coarse(void) { return gm_os_clock(CLOCK_MONOTONIC_COARSE); }
 
@@ -7613,7 +7618,7 @@ GM_PRIVATE unsigned gm_prof_stack(struct gm_prof_thread *t, uintptr_t caller, ui
     int n = GOMEM_BACKTRACE(all, most + GM_PROF_INNER), from = 0;
     t->busy = false;
     while (from < n && all[from] != caller) from++;
-    if (from == n) {
+    if (from >= n) {
         frames[0] = caller;
         return caller != 0;
     }
@@ -11551,6 +11556,12 @@ enum {
     GM_OUTPUTS = GOMEM_I_REPORT ? 1024 : 1,
     GM_SUPPRESS = GOMEM_I_REPORT && GOMEM_I_COLLECTOR ? 1024 : 1
 };
+enum { GM_UNKNOWN = 16 };
+struct gm_unknown {              // a value in the environment that cannot be parsed
+    const char *name, *accepted; // of the variable; what it may be
+    char value[64];              // its beginning
+};
+
 struct gm_settings {
     gomem_options options;               // from gomem_init and the environment
     bool gctrace, verify, stats, poison; // GOMEM_DEBUG
@@ -11563,6 +11574,8 @@ struct gm_settings {
     size_t outputs_size;                 // bytes used of outputs
     char outputs[GM_OUTPUTS];            // per write= of GOMEM_DEBUG: a kind, a path and a NUL
     char suppress[GM_SUPPRESS]; // GOMEM_LEAK_SUPPRESS: names, with commas between; "": none
+    struct gm_unknown unknown[GM_UNKNOWN]; // to be warned about. lock: init
+    uint32_t unknowns;                     // entries of it. lock: init
 };
 
 enum { GM_LIFE_NEW = 0, GM_LIFE_READY = 1, GM_LIFE_SHUT = 2 };
@@ -11678,6 +11691,12 @@ struct gm_unattached { // a thread that has no record. lock: gc
     bool told;         // it was reported
 };
 
+enum { GM_HELD = GOMEM_I_REPORT ? 16 : 1 };
+struct gm_held {  // a word of a root
+    uintptr_t at; // its address, 0: the entry is free
+    size_t bytes; // of manual objects that are reached from it, and from no root before it
+};
+
 // The state of the collector between and during cycles. Each futex is a counter that changes when
 // what its waiters wait for has happened: a waiter loads it, tests the condition, and waits only
 // while the counter is unchanged, so it cannot miss a change.
@@ -11723,9 +11742,10 @@ struct gm_gc {                                           // room gc
     uint64_t last;         // ns, monotonic: the end of the last cycle. atomic: rlx
     struct gm_unattached unattached[GM_UNATTACHED]; // check level 1. lock: gc
     uint32_t looks;                                 // looks for unattached threads so far. lock: gc
-    uint32_t traced_reason; // why writes are not tracked, as gctrace printed it. lock: gc
-    bool told_reason;       // the warning about a slow stop was given. lock: gc
-    uint32_t told_vetoes;   // a bit per GOMEM_REASON_… that was warned about. lock: gc
+    uint32_t traced_reason;       // why writes are not tracked, as gctrace printed it. lock: gc
+    bool told_reason;             // the warning about a slow stop was given. lock: gc
+    uint32_t told_vetoes;         // a bit per GOMEM_REASON_… that was warned about. lock: gc
+    struct gm_held held[GM_HELD]; // room leaks: what roots held at the last check. lock: gc
 };
 
 struct gm_finalize {       // room finalize
@@ -11848,23 +11868,35 @@ GM_DEFINED uint32_t gomem_i_barrier = 0;
  * CALLS       base os guard
  * INVARIANTS  SE1 an option that the program has set wins over its environment variable
  *             SE2 a value that cannot be parsed changes nothing; the warning names the variable,
- *                 the value and what is accepted
+ *                 the value and what is accepted. It comes when INIT has been released, since the
+ *                 program's hook may use the library
  * WHY         The environment is read once per process, before the heap is made, by the thread that
  *             makes it, with INIT held. Later changes of the environment have no effect, so a
  *             program that calls setenv while it runs does not race with the library.
  */
-// Prints the warning of SE2. `value` has n bytes and need not end with a NUL; 63 of them are shown.
+// Notes what SE2 warns about; beyond GM_UNKNOWN of them only the first ones. `value` has n bytes
+// and need not end with a NUL. INIT is held.
 GM_COLD GM_PRIVATE void gm_settings_warn(struct gm_runtime *rt, const char *name, const char *value,
                                          size_t n, const char *accepted) {
-    char copy[64];
-    n = GM_MIN(n, sizeof copy - 1);
-    memcpy(copy, value, n);
-    copy[n] = 0;
+    struct gm_settings *s = &rt->world.settings;
+    if (s->unknowns == GM_UNKNOWN) return;
+    struct gm_unknown *to = &s->unknown[s->unknowns++];
+    *to = (struct gm_unknown){.name = name, .accepted = accepted};
+    n = GM_MIN(n, sizeof to->value - 1);
+    memcpy(to->value, value, n);
     for (size_t i = 0; i < n; i++)
-        if ((unsigned char)copy[i] < ' ') copy[i] = '?'; // keeps the message on one line
-    struct gm_text t = gm_text_message(
-        GM_MSG_ENVIRONMENT, ": %s does not know \"%s\"; accepted: %s", name, copy, accepted);
-    gm_guard_warn(&rt->engine.guard, t.data);
+        if ((unsigned char)to->value[i] < ' ') to->value[i] = '?'; // keeps it on one line
+}
+
+// Prints the warnings of SE2. INIT is not held, so the program's hook may use the library.
+GM_RARE GM_PRIVATE void gm_settings_tell(struct gm_runtime *rt, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++) {
+        const struct gm_unknown *u = &rt->world.settings.unknown[i];
+        struct gm_text t = gm_text_message(GM_MSG_ENVIRONMENT,
+                                           ": %s does not know \"%s\"; accepted: %s", u->name,
+                                           u->value, u->accepted);
+        gm_guard_warn(&rt->engine.guard, t.data);
+    }
 }
 
 GM_PRIVATE bool gm_settings_is_word(const char *s, size_t n, const char *word) {
@@ -13034,7 +13066,7 @@ GM_PRIVATE bool gm_world_is_report_due(struct gm_world *w, uint32_t id,
     gm_sync_lock(&w->lock);
     struct gm_thread *t = w->all;
     while (t && t->id != id) t = t->next;
-    bool due = t && !t->told && w->unstopped_since && gm_os_now() - w->unstopped_since >= wait;
+    bool due = t && !t->told && w->unstopped_since && gm_os_since(w->unstopped_since) >= wait;
     if (due) t->told = true;
     gm_sync_unlock(&w->lock);
     return due;
@@ -13387,7 +13419,7 @@ GM_PRIVATE bool gm_world_stop(struct gm_runtime *rt, const struct gm_thread *me,
     for (unsigned tries = 1;; tries++) {
         bool blocked = gm_world_blocks_signal(w);
         if (!blocked && gm_world_try_stop(rt, me, window, &stragglers)) return true;
-        if (gm_os_now() - begin >= patience) {
+        if (gm_os_since(begin) >= patience) {
             gm_world_report_stragglers(rt, &stragglers);
             return false;
         }
@@ -13695,7 +13727,10 @@ GM_COLD GM_PRIVATE bool gm_world_ready_slow(struct gm_runtime *rt, uint32_t life
     gm_world_lock(w, &w->init_lock);
     bool done = gm_load_rlx(&w->life) == GM_LIFE_READY || gm_world_init_locked(rt);
     if (done) gm_store_rel(&w->life, (uint32_t)GM_LIFE_READY); // pairs with gm_world_ready
+    uint32_t unknown = w->settings.unknowns;                   // only this thread tells of them
+    w->settings.unknowns = 0;
     gm_world_unlock(w, &w->init_lock);
+    if (unknown) gm_settings_tell(rt, unknown);
     if (!done) errno = ENOMEM;
     return done;
 }
@@ -16734,7 +16769,7 @@ GM_PRIVATE void gm_gc_record(struct gm_runtime *rt, const struct gm_cycle *c, in
     past.after = gm_history_in(c->after, GM_KIB);
     past.goal = gm_history_in(c->goal, GM_KIB);
     past.resident = gm_history_in(gm_os_process_resident(), GM_KIB);
-    past.whole = gm_history_in(c->end - c->begin, 100);
+    past.whole = gm_history_in(gm_base_since(c->end, c->begin), 100);
     past.paused = gm_history_in(c->paused, 100);
     past.first = gm_history_in(c->first, 100);
     past.between = gm_history_in(c->between, 100);
@@ -16801,11 +16836,13 @@ GM_PRIVATE void gm_gc_resume(struct gm_runtime *rt, struct gm_cycle *c) {
     struct gm_stats *s = &rt->engine.stats;
     gm_world_resume(rt);
     c->resumed = gm_os_now();
-    c->paused += c->resumed - c->stop;
-    gm_store_rlx(&s->stop_ns[s->stops % GM_PAUSES], c->resumed - c->stop); // for memstats only
-    gm_store_rlx(&s->gather_ns[s->stops % GM_PAUSES], c->stopped - c->stop);
-    if (GOMEM_I_REPORT) gm_stats_stop(s, c->resumed - c->stop);
-    c->gathered = GM_MAX(c->gathered, c->stopped - c->stop);
+    uint64_t paused = gm_base_since(c->resumed, c->stop),
+             gathered = gm_base_since(c->stopped, c->stop);
+    c->paused += paused;
+    gm_store_rlx(&s->stop_ns[s->stops % GM_PAUSES], paused); // for memstats only
+    gm_store_rlx(&s->gather_ns[s->stops % GM_PAUSES], gathered);
+    if (GOMEM_I_REPORT) gm_stats_stop(s, paused);
+    c->gathered = GM_MAX(c->gathered, gathered);
     gm_store_rlx(&s->stops, s->stops + 1);
     gm_gc_event(rt, GOMEM_EVENT_STOPPED, c->stopped);
     gm_gc_event(rt, GOMEM_EVENT_RESUMED, c->resumed);
@@ -16819,7 +16856,7 @@ GM_PRIVATE size_t gm_gc_trace_mb(uint64_t bytes) { return (size_t)((bytes + GM_M
 GM_PRIVATE void gm_gc_trace(struct gm_runtime *rt, const struct gm_cycle *c, int reason,
                             size_t goal) {
     const struct gm_stats *s = &rt->engine.stats;
-    uint64_t elapsed = c->end - s->start_ns, processors = gm_os_processors();
+    uint64_t elapsed = gm_base_since(c->end, s->start_ns), processors = gm_os_processors();
     struct gm_decimal first = gm_gc_trace_ms(c->first), last = gm_gc_trace_ms(c->last);
     struct gm_text t = gm_text_make(
         "gc %" PRIu64 " @%ss %" PRIu64 "%%: %s+%s+%s ms clock, %s+0/%s/0+%s ms cpu, ", s->cycles,
@@ -16907,8 +16944,8 @@ GM_PRIVATE void gm_gc_end_stopped(struct gm_runtime *rt, struct gm_cycle *c) {
     // How fast the heap grew since the last cycle decides how much it may grow at least (A1).
     uint64_t until = c->started ? marked
                                 : c->begin; // the program ran beside this cycle, or did not
-    size_t growth = gm_pacer_growth(live > old ? live - old : 0, until > since ? until - since : 0,
-                                    marked - c->begin);
+    size_t growth = gm_pacer_growth(live > old ? live - old : 0, gm_base_since(until, since),
+                                    gm_base_since(marked, c->begin));
     gm_store_rlx(&p->least, growth); // rlx: read to pace, and a stale value paces the last cycle's
     if (GM_PROF) gm_prof_decide_stopped(&rt->engine.prof, &rt->engine.heap.pages);
     gm_paths_lost_stopped(rt, &c->lost);
@@ -16920,7 +16957,7 @@ GM_PRIVATE void gm_gc_end_stopped(struct gm_runtime *rt, struct gm_cycle *c) {
         c->broken = gm_gc_verify_stopped(rt, true, &c->where);
     c->heap = c->before + (c->after > c->before ? c->after - c->before : 0);
     gm_gc_resume(rt, c);
-    c->last += c->resumed - marked;
+    c->last += gm_base_since(c->resumed, marked);
     c->end = c->resumed;
 }
 
@@ -16929,9 +16966,9 @@ GM_PRIVATE bool gm_gc_run_stopped(struct gm_runtime *rt, struct gm_thread *me, s
     c->collector = GOMEM_GC_STW;
     if (!gm_gc_stop(rt, me, c)) return false;
     c->workers = c->before > GM_MIB ? rt->gc.thread_count + 1 : 1;
-    c->first = c->stopped - c->stop;
+    c->first = gm_base_since(c->stopped, c->stop);
     c->after = gm_workers_mark_stopped(rt, c->workers == 1);
-    c->between = gm_os_now() - c->stopped;
+    c->between = gm_os_since(c->stopped);
     c->tries = 1;
     if (GOMEM_I_CHECK >= 3) c->missed = gm_oracle_stopped(rt);
     c->after += gm_finalize_decide(rt, true, &c->kept);
@@ -16980,7 +17017,7 @@ GM_PRIVATE bool gm_gc_begin_marking(struct gm_runtime *rt, struct gm_thread *me,
     else if (barrier) gm_mark_stacks(&rt->gc.marker[0]);
     c->workers = gm_gc_workers_beside(gm_os_processors(), rt->gc.thread_count);
     gm_gc_resume(rt, c);
-    c->first = c->resumed - c->stop;
+    c->first = gm_base_since(c->resumed, c->stop);
     c->started = c->resumed;
     return true;
 }
@@ -17105,8 +17142,8 @@ GM_PRIVATE bool gm_gc_run_concurrent(struct gm_runtime *rt, struct gm_thread *me
         // 3 to 5. Mark, rounds, finish stops. Afterwards the world is stopped and nothing is grey.
         if (!gm_gc_mark(rt, me, c)) return false;
         size_t now = gm_load_rlx(&e->live), more = now > c->asked ? now - c->asked : 0;
-        c->between = c->stop - c->started;
-        c->last = gm_os_now() - c->stop;
+        c->between = gm_base_since(c->stop, c->started);
+        c->last = gm_os_since(c->stop);
         c->after = (size_t)gm_load_rlx(&e->mark.bytes);
         c->heap = now;
         // What was allocated meanwhile, large objects apart, tells when the next cycle must begin.
@@ -17229,7 +17266,7 @@ GM_PRIVATE void gm_gc_check_attached(uint32_t id, void *arg) {
         if (!s->id || s->seen + 1 < gc->looks) {
             free = s;
         } else if (s->id == id) {
-            uint64_t age = gm_os_now() - s->since;
+            uint64_t age = gm_os_since(s->since);
             s->seen = gc->looks;
             if (!s->told && age >= GM_UNATTACHED_NS && s->since < look->unborn)
                 s->told = gm_gc_report_unattached(look, id, age);
@@ -17339,7 +17376,7 @@ GM_PRIVATE bool gm_schedule_scavenge(struct gm_runtime *rt, struct gm_thread *me
     gm_sync_enter(&me->cache.hot);
     size_t bytes = gm_heap_give_back(h, keep, GM_GIVE_LEAST, GM_MIB);
     gm_sync_leave(&me->cache.hot);
-    *sleep = GM_MAX((gm_os_now() - start) * 50, (uint64_t)1000000);
+    *sleep = GM_MAX(gm_os_since(start) * 50, (uint64_t)1000000);
     return bytes != 0;
 }
 
@@ -17454,7 +17491,7 @@ GM_PRIVATE bool gm_schedule_take(struct gm_runtime *rt, int reason) {
     if (!(patient ? gm_world_lock_gc(rt) : gm_sync_try(&gc->lock))) return false;
     // Both are written with GC held.
     bool vain = gm_load_rlx(&gc->failed) != failed &&
-                (!patient || gm_os_now() - since >= GM_PATIENCE_NS);
+                (!patient || gm_os_since(since) >= GM_PATIENCE_NS);
     if (vain || gm_load_rlx(&gc->quit)) {
         gm_sync_unlock(&gc->lock);
         return false;
@@ -17834,7 +17871,8 @@ GM_PRIVATE void gm_schedule_emergency(struct gm_runtime *rt, struct gm_thread *m
     bool helped = gm_load_rlx(&rt->engine.live) < live - live / 64;
     me->futile = helped ? 0 : GM_MIN(me->futile + 1u, (uint32_t)IN_A_ROW);
     uint64_t ended = gm_os_now();
-    gm_store_rlx(&rt->gc.spared, ended + SHARE * (ended - begun)); // a stale value costs one cycle
+    gm_store_rlx(&rt->gc.spared,
+                 ended + SHARE * gm_base_since(ended, begun)); // a stale value costs one cycle
 }
 
 // The first use of the collected heap: chooses the collector, installs the stop signal's handler
@@ -22514,6 +22552,9 @@ GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t a
  *                 bit is 1; in a stop all magazines can be read (R8)
  *             LK4 functions are named outside the stop: the loader's lock may belong to a thread
  *                 that is stopped
+ *             LK5 the words of globals and registered ranges are read before stacks are, each with
+ *                 all that it leads to before the next one. So what a word holds does not depend on
+ *                 where stacks point, and can be compared from one check to the next
  * WHY         The search is that of room paths, with a visitor that follows manual objects; what it
  *             takes from the queue is the latest entry, so the queue stays short. Everything that a
  *             program can keep pointers in is a root: what a cycle reads, and also live collected
@@ -22536,14 +22577,15 @@ GOMEM_DEF void *gomem_i_escape(const void *p, uintmax_t n, size_t size, size_t a
  *             check is tried again for a second.
  */
 enum {
-    GM_LEAK_SIZES = 64,  // sizes of large objects that are told apart
-    GM_LEAK_TOLD = 24,   // groups that are reported, the largest first
-    GM_LEAK_POOLS = 16,  // pools that are reported
-    GM_LEAK_PEEK = 4,    // words of an object that are shown
-    GM_LEAK_FRAMES = 16, // of a stack that are written
-    GM_LEAK_NAME = 400,  // bytes of a function's name
-    GM_LEAK_TRIES = 11,  // of a check that meets unknown threads
-    GM_LEAK_NAP = 500000 // ns, doubled: a second in all
+    GM_LEAK_SIZES = 64,        // sizes of large objects that are told apart
+    GM_LEAK_TOLD = 24,         // groups that are reported, the largest first
+    GM_LEAK_POOLS = 16,        // pools that are reported
+    GM_LEAK_PEEK = 4,          // words of an object that are shown
+    GM_LEAK_FRAMES = 16,       // of a stack that are written
+    GM_LEAK_NAME = 400,        // bytes of a function's name
+    GM_LEAK_TRIES = 11,        // of a check that meets unknown threads
+    GM_LEAK_NAP = 500000,      // ns, doubled: a second in all
+    GM_LEAK_GROWTH = 64 * 1024 // bytes that make a root one that grows
 };
 
 enum { GM_LEAK_UNJUDGED, GM_LEAK_REPORTED, GM_LEAK_SUPPRESSED }; // of a site
@@ -22572,8 +22614,11 @@ struct gm_leaks {                        // one check. owner: the thread that as
     size_t pools;                    // pools with objects out
     const char *pool[GM_LEAK_POOLS]; // their names; NULL: none
     uint64_t out[GM_LEAK_POOLS];     // their objects that were not put back
+    struct gm_held held[GM_HELD];    // words of globals and registered ranges that hold the most
     uint32_t stranger;               // id of a thread that cannot be scanned; 0: none
     const char *why;                 // the check failed for this reason; NULL: it is done
+    struct gm_held before[GM_HELD];  // what was held at the check before this one
+    bool compared;                   // that was copied. It stays when a check is repeated
 };
 
 // ---- what is allocated ----
@@ -22651,6 +22696,27 @@ GM_PRIVATE void gm_leaks_drain(struct gm_visitor *v) {
         uintptr_t object = q->queue[--q->count].object;
         gm_leaks_scan_object(v, gm_span_find(&q->rt->engine.heap.pages, object), object);
     }
+}
+
+// Notes what was reached from a word of a root, if that is among the most. (LK5)
+GM_PRIVATE void gm_leaks_hold(struct gm_leaks *l, uintptr_t at, size_t bytes) {
+    struct gm_held *least = &l->held[0];
+    for (unsigned i = 1; i < GM_HELD; i++)
+        if (l->held[i].bytes < least->bytes) least = &l->held[i];
+    if (bytes > least->bytes) *least = (struct gm_held){at, bytes};
+}
+
+// Reaches all that a word of a global leads to, before the next word is read: the visitor of roots
+// that can be told apart by their addresses.
+GM_RARE GM_PRIVATE void gm_leaks_reach_all(struct gomem_marker *m, uintptr_t word, uintptr_t at) {
+    struct gm_visitor *v = (struct gm_visitor *)(void *)m;
+    struct gm_leaks *l = (struct gm_leaks *)(void *)v->search;
+    size_t before = l->scanned;
+    m->visit = gm_leaks_reach;
+    gm_leaks_reach(m, word, at);
+    gm_leaks_drain(v);
+    m->visit = gm_leaks_reach_all;
+    if (l->scanned != before) gm_leaks_hold(l, at, l->scanned - before);
 }
 
 // Visits the live objects of a collected or uncollectable span, and blocks of pools and arenas, for
@@ -22748,14 +22814,25 @@ GM_PRIVATE void gm_leaks_reserved(struct gm_visitor *v) {
     }
 }
 
+// Reaches what the listed roots lead to that are stacks and the like (GM_JOB_BOTH), or globals and
+// registered ranges (0).
+GM_PRIVATE void gm_leaks_jobs(struct gm_visitor *v, unsigned both,
+                              void (*visit)(struct gomem_marker *m, uintptr_t word, uintptr_t at)) {
+    v->marker.visit = visit;
+    for (size_t i = 0; i < v->marker.mark->njobs; i++) {
+        const struct gm_job *job = &v->marker.mark->jobs[i];
+        if ((job->flags & GM_JOB_BOTH) != both) continue;
+        gm_mark_job(&v->marker, job);
+        gm_leaks_drain(v);
+    }
+}
+
 // Reaches all that roots lead to. In a stop, with the roots listed.
 GM_PRIVATE void gm_leaks_roots(struct gm_visitor *v) {
     struct gm_runtime *rt = v->search->rt;
     const gomem_options *o = &rt->world.settings.options;
-    for (size_t i = 0; i < v->marker.mark->njobs; i++) {
-        gm_mark_job(&v->marker, &v->marker.mark->jobs[i]);
-        gm_leaks_drain(v);
-    }
+    gm_leaks_jobs(v, 0, gm_leaks_reach_all);
+    gm_leaks_jobs(v, GM_JOB_BOTH, gm_leaks_reach);
     gm_roots_ask_stopped(rt, &v->marker);
     for (size_t i = 0; i < rt->roots.fns.count; i++)
         gm_leaks_reach(&v->marker, (uintptr_t)rt->roots.fns.list[i].arg, 0);
@@ -22954,6 +23031,15 @@ GM_PRIVATE void gm_leaks_meet(uint32_t id, void *arg) {
     if (gm_os_read_task(id, 1, &task) && task.state != 'Z' && task.state != 'X') l->stranger = id;
 }
 
+// Keeps what roots hold for the next check, and copies what they held at the check before. GC is
+// held. (LK5)
+GM_PRIVATE void gm_leaks_remember(struct gm_leaks *l) {
+    struct gm_held *kept = l->search.rt->gc.held;
+    if (!l->compared) memcpy(l->before, kept, sizeof l->before);
+    l->compared = true;
+    memcpy(kept, l->held, sizeof l->held);
+}
+
 // Finds what is leaked, in a stop. (Called by gm_schedule_look.)
 GM_RARE GM_PRIVATE void gm_leaks_look(struct gm_thread *me, void *arg) {
     struct gm_leaks *l = arg;
@@ -22967,7 +23053,6 @@ GM_RARE GM_PRIVATE void gm_leaks_look(struct gm_thread *me, void *arg) {
         struct gm_visitor v = gm_paths_visitor(q, GM_ROOTED);
         for (unsigned c = 1; c <= GOMEM_CLASSES; c++)
             (void)gm_paths_each_magazine(rt, c, gm_leaks_skip_magazine, l);
-        v.marker.visit = gm_leaks_reach;
         gm_leaks_roots(&v);
         gm_leaks_suppress(&v);
         v.marker.visit = gm_leaks_point;
@@ -22977,6 +23062,7 @@ GM_RARE GM_PRIVATE void gm_leaks_look(struct gm_thread *me, void *arg) {
         q->full = true;
     }
     if (q->full) l->why = "no memory is left for the search";
+    else gm_leaks_remember(l);
     gm_paths_end(q);
     gm_os_return_pagemap(&rt->roots.pagemap);
 }
@@ -22996,7 +23082,7 @@ GM_PRIVATE const char *gm_leaks_prepare(struct gm_runtime *rt, struct gm_thread 
 
 // Begins a check anew.
 GM_PRIVATE void gm_leaks_begin(struct gm_runtime *rt, struct gm_leaks *l) {
-    memset(l, 0, sizeof *l);
+    memset(l, 0, offsetof(struct gm_leaks, before));
     l->search.rt = rt;
 }
 GM_PRIVATE void gm_leaks_end(struct gm_leaks *l) {
@@ -23096,6 +23182,22 @@ GM_PRIVATE void gm_leaks_tell_group(struct gm_writer *w, const struct gm_leak_gr
     if (g->site) gm_leaks_tell_stack(w, g->site);
 }
 
+// Writes which roots hold more than at the check before. (LK5)
+GM_PRIVATE void gm_leaks_tell_growth(struct gm_writer *w, const struct gm_leaks *l) {
+    struct gm_writer name;
+    for (unsigned i = 0; i < GM_HELD * GM_HELD; i++) {
+        const struct gm_held *now = &l->held[i / GM_HELD], *then = &l->before[i % GM_HELD];
+        if (!now->at || now->at != then->at || now->bytes < then->bytes + GM_LEAK_GROWTH) continue;
+        gm_writer_begin(&name, -1); // only its buffer is used, in which the name fits
+        gm_writer_function(&name, now->at, GM_LEAK_NAME / 4);
+        name.data[name.used] = 0;
+        struct gm_text t = gm_text_make("gomem: leaks: a root grows: %s, word at 0x%zx: reaches "
+                                        "%zu bytes, %zu more than at the last check",
+                                        name.data, now->at, now->bytes, now->bytes - then->bytes);
+        gm_leaks_line(w, &t);
+    }
+}
+
 // Writes what pools and arenas have not got back.
 GM_PRIVATE void gm_leaks_tell_others(struct gm_writer *w, const struct gm_leaks *l) {
     for (size_t i = 0; i < GM_MIN(l->pools, (size_t)GM_LEAK_POOLS); i++) {
@@ -23133,6 +23235,7 @@ GM_PRIVATE void gm_leaks_tell(struct gm_writer *w, struct gm_leaks *l) {
         gm_leaks_line(w, &t);
     }
     gm_leaks_tell_others(w, l);
+    gm_leaks_tell_growth(w, l);
 }
 
 // Looks for leaks and writes the result to w, or to GOMEM_LOG if that is NULL. *leaked: the number
@@ -23268,7 +23371,7 @@ GM_PRIVATE void gm_report_heap(gomem_memstats *m, struct gm_runtime *rt) {
 GM_PRIVATE void gm_report_collector(gomem_memstats *m, const struct gm_runtime *rt) {
     const struct gm_stats *s = &rt->engine.stats;
     size_t goal = gm_load_rlx(&rt->engine.pacer.goal); // rlx here and below: single numbers
-    uint64_t elapsed = (gm_os_now() - s->start_ns) * gm_os_processors();
+    uint64_t elapsed = gm_os_since(s->start_ns) * gm_os_processors();
     m->next_gc = goal == SIZE_MAX ? 0 : goal;
     m->gc_cpu_fraction = elapsed ? (double)gm_load_rlx(&s->gc_cpu_ns) / (double)elapsed : 0;
     m->enable_gc = gm_load_rlx(&rt->engine.pacer.percent) >= 0;
@@ -24073,8 +24176,10 @@ GM_PRIVATE bool gm_export_sample(void *arg, const struct gm_prof_site *site,
     struct gm_profile *p = arg;
     struct gm_nested m = {.size = 0}, part = {.size = 0};
     uint64_t type = *site->type ? gm_export_string(p, site->type, strlen(site->type)) : 0;
-    for (unsigned i = 0; i < site->depth; i++)
-        gm_export_varint(&part, gm_writer_call(site->frame[i]));
+    for (unsigned i = 0; i < site->depth; i++) {
+        uintptr_t a = gm_writer_call(site->frame[i]);
+        if (a) gm_export_varint(&part, a); // no location may have the id 0
+    }
     gm_export_nest(&m, GM_SAMPLE_LOCATIONS, &part);
     part.size = 0;
     gm_export_varint(&part, g->alloc_objects);
@@ -24886,7 +24991,8 @@ GM_PRIVATE void gm_html_head(struct gm_html *h) {
     gm_writer_text(h->w, "</h1><p>Memory of process %u · ", (unsigned)getpid());
     gm_html_date(h, gm_os_clock(CLOCK_REALTIME));
     gm_writer_text(h->w, "UTC · %s after the start · gomem %s</p>",
-                   gm_html_time(h->now - h->rt->engine.stats.start_ns).data, gomem_version());
+                   gm_html_time(gm_base_since(h->now, h->rt->engine.stats.start_ns)).data,
+                   gomem_version());
     gm_html_settings(h);
     gm_html_put(h, "<ul class=\"t\">\n");
     gm_html_figure(h, "In objects", m->heap_alloc, gm_html_size(m->heap_alloc).data);
@@ -24914,8 +25020,9 @@ struct gm_axes {          // of the picture of the heap
 // Writes a point of a line: a command of SVG, and the place in units of a thousandth.
 GM_PRIVATE void gm_html_point(struct gm_html *h, const struct gm_axes *a, bool first, uint64_t at,
                               uint64_t value) {
-    uint64_t x = at > a->begin ? (at - a->begin) * 1000 / a->span : 0, y = value * 1000 / a->most;
-    gm_writer_text(h->w, "%c%u,%u", first ? 'M' : 'L', (unsigned)GM_MIN(x, (uint64_t)1000),
+    uint64_t past = gm_base_since(at, a->begin), y = value * 1000 / a->most,
+             x = past < a->span ? (uint64_t)((double)past / (double)a->span * 1000) : 1000;
+    gm_writer_text(h->w, "%c%u,%u", first ? 'M' : 'L', (unsigned)x,
                    1000 - (unsigned)GM_MIN(y, (uint64_t)1000));
 }
 
@@ -24930,7 +25037,9 @@ GM_PRIVATE void gm_html_line(struct gm_html *h, const struct gm_axes *a, const c
         memcpy(&value, (const char *)past + field, sizeof value);
         if (!value || value == UINT32_MAX) continue; // unknown, or no goal
         // the heap has grown from one cycle to the next, and is smaller after each
-        if (heap) gm_html_point(h, a, !any, past->end - (uint64_t)past->whole * 100, past->before);
+        if (heap)
+            gm_html_point(h, a, !any, gm_base_since(past->end, (uint64_t)past->whole * 100),
+                          past->before);
         if (heap) gm_html_point(h, a, false, past->end, past->heap);
         gm_html_point(h, a, !any && !heap, past->end, value);
         any = true;
@@ -24975,9 +25084,9 @@ GM_PRIVATE void gm_html_history(struct gm_html *h) {
     }
     const struct gm_past *first = &h->past[0];
     uint64_t live = gm_load_rlx(&h->rt->engine.live) / GM_KIB; // rlx: a snapshot
-    struct gm_axes a = {first->end - (uint64_t)first->whole * 100, 0,
+    struct gm_axes a = {gm_base_since(first->end, (uint64_t)first->whole * 100), 0,
                         GM_MAX(live, h->m.next_gc / GM_KIB)};
-    a.span = h->now > a.begin ? h->now - a.begin : 1;
+    a.span = GM_MAX(gm_base_since(h->now, a.begin), (uint64_t)1);
     for (size_t i = 0; i < h->pasts; i++) {
         const struct gm_past *p = &h->past[i];
         a.most = GM_MAX(a.most, (uint64_t)GM_MAX(p->before, p->heap));
@@ -25518,6 +25627,12 @@ GM_PRIVATE void gm_html_sites(struct gm_html *h) {
 
 // ---- all figures ----
 
+// Writes a cell with ns in seconds, as GOMEM_METRICS has them.
+GM_PRIVATE void gm_html_seconds(struct gm_html *h, uint64_t ns) {
+    struct gm_decimal seconds = gm_export_nano(ns);
+    gm_writer_text(h->w, "<td data-v=\"%s\">%s</td>", seconds.data, seconds.data);
+}
+
 // The figures of GOMEM_METRICS, with their exact values.
 GM_PRIVATE void gm_html_figures(struct gm_html *h) {
     static const char *const columns[] = {"Figure", "Value", "", NULL};
@@ -25528,7 +25643,8 @@ GM_PRIVATE void gm_html_figures(struct gm_html *h) {
         uint64_t value;
         memcpy(&value, (const char *)&h->m + k->at, sizeof value);
         gm_writer_text(h->w, "<tr><th scope=\"row\">%s</th>", k->name);
-        gm_html_number(h, value);
+        if (gm_export_ends(k->name, "_seconds")) gm_html_seconds(h, value);
+        else gm_html_number(h, value);
         gm_writer_text(h->w, "<td class=\"n\">%s</td></tr>\n", k->help);
     }
     gm_html_end_table(h);
@@ -25589,6 +25705,14 @@ GM_NOINLINE GM_PRIVATE bool gm_html_write(struct gm_writer *w, struct gm_runtime
  * WHY         An output at exit, which GOMEM_DEBUG asks for, is a call of gomem_write like any
  *             other, so both have the same contents and the same errors.
  */
+// Does the calling thread run a cycle, and has it stopped the others? Then it is in a root function
+// or in a mark procedure, and would wait for the end of its own stop.
+GM_PRIVATE bool gm_output_in_stop(const struct gm_runtime *rt) {
+    const struct gm_thread *me = gm_world_self();
+    if (!GOMEM_I_COLLECTOR || !me || gm_load_rlx(&rt->gc.runner) != me) return false;
+    return gm_load_rlx(&rt->world.stop_request) > GM_GATE; // rlx: this thread's own store
+}
+
 // BY_TYPE and REPORT take HEAP, for some 20 us at a time; only LEAKS stops the other threads.
 // GOMEM_NO_REPORT leaves out all but the first lines.
 GM_RARE GOMEM_DEF bool gomem_write(int what, int fd) {
@@ -25601,6 +25725,10 @@ GM_RARE GOMEM_DEF bool gomem_write(int what, int fd) {
         return false;
     }
     if (!gm_world_ready(rt, false)) return false;
+    if (gm_output_in_stop(rt)) {
+        errno = EAGAIN;
+        return false;
+    }
     gm_writer_begin(&w, fd);
     if (what == GOMEM_METRICS) gm_export_all_metrics(&w, rt);
     if (what == GOMEM_BY_TYPE) done = gm_export_types(&w, rt);

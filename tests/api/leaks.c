@@ -209,6 +209,9 @@ static void leak_with_long_list(void) {
     suppress = list;
     leak_in_both();
 }
+static void grow_and_suppress(void);
+TEST(growing_roots_of_a_check_that_is_repeated) { CHILD_GOOD(grow_and_suppress); }
+
 TEST(too_many_suppressions) {
     struct child child = said_of(leak_with_long_list, NULL, 23);
     CHECK(strstr(child.text, "GOMEM_LEAK_SUPPRESS") && !strstr(child.text, "suppressed"));
@@ -499,6 +502,95 @@ TEST(registered_roots) {
     gomem_remove_root(page);
     munmap(pages, PAGES * PAGE);
     free_all();
+}
+
+// A list behind a global that grows from one check to the next is no leak, and is told of.
+static void *volatile cache, *volatile settled;
+ALIVE_NOINLINE static void grow(void *volatile *list, int n, size_t size) {
+    for (int i = 0; i < n; i++) {
+        void **cell = gomem_malloc(size);
+        if (!CHECK(cell != NULL)) return;
+        memset(cell, 0, size);
+        *cell = *list;
+        *list = cell;
+    }
+}
+ALIVE_NOINLINE static void free_list(void *volatile *list) {
+    while (*list) {
+        void *cell = *list;
+        *list = *(void **)cell;
+        gomem_free(cell);
+    }
+    alive_clear_stack();
+}
+static bool tells_growth(const void *word) {
+    char text[64];
+    snprintf(text, sizeof text, ", word at 0x%zx: reaches ", (size_t)(uintptr_t)word);
+    const char *line = strstr(answer.text, "gomem: leaks: a root grows: ");
+    return line && strstr(line, text);
+}
+TEST(growing_roots) {
+    grow(&cache, 100, 1000);
+    grow(&settled, 200, 1000);
+    expect(0, 0);
+    CHECK(!tells_growth((const void *)&cache)); // nothing is known of it before this check
+    grow(&cache, 90, 1000);
+    grow(&settled, 10, 1000);
+    expect(0, 0);
+    CHECK(tells_growth((const void *)&cache));
+    CHECK(!tells_growth((const void *)&settled)); // less than 64 KiB
+    const char *more = strstr(answer.text, "a root grows: ");
+    size_t bytes = 0, grown = 0;
+    more = more ? strstr(more, "reaches ") : NULL;
+    CHECK(more && sscanf(more, "reaches %zu bytes, %zu more", &bytes, &grown) == 2);
+    CHECK(bytes >= 190000 && grown >= 90000 && grown < bytes - 90000);
+    expect(0, 0);
+    CHECK(!strstr(answer.text, "a root grows")); // neither since then
+    free_list(&cache);
+    expect(0, 0);
+    grow(&cache, 200, 1000);
+    expect(0, 0);
+    CHECK(!tells_growth((const void *)&cache)); // it was none of the largest
+    void *volatile on_stack = cache;            // a stack that points into the list changes nothing
+    for (int i = 0; i < 150; i++) on_stack = *(void **)on_stack;
+    grow(&cache, 100, 1000);
+    expect(0, 0);
+    CHECK(tells_growth((const void *)&cache));
+    on_stack = NULL;
+    expect(0, 0);
+    CHECK(!strstr(answer.text, "a root grows"));
+    free_list(&cache);
+    free_list(&settled);
+}
+
+// A registered range grows as a global does.
+TEST(growing_registered_range) {
+    enum { BYTES = 1 << 16 };
+    char *range = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(range != MAP_FAILED);
+    void *volatile *word = (void *volatile *)(void *)(range + BYTES / 2);
+    REQUIRE(gomem_add_root(range, BYTES));
+    grow(word, 10, 40000);
+    expect(0, 0);
+    grow(word, 10, 40000);
+    expect(0, 0);
+    CHECK(tells_growth((const void *)word));
+    free_list(word);
+    gomem_remove_root(range);
+    munmap(range, BYTES);
+}
+
+static void grow_and_suppress(void) {
+    setenv("GOMEM_DEBUG", "profile=1", 1);
+    setenv("GOMEM_LEAK_SUPPRESS", "lfind", 1);
+    grow(&cache, 100, 1000);
+    ask();
+    grow(&cache, 100, 1000);
+    make_in_search(); // judged and suppressed, so the check is made twice
+    next_hidden = ~(uintptr_t)0;
+    ask();
+    CHECK(strstr(answer.text, "suppressed: 1 objects"));
+    CHECK(tells_growth((const void *)&cache));
 }
 
 // ---- when nothing can be told ----

@@ -260,6 +260,32 @@ TEST(figures_are_memstats) {
     CHECK(value_after(classes, "\">large</th>") >= 100000);
 }
 
+// Each row of "All figures" is what GOMEM_METRICS says: the same digits, in the same unit.
+TEST(figures_are_metrics) {
+    static char metrics[1 << 16];
+    gomem_gc();
+    gomem_gc_hold();
+    written(); // first: what warms up has warmed up
+    REQUIRE(output_written(GOMEM_METRICS) && output_size < sizeof metrics);
+    memcpy(metrics, output, output_size + 1);
+    written();
+    gomem_gc_unhold();
+    int rows = 0;
+    const char *row = strstr(output, "id=\"figures\"");
+    REQUIRE(row != NULL);
+    for (; (row = strstr(row, "<tr><th scope=\"row\">")) != NULL; rows++) {
+        char name[80], exact[40], shown[40], line[140];
+        row += strlen("<tr><th scope=\"row\">");
+        if (!CHECK(sscanf(row, "%79[a-z_]</th><td data-v=\"%39[0-9.]\">%39[0-9.]</td>", name, exact,
+                          shown) == 3))
+            break;
+        snprintf(line, sizeof line, "\ngomem_%s %s\n", name, exact);
+        if (!CHECK(strstr(metrics, line) != NULL && !strcmp(exact, shown)))
+            printf("\n    %s is %s, shown as %s", name, exact, shown);
+    }
+    CHECK(rows > 20);
+}
+
 // ---- names ----
 
 typedef struct thing {

@@ -182,6 +182,60 @@ TEST(life) {
     CHILD_GOOD(fails_after_shutdown);
 }
 
+// ---- in hooks ----
+
+static void write_all(void);
+static int hooked;
+static void write_in_hook(const char *line, void *user) {
+    (void)line, (void)user;
+    if (hooked++) return;
+    write_all();
+    CHECK(output_written(GOMEM_METRICS) && output_size > 1000);
+}
+
+static void is_warned(void) {
+    gomem_options o = {.warn = write_in_hook};
+    setenv("GOMEM_DEBUG", "profile=1,nonsense=1", 1);
+    CHECK(gomem_init(&o));
+    CHECK_EQ(hooked, 1);
+    write_all();
+}
+static void is_caught(void) {
+    gomem_options o = {.panic = write_in_hook};
+    setenv("GOMEM_DEBUG", "profile=1", 1);
+    CHECK(gomem_init(&o));
+    char *p = gomem_malloc(100);
+    char *volatile inside = p + 48;
+    gomem_free(inside);
+    CHECK_EQ(hooked, 1);
+    gomem_free(p);
+    write_all();
+    CHECK(HEAP_IS_WHOLE());
+}
+// The threads are stopped, and one of them may hold any lock.
+static void write_in_root(gomem_marker *m, void *arg) {
+    (void)m, (void)arg;
+    hooked++;
+    for (int i = 0; i < KINDS; i++) output_fails(kinds[i], STDERR_FILENO, EAGAIN);
+    output_fails(GOMEM_LEAKS, STDERR_FILENO, EAGAIN);
+}
+static void marks(void) {
+    setenv("GOMEM_DEBUG", "profile=1", 1);
+    void *volatile p = gomem_new(100);
+    CHECK(gomem_add_root_fn(write_in_root, NULL));
+    CHECK(gomem_gc());
+    CHECK(hooked > 0);
+    write_all();
+    CHECK(HEAP_IS_WHOLE());
+    (void)p;
+}
+
+TEST(in_hooks) {
+    CHILD_GOOD(is_warned);
+    CHILD_GOOD(is_caught);
+    CHILD_GOOD(marks);
+}
+
 TEST(unknown_kinds) {
     static const int bad[] = {0, -1, 1000, INT32_MIN, INT32_MAX};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {

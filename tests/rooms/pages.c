@@ -475,4 +475,24 @@ TEST(arrays_grow) {
     CHECK(list == same && room == before);
 }
 
+// A walk goes from zone to zone, and an empty one is passed: page 0 of it is not mapped.
+TEST(an_empty_zone_has_no_next_page) {
+    static struct gm_pages p;
+    p.zone[0].origin = 1000;
+    p.zone[1].origin = 500; // it would grow downward
+    p.zone[1].down = true;
+    CHECK_EQ(gm_pages_next(&p, 0), SIZE_MAX);
+    p.zone[0].mapped = 10;
+    CHECK_EQ(gm_pages_next(&p, 0), 1000);
+    CHECK_EQ(gm_pages_next(&p, 1009), 1009);
+    CHECK_EQ(gm_pages_next(&p, 1010), SIZE_MAX);
+    p.zone[1].mapped = 20;
+    CHECK_EQ(gm_pages_next(&p, 0), 480);
+    CHECK_EQ(gm_pages_next(&p, 499), 499);
+    CHECK_EQ(gm_pages_next(&p, 500), 1000);
+    p.zone[0].mapped = 0;
+    CHECK_EQ(gm_pages_next(&p, 0), 480);
+    CHECK_EQ(gm_pages_next(&p, 500), SIZE_MAX);
+}
+
 TEST_MAIN
