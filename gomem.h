@@ -4641,8 +4641,9 @@ GM_PRIVATE void gm_sync_unlock(struct gm_lock *l) {
  * INVARIANTS  T1  counters only grow; live objects and bytes are the difference of two counters
  * WHY         Only its own thread writes a shard, at refills, exchanges and slow frees, with
  *             relaxed stores; readers add all shards up. When a thread ends, its shard stays with
- *             its record, so no count is handed over. Threads without a record, and sweeps, use the
- *             shared shard.
+ *             its record, so no count is handed over. Threads without a record use that of a record
+ *             that they share. What sweeps find dead is counted in a shard of its own, which any
+ *             thread may write.
  */
 struct gm_shard {                        // atomic: rlx; owner: thread (the shared one: gm_add_rlx)
     uint64_t mallocs[GOMEM_CLASSES + 1]; // collected objects by class; [0] large
@@ -4659,7 +4660,7 @@ GM_PRIVATE const uint32_t gm_stats_bounds[GM_BOUNDS] = {
     5000, 10000, 20000, 50000, 100000, 200000, 500000, 1000000};
 
 struct gm_stats {
-    struct gm_shard shared;             // for threads without a record, sweepers and workers
+    struct gm_shard shared;             // what sweeps find dead: frees and large_free only
     uint64_t allocated;                 // bytes so far, as threads report them. atomic: rlx
     uint64_t pause_ns[GM_PAUSES];       // ring by cycle: sum of its stops. lock: gc
     uint64_t stop_ns[GM_PAUSES];        // ring by stop. lock: gc
@@ -25455,7 +25456,6 @@ GM_PRIVATE void gm_html_threads(struct gm_html *h) {
     gm_html_put(h, "<p>A thread that ends leaves its record to a later one, "
                    "whose figures then include its own.</p>");
     gm_html_table(h, "threads", columns);
-    gm_html_add_shard(&others, &h->rt->engine.stats.shared);
     // pairs with gm_world_record_locked: makes the records visible
     for (const struct gm_thread *t = gm_load_acq(&h->rt->world.all); t; t = t->next) {
         if (gm_load_rlx(&t->state) != GM_THREAD_NONE && n++ < GM_HTML_THREADS) { // rlx: a snapshot
@@ -25465,9 +25465,9 @@ GM_PRIVATE void gm_html_threads(struct gm_html *h) {
             others.cached += gm_html_cache(h, t, NULL);
         }
     }
-    gm_writer_text(
-        h->w, "<tr><th scope=\"row\" class=\"n\">(%s, and threads that have ended)</th><td></td>",
-        n > GM_HTML_THREADS ? "others" : "the collector");
+    gm_writer_text(h->w,
+                   "<tr><th scope=\"row\" class=\"n\">(%sthreads that have ended)</th><td></td>",
+                   n > GM_HTML_THREADS ? "others, and " : "");
     gm_html_doing(h, &others);
     gm_html_end_table(h);
 }

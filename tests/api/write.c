@@ -91,6 +91,8 @@ TEST(at_exit) {
     CHECK_EQ(number("gomem_by_size_mallocs_total{size=\"0\"}"), 1000);
     CHECK(read_file(path("two:%", 0)));
     CHECK_EQ(number("gomem_by_size_frees_total{size=\"0\"}"), 1000);
+    begin(&child, use, "write=folded:%s/one"); // nothing was sampled: what the file had goes
+    CHECK(read_file(path("one", 0)) && output_size == 0);
 }
 
 // A child of fork leaves its parent's file alone, but has one of its own if names have the id.

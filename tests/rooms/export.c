@@ -253,6 +253,22 @@ TEST(frames_of_the_library) {
     CHECK_EQ(gm_writer_skip(f, 0), 0);
 }
 
+static uintptr_t named;
+static void name_it(struct gm_writer *w) {
+    gm_writer_function(w, named, 3);
+    gm_writer_function(w, named, 5);
+}
+
+// Of a long name the beginning is written.
+TEST(names_of_functions) {
+    uintptr_t f[4];
+    if (!frames_of_libc(f)) SKIP("libc's functions have no names");
+    named = gm_writer_call(f[2]);
+    CHECK(!strcmp(written(name_it), "qsoqsort"));
+    named = 4096; // in no file
+    CHECK(!strcmp(written(name_it), "0x10000x1000"));
+}
+
 // The outermost function first, each but the last with a semicolon behind it.
 static struct gm_prof_site *folded;
 static void fold(struct gm_writer *w) {

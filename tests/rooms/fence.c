@@ -1,4 +1,11 @@
 // Room fence: which slot an address belongs to, and which one is taken.
+#include <sys/mman.h>
+
+static unsigned refusals; // the next calls of mprotect fail
+static int refuse_some(void *at, size_t size, int prot) {
+    return refusals && refusals-- ? -1 : mprotect(at, size, prot);
+}
+#define GOMEM_MPROTECT(at, size, prot) refuse_some((at), (size), (prot))
 #include "room.h"
 
 #if !GOMEM_I_REPORT || GM_ASAN || GM_TSAN
@@ -32,6 +39,48 @@ TEST(addresses) {
     CHECK_EQ(slot_of(fence.base + fence.page / 2), 0);
     CHECK_EQ(slot_of(fence.base + fence.size - fence.page / 2), GM_FENCE_SLOTS - 1);
     CHECK_EQ(slot_of(fence.base + fence.size - 1), GM_FENCE_SLOTS - 1);
+    end();
+}
+
+// Takes a slot for an object of 16 bytes; NULL: there is none, or it cannot be opened.
+static void *take(bool left) {
+    static char shadow[16];
+    size_t align = 16, bytes = gm_fence_bytes(sizeof shadow, &align);
+    unsigned i = gm_fence_claim(&fence, bytes, align);
+    return i < GM_FENCE_SLOTS ? gm_fence_take(&fence, i, shadow, sizeof shadow, align, left) : NULL;
+}
+
+// A slot whose pages the kernel does not open is free for the next object.
+TEST(refused_rights) {
+    unsigned n = 0;
+    REQUIRE(begin());
+    for (unsigned i = 0; i < 10; i++) {
+        refusals = 1;
+        CHECK(!take(i % 2));
+        CHECK_EQ(refusals, 0);
+    }
+    while (take(false)) n++;
+    CHECK_EQ(n, GM_FENCE_SLOTS);
+    end();
+}
+
+// A guarded object has the size that was asked for, its shadow that of its class: what reads the
+// object in the shadow's place reads no more than that.
+TEST(objects_and_shadows) {
+    struct gm_runtime *rt = &gm_runtime;
+    size_t size = 999;
+    REQUIRE(begin());
+    gm_store_rel(&rt->fence, &fence);
+    uintptr_t object = (uintptr_t)take(false), shadow = gm_fence_shadow(rt, object);
+    REQUIRE(object && shadow != object);
+    CHECK_EQ(gm_fence_lit(rt, shadow, &size), object);
+    CHECK_EQ(size, 16);
+    CHECK_EQ(gm_fence_lit(rt, shadow + 1, &size), shadow + 1); // any other object
+    CHECK_EQ(gm_fence_shadow(rt, object + 15), shadow);
+    CHECK_EQ(gm_fence_shadow(rt, object - 1), object - 1);
+    CHECK_EQ(gm_fence_object(rt, object + 15, &size), object);
+    CHECK_EQ(gm_fence_object(rt, object + 16, &size), 0);
+    gm_store_rel(&rt->fence, (struct gm_fence *)NULL);
     end();
 }
 

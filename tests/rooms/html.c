@@ -342,6 +342,58 @@ TEST(sites_by_their_callers) {
 }
 
 // Of many sites the largest are kept, in whatever order they come.
+// A cache holds what it adds to the classes, objects of types among it.
+TEST(caches) {
+    struct node {
+        struct node *next;
+    };
+    GOMEM_TYPE(node_type, struct node, next);
+    struct gm_html *h = begin();
+    static struct gm_fill fill[GM_FILLS];
+    REQUIRE(GOMEM_NEW_TYPED(struct node, &node_type) && GOMEM_NEW(int));
+    void *p = gomem_malloc(100);
+    h->rt = &gm_runtime;
+    h->tally.rows = gm_export_rows(h->rt);
+    uint64_t sum = 0, all = gm_html_cache(h, gm_world_self(), fill);
+    for (size_t i = 0; i < GM_FILLS; i++) sum += fill[i].cached;
+    CHECK(all > 0);
+    CHECK_EQ(all, sum);
+    CHECK(fill[gomem_i_class_new(sizeof(struct node), GM_WORD)].cached > 0);
+    gomem_free(p);
+    (void)end();
+}
+
+// Each line of the picture fits under its top.
+TEST(axes) {
+    for (int highest = 0; highest < 4; highest++) {
+        struct gm_html *h = begin();
+        h->now = 2000000;
+        h->pasts = 1;
+        h->past[0] = (struct gm_past){.end = 1000000, .before = 10, .heap = 10, .after = 10};
+        h->past[0].goal = h->past[0].resident = 10;
+        uint32_t *const fields[] = {&h->past[0].before, &h->past[0].heap, &h->past[0].goal,
+                                    &h->past[0].resident};
+        *fields[highest] = 1000;
+        gm_html_history(h);
+        const char *text = end();
+        CHECK(strstr(text, "L1000,") || strstr(text, ",60"));
+        CHECK(strstr(text, ",60") && !strstr(text, ",0\"") && !strstr(text, ",0L"));
+    }
+}
+
+// What has no line of its own is added up in the last one.
+TEST(other_types) {
+    enum { MANY = GM_HTML_TYPES + 10 };
+    static struct gm_row rows[MANY];
+    struct gm_html *h = begin();
+    h->tally.row = rows;
+    h->tally.rows = MANY;
+    for (uint32_t i = 0; i < MANY; i++) rows[i] = (struct gm_row){2, 10000 + i, 0};
+    gm_html_types(h);
+    const char *text = strstr(end(), ">10 others<");
+    CHECK(text && strstr(text, "data-v=\"20\"") && strstr(text, "data-v=\"100045\""));
+}
+
 // A line for each site, the largest first.
 TEST(table_of_sites) {
     struct gm_html *h = begin();

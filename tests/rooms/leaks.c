@@ -1,5 +1,9 @@
 // Room leaks: lists of suppressions, groups of leaks, and libc's records of threads.
+#define _GNU_SOURCE
 #include "room.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
 
 #if GOMEM_I_COLLECTOR && GOMEM_I_REPORT
 TEST(suppressions) {
@@ -44,6 +48,33 @@ TEST(groups_of_large_objects) {
     CHECK(gm_leaks_group(&l, &large, 0, false, 100001) == &l.group[0][GOMEM_CLASSES + 1]);
     CHECK(gm_leaks_group(&l, &small, 0, false, 50) == &l.group[0][7]);
     CHECK(gm_leaks_group(&l, &small, 0, true, 50) == &l.group[1][7]);
+}
+
+// The largest groups have a line each; of the others there is a number.
+TEST(many_groups) {
+    enum { MANY = GM_LEAK_TOLD + 6 };
+    static struct gm_leaks l;
+    static struct gm_leak_group groups[MANY];
+    static char text[16384];
+    struct gm_writer w;
+    int fd = memfd_create("leaks", 0);
+    REQUIRE(fd >= 0);
+    for (size_t i = 0; i < MANY; i++) {
+        groups[i] = (struct gm_leak_group){.next = l.groups, .size = 8, .count = 1};
+        groups[i].bytes = 1000 + i * 7 % MANY;
+        l.groups = &groups[i];
+        l.count[0]++;
+    }
+    gm_writer_begin(&w, fd);
+    gm_leaks_tell(&w, &l);
+    CHECK(gm_writer_end(&w));
+    CHECK(pread(fd, text, sizeof text - 1, 0) > 0);
+    close(fd);
+    size_t lines = 0;
+    for (const char *at = text; (at = strstr(at, "gomem: leak: 1 direct")) != NULL; at++) lines++;
+    CHECK_EQ(lines, GM_LEAK_TOLD);
+    CHECK(strstr(text, "gomem: leak: … and 6 smaller groups\n") != NULL);
+    CHECK(strstr(text, " 1006 in all") && !strstr(text, " 1005 in all"));
 }
 
 // ---- records of threads ----

@@ -193,6 +193,31 @@ TEST(debug_keys) {
 }
 
 #if GOMEM_I_REPORT
+TEST(rates_of_profiles) {
+    static const struct {
+        const char *text;
+        size_t rate;
+        bool good;
+    } some[] = {{"1", 1, true},
+                {"512KiB", 512 * GM_KIB, true},
+                {"off", 0, true},
+                {"0", 0, true},
+                {"1GiB", GM_PROF_MOST, true},
+                {"1TiB", GM_PROF_MOST, true},
+                {"", 7, false},
+                {"-1", 7, false},
+                {"00", 7, false},
+                {"x", 7, false},
+                {"1MiBx", 7, false},
+                {"11111111111111111111111111111111", 7, false}};
+    for (size_t i = 0; i < sizeof some / sizeof some[0]; i++) {
+        static struct gm_settings s;
+        s.profile = 7;
+        CHECK_EQ(gm_settings_profile(&s, some[i].text, strlen(some[i].text)), some[i].good);
+        CHECK_EQ(s.profile, some[i].rate);
+    }
+}
+
 // All outputs together have GM_OUTPUTS bytes, the kind and the end of each path among them.
 TEST(outputs_fill_their_room) {
     static struct {
