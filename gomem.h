@@ -7497,7 +7497,7 @@ struct gm_prof {
     uint32_t samples_used;               // entries in use
     uint32_t *sample_bucket;             // number + 1 of the first, by object
     uint32_t sample_buckets;             // 0: none yet; a power of two
-    uint64_t lost;                       // samples that were dropped for lack of memory
+    uint64_t lost;                       // samples that were dropped for lack of memory. read rlx
 };
 
 // ---- when to sample ----
@@ -7810,7 +7810,7 @@ GM_PRIVATE void gm_prof_record(struct gm_prof *f, uintptr_t object, size_t size,
         gm_prof_add_locked(&gm_prof_site_at(f, site - 1)->alloc, weight, size);
         if (kind != GM_PROF_COLLECTED) gm_prof_count_locked(f, s, true);
     } else {
-        f->lost++;
+        gm_store_rlx(&f->lost, f->lost + 1); // rlx: a report reads the number
     }
     gm_sync_unlock(&f->lock);
 }
@@ -12869,7 +12869,9 @@ GM_PRIVATE bool gm_world_heard_all(const struct gm_world *w, struct gm_thread *t
     // A thread that parks in the handler blocks the signal, so no other call of it has begun.
     uint32_t stop_request = gm_load_rlx(&w->stop_request); // ours: the lock is held
     // pairs with gm_world_wait_out: in_handler is set
-    bool parks = gm_load_seq(&t->state) == (stop_request | GM_THREAD_PARKED) && t->in_handler;
+    bool parks = gm_load_seq(&t->state) == (stop_request | GM_THREAD_PARKED);
+    if (parks) gm_base_tsan_acquire(&t->cache.hot); // it has parked: its record is ours
+    parks = parks && t->in_handler;
     t->late = !all && !parks;
     t->counted = heard;
     t->sent = 0;
@@ -23743,6 +23745,8 @@ GM_PRIVATE void gm_export_settings(struct gm_writer *w, const struct gm_runtime 
     gm_export_head(w, "info", "gauge", "The version of gomem and its collector.");
     gm_writer_text(w, "gomem_info{version=\"%s\",collector=\"%s\"} 1\n", gomem_version(),
                    m->collector < 4 ? collectors[m->collector] : "");
+    gm_export_head(w, "profile_lost_total", "counter", "Samples dropped for lack of memory.");
+    gm_writer_text(w, "gomem_profile_lost_total %" PRIu64 "\n", gm_load_rlx(&rt->engine.prof.lost));
     if (!GOMEM_I_COLLECTOR) return;
     gm_export_head(w, "gc_cpu_fraction", "gauge", "Processor time that the collector took.");
     gm_writer_text(w, "gomem_gc_cpu_fraction %s\n",

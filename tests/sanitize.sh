@@ -71,8 +71,8 @@ address='api/manual stress/collectall stress/dance api/collected api/arena api/f
 rooms='rooms/cache rooms/cycle rooms/heap' # with clang: they use what the rooms hand out
 stacks='api/deaf api/stacks api/why' # with clang: its fake stack holds roots
 thread='api/gc api/process api/pthreads rooms/prof
-    stress/arena stress/dance stress/handover stress/model stress/order stress/pool stress/special
-    stress/splice'
+    stress/arena stress/dance stress/handover stress/model stress/order stress/pool stress/profile
+    stress/special stress/splice'
 plain='api/alloc api/macros api/manual api/realloc api/store api/strings'
 some='api/arena:poisoned api/pool:poisoned' # the tests of a program that valgrind adds something to
 
