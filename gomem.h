@@ -118,6 +118,15 @@
  *   GOMEM_CHECK             0 cheap checks (default), 1 asserts and immediate double-free checks,
  *                           2 lock ranks and fill patterns, 3 a second mark and verification in
  *                           every cycle. From 1 on nothing is inlined
+ *   GOMEM_HARDENED          manual objects are checked, for programs that read hostile input: free
+ *                           slots are handed out in random order, overflows and underflows are
+ *                           found when an object or its neighbor is freed or resized, writes to
+ *                           freed memory of up to 32 KiB when it is used again, each double free
+ *                           at once; pages around larger objects, pools and arenas fault. An
+ *                           object takes 8 bytes more, its slot is filled when it is freed,
+ *                           gomem_usable_size is the size that was asked for, and malloc and free
+ *                           are not inlined. Not for collected objects; ignored under
+ *                           AddressSanitizer
  *   GOMEM_THREADS           pthread_create, _join, _exit, _detach, _sigmask, sigprocmask,
  *                           sigaction, sigwait and its family, sigsuspend, ppoll, pselect,
  *                           epoll_pwait, epoll_pwait2, signalfd, setcontext and swapcontext become
@@ -226,6 +235,7 @@
  *   manual heap, pools, arenas   mmap munmap mprotect madvise mremap mincore futex gettid getpid
  *                                prlimit64 sysinfo write (messages); membarrier sched_yield
  *                                rt_sigprocmask (fork and gomem_verify beside other threads);
+ *                                getrandom rt_sigaction (GOMEM_HARDENED);
  *                                seldom openat read close statx (cgroup, with auto),
  *                                sched_getaffinity (gomem_read_memstats) and clock_gettime (where
  *                                the vDSO cannot tell the time)
@@ -438,20 +448,34 @@
 #define GOMEM_I_POISONED 0
 #endif
 
-// Where each object has to be checked, every call takes the slow path.
-#define GOMEM_I_SLOW (GOMEM_I_CHECK || GOMEM_I_POISONED)
+// Set if GOMEM_HARDENED is defined, also as nothing or as 1, but not as 0. AddressSanitizer sees
+// more.
+#if !defined(GOMEM_HARDENED) || GOMEM_I_POISONED
+#define GOMEM_I_HARDENED 0
+#elif 1 - GOMEM_HARDENED - 1 == 0
+#define GOMEM_I_HARDENED 0
+#else
+#define GOMEM_I_HARDENED 1
+#endif
+
+// Where each object has to be checked, every call takes the slow path. A hardened heap checks
+// manual objects only.
+#define GOMEM_I_SLOW        (GOMEM_I_CHECK || GOMEM_I_POISONED)
+#define GOMEM_I_SLOW_MANUAL (GOMEM_I_SLOW || GOMEM_I_HARDENED)
 
 // The name of the thread-local pointer holds the options that all files of a link must share. If
 // no file has the implementation, if two have it, or if two files disagree, then the program does
 // not link, and the linker's message shows this name.
 // clang-format off
-#define GOMEM_I_PASTE(a, b, c, d, e, f, g, h, i) \
+#define GOMEM_I_PASTE(a, b, c, d, e, f, g, h, i, j) \
     gomem_i_GOMEM_IMPLEMENTATION_in_exactly_one_c_file_with_v ## a ## _ ## b ## _check ## c ## \
-    _collector ## d ## _report ## e ## _pool ## f ## _arena ## g ## _escape ## h ## _asan ## i
-#define GOMEM_I_TAG(a, b, c, d, e, f, g, h, i) GOMEM_I_PASTE(a, b, c, d, e, f, g, h, i)
+    _collector ## d ## _report ## e ## _pool ## f ## _arena ## g ## _escape ## h ## _asan ## i ## \
+    _hardened ## j
+#define GOMEM_I_TAG(a, b, c, d, e, f, g, h, i, j) GOMEM_I_PASTE(a, b, c, d, e, f, g, h, i, j)
 #define GOMEM_I_TLS                                                                         \
     GOMEM_I_TAG(GOMEM_VERSION_MAJOR, GOMEM_VERSION_MINOR, GOMEM_I_CHECK, GOMEM_I_COLLECTOR, \
-                GOMEM_I_REPORT, GOMEM_I_POOL, GOMEM_I_ARENA, GOMEM_I_ESCAPE, GOMEM_I_POISONED)
+                GOMEM_I_REPORT, GOMEM_I_POOL, GOMEM_I_ARENA, GOMEM_I_ESCAPE, GOMEM_I_POISONED,  \
+                GOMEM_I_HARDENED)
 // clang-format on
 
 #if defined(GOMEM_STATIC)
@@ -675,8 +699,8 @@ GOMEM_DEF void *gomem_realloc(void *p, size_t size) GOMEM_I_SIZED(2);
 GOMEM_DEF void gomem_free_sized(void *p, size_t size);
 
 // Returns the bytes usable at p, the start of an object: the size of its slot, or under
-// AddressSanitizer or valgrind the size requested (1 for 0). 0 if p is NULL or not from gomem. Any
-// thread; some ns.
+// AddressSanitizer or valgrind the size requested (1 for 0). With GOMEM_HARDENED, a manual object's
+// is the size requested. 0 if p is NULL or not from gomem. Any thread; some ns.
 GOMEM_DEF size_t gomem_usable_size(const void *p);
 
 // Returns the start of the object that p points into, or NULL. A freed manual slot counts while a
@@ -1392,7 +1416,7 @@ GOMEM_I_INLINE void *gomem_i_pop(void ***at) {
 // would test the result twice.
 GOMEM_I_INLINE void *gomem_i_malloc_typed(size_t size, size_t align) {
     unsigned c = gomem_i_class(size, align);
-    if (GOMEM_I_SLOW || GOMEM_I_UNLIKELY(!c)) return gomem_i_malloc_slow(size, align);
+    if (GOMEM_I_SLOW_MANUAL || GOMEM_I_UNLIKELY(!c)) return gomem_i_malloc_slow(size, align);
     void ***at = gomem_i_top(GOMEM_I_TLS, c);
     void **top = *at;
     void *p = __atomic_load_n(top, __ATOMIC_RELAXED);
@@ -1419,7 +1443,7 @@ GOMEM_I_INLINE void gomem_i_free_typed(void *p, size_t size, size_t align) {
     unsigned c = gomem_i_class(size, align);
     gomem_i_cache *t = GOMEM_I_TLS;
     uintptr_t offset = (uintptr_t)p - t->base;
-    if (!GOMEM_I_SLOW && GOMEM_I_LIKELY(c && offset < t->size)) {
+    if (!GOMEM_I_SLOW_MANUAL && GOMEM_I_LIKELY(c && offset < t->size)) {
         uint32_t desc = __atomic_load_n(&t->desc[offset >> GOMEM_I_PAGE_SHIFT], __ATOMIC_RELAXED);
         void **top = t->top[c];
         desc &= (1u << GOMEM_I_DESC_DISTANCE) - 1;
@@ -2554,6 +2578,10 @@ typedef union {
 #endif
 // Checks an invariant from check level 1 on. The condition must have no side effects.
 #define gm_assert(c) (GOMEM_I_CHECK ? GOMEM_ASSERT(c) : (void)0)
+
+// GM_HARDENED: the option GOMEM_HARDENED (room guard). GM_CACHED_BITS: each manual slot has a bit
+// that says whether it is free in a cache.
+enum { GM_HARDENED = GOMEM_I_HARDENED, GM_CACHED_BITS = GOMEM_I_CHECK || GOMEM_I_HARDENED };
 
 // Limits of room gc, which tests change. GM_SLOW_STOP: ns of a stop that is reported once if
 // tracking would have shortened it. GM_SMALL_HEAP: bytes of heap below which a cycle is one stop; 0
@@ -4046,6 +4074,46 @@ GM_PRIVATE size_t gm_os_count_readable(uintptr_t first, size_t n, long step) {
         if (got < 0 && errno != EFAULT) got = gm_os_is_there(there[0].base), want = 1;
         if (got > 0) done += (size_t)got;
     }
+    errno = saved;
+    return done;
+}
+
+// Returns 64 random bits: from the kernel, or, if it refuses or has none yet, made of those that it
+// gave the process at its start, the time, and the address of the stack.
+GM_RARE GM_PRIVATE uint64_t gm_os_entropy(void) {
+    enum { NONBLOCK = 1 };
+    uint64_t bits = 0;
+    int saved = errno;
+    if (GOMEM_SYSCALL(SYS_getrandom, &bits, sizeof bits, (unsigned long)NONBLOCK) !=
+        (long)sizeof bits) {
+        const void *start = (const void *)(uintptr_t)getauxval(AT_RANDOM); // 16 bytes
+        if (start) memcpy(&bits, start, sizeof bits);
+        bits = (bits ^ gm_os_random() ^ gm_os_now() << 26) * 0x9e3779b97f4a7c15u;
+    }
+    errno = saved;
+    return bits;
+}
+
+// Lets every access to pages fault: by marks in the page tables (Linux 6.13), which split no
+// mapping, or by access rights. Returns which; GM_SHUT_NOT: the kernel refuses both. With `rights`
+// not set, only the first is tried.
+enum gm_shut { GM_SHUT_NOT, GM_SHUT_MARKED, GM_SHUT_RIGHTS };
+GM_PRIVATE enum gm_shut gm_os_shut(uintptr_t from, size_t size, bool rights) {
+    enum { GUARD_INSTALL = 102 };
+    int saved = errno;
+    enum gm_shut how = GM_SHUT_NOT;
+    if (GOMEM_MADVISE((void *)from, size, GUARD_INSTALL) == 0) how = GM_SHUT_MARKED;
+    else if (rights && gm_os_protect(from, from + size, PROT_NONE)) how = GM_SHUT_RIGHTS;
+    errno = saved;
+    return how;
+}
+
+// Undoes both.
+GM_PRIVATE bool gm_os_unshut(uintptr_t from, size_t size, bool rights) {
+    enum { GUARD_REMOVE = 103 };
+    int saved = errno;
+    bool done = GOMEM_MADVISE((void *)from, size, GUARD_REMOVE) == 0;
+    if (rights) done = gm_os_protect(from, from + size, PROT_READ | PROT_WRITE);
     errno = saved;
     return done;
 }
@@ -5886,13 +5954,16 @@ struct gm_span {
     uint8_t bucket;       // manual: its list in central; large collected: 1 if that lists it. lock:
                           // central; of runs: the next slot is a sample. owner
     uint8_t clean;        // its pages were known to be zero when taken. atomic: rlx
-    uint32_t generation;  // of its last sweep: see room sweep. atomic: acq/rel
-    uint32_t queued;      // it is in the mark queue. atomic: acqrel
-    uint32_t queue_next;  // page + 1 of the next span in the mark queue. atomic: rlx
-    union {               // atomic: rlx
-        uint32_t owner;   // of objects: number of the thread that takes runs from it, 0: central
-        uint32_t pool;    // of a slab: the pool's number
-        uint32_t stamp;   // of an arena's block: copies of the arena have an older one
+    union {
+        uint32_t generation; // collected: of its last sweep, see room sweep. atomic: acq/rel
+        uint32_t guards;     // manual, hardened: GM_GUARD_… of its neighbors. owner; read rlx
+    };
+    uint32_t queued;     // it is in the mark queue. atomic: acqrel
+    uint32_t queue_next; // page + 1 of the next span in the mark queue. atomic: rlx
+    union {              // atomic: rlx
+        uint32_t owner;  // of objects: number of the thread that takes runs from it, 0: central
+        uint32_t pool;   // of a slab: the pool's number
+        uint32_t stamp;  // of an arena's block: copies of the arena have an older one
     };
     uint32_t next, prev; // page + 1 of neighbors in a list of central. lock: central
     uint32_t used;  // slots; manual: taken from central; collected: at the last sweep or refill
@@ -5921,8 +5992,8 @@ GM_ALWAYS struct gm_color *gm_span_colors(const struct gm_pages *p, size_t page)
 GM_ALWAYS uint64_t *gm_span_bits(const struct gm_pages *p, size_t page) {
     return (uint64_t *)(void *)(p->manual_area + page * GM_MANUAL_BYTES); // N1
 }
-// From check level 1 on, a bit for each manual slot that is free in a cache. Manual spans have no
-// colors, so the bits are stored there.
+// From check level 1 on, and in a hardened heap, a bit for each manual slot that is free in a
+// cache. Manual spans have no colors, so the bits are stored there.
 GM_ALWAYS uint64_t *gm_span_cached(const struct gm_pages *p, size_t page) {
     return (uint64_t *)(void *)(p->color_area + page * GM_COLOR_BYTES);
 }
@@ -5936,6 +6007,13 @@ GM_INLINE size_t gm_span_slot_size(const struct gm_span *s) {
 }
 // Words of a manual span's bitmap.
 GM_INLINE unsigned gm_span_words(const struct gm_span *s) { return (s->count + 63u) / 64; }
+
+// GM_GUARD_BEFORE, GM_GUARD_AFTER: the page there belongs to the span, and faults at any access.
+// GM_GUARD_RIGHTS: by its access rights.
+enum { GM_GUARD_BEFORE = 1, GM_GUARD_AFTER = 2, GM_GUARD_RIGHTS = 4 };
+GM_INLINE unsigned gm_span_guards(const struct gm_span *s) {
+    return GM_HARDENED && s->kind == GM_MANUAL ? gm_load_rlx(&s->guards) : 0; // see gm_heap_guard
+}
 
 // The group of colors with the bits of an object at an address of the heap, and the object's bit.
 GM_ALWAYS struct gm_color *gm_span_color(const struct gm_pages *p, uintptr_t object) {
@@ -6051,7 +6129,7 @@ GM_PRIVATE void gm_span_clear_groups(struct gm_color *c, size_t n) {
 GM_PRIVATE void gm_span_clear_colors(const struct gm_pages *p, const struct gm_span *s) {
     size_t groups = s->class ? gm_span_groups(s) : gm_span_piece_groups(s->pages);
     if (s->kind != GM_MANUAL) gm_span_clear_groups(gm_span_colors(p, s->page), groups);
-    else if (GOMEM_I_CHECK) memset(gm_span_cached(p, s->page), 0, (size_t)gm_span_words(s) * 8);
+    else if (GM_CACHED_BITS) memset(gm_span_cached(p, s->page), 0, (size_t)gm_span_words(s) * 8);
 }
 
 // ---- verification ----
@@ -6112,6 +6190,10 @@ GM_PRIVATE bool gm_span_verify(struct gm_check *check, const struct gm_span *s) 
  *                 heap. The lock is held for one chunk at a time: four calls, some 10 us.
  *                 Only a zone that grows where there is no room takes what it needs from the other
  *                 one in one go, and up to twice as much
+ *             H5  in a hardened heap a large manual span has a page before and one after it that
+ *                 fault (one aligned to more than a page has the latter only), each eighth manual
+ *                 span with slots has one after it. They are used pages in no span, without a
+ *                 descriptor, and come and go with the span
  * WHY         A span's bits are cleared and its descriptors written outside the lock, because no
  *             other thread knows its pages yet. Pages are returned in calls of at most 16 MiB, so
  *             that another thread's mmap does not wait long for the kernel's lock.
@@ -6131,6 +6213,8 @@ struct gm_heap {
     size_t again[2];       // reused pages (H3) of the same seconds. lock: heap; read rlx
     uint64_t turned;       // ns: when this second began, 0: not yet. lock: heap; read rlx
     bool mixed;            // zone 1 has spans of scanned kinds. lock: heap; read rlx
+    uint16_t turns;        // hardened: manual spans with slots taken so far. atomic: rlx
+    uint32_t guarded;      // hardened: spans guarded by access rights (H5). atomic: rlx
 };
 
 enum {
@@ -6140,8 +6224,10 @@ enum {
     GM_GIVE_SLACK = 4 * GM_MIB / GM_PAGE, // above the bound before it starts: fewer, larger calls
     GM_IDLE_PAGES = 28 * GM_MIB / GM_PAGE,
     GM_TURN_NS = 1000000000,
-    GM_ROOM_TRIES = 1000, // a hang guard: pages that are being given back come within milliseconds
-    GM_ASK_LEAST = GM_MIB // bytes from which on mincore pays (gm_heap_clear)
+    GM_ROOM_TRIES = 1000,  // a hang guard: pages that are being given back come within milliseconds
+    GM_ASK_LEAST = GM_MIB, // bytes from which on mincore pays (gm_heap_clear)
+    GM_GUARD_EACH = 8,     // one of so many manual spans with slots is guarded (H5)
+    GM_RIGHTS_MOST = 8192  // spans guarded by access rights: they take 2 mappings each, of 65530
 };
 
 // Records that the number of used pages has risen (H3).
@@ -6256,6 +6342,43 @@ GM_PRIVATE void gm_heap_lock_with_room(struct gm_heap *h, size_t n) {
     }
 }
 
+// In a hardened heap: which pages around a new span are to fault (H5).
+GM_PRIVATE unsigned gm_heap_plan_guards(struct gm_heap *h, unsigned kind, unsigned class,
+                                        size_t align) {
+    if (kind != GM_MANUAL) return 0;
+    if (!class) return align > GM_PAGE ? GM_GUARD_AFTER : GM_GUARD_BEFORE | GM_GUARD_AFTER;
+    return gm_add_rlx(&h->turns, (uint16_t)1) % GM_GUARD_EACH == 0 ? GM_GUARD_AFTER : 0;
+}
+
+// Calls gm_os_shut for the pages around a span that its guards name. Where the kernel refuses, the
+// page only lies between.
+GM_PRIVATE void gm_heap_guard(struct gm_heap *h, struct gm_span *s, unsigned guards) {
+    uintptr_t start = gm_span_start(&h->pages, s), end = start + (size_t)s->pages * GM_PAGE;
+    bool rights = gm_load_rlx(&h->guarded) < GM_RIGHTS_MOST; // may be passed by some
+    enum gm_shut before = GM_SHUT_NOT, after = GM_SHUT_NOT;
+    if (guards & GM_GUARD_BEFORE) before = gm_os_shut(start - GM_PAGE, GM_PAGE, rights);
+    if (guards & GM_GUARD_AFTER) after = gm_os_shut(end, GM_PAGE, rights);
+    if (before == GM_SHUT_RIGHTS || after == GM_SHUT_RIGHTS) {
+        guards |= GM_GUARD_RIGHTS;
+        (void)gm_add_rlx(&h->guarded, 1u);
+    }
+    gm_store_rlx(&s->guards, guards); // rlx: the handler of SIGSEGV reads it
+}
+
+// Makes the pages around a span accessible, before it is freed.
+GM_PRIVATE void gm_heap_unguard(struct gm_heap *h, const struct gm_span *s) {
+    uintptr_t start = gm_span_start(&h->pages, s), end = start + (size_t)s->pages * GM_PAGE;
+    unsigned guards = gm_span_guards(s), rights = guards & GM_GUARD_RIGHTS;
+    if (guards & GM_GUARD_BEFORE) (void)gm_os_unshut(start - GM_PAGE, GM_PAGE, rights);
+    if (guards & GM_GUARD_AFTER) (void)gm_os_unshut(end, GM_PAGE, rights);
+    if (rights) (void)gm_sub_rlx(&h->guarded, 1u);
+}
+
+// How many pages the guards of a span take.
+GM_INLINE size_t gm_heap_guard_pages(unsigned guards) {
+    return (guards & GM_GUARD_BEFORE ? 1 : 0) + (guards & GM_GUARD_AFTER ? 1 : 0);
+}
+
 // Takes a new span of a class, or (class 0) for a large object of `size` bytes. No lookup finds it
 // until the caller has called gm_heap_publish. NULL: no memory. Takes HEAP.
 GM_PRIVATE struct gm_span *gm_heap_take(struct gm_heap *h, unsigned kind, unsigned class,
@@ -6263,19 +6386,22 @@ GM_PRIVATE struct gm_span *gm_heap_take(struct gm_heap *h, unsigned kind, unsign
     struct gm_pages *p = &h->pages;
     size_t n = class ? gm_sizes_table[class].pages
                      : GM_MAX((size + GM_PAGE - 1) / GM_PAGE, (size_t)1);
+    unsigned guards = GM_HARDENED ? gm_heap_plan_guards(h, kind, class, align) : 0;
+    size_t all = n + gm_heap_guard_pages(guards);
     bool clean = false;
-    gm_heap_lock_with_room(h, n + align / GM_PAGE);
+    gm_heap_lock_with_room(h, all + align / GM_PAGE);
     unsigned zone = gm_span_zone(kind);
-    size_t page = gm_heap_pages_locked(h, zone, n, align, &clean);
+    size_t page = gm_heap_pages_locked(h, zone, all, align, &clean);
     if (page == SIZE_MAX) { // last resort: the other zone
-        page = gm_heap_pages_locked(h, !zone, n, align, &clean);
+        page = gm_heap_pages_locked(h, !zone, all, align, &clean);
         // rlx: a cycle that runs meanwhile reads it again in its finish stop
         if (zone == GM_ZONE_SCAN && page != SIZE_MAX) gm_store_rlx(&h->mixed, true);
     }
     gm_heap_risen_locked(h);
     gm_sync_unlock(&h->lock);
     if (page == SIZE_MAX) return NULL;
-    if (!GM_IN(GM_SET_COLLECTED, kind)) (void)gm_add_rlx(&h->kept, n); // pacing: may lag
+    if (guards & GM_GUARD_BEFORE) page++;
+    if (!GM_IN(GM_SET_COLLECTED, kind)) (void)gm_add_rlx(&h->kept, all); // pacing: may lag
     struct gm_span *s = gm_span_at(p, page);
     uint32_t queued = s->queued; // records stay mapped: a freed span is never in the mark queue
     gm_assert(!queued);
@@ -6291,6 +6417,7 @@ GM_PRIVATE struct gm_span *gm_heap_take(struct gm_heap *h, unsigned kind, unsign
     s->fresh = clean ? 0 : s->count; // N2
     s->size = class ? 0 : size;
     gm_span_clear_bits(p, s);
+    if (GM_HARDENED && guards) gm_heap_guard(h, s, guards);
     return s;
 }
 
@@ -6310,15 +6437,21 @@ GM_INLINE size_t gm_heap_touched(const struct gm_span *s) {
 // HEAP.
 GM_PRIVATE void gm_heap_put(struct gm_heap *h, struct gm_span *s) {
     size_t page = s->page, n = s->pages, touched = gm_heap_touched(s);
+    unsigned guards = gm_span_guards(s);
+    size_t all = n + gm_heap_guard_pages(guards);
+    bool clean = s->clean;
     gm_os_forbid(gm_span_start(&h->pages, s), n * GM_PAGE, GM_IN(GM_SET_SCANNED, s->kind),
                  GM_SHADE_FREED);
-    if (!GM_IN(GM_SET_COLLECTED, s->kind)) (void)gm_sub_rlx(&h->kept, n); // pacing: may lag
+    if (GM_HARDENED && guards) gm_heap_unguard(h, s);
+    if (!GM_IN(GM_SET_COLLECTED, s->kind)) (void)gm_sub_rlx(&h->kept, all); // pacing: may lag
     gm_store_rlx(&s->queued, 0u); // in a fork's child, which drops the queue, it may be set
     gm_pages_undescribe(&h->pages, page, n);
     gm_span_clear_colors(&h->pages, s);
     gm_sync_lock(&h->lock);
     if (touched) gm_pages_put_locked(&h->pages, page, touched, true);
     if (n > touched) gm_pages_put_locked(&h->pages, page + touched, n - touched, false);
+    if (guards & GM_GUARD_BEFORE) gm_pages_put_locked(&h->pages, page - 1, 1, !clean);
+    if (guards & GM_GUARD_AFTER) gm_pages_put_locked(&h->pages, page + n, 1, !clean);
     gm_heap_fallen_locked(h);
     gm_sync_unlock(&h->lock);
 }
@@ -6331,6 +6464,7 @@ GM_PRIVATE bool gm_heap_resize(struct gm_heap *h, struct gm_span *s, size_t size
     size_t n = (size + GM_PAGE - 1) / GM_PAGE, old = s->pages;
     bool done = true;
     *clean = false;
+    if (n != old && gm_span_guards(s)) return false; // the page after it stays where it is (H5)
     // Shrinking: lookups must not find the pages before they are freed.
     if (n < old) gm_pages_undescribe(p, s->page + n, old - n);
     gm_heap_lock_with_room(h, n > old ? n - old : 0);
@@ -7930,12 +8064,25 @@ GM_PRIVATE const char *gm_prof_verify_stopped(const struct gm_prof *f, const str
  *             G3  in a watched heap every mapped byte is marked as not accessible, except those
  *                 that the program has requested and not freed. The library accesses other bytes
  *                 only in functions that are not instrumented, or marks them as accessible first
+ *             G4  in a hardened heap the last 8 bytes of a manual object's slot are its seal. While
+ *                 the program has the object, the bytes from its end up to the seal, the first 64
+ *                 of them, are the seal's lowest byte
+ *             G5  48 bits of a seal follow from its address and a secret of the process, from the
+ *                 time when a span is taken until it is freed. The upper 16 bits are the bytes
+ *                 before the seal that were not requested; GM_SEAL_NEW: the slot was never handed
+ *                 out; GM_SEAL_FREE: it is free, and all its other bytes are GM_POISON
  * WHY         One line says what is wrong, with which pointer and object, and what to do. A user
  *             who reads it should not need a second one.
  *             AddressSanitizer and valgrind observe accesses, which the library cannot. So a heap
  *             that one of them watches has a margin of 16 bytes after each object, which is also
  *             the margin before the next one, and reuses a freed manual object only after 16 MiB of
  *             others were freed. The margin stores how many bytes were requested.
+ *             A hardened heap (GOMEM_HARDENED) finds at runtime what these tools find, later but
+ *             for less: what was written outside of objects and to freed ones, when a slot or its
+ *             neighbor is freed or is handed out again. The seal ends the slot, so that an overflow
+ *             by one byte changes it even if the request fills the slot. Its lowest byte is never
+ *             0, since the most common overflow is a string's NUL. The address is in it, so a seal
+ *             that was read elsewhere does not help to forge this one.
  */
 struct gm_guard {
     void (*warn)(const char *line, void *user);  // NULL: GOMEM_LOG. atomic: rel/acq
@@ -7943,6 +8090,7 @@ struct gm_guard {
     void *user;                                  // set before the hooks. atomic: rlx
     bool poison;                                 // freed memory is filled with GM_POISON
     bool watched;                                // valgrind runs this process (check level 1)
+    uint32_t secret;                             // hardened: in all seals (G5). const once ready
 };
 enum { GM_POISON = 0xdb };
 
@@ -8027,9 +8175,134 @@ GM_PRIVATE bool gm_guard_freed(const struct gm_guard *g, const struct gm_span *s
            gm_guard_read(s, object, 1) == GM_MARGIN_FREED;
 }
 
+// ---- hardened heaps ----
+
+// GM_SEAL: bytes of a seal. GM_SLACK: bytes after an object that are filled. The others: G5.
+enum { GM_SEAL = 8, GM_SLACK = 64, GM_SEAL_NEW = 0xfffe, GM_SEAL_FREE = 0xffff };
+_Static_assert(GM_SEAL_NEW > GOMEM_MAX_SMALL, "no number of bytes that were not requested");
+
+// Tests whether objects of s have seals. A watched heap has margins in their place.
+GM_ALWAYS bool gm_guard_hardened(const struct gm_guard *g, const struct gm_span *s) {
+    return GM_HARDENED && !gm_guard_watched(g) && s->kind == GM_MANUAL && s->use == GM_USE_OBJECT;
+}
+
+// The place of an object's seal. Other threads may look at it when they free a neighbor, so it is
+// atomic.
+GM_INLINE uint64_t *gm_guard_seal_at(const struct gm_span *s, uintptr_t object) {
+    return (uint64_t *)(object + gm_span_slot_size(s) - GM_SEAL);
+}
+
+// The lower 48 bits of the seal at an address (G5). The product spreads the address and the secret.
+GM_INLINE uint64_t gm_guard_secret(const struct gm_guard *g, const uint64_t *at) {
+    uint64_t x = ((uint64_t)(uintptr_t)at ^ (uint64_t)g->secret << 29) * 0x9e3779b97f4a7c15u;
+    return (x ^ x >> 32) >> 16 | 1;
+}
+
+enum { GM_FEW = 128 }; // up to so many bytes a loop is faster than a call
+
+// Fills n bytes, a multiple of 8, with GM_POISON, and tests whether they are. Returns their number
+// if so, otherwise the offset of the first 8 that differ.
+GM_INLINE void gm_guard_fill(uint64_t *word, size_t n) {
+    if (n > GM_FEW) memset(word, GM_POISON, n);
+    else
+        for (size_t i = 0; i < n / 8; i++) word[i] = GM_POISON * 0x0101010101010101u;
+}
+GM_INLINE size_t gm_guard_filled(const uint64_t *word, size_t n) {
+    size_t i = 0;
+    // All bytes are equal if each equals the next one.
+    if (n > GM_FEW && *word == GM_POISON * 0x0101010101010101u &&
+        memcmp(word, (const char *)word + 1, n - 1) == 0)
+        return n;
+    while (i < n && word[i / 8] == GM_POISON * 0x0101010101010101u) i += 8;
+    return i;
+}
+
+// Seals an object of which the program gets `size` bytes (G4).
+GM_PRIVATE void gm_guard_close(const struct gm_guard *g, const struct gm_span *s, uintptr_t object,
+                               size_t size) {
+    uint64_t *at = gm_guard_seal_at(s, object), secret = gm_guard_secret(g, at);
+    size_t rest = (uintptr_t)at - object - size;
+    if (rest) memset((void *)(object + size), (int)(secret & 255), GM_MIN(rest, (size_t)GM_SLACK));
+    gm_store_rlx(at, secret | (uint64_t)rest << 48); // rlx: readers test the lower bits alone
+}
+
+// Seals all slots of a new manual span (G5).
+GM_PRIVATE void gm_guard_close_new(const struct gm_guard *g, const struct gm_pages *p,
+                                   struct gm_span *s) {
+    if (!gm_guard_hardened(g, s)) return;
+    for (uint32_t i = 0; i < s->count; i++) {
+        uint64_t *at = gm_guard_seal_at(s, gm_span_slot(p, s, i));
+        gm_store_rlx(at, gm_guard_secret(g, at) | (uint64_t)GM_SEAL_NEW << 48); // not published yet
+    }
+    s->fresh = s->count; // N2
+}
+
+// Fills a freed object and its seal (G5).
+GM_PRIVATE void gm_guard_junk(const struct gm_guard *g, const struct gm_span *s, uintptr_t object) {
+    uint64_t *at = gm_guard_seal_at(s, object);
+    gm_guard_fill((uint64_t *)object, (uintptr_t)at - object);
+    gm_store_rlx(at, gm_guard_secret(g, at) | (uint64_t)GM_SEAL_FREE << 48); // rlx: as above
+}
+
+// Returns the address of the first byte of a seal that is wrong; 0: none. Tests what holds whatever
+// another thread does with the object: the lower 48 bits, and that the upper ones have a meaning.
+GM_INLINE uintptr_t gm_guard_broken_seal(const struct gm_guard *g, const struct gm_span *s,
+                                         uintptr_t object) {
+    uint64_t *at = gm_guard_seal_at(s, object);
+    uint64_t seal = gm_load_rlx(at), rest = seal >> 48;
+    uint64_t wrong = (seal ^ gm_guard_secret(g, at)) & gm_base_ones(0, 48);
+    if (wrong) return (uintptr_t)at + gm_base_ctz(wrong) / 8; // little-endian
+    bool known = rest <= (uintptr_t)at - object || rest == GM_SEAL_NEW || rest == GM_SEAL_FREE;
+    return known ? 0 : (uintptr_t)at + 6;
+}
+
+// Returns the address of the first byte that was written behind an object that the program has; 0:
+// none.
+GM_INLINE uintptr_t gm_guard_overflow(const struct gm_guard *g, const struct gm_span *s,
+                                      uintptr_t object) {
+    uint64_t *seal = gm_guard_seal_at(s, object);
+    uintptr_t end = (uintptr_t)seal, broken = gm_guard_broken_seal(g, s, object);
+    uint64_t rest = gm_load_rlx(seal) >> 48;
+    if (broken) return broken;
+    if (rest > end - object) return end + 6; // it is not free
+    for (uintptr_t at = end - rest; at < end && at < end - rest + GM_SLACK; at++)
+        if (*(const uint8_t *)at != (uint8_t)gm_load_rlx(seal)) return at;
+    return 0;
+}
+
+// Returns the address of the first byte that was written to a free object; 0: none.
+GM_PRIVATE uintptr_t gm_guard_stale_write(const struct gm_guard *g, const struct gm_span *s,
+                                          uintptr_t object) {
+    uint64_t *seal = gm_guard_seal_at(s, object), kind = gm_load_rlx(seal) >> 48;
+    size_t n = kind == GM_SEAL_NEW ? 0 : (uintptr_t)seal - object;
+    size_t i = gm_guard_filled((const uint64_t *)object, n);
+    for (; i < n; i++)
+        if (((const uint8_t *)object)[i] != GM_POISON) return object + i;
+    if (kind != GM_SEAL_NEW && kind != GM_SEAL_FREE) return (uintptr_t)seal + 6;
+    return gm_guard_broken_seal(g, s, object);
+}
+
+// Which bytes were written, those after an object or those before the next one? Of a seal whose
+// lowest byte is right, the upper ones were changed from above.
+GM_PRIVATE enum gm_message gm_guard_side(const struct gm_guard *g, const struct gm_span *s,
+                                         uintptr_t object, uintptr_t broken) {
+    uint64_t *at = gm_guard_seal_at(s, object);
+    bool below = broken < (uintptr_t)at || (uint8_t)(gm_load_rlx(at) ^ gm_guard_secret(g, at));
+    return below ? GM_MSG_OVERFLOW : GM_MSG_UNDERFLOW;
+}
+
+// The bytes that were requested of a sealed object; all before the seal if it is free, or if the
+// seal was overwritten.
+GM_PRIVATE size_t gm_guard_requested(const struct gm_span *s, uintptr_t object) {
+    size_t most = gm_span_slot_size(s) - GM_SEAL;
+    uint64_t rest = gm_load_rlx(gm_guard_seal_at(s, object)) >> 48;
+    return rest <= most ? most - (size_t)rest : most;
+}
+
 // Returns how many bytes of an object the program may use; 0 if its margin was overwritten.
 GM_PRIVATE size_t gm_guard_size(const struct gm_guard *g, const struct gm_span *s,
                                 uintptr_t object) {
+    if (gm_guard_hardened(g, s)) return gm_guard_requested(s, object);
     if (GOMEM_I_LIKELY(!gm_guard_watched(g)) || s->use != GM_USE_OBJECT)
         return gm_span_slot_size(s);
     size_t size = gm_guard_read(s, object, 1);
@@ -8044,6 +8317,7 @@ GM_PRIVATE void gm_guard_describe_object(struct gm_text *t, const struct gm_page
     uint32_t index = gm_span_index(p, s, word);
     uintptr_t slot = gm_span_slot(p, s, index);
     size_t size = GM_ASAN && index < s->count ? gm_guard_read(s, slot, 1) : 0; // bytes requested
+    if (GM_HARDENED && s->kind == GM_MANUAL && index < s->count) size = gm_guard_requested(s, slot);
     if (!size || size > gm_span_slot_size(s)) size = gm_span_slot_size(s);
     if (index >= s->count) gm_text_format(t, "in the tail of a span of ");
     else if (word != slot) gm_text_format(t, "%zu bytes into ", word - slot);
@@ -10547,13 +10821,57 @@ GM_PRIVATE unsigned gm_cache_take_slots_locked(const struct gm_pages *p, struct 
             last = w * 64 + gm_base_ctz(free);
             // Atomic, because gomem_free reads the bits without the lock.
             gm_store_rlx(&bits[w], bits[w] | (free & (0 - free)));
-            // Check level 1: the slot is in a cache until the program gets it.
-            if (GOMEM_I_CHECK) (void)gm_or_rlx(&gm_span_cached(p, s->page)[w], free & (0 - free));
+            // The slot is in a cache until the program gets it.
+            if (GM_CACHED_BITS) (void)gm_or_rlx(&gm_span_cached(p, s->page)[w], free & (0 - free));
             out[-(int)++taken] = (void *)(start + (uintptr_t)last * size);
         }
     }
     s->used += taken;
     if (taken && last >= s->fresh) s->fresh = last + 1; // N2
+    return taken;
+}
+
+// Draws a number below n, at most 65536, from a generator; *random is its state, 0: not seeded.
+GM_ALWAYS uint32_t gm_cache_draw(uint64_t *random, uint32_t n) {
+    if (GOMEM_I_UNLIKELY(!*random)) *random = gm_os_entropy() | 1;
+    *random ^= *random << 13;
+    *random ^= *random >> 7;
+    *random ^= *random << 17;
+    return (uint32_t)((*random >> 32) * n >> 32);
+}
+
+// In a hardened heap: pushes p to a magazine with room, in exchange for one of its objects, so that
+// it is not to be foreseen which one is used again next.
+GM_ALWAYS void gm_cache_push_random(const struct gm_pages *p, uint64_t *random, void ***at,
+                                    void *object) {
+    void **top = *at;
+    void **place = top + 1 - gm_cache_draw(random, gm_cache_count(p, top) + 1);
+    void *other = place > top ? object : *place;
+    gm_store_rlx(place, object);  // R8; a stop meanwhile finds one object of its class less
+    gm_store_rlx(top + 1, other); // R8
+    gm_signal_fence();
+    gm_store_rlx(at, top + 1);
+}
+
+// Takes up to n free slots of s at random, as gm_cache_take_slots_locked does in order.
+GM_PRIVATE unsigned gm_cache_take_random_locked(const struct gm_pages *p, struct gm_span *s,
+                                                void **out, unsigned n, uint64_t *random) {
+    uint64_t *bits = gm_span_bits(p, s->page), *cached = gm_span_cached(p, s->page);
+    unsigned taken = 0;
+    for (; taken < n && s->used < s->count; taken++) {
+        uint32_t index = gm_cache_draw(random, s->count), w = index / 64;
+        uint64_t free = ~bits[w] & ~(uint64_t)0 << index % 64; // from there on
+        for (;; free = ~bits[w]) {
+            if (w == s->count / 64) free &= ~(~(uint64_t)0 << s->count % 64); // N3
+            if (free) break;
+            w = w + 1 < gm_span_words(s) ? w + 1 : 0; // a slot is free, so this ends
+        }
+        index = w * 64 + gm_base_ctz(free);
+        (void)gm_or_rlx(&cached[w], free & (0 - free));        // as there
+        gm_store_rlx(&bits[w], bits[w] | (free & (0 - free))); // as there
+        out[-(int)taken - 1] = (void *)gm_span_slot(p, s, index);
+        s->used++;
+    }
     return taken;
 }
 
@@ -10571,10 +10889,10 @@ GM_PRIVATE void gm_cache_relist_locked(struct gm_central *c, const struct gm_pag
 }
 
 // Takes up to n objects of c's class from its fullest spans, or from a new span if all are full,
-// and fills out[-1], out[-2] and so on. `sampled`: c is that of sampled objects. Returns how many;
-// 0: no memory. Takes CENTRAL, then HEAP.
+// and fills out[-1], out[-2] and so on. `sampled`: c is that of sampled objects. `random`: a
+// hardened heap's, of gm_cache_draw. Returns how many; 0: no memory. Takes CENTRAL, then HEAP.
 GM_PRIVATE unsigned gm_cache_fill_from(struct gm_engine *e, struct gm_central *c, bool sampled,
-                                       void **out, unsigned n) {
+                                       void **out, unsigned n, uint64_t *random) {
     struct gm_pages *p = &e->heap.pages;
     unsigned class = c->class;
     unsigned done = 0;
@@ -10591,9 +10909,11 @@ GM_PRIVATE unsigned gm_cache_fill_from(struct gm_engine *e, struct gm_central *c
             (void)gm_add_rlx(&e->small, gm_cache_pinned(class, 1)); // for K3: may lag
             s->bucket = GM_UNLISTED;
             gm_store_rlx(&s->special, (uint8_t)sampled); // PR4: before its descriptor
+            if (GM_HARDENED) gm_guard_close_new(&e->guard, p, s);
             gm_heap_publish(&e->heap, s);
         }
-        done += gm_cache_take_slots_locked(p, s, out - done, n - done);
+        done += GM_HARDENED ? gm_cache_take_random_locked(p, s, out - done, n - done, random)
+                            : gm_cache_take_slots_locked(p, s, out - done, n - done);
         gm_cache_relist_locked(c, p, s);
     }
     gm_sync_unlock(&c->lock);
@@ -10602,8 +10922,15 @@ GM_PRIVATE unsigned gm_cache_fill_from(struct gm_engine *e, struct gm_central *c
 }
 
 // The same for manual objects that are not sampled.
-GM_PRIVATE unsigned gm_cache_fill(struct gm_engine *e, unsigned class, void **out, unsigned n) {
-    return gm_cache_fill_from(e, &e->central[GM_MANUAL][class], false, out, n);
+GM_PRIVATE unsigned gm_cache_fill(struct gm_cache *t, unsigned class, void **out, unsigned n) {
+    struct gm_engine *e = t->engine;
+    return gm_cache_fill_from(e, &e->central[GM_MANUAL][class], false, out, n, &t->prof.random);
+}
+
+// Records a misuse that was found in a section; gm_alloc_leave reports it.
+GM_INLINE void gm_cache_accuse(struct gm_engine *e, enum gm_message wrong, void *bad) {
+    gm_store_rlx(&e->misuse, (uint32_t)wrong);
+    gm_store_rel(&e->misuse_at, bad); // pairs with gm_alloc_leave
 }
 
 // Checks a pointer that is returned to its span. Returns the misuse; GM_MESSAGE_COUNT: it is fine.
@@ -10632,7 +10959,7 @@ GM_PRIVATE unsigned gm_cache_return_to_locked(const struct gm_pages *p, struct g
             continue;
         }
         gm_store_rlx(&bits[index / 64], bits[index / 64] & ~((uint64_t)1 << index % 64));
-        if (GOMEM_I_CHECK)
+        if (GM_CACHED_BITS)
             (void)gm_and_rlx(&gm_span_cached(p, s->page)[index / 64], ~((uint64_t)1 << index % 64));
         s->used--;
     }
@@ -10673,10 +11000,7 @@ GM_PRIVATE void gm_cache_return_from(struct gm_engine *e, struct gm_central *c, 
     (void)gm_sub_rlx(&e->taken, (size_t)back * gm_sizes_table[class].size); // for K3: may lag
     if (gone) (void)gm_sub_rlx(&e->small, gm_cache_pinned(class, gone));
     gm_heap_trim(&e->heap);
-    if (GOMEM_I_UNLIKELY(bad)) { // gm_alloc_leave reports it
-        gm_store_rlx(&e->misuse, (uint32_t)wrong);
-        gm_store_rel(&e->misuse_at, bad); // pairs with gm_alloc_leave
-    }
+    if (GOMEM_I_UNLIKELY(bad)) gm_cache_accuse(e, wrong, bad);
 }
 
 // The same for objects of a class that are not sampled.
@@ -10937,7 +11261,7 @@ GM_PRIVATE bool gm_cache_refill_manual(struct gm_cache *t, unsigned class) {
                                                 : gm_cache_index(p, loaded) + 1;
     if (!index) return false;
     void **slots = gm_cache_slots(p, index - 1);
-    unsigned n = gm_cache_fill(e, class, slots + GM_MAGAZINE_LAST + 1, cap);
+    unsigned n = gm_cache_fill(t, class, slots + GM_MAGAZINE_LAST + 1, cap);
     void **bottom = gm_cache_open(p, index - 1, cap);
     if (n && n < cap) memmove(bottom + 1, slots + GM_MAGAZINE_LAST + 1 - n, n * sizeof *slots);
     gm_cache_charge_magazine(t, class, bottom + n, n);
@@ -11022,6 +11346,10 @@ GM_PRIVATE void gm_cache_put(struct gm_cache *t, struct gm_span *s, void *p) {
         gm_cache_return(e, class, &p, 1);
         t->prof.holes++;
         p = NULL;
+    }
+    if (GM_HARDENED) {
+        gm_cache_push_random(&e->heap.pages, &t->prof.random, &t->hot.top[class], p);
+        return;
     }
     gm_store_rlx(top + 1, p); // R8
     gm_cache_set_top(t, class, top + 1);
@@ -12089,6 +12417,7 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
     }
     gm_settings_read_suppressions(rt);
     rt->engine.guard.poison = s->poison;
+    if (GM_HARDENED) rt->engine.guard.secret = (uint32_t)gm_os_entropy();
     if (GOMEM_I_CHECK) rt->engine.guard.watched = gm_os_ask_valgrind(GM_VALGRIND_RUNS, 0, 0) != 0;
 }
 
@@ -12096,7 +12425,7 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
  * >>fence   sampled manual objects between pages that fault                       floor 4
  * ==========================================================================================
  * OWNS        struct gm_fence; the action of SIGSEGV while guards are on
- * CALLS       base os pages guard runtime
+ * CALLS       base os pages span guard runtime
  * LOCKS       none: the start and the end are serialized by their callers, all else is atomic
  * ORDER       a slot's fields are written before `state` says LIVE (rel); readers load it first
  *             (acq). Those of the free are written before its pages are protected, so a thread that
@@ -12394,6 +12723,33 @@ GM_COLD GM_PRIVATE bool gm_fence_caught(struct gm_runtime *rt, struct gm_fence *
     return gm_os_protect(at, at + f->page, PROT_READ | PROT_WRITE);
 }
 
+// Reports an access to a page around a span of a hardened heap (H5). If the program's hook returns,
+// opens the page, so that the program goes on. False: it is no such page.
+GM_COLD GM_PRIVATE bool gm_fence_between(struct gm_runtime *rt, uintptr_t at, const void *context) {
+    const struct gm_pages *p = &rt->engine.heap.pages;
+    const struct gm_span *before = gm_span_find(p, at - GM_PAGE), *s = before;
+    if (!gm_pages_holds(p, at) || gm_span_find(p, at)) return false;
+    bool over = before && gm_span_guards(before) & GM_GUARD_AFTER;
+    if (!over) s = gm_span_find(p, at + GM_PAGE);
+    if (!over && !(s && gm_span_guards(s) & GM_GUARD_BEFORE)) return false;
+    uintptr_t object = gm_span_slot(p, s, over ? s->count - 1u : 0);
+    size_t size = gm_guard_size(&rt->engine.guard, s, object);
+    struct gm_interrupted where = gm_os_interrupted(context);
+    struct gm_text what = gm_text_make("%s of 0x%zx by ", where.access, at);
+    gm_os_name_code(&what, where.pc);
+    struct gm_text t = gm_text_message(over ? GM_MSG_OVERFLOW : GM_MSG_UNDERFLOW,
+                                       ": %s, %zu bytes %s a %zu-byte %s at 0x%zx", what.data,
+                                       over ? at - object - size : object - at,
+                                       over ? "past the end of" : "before", size,
+                                       s->use == GM_USE_OBJECT ? "manual object"
+                                       : s->use == GM_USE_POOL ? "slab of a pool"
+                                                               : "block of an arena",
+                                       object);
+    gm_guard_panic(&rt->engine.guard, t.data);
+    at &= ~(uintptr_t)(GM_PAGE - 1); // from a multiple of a page
+    return gm_os_unshut(at, GM_PAGE, gm_span_guards(s) & GM_GUARD_RIGHTS);
+}
+
 // ---- the signal ----
 
 // Stores what the program wants to happen on SIGSEGV.
@@ -12437,6 +12793,8 @@ GM_PRIVATE void gm_fence_handle(int signal, siginfo_t *info, void *context) {
     int saved = errno;
     struct gm_fence *f = info->si_code > 0 ? gm_fence_of(rt, (uintptr_t)info->si_addr) : NULL;
     bool done = f && gm_fence_caught(rt, f, (uintptr_t)info->si_addr, context);
+    if (GM_HARDENED && info->si_code > 0 && !f)
+        done = gm_fence_between(rt, (uintptr_t)info->si_addr, context);
     errno = saved;
     if (!done) gm_fence_pass(any, signal, info, context);
 }
@@ -12504,13 +12862,13 @@ GM_RARE GM_PRIVATE void gm_fence_start(struct gm_runtime *rt) {
     struct gm_fence *f = gm_load_rlx(&rt->fence); // changes with INIT held
     int rate = rt->world.settings.options.guard_rate;
     if (rate < 0) gm_store_rlx(&e->prof.guards, 0u); // rlx: as below
-    if (rate < 0 || gm_guard_watched(&e->guard)) return;
+    if ((rate < 0 && !GM_HARDENED) || gm_guard_watched(&e->guard)) return;
     if (!f) f = gm_pages_meta(&e->meta, sizeof *f);
     if (!f || !gm_fence_map(f)) return;
     gm_store_rel(&rt->fence, f); // pairs with gm_fence_of
     if (!gm_fence_install(f)) return;
     // rlx: threads read it after gm_alloc_trim's fence, or when they attach
-    gm_store_rlx(&e->prof.guards, (uint32_t)rate);
+    gm_store_rlx(&e->prof.guards, (uint32_t)GM_MAX(rate, 0));
 }
 
 // Unmaps the slots and restores the program's action for SIGSEGV. INIT is held; no thread uses the
@@ -13537,6 +13895,8 @@ GM_RARE GM_PRIVATE void gm_world_fork_child(void) {
     struct gm_thread *me = gm_world_self();
     if (!gm_world_has_gate(&rt->world)) return;
     if (me) me->id = gm_os_thread_id();
+    // Children of one parent must not place their objects alike.
+    if (GM_HARDENED && me) me->cache.prof.random = gm_os_entropy() | 1;
     gm_store_rlx(&rt->world.forks, (uint32_t)GM_FORKS_REGISTERED); // V6: it ran
     gm_store_rlx(&rt->world.waiting, 0u);
     gm_store_rlx(&rt->world.handling, 0u); // threads that this child does not have
@@ -13681,7 +14041,7 @@ GM_PRIVATE bool gm_world_init_locked(struct gm_runtime *rt) {
     if (rt->world.settings.record) gm_history_ask(&e->history);
     if (GM_PROF && w->settings.profile) gm_store_rlx(&e->prof.rate, w->settings.profile);
     w->settings.profile = 0; // a later start keeps the rate of that time
-    if (GM_FENCE && w->settings.options.guard_rate > 0) gm_fence_start(rt);
+    if (GM_FENCE && (GM_HARDENED || w->settings.options.guard_rate > 0)) gm_fence_start(rt);
     e->stats.start_ns = gm_os_now();
     return true;
 }
@@ -18086,11 +18446,26 @@ GM_ALWAYS size_t gm_alloc_margin(struct gm_runtime *rt, size_t size) {
     if (!GM_ASAN && (!GOMEM_I_CHECK || !gm_world_ready(rt, false))) return 0;
     return gm_guard_watched(&rt->engine.guard) ? GM_MARGIN + !size : 0;
 }
+// The bytes that a manual object has after the requested ones. An object of no bytes gets one: a
+// slot of 8 bytes would be all seal.
+GM_ALWAYS size_t gm_alloc_manual_margin(struct gm_runtime *rt, size_t size) {
+    size_t margin = gm_alloc_margin(rt, size);
+    return GM_HARDENED && !margin ? GM_SEAL + !size : margin;
+}
 
 // Returns p, a new object or NULL. In a watched heap, records that `size` bytes are the user's.
 GM_ALWAYS void *gm_alloc_watch(struct gm_runtime *rt, void *p, size_t size) {
     if (p && gm_guard_watched(&rt->engine.guard))
         gm_guard_hand_out(gm_span_find(&rt->engine.heap.pages, (uintptr_t)p), (uintptr_t)p, size);
+    return p;
+}
+
+// The same for a manual object, and seals it in a hardened heap.
+GM_ALWAYS void *gm_alloc_seal(struct gm_runtime *rt, void *p, size_t size) {
+    struct gm_engine *e = &rt->engine;
+    const struct gm_pages *pages = &e->heap.pages;
+    if (!GM_HARDENED || !p || gm_guard_watched(&e->guard)) return gm_alloc_watch(rt, p, size);
+    gm_guard_close(&e->guard, gm_span_find(pages, (uintptr_t)p), (uintptr_t)p, size);
     return p;
 }
 
@@ -18201,8 +18576,8 @@ GM_RARE GM_PRIVATE void *gm_alloc_manual_sampled(struct gm_cache *t, unsigned cl
     void *p = NULL;
     gm_prof_decide(prof, gm_sizes_table[class].size);
     if (prof->guard) prof->guard = gm_fence_allows(&gm_runtime, prof->guards);
-    if (!prof->hit && !prof->guard) return gm_cache_fill(t->engine, class, &p + 1, 1), p;
-    gm_cache_fill_from(t->engine, &t->engine->sampled[class], true, &p + 1, 1);
+    if (!prof->hit && !prof->guard) return gm_cache_fill(t, class, &p + 1, 1), p;
+    gm_cache_fill_from(t->engine, &t->engine->sampled[class], true, &p + 1, 1, &prof->random);
     if (!p) prof->hit = prof->guard = false;
     return p;
 }
@@ -18215,23 +18590,57 @@ GM_ALWAYS void *gm_alloc_pop(struct gm_cache *t, unsigned class) {
     return gm_alloc_manual_sampled(t, class);
 }
 
+// Returns the address of the first wrong byte in the seal of the slot below slot `index` of s; 0:
+// none is wrong. Whatever another thread does with that slot, these bytes stay (G5).
+GM_PRIVATE uintptr_t gm_alloc_broken_below(const struct gm_engine *e, const struct gm_span *s,
+                                           uint32_t index) {
+    if (!index) return 0;
+    return gm_guard_broken_seal(&e->guard, s, gm_span_slot(&e->heap.pages, s, index - 1));
+}
+
+// Tests slot `index` of s in a hardened heap, before it is handed out. False: it was written since
+// it was freed, which is recorded; it is not to be used again.
+GM_PRIVATE bool gm_alloc_untouched(struct gm_engine *e, const struct gm_span *s, uint32_t index,
+                                   uintptr_t object) {
+    if (!gm_guard_hardened(&e->guard, s)) return true;
+    uintptr_t at = gm_guard_stale_write(&e->guard, s, object);
+    if (GOMEM_I_LIKELY(!at)) return true;
+    // What begins below the slot has come from there, and what is in the seal alone from above.
+    uintptr_t below = at == object ? gm_alloc_broken_below(e, s, index) : 0;
+    bool seal = at >= (uintptr_t)gm_guard_seal_at(s, object);
+    gm_cache_accuse(e,
+                    below  ? GM_MSG_OVERFLOW
+                    : seal ? gm_guard_side(&e->guard, s, object, at)
+                           : GM_MSG_AFTER_FREE,
+                    (void *)(below ? below : at));
+    return false;
+}
+
+// Takes a small manual object out of the caches, in a section: it becomes the program's. False: it
+// was written since it was freed.
+GM_PRIVATE bool gm_alloc_hand_out(struct gm_cache *t, unsigned class, void *p) {
+    struct gm_engine *e = t->engine;
+    struct gm_pages *pages = &e->heap.pages;
+    struct gm_span *s = gm_span_find(pages, (uintptr_t)p);
+    uint32_t index = gm_span_index(pages, s, (uintptr_t)p);
+    if (GM_HARDENED && !gm_alloc_untouched(e, s, index, (uintptr_t)p)) return false;
+    (void)gm_and_rlx(&gm_span_cached(pages, s->page)[index / 64], ~((uint64_t)1 << index % 64));
+    if (GOMEM_I_CHECK >= 2 && !gm_guard_watched(&e->guard))
+        memset(p, 0xcd, gm_sizes_table[class].size - (GM_HARDENED ? GM_SEAL : 0)); // G5
+    return true;
+}
+
 // Allocates a small manual object, in a section. NULL: no memory. If there is no memory for a
 // magazine, a slot is taken from the central alone: an object may fit where a magazine does not.
 GM_PRIVATE void *gm_alloc_manual_small(struct gm_cache *t, unsigned class) {
-    void *p = gm_alloc_pop(t, class);
-    if (!p && gm_cache_refill_manual(t, class)) p = gm_alloc_pop(t, class);
-    if (!p && class == 0) return NULL;
-    if (!p)
-        gm_cache_fill(t->engine, class, &p + 1,
-                      1); // no memory for a magazine, perhaps for one object
-    if (GOMEM_I_CHECK && p) {
-        struct gm_pages *pages = &t->engine->heap.pages;
-        struct gm_span *s = gm_span_find(pages, (uintptr_t)p);
-        uint32_t index = gm_span_index(pages, s, (uintptr_t)p);
-        (void)gm_and_rlx(&gm_span_cached(pages, s->page)[index / 64], ~((uint64_t)1 << index % 64));
-        if (GOMEM_I_CHECK >= 2 && !gm_guard_watched(&t->engine->guard))
-            memset(p, 0xcd, gm_sizes_table[class].size);
-    }
+    void *p;
+    do {
+        p = gm_alloc_pop(t, class);
+        if (!p && gm_cache_refill_manual(t, class)) p = gm_alloc_pop(t, class);
+        if (!p && class == 0) return NULL;
+        if (!p)
+            gm_cache_fill(t, class, &p + 1, 1); // no memory for a magazine, perhaps for one object
+    } while (GM_CACHED_BITS && p && !gm_alloc_hand_out(t, class, p));
     return p;
 }
 
@@ -18249,16 +18658,26 @@ GM_PRIVATE void *gm_alloc_manual_large(struct gm_cache *t, size_t size, size_t a
     return (void *)gm_span_start(&h->pages, s);
 }
 
+// In a hardened heap: a small manual object from the loaded magazine, without a section, as the
+// inlined path pops it. NULL: there is none, or the slow path has to decide.
+GM_ALWAYS void *gm_alloc_quick(unsigned class) {
+    struct gm_cache *t = (struct gm_cache *)(void *)GOMEM_I_TLS;
+    void *p = gomem_i_pop(gomem_i_top(&t->hot, class));
+    if (GOMEM_I_CHECK || !p || GOMEM_I_LIKELY(gm_alloc_hand_out(t, class, p))) return p;
+    return NULL; // the object is dropped; the slow path reports it
+}
+
 // Any manual allocation; align is a power of two. NULL with errno: no memory. Each turn of the loop
 // is a section of its own, so the collection and the callback of gm_alloc_exhausted run outside.
 GOMEM_DEF void *gomem_i_malloc_slow(size_t size, size_t align) {
     struct gm_runtime *rt = &gm_runtime;
     if (size > (size_t)PTRDIFF_MAX - 2 * GM_MARGIN) return gomem_i_overflow();
-    size_t slot = size + gm_alloc_margin(rt, size), rate = 0;
+    size_t slot = size + gm_alloc_manual_margin(rt, size), rate = 0;
     unsigned class = gm_sizes_class(slot, align), tries = 0;
     bool guard = false;
+    void *p = GM_HARDENED && !GOMEM_I_CHECK ? gm_alloc_quick(class) : NULL;
+    if (GM_HARDENED && GOMEM_I_LIKELY(p)) return gm_alloc_seal(rt, p, size);
     int saved = errno;
-    void *p;
     do {
         struct gm_cache *t = gm_alloc_enter(rt);
         if (!t) return NULL;
@@ -18267,12 +18686,13 @@ GOMEM_DEF void *gomem_i_malloc_slow(size_t size, size_t align) {
         guard = gm_alloc_guarded(t);
         gm_alloc_leave(rt, t);
     } while (GOMEM_I_UNLIKELY(!p) && gm_alloc_exhausted(rt, size, &tries));
+    p = gm_alloc_seal(rt, p, size);
     if (GM_PROF && GOMEM_I_UNLIKELY(rate) && p)
         gm_alloc_sample(rt, p, rate, NULL, __builtin_return_address(0));
     if (GOMEM_I_UNLIKELY(guard) && p)
         return gm_alloc_done(gm_alloc_guard(rt, p, size, align, __builtin_return_address(0)),
                              saved);
-    return gm_alloc_done(gm_alloc_watch(rt, p, size), saved);
+    return gm_alloc_done(p, saved);
 }
 
 // Zeroes the first `bytes` of a new large object, of which some pages were used before: only those,
@@ -18349,11 +18769,25 @@ GM_PRIVATE void gm_alloc_count_large(struct gm_cache *t, const struct gm_span *s
     gm_stats_own(&t->stats.large_free, s->size);
 }
 
+// In a hardened heap, tests what lies around an object that is freed. False: it was written, which
+// is recorded, and the object is not to be used again.
+GM_PRIVATE bool gm_alloc_intact(struct gm_engine *e, const struct gm_span *s, uint32_t index,
+                                uintptr_t object) {
+    uintptr_t at = gm_guard_overflow(&e->guard, s, object);
+    if (GOMEM_I_UNLIKELY(!at && s->class)) { // then it is below, perhaps
+        at = gm_alloc_broken_below(e, s, index);
+        object = gm_span_slot(&e->heap.pages, s, index - 1);
+    }
+    if (GOMEM_I_LIKELY(!at)) return true;
+    gm_cache_accuse(e, gm_guard_side(&e->guard, s, object, at), (void *)at);
+    return false;
+}
+
 // Frees a manual object in slot `index` of s. A double free is proven before anything changes: from
 // the slot's bit (the object is back in its span), from the bit of cached objects (check level 1
-// and up), or, without checks, from the latest entries of the thread's magazine, which miss an
-// object that was freed longer ago. A watched heap holds the object back for a while instead of
-// reusing it, so that uses of stale pointers show.
+// and up, and in a hardened heap), or, without checks, from the latest entries of the thread's
+// magazine, which miss an object that was freed longer ago. A watched heap holds the object back
+// for a while instead of reusing it, so that uses of stale pointers show.
 GM_PRIVATE enum gm_message gm_alloc_free_manual(struct gm_cache *t, struct gm_span *s,
                                                 uint32_t index, void *p) {
     struct gm_engine *e = t->engine;
@@ -18364,14 +18798,16 @@ GM_PRIVATE enum gm_message gm_alloc_free_manual(struct gm_cache *t, struct gm_sp
     if (s->class) {
         if (!(gm_load_rlx(&gm_span_bits(pages, s->page)[index / 64]) & bit))
             return GM_MSG_DOUBLE_FREE;
-        if (GOMEM_I_CHECK && gm_or_rlx(&gm_span_cached(pages, s->page)[index / 64], bit) & bit)
+        if (GM_CACHED_BITS && gm_or_rlx(&gm_span_cached(pages, s->page)[index / 64], bit) & bit)
             return GM_MSG_DOUBLE_FREE;
-        if (!GOMEM_I_CHECK && gm_cache_lately(t, s->class, p)) return GM_MSG_DOUBLE_FREE;
-        if (!watched && (e->guard.poison || GOMEM_I_CHECK >= 2))
-            memset(p, GM_POISON, gm_sizes_table[s->class].size);
-    } else {
-        gm_alloc_count_large(t, s);
+        if (!GM_CACHED_BITS && gm_cache_lately(t, s->class, p)) return GM_MSG_DOUBLE_FREE;
     }
+    if (GM_HARDENED && !watched && !gm_alloc_intact(e, s, index, (uintptr_t)p))
+        return GM_MESSAGE_COUNT;
+    if (!s->class) gm_alloc_count_large(t, s);
+    else if (GM_HARDENED && !watched) gm_guard_junk(&e->guard, s, (uintptr_t)p);
+    else if (!watched && (e->guard.poison || GOMEM_I_CHECK >= 2))
+        memset(p, GM_POISON, gm_sizes_table[s->class].size);
     if (watched) {
         gm_guard_write(s, (uintptr_t)p, 1, GM_MARGIN_FREED);
         gm_cache_keep(e, s, (uintptr_t)p);
@@ -18534,6 +18970,27 @@ GM_ALWAYS bool gm_alloc_push(gomem_i_cache *t, uintptr_t offset, void *p, bool c
     return false;
 }
 
+// In a hardened heap: frees p, at an offset in the heap, as gm_alloc_free_manual does, to the
+// loaded magazine without a section. False: the slow path has to decide, or has to report.
+GM_ALWAYS bool gm_alloc_free_quick(gomem_i_cache *t, uintptr_t offset, void *p) {
+    struct gm_engine *e = &gm_runtime.engine;
+    const struct gm_pages *pages = &e->heap.pages;
+    uint32_t desc = gm_load_rlx(&t->desc[offset >> GM_PAGE_SHIFT]), class = gm_pages_class(desc);
+    void ***at = gomem_i_top(t, class);
+    if (!class || (desc & 15) != GM_MANUAL || gomem_i_full(*at)) return false;
+    const struct gm_span *s = gm_span_find(pages, (uintptr_t)p);
+    uint32_t index = gm_span_index(pages, s, (uintptr_t)p);
+    uint64_t *cached = &gm_span_cached(pages, s->page)[index / 64], bit = (uint64_t)1 << index % 64;
+    if (gm_cache_wrong(pages, s, index, (uintptr_t)p) != GM_MESSAGE_COUNT) return false;
+    if (gm_load_rlx(cached) & bit || // rlx: the OR below decides
+        gm_guard_overflow(&e->guard, s, (uintptr_t)p) || gm_alloc_broken_below(e, s, index) ||
+        gm_or_rlx(cached, bit) & bit)
+        return false;
+    gm_guard_junk(&e->guard, s, (uintptr_t)p);
+    gm_cache_push_random(pages, &((struct gm_cache *)(void *)t)->prof.random, at, p);
+    return true;
+}
+
 // Frees p, which may be NULL, in a section, and reports misuse after it. Keeps errno. After a
 // shutdown it does nothing. A guarded object's shadow is freed in its place.
 GM_NOINLINE GM_PRIVATE void gm_alloc_free_section(void *p, const void *caller) {
@@ -18561,7 +19018,7 @@ GM_NOINLINE GM_PRIVATE void gm_alloc_free_section(void *p, const void *caller) {
 // fast one, and charges the object. A function of its own, which saves no registers; its arguments
 // are where the caller has them.
 GM_NOINLINE GM_PRIVATE void gm_alloc_free_beyond(void *p, gomem_i_cache *t, uintptr_t offset) {
-    if (GM_PROF && !GOMEM_I_SLOW && GOMEM_I_LIKELY(offset < t->bound) &&
+    if (GM_PROF && !GOMEM_I_SLOW_MANUAL && GOMEM_I_LIKELY(offset < t->bound) &&
         gm_alloc_push(t, offset, p, true))
         return;
     if (p) gm_alloc_free_section(p, __builtin_return_address(0));
@@ -18572,7 +19029,11 @@ GM_NOINLINE GM_PRIVATE void gm_alloc_free_beyond(void *p, gomem_i_cache *t, uint
 GOMEM_DEF void gomem_free(void *p) {
     gomem_i_cache *t = GOMEM_I_TLS;
     uintptr_t offset = (uintptr_t)p - t->base;
-    if (GOMEM_I_SLOW || GOMEM_I_UNLIKELY(offset >= t->size)) gm_alloc_free_beyond(p, t, offset);
+    if (GM_HARDENED && !GOMEM_I_CHECK && GOMEM_I_LIKELY(offset < t->size) &&
+        gm_alloc_free_quick(t, offset, p))
+        return;
+    if (GOMEM_I_SLOW_MANUAL || GOMEM_I_UNLIKELY(offset >= t->size))
+        gm_alloc_free_beyond(p, t, offset);
     else if (!gm_alloc_push(t, offset, p, false))
         gm_alloc_free_section(p, __builtin_return_address(0));
 }
@@ -19076,11 +19537,34 @@ GM_PRIVATE bool gm_alloc_in_place(struct gm_runtime *rt, struct gm_span *s, char
                                   size_t room) {
     if (gm_guard_watched(&rt->engine.guard)) // moves otherwise, so that uses of stale pointers show
         return size == gm_guard_size(&rt->engine.guard, s, (uintptr_t)p);
-    if (!s->class) return room > GOMEM_MAX_SMALL && gm_alloc_resize_large(rt, s, size, room);
-    size_t usable = gm_sizes_table[s->class].size;
+    size_t seal = gm_guard_hardened(&rt->engine.guard, s) ? GM_SEAL : 0;
+    if (!s->class) {
+        bool stays = room > GOMEM_MAX_SMALL && gm_alloc_resize_large(rt, s, size, room + seal);
+        if (stays && seal) gm_guard_close(&rt->engine.guard, s, (uintptr_t)p, size);
+        return stays;
+    }
+    size_t usable = gm_sizes_table[s->class].size - seal;
     if (room > usable || (room < usable / 2 && usable > 64)) return false;
+    if (seal) gm_guard_close(&rt->engine.guard, s, (uintptr_t)p, size);
     if (s->kind != GM_MANUAL) memset(p + size, 0, usable - size); // grown parts are zero
     return true;
+}
+
+// Returns what is wrong with *p, the start of an object of s in a hardened heap: it was freed, or
+// bytes around it were written; then *p becomes their address. GM_MESSAGE_COUNT: nothing.
+GM_PRIVATE enum gm_message gm_alloc_wrong_around(struct gm_engine *e, const struct gm_span *s,
+                                                 void **p) {
+    const struct gm_pages *pages = &e->heap.pages;
+    uint32_t index = gm_span_index(pages, s, (uintptr_t)*p);
+    if (!gm_guard_hardened(&e->guard, s)) return GM_MESSAGE_COUNT;
+    // rlx: the thread that frees an object decides, and this one may come too late
+    if (s->class && gm_load_rlx(&gm_span_cached(pages, s->page)[index / 64]) >> index % 64 & 1)
+        return GM_MSG_DOUBLE_FREE;
+    uintptr_t at = gm_guard_overflow(&e->guard, s, (uintptr_t)*p);
+    if (!at) return GM_MESSAGE_COUNT;
+    enum gm_message side = gm_guard_side(&e->guard, s, (uintptr_t)*p, at);
+    *p = (void *)at;
+    return side;
 }
 
 // The span of the live object that starts at p. NULL with EINVAL, after a report: there is no such
@@ -19098,8 +19582,11 @@ GM_ALWAYS struct gm_span *gm_alloc_span_of(struct gm_runtime *rt, void *p) {
         wrong = gomem_base(p) ? GM_MSG_INTERIOR : GM_MSG_DOUBLE_FREE;
     }
     if (GOMEM_I_LIKELY(wrong == GM_MESSAGE_COUNT) &&
-        !gm_guard_freed(&rt->engine.guard, s, (uintptr_t)p))
-        return s;
+        !gm_guard_freed(&rt->engine.guard, s, (uintptr_t)p)) {
+        if (!GM_HARDENED) return s;
+        wrong = gm_alloc_wrong_around(&rt->engine, s, &p);
+        if (GOMEM_I_LIKELY(wrong == GM_MESSAGE_COUNT)) return s;
+    }
     if (wrong == GM_MESSAGE_COUNT) wrong = GM_MSG_DOUBLE_FREE;
     gm_guard_misuse(&rt->engine.guard, pages, wrong, p); // L2
     errno = EINVAL;

@@ -49,7 +49,7 @@ for level in 1 2; do # all other tests run at 0 and 3
     good "check level $level" "$q -DGOMEM_CHECK=$level $here/main.c $here/user.c tests/gomem.c \
         -o $out/level$level && $out/level$level"
 done
-for part in NO_COLLECTOR NO_REPORT NO_POOL NO_ARENA NO_ESCAPE TLS_DYNAMIC; do
+for part in NO_COLLECTOR NO_REPORT NO_POOL NO_ARENA NO_ESCAPE TLS_DYNAMIC HARDENED; do
     good "$part" "$q -DGOMEM_$part $here/main.c $here/user.c tests/gomem.c -o $out/$part && $out/$part"
 done
 good "nothing but malloc" "$q -DGOMEM_NO_COLLECTOR -DGOMEM_NO_REPORT -DGOMEM_NO_POOL -DGOMEM_NO_ARENA \
@@ -189,6 +189,7 @@ mismatch NO_REPORT report0
 mismatch NO_ARENA arena0
 mismatch NO_POOL pool0
 mismatch NO_ESCAPE escape0
+mismatch HARDENED hardened1
 
 # Two shared objects, each with its heap: nothing of gomem's is visible in either.
 good "hidden in a shared object" "$q -fPIC -shared $here/user.c tests/gomem.c -o $out/hidden.so &&

@@ -23,7 +23,7 @@ DIAGNOSTIC = re.compile(r"^(?:In file included from )?(.*?):(\d+):(?:\d+:)?\s+(?
 IMPLEMENTATIONS = {
     "check 0": [], "check 1": ["-DGOMEM_CHECK=1"], "check 2": ["-DGOMEM_CHECK=2"],
     "check 3": ["-DGOMEM_CHECK=3"], "no collector": ["-DGOMEM_NO_COLLECTOR"],
-    "no report": ["-DGOMEM_NO_REPORT"], "no arena": ["-DGOMEM_NO_ARENA"], "no pool": ["-DGOMEM_NO_POOL"], "no escape": ["-DGOMEM_NO_ESCAPE"], "override": ["-DGOMEM_MALLOC_OVERRIDE", "-fPIC"],
+    "no report": ["-DGOMEM_NO_REPORT"], "no arena": ["-DGOMEM_NO_ARENA"], "no pool": ["-DGOMEM_NO_POOL"], "no escape": ["-DGOMEM_NO_ESCAPE"], "hardened": ["-DGOMEM_HARDENED"], "override": ["-DGOMEM_MALLOC_OVERRIDE", "-fPIC"],
     "static": ["-DGOMEM_STATIC"], "dynamic TLS": ["-DGOMEM_TLS_DYNAMIC", "-fPIC"],
 }
 # What is left out changes what the front ends see, and they say the same at every level, so most options
