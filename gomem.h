@@ -200,8 +200,9 @@
  *   does gets one background thread, another one when the first finalizer is due, and, once more
  *   than 1 MiB lives, marking threads: one fewer than processors, 15 at most.
  *   It also gets one real-time signal: the highest one below SIGRTMAX that is at its default,
- *   else one that is ignored. If the program handles all of them, GOMEM_NEW returns NULL and one
- *   line says so. The handler has SA_RESTART; calls such as poll and nanosleep still return EINTR.
+ *   else one that is ignored. If the kernel does not queue it, since RLIMIT_SIGPENDING is used up,
+ *   SIGURG takes its place. If the program handles all of them, GOMEM_NEW returns NULL and one line
+ *   says so. The handler has SA_RESTART; calls such as poll and nanosleep still return EINTR.
  *   Do not leave a signal handler by siglongjmp when it may have interrupted this library.
  *   A thread that masks the stop signal and does not allocate keeps every cycle from ending. The
  *   others run on, the heap grows, and after a second one line names the thread. GOMEM_THREADS
@@ -3707,18 +3708,18 @@ GM_PRIVATE void gm_os_wake(const uint32_t *word, int n) {
 // The kernel's id of the calling thread.
 GM_PRIVATE uint32_t gm_os_thread_id(void) { return (uint32_t)GOMEM_SYSCALL(SYS_gettid); }
 
-// Sends a signal to a thread of this process. False only if the thread does not exist: other
-// errors, such as a full signal queue, do not prove that. Uses the older tkill if a sandbox refuses
-// tgkill. Keeps errno.
-GM_PRIVATE bool gm_os_signal_thread(uint32_t id, int signal) {
-    int saved = errno;
+// Sends a signal to a thread of this process. Returns 0, ESRCH if the thread does not exist, or the
+// reason why the kernel refuses, which does not prove that. EAGAIN: the user's queue of real-time
+// signals is full (RLIMIT_SIGPENDING). Uses the older tkill if a sandbox refuses tgkill, or getpid,
+// without which tgkill is invalid. Keeps errno.
+GM_PRIVATE int gm_os_signal_thread(uint32_t id, int signal) {
+    int saved = errno, error = 0;
     // tgkill also checks that the thread belongs to this process.
-    bool done = GOMEM_SYSCALL(SYS_tgkill, (long)getpid(), (long)id, (long)signal) == 0;
-    if (!done && (errno == EPERM || errno == ENOSYS))
-        done = GOMEM_SYSCALL(SYS_tkill, (long)id, (long)signal) == 0;
-    done = done || (errno != ESRCH && errno != EINVAL);
+    if (GOMEM_SYSCALL(SYS_tgkill, (long)getpid(), (long)id, (long)signal)) error = errno;
+    if (error == EPERM || error == ENOSYS || error == EINVAL)
+        error = GOMEM_SYSCALL(SYS_tkill, (long)id, (long)signal) ? errno : 0;
     errno = saved;
-    return done;
+    return error == EINVAL ? ESRCH : error; // id 0
 }
 
 // For loops that wait for another thread, which may need this processor. sched_yield never lets a
@@ -4471,23 +4472,26 @@ GM_PRIVATE enum gm_handled gm_os_handled(int signal, gm_handler *handler) {
     return gm_os_whose(&now, handler);
 }
 
-// Installs the handler for an unused real-time signal, from the highest down: one whose action is
-// the default or, failing that, one that is ignored (daemons often ignore all signals, and the
-// programs they start inherit that). Returns the signal, or 0 if all are in use. Two copies of the
-// library in one process may do this concurrently: the old action that sigaction returns elects
-// one. The other sees the first one's handler, puts it back and goes on.
-GM_RARE GM_PRIVATE int gm_os_claim_signal(gm_handler *handler) {
+// Installs the handler for a signal whose action is `unused`. False: it has another action. Two
+// copies of the library in one process may do this concurrently: the old action that sigaction
+// returns elects one. The other sees the first one's handler and puts it back.
+GM_RARE GM_PRIVATE bool gm_os_claim(int signal, void (*unused)(int), gm_handler *handler) {
     struct sigaction action, old;
     gm_os_action(&action, handler);
-    // The first pass looks for signals at their default, the second for ignored ones.
+    if (GOMEM_SIGACTION(signal, NULL, &old) || old.sa_handler != unused) return false;
+    if (GOMEM_SIGACTION(signal, &action, &old)) return false;
+    if (old.sa_handler == unused) return true;
+    (void)GOMEM_SIGACTION(signal, &old, NULL);
+    return false;
+}
+
+// Installs the handler for an unused real-time signal, from the highest down: one whose action is
+// the default or, failing that, one that is ignored (daemons often ignore all signals, and the
+// programs they start inherit that). Returns the signal, or 0 if all are in use.
+GM_RARE GM_PRIVATE int gm_os_claim_signal(gm_handler *handler) {
     for (int ignored = 0; ignored < 2; ignored++)
-        for (int s = SIGRTMAX - 1; s > SIGRTMIN; s--) {
-            void (*wanted)(int) = ignored ? SIG_IGN : SIG_DFL;
-            if (GOMEM_SIGACTION(s, NULL, &old) || old.sa_handler != wanted) continue;
-            if (GOMEM_SIGACTION(s, &action, &old)) continue;
-            if (old.sa_handler == wanted) return s;
-            (void)GOMEM_SIGACTION(s, &old, NULL);
-        }
+        for (int s = SIGRTMAX - 1; s > SIGRTMIN; s--)
+            if (gm_os_claim(s, ignored ? SIG_IGN : SIG_DFL, handler)) return s;
     return 0;
 }
 
@@ -11941,6 +11945,8 @@ struct gm_world {
     bool told_signal;         // "no signal is free" was reported. lock: world
     uint32_t signal_blocker;  // id of a thread that blocks the signal; 0: none known. lock: gc
     uint64_t unstopped_since; // ns: when stops began to fail; 0: they do not. lock: world
+    // Why the kernel refused a signal of the last try; 0: it did not. lock: world; read rlx
+    int unsent;
     void (*end_thread)(struct gomem_arena *scratch); // hook: a thread ends. atomic: rel/acq
     struct gm_settings settings;
 };
@@ -12916,7 +12922,9 @@ GM_RARE GM_PRIVATE void gm_fence_end(struct gm_runtime *rt) {
  *             V7  a thread that blocks the stop signal unblocks it when it attaches, when it parks,
  *                 and, after a stop has waited for it in vain, at its next slow path and while it
  *                 waits for GC. If the program has replaced the handler, the next stop first puts
- *                 it back or takes another signal
+ *                 it back or takes another signal. If the kernel does not queue a real-time signal
+ *                 (RLIMIT_SIGPENDING, which all processes of a user share), the next try takes
+ *                 SIGURG
  *             V8  from the end of our prepare handler to our handler after the fork the calling
  *                 thread holds INIT, TURN, GONE and WORLD: it does not take them again, passes the
  *                 gate, and runs no cycle. So fork handlers registered earlier may allocate
@@ -13175,12 +13183,14 @@ GM_PRIVATE unsigned gm_world_running(struct gm_world *w, const struct gm_thread 
         uint32_t state = gm_load_seq(&t->state); // V1
         if (t == me || gm_world_absent(state)) continue;
         if (state == GM_THREAD_BLOCKED || state == (stop_request | GM_THREAD_PARKED)) continue;
-        t->sent += signal; // V9
-        if (signal && !gm_os_signal_thread(t->id, w->signal)) {
+        int error = signal ? gm_os_signal_thread(t->id, w->signal) : 0;
+        if (error == ESRCH) {
             gm_store_seq(&t->state, (uint32_t)GM_THREAD_STALE); // V4: it ended by a bare exit call
             gm_store_rlx(&w->threads, w->threads - 1);
             continue;
         }
+        if (error) gm_store_rlx(&w->unsent, error); // V7: the next try acts on it
+        t->sent += signal && !error;                // V9
         n++;
     }
     return n;
@@ -13325,13 +13335,19 @@ GM_COLD GM_PRIVATE void gm_world_report_straggler(struct gm_runtime *rt, uint32_
     int signal = gm_load_rlx(&w->signal); // V7
     bool known = gm_os_read_task(id, signal, &task);
     const char *wait = known && task.state == 'S' ? gm_os_read_wait(id) : NULL;
+    int unsent = gm_load_rlx(&w->unsent); // the report may come a stop late
     // The state in /proc tells why the thread has not answered; each reason has its own remedy.
-    const char *does = task.blocked        ? "blocks"
+    const char *does = unsent              ? "cannot be sent"
+                       : task.blocked      ? "blocks"
                        : task.state == 'D' ? "is in a system call that takes no"
                        : task.state == 'R' ? "gets no processor for"
                        : wait              ? "does not answer"
                                            : "has not yet answered";
-    const char *advice = !known || task.blocked || wait
+    const char *advice = unsent == EAGAIN
+                             ? "the queue of signals of this user is full: raise the limit (ulimit "
+                               "-i), or name a standard signal in options.stop_signal"
+                         : unsent ? "a sandbox refuses both tgkill and tkill: allow one of them"
+                         : !known || task.blocked || wait
                              ? "keep this signal out of its masks and sets (GOMEM_THREADS does)"
                          : task.state == 'D'
                              ? "put gomem_blocking_begin and gomem_blocking_end around it"
@@ -13342,10 +13358,24 @@ GM_COLD GM_PRIVATE void gm_world_report_straggler(struct gm_runtime *rt, uint32_
     gm_guard_warn(&rt->engine.guard, line.data);
 }
 
+// Takes SIGURG in place of a real-time signal that the kernel does not queue: standard signals need
+// no room in the user's queue. False: the program handles SIGURG. World's lock is held.
+GM_COLD GM_PRIVATE bool gm_world_leave_queue(struct gm_world *w) {
+    int old = w->signal;
+    if (!gm_os_claim(SIGURG, SIG_DFL, gm_world_handler) &&
+        !gm_os_claim(SIGURG, SIG_IGN, gm_world_handler))
+        return false;
+    gm_store_rlx(&w->signal, SIGURG); // V7
+    gm_os_remove_handler(old, gm_world_handler);
+    return true;
+}
+
 // Puts our handler back before the signal is sent: the program may have reset all signals, as
 // daemons do, or have installed a handler of its own. Such a handler stays if another signal is
 // free for the library and no option fixes the signal. World's lock is held.
 GM_PRIVATE void gm_world_keep_handler(struct gm_world *w) {
+    bool full = gm_load_rlx(&w->unsent) == EAGAIN && w->signal >= SIGRTMIN; // the lock is held
+    if (full && !w->settings.options.stop_signal && gm_world_leave_queue(w)) return;
     enum gm_handled handled = gm_os_handled(w->signal, gm_world_handler);
     if (handled == GM_HANDLED) return;
     int other = handled == GM_HANDLED_ELSEWHERE && !w->settings.options.stop_signal
@@ -13405,6 +13435,7 @@ GM_PRIVATE bool gm_world_try_stop(struct gm_runtime *rt, const struct gm_thread 
     gm_store_rlx(&w->stopped, gm_os_now());
     gm_os_block_signals(&w->mask); // a handler that allocates would wait for this very stop
     if (w->signal) gm_world_keep_handler(w);
+    gm_store_rlx(&w->unsent, 0); // for reports
     (void)gm_world_request_stop(w, me);
     uint32_t stop_request = gm_load_rlx(&w->stop_request); // ours: the lock is held
     if (gm_world_gather(w, me, stop_request, window)) {
@@ -13422,7 +13453,8 @@ GM_PRIVATE bool gm_world_try_stop(struct gm_runtime *rt, const struct gm_thread 
 // processor or is in a sleep that no signal ends. Each thread is named once. Takes world's lock.
 GM_PRIVATE bool gm_world_is_report_due(struct gm_world *w, uint32_t id,
                                        const struct gm_task *task) {
-    bool slow = (task->state == 'R' || task->state == 'D') && !task->blocked;
+    bool slow = (task->state == 'R' || task->state == 'D') && !task->blocked &&
+                !gm_load_rlx(&w->unsent); // of a later stop perhaps
     uint64_t wait = (slow ? 10 : 1) * (uint64_t)GM_PATIENCE_NS;
     gm_sync_lock(&w->lock);
     struct gm_thread *t = w->all;
@@ -13453,7 +13485,8 @@ GM_COLD GM_PRIVATE void gm_world_report_stragglers(struct gm_runtime *rt,
 // Is a record free? Its thread has left, or has ended after a shutdown without leaving.
 GM_PRIVATE bool gm_world_unused(const struct gm_thread *t) {
     uint32_t state = gm_load_rlx(&t->state); // changes under the lock
-    return state == GM_THREAD_NONE || (state == GM_THREAD_STALE && !gm_os_signal_thread(t->id, 0));
+    return state == GM_THREAD_NONE ||
+           (state == GM_THREAD_STALE && gm_os_signal_thread(t->id, 0) == ESRCH);
 }
 
 // Returns a record for a new thread: a free one, or a new one. NULL: no memory. World's lock is

@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
@@ -109,7 +110,7 @@ TEST(masks_everything_before_the_first_use) {
     in_each_collector(masked_from_the_start);
 }
 
-static atomic_bool ready, release;
+static atomic_bool ready, release, inside;
 
 static void wait_for(atomic_bool *flag) {
     while (!atomic_load(flag)) sched_yield();
@@ -604,9 +605,101 @@ TEST(the_signal_is_taken) {
     in_each_collector(handler_taken);
 }
 
-// ---- cancellation and bare ends ----
+// ---- a queue without room ----
 
-static atomic_bool inside;
+// Real-time signals need room in a queue that all processes of a user share.
+static void no_signal_is_queued(void) {
+    struct rlimit none = {0, 0};
+    CHECK(setrlimit(RLIMIT_SIGPENDING, &none) == 0);
+}
+
+static void *compute_without_allocating(void *arg) {
+    struct node *volatile list = make_list(1000);
+    atomic_store(&inside, true);
+    while (!atomic_load(&release)) continue; // only a signal stops it
+    CHECK(list_is_whole(list, 1000));
+    return arg;
+}
+
+static void collect_beside_a_computation(void) {
+    pthread_t thread;
+    if (!CHECK(pthread_create(&thread, NULL, compute_without_allocating, NULL) == 0)) return;
+    while (!atomic_load(&inside)) sched_yield();
+    for (int i = 0; i < 5; i++) {
+        CHECK(make_list(20000) != NULL); // takes the place of what was freed
+        CHECK(COLLECTED());
+    }
+    CHECK_EQ(atomic_load(&lines), 0);
+    atomic_store(&release, true);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(COLLECTED());
+}
+
+static void not_queued_from_the_start(void) {
+    no_signal_is_queued();
+    init();
+    collect_beside_a_computation();
+}
+static void not_queued_any_more(void) {
+    init();
+    run_thread(collect_and_check);
+    no_signal_is_queued();
+    collect_beside_a_computation();
+}
+TEST(signals_are_not_queued) {
+    NEEDS_FORK;
+    in_each_collector(not_queued_from_the_start);
+    in_each_collector(not_queued_any_more);
+}
+
+// With a real-time signal by option there is no other: a line says why.
+static void queue_is_full_by_option(void) {
+    gomem_options o = {
+        .collector = wanted_collector, .warn = take_line, .stop_signal = SIGRTMIN + 3};
+    pthread_t thread;
+    no_signal_is_queued();
+    CHECK(gomem_init(&o));
+    if (!CHECK(pthread_create(&thread, NULL, compute_without_allocating, NULL) == 0)) return;
+    while (!atomic_load(&inside)) sched_yield();
+    for (int i = 0; i < 4 && !atomic_load(&lines); i++) {
+        errno = 0;
+        CHECK(!gomem_gc() && errno == EAGAIN);
+    }
+    CHECK(strstr(line_text, "queue of signals of this user is full"));
+    atomic_store(&release, true);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(COLLECTED());
+}
+TEST(the_queue_of_signals_is_full) {
+    NEEDS_FORK;
+    in_each_collector(queue_is_full_by_option);
+}
+
+// ---- a process that replaces itself ----
+
+static void *collect_for_ever(void *arg) {
+    for (;;) (void)gomem_gc();
+    return arg;
+}
+
+// The new program may be sent the stop signal, which SIGURG's default action discards.
+static void replaced(void) {
+    gomem_options o = {.collector = wanted_collector, .stop_signal = SIGURG};
+    pthread_t thread;
+    CHECK(gomem_init(&o));
+    CHECK(GOMEM_NEW(long) != NULL);
+    CHECK(pthread_create(&thread, NULL, collect_for_ever, NULL) == 0);
+    while (gomem_num_gc() < 20) make_garbage(1 << 16);
+    execl("/bin/true", "true", (char *)NULL);
+    execl("/usr/bin/true", "true", (char *)NULL);
+    CHECK(false);
+}
+TEST(replaced_by_another_program) {
+    NEEDS_FORK;
+    for (int i = 0; i < 5; i++) in_each_collector(replaced);
+}
+
+// ---- cancellation and bare ends ----
 
 static void *first_use_cancelled(void *arg) {
     CHECK(pthread_cancel(pthread_self()) == 0); // deferred: it acts at the next cancellation point

@@ -554,6 +554,42 @@ TEST(a_long_read_during_stops) {
     CHECK(HEAP_IS_WHOLE());
 }
 
+// qsort may move the pointers through memory that is not scanned: a copy keeps the objects alive.
+static int by_value(const void *a, const void *b) {
+    size_t x = **(size_t *const *)a, y = **(size_t *const *)b;
+    return x < y ? -1 : x > y;
+}
+static void *collect_till(void *done) {
+    while (!__atomic_load_n((int *)done, __ATOMIC_RELAXED)) {
+        (void)gomem_gc();
+        for (int i = 0; i < 100; i++) *GOMEM_NEW(size_t) = 0; // takes the place of what was freed
+    }
+    return NULL;
+}
+TEST(sorted_beside_collections) {
+    enum { N = 20000 };
+    size_t **array = GOMEM_MAKE(size_t *, N), **copy = GOMEM_MAKE(size_t *, N);
+    pthread_t thread;
+    int done = 0;
+    REQUIRE(array && copy);
+    for (size_t i = 0; i < N; i++) {
+        size_t *number = GOMEM_NEW(size_t);
+        REQUIRE(number != NULL);
+        *number = i * 7919 % N + 1;
+        GOMEM_STORE(&array[i], number);
+    }
+    REQUIRE(pthread_create(&thread, NULL, collect_till, &done) == 0);
+    for (int round = 0; round < 5; round++) {
+        for (size_t i = 0; i < N; i++) *array[i] = (*array[i] * 31 + 7) % 100003 + 1;
+        gomem_memmove(copy, array, N * sizeof array[0]);
+        qsort(array, N, sizeof array[0], by_value);
+        GOMEM_KEEP_ALIVE(copy);
+        for (size_t i = 1; i < N; i++) CHECK(*array[i] && *array[i - 1] <= *array[i]);
+    }
+    __atomic_store_n(&done, 1, __ATOMIC_RELAXED);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
 TEST(main_thread_ends_first) {
     NEEDS_FORK;
     CHILD_GOOD(main_ends_first);

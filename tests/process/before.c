@@ -48,6 +48,7 @@ static const struct {
     CALL(munmap),
     CALL(rt_tgsigqueueinfo),
     CALL(clone3),
+    CALL(getpid),
 #if defined(SYS_getrlimit)
     CALL(getrlimit),
 #endif

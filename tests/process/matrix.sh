@@ -110,7 +110,7 @@ row stack-limit-raised plain stack:536870912
 
 some="userfaultfd process_vm_readv sched_getaffinity ioctl"
 more="membarrier memfd_create mremap madvise openat fcntl tgkill prlimit64 sched_yield msync statx
-    lseek ftruncate sigaltstack mincore clone3 read"
+    lseek ftruncate sigaltstack mincore clone3 read getpid"
 long || more=
 for call in $some $more; do
     for error in 1 38; do # EPERM, ENOSYS

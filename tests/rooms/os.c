@@ -149,7 +149,7 @@ TEST(wait_and_wake) {
     gm_os_wait(&word, 1, 0);    // has another value: returns
     gm_os_wait(&word, 0, 1000); // nobody wakes: returns after a microsecond
     gm_os_wake(&word, 1);
-    CHECK(!gm_os_signal_thread(0, 0));
+    CHECK_EQ(gm_os_signal_thread(0, 0), ESRCH);
     CHECK_EQ(errno, 77);
     REQUIRE(gm_os_start_thread(&thread, wait_for_word, NULL));
     gm_store_rel(&word, 1u);
@@ -241,7 +241,7 @@ TEST(interrupted_code) {
     sigemptyset(&set);
     sigaddset(&set, signal);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
-    CHECK(gm_os_signal_thread(gm_os_thread_id(), signal));
+    CHECK_EQ(gm_os_signal_thread(gm_os_thread_id(), signal), 0);
     CHECK_EQ(at.sp, 0);
     gm_os_unblock(signal); // now it comes
     CHECK(at.sp - lo < hi - lo);
@@ -284,7 +284,7 @@ TEST(pending_when_the_handler_goes) {
     sigemptyset(&set);
     sigaddset(&set, signal);
     pthread_sigmask(SIG_BLOCK, &set, &old);
-    CHECK(gm_os_signal_thread(gm_os_thread_id(), signal));
+    CHECK_EQ(gm_os_signal_thread(gm_os_thread_id(), signal), 0);
     gm_os_remove_handler(signal, look);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     struct sigaction now;
@@ -300,7 +300,7 @@ static void *mask_and_wait(void *arg) {
     int number = *(int *)arg;
     sigfillset(&set);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
-    CHECK(gm_os_signal_thread(gm_os_thread_id(), number));
+    CHECK_EQ(gm_os_signal_thread(gm_os_thread_id(), number), 0);
     gm_store_rel(&masked, true);
     while (!gm_load_acq(&discarded)) (void)sched_yield();
     CHECK(sigpending(&set) == 0 && sigismember(&set, number) == 0);
@@ -316,7 +316,7 @@ TEST(discarded_signals) {
     sigemptyset(&set);
     sigaddset(&set, number);
     pthread_sigmask(SIG_BLOCK, &set, &old);
-    for (int i = 0; i < 3; i++) CHECK(gm_os_signal_thread(gm_os_thread_id(), number));
+    for (int i = 0; i < 3; i++) CHECK_EQ(gm_os_signal_thread(gm_os_thread_id(), number), 0);
     masked = discarded = false;
     REQUIRE(pthread_create(&thread, NULL, mask_and_wait, &number) == 0);
     while (!gm_load_acq(&masked)) (void)sched_yield();
@@ -325,7 +325,7 @@ TEST(discarded_signals) {
     CHECK(sigpending(&set) == 0 && sigismember(&set, number) == 0);
     CHECK(gm_os_handled(number, look) == GM_HANDLED);
     signal(number, SIG_DFL); // as a daemon that resets all
-    CHECK(gm_os_signal_thread(gm_os_thread_id(), number));
+    CHECK_EQ(gm_os_signal_thread(gm_os_thread_id(), number), 0);
     gm_os_discard_signal(number, look);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     CHECK(gm_os_handled(number, look) == GM_HANDLED);
