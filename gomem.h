@@ -11810,6 +11810,10 @@ enum {
 
 struct gm_runtime;
 
+// Why a thread unblocks the stop signal at its next slow path (V7): the last stop has waited for it
+// in vain; or it attached before there was a stop signal, and may block it.
+enum { GM_STRAGGLER_WAITED = 1, GM_STRAGGLER_EARLY };
+
 struct gm_thread {
     struct gm_cache cache;         // the first member: the TLS pointer points to it
     struct gm_thread *next;        // the next record of all. const
@@ -11828,7 +11832,7 @@ struct gm_thread {
     bool reports;                  // in the report of GM_MSG_SIGNAL. owner: thread
     bool told;                     // it was reported as a straggler. lock: world
     struct gm_start *start;        // gomem_thread_create's, NULL: none. owner: thread
-    uint32_t straggler;            // the last stop waited for it in vain. atomic: rel/acq
+    uint32_t straggler;            // GM_STRAGGLER_…, 0: none. atomic: rel/acq
     uint32_t sent;                 // signals of the pending stop (V9). lock: world
     uint32_t counted;              // `heard` at the end of the last stop. lock: world
     uint32_t heard;                // calls of the handler (V9). owner: thread; atomic: rlx
@@ -13293,7 +13297,7 @@ GM_PRIVATE void gm_world_note_stragglers(struct gm_world *w, const struct gm_thr
     // pairs with gm_world_record_locked: records are complete
     for (struct gm_thread *t = gm_load_acq(&w->all); t; t = t->next) {
         if (!gm_world_is_straggler(t, me, stop_request)) continue;
-        gm_store_rlx(&t->straggler, 1u); // V7: only that thread acts on it
+        gm_store_rlx(&t->straggler, (uint32_t)GM_STRAGGLER_WAITED); // V7: only it acts on that
         if (stragglers->count < GM_STRAGGLERS) stragglers->id[stragglers->count++] = t->id;
     }
 }
@@ -14235,7 +14239,7 @@ GM_COLD GM_PRIVATE bool gm_world_enable_stops(struct gm_runtime *rt) {
             gm_world_ask_bounds(t,
                                 t == gm_world_self() ? (uintptr_t)__builtin_frame_address(0) : 0);
             // V7: they may block the signal; pairs with gm_alloc_enter: the signal is known
-            gm_store_rel(&t->straggler, 1u);
+            gm_store_rel(&t->straggler, (uint32_t)GM_STRAGGLER_EARLY);
         }
         gm_store_rel(&rt->engine.collected,
                      true); // pairs with attach and alloc: the handler is there
@@ -25392,7 +25396,8 @@ GM_PRIVATE void gm_html_find_stops(struct gm_html *h) {
     // pairs with gm_world_record_locked: makes the records visible
     for (const struct gm_thread *t = gm_load_acq(&h->rt->world.all); t && m->stops_withdrawn;
          t = t->next)
-        if (gm_load_acq(&t->straggler)) // pairs with the stopper's store: nothing but the number
+        if (gm_load_rlx(&t->state) != GM_THREAD_NONE && // rlx here and below: a snapshot
+            gm_load_rlx(&t->straggler) == GM_STRAGGLER_WAITED)
             gm_html_finding(h, "Thread %u is one that a stop waited for in vain.",
                             gm_load_rlx(&t->id));
     uint64_t percent = (uint64_t)(m->gc_cpu_fraction * 100);

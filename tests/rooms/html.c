@@ -196,6 +196,23 @@ TEST(stops) {
     begin();
     html.m.stops_withdrawn = 12;
     CHECK(finds("<li>Stops were withdrawn 12 times"));
+    static struct gm_thread thread; // is named if a stop has waited for it, as long as it runs
+    made_up.world.all = &thread;
+    thread.id = 77;
+    for (uint32_t why = 0; why <= GM_STRAGGLER_EARLY; why++) {
+        begin();
+        html.m.stops_withdrawn = 12;
+        thread.straggler = why;
+        thread.state = GM_THREAD_RUNNING;
+        gm_html_findings(&html);
+        CHECK_EQ(strstr(end(), "Thread 77 ") != NULL, why == GM_STRAGGLER_WAITED);
+        begin();
+        html.m.stops_withdrawn = 12;
+        thread.state = GM_THREAD_NONE;
+        gm_html_findings(&html);
+        CHECK(!strstr(end(), "Thread 77 "));
+    }
+    made_up.world.all = NULL;
     begin();
     html.m.cycles_vetoed = 2;
     html.m.last_veto = GOMEM_REASON_STACK;

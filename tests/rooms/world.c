@@ -102,6 +102,7 @@ static const struct gm_settings *parse(const char *gogc, const char *debug) {
     env_gogc = gogc, env_debug = debug;
     warnings = 0;
     gm_settings_read_environment(&fresh);
+    gm_settings_tell(&fresh, fresh.world.settings.unknowns); // as the start does, after INIT
     env_gogc = env_debug = NULL;
     return &fresh.world.settings;
 }
