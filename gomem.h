@@ -5939,7 +5939,8 @@ GM_INLINE unsigned gm_span_zone(unsigned kind) {
     return GM_IN(GM_SET_SCANNED, kind) ? GM_ZONE_SCAN : GM_ZONE_NOSCAN;
 }
 
-enum { GM_USE_OBJECT, GM_USE_ARENA, GM_USE_POOL }; // what a span of class 0 is used for
+// What a span of class 0 is used for. GM_USE_SPARE: nothing; a thread's cache has it.
+enum { GM_USE_OBJECT, GM_USE_ARENA, GM_USE_POOL, GM_USE_SPARE };
 
 // The bits of 1 KiB of collected objects.
 struct gm_color {
@@ -5976,6 +5977,8 @@ struct gm_span {
         uint32_t cursor;   // of objects: offset / 16 where the next search for a run starts. owner
         uint32_t previous; // of a slab: page + 1 of the one before it. lock: pool
         uint32_t dirty;    // of an arena's block: its first bytes / 16, which may hold anything
+        uint32_t reused; // of a large manual object: a cache had it, so that `clean` and the pages'
+                         // touched bits say nothing. owner
     };
     union {
         uint32_t shape;     // of objects: number of the shape. const
@@ -6425,6 +6428,18 @@ GM_PRIVATE struct gm_span *gm_heap_take(struct gm_heap *h, unsigned kind, unsign
     return s;
 }
 
+// Makes the span of a large manual object a spare: its pages stay taken and described, but it holds
+// no object. gm_heap_reuse makes it an object again. rlx: a reader that races with the owner sees
+// the object or none.
+GM_INLINE void gm_heap_retire(struct gm_span *s) { gm_store_rlx(&s->use, (uint8_t)GM_USE_SPARE); }
+GM_INLINE void gm_heap_reuse(struct gm_span *s, size_t size) {
+    gm_store_rlx(&s->size, size);
+    gm_store_rlx(&s->special, (uint8_t)0);
+    gm_store_rlx(&s->clean, (uint8_t)0);
+    s->reused = 1;
+    gm_store_rlx(&s->use, (uint8_t)GM_USE_OBJECT);
+}
+
 // Makes a span visible to lookups: writes its descriptors.
 GM_PRIVATE void gm_heap_publish(struct gm_heap *h, const struct gm_span *s) {
     gm_pages_describe(&h->pages, s->page, s->pages, gm_span_desc_of(s));
@@ -6529,8 +6544,8 @@ GM_PRIVATE void gm_heap_clear(const struct gm_heap *h, uintptr_t at, size_t byte
     memset((void *)at, 0, bytes);
 }
 
-// Calls visit for each span in use, zone by zone in address order, until it returns false. No span
-// may be taken or freed meanwhile.
+// Calls visit for each span in use that is no spare, zone by zone in address order, until it
+// returns false. No span may be taken or freed meanwhile.
 GM_PRIVATE void gm_heap_walk(struct gm_heap *h, bool (*visit)(struct gm_span *s, void *arg),
                              void *arg) {
     struct gm_pages *p = &h->pages;
@@ -6544,7 +6559,7 @@ GM_PRIVATE void gm_heap_walk(struct gm_heap *h, bool (*visit)(struct gm_span *s,
                 continue;
             }
             struct gm_span *s = gm_span_at(p, gm_pages_first(p, page, desc));
-            if (!visit(s, arg)) return;
+            if (gm_load_rlx(&s->use) != GM_USE_SPARE && !visit(s, arg)) return; // rlx: see reuse
             page = (size_t)s->page + s->pages;
         }
     }
@@ -8334,7 +8349,7 @@ GM_PRIVATE void gm_guard_describe_object(struct gm_text *t, const struct gm_page
 GM_RARE GM_PRIVATE struct gm_text gm_guard_describe(const struct gm_pages *p, uintptr_t word) {
     struct gm_text t = gm_text_make("0x%zx is ", word);
     const struct gm_span *s = gm_span_find(p, word);
-    if (!s)
+    if (!s || s->use == GM_USE_SPARE)
         gm_text_format(&t,
                        gm_pages_holds(p, word) ? "in a free page of the heap" : "not in the heap");
     else if (s->kind >= GM_KINDS || s->class > GOMEM_CLASSES)
@@ -10584,6 +10599,8 @@ GM_PRIVATE void gm_sweep_verify_records(struct gm_check *check, const struct gm_
  *                 objects may keep only few spans in use. Counting one span per object, each
  *                 thread's magazines may pin at most 8 MiB of spans, or an eighth of all spans if
  *                 that is more; so may the depot
+ *             K4  a thread keeps up to eight spans of large manual objects that it freed last, of
+ *                 1 MiB together: spare spans, which hold no object
  * WHY         free pushes to the calling thread's magazine, whichever thread allocated the object,
  *             so there is no test of an owner and no remote path. Whole magazines move to and from
  *             the depot: one compare-and-swap for up to 60 objects. Its lists are {index, tag}
@@ -10596,6 +10613,8 @@ GM_PRIVATE void gm_sweep_verify_records(struct gm_check *check, const struct gm_
  *             Without K3, 5 MB of small objects in caches kept 230 MB of spans in use after 1 GB
  *             was freed in random order. If K3 held always, it would empty the caches of programs
  *             whose spans are full, where a cached object costs only its own bytes.
+ *             Without spare spans a pair of 64 KiB takes 120 ns instead of 29, and one of 1 MiB 240
+ *             instead of 28: two turns at the page heap's lock, and descriptors to write.
  *
  *             a magazine of 5 with 3 objects, at 512:  | - … - | NULL | a | b | c | - | - |
  *                                                                             ^ top
@@ -10626,6 +10645,8 @@ enum {
     GM_DEPOT_CLASS = 512 * 1024,
     GM_DEPOT_TOTAL = 4 * 1024 * 1024,
     GM_THREAD_LIMIT = 1024 * 1024,
+    GM_SPARES = 8,
+    GM_SPARE_PAGES = GM_THREAD_LIMIT / GM_PAGE,
     GM_KEPT_MOST = 16 * 1024 * 1024,
     GM_SPARSE = 16 * 1024 * 1024,
     GM_PINS = 8 * 1024 * 1024,
@@ -10684,14 +10705,16 @@ struct gm_pool_cache {      // a thread's cache of a pool
     uint8_t calls;              // counts quick calls: the clock is read after some. owner
 };
 
-struct gm_cache {             // owner: thread, in sections
-    gomem_i_cache hot;        // first: the TLS pointer leads here
-    struct gm_engine *engine; // const
-    uint32_t number;          // the thread's number, for span.owner. const
-    uint32_t trims;           // engine.trims when it last trimmed
-    size_t held;              // bytes that its magazines can hold (K2)
-    size_t pins;              // bytes of spans, one for each object they can hold (K3)
-    size_t charged;           // bytes of runs not yet added to engine.live
+struct gm_cache {                     // owner: thread, in sections
+    gomem_i_cache hot;                // first: the TLS pointer leads here
+    struct gm_engine *engine;         // const
+    uint32_t number;                  // the thread's number, for span.owner. const
+    uint32_t trims;                   // engine.trims when it last trimmed
+    size_t held;                      // bytes that its magazines can hold (K2)
+    size_t pins;                      // bytes of spans, one for each object they can hold (K3)
+    size_t charged;                   // bytes of runs not yet added to engine.live
+    struct gm_span *spare[GM_SPARES]; // freed large spans, the newest last (K4); NULL: none
+    unsigned spares, spare_pages;     // their number, and that of their pages
     size_t ahead;   // bytes of a coming large object, already in engine.live. owner: thread, in
                     // sections; cleared in stops. atomic: rlx
     size_t counted; // bytes not yet added to engine.stats.allocated
@@ -11164,8 +11187,44 @@ GM_PRIVATE void gm_cache_flush_class(struct gm_cache *t, unsigned class, bool de
     t->cap[class] = 0;
 }
 
-// Gives up all magazines of a thread, and hands in its counts.
+// Takes the i-th spare span out of the list.
+GM_INLINE struct gm_span *gm_cache_take_spare(struct gm_cache *t, unsigned i) {
+    struct gm_span *s = t->spare[i];
+    t->spare_pages -= s->pages;
+    t->spares--;
+    for (; i < t->spares; i++) t->spare[i] = t->spare[i + 1];
+    return s;
+}
+
+// Frees the oldest spare spans until there is room for one with n pages. (K4)
+GM_PRIVATE void gm_cache_drop_spares(struct gm_cache *t, size_t n) {
+    while (t->spares && (t->spares == GM_SPARES || t->spare_pages + n > GM_SPARE_PAGES))
+        gm_heap_put(&t->engine->heap, gm_cache_take_spare(t, 0));
+}
+
+// Keeps a freed span of a large manual object as a spare. False: it is too large, or is watched.
+GM_PRIVATE bool gm_cache_spare(struct gm_cache *t, struct gm_span *s) {
+    if (s->pages > GM_SPARE_PAGES || gm_guard_watched(&t->engine->guard)) return false;
+    gm_cache_drop_spares(t, s->pages);
+    gm_heap_retire(s);
+    t->spare[t->spares++] = s;
+    t->spare_pages += s->pages;
+    return true;
+}
+
+// Returns the newest spare span with n pages, as an object of `size` bytes; NULL: there is none.
+GM_PRIVATE struct gm_span *gm_cache_reuse(struct gm_cache *t, size_t n, size_t size) {
+    unsigned i = t->spares;
+    while (i && t->spare[i - 1]->pages != n) i--;
+    if (!i) return NULL;
+    struct gm_span *s = gm_cache_take_spare(t, i - 1);
+    gm_heap_reuse(s, size);
+    return s;
+}
+
+// Gives up all magazines and spare spans of a thread, and hands in its counts.
 GM_PRIVATE void gm_cache_flush_manual(struct gm_cache *t, bool depot) {
+    gm_cache_drop_spares(t, SIZE_MAX / 2);
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++)
         if (t->cap[c] || t->hot.top[c] != GM_CACHE_NOTHING) gm_cache_flush_class(t, c, depot);
     gm_cache_hand_in(t);
@@ -11322,12 +11381,13 @@ GM_PRIVATE bool gm_cache_make_room(struct gm_cache *t, unsigned class) {
     return true;
 }
 
-// Frees a manual object of the span s: to the page heap if it is large, to its span if it was
-// sampled, else to a magazine. What a magazine gets is charged, since it can be popped again; if it
-// is hit it returns to its span, and the magazine gets a NULL (PR2).
+// Frees a manual object of the span s: if it is large, to the spare spans or to the page heap; to
+// its span if it was sampled, else to a magazine. What a magazine gets is charged, since it can be
+// popped again; if it is hit it returns to its span, and the magazine gets a NULL (PR2).
 GM_PRIVATE void gm_cache_put(struct gm_cache *t, struct gm_span *s, void *p) {
     struct gm_engine *e = t->engine;
     if (!s->class) {
+        if (gm_cache_spare(t, s)) return;
         gm_heap_put(&e->heap, s);
         gm_heap_trim(&e->heap);
         return;
@@ -11699,6 +11759,7 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
     // Size 0 makes GOMEM_FREE slow, GM_CACHE_NOTHING makes GOMEM_MALLOC slow.
     t->engine = e;
     t->held = t->pins = t->charged = t->ahead = t->counted = 0;
+    t->spares = t->spare_pages = 0;
     t->prof.rate = t->prof.profiled = 0;
     t->prof.guards = t->prof.holes = 0;
     t->trims = gm_load_rlx(&e->trims) - 1; // its first slow path takes the profile's rate
@@ -11748,9 +11809,18 @@ GM_PRIVATE unsigned gm_cache_verify_magazine(struct gm_check *check, unsigned cl
     return holes;
 }
 
-// Checks the magazines of a thread that is stopped outside of sections.
+// Checks the magazines and spare spans of a thread that is stopped outside of sections.
 GM_PRIVATE void gm_cache_verify(struct gm_check *check, const struct gm_cache *t) {
-    unsigned holes = 0;
+    unsigned holes = 0, spare_pages = 0;
+    for (unsigned i = 0; i < t->spares && !check->broken; i++) {
+        const struct gm_span *s = t->spare[i];
+        spare_pages += s->pages;
+        if (s->use == GM_USE_SPARE && s->kind == GM_MANUAL && !s->class) continue;
+        check->broken = "cache: a spare span is in use (K4)";
+        check->where = gm_span_start(check->pages, s);
+    }
+    if (!check->broken && (spare_pages != t->spare_pages || spare_pages > GM_SPARE_PAGES))
+        check->broken = "cache: the number of spare pages is wrong (K4)";
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
         holes += gm_cache_verify_magazine(check, c, t->hot.top[c]);
         holes += gm_cache_verify_magazine(check, c, t->previous[c]);
@@ -18681,17 +18751,23 @@ GM_PRIVATE void *gm_alloc_manual_small(struct gm_cache *t, unsigned class) {
     return p;
 }
 
-// Allocates a large manual object, in a section. NULL: no memory.
-GM_PRIVATE void *gm_alloc_manual_large(struct gm_cache *t, size_t size, size_t align) {
+// Allocates a large manual object, in a section, from the thread's spare spans if `spare` is set
+// and one fits. NULL: no memory.
+GM_PRIVATE void *gm_alloc_manual_large(struct gm_cache *t, size_t size, size_t align, bool spare) {
     struct gm_heap *h = &t->engine->heap;
-    struct gm_span *s = gm_heap_take(h, GM_MANUAL, 0, gm_base_round_up(size, 16), align);
+    struct gm_span *s = NULL;
+    size = gm_base_round_up(size, 16);
+    if (spare && t->spares && align <= GM_PAGE)
+        s = gm_cache_reuse(t, (size + GM_PAGE - 1) / GM_PAGE, size);
+    bool fresh = !s;
+    if (fresh) s = gm_heap_take(h, GM_MANUAL, 0, size, align);
     if (!s) return NULL;
     s->used = 1;
-    gm_alloc_charge_slot(t, s->size);
+    gm_alloc_charge_slot(t, size);
     gm_stats_own(&t->stats.manual_mallocs[0], 1);
-    gm_stats_own(&t->stats.large_alloc, s->size);
-    gm_cache_count_bytes(t, s->size);
-    gm_heap_publish(h, s);
+    gm_stats_own(&t->stats.large_alloc, size);
+    gm_cache_count_bytes(t, size);
+    if (fresh) gm_heap_publish(h, s);
     return (void *)gm_span_start(&h->pages, s);
 }
 
@@ -18718,7 +18794,7 @@ GOMEM_DEF void *gomem_i_malloc_slow(size_t size, size_t align) {
     do {
         struct gm_cache *t = gm_alloc_enter(rt);
         if (!t) return NULL;
-        p = class ? gm_alloc_manual_small(t, class) : gm_alloc_manual_large(t, slot, align);
+        p = class ? gm_alloc_manual_small(t, class) : gm_alloc_manual_large(t, slot, align, true);
         rate = gm_alloc_hit(t);
         guard = gm_alloc_guarded(t);
         gm_alloc_leave(rt, t);
@@ -18768,6 +18844,7 @@ GOMEM_DEF void *gomem_calloc(size_t n, size_t size) {
     if (!p) return NULL;
     if (bytes <= GOMEM_MAX_SMALL) return memset(p, 0, bytes);
     const struct gm_span *s = gm_span_find(&gm_runtime.engine.heap.pages, (uintptr_t)p);
+    if (s->reused) return memset(p, 0, bytes);
     if (s->clean) return p;
     return gm_alloc_zero_pages(&gm_runtime, p, bytes, true);
 }
@@ -19673,7 +19750,7 @@ GOMEM_DEF void *gomem_realloc(void *p, size_t size) {
  * >>block   whole pages for pools and arenas                                      floor 5
  * ==========================================================================================
  * OWNS        nothing
- * CALLS       base os span guard cache alloc
+ * CALLS       base os span heap guard cache alloc
  * LOCKS       GONE, for a thread that has ended
  * WHY         A pool or an arena allocates blocks of pages and divides them itself. A block whose
  *             words are scanned is a large uncollectable object, so the collector needs to know
@@ -19709,7 +19786,7 @@ GM_PRIVATE struct gm_span *gm_block_new(struct gm_runtime *rt, size_t size, size
         struct gm_cache *t = gm_alloc_enter(rt);
         if (!t) return NULL;
         p = scanned ? gm_block_scanned_pages(t, size, align)
-                    : gm_alloc_manual_large(t, size, align);
+                    : gm_alloc_manual_large(t, size, align, false);
         s = p ? gm_span_find(&rt->engine.heap.pages, (uintptr_t)p) : NULL;
         if (s) gm_store_rlx(&s->use, (uint8_t)use); // rlx: gm_export_add_span may read it
         if (s) gm_os_allow((uintptr_t)p, size);
@@ -19737,7 +19814,8 @@ GM_PRIVATE void gm_block_free(struct gm_runtime *rt, struct gm_span *s) {
         gm_alloc_count_large(t, s);
         if (GOMEM_I_UNLIKELY(gm_load_rlx(&s->special))) // owner
             gm_alloc_forget(t->engine, s, (uintptr_t)start);
-        gm_cache_put(t, s, start);
+        gm_heap_put(&t->engine->heap, s); // no spare: the end of an arena gives back all
+        gm_heap_trim(&t->engine->heap);
     } else {
         (void)gm_alloc_free_slot(t, s, 0, start);
     }
@@ -24352,6 +24430,7 @@ GM_PRIVATE void gm_export_add_span(const struct gm_runtime *rt, struct gm_tally 
                                    const struct gm_span *s) {
     unsigned use = gm_load_rlx(&s->use), kind = s->kind, class = s->class; // use: may change
     size_t n = kind * GM_ROW_CLASSES + class, size = gm_sizes_table[class].size;
+    if (use == GM_USE_SPARE) return;
     if (use != GM_USE_OBJECT)
         n = (use == GM_USE_POOL ? GM_ROW_POOL : GM_ROW_ARENA) * (size_t)GM_ROW_CLASSES;
     else if (kind == GM_TYPED) n = (size_t)GM_ROWS + s->shape;
@@ -25213,6 +25292,7 @@ GM_PRIVATE unsigned gm_html_area(const struct gm_span *s, unsigned use) {
                                                   GM_AREA_SCAN, GM_AREA_SCAN,   GM_AREA_ROOT,
                                                   GM_AREA_ROOT};
     if (use == GM_USE_OBJECT) return areas[s->kind];
+    if (use == GM_USE_SPARE) return GM_AREA_FREE;
     return use == GM_USE_POOL ? GM_AREA_POOL : GM_AREA_ARENA;
 }
 

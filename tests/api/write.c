@@ -385,6 +385,26 @@ TEST(by_type_after_free) {
     CHECK(line_of("struct pair", 48).objects < 20);
 }
 
+// The objects of all lines, as the last one says.
+static uint64_t total_objects(void) {
+    const char *end = strstr(output, " total");
+    uint64_t objects = UINT64_MAX;
+    while (end && end > output && end[-1] != '\n') end--;
+    CHECK(end && sscanf(end, "%*s %" SCNu64, &objects) == 1);
+    return objects;
+}
+
+// Memory of a freed large object that a thread keeps for the next one is no object.
+TEST(large_and_freed) {
+    REQUIRE(output_written(GOMEM_BY_TYPE));
+    uint64_t before = total_objects();
+    void *p = gomem_malloc(100000), *q = gomem_malloc(100000);
+    gomem_free(p);
+    REQUIRE(q && output_written(GOMEM_BY_TYPE));
+    CHECK_EQ(total_objects(), before + 1);
+    gomem_free(q);
+}
+
 // The lines are in order, and their sum is the last one.
 TEST(by_type_in_order) {
     uint64_t bytes, objects, last = UINT64_MAX, all_bytes = 0, all_objects = 0;

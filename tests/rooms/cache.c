@@ -178,6 +178,86 @@ TEST(caches_pin_little) { // K3
     ROOM_PAGES_HOLD(pages());
 }
 
+// A large manual object, as malloc makes it; NULL: none of its size is spare.
+static struct gm_span *large(struct gm_cache *t, size_t pages, bool reused) {
+    struct gm_span *s = gm_cache_reuse(t, pages, pages * GM_PAGE);
+    CHECK_EQ(s != NULL, reused);
+    if (s || !CHECK((s = gm_heap_take(&engine.heap, GM_MANUAL, 0, pages * GM_PAGE, 16)) != NULL))
+        return s;
+    gm_heap_publish(&engine.heap, s);
+    return s;
+}
+static void free_large(struct gm_cache *t, struct gm_span *s) {
+    gm_cache_put(t, s, (void *)gm_span_start(pages(), s));
+}
+static size_t spare_pages(const struct gm_cache *t) {
+    struct gm_check check = {pages(), NULL, 0};
+    gm_cache_verify(&check, t);
+    CHECK(check.broken == NULL);
+    return t->spare_pages;
+}
+
+// Large spans that were freed last are reused, the newest first, by objects of as many pages.
+TEST(spare_spans) { // K4
+    REQUIRE(begin(64));
+    size_t used = pages()->used;
+    struct gm_span *a = large(&cache, 5, false), *b = large(&cache, 6, false),
+                   *c = large(&cache, 5, false);
+    free_large(&cache, a), free_large(&cache, b), free_large(&cache, c);
+    CHECK_EQ(spare_pages(&cache), 16);
+    CHECK_EQ(pages()->used, used + 16);
+    CHECK(a->use == GM_USE_SPARE && b->use == GM_USE_SPARE);
+    CHECK(large(&cache, 5, true) == c && c->use == GM_USE_OBJECT && c->size == 5 * GM_PAGE);
+    CHECK(large(&other, 5, false) != a); // the other thread has none
+    CHECK(large(&cache, 5, true) == a);
+    struct gm_span *d = large(&cache, 5, false);
+    CHECK(d != b && d != a);
+    CHECK(large(&cache, 6, true) == b);
+    CHECK_EQ(spare_pages(&cache), 0);
+}
+
+// They have a bound, in number and in pages; the oldest go first.
+TEST(spare_spans_have_bounds) { // K4
+    struct gm_span *s[GM_SPARES + 2], *half[3];
+    REQUIRE(begin(64));
+    size_t used = pages()->used, most = GM_THREAD_LIMIT / GM_PAGE;
+    for (int i = 0; i < GM_SPARES + 2; i++) s[i] = large(&cache, 5, false);
+    for (int i = 0; i < GM_SPARES + 2; i++) free_large(&cache, s[i]);
+    CHECK_EQ(spare_pages(&cache), GM_SPARES * 5);
+    CHECK_EQ(pages()->used, used + GM_SPARES * 5);
+    for (int i = 0; i < 3; i++) half[i] = large(&cache, most / 2, false);
+    for (int i = 0; i < 3; i++) free_large(&cache, half[i]);
+    CHECK_EQ(spare_pages(&cache), most);
+    CHECK(large(&cache, most / 2, true) == half[2] && large(&cache, most / 2, true) == half[1]);
+    struct gm_span *whole = large(&cache, most, false), *more = large(&cache, most + 1, false);
+    free_large(&cache, whole);
+    free_large(&cache, more); // too large: it is freed, and drops nothing
+    CHECK_EQ(spare_pages(&cache), most);
+    free_large(&cache, half[1]), free_large(&cache, half[2]);
+    CHECK_EQ(spare_pages(&cache), most / 2 * 2);
+    gm_cache_flush_manual(&cache, true);
+    CHECK_EQ(spare_pages(&cache), 0);
+    CHECK_EQ(pages()->used, used);
+}
+
+static bool count_span(struct gm_span *s, void *arg) {
+    *(unsigned *)arg += s->class == 0;
+    return true;
+}
+
+// A walk over the heap passes them by.
+TEST(spare_spans_hold_no_object) { // K4
+    unsigned n = 0;
+    REQUIRE(begin(64));
+    struct gm_span *a = large(&cache, 7, false), *b = large(&cache, 7, false);
+    free_large(&cache, a);
+    gm_heap_walk(&engine.heap, count_span, &n);
+    CHECK_EQ(n, 1);
+    free_large(&cache, b);
+    gm_heap_walk(&engine.heap, count_span, &n);
+    CHECK_EQ(n, 1);
+}
+
 TEST(objects_come_in_address_order) {
     REQUIRE(begin(16));
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
