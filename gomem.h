@@ -606,7 +606,7 @@ typedef struct gomem_options {                      /* {0} is the default for ev
 // within 64 bytes of the object, but in its pages, when it is freed. The report has the access, the
 // object, the stacks of its allocation and of its free (FILE+OFFSET, for addr2line); then comes the
 // panic hook, perhaps in a signal handler. At most 256 objects are guarded at a time; with a rate
-// of 500 and more, after the first 64 no more than one each 2 ms in a process, so that the cost is
+// of 500 and more, after the first 32 no more than one each 4 ms in a process, so that the cost is
 // bounded: each takes 10 to 25 us and 4 KiB. Pools, arenas and collected objects are not
 // guarded, nor is anything aligned beyond a page, nor under sanitizers, valgrind and on 32 bits.
 // Off, it costs nothing. On, GOMEM_FREE and gomem_free take 2 ns more, and the library handles
@@ -7583,7 +7583,7 @@ enum gm_prof_kind { GM_PROF_MANUAL, GM_PROF_COLLECTED, GM_PROF_ROOT, GM_PROF_POO
 
 enum {
     GM_PROF_FRAMES = 64,        // of a stack
-    GM_PROF_INNER = 16,         // frames of the library above them
+    GM_PROF_INNER = 8,          // frames of the library above them
     GM_PROF_TYPE = 48,          // bytes of a type's name
     GM_PROF_PART = 4096,        // sites whose pointers are allocated together
     GM_PROF_PARTS = 256,        // so there are at most a million sites
@@ -12192,8 +12192,8 @@ enum {
     GM_FENCE_FRAMES = 16,       // of a stack
     GM_FENCE_RIM = 64,          // bytes on either side of an object that are checked (F6)
     GM_FENCE_PACED = 500,       // one of so many objects or fewer is guarded: at most (F5)
-    GM_FENCE_PACE = 2000000,    // one of them each 2 ms, in ns,
-    GM_FENCE_BURST = 64,        // after the first so many
+    GM_FENCE_PACE = 4000000,    // one of them each 4 ms, in ns,
+    GM_FENCE_BURST = 32,        // after the first so many
     GM_FENCE_ACTIONS = 8        // of the program: a handler that begins reads one of them
 };
 _Static_assert((int)GM_FENCE_BYTES >= (int)GOMEM_MAX_SMALL, "each small object fits");
@@ -12519,11 +12519,11 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
  *             F4  pages outside of live objects' pages are never accessible, except those that a
  *                 panic hook's return has opened; their slot is not used again
  *             F5  with one of GM_FENCE_PACED objects or fewer, no more than GM_FENCE_BURST objects
- *                 and one each 2 ms are guarded in a process
- *             F7  a live object's pages are protected in a section: a stop finds them readable, or
- *                 the object freed
+ *                 and one each 4 ms are guarded in a process
  *             F6  the bytes beside a live object, in its pages, hold GM_POISON, up to GM_FENCE_RIM
  *                 on either side, until the program writes there
+ *             F7  a live object's pages are protected in a section: a stop finds them readable, or
+ *                 the object freed
  * WHY         As GWP-ASan does, for production: one of many objects ends, or begins, at a page that
  *             faults, so an overflow or an underflow of it faults at once. Once freed, it is
  *             protected and waits while other slots are used. The reports have the stacks of the

@@ -594,7 +594,7 @@ static void rate(void) {
     CHECK(n > 1700 && n < 2300); // the mean is 2000, the standard deviation 45
 }
 
-// One of 500 objects or fewer: after the first 64, one each 2 ms.
+// One of 500 objects or fewer: after the first 32, one each 4 ms.
 static void pace(void) {
     enum { OBJECTS = 2000000 };
     struct timespec from, to;
@@ -608,7 +608,7 @@ static void pace(void) {
     }
     clock_gettime(CLOCK_MONOTONIC, &to);
     long ms = (to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000;
-    CHECK(n >= 60 && n <= 66 + ms / 2); // without a pace 4000, in some 100 ms
+    CHECK(n >= 30 && n <= 34 + ms / 4); // without a pace 4000, in some 100 ms
 }
 
 // Turned on, off and on again: what is guarded stays so until it is freed.
