@@ -6187,9 +6187,11 @@ GM_PRIVATE bool gm_span_verify(struct gm_check *check, const struct gm_span *s) 
  *                 held (H4)
  *             H2  when idle pages exceed a tenth of the used ones + 32 MiB + the reused pages (H3),
  *                 a thread that frees manual objects returns pages to the system until 4 MiB less
- *                 are idle. The collector's background thread returns what is left idle, by other
- *                 frees and sweeps too, until used and idle pages are a tenth over the goal, or
- *                 over what is used if that is more; with a memory limit, at most 15/16 of it
+ *                 are idle. So does one that gives small objects to the depot: after the reuse (H3)
+ *                 of large ones it may be the only one that looks. The collector's background
+ *                 thread returns what is left idle, by other frees and sweeps too, until used and
+ *                 idle pages are a tenth over the goal, or over what is used if that is more; with
+ *                 a memory limit, at most 15/16 of it
  *             H3  reused pages: the largest rise of used pages after a fall, in this second and the
  *                 one before. It counts up to the maximum before the fall: after 100 MiB, 20 and
  *                 130, it is 80 MiB
@@ -11162,6 +11164,7 @@ GM_PRIVATE void gm_cache_give_magazine(struct gm_cache *t, unsigned class, void 
         (void)gm_add_rlx(&e->depot.total, n * gm_sizes_table[class].size);
         (void)gm_add_rlx(&e->depot.pins, gm_cache_pinned(class, n));
         gm_cache_push_magazine(p, &e->depot.full[class], index);
+        gm_heap_trim(&e->heap); // what larger objects have left idle: perhaps none is freed again
         return;
     }
     if (n) gm_cache_return(e, class, top - n + 1, n);

@@ -317,4 +317,31 @@ TEST(neighbours_coalesce) {
     CHECK(HEAP_IS_WHOLE());
 }
 
+// Memory that was reused goes back once it is not any more, if only small objects are freed then.
+static void small_ones_after_large(void) {
+    enum { LARGE = 100, SMALL = 4000, ROUNDS = 1000 };
+    static void *p[SMALL];
+    gomem_memstats m = {.size = sizeof m};
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < LARGE; i++) {
+            p[i] = gomem_malloc(1 << 20);
+            if (!CHECK(p[i] != NULL)) return;
+            memset(p[i], 1, 1 << 20);
+        }
+        for (int i = 0; i < LARGE; i++) gomem_free(p[i]);
+    }
+    for (int round = 0; round < ROUNDS; round++) { // a hang guard: two to three seconds are enough
+        for (int i = 0; i < SMALL; i++) p[i] = gomem_malloc(64);
+        for (int i = 0; i < SMALL; i++) gomem_free(p[i]);
+        gomem_read_memstats(&m);
+        if (m.heap_idle - m.heap_released < (uint64_t)48 << 20) return;
+        usleep(10000);
+    }
+    CHECK(m.heap_idle - m.heap_released < (uint64_t)48 << 20);
+}
+TEST(reused_memory_goes_back) {
+    NEEDS_FORK;
+    CHILD_GOOD(small_ones_after_large);
+}
+
 TEST_MAIN
