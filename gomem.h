@@ -793,7 +793,8 @@ GOMEM_DEF uint64_t gomem_num_gc(void);
 
 // Writes a description of the heap to fd:
 //   GOMEM_METRICS  memstats and a histogram of stops, in Prometheus' text format 0.0.4, with the
-//                  names of Go's client for Go's figures, but beginning with gomem_
+//                  names of Go's client for Go's figures, but beginning with gomem_. OpenMetrics
+//                  cannot have these names: in it alloc_bytes and alloc_bytes_total would clash
 //   GOMEM_BY_TYPE  a table of objects and bytes by gomem_type, or by kind, and by size class, with
 //                  the most bytes first. It counts what is allocated and not yet known to be
 //                  garbage: exact right after gomem_gc. Manual objects in caches are counted
@@ -25190,15 +25191,16 @@ GM_PRIVATE const char gm_html_style[] =
     "body{margin:0 auto;max-width:60rem;padding:1rem;background:var(--b);color:var(--f);"
     "font:15px/1.5 system-ui,sans-serif}h1{margin:0;font-size:1.6em;overflow-wrap:anywhere}"
     "h2{margin:2rem 0 .5rem;font-size:1.15em}p,figcaption,caption{color:var(--m);margin:.3rem 0;"
-    "text-align:left}figure{margin:0}ul{padding-left:1.2rem;margin:.3rem 0}"
+    "text-align:left}figure{margin:1rem 0 0}ul{padding-left:1.2rem;margin:.3rem 0}"
     ".t{display:grid;gap:.5rem;margin:1rem 0;padding:0;list-style:none;"
     "grid-template-columns:repeat(auto-fill,minmax(8.5rem,1fr))}.t li{background:var(--c);"
     "padding:.4rem .6rem;border-radius:4px;color:var(--m);font-size:.85em}"
     ".t b{display:block;color:var(--f);font-size:1.4em;font-weight:normal}"
     "i{display:inline-block;width:.8em;height:.8em;line-height:.8em;margin:0 .3em 0 .7em}"
-    "i:first-child{margin-left:0}.x{display:flex;justify-content:space-between}"
+    "i:first-child,br+i{margin-left:0}.x{display:flex;justify-content:space-between}"
     "figure>svg,td>svg{display:block;width:100%}.v,figure>svg{overflow:visible}"
-    "text{fill:var(--m);font-size:12px}"
+    "text{fill:var(--m);font-size:12px}figure>svg>text{paint-order:stroke;stroke:var(--b);"
+    "stroke-width:4px;stroke-linejoin:round}"
     "path{fill:none;vector-effect:non-scaling-stroke;stroke-width:1.5;stroke:var(--l)}"
     ".d{stroke-width:5;stroke-linecap:round}.h{stroke-dasharray:4 3}"
     ".e{fill:var(--l);stroke:none;opacity:.4}"
@@ -25208,7 +25210,8 @@ GM_PRIVATE const char gm_html_style[] =
     "width:100%;font-variant-numeric:tabular-nums}th,td{padding:.15rem .5rem;text-align:right;"
     "border-top:1px solid var(--l);white-space:nowrap}th:first-child,.n{text-align:left}"
     "thead th{border:0;color:var(--m);font-weight:normal}tbody th{font-weight:normal}"
-    ".n{white-space:normal;overflow-wrap:anywhere;min-width:9rem}.r{min-width:5rem;width:30%}"
+    "[aria-labelledby=phases] th:nth-child(2),[aria-labelledby=classes] th:nth-child(2){"
+    "text-align:left}.n{white-space:normal;overflow-wrap:anywhere;min-width:9rem}.r{min-width:5rem;width:30%}"
     "@media print{body{max-width:none;padding:0;font-size:11px}section{break-inside:avoid}"
     "*{print-color-adjust:exact}.o{overflow:visible}}";
 

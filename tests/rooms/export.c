@@ -443,4 +443,88 @@ TEST(many_addresses) {
     gomem_free(p);
 }
 
+// ---- frames that are none ----
+
+// An unwinder may find any word in a stack that was overwritten. Each sample names locations that are
+// there, and 0 is none.
+TEST(frames_that_are_none) {
+    static const uintptr_t frames[] = {0,          1, 2, 4096, UINTPTR_MAX / 2, UINTPTR_MAX - 1,
+                                       UINTPTR_MAX};
+    struct gm_prof *f = &gm_runtime.engine.prof;
+    uint64_t named = 0, made = 0;
+    gm_sync_lock(&f->lock);
+    uint32_t site = gm_prof_intern_locked(f, GM_PROF_ARENA, "none", frames, 7);
+    gm_sync_unlock(&f->lock);
+    REQUIRE(site != 0);
+    gm_prof_site_at(f, site - 1)->alloc.objects = GM_PROF_ONE;
+    gm_prof_site_at(f, site - 1)->inuse.bytes = GM_PROF_ONE * 77;
+    int fd = memfd_create("profile", 0);
+    REQUIRE(fd >= 0 && gomem_write(GOMEM_HEAP_PROFILE, fd));
+    ssize_t size = pread(fd, file, sizeof file, 0);
+    CHECK(gomem_write(GOMEM_FOLDED, fd) && gomem_write(GOMEM_REPORT, fd));
+    close(fd);
+    for (const char *at = file, *end = file + size; at < end;) {
+        uint64_t tag = read_number(&at), n = read_number(&at);
+        if ((tag & 7) != 2) continue;
+        const char *in = at, *stop = at + n;
+        at = stop;
+        if (tag >> 3 == GM_PROTO_LOCATION && read_number(&in) >> 3 == GM_LOCATION_ID) {
+            uint64_t id = read_number(&in);
+            for (int i = 0; i < 7; i++) made += id == frames[i] - 1 && frames[i] > 1;
+        }
+        if (tag >> 3 != GM_PROTO_SAMPLE) continue;
+        read_number(&in);
+        for (stop = in + read_number(&in); in < stop;) {
+            uint64_t id = read_number(&in);
+            CHECK(id != 0);
+            for (int i = 0; i < 7; i++) named += id == frames[i] - 1;
+        }
+    }
+    CHECK_EQ(made, 5);
+    CHECK(named >= 5);
+}
+
+// ---- how long HEAP is held ----
+
+// What a walk does while it holds HEAP: other threads wait for that long. It is counted, so that the
+// bound holds on any machine and for any heap.
+static struct { uint64_t spans, pages; } held;
+
+static void count_span(void *arg, const struct gm_span *s, uint64_t objects, uint64_t bytes) {
+    (void)arg, (void)objects, (void)bytes;
+    held.spans++;
+    held.pages = GM_MAX(held.pages, (uint64_t)s->page);
+    CHECK(gm_runtime.engine.heap.lock.word != 0);
+}
+
+TEST(a_walk_holds_the_lock_for_a_bounded_number_of_spans) {
+    enum { SMALL = 40000, LARGE = 200 };
+    static void *small[SMALL], *large[LARGE];
+    for (int i = 0; i < SMALL; i++) small[i] = gomem_malloc(1000);
+    for (int i = 0; i < LARGE; i++) large[i] = gomem_malloc(300000);
+    for (int i = 0; i < LARGE; i += 2) gomem_free(large[i]), large[i] = NULL; // gaps of free pages
+    struct gm_tally t = {.rows = gm_export_rows(&gm_runtime), .also = count_span};
+    t.row = calloc(t.rows, sizeof *t.row);
+    REQUIRE(t.row != NULL);
+    unsigned holds = 0;
+    uint64_t all = 0;
+    struct gm_thread *me = gm_world_self();
+    for (bool more = true; more; holds++) {
+        size_t from = t.page;
+        held.spans = 0;
+        gm_sync_enter(&me->cache.hot);
+        gm_sync_lock(&gm_runtime.engine.heap.lock);
+        more = gm_export_add_some_locked(&gm_runtime, &t);
+        gm_sync_unlock(&gm_runtime.engine.heap.lock);
+        gm_sync_leave(&me->cache.hot);
+        CHECK(held.spans <= GM_ROW_SPANS);
+        CHECK(!more || t.page > from); // each hold advances
+        all += held.spans;
+    }
+    CHECK(all > SMALL * 1000 / GM_PAGE / 8 && holds >= all / GM_ROW_SPANS);
+    for (int i = 0; i < SMALL; i++) gomem_free(small[i]);
+    for (int i = 1; i < LARGE; i += 2) gomem_free(large[i]);
+    free(t.row);
+}
+
 TEST_MAIN
