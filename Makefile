@@ -38,7 +38,7 @@ LEVEL    = $(if $(filter 0,$(CHECK)),$(LINES),$(SMALL))
 # The programs of two processors' worth of jobs, unless the caller said how many.
 SUB      = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j2)
 
-seams    = $(D)/api/seams $(D)/api/faults $(D)/api/clock
+seams    = $(D)/api/seams $(D)/api/faults
 api      = $(filter-out $(seams),$(patsubst tests/%.c,$(D)/%,$(wildcard tests/api/*.c)))
 litmus   = $(D)/stress/litmus
 stress   = $(filter-out $(litmus),$(patsubst tests/%.c,$(D)/%,$(wildcard tests/stress/*.c)))

@@ -1,9 +1,6 @@
-// The clock goes back, again and again: by up to 20 ms, and once by an hour. No time becomes a huge
-// number, nothing waits for the clock to catch up, and all descriptions of the heap are whole.
-// The implementation is compiled in here with the seam set.
+// Of all rooms: the clock goes back, again and again by up to 20 ms, and once by an hour. No time
+// becomes a huge number, nothing waits for the clock to catch up, and all outputs are whole.
 #define _GNU_SOURCE
-#include "child.h"
-
 #include <stdatomic.h>
 #include <time.h>
 
@@ -19,9 +16,9 @@ static int tell_time(clockid_t clock, struct timespec *ts) {
     return done;
 }
 
-#define GOMEM_STATIC
 #define GOMEM_CLOCK(clock, time) tell_time((clock), (time))
-#include "gomem.h"
+#include "room.h"
+#include "child.h"
 #include "output.h"
 
 static const char *written(int what) {
