@@ -25211,7 +25211,8 @@ GM_PRIVATE const char gm_html_style[] =
     "border-top:1px solid var(--l);white-space:nowrap}th:first-child,.n{text-align:left}"
     "thead th{border:0;color:var(--m);font-weight:normal}tbody th{font-weight:normal}"
     "[aria-labelledby=phases] th:nth-child(2),[aria-labelledby=classes] th:nth-child(2){"
-    "text-align:left}.n{white-space:normal;overflow-wrap:anywhere;min-width:9rem}.r{min-width:5rem;width:30%}"
+    "text-align:left}.n{white-space:normal;overflow-wrap:anywhere;min-width:9rem}"
+    ".r{min-width:5rem;width:30%}"
     "@media print{body{max-width:none;padding:0;font-size:11px}section{break-inside:avoid}"
     "*{print-color-adjust:exact}.o{overflow:visible}}";
 
