@@ -46,7 +46,8 @@ rooms    = $(patsubst tests/%.c,$(D)/%,$(wildcard tests/rooms/*.c))
 fuzz     = $(patsubst tests/%.c,$(D)/%,$(wildcard tests/fuzz/*.c))
 KINDS   ?= api seams rooms stress litmus fuzz
 programs = $(foreach kind,$(KINDS),$($(kind)))
-scripts  = $(wildcard tests/bad/run.sh tests/compile/run.sh tests/examples/*.sh tests/leaks/run.sh tests/preload/run.sh \
+scripts  = $(wildcard tests/bad/run.sh tests/compile/run.sh tests/examples/*.sh tests/hardened/run.sh tests/leaks/run.sh \
+             tests/preload/run.sh \
              tests/process/*.sh)
 idioms   = $(patsubst examples/%.c,build/examples/%,$(filter-out %/gomem.c,$(wildcard examples/idioms/*.c)))
 examples = $(patsubst examples/%.c,build/examples/%,$(wildcard examples/*.c)) $(idioms)
