@@ -8284,7 +8284,7 @@ GM_INLINE uintptr_t gm_guard_overflow(const struct gm_guard *g, const struct gm_
                                       uintptr_t object) {
     uint64_t *seal = gm_guard_seal_at(s, object);
     uintptr_t end = (uintptr_t)seal, broken = gm_guard_broken_seal(g, s, object);
-    uint64_t rest = gm_load_rlx(seal) >> 48;
+    size_t rest = (size_t)(gm_load_rlx(seal) >> 48);
     if (broken) return broken;
     if (rest > end - object) return end + 6; // it is not free
     for (uintptr_t at = end - rest; at < end && at < end - rest + GM_SLACK; at++)
