@@ -56,13 +56,17 @@ texts    = $(wildcard gomem.h README.md tests/*/*.c examples/*.c)
 sources  = gomem.h $(wildcard tests/*.[ch] tests/*/*.[ch] examples/*.[ch] examples/*/*.[ch] bench/*.[ch])
 
 # `make test` runs levels 0 and 3 unless CHECK is given, what holds the implementation itself only at
-# the last one, and the races of the processor only at the first. What takes long goes first.
+# the last one, and the races of the processor only at the first.
 LEVELS   = $(if $(filter default file,$(origin CHECK)),0 3,$(CHECK))
 kinds_at = $(if $(filter $(lastword $(LEVELS)),$(1)),seams rooms) \
            $(if $(filter $(firstword $(LEVELS)),$(1)),litmus) stress api fuzz
 # The implementation as programs without any option see it, for the scripts.
 object   = $(if $(SAN),,$(if $(filter 0,$(LEVELS)),$(subst check$(CHECK),check0,$(D))/gomem.o))
 at_level = $(foreach kind,$(call kinds_at,$(1)),$(patsubst $(D)/%,$(subst check$(CHECK),check$(1),$(D))/%,$($(kind))))
+
+# Those that take or wait for more than ten seconds begin first.
+by_time  = $(filter $(LONG),$(1)) $(filter-out $(LONG),$(1))
+LONG     = %/faults %/compile/run.sh %/deaf %/loader %/dance %/seams
 
 Q        = $(if $(V),,@)
 say      = echo '  build $(1:build/%=%)'
@@ -111,8 +115,8 @@ ifdef T
 	@$(D)/$(T) $(F)
 else
 	@$(SUB) all $(LEVELS:%=programs-%)
-	@SHORT=1 OBJECT=$(object) LIMIT=$${LIMIT:-200} tests/run.sh $(scripts) \
-	    $(foreach level,$(LEVELS),$(call at_level,$(level)))
+	@SHORT=1 OBJECT=$(object) LIMIT=$${LIMIT:-200} tests/run.sh $(call by_time,$(scripts) \
+	    $(foreach level,$(LEVELS),$(call at_level,$(level))))
 endif
 
 programs: $(programs)

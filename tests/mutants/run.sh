@@ -1,7 +1,7 @@
 #!/bin/sh
 # Mutants: each plants one bug in a copy of gomem.h; the named test must fail with it and pass without.
 #
-#     [JOBS=4] tests/mutants/run.sh [number...]
+#     [JOBS=5] tests/mutants/run.sh [number...]
 #
 # tests/mutants/list has a line for each (number, program, test, and what is planted), then the lines
 # of gomem.h that change (the head of tests/mutants/plant.py says how they are written):
@@ -9,15 +9,15 @@
 #       - if (!cursor) return;
 #       + if (!cursor || true) return;
 # A program written as rooms/mark@3 is built at check level 3, others at level CHECK (0). A test that
-# does not end within 180 seconds, 20 with a bug (60 of stress/), counts as failed. A test that passes with the bug gets
-# TRIES in all (3), and the line says when it needed more than one: such a test depends on the machine
-# and wants mending. Those of stress/ find their bugs by chance: they get four times their time, one try
+# does not end within 180 seconds counts as failed; with a bug it has 5 seconds and five times its time
+# without it, at most 20 (60 of stress/). A test that passes with the bug gets TRIES in all (3), and the
+# line says when it needed more than one: such a test depends on the machine and wants mending. Those of stress/ find their bugs by chance: they get four times their time, one try
 # more, and the machine for themselves.
 cd "$(dirname "$0")/../.." || exit 2
 CC=${CC:-cc} CHECK=${CHECK:-0}
 list=${LIST:-tests/mutants/list}
 out=build/mutants
-jobs=${JOBS:-4} # on two processors: many tests wait, and some bugs until the time is over
+jobs=${JOBS:-5} # on two processors: many tests wait, and some bugs until the time is over
 most=${TRIES:-3}
 quick=$(tests/quick)
 export GOMEM_STRESS="${GOMEM_STRESS:-4}"
@@ -106,9 +106,21 @@ link() {
     fi
 }
 
-# run_test MUTANT BINARY LOG TEST: prints passed, failed, absent, timeout, or crashed.
+# seconds MUTANT PROGRAM TEST: that the test may take.
+seconds() {
+    case $1,$2 in
+    0,*) echo 180 ;;
+    *,stress/*) echo 60 ;;
+    *)
+        healthy=$(cat "$(name 0 "$2" "$3").seconds" 2>&1) || healthy=3
+        echo $((healthy < 3 ? 5 + healthy * 5 : 20))
+        ;;
+    esac
+}
+
+# run_test MUTANT BINARY LOG TEST SECONDS: prints passed, failed, absent, timeout, or crashed.
 run_test() {
-    case $1,$2 in 0,*) seconds=180 ;; *-stress-*) seconds=60 ;; *) seconds=20 ;; esac
+    seconds=$5
     GM_MUTANT=$1 timeout -k 5 $seconds "$2" "$4" >"$3" 2>&1 </dev/null
     status=$?
     ran=$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, .*/\1 \2/p' "$3" | tail -n 1)
@@ -130,11 +142,12 @@ run_tests() {
     fi
     case $mutant,$program in 0,*) tries=1 ;; *,stress/*) tries=$((most + 1)) ;; esac
     for test; do
-        result=unbuilt log=$(name "$mutant" "$program" "$test")
+        result=unbuilt log=$(name "$mutant" "$program" "$test") begin=$(date +%s)
         for try in $(seq $tries); do
-            [ $built = 1 ] && result=$(run_test "$mutant" "$binary" "$log.log" "$test")
+            [ $built = 1 ] && result=$(run_test "$mutant" "$binary" "$log.log" "$test" "$(seconds "$mutant" "$program" "$test")")
             [ "$result" = passed ] || break
         done
+        echo $(($(date +%s) - begin)) >"$log.seconds"
         [ "$try" = 1 ] || result="$result (try $try)"
         echo "$result" >"$log.result"
     done
