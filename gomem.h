@@ -11208,6 +11208,7 @@ GM_PRIVATE void gm_cache_drop_spares(struct gm_cache *t, size_t n) {
 
 // Keeps a freed span of a large manual object as a spare. False: it is too large, or is watched.
 GM_PRIVATE bool gm_cache_spare(struct gm_cache *t, struct gm_span *s) {
+    if (GM_HARDENED) return false; // its pages are not to be used again at once
     if (s->pages > GM_SPARE_PAGES || gm_guard_watched(&t->engine->guard)) return false;
     gm_cache_drop_spares(t, s->pages);
     gm_heap_retire(s);
