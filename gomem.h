@@ -619,7 +619,8 @@ typedef struct gomem_options {                      /* {0} is the default for ev
 
 // Optional: sets what the first use would otherwise read from the environment. May be called again;
 // fields that are 0 keep their value. False with errno: EALREADY (a field differs that can no
-// longer change), EINVAL, ENOMEM. Any thread.
+// longer change), EINVAL, ENOMEM, EAGAIN (in a hook that a cycle has called, or in a fork handler).
+// Any thread.
 GOMEM_DEF bool gomem_init(const gomem_options *options);
 
 // Ends the library and returns the heap to the system; records of threads, types and pools stay. No
@@ -11392,8 +11393,7 @@ GM_PRIVATE bool gm_cache_make_room(struct gm_cache *t, unsigned class) {
 GM_PRIVATE void gm_cache_put(struct gm_cache *t, struct gm_span *s, void *p) {
     struct gm_engine *e = t->engine;
     if (!s->class) {
-        if (gm_cache_spare(t, s)) return;
-        gm_heap_put(&e->heap, s);
+        if (!gm_cache_spare(t, s)) gm_heap_put(&e->heap, s);
         gm_heap_trim(&e->heap);
         return;
     }
@@ -20290,6 +20290,11 @@ GM_RARE GOMEM_DEF bool gomem_init(const gomem_options *options) {
     const gomem_options *o = options ? options : &none;
     if (!gm_init_options_valid(o)) {
         errno = EINVAL;
+        return false;
+    }
+    // It would wait for INIT with TURN held, and a fork takes them in the other order.
+    if (gm_world_is_occupied(rt)) {
+        errno = EAGAIN;
         return false;
     }
     // INIT orders this call with the first use of the library by another thread: either sees the

@@ -642,6 +642,7 @@ static void not_queued_from_the_start(void) {
 }
 static void not_queued_any_more(void) {
     init();
+    CHECK(GOMEM_NEW(long) != NULL); // this thread is known: else check level 1 names it
     run_thread(collect_and_check);
     no_signal_is_queued();
     collect_beside_a_computation();

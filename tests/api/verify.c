@@ -84,6 +84,8 @@ static void ask_in_a_cycle(int what, uint64_t ns, void *user) {
     errno = 0;
     CHECK(!gomem_gc());
     CHECK_EQ(errno, EBUSY);
+    errno = 0;
+    CHECK(!gomem_init(&(gomem_options){.gc_percent = 200}) && errno == EAGAIN);
     gomem_shutdown();
     hooks.kept = gomem_new(16) != NULL && p != NULL;
 }

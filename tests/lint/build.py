@@ -167,7 +167,7 @@ def check_unused(src):
             out.write(re.sub(r"^#define (GM_PRIVATE|GM_INLINE|GM_ALWAYS) .*", r"#define \1 static",
                              src.text, flags=re.M))
         result = run([compilers()[0], "-std=c11", "-pthread", "-c", "-o", os.devnull,
-                      "-Wunused-function", "-DGOMEM_IMPLEMENTATION", "-DGOMEM_MALLOC_OVERRIDE",
+                      "-Wunused-function", "-DGOMEM_IMPLEMENTATION", "-fPIC", "-DGOMEM_MALLOC_OVERRIDE",
                       "-x", "c", path])
     return [(int(m.group(1)), f"{m.group(2)} is never called") for m in
             re.finditer(r":(\d+):\d+: warning: (?:unused function )?.(gm_\w+)\W.*unused-function",
