@@ -50,6 +50,25 @@ static void *take(bool left) {
     return i < GM_FENCE_SLOTS ? gm_fence_take(&fence, i, shadow, sizeof shadow, align, left) : NULL;
 }
 
+// F3: of the free slots the one that was freed first is taken, so that each waits as long as possible.
+TEST(freed_first_is_taken_first) {
+    static const unsigned freed[] = {7, 200, 3, 90, 0, 255};
+    enum { N = sizeof freed / sizeof freed[0] };
+    size_t align = 16, bytes = gm_fence_bytes(16, &align);
+    bool taken[GM_FENCE_SLOTS] = {false};
+    REQUIRE(begin());
+    for (unsigned n = 0; n < GM_FENCE_SLOTS; n++) {
+        unsigned i = gm_fence_claim(&fence, bytes, align);
+        REQUIRE(i < GM_FENCE_SLOTS && !taken[i]);
+        taken[i] = true;
+    }
+    CHECK_EQ(gm_fence_claim(&fence, bytes, align), GM_FENCE_SLOTS);
+    for (unsigned n = 0; n < N; n++) gm_store_rel(&fence.order[freed[n]], (uint64_t)1000 + n);
+    for (unsigned n = 0; n < N; n++) CHECK_EQ(gm_fence_claim(&fence, bytes, align), freed[n]);
+    CHECK_EQ(gm_fence_claim(&fence, bytes, align), GM_FENCE_SLOTS);
+    end();
+}
+
 // A slot whose pages the kernel does not open is free for the next object.
 TEST(refused_rights) {
     unsigned n = 0;
