@@ -5,6 +5,44 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+// Hooks of a cycle run while its thread holds the cycle: no other one can run, and nothing that would
+// wait for its end.
+static struct {
+    unsigned events, warnings;
+    bool kept;
+} hooks;
+
+static void ask_in_a_cycle(int what, uint64_t ns, void *user) {
+    (void)what, (void)ns, (void)user;
+    void *volatile p = gomem_new(16);
+    hooks.events++;
+    errno = 0;
+    CHECK(!gomem_verify());
+    CHECK_EQ(errno, EAGAIN);
+    errno = 0;
+    CHECK(!gomem_gc());
+    CHECK_EQ(errno, EBUSY);
+    errno = 0;
+    CHECK(!gomem_init(&(gomem_options){.gc_percent = 200}) && errno == EAGAIN);
+    gomem_shutdown();
+    hooks.kept = gomem_new(16) != NULL && p != NULL;
+}
+static void count_warnings(const char *line, void *user) {
+    (void)user;
+    hooks.warnings += strstr(line, "gomem_shutdown in a collection") != NULL;
+}
+
+static void hooks_that_ask(void) {
+    gomem_options o = {.event = ask_in_a_cycle, .warn = count_warnings};
+    CHECK(gomem_init(&o));
+    CHECK(gomem_new(16) != NULL && gomem_gc());
+    CHECK(hooks.events >= 4 && hooks.kept);
+    CHECK(hooks.warnings >= 4);
+    CHECK(HEAP_IS_WHOLE());
+}
+// First: a child of a process with threads may find a lock of the sanitizer held.
+TEST(in_hooks_of_a_cycle) { CHILD_GOOD(hooks_that_ask); }
+
 TEST(before_any_use) { CHECK(HEAP_IS_WHOLE()); }
 
 TEST(through_a_life) {
@@ -66,43 +104,6 @@ TEST(while_others_work) {
 }
 
 static struct alive_node *volatile head;
-
-// Hooks of a cycle run while its thread holds the cycle: no other one can run, and nothing that would
-// wait for its end.
-static struct {
-    unsigned events, warnings;
-    bool kept;
-} hooks;
-
-static void ask_in_a_cycle(int what, uint64_t ns, void *user) {
-    (void)what, (void)ns, (void)user;
-    void *volatile p = gomem_new(16);
-    hooks.events++;
-    errno = 0;
-    CHECK(!gomem_verify());
-    CHECK_EQ(errno, EAGAIN);
-    errno = 0;
-    CHECK(!gomem_gc());
-    CHECK_EQ(errno, EBUSY);
-    errno = 0;
-    CHECK(!gomem_init(&(gomem_options){.gc_percent = 200}) && errno == EAGAIN);
-    gomem_shutdown();
-    hooks.kept = gomem_new(16) != NULL && p != NULL;
-}
-static void count_warnings(const char *line, void *user) {
-    (void)user;
-    hooks.warnings += strstr(line, "gomem_shutdown in a collection") != NULL;
-}
-
-static void hooks_that_ask(void) {
-    gomem_options o = {.event = ask_in_a_cycle, .warn = count_warnings};
-    CHECK(gomem_init(&o));
-    CHECK(gomem_new(16) != NULL && gomem_gc());
-    CHECK(hooks.events >= 4 && hooks.kept);
-    CHECK(hooks.warnings >= 4);
-    CHECK(HEAP_IS_WHOLE());
-}
-TEST(in_hooks_of_a_cycle) { CHILD_GOOD(hooks_that_ask); }
 
 TEST(changes_nothing) {
     static struct alive_set set;
