@@ -6563,7 +6563,8 @@ GM_PRIVATE void gm_heap_walk(struct gm_heap *h, bool (*visit)(struct gm_span *s,
                 continue;
             }
             struct gm_span *s = gm_span_at(p, gm_pages_first(p, page, desc));
-            if (gm_load_rlx(&s->use) != GM_USE_SPARE && !visit(s, arg)) return; // rlx: see reuse
+            // rlx: no span changes meanwhile
+            if (gm_load_rlx(&s->use) != GM_USE_SPARE && !visit(s, arg)) return;
             page = (size_t)s->page + s->pages;
         }
     }
@@ -8264,7 +8265,8 @@ GM_PRIVATE void gm_guard_close_new(const struct gm_guard *g, const struct gm_pag
 GM_PRIVATE void gm_guard_junk(const struct gm_guard *g, const struct gm_span *s, uintptr_t object) {
     uint64_t *at = gm_guard_seal_at(s, object);
     gm_guard_fill((uint64_t *)object, (uintptr_t)at - object);
-    gm_store_rlx(at, gm_guard_secret(g, at) | (uint64_t)GM_SEAL_FREE << 48); // rlx: as above
+    // rlx: readers test the lower bits alone
+    gm_store_rlx(at, gm_guard_secret(g, at) | (uint64_t)GM_SEAL_FREE << 48);
 }
 
 // Returns the address of the first byte of a seal that is wrong; 0: none. Tests what holds whatever
@@ -8279,8 +8281,8 @@ GM_INLINE uintptr_t gm_guard_broken_seal(const struct gm_guard *g, const struct 
     return known ? 0 : (uintptr_t)at + 6;
 }
 
-// Returns the address of the first byte that was written behind an object that the program has; 0:
-// none.
+// Returns the address of the first byte that was written past the end of an object that the
+// program has; 0: none.
 GM_INLINE uintptr_t gm_guard_overflow(const struct gm_guard *g, const struct gm_span *s,
                                       uintptr_t object) {
     uint64_t *seal = gm_guard_seal_at(s, object);
@@ -11230,7 +11232,7 @@ GM_PRIVATE struct gm_span *gm_cache_reuse(struct gm_cache *t, size_t n, size_t s
 
 // Gives up all magazines and spare spans of a thread, and hands in its counts.
 GM_PRIVATE void gm_cache_flush_manual(struct gm_cache *t, bool depot) {
-    gm_cache_drop_spares(t, SIZE_MAX / 2);
+    gm_cache_drop_spares(t, GM_SPARE_PAGES); // all
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++)
         if (t->cap[c] || t->hot.top[c] != GM_CACHE_NOTHING) gm_cache_flush_class(t, c, depot);
     gm_cache_hand_in(t);

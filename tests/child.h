@@ -105,6 +105,14 @@ TEST_I_UNUSED static size_t child_resident(void) {
 #define NEEDS_FORK (void)0
 #endif
 
+// No guards: under sanitizers, on 32 bits and without reports.
+#if defined(TEST_TSAN) || defined(TEST_ASAN) || defined(GOMEM_NO_REPORT)
+#define NEEDS_GUARDS SKIP("this build has no guards")
+#else
+#define NEEDS_GUARDS \
+    if (sizeof(void *) < 8 || child_is_watched()) SKIP("this build has no guards")
+#endif
+
 #define CHILD_GOOD(fn)           \
     do {                         \
         struct child child_i;    \

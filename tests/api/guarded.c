@@ -9,14 +9,6 @@
 #include <sys/mman.h>
 #include <time.h>
 
-// No guards: under sanitizers, on 32 bits and without reports.
-#if defined(TEST_TSAN) || defined(TEST_ASAN) || defined(GOMEM_NO_REPORT)
-#define NEEDS_GUARDS SKIP("this build has no guards")
-#else
-#define NEEDS_GUARDS \
-    if (sizeof(void *) < 8 || child_is_watched()) SKIP("this build has no guards")
-#endif
-
 enum { MANY = 200, SIZE = 48 };
 
 static void start(int rate) {

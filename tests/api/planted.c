@@ -7,13 +7,6 @@
 #include <stddef.h>
 #include <sys/mman.h>
 
-#if defined(TEST_TSAN) || defined(TEST_ASAN) || defined(GOMEM_NO_REPORT)
-#define NEEDS_GUARDS SKIP("this build has no guards")
-#else
-#define NEEDS_GUARDS \
-    if (sizeof(void *) < 8 || child_is_watched()) SKIP("this build has no guards")
-#endif
-
 enum { OBJECTS = 20 };
 
 static volatile unsigned char sink;
