@@ -12521,7 +12521,8 @@ GM_PRIVATE void gm_settings_read_environment(struct gm_runtime *rt) {
  *                 counts and is sampled in its place, and is freed with it. Pointers to the guarded
  *                 object stand for the shadow where leaks are looked for
  *             F2  order[i] is not 0 while slot i may be taken: a compare and swap to 0 takes it.
- *                 Its pages are protected then
+ *                 Its pages are protected then. It is the freeing thread's until that is done with
+ *                 its fields
  *             F3  the slot whose object was freed longest ago is taken first
  *             F4  pages outside of live objects' pages are never accessible, except those that a
  *                 panic hook's return has opened; their slot is not used again
@@ -12612,7 +12613,7 @@ GM_PRIVATE unsigned gm_fence_claim(struct gm_fence *f, size_t bytes, size_t alig
             uint64_t ticket = gm_load_rlx(&f->order[i]); // the compare and swap decides
             if (ticket && ticket < least) least = ticket, first = i;
         }
-        // pairs with gm_fence_free: the slot's fields and its protection
+        // pairs with gm_fence_queue: the slot's fields and its protection
         if (first == GM_FENCE_SLOTS || gm_cas_acqrel(&f->order[first], &least, (uint64_t)0))
             return first;
     }
@@ -12749,9 +12750,9 @@ GM_COLD GM_PRIVATE void gm_fence_tell_free(struct gm_runtime *rt, const struct g
                         (uintptr_t)p);
 }
 
-// Frees the guarded object at p in slot i: protects it and queues the slot. In a section, so no
-// stop sees half of it (F7). Returns its shadow; NULL: p is not the start of a live object.
-// *written: a byte beside it that the program has written (F6); 0: none.
+// Frees the guarded object at p in slot i: protects it. In a section, so no stop sees half of it
+// (F7). Returns its shadow; NULL: p is not the start of a live object. The slot stays the caller's
+// until it is queued (F2). *written: a byte beside it that the program has written (F6); 0: none.
 GM_PRIVATE void *gm_fence_free(struct gm_fence *f, unsigned i, const void *p,
                                const struct gm_fence_stack *stack, uintptr_t *written) {
     struct gm_fence_slot *s = &f->slot[i];
@@ -12766,11 +12767,15 @@ GM_PRIVATE void *gm_fence_free(struct gm_fence *f, unsigned i, const void *p,
     *written = gm_fence_written(end, gm_fence_rim_after(s, end));
     if (!*written) *written = gm_fence_written(gm_fence_rim_before(s, object), object);
     (void)gm_os_protect(s->low, s->high, PROT_NONE); // it merges mappings, so it cannot fail
-    if (!gm_load_rlx(&s->spent)) {                   // F4
-        uint64_t ticket = gm_add_rlx(&f->tickets, (uint64_t)1) + 2;
-        gm_store_rel(&f->order[i], ticket); // pairs with gm_fence_claim (F2)
-    }
     return (void *)gm_load_rlx(&s->shadow);
+}
+
+// Queues slot i, whose object was freed by this thread, behind all that were freed before. From
+// here on it may be another thread's, with another object.
+GM_PRIVATE void gm_fence_queue(struct gm_fence *f, unsigned i) {
+    if (gm_load_rlx(&f->slot[i].spent)) return; // F4
+    uint64_t ticket = gm_add_rlx(&f->tickets, (uint64_t)1) + 2;
+    gm_store_rel(&f->order[i], ticket); // pairs with gm_fence_claim (F2)
 }
 
 // Returns the slot of a guarded object that was freed and whose bytes [start, end) meets; NULL:
@@ -18678,6 +18683,7 @@ GM_NOINLINE GM_PRIVATE void *gm_alloc_free_guarded(struct gm_runtime *rt, void *
     gm_alloc_leave(rt, t);
     if (!shadow) gm_fence_tell_free(rt, &f->slot[i], p);
     if (written) gm_fence_tell_written(rt, &f->slot[i], written);
+    if (shadow) gm_fence_queue(f, i);
     return shadow;
 }
 

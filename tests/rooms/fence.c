@@ -69,6 +69,26 @@ TEST(freed_first_is_taken_first) {
     end();
 }
 
+// F2: another thread that takes a freed slot puts another shadow there. So a slot stays with the
+// thread that frees its object until that has read the shadow and reported what it found.
+TEST(a_freed_slot_is_queued_last) {
+    struct gm_fence_stack stack = {.thread = 1};
+    uintptr_t written;
+    unsigned n = 0;
+    REQUIRE(begin());
+    char *p = take(false);
+    REQUIRE(p != NULL);
+    unsigned i = slot_of((uintptr_t)p);
+    void *shadow = gm_fence_free(&fence, i, p, &stack, &written);
+    CHECK(shadow == (void *)fence.slot[i].shadow);
+    for (void *other; (other = take(false)) != NULL; n++) CHECK(slot_of((uintptr_t)other) != i);
+    CHECK_EQ(n, GM_FENCE_SLOTS - 1);
+    gm_fence_queue(&fence, i);
+    p = take(false);
+    CHECK(p && slot_of((uintptr_t)p) == i);
+    end();
+}
+
 // A slot whose pages the kernel does not open is free for the next object.
 TEST(refused_rights) {
     unsigned n = 0;
