@@ -4983,6 +4983,15 @@ GM_INLINE unsigned gm_sizes_magazine(unsigned class) {
     return n > 60 ? 60 : n < 2 ? 2 : n;
 }
 
+// The class of gm_sizes_class for most sizes, without a search. 0: there is none, or it has to
+// be searched for. Multiples of 128 below 1024 are classes, and the classes above are multiples
+// of 128, so up to that alignment the first class in which the rounded size fits is the right one.
+GM_ALWAYS unsigned gm_sizes_aligned(size_t size, size_t align) {
+    if (GOMEM_I_UNLIKELY(size > GOMEM_MAX_SMALL || align > GM_PAGE)) return 0;
+    unsigned class = gomem_i_class(gm_base_round_up(size ? size : 1, align), 16);
+    return gm_sizes_table[class].size & (align - 1) ? 0 : class;
+}
+
 // The smallest class for a size and an alignment up to a page; 0: none.
 GM_PRIVATE unsigned gm_sizes_class(size_t size, size_t align) {
     if (align <= 16) return gomem_i_class(size, align);
@@ -18862,12 +18871,21 @@ GOMEM_DEF void *gomem_calloc(size_t n, size_t size) {
     return gm_alloc_zero_pages(&gm_runtime, p, bytes, true);
 }
 
+// Pops an object of a class whose slots are aligned to a power of two, as the inlined malloc does.
+// NULL: the slow path has to decide.
+GM_ALWAYS void *gm_alloc_aligned_quick(size_t align, size_t size) {
+    unsigned class = GOMEM_I_SLOW_MANUAL ? 0 : gm_sizes_aligned(size, align);
+    return GOMEM_I_LIKELY(class) ? gomem_i_pop(gomem_i_top(GOMEM_I_TLS, class)) : NULL;
+}
+
 // Objects of up to 8 bytes are aligned to 8, larger ones to 16, as malloc's are, or to align.
 GOMEM_DEF void *gomem_aligned_alloc(size_t align, size_t size) {
-    if (!gm_base_power_of_two(align)) {
+    if (GOMEM_I_UNLIKELY(!gm_base_power_of_two(align))) {
         errno = EINVAL;
         return NULL;
     }
+    void *p = gm_alloc_aligned_quick(align, size);
+    if (GOMEM_I_LIKELY(p)) return p;
     if (align == 16 && size < 16) size = 16; // the classes below 16 bytes are aligned to 8
     return gomem_i_malloc_slow(size, GM_MAX(align, size > 8 ? (size_t)16 : (size_t)8));
 }
@@ -26467,6 +26485,8 @@ GM_EXPORT void *reallocarray(void *p, size_t n, size_t size) {
 // glibc rounds an alignment up to a power of two here.
 GM_EXPORT void *memalign(size_t align, size_t size) {
     size_t power = sizeof(void *);
+    if (GOMEM_I_LIKELY(align >= power && gm_base_power_of_two(align)))
+        return gomem_aligned_alloc(align, size);
     if (align > SIZE_MAX / 2 + 1) {
         errno = EINVAL;
         return NULL;
@@ -26475,13 +26495,15 @@ GM_EXPORT void *memalign(size_t align, size_t size) {
     return gomem_aligned_alloc(power, size);
 }
 
-GM_EXPORT void *aligned_alloc(size_t align, size_t size) { return memalign(align, size); }
+GM_EXPORT void *aligned_alloc(size_t align, size_t size) __attribute__((alias("memalign")));
 
 // Returns the error, and keeps errno even if it fails. (J1)
 GM_EXPORT int posix_memalign(void **out, size_t align, size_t size) {
-    int saved = errno;
-    if (!gm_base_power_of_two(align) || align % sizeof(void *)) return EINVAL;
-    void *p = gomem_aligned_alloc(align, size);
+    if (GOMEM_I_UNLIKELY(!gm_base_power_of_two(align) || align % sizeof(void *))) return EINVAL;
+    void *p = gm_alloc_aligned_quick(align, size);
+    if (GOMEM_I_LIKELY(p)) return (void)(*out = p), 0;
+    int saved = errno; // not before: it takes a call
+    p = gomem_aligned_alloc(align, size);
     errno = saved;
     if (!p) return ENOMEM;
     *out = p;
@@ -26633,12 +26655,12 @@ GM_COLD GM_PRIVATE void *gm_override_new(size_t size, uintptr_t nothrow, const c
     void *p = gomem_i_malloc_slow(size, 16);
     return p ? p : gm_override_fail(name, size, nothrow, 0);
 }
-#define GM_NEW(own, name)                                                               \
-    extern void *own(size_t size, uintptr_t nothrow) __asm__(name) GM_EXPORT;           \
-    void *own(size_t size, uintptr_t nothrow) {                                         \
-        unsigned c = gomem_i_class(size, 16);                                           \
-        void *p = !GOMEM_I_SLOW && c ? gomem_i_pop(gomem_i_top(GOMEM_I_TLS, c)) : NULL; \
-        return GOMEM_I_LIKELY(p) ? p : gm_override_new(size, nothrow, name);            \
+#define GM_NEW(own, name)                                                                      \
+    extern void *own(size_t size, uintptr_t nothrow) __asm__(name) GM_EXPORT;                  \
+    void *own(size_t size, uintptr_t nothrow) {                                                \
+        unsigned c = gomem_i_class(size, 16);                                                  \
+        void *p = !GOMEM_I_SLOW_MANUAL && c ? gomem_i_pop(gomem_i_top(GOMEM_I_TLS, c)) : NULL; \
+        return GOMEM_I_LIKELY(p) ? p : gm_override_new(size, nothrow, name);                   \
     }
 #define GM_NEW_ALIGNED(own, name)                                                           \
     extern void *own(size_t size, size_t align, uintptr_t nothrow) __asm__(name) GM_EXPORT; \

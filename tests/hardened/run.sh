@@ -75,6 +75,19 @@ if [ "$(cat $out/said)" -lt 200 ]; then passed=$((passed + 1)); else
     failed=$((failed + 1))
 fi
 
+# A C++ program: operators new and delete are the library's, too.
+if ${CXX:-c++} -std=c++17 -O1 -w -o $out/operators tests/preload/operators.cc 2>/dev/null; then
+    $out/operators >$out/plain 2>&1
+    if LD_PRELOAD=$out/hardened.so timeout -k 5 60 $out/operators >$out/said 2>$out/err &&
+        cmp -s $out/plain $out/said; then
+        passed=$((passed + 1))
+    else
+        echo "FAIL hardened/operators"
+        head -n 3 $out/err
+        failed=$((failed + 1))
+    fi
+fi
+
 # The tests of what the option changes, at level 0.
 flags="-std=c11 -pthread -I. -Itests -O0 -w -DGOMEM_HARDENED -DGOMEM_CHECK=0"
 $cc $flags -c tests/gomem.c -o $out/gomem.o || exit 1

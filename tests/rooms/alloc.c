@@ -68,6 +68,34 @@ TEST(sections_end) {
     SOUND(gomem_read_memstats(&m));
 }
 
+static unsigned entered; // sections that count_sections has seen
+static void count_sections(gomem_i_cache *t, bool enter) {
+    (void)t;
+    entered += enter;
+}
+
+// An aligned object of a loaded magazine is popped: no section is entered.
+TEST(aligned_objects_are_popped) {
+    if (GOMEM_I_SLOW_MANUAL) return; // each call takes the slow path
+    REQUIRE(gomem_thread_attach());
+    gomem_i_cache *t = &gm_world_self()->cache.hot;
+    const uint32_t pending = 1, *request = t->stop_request;
+    void (*wait)(gomem_i_cache *, bool) = t->stop_wait;
+    for (size_t align = 1; align <= GM_PAGE; align *= 2) {
+        void *p = gomem_aligned_alloc(align, 3 * align);
+        gomem_free(p);
+        entered = 0;
+        t->stop_wait = count_sections;
+        t->stop_request = &pending;
+        void *q = gomem_aligned_alloc(align, 3 * align);
+        t->stop_request = request;
+        t->stop_wait = wait;
+        CHECK(q == p);
+        CHECK_EQ(entered, 0);
+        gomem_free(q);
+    }
+}
+
 // ---- foreign pointers, signals, threads that have ended ----
 
 TEST(strangers) {

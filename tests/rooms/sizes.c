@@ -27,6 +27,26 @@ TEST(inlined_classes_agree) {
         CHECK_EQ(gomem_i_class_size[c], gm_sizes_table[c].size);
 }
 
+// What needs no search: up to an alignment of 128 every size, above it those whose class fits.
+TEST(aligned_without_a_search) {
+    size_t wrong = 0, found[14] = {0}, all = GOMEM_MAX_SMALL + 1;
+    for (unsigned shift = 0; (size_t)1 << shift <= GM_PAGE; shift++)
+        for (size_t size = 0, align = (size_t)1 << shift; size < all; size++) {
+            unsigned class = gm_sizes_aligned(size, align);
+            found[shift] += class != 0;
+            size_t least = GM_MAX(align, (size_t)(size > 8 ? 16 : 8)); // as malloc's
+            wrong += class && class != smallest(GM_MAX(size, align), least);
+        }
+    CHECK_EQ(wrong, 0);
+    for (unsigned shift = 0; shift <= 7; shift++) CHECK_EQ(found[shift], all);
+    for (unsigned shift = 8; shift <= 13; shift++) CHECK(found[shift] > all / 2);
+    for (size_t align = 1; align; align *= 2) {
+        CHECK_EQ(gm_sizes_aligned(GOMEM_MAX_SMALL + 1, align), 0);
+        CHECK_EQ(gm_sizes_aligned(SIZE_MAX, align), 0);
+        if (align > GM_PAGE) CHECK_EQ(gm_sizes_aligned(64, align), 0);
+    }
+}
+
 TEST(no_class) {
     for (size_t align = 1; align <= GM_PAGE; align *= 2)
         for (size_t size = GOMEM_MAX_SMALL + 1; size; size *= 2) // until it overflows to 0
