@@ -2855,6 +2855,48 @@ GM_FORMAT(1, 2) GM_COLD GM_PRIVATE struct gm_text gm_text_make(const char *forma
     return t;
 }
 
+// The length of the UTF-8 character at s, of which n bytes are there; 0: it is none.
+GM_PRIVATE size_t gm_text_utf8(const unsigned char *s, size_t n) {
+    size_t size = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+    if (!size || size > n || s[0] > 0xf4) return 0;
+    for (size_t i = 1; i < size; i++)
+        if ((s[i] & 0xc0) != 0x80) return 0;
+    // too long a form, surrogates, and numbers over 0x10ffff
+    if (s[0] == 0xe0 && s[1] < 0xa0) return 0;
+    if (s[0] == 0xed && s[1] > 0x9f) return 0;
+    if (s[0] == 0xf0 && s[1] < 0x90) return 0;
+    return s[0] == 0xf4 && s[1] > 0x8f ? 0 : size;
+}
+
+// The length of the UTF-8 character at s, of which n bytes are there; 0: it is none, or a control
+// character, or U+FFFE or U+FFFF.
+GM_PRIVATE size_t gm_text_printable(const unsigned char *s, size_t n) {
+    size_t size = gm_text_utf8(s, n);
+    bool control = s[0] < ' ' || s[0] == 0x7f || (size == 2 && s[0] == 0xc2 && s[1] < 0xa0),
+         none = size == 3 && s[0] == 0xef && s[1] == 0xbf && s[2] >= 0xbe;
+    return control || none ? 0 : size;
+}
+
+struct gm_name {
+    char data[260]; // ends in NUL
+};
+
+// Returns a name that the program or the system has given, fit for a line: each byte that is no
+// part of a printable character becomes a question mark, and what follows the first 256 bytes is
+// left out. NULL is an empty name.
+GM_COLD GM_PRIVATE struct gm_name gm_text_name(const char *name) {
+    struct gm_name to;
+    size_t n = 0, most = sizeof to.data - 4, left = name ? strlen(name) : 0, size;
+    for (const char *at = name; left; at += size, left -= size) {
+        size = gm_text_printable((const unsigned char *)at, left);
+        if (n + size + !size > most) break;
+        memcpy(to.data + n, size ? at : "?", size + !size);
+        n += size += !size;
+    }
+    memcpy(to.data + n, left ? "..." : "", left ? 4 : 1);
+    return to;
+}
+
 // Returns the line of a message: what is wrong, then the formatted text, then what to do.
 GM_FORMAT(2, 3)
 GM_COLD GM_PRIVATE struct gm_text gm_text_message(enum gm_message m, const char *format, ...) {
@@ -3677,7 +3719,7 @@ GM_COLD GM_PRIVATE void gm_os_name_code(struct gm_text *t, uintptr_t address) {
         }
     if (fd >= 0) (void)GOMEM_SYSCALL(SYS_close, (long)fd);
     name[length] = 0;
-    if (found) gm_text_format(t, "%s+0x%zx", name, (size_t)at);
+    if (found) gm_text_format(t, "%s+0x%zx", gm_text_name(name).data, (size_t)at);
     else gm_text_format(t, "0x%zx", (size_t)address);
 }
 
@@ -8396,7 +8438,7 @@ GM_COLD GM_PRIVATE void gm_guard_misuse_of(const struct gm_guard *g, const struc
                                            const char *name) {
     struct gm_text t = gm_text_message(message, "%s%s%s%s%s", pointer ? ": " : "",
                                        pointer ? gm_guard_describe(p, (uintptr_t)pointer).data : "",
-                                       name ? ", called with \"" : "", name ? name : "",
+                                       name ? ", called with \"" : "", gm_text_name(name).data,
                                        name ? "\"" : "");
     gm_guard_show(g, t.data, (uintptr_t)pointer);
     gm_guard_panic(g, t.data);
@@ -13448,8 +13490,9 @@ GM_COLD GM_PRIVATE void gm_world_report_straggler(struct gm_runtime *rt, uint32_
                              ? "put gomem_blocking_begin and gomem_blocking_end around it"
                              : "the machine is busy, or the thread is kept from running";
     struct gm_text line = gm_text_message(GM_MSG_THREAD, ": thread %u%s%s%s %s signal %d%s%s: %s",
-                                          id, known ? " (" : "", task.name, known ? ")" : "", does,
-                                          signal, wait ? " in " : "", wait ? wait : "", advice);
+                                          id, known ? " (" : "", gm_text_name(task.name).data,
+                                          known ? ")" : "", does, signal, wait ? " in " : "",
+                                          wait ? wait : "", advice);
     gm_guard_warn(&rt->engine.guard, line.data);
 }
 
@@ -16537,7 +16580,8 @@ GM_PRIVATE struct gm_text gm_paths_tell_place_of_root(const struct gm_path *path
         return gm_text_make("%zu%s", path->area, path->own ? ", which asks" : "");
     if (!gm_runtime.roots.lockless) (void)gm_libc_iterate(gm_paths_each_object, &o);
     if (!*o.name) gm_paths_look_alone(&o);
-    return gm_text_make("%s + 0x%zx", *o.name ? o.name : "an object that was closed",
+    return gm_text_make("%s + 0x%zx",
+                        *o.name ? gm_text_name(o.name).data : "an object that was closed",
                         path->word - o.base);
 }
 
@@ -16550,13 +16594,15 @@ GM_PRIVATE struct gm_text gm_paths_tell_root(const struct gm_path *path) {
     return t;
 }
 
+// Returns the line of a step: its object and, unless it is the last one, what leads to the next.
 GM_PRIVATE struct gm_text gm_paths_tell_step(struct gm_runtime *rt, const struct gm_step *step,
                                              bool last) {
     const struct gm_pages *p = &rt->engine.heap.pages;
     const struct gm_span *s = gm_span_find(p, step->object);
     struct gm_text t = gm_text_make("gomem: why: %s", gm_guard_describe(p, step->object).data);
     if (s && s->kind == GM_TYPED)
-        gm_text_format(&t, " of type %s", gm_types_shape(&rt->engine.types, s->shape)->type->name);
+        gm_text_format(&t, " of type %s",
+                       gm_text_name(gm_types_shape(&rt->engine.types, s->shape)->type->name).data);
     if (last) return t;
     if (step->offset == UINTPTR_MAX) gm_text_format(&t, "; its mark procedure names the next");
     else gm_text_format(&t, "; offset %zu points at the next", step->offset);
@@ -17740,7 +17786,7 @@ GM_COLD GM_PRIVATE bool gm_gc_report_unattached(const struct gm_look *look, uint
     bool soon = !task.slept || gm_gc_has_record(look->rt, id, true);
     if (task.state == 'R' && soon && age < GM_UNATTACHED_READY_NS) return false;
     struct gm_text t = gm_text_message(GM_MSG_UNATTACHED, ": %u (%s); its stack is not scanned", id,
-                                       task.name);
+                                       gm_text_name(task.name).data);
     gm_guard_warn(&look->rt->engine.guard, t.data);
     return true;
 }
@@ -19422,7 +19468,7 @@ GOMEM_DEF void *gomem_i_new_typed_slow(gomem_type *type, size_t size) {
 GOMEM_DEF bool gomem_i_type_fits(const gomem_type *t, size_t size) {
     if (t->mark || !t->nfields || !t->size || size % t->size == 0) return true;
     struct gm_text line = gm_text_message(GM_MSG_OTHER_TYPE, ": %zu bytes, and %s has %zu", size,
-                                          t->name, t->size);
+                                          gm_text_name(t->name).data, t->size);
     gm_guard_panic(&gm_runtime.engine.guard, line.data);
     errno = EINVAL;
     return false;
@@ -23780,7 +23826,7 @@ GM_COLD GM_PRIVATE void gm_leaks_tell_none(struct gm_writer *w, const struct gm_
         gm_text_format(&t,
                        "thread %u (%s) is not attached: call gomem_thread_attach in it, or "
                        "define GOMEM_THREADS",
-                       l->stranger, known ? task.name : "ended");
+                       l->stranger, known ? gm_text_name(task.name).data : "ended");
     }
     gm_leaks_line(w, &t);
 }
@@ -23843,7 +23889,7 @@ GM_PRIVATE void gm_leaks_tell_growth(struct gm_writer *w, const struct gm_leaks 
 GM_PRIVATE void gm_leaks_tell_others(struct gm_writer *w, const struct gm_leaks *l) {
     for (size_t i = 0; i < GM_MIN(l->pools, (size_t)GM_LEAK_POOLS); i++) {
         struct gm_text t = gm_text_make("gomem: leaks: pool \"%s\": %" PRIu64 " objects out",
-                                        l->pool[i] ? l->pool[i] : "", l->out[i]);
+                                        gm_text_name(l->pool[i]).data, l->out[i]);
         gm_leaks_line(w, &t);
     }
     if (!l->arenas) return;
@@ -24567,7 +24613,7 @@ GM_PRIVATE void gm_export_row(struct gm_writer *w, const struct gm_runtime *rt,
     else gm_writer_text(w, "%s", "   large");
     gm_writer_text(w, typed ? "  %s" : "  (%s", "");
     gm_writer_name(w, name, strlen(name));
-    gm_writer_text(w, typed ? "%s" : ")%s", "\n");
+    gm_writer_text(w, "%s\n", typed ? "" : ")");
 }
 
 // Moves the rows that count something to the front, with their numbers. Returns how many there are.
@@ -24756,19 +24802,6 @@ GM_PRIVATE void gm_export_write_number(struct gm_profile *p, unsigned field, uin
     gm_writer_bytes(p->w, m.data, m.size);
 }
 
-// The length of the UTF-8 character at s, of which n bytes are there; 0: it is none.
-GM_PRIVATE size_t gm_export_utf8(const unsigned char *s, size_t n) {
-    size_t size = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-    if (!size || size > n || s[0] > 0xf4) return 0;
-    for (size_t i = 1; i < size; i++)
-        if ((s[i] & 0xc0) != 0x80) return 0;
-    // too long a form, surrogates, and numbers over 0x10ffff
-    if (s[0] == 0xe0 && s[1] < 0xa0) return 0;
-    if (s[0] == 0xed && s[1] > 0x9f) return 0;
-    if (s[0] == 0xf0 && s[1] < 0x90) return 0;
-    return s[0] == 0xf4 && s[1] > 0x8f ? 0 : size;
-}
-
 // Writes a string and returns its number. Readers refuse a string that is not UTF-8, so each byte
 // that is no part of a character becomes a question mark.
 GM_PRIVATE uint64_t gm_export_string(struct gm_profile *p, const char *s, size_t n) {
@@ -24777,7 +24810,7 @@ GM_PRIVATE uint64_t gm_export_string(struct gm_profile *p, const char *s, size_t
     gm_export_varint(&head, n);
     gm_writer_bytes(p->w, head.data, head.size);
     for (size_t i = 0, size; i < n; i += GM_MAX(size, (size_t)1)) {
-        size = gm_export_utf8((const unsigned char *)s + i, n - i);
+        size = gm_text_utf8((const unsigned char *)s + i, n - i);
         gm_writer_bytes(p->w, size ? s + i : "?", GM_MAX(size, (size_t)1));
     }
     return p->strings++;
@@ -24895,7 +24928,8 @@ struct gm_maps {
     uintptr_t start, end; // of the line's mapping
     uint64_t offset;      // in its file
     bool runs;            // it is executable
-    const char *path;     // NUL-terminated, "": none. In data
+    bool cut;             // what comes up to the next newline belongs to the line before
+    const char *path;     // NUL-terminated, "": none. In data; without its end if it is very long
     uintptr_t head, full; // the latest mapping from offset 0: where it starts and ends
     char data[4608];      // holds a path of 4096 bytes
 };
@@ -24912,15 +24946,20 @@ GM_PRIVATE uint64_t gm_export_hex(const char **s) {
     return n;
 }
 
-// Returns the next line, without its newline; NULL: there is none. A line that does not fit ends
-// the list.
+// Returns the next line, without its newline; NULL: there is none. Of a line that does not fit (the
+// kernel shows a newline of a path as four characters, and paths relative to a directory have no
+// limit), the end is left out.
 GM_PRIVATE char *gm_export_line(struct gm_maps *m) {
     for (;;) {
         char *line = m->data + m->at, *end = memchr(line, '\n', m->size - m->at);
+        bool full = !end && m->size - m->at == sizeof m->data, rest = m->cut;
+        if (full) end = m->data + m->size - 1;
         if (end) {
             *end = 0;
             m->at = (size_t)(end + 1 - m->data);
-            return line;
+            m->cut = full;
+            if (!rest) return line;
+            continue;
         }
         memmove(m->data, line, m->size -= m->at);
         m->at = 0;
@@ -24931,9 +24970,24 @@ GM_PRIVATE char *gm_export_line(struct gm_maps *m) {
     }
 }
 
+// Finds the path in the rest of a line, "device inode   path": what follows two words. Names such
+// as [vdso] are none, but they are shown. A file that was deleted is shown as the one that was, as
+// in Go's profiles: another with the same build id may be there by then.
+GM_PRIVATE const char *gm_export_path(char *s) {
+    static const char deleted[] = " (deleted)";
+    for (unsigned words = 0; words < 2; words++) {
+        s += strcspn(s, " ");
+        s += strspn(s, " ");
+    }
+    size_t n = strlen(s), end = sizeof deleted - 1;
+    if (n > end && !strcmp(s + n - end, deleted)) s[n - end] = 0;
+    return s;
+}
+
 // Reads the next mapping: "start-end rwxp offset dev inode path". False: there is none.
 GM_PRIVATE bool gm_export_next_mapping(struct gm_maps *m) {
-    const char *s = m->fd < 0 ? NULL : gm_export_line(m);
+    char *line = m->fd < 0 ? NULL : gm_export_line(m);
+    const char *s = line;
     if (!s) return false;
     m->start = (uintptr_t)gm_export_hex(&s);
     m->end = (uintptr_t)gm_export_hex(&s);
@@ -24941,9 +24995,7 @@ GM_PRIVATE bool gm_export_next_mapping(struct gm_maps *m) {
     m->runs = s[2] == 'x';
     s += 5;
     m->offset = gm_export_hex(&s);
-    m->path = strchr(s, '/');
-    if (!m->path) m->path = strchr(s, '['); // such as [vdso]
-    if (!m->path) m->path = "";
+    m->path = gm_export_path(line + (s - line));
     if (!m->offset) m->head = m->start, m->full = m->end;
     return true;
 }
@@ -25153,21 +25205,12 @@ GM_PRIVATE void gm_html_put(struct gm_html *h, const char *text) {
     gm_writer_bytes(h->w, text, strlen(text));
 }
 
-// The length of the UTF-8 character at s, of which n bytes are there; 0: it is none, or a control
-// character, or U+FFFE or U+FFFF.
-GM_PRIVATE size_t gm_html_character(const unsigned char *s, size_t n) {
-    size_t size = gm_export_utf8(s, n);
-    bool control = s[0] < ' ' || s[0] == 0x7f || (size == 2 && s[0] == 0xc2 && s[1] < 0xa0),
-         none = size == 3 && s[0] == 0xef && s[1] == 0xbf && s[2] >= 0xbe;
-    return control || none ? 0 : size;
-}
-
 // Writes n bytes of a name as text or in an attribute's quotes. What is no printable character of
 // UTF-8 becomes \xHH.
 GM_PRIVATE void gm_html_name(struct gm_html *h, const char *name, size_t n) {
     for (size_t i = 0, size; i < n; i += GM_MAX(size, (size_t)1)) {
         unsigned c = (unsigned char)name[i];
-        size = gm_html_character((const unsigned char *)name + i, n - i);
+        size = gm_text_printable((const unsigned char *)name + i, n - i);
         if (!size)
             gm_writer_text(h->w, "\\x%c%c", "0123456789abcdef"[c >> 4], "0123456789abcdef"[c & 15]);
         else if (strchr("&<>\"'", (int)c)) gm_writer_text(h->w, "&#%u;", c);
@@ -26415,7 +26458,8 @@ GM_PRIVATE void gm_output_file(struct gm_runtime *rt, int what, const char *path
     int error = errno;
     if (fd >= 0 && GOMEM_SYSCALL(SYS_close, (long)fd) && done) done = false, error = errno;
     if (done) return;
-    struct gm_text t = gm_text_message(GM_MSG_NOT_WRITTEN, ": %s: error %d", path, error);
+    struct gm_text t = gm_text_message(GM_MSG_NOT_WRITTEN, ": %s: error %d",
+                                       gm_text_name(path).data, error);
     gm_guard_warn(&rt->engine.guard, t.data);
 }
 

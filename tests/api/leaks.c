@@ -389,6 +389,18 @@ TEST(held_by_a_pool) {
     cells_put((struct node *)~hidden_cell);
 }
 
+// A pool may have any name; the line that tells it stays one line, whose end is there.
+TEST(a_hostile_name_of_a_pool) {
+    gomem_pool *pool = gomem_pool_new(
+        &(gomem_pool_options){.size = 48, .name = "a\nb\x1b[0m\xff \xc3\xa9%s\x9b"});
+    REQUIRE(pool != NULL);
+    void *out = gomem_pool_get(pool);
+    ask();
+    CHECK(strstr(answer.text, "leaks: pool \"a?b?[0m? \xc3\xa9%s?\": 1 objects out\n") != NULL);
+    gomem_pool_put(pool, out);
+    gomem_pool_destroy(pool);
+}
+
 // A name that is cut does not take the end of its line along.
 TEST(a_long_name_of_a_pool) {
     static char name[1000];
@@ -404,6 +416,7 @@ TEST(a_long_name_of_a_pool) {
     if (CHECK(line != NULL)) {
         const char *next = strchr(line, '\n');
         CHECK(next && !strncmp(next, "\ngomem: leaks: arenas hold", 26));
+        CHECK(strstr(line, "nnn...\": 1 objects out\n") != NULL);
     }
     gomem_arena_free(&arena);
     gomem_pool_put(pool, out);

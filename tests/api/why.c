@@ -274,6 +274,16 @@ ALIVE_NOINLINE static void make_path(uintptr_t hidden[4]) {
     gap[0] = 1;
 }
 
+// A step is one line, whatever the name of its type.
+TEST(hostile_names_of_types) {
+    static gomem_type type = {"a\n<b>\x1b\xff", 64, 8, NULL, 0, NULL, 0};
+    kept = gomem_new_typed(&type, 64);
+    REQUIRE(kept && why(alive_hide(kept)));
+    CHECK_EQ(lines(), 2);
+    says("of type a?<b>??\n");
+    kept = NULL;
+}
+
 TEST(typed_large_and_by_procedure) {
     static uintptr_t hidden[4];
     char text[80];

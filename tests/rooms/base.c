@@ -162,6 +162,28 @@ static void break_invariant(void) {
     gm_assert(evaluated == 2);
 }
 
+// A name fits a line: each byte of what is no printable character is a question mark, and a
+// character is never cut.
+TEST(names) {
+    static const char *const some[][2] = {
+        {"", ""},
+        {NULL, ""},
+        {"plain", "plain"},
+        {"\n\t\x7f\xff\xc2\x9b", "??????"},
+        {"\xc3\xa9\xe2\x82\xac\xe2\x82", "\xc3\xa9\xe2\x82\xac??"}};
+    static char name[1000];
+    for (unsigned i = 0; i < sizeof some / sizeof some[0]; i++)
+        CHECK(!strcmp(gm_text_name(some[i][0]).data, some[i][1]));
+    for (unsigned n = 250; n < 400; n++) {
+        memset(name, 'x', n);
+        memcpy(name + n, "\xe2\x82\xac", 4);
+        struct gm_name is = gm_text_name(name);
+        size_t whole = strspn(is.data, "x");
+        CHECK_EQ(whole, n < 256 ? n : 256);
+        CHECK(!strcmp(is.data + whole, n <= 253 ? "\xe2\x82\xac" : "..."));
+    }
+}
+
 TEST(broken_invariants_abort) {
     struct child child;
     child_run(&child, break_invariant);

@@ -148,7 +148,7 @@ TEST(characters) {
                 {"\xe2\x82", 0},
                 {"\xc3(", 0}};
     for (size_t i = 0; i < sizeof some / sizeof some[0]; i++)
-        CHECK_EQ(gm_export_utf8((const unsigned char *)some[i].text, strlen(some[i].text)),
+        CHECK_EQ(gm_text_utf8((const unsigned char *)some[i].text, strlen(some[i].text)),
                  some[i].size);
 }
 
@@ -184,6 +184,39 @@ TEST(mappings) {
     }
     CHECK(found);
     gm_os_ask_close(m.fd);
+}
+
+// Lists mappings as the kernel would. Each line is longer than the buffer by another amount, so its
+// end is cut off at another place of it.
+static int fake_maps(unsigned longer) {
+    int fd = memfd_create("maps", 0);
+    dprintf(fd, "1000-2000 r-xp 00003000 08:01 7                  /a b/c (deleted)\n");
+    dprintf(fd, "2000-3000 r-xp 00000000 00:00 0 \n");
+    dprintf(fd, "3000-4000 r-xp 00000000 00:00 0                  [anon:x/y]\n");
+    dprintf(fd, "4000-5000 r-xp 00000000 08:01 8                  /");
+    for (unsigned i = 0; i < 4096 + longer; i++) dprintf(fd, "%s", "\\012");
+    dprintf(fd, "\n5000-6000 r-xp 00000000 00:00 0                  [vdso]\n");
+    dprintf(fd, "6000-7000 rw-p 00000000 00:00 0                  (deleted)\n");
+    lseek(fd, 0, SEEK_SET);
+    return fd;
+}
+
+// A path of any length costs its own end and no other mapping. What is no path is no path's end.
+TEST(mappings_with_long_and_strange_paths) {
+    static const char *const paths[] = {"/a b/c",      "",       "[anon:x/y]",
+                                        "/\\012\\012", "[vdso]", "(deleted)"};
+    for (unsigned longer = 0; longer < 1200; longer += 61) {
+        struct gm_maps m = {.fd = fake_maps(longer), .path = ""};
+        for (uintptr_t i = 0; i < 6; i++) {
+            REQUIRE(gm_export_next_mapping(&m));
+            CHECK_EQ(m.start, (i + 1) * 0x1000);
+            CHECK_EQ(m.runs, i < 5);
+            if (i == 3) CHECK(!strncmp(m.path, paths[i], 9) && strlen(m.path) > 4096);
+            else CHECK(!strcmp(m.path, paths[i]));
+        }
+        CHECK(!gm_export_next_mapping(&m));
+        close(m.fd);
+    }
 }
 
 // Returns what a function of the room has written.

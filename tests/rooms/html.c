@@ -66,7 +66,7 @@ TEST(all_names_of_three_bytes) {
         gm_html_name(h, name, 3);
         for (size_t k = 0; k < writer.used;) {
             const unsigned char *s = (const unsigned char *)writer.data + k;
-            size_t n = gm_export_utf8(s, writer.used - k);
+            size_t n = gm_text_utf8(s, writer.used - k);
             bool fine = n && *s >= ' ' && *s != '<' && *s != '>' && *s != '"' && *s != '\'';
             if (*s == '&') fine = s[1] == '#';
             if (!CHECK(fine)) return;
