@@ -5019,10 +5019,11 @@ GM_PRIVATE const struct gm_class gm_sizes_table[GOMEM_CLASSES + 1] = {
 };
 // clang-format on
 
-// How many objects a magazine of a class holds: as many as fill 32 KiB, but from 2 to 60.
+// How many objects a magazine of a class holds at most: as many as fill 128 KiB, but no more than
+// 60.
 GM_INLINE unsigned gm_sizes_magazine(unsigned class) {
-    unsigned n = (unsigned)(32 * GM_KIB / gm_sizes_table[class].size);
-    return n > 60 ? 60 : n < 2 ? 2 : n;
+    unsigned n = (unsigned)(128 * GM_KIB / gm_sizes_table[class].size);
+    return n > 60 ? 60 : n;
 }
 
 // The class of gm_sizes_class for most sizes, without a search. 0: there is none, or it has to
@@ -10651,7 +10652,8 @@ GM_PRIVATE void gm_sweep_verify_records(struct gm_check *check, const struct gm_
  *                 thread's profile is on, a NULL may stand for an object: the pop that finds it
  *                 makes a sample. It is counted as an object, and in prof.holes; the depot has none
  *             K2  a thread's magazines hold at most 1 MiB, the depot about 4 MiB, and 512 KiB per
- *                 class
+ *                 class. One magazine holds up to 128 KiB; what it has beyond 32 KiB gives way to
+ *                 magazines of other classes that have less
  *             K3  if the free bytes of the spans exceed half of the taken ones plus 16 MiB, cached
  *                 objects may keep only few spans in use. Counting one span per object, each
  *                 thread's magazines may pin at most 8 MiB of spans, or an eighth of all spans if
@@ -10702,6 +10704,7 @@ enum {
     GM_DEPOT_CLASS = 512 * 1024,
     GM_DEPOT_TOTAL = 4 * 1024 * 1024,
     GM_THREAD_LIMIT = 1024 * 1024,
+    GM_SHARE = 32 * 1024, // of a magazine (K2)
     GM_SPARES = 8,
     GM_SPARE_PAGES = GM_THREAD_LIMIT / GM_PAGE,
     GM_KEPT_MOST = 16 * 1024 * 1024,
@@ -11303,10 +11306,10 @@ GM_PRIVATE bool gm_cache_widen(struct gm_cache *t, unsigned class, unsigned cap,
 }
 
 // Halves the magazines of the class that may hold, or pin, the most; their objects go to the depot
-// or to the spans. False: all magazines have room for one object only.
-GM_PRIVATE bool gm_cache_narrow(struct gm_cache *t, bool pins, bool depot) {
+// or to the spans. False: no magazine may hold, or pin, more than `most` bytes, or they have room
+// for one object only.
+GM_PRIVATE bool gm_cache_narrow(struct gm_cache *t, bool pins, bool depot, size_t most) {
     unsigned class = 0;
-    size_t most = 0;
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
         size_t n = pins ? gm_cache_pinned(c, t->cap[c]) : t->cap[c] * gm_sizes_table[c].size;
         if (t->cap[c] > 1 && n > most) most = n, class = c;
@@ -11317,14 +11320,20 @@ GM_PRIVATE bool gm_cache_narrow(struct gm_cache *t, bool pins, bool depot) {
     return gm_cache_widen(t, class, cap, true);
 }
 
-// Returns the capacity for the next magazine of a class, doubled if the thread's bounds allow. The
-// first magazine of a class needs room for one object; other classes are narrowed for it (K2).
+// Returns the capacity for the next magazine of a class, doubled if the thread's bounds allow. For
+// magazines up to the share of a class, those of others that have grown beyond it are narrowed. The
+// first magazine of a class needs room for one object; all others are narrowed for it (K2).
 GM_PRIVATE unsigned gm_cache_grow(struct gm_cache *t, unsigned class) {
     unsigned size = gm_sizes_table[class].size, old = t->cap[class];
     unsigned cap = GM_MIN(old ? old * 2 : size >= 512 ? 1 : 512 / size, gm_sizes_magazine(class));
-    if (old == cap || gm_cache_widen(t, class, cap, false)) return cap;
+    if (old == cap) return cap;
+    size_t more = (size_t)(cap - old) * size * 2;
+    while (t->held + more > GM_THREAD_LIMIT && cap * size <= GM_SHARE &&
+           gm_cache_narrow(t, false, true, GM_SHARE))
+        continue;
+    if (gm_cache_widen(t, class, cap, false)) return cap;
     if (old) return old;
-    while (t->held + size * 2 > GM_THREAD_LIMIT && gm_cache_narrow(t, false, true)) continue;
+    while (t->held + size * 2 > GM_THREAD_LIMIT && gm_cache_narrow(t, false, true, 0)) continue;
     (void)gm_cache_widen(t, class, 1, true);
     return 1;
 }
@@ -11332,7 +11341,7 @@ GM_PRIVATE unsigned gm_cache_grow(struct gm_cache *t, unsigned class) {
 // Narrows the thread's magazines until they pin no more than K3 allows.
 GM_PRIVATE void gm_cache_unpin(struct gm_cache *t) {
     size_t most = gm_cache_most_pins(t->engine);
-    while (GOMEM_I_UNLIKELY(t->pins > most) && gm_cache_narrow(t, true, false)) continue;
+    while (GOMEM_I_UNLIKELY(t->pins > most) && gm_cache_narrow(t, true, false, 0)) continue;
 }
 
 // Makes a magazine from the depot the loaded one. Another thread filled it, so it may exceed this

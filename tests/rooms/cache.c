@@ -47,8 +47,16 @@ TEST(no_magazine_is_empty_and_full) { // K1
     CHECK_EQ((uintptr_t)(GM_CACHE_NOTHING + 1) & 511, 0);
 }
 
-// A class's magazines double up to their most. Only the thread's bound keeps one from growing, and
-// then to no more than what would exceed it.
+// The most bytes that a magazine of a class of this thread may hold.
+static size_t widest(const struct gm_cache *t) {
+    size_t most = 0;
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++)
+        most = GM_MAX(most, (size_t)t->cap[c] * gm_sizes_table[c].size);
+    return most;
+}
+
+// A class's magazines double up to their most. Only the thread's bound keeps one from growing; if
+// it would have no more than 32 KiB, only when no other one has more than that.
 TEST(caps_grow) { // K2
     REQUIRE(begin(64));
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
@@ -59,7 +67,10 @@ TEST(caps_grow) { // K2
             CHECK_EQ(cap, cache.cap[c]);
             unsigned next = GM_MIN(i ? last * 2 : size >= 512 ? 1 : 512 / size, most);
             bool fits = before + (size_t)(next - last) * size * 2 <= 1048576;
-            CHECK_EQ(cap, fits ? next : i ? last : 1);
+            if (fits) CHECK_EQ(cap, next);
+            else if (cap != next) CHECK_EQ(cap, i ? last : 1);
+            if (!fits && cap == next) CHECK(cap * size <= 32768);
+            if (cap < next && next * size <= 32768) CHECK(widest(&cache) <= 32768);
             last = cap;
         }
         size_t held = 0, pins = 0;
@@ -75,6 +86,22 @@ TEST(caps_grow) { // K2
     gm_cache_flush_manual(&cache, true);
     CHECK_EQ(cache.held, 0);
     CHECK_EQ(cache.pins, 0);
+}
+
+// Four classes that fill a thread's bound give way until twelve others have their share.
+TEST(wide_magazines_give_way) { // K2
+    REQUIRE(begin(64));
+    unsigned most = gm_sizes_class(16384, 8), last = gm_sizes_class(1024, 8);
+    for (unsigned c = most; c < most + 4; c++)
+        for (int i = 0; i < 8; i++) (void)gm_cache_grow(&cache, c);
+    CHECK(cache.held > 1048576 * 3 / 4);
+    for (unsigned c = last - 11; c <= last; c++) {
+        unsigned share = GM_MIN(60u, 32768 / gm_sizes_table[c].size);
+        for (int i = 0; i < 8 && cache.cap[c] * 2 <= share; i++) (void)gm_cache_grow(&cache, c);
+        CHECK(cache.cap[c] * 2 > share);
+    }
+    CHECK(widest(&cache) <= 65536 && cache.held <= 1048576);
+    gm_cache_flush_manual(&cache, true);
 }
 
 // Bytes that the magazines of a thread have room for.

@@ -100,9 +100,9 @@ TEST(steps_and_waste) {
 TEST(magazines) {
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
         unsigned n = gm_sizes_magazine(c), size = gm_sizes_table[c].size;
-        CHECK(n >= 2 && n <= 60);
-        CHECK(n == 2 || n * size <= 32 * GM_KIB);
-        CHECK(n == 60 || (n + 1) * size > 32 * GM_KIB);
+        CHECK(n >= 4 && n <= 60);
+        CHECK(n * size <= 128 * GM_KIB);
+        CHECK(n == 60 || (n + 1) * size > 128 * GM_KIB);
     }
 }
 
