@@ -100,7 +100,7 @@ static void expect_percent(void) {
     else m.warnings++;
 }
 
-// Bytes, 0 if it is none. The largest with a unit is PTRDIFF_MAX.
+// Bytes, 0 if it is none, or more than PTRDIFF_MAX.
 static size_t parse_size(const char *s) {
     static const char *const units[] = {"", "B", "KiB", "MiB", "GiB", "TiB"};
     char digits[VALUE];
@@ -113,7 +113,7 @@ static size_t parse_size(const char *s) {
     for (int i = 0; i < 6; i++) {
         if (strcmp(s + n, units[i])) continue;
         int shift = i ? 10 * (i - 1) : 0;
-        if (i && value > (uint64_t)PTRDIFF_MAX >> shift) return 0;
+        if (value > (uint64_t)PTRDIFF_MAX >> shift) return 0;
         return (size_t)(value << shift);
     }
     return 0;
