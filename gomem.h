@@ -6531,17 +6531,26 @@ GM_PRIVATE void gm_heap_put(struct gm_heap *h, struct gm_span *s) {
     gm_sync_unlock(&h->lock);
 }
 
+// Clears the bits of the pieces that s has with `many` pages and not with `few` (N4).
+GM_PRIVATE void gm_heap_clear_pieces(const struct gm_pages *p, const struct gm_span *s, size_t few,
+                                     size_t many) {
+    size_t from = gm_span_piece_groups(few), to = gm_span_piece_groups(many);
+    if (s->kind != GM_MANUAL) gm_span_clear_groups(gm_span_colors(p, s->page) + from, to - from);
+}
+
 // Grows or shrinks a large span in place to hold `size` bytes. False: the pages after it are in
 // use, or memory is exhausted; the span did not change. Sets *clean if all added pages are known to
-// be zero. Takes HEAP.
+// be zero. Those of a typed object are zeroed. Takes HEAP.
 GM_PRIVATE bool gm_heap_resize(struct gm_heap *h, struct gm_span *s, size_t size, bool *clean) {
     struct gm_pages *p = &h->pages;
     size_t n = (size + GM_PAGE - 1) / GM_PAGE, old = s->pages;
     bool done = true;
     *clean = false;
     if (n != old && gm_span_guards(s)) return false; // the page after it stays where it is (H5)
-    // Shrinking: lookups must not find the pages before they are freed.
-    if (n < old) gm_pages_undescribe(p, s->page + n, old - n);
+    if (n < old) { // lookups must not find the pages before they are freed
+        gm_pages_undescribe(p, s->page + n, old - n);
+        gm_heap_clear_pieces(p, s, n, old); // first: they may lie in the bits of a freed page
+    }
     gm_heap_lock_with_room(h, n > old ? n - old : 0);
     if (n < old) gm_pages_put_locked(p, s->page + n, old - n, true);
     if (n > old) done = gm_pages_extend_locked(p, s->page, old, n - old, clean);
@@ -6550,15 +6559,14 @@ GM_PRIVATE bool gm_heap_resize(struct gm_heap *h, struct gm_span *s, size_t size
     gm_sync_unlock(&h->lock);
     if (!done) return false;
     if (!GM_IN(GM_SET_COLLECTED, s->kind)) (void)gm_add_rlx(&h->kept, n - old); // pacing: may lag
+    if (n > old) gm_heap_clear_pieces(p, s, old, n);
+    // From the store of the size on, a mark procedure may be told that size.
+    if (n > old && !*clean && s->kind == GM_TYPED)
+        gm_os_zero(gm_pages_address(p, s->page + old), (n - old) * GM_PAGE, true);
     gm_store_rlx(&s->pages, (uint32_t)n); // rlx: a marker that sees the old size misses only
-    gm_store_rlx(&s->size, size);         // pages that are written later, and so reported
-    if (s->kind != GM_MANUAL) {           // the bits of pieces added or removed (N4)
-        size_t from = gm_span_piece_groups(GM_MIN(old, n)),
-               to = gm_span_piece_groups(GM_MAX(old, n));
-        gm_span_clear_groups(gm_span_colors(p, s->page) + from, to - from);
-    }
-    if (n <= old) return true;
-    gm_heap_publish(h, s);
+    gm_store_rel(&s->size, size);         // pages that are written later, and so reported
+    // the latter pairs with gm_mark_typed: what was added is zero
+    if (n > old) gm_heap_publish(h, s);
     return true;
 }
 
@@ -9107,12 +9115,13 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_visit_fields(struct gomem_marker *m,
 GM_HOT GM_NO_SANITIZE GM_PRIVATE void gm_mark_typed(struct gomem_marker *m, const struct gm_span *s,
                                                     uintptr_t start, size_t size) {
     const struct gm_type_record *t = gm_types_shape(m->mark->types, s->shape)->type;
-    gm_fence_acq(); // pairs with gm_cache_hold: a procedure must not see the slot's old contents
     if (!t->mark) {
         gm_mark_fields(m, t, start, size, start, start + size);
         return;
     }
     size = gm_guard_size(m->mark->guard, s, start);
+    // pairs with gm_cache_hold and gm_heap_resize: a procedure must not see what was there before
+    gm_fence_acq();
     if (size) t->mark((const void *)start, size, m); // 0: a free slot of a watched heap
 }
 
@@ -11739,16 +11748,18 @@ GM_PRIVATE bool gm_cache_typed_room(struct gm_cache *t, uint32_t number) {
         gm_pages_meta_free(&t->engine->meta, runs, room * sizeof *runs);
         return false;
     }
-    if (t->typed_room) { // copy the old arrays, and recycle them
-        memcpy(runs, t->hot.typed, t->hot.typed_count * sizeof *runs);
-        memcpy(spans, t->typed, t->hot.typed_count * sizeof *spans);
-        gm_pages_meta_free(&t->engine->meta, t->hot.typed, t->typed_room * sizeof *runs);
-        gm_pages_meta_free(&t->engine->meta, t->typed, t->typed_room * sizeof *spans);
-    }
+    gomem_i_run *old_runs = t->hot.typed;
+    struct gm_span **old_spans = t->typed;
+    size_t old = t->typed_room; // NULL and 0 at first
+    if (old) memcpy(runs, old_runs, t->hot.typed_count * sizeof *runs);
+    if (old) memcpy(spans, old_spans, t->hot.typed_count * sizeof *spans);
     t->typed = spans;
     t->typed_room = room;
     gm_store_rlx(&t->hot.typed, runs);       // rlx: the next line makes it visible
     gm_store_rel(&t->hot.typed_count, room); // pairs with gm_cache_peek_typed
+    gm_signal_fence(); // from here on no handler of the program finds the old arrays
+    gm_pages_meta_free(&t->engine->meta, old_runs, old * sizeof *runs);
+    gm_pages_meta_free(&t->engine->meta, old_spans, old * sizeof *spans);
     return true;
 }
 
@@ -19725,7 +19736,7 @@ GM_PRIVATE bool gm_alloc_resize_large(struct gm_runtime *rt, struct gm_span *s, 
     gm_alloc_leave(rt, t);
     if (!done || s->kind == GM_MANUAL) return done;
     char *start = (char *)gm_span_start(&rt->engine.heap.pages, s);
-    if (s->pages > pages && !clean)
+    if (s->pages > pages && !clean && s->kind != GM_TYPED)
         memset(start + pages * GM_PAGE, 0, (s->pages - pages) * GM_PAGE);
     size_t end = GM_MIN(old, (size_t)s->pages * GM_PAGE);
     if (size < end) memset(start + size, 0, end - size); // grown parts are zero

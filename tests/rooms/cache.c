@@ -657,6 +657,38 @@ TEST(charges) {
     CHECK(engine.live >= bytes && cache.charged == 0);
 }
 
+// The arrays of runs that larger ones replace are recycled last: a signal handler of the program may
+// allocate by those that the thread has at the moment. Here they cannot be written until it has
+// others.
+static void *recycled[2];
+static unsigned faults;
+static void look_at_runs(int signal, siginfo_t *info, void *context) {
+    (void)signal, (void)context;
+    CHECK(info->si_addr == recycled[faults++ % 2]);
+    CHECK(cache.hot.typed != recycled[0] && (void *)cache.typed != recycled[1]);
+    for (unsigned i = 0; i < 2; i++)
+        (void)mprotect(recycled[i], pages()->os_page, PROT_READ | (faults > i ? PROT_WRITE : 0));
+}
+
+TEST(runs_are_recycled_last) {
+    struct sigaction own, old;
+    REQUIRE(begin(4));
+    for (unsigned i = 0; i < 2; i++) {
+        recycled[i] = mmap(NULL, pages()->os_page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        REQUIRE(recycled[i] != MAP_FAILED);
+    }
+    cache.hot.typed = recycled[0];
+    cache.typed = recycled[1];
+    cache.hot.typed_count = cache.typed_room = 16;
+    memset(&own, 0, sizeof own);
+    own.sa_flags = SA_SIGINFO;
+    own.sa_sigaction = look_at_runs;
+    REQUIRE(sigaction(SIGSEGV, &own, &old) == 0);
+    CHECK(gm_cache_typed_room(&cache, 16));
+    (void)sigaction(SIGSEGV, &old, NULL);
+    CHECK_EQ(faults, 2);
+}
+
 TEST(typed_runs_grow) {
     static char names[300][8];
     uint32_t numbers[300];

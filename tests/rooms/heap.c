@@ -1,4 +1,6 @@
 // Room heap: spans in and out, large objects, giving back.
+#include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -278,6 +280,53 @@ TEST(resize_clears_bits) {
     size_t groups = (60 * GM_MIB / GM_PIECE + 63) / 64;
     CHECK_EQ(gm_span_colors(&heap.pages, s->page)->alloc, 1);
     for (size_t i = 1; i < groups; i++) CHECK(!gm_span_colors(&heap.pages, s->page)[i].grey);
+    room_end_pages(&heap.pages);
+}
+
+static struct gm_span *shrunk;
+static void *shrink(void *arg) {
+    bool clean;
+    (void)arg;
+    CHECK(gm_heap_resize(&heap, shrunk, GM_PAGE, &clean));
+    return NULL;
+}
+
+// N4: the bits of pieces of an object that shrinks to a page may lie in the records of a page that
+// leaves it. They are clear before any other thread can take that page, so while HEAP is not free.
+TEST(bits_are_cleared_before_pages_go) {
+    enum { PAGES = 2048, ALL = PAGES / 64, OWN = GM_COLOR_BYTES / sizeof(struct gm_color) };
+    pthread_t thread;
+    REQUIRE(room_heap(&heap, 32));
+    shrunk = take(GM_SCAN, 0, PAGES * GM_PAGE, 0);
+    REQUIRE(shrunk != NULL);
+    struct gm_color *c = gm_span_colors(&heap.pages, shrunk->page);
+    _Static_assert((int)ALL > (int)OWN, "some lie beyond the first page's");
+    for (unsigned i = 0; i < ALL; i++) c[i].grey = c[i].mark = 1;
+    gm_sync_lock(&heap.lock);
+    REQUIRE(pthread_create(&thread, NULL, shrink, NULL) == 0);
+    while (gm_load_rlx(&heap.lock.word) != 2) (void)sched_yield(); // until it waits for HEAP
+    CHECK(c[0].mark && c[0].grey);
+    for (unsigned i = 1; i < ALL; i++) CHECK(!c[i].grey && !c[i].mark);
+    gm_sync_unlock(&heap.lock);
+    (void)pthread_join(thread, NULL);
+    CHECK_EQ(shrunk->pages, 1);
+    ROOM_PAGES_HOLD(&heap.pages);
+    room_end_pages(&heap.pages);
+}
+
+// A marker may call the mark procedure of a typed object as soon as its size is larger.
+TEST(typed_objects_grow_by_zeros) {
+    bool clean;
+    REQUIRE(room_heap(&heap, 4));
+    struct gm_span *s = take(GM_TYPED, 0, 2 * GM_PAGE, 0), *gap = take(GM_SCAN, 0, 4 * GM_PAGE, 0);
+    REQUIRE(s && gap);
+    char *start = start_of(s);
+    memset(start, 5, 2 * GM_PAGE);
+    memset(start_of(gap), 7, 4 * GM_PAGE);
+    gm_heap_put(&heap, gap);
+    CHECK(gm_heap_resize(&heap, s, 5 * GM_PAGE, &clean) && !clean);
+    (void)start_of(s);
+    for (size_t i = 0; i < 5 * GM_PAGE; i++) REQUIRE(start[i] == (i < 2 * GM_PAGE ? 5 : 0));
     room_end_pages(&heap.pages);
 }
 
