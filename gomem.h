@@ -6197,8 +6197,9 @@ GM_PRIVATE void gm_span_clear_colors(const struct gm_pages *p, const struct gm_s
 
 struct gm_check { // a check of the whole heap, while no thread is in a section
     const struct gm_pages *pages;
-    const char *broken; // the first invariant that is broken, NULL: none
-    uintptr_t where;    // an address in the span concerned
+    const char *broken;  // the first invariant that is broken, NULL: none
+    uintptr_t where;     // an address in the span concerned
+    size_t small, taken; // bytes of the manual spans with slots so far, and of their used slots
 };
 
 // Records an invariant that does not hold for s, if it is the first one. Returns `holds`.
@@ -11850,11 +11851,14 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
 
 // ---- verification ----
 
-// Checks the bits of a manual span (N2, N3), and that it is listed unless it is full (CL1).
+// Checks the bits of a manual span (N2, N3), and that it is listed unless it is full (CL1). Adds
+// its bytes to those of the check.
 GM_PRIVATE void gm_cache_verify_span(struct gm_check *check, const struct gm_span *s) {
     const uint64_t *bits = gm_span_bits(check->pages, s->page);
     uint32_t used = 0, last = 0; // slots in use; one more than the highest of them
     if (!s->class) return;
+    check->small += gm_cache_pinned(s->class, 1);
+    check->taken += (size_t)s->used * gm_sizes_table[s->class].size;
     for (unsigned i = 0; i < gm_span_words(s); i++) {
         used += gm_base_popcount(bits[i]);
         if (bits[i]) last = i * 64 + 64 - (uint32_t)__builtin_clzll(bits[i]);
@@ -11887,9 +11891,33 @@ GM_PRIVATE unsigned gm_cache_verify_magazine(struct gm_check *check, unsigned cl
     return holes;
 }
 
+// Checks the depot's counts (K2, K3), and those of the manual spans with slots, all of which
+// gm_cache_verify_span has seen. No thread is in a section.
+GM_PRIVATE void gm_cache_verify_shared(struct gm_check *check, const struct gm_engine *e) {
+    size_t total = 0, pins = 0;
+    bool each = true;
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
+        size_t n = 0;
+        for (uint32_t at = (uint32_t)e->depot.full[c]; at;) {
+            const struct gm_magazine *m = gm_cache_head(check->pages, at - 1);
+            n += (size_t)(m->top - m->bottom);
+            at = gm_load_rlx(&m->next); // in no section
+        }
+        each &= e->depot.bytes[c] == n * gm_sizes_table[c].size;
+        total += n * gm_sizes_table[c].size;
+        pins += gm_cache_pinned(c, (unsigned)n);
+    }
+    if (check->broken) return;
+    if (!each || total != e->depot.total || pins != e->depot.pins)
+        check->broken = "cache: the bytes of the depot are wrong (K2, K3)";
+    else if (check->small != e->small || check->taken != e->taken)
+        check->broken = "cache: the bytes of spans or of slots are wrong (K3)";
+}
+
 // Checks the magazines and spare spans of a thread that is stopped outside of sections.
 GM_PRIVATE void gm_cache_verify(struct gm_check *check, const struct gm_cache *t) {
     unsigned holes = 0, spare_pages = 0;
+    size_t held = 0, pins = 0;
     for (unsigned i = 0; i < t->spares && !check->broken; i++) {
         const struct gm_span *s = t->spare[i];
         spare_pages += s->pages;
@@ -11902,7 +11930,11 @@ GM_PRIVATE void gm_cache_verify(struct gm_check *check, const struct gm_cache *t
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
         holes += gm_cache_verify_magazine(check, c, t->hot.top[c]);
         holes += gm_cache_verify_magazine(check, c, t->previous[c]);
+        held += (size_t)t->cap[c] * 2 * gm_sizes_table[c].size;
+        pins += gm_cache_pinned(c, t->cap[c] * 2u);
     }
+    if (!check->broken && (held != t->held || pins != t->pins))
+        check->broken = "cache: what a thread can hold or pin is wrong (K2, K3)";
     if (!check->broken && holes != t->prof.holes)
         check->broken = "cache: the count of samples in a thread's magazines is wrong (K1)";
 }
@@ -17466,7 +17498,7 @@ GM_RARE GM_PRIVATE bool gm_gc_verify_span(struct gm_span *s, void *arg) {
 // is in a section; with `stopped` no thread runs at all.
 GM_PRIVATE const char *gm_gc_verify_stopped(struct gm_runtime *rt, bool stopped, uintptr_t *where) {
     struct gm_engine *e = &rt->engine;
-    struct gm_verify v = {rt, {&e->heap.pages, gm_pages_verify_locked(&e->heap.pages), 0}};
+    struct gm_verify v = {rt, {&e->heap.pages, gm_pages_verify_locked(&e->heap.pages), 0, 0, 0}};
     struct gm_check *check = &v.check;
     if (!check->broken) gm_heap_walk(&e->heap, gm_gc_verify_span, &v);
     for (struct gm_thread *t = rt->world.all; stopped && t && !check->broken; t = t->next)
@@ -17475,6 +17507,7 @@ GM_PRIVATE const char *gm_gc_verify_stopped(struct gm_runtime *rt, bool stopped,
         for (unsigned c = 0; c <= GOMEM_CLASSES; c++)
             for (unsigned l = 0; l < GM_LISTS; l++)
                 gm_central_verify_list(check, k < GM_KINDS ? &e->central[k][c] : &e->sampled[c], l);
+    gm_cache_verify_shared(check, e);
     if (!check->broken)
         check->broken = gm_prof_verify_stopped(&e->prof, &e->heap.pages, &check->where);
     if (GOMEM_I_COLLECTOR) gm_gc_verify_collected(&v, stopped);

@@ -218,10 +218,55 @@ static void free_large(struct gm_cache *t, struct gm_span *s) {
     gm_cache_put(t, s, (void *)gm_span_start(pages(), s));
 }
 static size_t spare_pages(const struct gm_cache *t) {
-    struct gm_check check = {pages(), NULL, 0};
+    struct gm_check check = {pages(), NULL, 0, 0, 0};
     gm_cache_verify(&check, t);
     CHECK(check.broken == NULL);
     return t->spare_pages;
+}
+
+static bool verify_span(struct gm_span *s, void *check) {
+    gm_cache_verify_span(check, s);
+    return true;
+}
+
+// What is wrong with the counts of the thread and of what threads share; NULL: nothing.
+static const char *wrong_counts(void) {
+    struct gm_check check = {pages(), NULL, 0, 0, 0};
+    gm_cache_verify(&check, &cache);
+    gm_heap_walk(&engine.heap, verify_span, &check);
+    gm_cache_verify_shared(&check, &engine);
+    return check.broken;
+}
+
+// The counts that the bounds compare with are right whatever objects and magazines do, and the
+// check of the heap finds each that is not.
+TEST(counts_of_bounds) { // K2, K3
+    enum { OBJECTS = 400 };
+    void *object[OBJECTS];
+    REQUIRE(begin(64));
+    for (unsigned c = 1; c <= GOMEM_CLASSES; c += 4) {
+        unsigned n = GM_MIN(200000 / gm_sizes_table[c].size, (unsigned)OBJECTS);
+        for (unsigned i = 0; i < n; i++) object[i] = take(&cache, c);
+        CHECK(wrong_counts() == NULL);
+        for (unsigned i = 0; i < n; i++) give(&cache, c, object[i]);
+        CHECK(wrong_counts() == NULL);
+        if (c % 8 == 1) gm_cache_flush_class(&cache, c, c % 16 == 1); // some to the depot
+        CHECK(wrong_counts() == NULL);
+    }
+    CHECK(engine.depot.total && engine.taken && cache.held);
+    size_t *const counts[] = {&cache.held, &cache.pins, &engine.depot.pins, &engine.small,
+                              &engine.taken};
+    for (unsigned i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        *counts[i] += GM_PAGE;
+        CHECK(wrong_counts() != NULL);
+        *counts[i] -= GM_PAGE;
+    }
+    engine.depot.total++;
+    CHECK(wrong_counts() != NULL);
+    engine.depot.total--;
+    flush_all();
+    CHECK(wrong_counts() == NULL);
+    CHECK(!engine.depot.total && !engine.depot.pins && !cache.held && !cache.pins);
 }
 
 // Large spans that were freed last are reused, the newest first, by objects of as many pages.
@@ -657,8 +702,8 @@ TEST(charges) {
     CHECK(engine.live >= bytes && cache.charged == 0);
 }
 
-// The arrays of runs that larger ones replace are recycled last: a signal handler of the program may
-// allocate by those that the thread has at the moment. Here they cannot be written until it has
+// The arrays of runs that larger ones replace are recycled last: a signal handler of the program
+// may allocate by those that the thread has at the moment. Here they cannot be written until it has
 // others.
 static void *recycled[2];
 static unsigned faults;
