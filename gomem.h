@@ -3689,38 +3689,88 @@ GM_RARE GM_PRIVATE bool gm_os_is_private(uintptr_t from, uintptr_t to) {
     return own && from >= to;
 }
 
-// Appends a code address as FILE+0xOFFSET, by /proc/thread-self/maps; as a number if it is in no
-// file. Async-signal-safe.
-GM_COLD GM_PRIVATE void gm_os_name_code(struct gm_text *t, uintptr_t address) {
-    char text[512], name[64];                // of the path, what follows the last slash
-    uintptr_t number[3] = {0, 0, 0}, at = 0; // start, end and offset of the current line's mapping
+// A mapping of the process, from its line in /proc/thread-self/maps: "start-end rwxp offset device
+// inode   path".
+struct gm_mapping {
+    uintptr_t number[3]; // start, end, offset in the file
+    bool behind;         // it is anonymous, and starts where the named one ends
+    char name[64];       // of the path, what follows the last slash; or such as [heap]; "": none
+};
+
+// Finds the mapping of an address. False: there is none, or the file cannot be read, and then errno
+// is not 0. Async-signal-safe.
+GM_COLD GM_PRIVATE bool gm_os_find_mapping(struct gm_mapping *m, uintptr_t address) {
+    char text[512];
     unsigned field = 0, length = 0;
+    uintptr_t end = 0; // of the latest mapping with a name, or behind one
     bool found = false;
+    *m = (struct gm_mapping){{0, 0, 0}, false, {0}};
+    errno = 0;
     int fd = gm_os_ask_open("/proc/thread-self/maps");
     for (long n;
          fd >= 0 && !found && (n = GOMEM_SYSCALL(SYS_read, (long)fd, text, sizeof text)) > 0;)
-        for (long i = 0; i < n && !found; i++) { // "start-end rwxp offset device inode   path"
+        for (long i = 0; i < n && !found; i++) {
             unsigned char c = (unsigned char)text[i];
             unsigned at_number = field == 3 ? 2 : field;
             if (c == '\n') {
-                found = length && address >= number[0] && address < number[1];
-                if (found) at = address - number[0] + number[2];
-                else field = length = 0, number[0] = number[1] = number[2] = 0;
+                found = address >= m->number[0] && address < m->number[1];
+                m->behind = !length && m->number[0] == end;
+                if (!m->behind) m->name[length] = 0;
+                if (length || m->behind) end = m->number[1];
+                if (!found) m->number[0] = m->number[1] = m->number[2] = 0;
+                field = length = 0;
             } else if (c == '/') {
                 field = 6, length = 0;
-            } else if (field == 6) {
-                if (length < sizeof name - 1) name[length++] = (char)c;
+            } else if (field == 6 || c == '[') {
+                field = 6;
+                if (length < sizeof m->name - 1) m->name[length++] = (char)c;
             } else if (c == ' ' || (c == '-' && !field)) {
                 field += field < 5;
             } else if (at_number < 3 && field != 2) {
-                number[at_number] = number[at_number] << 4 |
-                                    (uintptr_t)(c <= '9' ? c - '0' : (c | 32) - 'a' + 10);
+                m->number[at_number] = m->number[at_number] << 4 |
+                                       (uintptr_t)(c <= '9' ? c - '0' : (c | 32) - 'a' + 10);
             }
         }
     if (fd >= 0) (void)GOMEM_SYSCALL(SYS_close, (long)fd);
-    name[length] = 0;
-    if (found) gm_text_format(t, "%s+0x%zx", gm_text_name(name).data, (size_t)at);
+    return found;
+}
+
+// Tests whether the mapping is a file's.
+GM_COLD GM_PRIVATE bool gm_os_is_file(const struct gm_mapping *m) {
+    return m->name[0] && m->name[0] != '[' && !m->behind;
+}
+
+// Appends the address as FILE+0xOFFSET; as a number if it is in no file. Async-signal-safe.
+GM_COLD GM_PRIVATE void gm_os_name_code(struct gm_text *t, uintptr_t address) {
+    struct gm_mapping m;
+    if (gm_os_find_mapping(&m, address) && gm_os_is_file(&m))
+        gm_text_format(t, "%s+0x%zx", gm_text_name(m.name).data,
+                       (size_t)(address - m.number[0] + m.number[2]));
     else gm_text_format(t, "0x%zx", (size_t)address);
+}
+
+// Appends whose memory an address outside the heap is, such as ", but in [heap], where libc's
+// malloc allocates". Nothing if that cannot be found out. glibc's malloc maps heaps of threads at
+// multiples of 64 MiB, and puts large blocks 16 bytes into a mapping of theirs.
+GM_COLD GM_PRIVATE void gm_os_name_owner(struct gm_text *t, uintptr_t address) {
+    struct gm_mapping m;
+    int saved = errno;
+    if (!gm_os_find_mapping(&m, address)) {
+        gm_text_format(t, "%s", errno ? "" : ": nothing is mapped there");
+    } else if (gm_os_is_file(&m)) {
+        gm_text_format(t, ", but in %s+0x%zx", gm_text_name(m.name).data,
+                       (size_t)(address - m.number[0] + m.number[2]));
+    } else if (m.name[0] == '[' && !m.behind) {
+        gm_text_format(t, ", but in %s%s", m.name,
+                       strcmp(m.name, "[heap]") ? "" : ", where libc's malloc allocates");
+    } else {
+        bool libc = address % 4096 == 16 || m.number[0] % ((size_t)64 << 20) == 0;
+        gm_text_format(t, ", but in an anonymous mapping of %zu KB%s%s%s",
+                       (size_t)(m.number[1] - m.number[0]) / GM_KIB, m.behind ? " behind " : "",
+                       m.behind ? gm_text_name(m.name).data : "",
+                       libc ? ", probably of libc's malloc" : "");
+    }
+    errno = saved;
 }
 
 // Returns the bytes of memory and swap of the machine, or SIZE_MAX if unknown.
@@ -8412,13 +8462,13 @@ GM_PRIVATE void gm_guard_describe_object(struct gm_text *t, const struct gm_page
     else gm_text_format(t, " (class %u, slot %u of %u)", s->class, index, s->count);
 }
 
-// "0x… is 8 bytes into a 64-byte manual object at 0x… (class 6, slot 3 of 256)"
+// "0x… is 8 bytes into a 64-byte manual object at 0x… (class 6, slot 3 of 256)"; or whose memory it
+// is outside of the heap.
 GM_RARE GM_PRIVATE struct gm_text gm_guard_describe(const struct gm_pages *p, uintptr_t word) {
     struct gm_text t = gm_text_make("0x%zx is ", word);
     const struct gm_span *s = gm_span_find(p, word);
-    if (!s || s->use == GM_USE_SPARE)
-        gm_text_format(&t,
-                       gm_pages_holds(p, word) ? "in a free page of the heap" : "not in the heap");
+    if (!gm_pages_holds(p, word)) gm_text_format(&t, "not in the heap"), gm_os_name_owner(&t, word);
+    else if (!s || s->use == GM_USE_SPARE) gm_text_format(&t, "in a free page of the heap");
     else if (s->kind >= GM_KINDS || s->class > GOMEM_CLASSES)
         gm_text_format(&t, "in a span whose record is damaged");
     else if (s->use != GM_USE_OBJECT)

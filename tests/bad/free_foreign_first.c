@@ -1,7 +1,7 @@
 // A pointer of libc's malloc is the first thing that gomem ever sees.
 // expect-status: 134
 // expect-line: ^gomem: .*@P@
-// expect-line: foreign|not a gomem
+// expect-line: foreign pointer: @P@ is not in the heap, but in (\[heap\]|an anonymous).*libc.s malloc
 #include "bad.h"
 
 int main(void) {

@@ -1,6 +1,6 @@
 // A small number is given to gomem_free.
 // expect-status: 134
-// expect-line: ^gomem: .*@P@
+// expect-line: ^gomem: .*@P@ is not in the heap: nothing is mapped there
 #include "bad.h"
 
 int main(void) {

@@ -109,6 +109,30 @@ int main(int, char **argv) {
 }
 E
 
+# misuse NAME FROM PATTERN: all cases of misuse.c whose names begin with FROM end by abort, in the
+# wrong call, with a line like PATTERN.
+misuse() {
+    mkdir -p "$out/misuse"
+    missed=
+    for case in $("$out/misuse_c" | grep "^$2" | grep -v "$4"); do
+        LD_PRELOAD="$lib" "$out/misuse_c" "$case" >"$out/misuse/out" 2>"$out/misuse/err" &
+        wait $! 2>/dev/null
+        status=$?
+        if [ $status != 134 ] || [ -s "$out/misuse/out" ] || ! grep -Eq "^gomem: .*$3" "$out/misuse/err" ||
+            [ "$(wc -l <"$out/misuse/err")" != 1 ]; then
+            missed="$missed $case: status $status: $(head -n 2 "$out/misuse/out" "$out/misuse/err")"
+        fi
+    done
+    if [ -n "$missed" ]; then fail "misuse_$1" "$missed"; else pass "misuse_$1"; fi
+}
+if ${CC:-cc} -O1 -fno-builtin -w -pthread -o "$out/misuse_c" tests/preload/misuse.c 2>"$out/make"; then
+    # Six of seven shapes: in the seventh the object has a second owner, who may free it so.
+    misuse twice twice 'double free' owned
+    misuse wild wild 'free of an? (interior|foreign|stack) pointer: 0x[0-9a-f]+ is ' none
+else
+    skip misuse "does not compile: $(head -n 1 "$out/make")"
+fi
+
 if ${CC:-cc} -O1 -fno-builtin -w -pthread -o "$out/libc_family" tests/preload/family.c 2>"$out/make"; then
     same family "$out/libc_family" '$run "$top/build/preload/libc_family"'
 else

@@ -48,7 +48,7 @@ TEST(descriptions) {
     CHECK(reads(big, big, "a 100000-byte scanned", "large"));
     CHECK(reads(big + 99, big, "99 bytes into a 100000-byte scanned", "large"));
     CHECK(reads(heap.pages.base + heap.pages.size / 2, 0, "in a free page of the heap", NULL));
-    CHECK(reads(123, 0, "not in the heap", NULL));
+    CHECK(reads(123, 0, "not in the heap: nothing is mapped there", NULL));
     room_end_pages(&heap.pages);
 }
 

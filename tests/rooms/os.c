@@ -360,6 +360,31 @@ static uint64_t group_limit(const char *list) {
 }
 
 // The nearest limit counts: of the group or of one above it, in version 2 or 1.
+static long in_this_file = 1;
+
+// The mapping of an address: of a file, without one, behind a file's, and none.
+TEST(mappings) {
+    struct gm_mapping m;
+    page = (size_t)sysconf(_SC_PAGESIZE);
+    CHECK(gm_os_find_mapping(&m, (uintptr_t)&in_this_file) && gm_os_is_file(&m));
+    CHECK(m.number[0] <= (uintptr_t)&in_this_file && m.number[1] > (uintptr_t)&in_this_file);
+    CHECK(strcmp(m.name, "os") == 0);
+    char *p = mmap(NULL, 4 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(p != MAP_FAILED);
+    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    REQUIRE(fd >= 0);
+    REQUIRE(mmap(p + page, page, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, 0) == p + page);
+    close(fd);
+    REQUIRE(mprotect(p + 2 * page, page, PROT_READ) == 0); // a mapping of one page
+    CHECK(gm_os_find_mapping(&m, (uintptr_t)p + 100) && !gm_os_is_file(&m));
+    CHECK(gm_os_find_mapping(&m, (uintptr_t)p + 2 * page - 1) && gm_os_is_file(&m));
+    CHECK(m.number[1] == (uintptr_t)p + 2 * page && m.number[2] == 0);
+    CHECK(gm_os_find_mapping(&m, (uintptr_t)p + 2 * page) && !gm_os_is_file(&m));
+    CHECK(m.behind && strcmp(m.name, "os") == 0 && m.number[0] == (uintptr_t)p + 2 * page);
+    munmap(p, 4 * page);
+    CHECK(!gm_os_find_mapping(&m, (uintptr_t)p + page) && errno == 0);
+}
+
 TEST(limits_of_control_groups) {
     REQUIRE(mkdtemp(folder) != NULL);
     CHECK_EQ(gm_os_group_limit("/nowhere/cgroup", folder), UINT64_MAX);
