@@ -2,7 +2,8 @@
  *
  * Method: 1 GB of objects is allocated, each touched at every 4 KiB and at its ends, and let go
  * again; then resident memory is read from the kernel. kind=0: manual, freed in order of allocation
- * in the only thread, memory read at once: `after` in MB. kind=1: collected, reachable from a table
+ * in the only thread, memory read at once: `after` in MB; random=1: freed in a random order, and read
+ * a second later, for allocators that wait before they give back. kind=1: collected, reachable from a table
  * in .bss that is cleared (through chunks of a megabyte at most, so that a stale word on the stack
  * keeps little alive); from the return of gomem_gc() on memory is read every 50 ms, up to 10 s:
  * `after`, and `seconds` until it was under 50 MB (10 if never). min and max are the bounds of the
@@ -43,7 +44,17 @@ static void touch(char *p, size_t size) {
 
 static double megabytes(void) { return (double)bench_resident() / 1e6; }
 
-static void manual(size_t min, size_t max) {
+static void shuffle(void **objects, size_t n) {
+    uint64_t seed = 42;
+    for (size_t i = n; i > 1; i--) {
+        size_t j = bench_below(&seed, i);
+        void *other = objects[i - 1];
+        objects[i - 1] = objects[j];
+        objects[j] = other;
+    }
+}
+
+static void manual(size_t min, size_t max, bool random) {
     size_t room = total / min * sizeof(void *);
     void **objects = bench_map(room);
     uint64_t seed = 1;
@@ -55,10 +66,12 @@ static void manual(size_t min, size_t max) {
         bytes += size;
     }
     bench_report("before", megabytes());
+    if (random) shuffle(objects, n);
     uint64_t start = bench_now();
     for (size_t i = 0; i < n; i++) bench_free(objects[i]);
     bench_report("free", (double)(bench_now() - start) / 1e9);
     munmap(objects, room);
+    if (random) bench_sleep_ms(1000);
 }
 
 BENCH_NOINLINE void collected_build(size_t min, size_t max) {
@@ -105,8 +118,11 @@ int main(int argc, char **argv) {
 #if defined BENCH_BOEHM
     GC_INIT();
 #endif
-    if (bench_option(argc, argv, "kind", 0) == 0) manual(min, max);
-    else collected(min, max);
+    if (bench_option(argc, argv, "kind", 0) == 0) {
+        manual(min, max, bench_option(argc, argv, "random", 0));
+    } else {
+        collected(min, max);
+    }
     bench_report("after", megabytes());
     bench_report("threads", (double)bench_status("Threads:", 10));
     return bench_finish(0);

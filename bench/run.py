@@ -2,6 +2,7 @@
 """Asks the questions in this folder of gomem and of the peers that are here, and prints one table.
 
     bench/run.py [--quick | --long] [--rounds N] [--peers] [--root DIR] [--json FILE] [question ...]
+    PEERS=/tmp/libsnmalloc-0.7.5.so:/tmp/libmimalloc-3.4.3.so bench/run.py ...
 
 Every question is a C program that is compiled once per peer. All variants of a question are run in
 turn, one round after the other, each round starting with another variant; figures are medians over
@@ -17,6 +18,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -27,6 +29,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 WARNINGS = ["-Wall", "-Wextra"]
 STANDARD = ["-std=c11", "-O2", "-pthread"]
 INLINED, PRELOADED, LINKED = "inlined", "preloaded", "linked"
+MISUSE = HERE.parent / "tests" / "preload" / "misuse.c"
 COLLECTORS = {1: "tracked", 2: "barrier", 3: "stw"}  # memstats.collector, GOMEM_DEBUG=collector=
 
 
@@ -68,14 +71,17 @@ class Peers:
     def __init__(self):
         self.versions = {"gomem": "", "glibc": os.confstr("CS_GNU_LIBC_VERSION").split()[-1]}
         self.preload = {}
+        self.linkable = []
         self.absent = []
         for name, (package, library, _, _) in self.MALLOCS.items():
             found = glob.glob("/usr/lib/*/" + library) + glob.glob("/usr/lib*/" + library)
             if found:
                 self.preload[name] = found[0]
+                self.linkable.append(name)
                 self.versions[name] = self.version(package)
             else:
                 self.absent.append(name)
+        self.add_libraries(filter(None, os.environ.get("PEERS", "").split(":")))
         if glob.glob("/usr/include/gc/gc.h") + glob.glob("/usr/local/include/gc/gc.h"):
             self.versions["boehm"] = self.version("libgc1")
         else:
@@ -89,6 +95,20 @@ class Peers:
             self.versions["redis"] = self.version("redis-server")
         else:
             self.absent.append("redis")
+
+    def add_libraries(self, paths):
+        """More peers, to preload: lib<name>-<version>.so, of which the name is the peer's."""
+        for path in paths:
+            name = pathlib.Path(path).name.removeprefix("lib").split(".so")[0]
+            if os.path.exists(path):
+                self.preload[name] = os.path.abspath(path)
+                self.versions[name] = ""
+            else:
+                self.absent.append(path)
+
+    def of(self, prefix, otherwise=()):
+        """The peers whose name begins so, the newest last; or else `otherwise`."""
+        return sorted(n for n in self.versions if n.startswith(prefix)) or list(otherwise)
 
     @staticmethod
     def version(package):
@@ -175,6 +195,17 @@ class Bench:
                    *objects, *libraries]
         return self.command(output, command, inputs)
 
+    def cplusplus(self, question):
+        """A question in C++, which only preloading gives an allocator; None: it does not build."""
+        compiler = os.environ.get("CXX", "c++").split()
+        output, source = self.build / f"{question}.libc", HERE / f"{question}.cc"
+        command = [*compiler, "-std=c++17", *STANDARD[1:], *WARNINGS, "-o", output, source]
+        try:
+            return self.command(output, command, [source, *HERE.glob("*.h")])
+        except (BuildError, OSError) as error:
+            print(f"bench: {question}: skipped, it does not build: {error}", file=sys.stderr)
+            return None
+
     def example(self, name, suffix="gomem", flags=()):
         """An example with gomem's header inlined; None: it does not build."""
         source, output = HERE.parent / "examples" / f"{name}.c", self.build / f"{name}.{suffix}"
@@ -244,7 +275,12 @@ class Bench:
 
     def preloaded(self, question, arguments=(), only=None):
         """Plain malloc, under each peer that can be preloaded, and as it is."""
-        program = self.program(question, "libc")
+        if (HERE / f"{question}.cc").exists():
+            program = self.cplusplus(question)
+        else:
+            program = self.program(question, "libc")
+        if not program:
+            return []
         variants = [Variant("glibc", PRELOADED, [program, *arguments])]
         libraries = dict(self.peers.preload)
         if self.gomem_library:
@@ -257,7 +293,7 @@ class Bench:
     def linked(self, question, arguments=(), only=None):
         """The peers' own entry points, linked in the way that is fastest."""
         variants = []
-        for name in self.peers.preload:
+        for name in self.peers.linkable:
             if only is not None and name not in only:
                 continue
             _, _, define, ways = Peers.MALLOCS[name]
@@ -559,15 +595,150 @@ def whole_programs(b, names, rounds, bar, mean):
     b.row(mean, means, against=[PRELOADED])
 
 
+SUITE = [  # name, program, arguments, those of --quick
+    ("factor: tiny bignums", "factor", ["numbers=6"], ["numbers=3"]),
+    ("words: tokens in a hash map", "words", [], ["rounds=5"]),
+    ("json: parse, change, write", "json", [], ["rounds=20"]),
+    ("lines: sort with keys", "lines", [], ["rounds=10"]),
+    ("churn: nothing but malloc", "churn", ["rounds=25"], ["rounds=15"]),
+    ("sieve: lists of small nodes", "sieve", [], ["limit=1000000"]),
+    ("cubes: a logic minimizer", "cubes", [], ["functions=40"]),
+    ("rays: a tree for each frame", "rays", [], ["frames=4"]),
+    ("parcels: messages, two threads", "parcels", [], ["parcels=200000"]),
+    ("containers: C++", "containers", [], ["rounds=3"]),
+    ("lisp: an interpreter", "lisp", [], ["rounds=50"]),
+    ("index: words of documents", "index", [], ["documents=20000"])]
+
+
 @question
 def programs(b):
     """whole single-thread programs"""
-    names = [("factor: tiny bignums", "factor", ["numbers=3" if b.quick else "numbers=6"]),
-             ("words: tokens in a hash map", "words", ["rounds=5"] if b.quick else []),
-             ("json: parse, change, write", "json", ["rounds=20"] if b.quick else []),
-             ("lines: sort with keys", "lines", ["rounds=10"] if b.quick else []),
-             ("churn: nothing but malloc", "churn", ["rounds=15" if b.quick else "rounds=25"])]
+    names = [(name, program, short if b.quick else arguments)
+             for name, program, arguments, short in SUITE[:5]]
     whole_programs(b, names, 3 if b.quick else 7, 1.02, "programs, geometric mean")
+
+
+@question
+def suite(b):
+    """twelve whole programs, preloaded: time and memory beside every peer"""
+    means = {}  # peer -> metric -> one column per program
+    for name, program, arguments, short in SUITE:
+        variants = b.measure(b.preloaded(program, short if b.quick else arguments),
+                             3 if b.quick else 7, whole=True)
+        b.row(name, variants, form=PRELOADED)
+        for variant in variants:
+            for metric in ("time", "rss"):
+                means.setdefault(variant.name, {}).setdefault(metric, []).append(
+                    variant.figures.get(metric))
+    columns = [Variant(name, PRELOADED, [], figures={
+        metric: [geometric(row) for row in zip(*programs)]
+        for metric, programs in metrics.items() if all(programs)})
+        for name, metrics in means.items()]
+    newest = b.peers.of("mimalloc-")  # a current one, if the caller named a library of it
+    packaged = [name for name in ("glibc", *b.peers.linkable)]
+    for metric, unit, bar in (("time", "s", 1.0), ("rss", "MB", 0.6)):
+        label = "suite, geometric mean of " + {"time": "time", "rss": "peak RSS"}[metric]
+        judged = newest[-1:] or (packaged if metric == "time" else ["mimalloc"])
+        b.row(label, columns, metric, unit, bar=bar, peers=judged, form=PRELOADED)
+        for peer in means:
+            if peer != "gomem":
+                b.row(f"  beside {b.peers.label(peer)}", columns, metric, unit, peers=[peer],
+                      form=PRELOADED)
+
+
+@question
+def containers(b):
+    """C++'s map, vector of strings and shared_ptr, preloaded"""
+    variants = b.measure(b.preloaded("containers", ["rounds=3" if b.quick else "rounds=6"]))
+    for metric, name in (("map", "std::map of vectors"), ("strings", "vector of strings"),
+                         ("shared", "tree of shared_ptr")):
+        b.row(f"C++, {name}", variants, metric, form=PRELOADED)
+    for variant in variants:
+        variant.derive("mean", lambda *row: geometric(row), "map", "strings", "shared")
+    b.row("C++ containers, geometric mean", variants, "mean", form=PRELOADED, bar=1.02)
+
+
+def best_two(variants, metric):
+    """A peer that is the mean of the two best, round by round."""
+    two = sorted((v for v in variants if v.name != "gomem" and v.median(metric) is not None),
+                 key=lambda v: v.median(metric))[:2]
+    rows = zip(*(v.figures[metric] for v in two))
+    return Variant(", ".join(v.name for v in two), PRELOADED, [],
+                   figures={metric: [statistics.fmean(row) for row in rows]})
+
+
+@question
+def middle(b):
+    """blocks of 4 KiB to 1 MiB, aligned ones, 100,000 alive"""
+    arguments = [f"pairs={20000 if b.quick else 100000}"]
+    inlined = b.gomem("middle", arguments)
+    variants = b.measure(inlined + b.preloaded("middle", arguments))
+    beside = [v for v in variants if v.form == PRELOADED]
+    for metric, name, bar in (("pair.64", "pair 64 KiB", 1.0), ("pair.256", "pair 256 KiB", None),
+                              ("pair.1024", "pair 1 MiB", 1.0), ("aligned.64", "aligned 64 B", 1.0),
+                              ("aligned.4096", "aligned 4 KiB", None),
+                              ("batch.4", "1000 of 4 KiB", None),
+                              ("batch.16", "1000 of 16 KiB", 1.0)):
+        two = best_two(beside, metric)
+        ours = [v for v in variants if v.name == "gomem"]
+        b.row(f"{name}, mean of the best two", [*ours, two], metric, "ns", bar=bar, form=PRELOADED)
+        b.row(name, variants, metric, "ns")
+        b.row(name, variants, metric, "ns", form=PRELOADED)
+    snmalloc = b.peers.of("snmalloc", ["glibc", *b.peers.linkable])
+    for metric, name in (("crowd", "100,000 of 64 B"), ("crowd.random", "  freed at random")):
+        b.row(name, variants, metric, "ns", bar=1.05 if metric == "crowd" else None, peers=snmalloc,
+              form=PRELOADED)
+        b.row(f"{name}, mimalloc", variants, metric, "ns", bar=1.2 if metric == "crowd" else None,
+              peers=b.peers.of("mimalloc"), form=PRELOADED)
+
+
+@question
+def exchange(b):
+    """two threads that free each other's objects"""
+    arguments = [f"batches={300 if b.quick else 1000}"]
+    variants = b.measure(b.preloaded("exchange", arguments), whole=True)
+    b.row("exchange, 2 threads", variants, bar=1.05, form=PRELOADED,
+          peers=b.peers.of("snmalloc", ["glibc", *b.peers.linkable]))
+    b.row("exchange, 2 threads, mimalloc", variants, bar=1.2, form=PRELOADED,
+          peers=b.peers.of("mimalloc"))
+
+
+@question
+def large(b):
+    """blocks of 5 to 25 MiB, and one of 800 MB that is left alone"""
+    arguments = [f"rounds={100 if b.quick else 400}"]
+    variants = b.measure(b.gomem("large", arguments) + b.preloaded("large", arguments), whole=True)
+    b.row("large, 20 alive", variants, bar=1.1, form=PRELOADED)
+    b.row("large, 20 alive", variants)
+    variants = b.measure(b.preloaded("large", ["mode=1"]))
+    b.row("malloc and free of 800 MB, untouched", variants, "untouched", "us", bar=30, how="value",
+          form=PRELOADED)
+
+
+@question
+def misuse(b):
+    """what is freed twice or was never allocated: how much of it ends the process at once"""
+    program = b.command(b.build / "misuse", [*b.compiler, *STANDARD, "-fno-builtin", "-w", "-o",
+                                             b.build / "misuse", MISUSE], [MISUSE])
+    names = subprocess.run([program], capture_output=True, text=True, check=True).stdout.split()
+    libraries = {"glibc": "", **b.peers.preload, "gomem": str(b.gomem_library)}
+    variants = [Variant(name, PRELOADED, [program], {"LD_PRELOAD": library} if library else {})
+                for name, library in libraries.items()]
+    for variant in variants:
+        for case in names:
+            kind = case.split(".")[0]
+            seen = subprocess.run([program, case], env={**os.environ, **variant.env}, timeout=60,
+                                  capture_output=True)
+            caught = seen.returncode == -signal.SIGABRT and b"MISSED" not in seen.stdout
+            variant.figures.setdefault(kind, [0])[0] += caught
+    for kind, what, allowed in (("twice", "double frees", 3),
+                                ("late", "  later, or by a thread", None),
+                                ("wild", "wild frees", 0)):
+        count = sum(name.startswith(f"{kind}.") for name in names)
+        for variant in variants:
+            variant.figures["missed"] = [count - variant.figures[kind][0]]
+        b.row(f"{what}, {count}: not caught", variants, "missed", "", bar=allowed, how="value",
+              form=PRELOADED)
 
 
 @question
@@ -1026,6 +1197,10 @@ def rss(b):
         for form in (INLINED, PRELOADED):
             b.row(f"RSS after 1 GB freed, {name}", variants, "after", "MB", bar=50, how="value",
                   form=form)
+        if name == "64 B to 4 KiB":
+            variants = b.measure(b.preloaded("rss", [*bounds, "random=1"]), 1)
+            b.row("  freed at random, 1 s later", variants, "after", "MB", bar=80, how="value",
+                  form=PRELOADED)
         arguments = ["kind=1", *bounds]
         boehm = b.boehm("rss", arguments) if name == "64 B to 4 KiB" and not b.quick else []
         variants = b.measure(b.gomem("rss", arguments) + boehm, 1)
@@ -1037,6 +1212,8 @@ def rss(b):
 def idle(b):
     """1,000 idle threads that used every class"""
     twin = b.measure(b.preloaded("threads", ["kind=-1"], ["glibc"]), 1)[0].median("per_thread") or 0
+    variants = b.measure(b.preloaded("threads", ["kind=0", "count=64"]), 1)
+    b.row("64 threads that used every class: each", variants, "per_thread", "KB", form=PRELOADED)
     kinds = ((0, "manual heap", 200), (1, "scanned", 600), (2, "noscan", 600),
              (3, "scanned and noscan", None))
     for kind, name, bar in kinds:
@@ -1136,6 +1313,9 @@ def calloc(b):
     """large zeroed blocks"""
     malloc_extra(b, "calloc", [("one", "calloc 1 MiB, again and again", "us"),
                                ("many", "calloc 1 MiB, 64 alive", "us")])
+    for mode, metric, name in ((1, "huge", "left alone"), (2, "huge.written", "pages written")):
+        variants = b.measure(b.preloaded("calloc", [f"mode={mode}"]))
+        b.row(f"calloc 64 MiB, {name}", variants, metric, "us", bar=1.2, form=PRELOADED)
 
 
 def main():
