@@ -503,12 +503,17 @@ TEST(all_signals_are_reset_after_withdrawn_stops) {
     in_each_collector(reset_after_withdrawn_stops);
 }
 
-// A thread that was signalled, but came to a blocking region first, keeps no signal either.
+// A thread that was signalled, but came to a blocking region first, keeps no signal either. It has a
+// millisecond to see the signal, until the try is withdrawn. On a busy machine it may have no processor
+// in any of these; the stop is given up then, and another child tries again.
+static atomic_bool missed;
+enum { MISSED = 77 };
+
 static void *mask_and_leave_for_a_region(void *arg) {
     struct node *volatile list = make_list(1000);
     mask_all(SIG_BLOCK);
     atomic_store(&ready, true);
-    while (!pending_signals()) sched_yield();
+    while (!pending_signals() && !atomic_load(&missed)) sched_yield();
     gomem_blocking_begin();
     wait_for(&release);
     CHECK_EQ(pending_signals(), 0);
@@ -524,15 +529,26 @@ static void reset_after_a_stop(void) {
     CHECK(GOMEM_NEW(long) != NULL);
     if (!CHECK(pthread_create(&thread, NULL, mask_and_leave_for_a_region, NULL) == 0)) return;
     wait_for(&ready);
-    CHECK(COLLECTED());
+    bool seen = gomem_gc();
+    if (!seen) CHECK_EQ(errno, EAGAIN);
+    atomic_store(&missed, !seen);
     reset_all();
     atomic_store(&release, true);
     CHECK(pthread_join(thread, NULL) == 0);
     CHECK(COLLECTED());
+    if (!seen && !test_failed()) exit(MISSED);
 }
 TEST(all_signals_are_reset_after_a_stop) {
     NEEDS_FORK;
-    in_each_collector(reset_after_a_stop);
+    const int each[] = {GOMEM_GC_AUTO, GOMEM_GC_BARRIER, GOMEM_GC_STW};
+    for (int i = 0, tries = 0; i < 3; i++) {
+        struct child child;
+        wanted_collector = each[i];
+        do child_run(&child, reset_after_a_stop);
+        while (child.status == MISSED << 8 && tries++ < 100);
+        if (child.status == MISSED << 8) SKIP("no thread has a processor within a millisecond");
+        child_good(&child);
+    }
 }
 
 // The default action of SIGURG is nothing: as the stop signal it may be reset at any time.
