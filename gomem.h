@@ -264,8 +264,10 @@
  *
  * ERRORS
  *   Out of memory, overflow of n x size, a size over PTRDIFF_MAX: NULL and errno ENOMEM, after an
- *   emergency collection. A thread whose last four emergency collections freed nothing spends at
- *   most a fifth of its time in further ones ("nothing" is less than 1/64 of the heap). Bad
+ *   emergency collection; after up to eight if other threads take what each frees. A thread whose
+ *   last four emergency collections freed nothing spends at most a fifth of its time in further
+ *   ones ("nothing" is less than 1/64 of the heap). A collection is given up if a thread does not
+ *   stop for a second. Bad
  *   alignment or flags: NULL and EINVAL. Proven misuse (double free, foreign or interior pointers):
  *   one line that says what, where and what to do, then GOMEM_PANIC.
  *
@@ -6338,7 +6340,9 @@ enum {
     GM_GIVE_SLACK = 4 * GM_MIB / GM_PAGE, // above the bound before it starts: fewer, larger calls
     GM_IDLE_PAGES = 28 * GM_MIB / GM_PAGE,
     GM_TURN_NS = 1000000000,
-    GM_ROOM_TRIES = 1000,  // a hang guard: pages that are being given back come within milliseconds
+    // A hang guard of more than a second: pages that are being given back come within milliseconds,
+    // or when the thread that gives them back has a processor again.
+    GM_ROOM_TRIES = 2000,
     GM_ASK_LEAST = GM_MIB, // bytes from which on mincore pays (gm_heap_clear)
     GM_GUARD_EACH = 8,     // one of so many manual spans with slots is guarded (H5)
     GM_RIGHTS_MOST = 8192  // spans guarded by access rights: they take 2 mappings each, of 65530
@@ -6456,6 +6460,30 @@ GM_PRIVATE void gm_heap_lock_with_room(struct gm_heap *h, size_t n) {
     }
 }
 
+// Takes n pages, in the other zone if there are none in this one. SIZE_MAX: no memory.
+GM_PRIVATE size_t gm_heap_either_locked(struct gm_heap *h, unsigned zone, size_t n, size_t align,
+                                        bool *clean) {
+    size_t page = gm_heap_pages_locked(h, zone, n, align, clean);
+    if (page != SIZE_MAX) return page;
+    page = gm_heap_pages_locked(h, !zone, n, align, clean);
+    // rlx: a cycle that runs meanwhile reads it again in its finish stop
+    if (zone == GM_ZONE_SCAN && page != SIZE_MAX) gm_store_rlx(&h->mixed, true);
+    return page;
+}
+
+// Takes HEAP, and n pages. If there are none, but other threads are giving some back, which are
+// free again afterwards, it waits for those. SIZE_MAX: no memory.
+GM_PRIVATE size_t gm_heap_lock_and_take(struct gm_heap *h, unsigned zone, size_t n, size_t align,
+                                        bool *clean) {
+    for (unsigned i = 0;; i++) {
+        gm_heap_lock_with_room(h, n + align / GM_PAGE);
+        size_t page = gm_heap_either_locked(h, zone, n, align, clean);
+        if (page != SIZE_MAX || !h->pages.leaving || i == GM_ROOM_TRIES) return page;
+        gm_sync_unlock(&h->lock);
+        gm_os_yield(i);
+    }
+}
+
 // In a hardened heap: which pages around a new span are to fault (H5).
 GM_PRIVATE unsigned gm_heap_plan_guards(struct gm_heap *h, unsigned kind, unsigned class,
                                         size_t align) {
@@ -6503,14 +6531,7 @@ GM_PRIVATE struct gm_span *gm_heap_take(struct gm_heap *h, unsigned kind, unsign
     unsigned guards = GM_HARDENED ? gm_heap_plan_guards(h, kind, class, align) : 0;
     size_t all = n + gm_heap_guard_pages(guards);
     bool clean = false;
-    gm_heap_lock_with_room(h, all + align / GM_PAGE);
-    unsigned zone = gm_span_zone(kind);
-    size_t page = gm_heap_pages_locked(h, zone, all, align, &clean);
-    if (page == SIZE_MAX) { // last resort: the other zone
-        page = gm_heap_pages_locked(h, !zone, all, align, &clean);
-        // rlx: a cycle that runs meanwhile reads it again in its finish stop
-        if (zone == GM_ZONE_SCAN && page != SIZE_MAX) gm_store_rlx(&h->mixed, true);
-    }
+    size_t page = gm_heap_lock_and_take(h, gm_span_zone(kind), all, align, &clean);
     gm_heap_risen_locked(h);
     gm_sync_unlock(&h->lock);
     if (page == SIZE_MAX) return NULL;
@@ -12071,6 +12092,7 @@ struct gm_thread {
     uint8_t rounds;   // rounds of key destructors seen
     uint32_t ended;   // gc.ended when gomem_gc_work last looked. owner: thread
     uint32_t futile;  // emergency collections without effect, in a row. owner: thread
+    uint32_t helped;  // gc.helped after the last of them. owner: thread
     uint64_t in_vain; // ns: until then gm_world_lock_gc is brief. owner: thread
     struct gomem_arena *scratch; // its scratch arenas (room arena); NULL: none. owner: thread
     bool orphans;                // scratch belonged to a thread that this child does not have
@@ -12287,8 +12309,9 @@ struct gm_gc {                                           // room gc
     uint32_t assisting;       // a bit per assist marker that is in use. atomic: acqrel
     uint32_t phase;           // GM_PHASE_…. lock: gc; read rlx
     void *cycle;              // the struct gm_cycle under way; NULL: none. lock: gc
-    uint32_t failed;          // times that a cycle could not go on. atomic: rlx
-    uint32_t stuck;           // the same since the last cycle that ended. lock: gc
+    uint32_t failed;          // stops that were given up after GM_PATIENCE_NS. atomic: rlx
+    uint32_t stuck;           // cycles that could not go on since the last one that ended. lock: gc
+    uint32_t helped;          // cycles that freed GM_HELPS of the heap or more. atomic: rlx
     uint64_t not_before;      // ns: no automatic cycle is tried before. atomic: rlx
     uint64_t patience;        // ns that the runner gives a stop. lock: gc
     uint64_t spared; // ns: no emergency cycle before, if the last ones freed nothing. atomic: rlx
@@ -12303,7 +12326,7 @@ struct gm_gc {                                           // room gc
     // Hooks that are NULL until the collected heap is enabled, so that a program that never enables
     // it is linked without a collector: paces it before `bytes` are allocated; memory is exhausted.
     void (*poll)(struct gm_runtime *rt, struct gm_thread *me, size_t bytes); // atomic: rel/acq
-    void (*emergency)(struct gm_runtime *rt, struct gm_thread *me);          // atomic: rel/acq
+    bool (*emergency)(struct gm_runtime *rt, struct gm_thread *me);          // atomic: rel/acq
     // hook: makes an object like those of s; NULL until an object is not manual. atomic: rlx
     void *(*like)(struct gm_runtime *rt, const struct gm_span *s, size_t size);
     pthread_t threads[GM_WORKERS], background_thread;
@@ -17281,7 +17304,12 @@ GM_PRIVATE bool gm_gc_prepare(struct gm_runtime *rt) {
 // False: a thread did not stop.
 GM_RARE GM_PRIVATE bool gm_gc_stop_world(struct gm_runtime *rt, struct gm_thread *me,
                                          struct gm_cycle *c) {
-    if (!gm_world_stop(rt, me, rt->gc.patience)) return false;
+    struct gm_gc *gc = &rt->gc;
+    if (!gm_world_stop(rt, me, gc->patience)) {
+        // gm_schedule_take compares it with GC held
+        if (gc->patience >= GM_PATIENCE_NS) gm_store_rlx(&gc->failed, gc->failed + 1);
+        return false;
+    }
     gm_gc_drop_marks_stopped(rt);
     c->stop = rt->world.stopped; // of the try that was not withdrawn. lock: world
     c->stopped = gm_os_now();
@@ -17380,6 +17408,14 @@ GM_PRIVATE void gm_gc_flip_stopped(struct gm_runtime *rt, size_t live, size_t ke
     gm_pacer_set(&e->pacer, live, rt->roots.stack_bytes + rt->roots.global_bytes);
 }
 
+enum { GM_HELPS = 64 }; // a cycle helps if it frees one part in so many of the heap
+
+// Tests whether a cycle that has ended has freed enough to be worth another one when memory is
+// exhausted.
+GM_PRIVATE bool gm_gc_has_helped(const struct gm_cycle *c) {
+    return c->after < c->heap - c->heap / GM_HELPS;
+}
+
 // Adds the cycle to the counters of memstats. GC is held.
 GM_PRIVATE void gm_gc_count(struct gm_runtime *rt, const struct gm_cycle *c, int reason) {
     struct gm_stats *s = &rt->engine.stats;
@@ -17396,6 +17432,8 @@ GM_PRIVATE void gm_gc_count(struct gm_runtime *rt, const struct gm_cycle *c, int
     gm_store_rlx(&s->dirty, (uint64_t)c->pages);
     gm_store_rlx(&s->cycles, s->cycles + 1);
     gm_store_rlx(&rt->gc.last, c->end);
+    // gm_schedule_emergency reads it after its cycle, which has held GC
+    if (gm_gc_has_helped(c)) gm_store_rlx(&rt->gc.helped, rt->gc.helped + 1);
 }
 
 // Records the cycle for reports. GC is held.
@@ -18119,9 +18157,10 @@ GM_NOINLINE GM_PRIVATE void gm_schedule_clear_stack(const struct gm_thread *me, 
 }
 
 // Takes GC and TURN. A caller that only follows the trigger does not wait for GC. Returns false if
-// another thread runs a cycle, if one has failed while this thread waited for as long as it would
-// try itself, if the library shuts down, or if the runner may wait for a lock that the caller holds
-// (E6). One that failed sooner says little: it may have begun long before, or have tried briefly.
+// another thread runs a cycle, if a thread did not stop for as long as this one would try, and this
+// one has waited for as long, if the library shuts down, or if the runner may wait for a lock that
+// the caller holds (E6). Another failure says little: that cycle may have begun long before, have
+// tried briefly, or have met an obstacle that is gone.
 GM_PRIVATE bool gm_schedule_take(struct gm_runtime *rt, int reason) {
     struct gm_gc *gc = &rt->gc;
     uint32_t failed = gm_load_rlx(
@@ -18152,7 +18191,6 @@ GM_PRIVATE void gm_schedule_back_off(struct gm_runtime *rt, bool done) {
     gm_store_rlx(&rt->engine.pacer.trigger, gm_load_rlx(&rt->engine.live) + GM_MIB);
     uint64_t pause = (uint64_t)GM_BACK_OFF_NS << GM_MIN(gc->stuck, 7u);
     gc->stuck++;
-    gm_store_rlx(&gc->failed, gc->failed + 1); // gm_schedule_take compares it with GC held
     gm_store_rlx(&gc->not_before, gm_os_now() + pause);
 }
 
@@ -18497,22 +18535,27 @@ GM_PRIVATE void gm_schedule_shutdown(struct gm_runtime *rt) {
 // Memory is exhausted: runs a cycle, which may free some. A thread whose last emergency cycles
 // freed next to nothing mostly fails without one, or a program that goes on allocating at the end
 // of its memory would only collect. The first few always run, for a program that drops what it can
-// spare and tries again. In no section.
-GM_PRIVATE void gm_schedule_emergency(struct gm_runtime *rt, struct gm_thread *me) {
+// spare and tries again. What other cycles have freed since counts, too: this one may come right
+// after them. True: a cycle has helped since the call, so if there is no memory again, other
+// threads have taken it. In no section.
+GM_PRIVATE bool gm_schedule_emergency(struct gm_runtime *rt, struct gm_thread *me) {
     enum { IN_A_ROW = 4, SHARE = 4 };
-    size_t live = gm_load_rlx(&rt->engine.live); // stale: one cycle more or less
+    uint32_t helped = gm_load_rlx(&rt->gc.helped); // stale: one cycle more or less
     uint64_t begun = gm_os_now();
-    if (!gm_world_can_stop(rt)) return;
+    if (!gm_world_can_stop(rt)) return false;
+    if (me->helped != helped) me->futile = 0;
+    me->helped = helped;
     // a stale value costs one cycle
-    if (me->futile >= IN_A_ROW && begun < gm_load_rlx(&rt->gc.spared)) return;
+    if (me->futile >= IN_A_ROW && begun < gm_load_rlx(&rt->gc.spared)) return false;
     gm_schedule_clear_stack(me, GM_CLEAR_ASSIST); // of what the failing allocation left
     (void)gm_schedule_cycle(rt, me, GM_REASON_EMERGENCY);
-    // the cycle has stored it on this thread, or before GC was taken
-    bool helped = gm_load_rlx(&rt->engine.live) < live - live / 64;
-    me->futile = helped ? 0 : GM_MIN(me->futile + 1u, (uint32_t)IN_A_ROW);
+    me->helped = gm_load_rlx(&rt->gc.helped); // the cycle has stored it, or one before it
+    bool freed = me->helped != helped;
+    me->futile = freed ? 0 : GM_MIN(me->futile + 1u, (uint32_t)IN_A_ROW);
     uint64_t ended = gm_os_now();
     gm_store_rlx(&rt->gc.spared,
                  ended + SHARE * gm_base_since(ended, begun)); // a stale value costs one cycle
+    return freed;
 }
 
 // The first use of the collected heap: chooses the collector, installs the stop signal's handler
@@ -18666,12 +18709,12 @@ GM_PRIVATE void gm_alloc_pay(struct gm_runtime *rt, size_t bytes) {
     if (me && !me->cache.hot.section_depth && !me->cache.hot.blocked) poll(rt, me, bytes);
 }
 
-// Runs a cycle if the collected heap has been used: memory is exhausted.
-GM_PRIVATE void gm_alloc_emergency(struct gm_runtime *rt, struct gm_thread *me) {
+// Runs a cycle if the collected heap has been used: memory is exhausted. True: one has helped.
+GM_PRIVATE bool gm_alloc_emergency(struct gm_runtime *rt, struct gm_thread *me) {
     // pairs with gm_schedule_enable
-    void (*emergency)(struct gm_runtime * rt,
+    bool (*emergency)(struct gm_runtime * rt,
                       struct gm_thread * me) = gm_load_acq(&rt->gc.emergency);
-    if (GOMEM_I_COLLECTOR && emergency) emergency(rt, me);
+    return GOMEM_I_COLLECTOR && emergency && emergency(rt, me);
 }
 
 // Lets all threads take a rate that was stored: the calling one at once, others at their next slow
@@ -18682,14 +18725,19 @@ GM_RARE GM_PRIVATE void gm_alloc_rate_changed(struct gm_runtime *rt) {
     if (t) gm_alloc_leave(rt, t);
 }
 
-// Handles exhaustion, outside sections. The first try collects and empties the caches; each later
-// one calls the user's oom callback. True: try again. False with ENOMEM.
+enum { GM_EMERGENCIES = 8 }; // for one allocation
+
+// Handles exhaustion, outside sections. The first try collects and empties the caches. So do
+// further ones while cycles help: then other threads have taken what the last one freed, and their
+// garbage is no reason to fail. Each later try calls the user's oom callback. True: try again.
+// False with ENOMEM.
 GM_COLD GM_PRIVATE bool gm_alloc_exhausted(struct gm_runtime *rt, size_t size, unsigned *tries) {
     const gomem_options *o = &rt->world.settings.options;
-    if ((*tries)++ == 0 && size < rt->engine.heap.pages.size) {
+    if (*tries < GM_EMERGENCIES && size < rt->engine.heap.pages.size) {
         struct gm_thread *me = gm_world_attach(rt);
+        bool helped = me && gm_alloc_emergency(rt, me);
+        *tries = helped ? *tries + 1 : GM_EMERGENCIES;
         if (me) {
-            gm_alloc_emergency(rt, me);
             gm_sync_enter(&me->cache.hot);
             gm_cache_unkeep(&me->cache, 0);
             gm_cache_flush_manual(&me->cache, false);

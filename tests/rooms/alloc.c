@@ -273,9 +273,37 @@ static bool once(size_t size, void *user) {
     return ++asked % 2;
 }
 
+static unsigned emergencies; // so far
+static bool always_helps(struct gm_runtime *runtime, struct gm_thread *t) {
+    (void)runtime, (void)t;
+    return ++emergencies;
+}
+static bool helps_once(struct gm_runtime *runtime, struct gm_thread *t) {
+    (void)runtime, (void)t;
+    return ++emergencies == 1;
+}
+
+// How many emergencies come before NULL.
+static unsigned emergencies_until_null(bool (*emergency)(struct gm_runtime *, struct gm_thread *)) {
+    bool (*before)(struct gm_runtime *, struct gm_thread *) = rt->gc.emergency;
+    unsigned tries = 0, most = 100;
+    emergencies = 0;
+    gm_store_rel(&rt->gc.emergency, emergency); // no other thread is there
+    while (gm_alloc_exhausted(rt, 100, &tries) && most--) {}
+    gm_store_rel(&rt->gc.emergency, before);
+    return emergencies;
+}
+
+// A cycle that frees much, which others take before this thread comes back, is no reason for NULL.
+TEST(emergencies_while_they_help) {
+    REQUIRE(gomem_thread_attach());
+    CHECK_EQ(emergencies_until_null(always_helps), GM_EMERGENCIES);
+    CHECK_EQ(emergencies_until_null(helps_once), 2);
+}
+
 TEST(exhaustion) {
     REQUIRE(gomem_thread_attach());
-    unsigned tries = 0;
+    unsigned tries = GM_EMERGENCIES - 1; // the last one, whether it helps or not
     uint64_t cycles = rt->engine.stats.cycles;
     rt->world.settings.options.oom = once;
     CHECK(gm_alloc_exhausted(rt, 100, &tries)); // collects

@@ -41,7 +41,16 @@ static void note_return(size_t size) {
     gm_store_rlx(&heap.lock.word, 2u);
 }
 
+static struct gm_idle leaving; // pages that another thread gives back until somebody sleeps
+
 static bool note_wake(long number, ...) {
+    if (number == SYS_futex && leaving.n) {
+        gm_sync_lock(&heap.lock);
+        gm_pages_scavenge_end_locked(&heap.pages, leaving, true);
+        leaving.n = 0;
+        gm_sync_unlock(&heap.lock);
+        return true;
+    }
     if (number != SYS_futex || !calls) return false;
     calls = 0;
     return true;
@@ -236,6 +245,28 @@ TEST(room_under_a_hard_limit) {
     ROOM_PAGES_HOLD(&heap.pages);
     gm_heap_put(&heap, large);
     for (unsigned i = 1; i < N; i += 2) gm_heap_put(&heap, spans[i]);
+    room_end_pages(&heap.pages);
+}
+
+// Pages that another thread is giving back are no reason to fail: they are free again afterwards.
+TEST(pages_that_are_given_back_are_waited_for) {
+    struct gm_span *spans[64];
+    unsigned n = 0;
+    REQUIRE(room_heap(&heap, 16));
+    while (n < 64 && (spans[n] = take(GM_MANUAL, 0, GM_CHUNK / 2, 0)) != NULL) n++;
+    REQUIRE(n > 1 && n < 64);
+    gm_heap_put(&heap, spans[--n]);
+    gm_sync_lock(&heap.lock);
+    leaving = gm_pages_scavenge_begin_locked(&heap.pages, 1, GM_CHUNK_PAGES);
+    gm_sync_unlock(&heap.lock);
+    CHECK(leaving.n > 0 && heap.pages.leaving > 0);
+    spans[n] = take(GM_MANUAL, 0, GM_CHUNK / 2, 0);
+    CHECK(spans[n] != NULL);
+    CHECK(leaving.n == 0 && heap.pages.leaving == 0);
+    CHECK(take(GM_MANUAL, 0, GM_CHUNK / 2, 0) == NULL); // nothing leaves
+    ROOM_PAGES_HOLD(&heap.pages);
+    for (unsigned i = 0; i <= n; i++)
+        if (spans[i]) gm_heap_put(&heap, spans[i]);
     room_end_pages(&heap.pages);
 }
 
