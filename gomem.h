@@ -10733,8 +10733,8 @@ GM_PRIVATE void gm_sweep_verify_records(struct gm_check *check, const struct gm_
  *                 thread's profile is on, a NULL may stand for an object: the pop that finds it
  *                 makes a sample. It is counted as an object, and in prof.holes; the depot has none
  *             K2  a thread's magazines hold at most 1 MiB, the depot about 4 MiB, and 512 KiB per
- *                 class. One magazine holds up to 128 KiB; what it has beyond 32 KiB gives way to
- *                 magazines of other classes that have less
+ *                 class. One magazine holds up to 128 KiB. A class whose magazines hold more than
+ *                 its share, 32 KiB or two objects, gives way to those that are within theirs
  *             K3  if the free bytes of the spans exceed half of the taken ones plus 16 MiB, cached
  *                 objects may keep only few spans in use. Counting one span per object, each
  *                 thread's magazines may pin at most 8 MiB of spans, or an eighth of all spans if
@@ -10853,6 +10853,7 @@ struct gm_cache {                     // owner: thread, in sections
     uint32_t trims;                   // engine.trims when it last trimmed
     size_t held;                      // bytes that its magazines can hold (K2)
     size_t pins;                      // bytes of spans, one for each object they can hold (K3)
+    unsigned wide;                    // classes beyond their share (K2)
     size_t charged;                   // bytes of runs not yet added to engine.live
     struct gm_span *spare[GM_SPARES]; // freed large spans, the newest last (K4); NULL: none
     unsigned spares, spare_pages;     // their number, and that of their pages
@@ -11316,6 +11317,11 @@ GM_INLINE void gm_cache_set_top(struct gm_cache *t, unsigned class, void **top) 
     gm_store_rlx(&t->hot.top[class], top);
 }
 
+// Is a class whose magazines hold up to n objects beyond its share: 32 KiB, or two objects? (K2)
+GM_INLINE bool gm_cache_wide(unsigned class, unsigned n) {
+    return n > 2 && n * gm_sizes_table[class].size > GM_SHARE;
+}
+
 // Gives up both magazines of a class.
 GM_PRIVATE void gm_cache_flush_class(struct gm_cache *t, unsigned class, bool depot) {
     // The thread has no magazine from here on; then each one is given up.
@@ -11326,6 +11332,7 @@ GM_PRIVATE void gm_cache_flush_class(struct gm_cache *t, unsigned class, bool de
     if (previous) gm_cache_give_magazine(t, class, previous, depot);
     t->held -= (size_t)t->cap[class] * gm_sizes_table[class].size * 2;
     t->pins -= gm_cache_pinned(class, t->cap[class] * 2u);
+    t->wide -= gm_cache_wide(class, t->cap[class]);
     t->cap[class] = 0;
 }
 
@@ -11382,18 +11389,21 @@ GM_PRIVATE bool gm_cache_widen(struct gm_cache *t, unsigned class, unsigned cap,
     if (!must && (held > GM_THREAD_LIMIT || pins > gm_cache_most_pins(t->engine))) return false;
     t->held = held;
     t->pins = pins;
+    t->wide += (unsigned)gm_cache_wide(class, cap) - gm_cache_wide(class, t->cap[class]);
     t->cap[class] = (uint8_t)cap;
     return true;
 }
 
 // Halves the magazines of the class that may hold, or pin, the most; their objects go to the depot
-// or to the spans. False: no magazine may hold, or pin, more than `most` bytes, or they have room
-// for one object only.
-GM_PRIVATE bool gm_cache_narrow(struct gm_cache *t, bool pins, bool depot, size_t most) {
+// or to the spans. `wide`: only of a class beyond its share. False: there is none, or all magazines
+// have room for one object only.
+GM_PRIVATE bool gm_cache_narrow(struct gm_cache *t, bool pins, bool depot, bool wide) {
     unsigned class = 0;
+    size_t most = 0;
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
         size_t n = pins ? gm_cache_pinned(c, t->cap[c]) : t->cap[c] * gm_sizes_table[c].size;
-        if (t->cap[c] > 1 && n > most) most = n, class = c;
+        if (t->cap[c] > 1 && n > most && (!wide || gm_cache_wide(c, t->cap[c])))
+            most = n, class = c;
     }
     if (!class) return false;
     unsigned cap = t->cap[class] / 2;
@@ -11402,19 +11412,19 @@ GM_PRIVATE bool gm_cache_narrow(struct gm_cache *t, bool pins, bool depot, size_
 }
 
 // Returns the capacity for the next magazine of a class, doubled if the thread's bounds allow. For
-// magazines up to the share of a class, those of others that have grown beyond it are narrowed. The
-// first magazine of a class needs room for one object; all others are narrowed for it (K2).
+// a class within its share, others that are beyond theirs are narrowed. The first magazine of a
+// class needs room for one object; all others are narrowed for it (K2).
 GM_PRIVATE unsigned gm_cache_grow(struct gm_cache *t, unsigned class) {
     unsigned size = gm_sizes_table[class].size, old = t->cap[class];
     unsigned cap = GM_MIN(old ? old * 2 : size >= 512 ? 1 : 512 / size, gm_sizes_magazine(class));
     if (old == cap) return cap;
     size_t more = (size_t)(cap - old) * size * 2;
-    while (t->held + more > GM_THREAD_LIMIT && cap * size <= GM_SHARE &&
-           gm_cache_narrow(t, false, true, GM_SHARE))
-        continue;
+    while (GOMEM_I_UNLIKELY(t->wide) && t->held + more > GM_THREAD_LIMIT &&
+           !gm_cache_wide(class, cap))
+        (void)gm_cache_narrow(t, false, true, true);
     if (gm_cache_widen(t, class, cap, false)) return cap;
     if (old) return old;
-    while (t->held + size * 2 > GM_THREAD_LIMIT && gm_cache_narrow(t, false, true, 0)) continue;
+    while (t->held + size * 2 > GM_THREAD_LIMIT && gm_cache_narrow(t, false, true, false)) continue;
     (void)gm_cache_widen(t, class, 1, true);
     return 1;
 }
@@ -11422,7 +11432,7 @@ GM_PRIVATE unsigned gm_cache_grow(struct gm_cache *t, unsigned class) {
 // Narrows the thread's magazines until they pin no more than K3 allows.
 GM_PRIVATE void gm_cache_unpin(struct gm_cache *t) {
     size_t most = gm_cache_most_pins(t->engine);
-    while (GOMEM_I_UNLIKELY(t->pins > most) && gm_cache_narrow(t, true, false, 0)) continue;
+    while (GOMEM_I_UNLIKELY(t->pins > most) && gm_cache_narrow(t, true, false, false)) continue;
 }
 
 // Makes a magazine from the depot the loaded one. Another thread filled it, so it may exceed this
@@ -11909,6 +11919,7 @@ GM_PRIVATE void gm_cache_reset(struct gm_cache *t, struct gm_engine *e) {
     // Size 0 makes GOMEM_FREE slow, GM_CACHE_NOTHING makes GOMEM_MALLOC slow.
     t->engine = e;
     t->held = t->pins = t->charged = t->ahead = t->counted = 0;
+    t->wide = 0;
     t->spares = t->spare_pages = 0;
     t->prof.rate = t->prof.profiled = 0;
     t->prof.guards = t->prof.holes = 0;

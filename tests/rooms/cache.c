@@ -47,16 +47,16 @@ TEST(no_magazine_is_empty_and_full) { // K1
     CHECK_EQ((uintptr_t)(GM_CACHE_NOTHING + 1) & 511, 0);
 }
 
-// The most bytes that a magazine of a class of this thread may hold.
-static size_t widest(const struct gm_cache *t) {
-    size_t most = 0;
+// How many classes have magazines with room for more than 32 KiB and more than two objects.
+static unsigned wide(const struct gm_cache *t) {
+    unsigned n = 0;
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++)
-        most = GM_MAX(most, (size_t)t->cap[c] * gm_sizes_table[c].size);
-    return most;
+        n += t->cap[c] > 2 && t->cap[c] * gm_sizes_table[c].size > 32768;
+    return n;
 }
 
 // A class's magazines double up to their most. Only the thread's bound keeps one from growing; if
-// it would have no more than 32 KiB, only when no other one has more than that.
+// it would stay within its share, only when no other one has more than that.
 TEST(caps_grow) { // K2
     REQUIRE(begin(64));
     for (unsigned c = 1; c <= GOMEM_CLASSES; c++) {
@@ -69,8 +69,10 @@ TEST(caps_grow) { // K2
             bool fits = before + (size_t)(next - last) * size * 2 <= 1048576;
             if (fits) CHECK_EQ(cap, next);
             else if (cap != next) CHECK_EQ(cap, i ? last : 1);
-            if (!fits && cap == next) CHECK(cap * size <= 32768);
-            if (cap < next && next * size <= 32768) CHECK(widest(&cache) <= 32768);
+            bool share = next <= 2 || next * size <= 32768;
+            if (!fits && i && cap == next) CHECK(share);
+            if (cap < next && share) CHECK_EQ(wide(&cache), 0);
+            CHECK_EQ(cache.wide, wide(&cache));
             last = cap;
         }
         size_t held = 0, pins = 0;
@@ -100,8 +102,9 @@ TEST(wide_magazines_give_way) { // K2
         for (int i = 0; i < 8 && cache.cap[c] * 2 <= share; i++) (void)gm_cache_grow(&cache, c);
         CHECK(cache.cap[c] * 2 > share);
     }
-    CHECK(widest(&cache) <= 65536 && cache.held <= 1048576);
+    CHECK(wide(&cache) <= 4 && cache.held <= 1048576);
     gm_cache_flush_manual(&cache, true);
+    CHECK_EQ(cache.wide, 0);
 }
 
 // Bytes that the magazines of a thread have room for.
