@@ -6610,9 +6610,21 @@ GM_PRIVATE void gm_heap_clear_pieces(const struct gm_pages *p, const struct gm_s
     if (s->kind != GM_MANUAL) gm_span_clear_groups(gm_span_colors(p, s->page) + from, to - from);
 }
 
-// Grows or shrinks a large span in place to hold `size` bytes. False: the pages after it are in
-// use, or memory is exhausted; the span did not change. Sets *clean if all added pages are known to
-// be zero. Those of a typed object are zeroed. Takes HEAP.
+enum { GM_GROW_PAGES = 256 * GM_KIB / GM_PAGE };
+
+// Adds n free pages that follow s. False: some are in use, memory is exhausted, or s is typed and
+// has to be zeroed in the caller's section, and that would take a stop too long. HEAP is held.
+GM_PRIVATE bool gm_heap_extend_locked(struct gm_heap *h, const struct gm_span *s, size_t n,
+                                      bool *clean) {
+    if (!gm_pages_extend_locked(&h->pages, s->page, s->pages, n, clean)) return false;
+    if (s->kind != GM_TYPED || *clean || n <= GM_GROW_PAGES) return true;
+    gm_pages_put_locked(&h->pages, s->page + s->pages, n, true);
+    return false;
+}
+
+// Grows or shrinks a large span in place to hold `size` bytes. False: it would grow, and
+// gm_heap_extend_locked refuses; the span did not change. Sets *clean if all added pages are known
+// to be zero. Those of a typed object are zeroed. Takes HEAP.
 GM_PRIVATE bool gm_heap_resize(struct gm_heap *h, struct gm_span *s, size_t size, bool *clean) {
     struct gm_pages *p = &h->pages;
     size_t n = (size + GM_PAGE - 1) / GM_PAGE, old = s->pages;
@@ -6625,7 +6637,7 @@ GM_PRIVATE bool gm_heap_resize(struct gm_heap *h, struct gm_span *s, size_t size
     }
     gm_heap_lock_with_room(h, n > old ? n - old : 0);
     if (n < old) gm_pages_put_locked(p, s->page + n, old - n, true);
-    if (n > old) done = gm_pages_extend_locked(p, s->page, old, n - old, clean);
+    if (n > old) done = gm_heap_extend_locked(h, s, n - old, clean);
     if (n < old) gm_heap_fallen_locked(h);
     else if (done) gm_heap_risen_locked(h);
     gm_sync_unlock(&h->lock);

@@ -361,6 +361,27 @@ TEST(typed_objects_grow_by_zeros) {
     room_end_pages(&heap.pages);
 }
 
+// It is zeroed in a section, which a stop waits for: what takes long moves instead.
+TEST(typed_objects_grow_by_few_used_pages) {
+    enum { FEW = GM_GROW_PAGES, MORE = FEW + 1 };
+    bool clean;
+    REQUIRE(room_heap(&heap, 4));
+    struct gm_span *s = take(GM_TYPED, 0, 2 * GM_PAGE, 0),
+                   *gap = take(GM_SCAN, 0, MORE * GM_PAGE, 0);
+    REQUIRE(s && gap);
+    memset(start_of(gap), 7, MORE * GM_PAGE);
+    gm_heap_put(&heap, gap);
+    size_t used = heap.pages.used;
+    CHECK(!gm_heap_resize(&heap, s, (2 + MORE) * GM_PAGE, &clean));
+    CHECK_EQ(s->pages, 2);
+    CHECK_EQ(heap.pages.used, used);
+    CHECK(gm_heap_resize(&heap, s, (2 + FEW) * GM_PAGE, &clean) && !clean);
+    s = take(GM_TYPED, 0, 2 * GM_PAGE, 0); // pages that were never used: as many as there are
+    CHECK(s && gm_heap_resize(&heap, s, (2 + MORE) * GM_PAGE, &clean) && clean);
+    ROOM_PAGES_HOLD(&heap.pages);
+    room_end_pages(&heap.pages);
+}
+
 TEST(give_back) {
     REQUIRE(room_heap(&heap, 16));
     struct gm_span *s = take(GM_MANUAL, 0, 20 * GM_MIB, 0), *t = take(GM_SCAN, 0, 3 * GM_MIB, 0);
