@@ -2,7 +2,7 @@
 # Everything built lies under build/. `make help` lists the targets.
 #
 #   CC, CXX, CFLAGS, LDFLAGS   compilers and flags (the language standard is added)
-#   CHECK=0..3                 check level; `make test` without it runs levels 0 and 3
+#   CHECK=0..3                 check level of all; without it, `make test` has 0, and 3 for private functions
 #   SAN=address,undefined      sanitizers, also SAN=thread
 #   T=api/alloc F=part         with test: one program, and of it the tests whose name holds `part`
 #   T=arena TIME=60            with fuzz: one target, the seconds of each of its builds
@@ -35,6 +35,9 @@ UNOPT    = $(patsubst -O1,-O0,$(SMALL))
 QUICK    = $(if $(SAN),$(UNOPT),$(filter-out -g1,$(patsubst $(CC),$(QUICKCC),$(UNOPT))))
 QUICKCC := $(shell CC='$(CC)' tests/quick)
 LEVEL    = $(if $(filter 0,$(CHECK)),$(LINES),$(SMALL))
+# USER: what is linked with the implementation. At level 0 the inlined parts are optimized as a user's are,
+# inlining and aliasing at least; a caller's CFLAGS stay. At other levels only their checks are wanted.
+USER     = $(if $(filter 0,$(CHECK)),$(patsubst -O2,-O1 -fstrict-aliasing,$(LINES)),$(if $(SAN),$(SMALL),$(UNOPT)))
 # The programs of two processors' worth of jobs, unless the caller said how many.
 SUB      = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j2)
 
@@ -46,20 +49,21 @@ rooms    = $(patsubst tests/%.c,$(D)/%,$(wildcard tests/rooms/*.c))
 fuzz     = $(patsubst tests/%.c,$(D)/%,$(wildcard tests/fuzz/*.c))
 KINDS   ?= api seams rooms stress litmus fuzz
 programs = $(foreach kind,$(KINDS),$($(kind)))
-scripts  = $(wildcard tests/bad/run.sh tests/compile/run.sh tests/examples/*.sh tests/hardened/run.sh tests/leaks/run.sh \
-             tests/preload/run.sh \
-             tests/process/*.sh)
+scripts  = $(wildcard tests/bad/run.sh tests/examples/*.sh tests/leaks/run.sh tests/preload/run.sh tests/process/*.sh)
+builds   = tests/compile/run.sh tests/hardened/run.sh
 idioms   = $(patsubst examples/%.c,build/examples/%,$(filter-out %/gomem.c,$(wildcard examples/idioms/*.c)))
 examples = $(patsubst examples/%.c,build/examples/%,$(wildcard examples/*.c)) $(idioms)
 headers  = $(wildcard tests/*.h)
 texts    = $(wildcard gomem.h README.md tests/*/*.c examples/*.c)
 sources  = gomem.h $(wildcard tests/*.[ch] tests/*/*.[ch] examples/*.[ch] examples/*/*.[ch] bench/*.[ch])
 
-# `make test` runs levels 0 and 3 unless CHECK is given, what holds the implementation itself only at
-# the last one, and the races of the processor only at the first.
+# `make test` runs what uses the library at level 0, as programs have it, and what holds the implementation
+# itself, the rooms and seams, at level 3, where it checks itself most. With CHECK all is at that level.
+# `make options` runs the former at level 3.
 LEVELS   = $(if $(filter default file,$(origin CHECK)),0 3,$(CHECK))
+user     = stress api fuzz
 kinds_at = $(if $(filter $(lastword $(LEVELS)),$(1)),seams rooms) \
-           $(if $(filter $(firstword $(LEVELS)),$(1)),litmus) stress api fuzz
+           $(if $(filter $(firstword $(LEVELS)),$(1)),litmus $(user))
 # The implementation as programs without any option see it, for the scripts.
 object   = $(if $(SAN),,$(if $(filter 0,$(LEVELS)),$(subst check$(CHECK),check0,$(D))/gomem.o))
 at_level = $(foreach kind,$(call kinds_at,$(1)),$(patsubst $(D)/%,$(subst check$(CHECK),check$(1),$(D))/%,$($(kind))))
@@ -75,7 +79,7 @@ export CC CXX CFLAGS LDFLAGS
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all demo test bench examples install uninstall format lint sanitize stress mutants preload \
+.PHONY: all demo test options bench examples install uninstall format lint sanitize stress mutants preload \
         fuzz model soak coverage clean help programs FORCE
 
 all: build/libgomem-malloc.so examples ## build the malloc override and the examples
@@ -118,6 +122,11 @@ else
 	@SHORT=1 OBJECT=$(object) LIMIT=$${LIMIT:-200} tests/run.sh $(call by_time,$(scripts) \
 	    $(foreach level,$(LEVELS),$(call at_level,$(level))))
 endif
+
+options: $(D)/gomem.o ## run the tests with other options: check level 3, hardened, parts left out, C++, 32 bits
+	@$(SUB) programs CHECK=3 KINDS='$(user)'
+	@SHORT=1 OBJECT=$(object) LIMIT=$${LIMIT:-200} LOGS=build/logs/options tests/run.sh $(call by_time,$(builds) \
+	    $(foreach kind,$(user),$(patsubst $(D)/%,$(subst check$(CHECK),check3,$(D))/%,$($(kind)))))
 
 programs: $(programs)
 
@@ -190,15 +199,22 @@ $(D)/gomem.o: tests/gomem.c gomem.h $(D)/flags
 
 $(D)/api/%: tests/api/%.c $(headers) $(D)/gomem.o
 	@mkdir -p $(@D)
-	$(Q)$(call say,$@) && $(LEVEL) -Itests -o $@ $< $(D)/gomem.o $(LDFLAGS)
+	$(Q)$(call say,$@) && $(USER) -Itests -o $@ $< $(D)/gomem.o $(LDFLAGS)
 
 $(D)/stress/%: tests/stress/%.c $(headers) $(D)/gomem.o
 	@mkdir -p $(@D)
-	$(Q)$(call say,$@) && $(LEVEL) -Itests -o $@ $< $(D)/gomem.o $(LDFLAGS)
+	$(Q)$(call say,$@) && $(USER) -Itests -o $@ $< $(D)/gomem.o $(LDFLAGS)
+
+# It tries the compiler's orders, too: with all of its optimizations.
+$(litmus): $(D)/stress/%: tests/stress/%.c $(headers) gomem.h $(D)/flags
+	$(call build_whole,$(LEVEL))
+
+# What lies on its stack counts there.
+$(D)/api/why: private USER = $(LEVEL)
 
 $(D)/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.h $(headers) $(D)/gomem.o
 	@mkdir -p $(@D)
-	$(Q)$(call say,$@) && $(LEVEL) -Itests -o $@ $< $(D)/gomem.o $(LDFLAGS)
+	$(Q)$(call say,$@) && $(USER) -Itests -o $@ $< $(D)/gomem.o $(LDFLAGS)
 
 define build_whole
 	@mkdir -p $(@D)
@@ -217,7 +233,7 @@ $(D)/fuzz/settings: tests/fuzz/settings.c tests/fuzz/fuzz.h $(headers) gomem.h $
 
 $(seams): $(D)/api/%: tests/api/%.c $(headers) $(D)/faults.o
 	@mkdir -p $(@D)
-	$(Q)$(call say,$@) && $(SMALL) -Itests -o $@ $< $(D)/faults.o $(LDFLAGS)
+	$(Q)$(call say,$@) && $(if $(SAN),$(SMALL),$(UNOPT)) -Itests -o $@ $< $(D)/faults.o $(LDFLAGS)
 
 $(D)/faults.o: tests/faults.c $(headers) gomem.h $(D)/flags
 	$(Q)$(call say,$@) && $(SMALL) -Itests -c -o $@ $<

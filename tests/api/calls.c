@@ -199,7 +199,8 @@ static void use_manual(void) {
     gomem_arena_free(&arena), gomem_arena_free(&reserved);
     CHECK(gomem_arena_alloc(gomem_scratch(NULL, 0), 100));
     gomem_pool *pool = gomem_pool_new(&(gomem_pool_options){.size = 200});
-    void *object = pool ? gomem_pool_get(pool) : NULL;
+    if (!CHECK(pool != NULL)) return;
+    void *object = gomem_pool_get(pool);
     CHECK(object != NULL);
     gomem_pool_put(pool, object);
     gomem_pool_destroy(pool);
