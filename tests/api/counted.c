@@ -1,5 +1,6 @@
 // Counted objects: dropped once, at the last release or by the collector, in cycles too.
 #include "alive.h"
+#include "child.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -36,6 +37,27 @@ static struct node *make(uintptr_t i) {
     if (CHECK(node != NULL)) node->index = i;
     return node;
 }
+
+static int misuses;
+static void note_misuse(const char *line, void *user) {
+    (void)line, (void)user;
+    misuses++;
+}
+static void release_again(void *obj) { gomem_rc_release(obj); }
+
+// A release too many is reported and changes nothing: the object is freed as after any last release.
+static void one_release_too_many(void) {
+    gomem_options options = {.panic = note_misuse};
+    CHECK(gomem_init(&options));
+    for (int i = 0; i < 10; i++) {
+        void *p = gomem_rc_new(64, release_again);
+        REQUIRE(p != NULL);
+        gomem_rc_release(p);
+        CHECK_EQ(misuses, i + 1);
+        CHECK(gomem_base(p) == NULL);
+    }
+}
+TEST(too_many_releases) { CHILD_GOOD(one_release_too_many); }
 
 TEST(dropped_at_the_last_release) {
     clear();

@@ -120,6 +120,23 @@ TEST(large_objects) {
 }
 
 // Manual memory is counted as it crosses the caches: after flushing, all of it.
+// Blocks of arenas and slabs of pools come and go with the same number of bytes.
+TEST(blocks_are_uncounted_whole) {
+    for (unsigned flags = 0; flags <= GOMEM_SCAN; flags += GOMEM_SCAN) {
+        gomem_memstats before = stats(), after;
+        for (size_t i = 1; i < 40; i++) {
+            gomem_arena a = {0};
+            gomem_arena_options options = {.flags = flags};
+            REQUIRE(gomem_arena_init(&a, &options));
+            for (size_t k = 0; k < 3; k++) CHECK(gomem_arena_alloc(&a, i * 3000 + 16) != NULL);
+            gomem_arena_free(&a);
+        }
+        after = stats();
+        CHECK_EQ(after.alloc, before.alloc);
+        CHECK_EQ(after.heap_objects, before.heap_objects);
+    }
+}
+
 TEST(manual_memory) {
     gomem_memstats before = stats();
     for (size_t i = 0; i < 3000; i++) kept[i] = gomem_malloc(500);

@@ -52,6 +52,23 @@ static void before_and_after(void) {
     all_zero();
 }
 
+// A cycle that has ended is told once.
+static void told_once(void) {
+    init();
+    gomem_gc_hold();
+    CHECK(gomem_new(100) != NULL);
+    (void)gomem_gc_work(0);
+    CHECK(!gomem_gc_work(0));
+    gomem_gc_unhold();
+    CHECK(gomem_gc());
+    gomem_gc_hold();
+    CHECK(gomem_gc_work(0));
+    CHECK(!gomem_gc_work(0));
+    gomem_gc_unhold();
+}
+
+TEST(work_tells_of_a_cycle_once) { under_each_collector(told_once); }
+
 TEST(zero_before_the_first_use_and_after_shutdown) { under_each_collector(before_and_after); }
 
 // With the other threads still, both say the same; nothing that the reading does changes them.

@@ -89,6 +89,23 @@ TEST(a_freed_slot_is_queued_last) {
     end();
 }
 
+// Reports name the stack of a free only once the object was freed.
+TEST(a_new_object_was_not_freed) {
+    struct gm_fence_stack stack = {.thread = 1, .depth = 1, .frame = {123}};
+    uintptr_t written;
+    REQUIRE(begin());
+    char *p = take(false);
+    REQUIRE(p != NULL);
+    unsigned i = slot_of((uintptr_t)p);
+    CHECK(gm_fence_free(&fence, i, p, &stack, &written) != NULL);
+    CHECK_EQ(fence.slot[i].freed.depth, 1);
+    gm_fence_queue(&fence, i);
+    for (unsigned n = 0; n < GM_FENCE_SLOTS; n++) p = take(false); // at last the same slot
+    REQUIRE(p && slot_of((uintptr_t)p) == i);
+    CHECK_EQ(fence.slot[i].freed.depth, 0);
+    end();
+}
+
 // A slot whose pages the kernel does not open is free for the next object.
 TEST(refused_rights) {
     unsigned n = 0;

@@ -342,6 +342,40 @@ TEST(one_cycle_after_the_other) {
 
 // ---- the cycle around it ----
 
+// What a thread has not handed in yet was marked or is garbage: the next cycle's count has neither.
+TEST(charges_end_with_a_cycle) {
+    REQUIRE(begin());
+    for (int i = 0; i < 100 && !cache()->charged; i++) REQUIRE(gomem_new(16) != NULL);
+    CHECK(cache()->charged > 0);
+    gomem_gc_unhold();
+    CHECK(gomem_gc());
+    gomem_gc_hold();
+    CHECK_EQ(cache()->charged, 0);
+}
+
+// R5: spans of uncollectable objects that became empty while a cycle marked go when it has ended,
+// those of all classes.
+TEST(empty_spans_of_roots_go) {
+    REQUIRE(begin());
+    const struct gm_central *roots = engine->central[GM_ROOT];
+    for (unsigned class = 2; class <= GOMEM_CLASSES; class ++) {
+        size_t size = gm_sizes_table[class].size -
+                      (gm_guard_watched(&engine->guard) ? GM_MARGIN : 0);
+        void *p = gomem_new_with(size, 0, GOMEM_UNCOLLECTABLE);
+        REQUIRE(p != NULL);
+        struct gm_span *s = span_of(p);
+        bool whole = s->class == class && s->used == 1;
+        size_t used = pages()->used;
+        gm_store_rlx(&engine->mark.active, 1u); // no cycle runs
+        gomem_free(p);
+        gm_store_rlx(&engine->mark.active, 0u);
+        if (!whole) continue; // another object is in the span
+        CHECK(roots[class].list[0] && pages()->used == used);
+        gm_workers_put_empty_roots(rt);
+        CHECK_EQ(pages()->used, used - gm_sizes_table[class].pages);
+    }
+}
+
 TEST(cycles_are_counted) {
     REQUIRE(begin());
     struct gm_stats *s = &engine->stats, saved = *s;
@@ -783,6 +817,31 @@ static void *count_objects(void *user) {
 
 // B1: what a decision has just marked points to white objects, so nobody gets it until all is
 // marked.
+enum { LEADS_BACK = 4, LARGE = 3 * 1024 * 1024 };
+__attribute__((noinline)) static void make_what_leads_back(void) {
+    for (int i = 0; i < LEADS_BACK; i++) {
+        void **p = gomem_new(LARGE);
+        REQUIRE(p != NULL);
+        p[1000] = p;
+        CHECK(gomem_set_finalizer(p, no_callback, NULL));
+    }
+}
+
+// B2: an object that leads back to itself is traced twice and counted once.
+static void count_what_leads_back(void) {
+    gomem_options o = {.finalizers_by_hand = true};
+    rt->gc.holds = 0;
+    CHECK(gomem_init(&o) && GOMEM_NEW(int) && gomem_gc());
+    size_t before = engine->pacer.live;
+    uint32_t ready = engine->special.count;
+    make_what_leads_back();
+    CHECK(gomem_gc());
+    CHECK(engine->special.count >= ready + LEADS_BACK - 1); // one may be on the stack
+    CHECK(engine->pacer.live >= before + LEADS_BACK * (size_t)LARGE);
+    CHECK(engine->pacer.live < before + (LEADS_BACK + 1) * (size_t)LARGE);
+}
+TEST(what_leads_back_counts_once) { CHILD_GOOD(count_what_leads_back); }
+
 TEST(objects_of_a_decision_are_not_handed_out) {
     static uint32_t seen;
     pthread_t thread;

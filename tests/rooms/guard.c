@@ -49,6 +49,8 @@ TEST(descriptions) {
     CHECK(reads(big + 99, big, "99 bytes into a 100000-byte scanned", "large"));
     CHECK(reads(heap.pages.base + heap.pages.size / 2, 0, "in a free page of the heap", NULL));
     CHECK(reads(123, 0, "not in the heap: nothing is mapped there", NULL));
+    gm_heap_retire(large); // a cache has it, and it holds no object
+    CHECK(reads(big + 99, 0, "in a free page of the heap", NULL));
     room_end_pages(&heap.pages);
 }
 

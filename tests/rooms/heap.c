@@ -532,6 +532,26 @@ TEST(kept_for_two_seconds) {
     room_end_pages(&heap.pages);
 }
 
+// H3: what is used again counts from the fewest used pages of its own second on.
+TEST(seconds_begin_at_what_is_used) {
+    enum { MIB = GM_MIB / GM_PAGE };
+    REQUIRE(room_heap(&heap, 64));
+    struct gm_span *large = take(GM_MANUAL, 0, 100 * GM_MIB, 0), *part[3];
+    REQUIRE(large != NULL);
+    gm_heap_put(&heap, large);
+    REQUIRE((part[0] = take(GM_MANUAL, 0, 50 * GM_MIB, 0)) != NULL);
+    CHECK_EQ(heap.again[0], 50 * MIB); // 100, 0, 50
+    heap.turned = 1;
+    gm_heap_turn(&heap, 1 + GM_TURN_NS);
+    CHECK(!heap.again[0] && heap.again[1] == 50 * MIB);
+    REQUIRE((part[1] = take(GM_MANUAL, 0, 10 * GM_MIB, 0)) != NULL);
+    CHECK_EQ(heap.again[0], 10 * MIB); // 50, 60
+    gm_heap_put(&heap, part[1]);
+    REQUIRE((part[2] = take(GM_MANUAL, 0, 20 * GM_MIB, 0)) != NULL);
+    CHECK_EQ(heap.again[0], 20 * MIB); // 50, 70
+    room_end_pages(&heap.pages);
+}
+
 // Another thread may have begun a second later than this one has read the clock.
 TEST(seconds_do_not_run_back) {
     REQUIRE(room_heap(&heap, 64));

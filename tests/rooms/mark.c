@@ -281,6 +281,32 @@ TEST(a_halted_marker_leaves_pieces) {
     halted_in(GM_TYPED);
 }
 
+// Stands for another marker, which takes the span from the queue while this one has claimed pieces.
+static long take_from_queue(struct gomem_marker *m, uintptr_t from, uintptr_t to) {
+    (void)from, (void)to;
+    CHECK(gm_mark_pop(m->mark) != NULL);
+    return -1;
+}
+
+// M2: a marker that halts puts the span into the queue again, for what it had claimed.
+TEST(a_halted_marker_queues_what_it_gives_back) {
+    enum { PIECES = 10 };
+    REQUIRE(begin(16));
+    uintptr_t at = make(GM_SCAN, 0, (size_t)PIECES * GM_PIECE);
+    struct gm_span *s = gm_span_find(&engine.heap.pages, at);
+    s->clean = 1;
+    engine.mark.there = take_from_queue;
+    gm_mark_begin_phase(&engine.mark, &markers[0], 0);
+    gm_mark_shade(&markers[0], at, false);
+    REQUIRE(gm_mark_pop(&engine.mark) == s);
+    engine.mark.halt = 1;
+    gm_mark_take(&markers[0], s);
+    CHECK_EQ(gm_base_popcount(gm_span_colors(&engine.heap.pages, s->page)->grey), PIECES - 1);
+    CHECK(gm_mark_pop(&engine.mark) == s && !gm_mark_pop(&engine.mark));
+    engine.mark.there = NULL;
+    engine.mark.halt = 0;
+}
+
 // A thread that marks along leaves when its time is over, although another marker still works.
 TEST(an_assist_ends_in_time) {
     REQUIRE(begin(16));
@@ -334,6 +360,20 @@ TEST(foreign_ranges_with_holes) {
         for (unsigned i = 0; i < N; i++) CHECK_EQ(marked(child[i]), !(hole >> i & 1));
         gm_os_release(p, N * page);
     }
+}
+
+// A range may begin in the middle of a page that cannot be read: all of the next one counts.
+TEST(foreign_ranges_that_begin_in_a_hole) {
+    size_t page = gm_os_page_size(), words = page / GM_WORD;
+    REQUIRE(begin(2));
+    uintptr_t *p = gm_os_reserve(3 * page, 0), first = make(GM_SCAN, 3, 0);
+    REQUIRE(p &&
+            gm_os_protect((uintptr_t)p + page, (uintptr_t)p + 2 * page, PROT_READ | PROT_WRITE));
+    p[words] = first;
+    CHECK(add_root(p + words / 2, 2 * words, GM_JOB_FOREIGN));
+    (void)mark_all(1);
+    CHECK(marked(first));
+    gm_os_release(p, 3 * page);
 }
 
 TEST(ranges_are_cut) {

@@ -166,6 +166,7 @@ TEST(debts) { // A4
         {MB(1), MB(2), 512 * 2000},  //
         {MB(8), MB(2), 512 * 14545}, // and more beyond
         {MB(10), MB(20), 2560 * 2000 + 2560 * 18181},
+        {MB(10) - 1, MB(20), 2560 * 2000 + 2560 * 18180}, // a begun 4 KiB counts whole
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         CHECK_EQ(gm_pacer_debt(MB(100), MB(100) + cases[i].over, cases[i].bytes), cases[i].ns);

@@ -475,6 +475,19 @@ TEST(arrays_grow) {
     CHECK(list == same && room == before);
 }
 
+// The element that is asked for has room whatever its number is, a power of two among them.
+TEST(any_element_has_room) {
+    static struct gm_meta meta;
+    REQUIRE(gm_pages_meta_init(&meta));
+    for (size_t count = 0; count < 300; count++) {
+        uint64_t *list = NULL;
+        size_t room = 0;
+        REQUIRE(gm_pages_meta_room(&meta, &list, &room, count, sizeof *list));
+        CHECK(room > count);
+        gm_pages_meta_free(&meta, list, room * sizeof *list);
+    }
+}
+
 // A walk goes from zone to zone, and an empty one is passed: page 0 of it is not mapped.
 TEST(an_empty_zone_has_no_next_page) {
     static struct gm_pages p;

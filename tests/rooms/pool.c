@@ -140,6 +140,23 @@ TEST(small_objects) { walk((gomem_pool_options){.size = 24}); }
 TEST(large_objects) { walk((gomem_pool_options){.size = 20000}); }
 TEST(scanned) { walk((gomem_pool_options){.size = 100, .flags = GOMEM_SCAN}); }
 TEST(dropped_by_a_hook) { walk((gomem_pool_options){.size = 64, .drop = drop}); }
+// The depot takes no magazine that would carry it past max_idle: its objects are dropped.
+TEST(no_more_is_idle) {
+    enum { IDLE = 100, OBJECTS = 500 };
+    void *object[OBJECTS];
+    gomem_pool *pool = gomem_pool_new(&(gomem_pool_options){.size = 64, .max_idle = IDLE});
+    REQUIRE(pool != NULL);
+    for (unsigned round = 0; round < 3; round++) {
+        for (int i = 0; i < OBJECTS; i++) REQUIRE((object[i] = gomem_pool_get(pool)) != NULL);
+        for (int i = 0; i < OBJECTS; i++) {
+            gomem_pool_put(pool, object[i]);
+            CHECK(pool->idle <= IDLE);
+        }
+    }
+    CHECK(pool->idle > IDLE / 2);
+    gomem_pool_destroy(pool);
+}
+
 TEST(some_idle) { walk((gomem_pool_options){.size = 64, .max_idle = 200}); }
 TEST(fixed) {
     walk((gomem_pool_options){.size = 64, .capacity = 1000});

@@ -283,13 +283,15 @@ TEST(sampled_objects_are_objects) {
 // A large object that grows and shrinks in place, or moves.
 TEST(large_objects_are_resized) {
     gomem_set_profile_rate(1);
-    gm_prof_figures before = read_sum(GM_PROF_MANUAL, NULL), f;
+    gm_prof_figures before = read_sum(GM_PROF_MANUAL, NULL), all = {0, 0, 0, 0}, f;
     char *p = gomem_malloc(100000);
     for (int i = 1; i < 10; i++) {
         p = gomem_realloc(p, (size_t)(i % 2 ? i * 90000 : i * 40000));
         f = since(before, GM_PROF_MANUAL, NULL);
         CHECK_EQ(f.inuse_objects, 1);
         if (!watched()) CHECK_EQ(f.inuse_bytes, gomem_usable_size(p));
+        CHECK(f.alloc_bytes >= all.alloc_bytes); // what was allocated stays so
+        all = f;
     }
     gomem_free(p);
     CHECK_EQ(since(before, GM_PROF_MANUAL, NULL).inuse_bytes, 0);

@@ -52,6 +52,19 @@ TEST(a_held_lock_is_waited_for) {
     gm_sync_unlock(&lock);
 }
 
+// A signal handler that interrupts the holder finds out by the owner, however the lock was taken.
+TEST(a_holder_is_known) {
+    gm_sync_lock(&lock);
+    CHECK_EQ(lock.owner, gm_os_thread_pointer());
+    gm_sync_unlock(&lock);
+    CHECK_EQ(lock.owner, 0);
+    REQUIRE(gm_sync_try(&lock));
+    CHECK_EQ(lock.owner, gm_os_thread_pointer());
+    CHECK(!gm_sync_try(&lock));
+    gm_sync_unlock(&lock);
+    CHECK_EQ(lock.owner, 0);
+}
+
 static uint32_t stop_request, entries, exits, depth_at_exit;
 
 static void note_stop(gomem_i_cache *t, bool enter) {

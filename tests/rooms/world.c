@@ -181,6 +181,10 @@ TEST(debug_keys) {
         {"=1", 0, 1},
         {"stats=1,bad,verify=1,worse", 6, 2},
         {"Verify=1", 0, 1},
+#if GOMEM_I_REPORT && !GM_ASAN && !GM_TSAN
+        {"guard=0,guard=1/1,guard=1/1000000", 0, 0},
+        {"guard=1/0,guard=1/1000001,guard=2/1", 0, 3},
+#endif
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const struct gm_settings *s = parse(NULL, cases[i].text);
@@ -558,6 +562,21 @@ TEST(blocking_regions_nest) {
     CHECK_EQ(me->cache.hot.blocked, 0);
 }
 
+// The copy of the frames is all scanned, so it holds nothing of an earlier region.
+TEST(regions_leave_no_words) {
+    REQUIRE(start_actors(0));
+    struct gm_thread *me = gm_world_self();
+    for (unsigned n = 0; n < 3; n++) {
+        uintptr_t words = 0, top = n * 8 * GM_WORD;
+        memset(me->frame, 0x55, sizeof me->frame);
+        gm_world_block(world, me, top ? (uintptr_t)__builtin_frame_address(0) - 4096 + top : 0);
+        for (size_t i = 0; i < sizeof me->frame / GM_WORD; i++)
+            words += me->frame[i] == (uintptr_t)0x5555555555555555u;
+        gm_world_end_block(world, me);
+        CHECK_EQ(words, 0);
+    }
+}
+
 // ---- records ----
 
 static void *note_record(void *arg) {
@@ -603,7 +622,7 @@ static void *check_record(void *arg) {
     const struct gm_thread *me = gm_world_self();
     CHECK(!me->reports && !me->told && !me->cache.prof.busy && !me->start);
     CHECK(me->called == 0 && me->futile == 0 && me->in_vain == 0);
-    CHECK(me->sent == 0 && me->counted == me->heard && !me->late);
+    CHECK(me->sent == 0 && me->counted == me->heard && !me->late && me->rounds == 0);
     return NULL;
 }
 TEST(records_begin_anew) {

@@ -292,6 +292,23 @@ TEST(what_fails_counts_as_written) { // W3, W5
     CHECK_EQ(grey_slots(s), s->count);
 }
 
+// Pages that left zone 0 and came again are not registered.
+TEST(a_zone_that_shrank_counts_as_written) { // W2
+    NEED_KERNEL();
+    struct gm_span *s = black_span(GM_SCAN, gm_sizes_class(64, 16), 0);
+    REQUIRE(gm_writes_arm(writes, &engine.heap.pages, NULL, NULL));
+    CHECK_EQ(gm_writes_collect(writes, &engine.mark), 0);
+    engine.heap.pages.unmapped++;
+    CHECK(gm_writes_collect(writes, &engine.mark) != 0);
+    CHECK_EQ(grey_slots(s), s->count);
+    (void)queued_spans();
+    CHECK(collect_stopped() != SIZE_MAX);
+    CHECK_EQ(grey_slots(s), s->count);
+    (void)queued_spans();
+    REQUIRE(gm_writes_arm(writes, &engine.heap.pages, NULL, NULL)); // registers anew
+    CHECK_EQ(gm_writes_collect(writes, &engine.mark), 0);
+}
+
 // The program closes one of the descriptors and opens the same kind of file, which gets its number:
 // everything counts as written, and what the program opened stays as it is.
 static void lose(struct gm_file *file, int other) {
