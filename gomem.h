@@ -6252,6 +6252,7 @@ struct gm_check { // a check of the whole heap, while no thread is in a section
     const char *broken;  // the first invariant that is broken, NULL: none
     uintptr_t where;     // an address in the span concerned
     size_t small, taken; // bytes of the manual spans with slots so far, and of their used slots
+    uint64_t large;      // bytes of large objects so far
 };
 
 // Records an invariant that does not hold for s, if it is the first one. Returns `holds`.
@@ -17596,10 +17597,31 @@ GM_PRIVATE void gm_gc_verify_collected(struct gm_verify *v, bool stopped) {
     gm_sweep_verify_records(&v->check, &e->sweep, &e->special);
 }
 
+// Returns the bytes of a large object or block that count as allocated. Blocks count whole. One
+// that was freed while a cycle marked (R5), or is held back in a watched heap, is counted as freed.
+GM_PRIVATE size_t gm_gc_counted(const struct gm_engine *e, const struct gm_span *s) {
+    const struct gm_pages *p = &e->heap.pages;
+    const struct gm_color *c = gm_span_colors(p, s->page);
+    if (s->class || gm_guard_freed(&e->guard, s, gm_span_start(p, s))) return 0;
+    if (s->use != GM_USE_OBJECT) return (size_t)s->pages * GM_PAGE;
+    return s->kind == GM_MANUAL || (c->alloc & ~c->freed & 1) ? s->size : 0;
+}
+
+// Compares the counters of large objects with the spans that were verified (T1).
+GM_PRIVATE void gm_gc_verify_counters(struct gm_verify *v) {
+    const struct gm_shard *shared = &v->rt->engine.stats.shared;
+    uint64_t bytes = shared->large_alloc - shared->large_free; // wraps until all are added
+    for (const struct gm_thread *t = v->rt->world.all; t; t = t->next)
+        bytes += t->cache.stats.large_alloc - t->cache.stats.large_free;
+    if (!v->check.broken && bytes != v->check.large)
+        v->check.broken = "stats: the bytes of large objects are wrong (T1)";
+}
+
 // Verifies one span. (Called by gm_heap_walk.)
 GM_RARE GM_PRIVATE bool gm_gc_verify_span(struct gm_span *s, void *arg) {
     struct gm_verify *v = arg;
     if (!gm_span_verify(&v->check, s)) return false;
+    v->check.large += gm_gc_counted(&v->rt->engine, s);
     if (s->kind == GM_MANUAL) gm_cache_verify_span(&v->check, s);
     else if (GOMEM_I_COLLECTOR) gm_gc_verify_colors(v, s);
     return !v->check.broken;
@@ -17609,7 +17631,7 @@ GM_RARE GM_PRIVATE bool gm_gc_verify_span(struct gm_span *s, void *arg) {
 // is in a section; with `stopped` no thread runs at all.
 GM_PRIVATE const char *gm_gc_verify_stopped(struct gm_runtime *rt, bool stopped, uintptr_t *where) {
     struct gm_engine *e = &rt->engine;
-    struct gm_verify v = {rt, {&e->heap.pages, gm_pages_verify_locked(&e->heap.pages), 0, 0, 0}};
+    struct gm_verify v = {rt, {&e->heap.pages, gm_pages_verify_locked(&e->heap.pages), 0, 0, 0, 0}};
     struct gm_check *check = &v.check;
     if (!check->broken) gm_heap_walk(&e->heap, gm_gc_verify_span, &v);
     for (struct gm_thread *t = rt->world.all; stopped && t && !check->broken; t = t->next)
@@ -17619,6 +17641,7 @@ GM_PRIVATE const char *gm_gc_verify_stopped(struct gm_runtime *rt, bool stopped,
             for (unsigned l = 0; l < GM_LISTS; l++)
                 gm_central_verify_list(check, k < GM_KINDS ? &e->central[k][c] : &e->sampled[c], l);
     gm_cache_verify_shared(check, e);
+    gm_gc_verify_counters(&v);
     if (!check->broken)
         check->broken = gm_prof_verify_stopped(&e->prof, &e->heap.pages, &check->where);
     if (GOMEM_I_COLLECTOR) gm_gc_verify_collected(&v, stopped);

@@ -221,7 +221,7 @@ static void free_large(struct gm_cache *t, struct gm_span *s) {
     gm_cache_put(t, s, (void *)gm_span_start(pages(), s));
 }
 static size_t spare_pages(const struct gm_cache *t) {
-    struct gm_check check = {pages(), NULL, 0, 0, 0};
+    struct gm_check check = {pages(), NULL, 0, 0, 0, 0};
     gm_cache_verify(&check, t);
     CHECK(check.broken == NULL);
     return t->spare_pages;
@@ -234,7 +234,7 @@ static bool verify_span(struct gm_span *s, void *check) {
 
 // What is wrong with the counts of the thread and of what threads share; NULL: nothing.
 static const char *wrong_counts(void) {
-    struct gm_check check = {pages(), NULL, 0, 0, 0};
+    struct gm_check check = {pages(), NULL, 0, 0, 0, 0};
     gm_cache_verify(&check, &cache);
     gm_heap_walk(&engine.heap, verify_span, &check);
     gm_cache_verify_shared(&check, &engine);

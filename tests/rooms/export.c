@@ -84,6 +84,20 @@ TEST(names) {
     CHECK(!strcmp(sink.text, "a b\\x3b\\x22\\x5c\\x0a\\xff~"));
 }
 
+// The last bucket has no bound: stops longer than all bounds count in it and in the sum of all.
+TEST(stops_beyond_all_bounds) {
+    static struct gm_stats s;
+    struct gm_writer w;
+    for (unsigned i = 0; i < 3; i++) gm_stats_stop(&s, 5000000000u);
+    gm_stats_stop(&s, 1000);
+    gm_writer_begin(&w, -1); // only its buffer is used
+    gm_export_stops(&w, &s);
+    REQUIRE(w.used < sizeof w.data);
+    w.data[w.used] = 0;
+    CHECK(strstr(w.data, "_bucket{le=\"+Inf\"} 4\n") && strstr(w.data, "_count 4\n"));
+    CHECK(strstr(w.data, "_bucket{le=\"1.000000000\"} 1\n") != NULL);
+}
+
 TEST(sorting) {
     for (size_t n = 0; n < 300; n++) {
         uintptr_t x[300], sum = 0, after = 0;

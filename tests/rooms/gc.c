@@ -195,6 +195,17 @@ TEST(damaged_caches) {
     CATCHES(*top, (char *)*top + 8, "a magazine holds what");
     CATCHES(*top, scanned[1], "a magazine holds what");
     CATCHES(*top, &cache, "a magazine holds what");
+    CATCHES(cache()->held, cache()->held + 8, "what a thread can hold or pin");
+    CATCHES(cache()->pins, cache()->pins - GM_PAGE, "what a thread can hold or pin");
+    CATCHES(engine->depot.total, engine->depot.total + 8, "the bytes of the depot");
+    CATCHES(engine->depot.bytes[class], engine->depot.bytes[class] + 8, "the bytes of the depot");
+    CATCHES(engine->depot.pins, engine->depot.pins + GM_PAGE, "the bytes of the depot");
+    CATCHES(engine->small, engine->small + GM_PAGE, "the bytes of spans or of slots");
+    CATCHES(engine->taken, engine->taken - 8, "the bytes of spans or of slots");
+    CATCHES(cache()->stats.large_free, cache()->stats.large_free + 16,
+            "the bytes of large objects");
+    CATCHES(engine->stats.shared.large_free, 16 + engine->stats.shared.large_free,
+            "the bytes of large objects");
     struct gm_span *s = span_of(*top);
     uint32_t index = gm_span_index(pages(), s, (uintptr_t)*top);
     uint64_t *bits = &gm_span_bits(pages(), s->page)[index / 64], bit = (uint64_t)1 << index % 64;
