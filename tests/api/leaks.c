@@ -291,6 +291,24 @@ TEST(sizes) {
     expect(0, 0);
 }
 
+// A group of one call has the size of its objects only if they have one, whichever comes first. No
+// round uses the spans of the one before.
+TEST(several_sizes_of_one_call) {
+    static const size_t sizes[][2] = {{100000, 50000}, {60000, 120000}, {70000, 70000}};
+    static volatile size_t two = 2; // so that the loop stays one call
+    gomem_set_profile_rate(1);
+    for (size_t i = 0; i < 3; i++) {
+        for (size_t k = 0; k < two; k++) hidden[count++] = ~(uintptr_t)gomem_malloc(sizes[i][k]);
+        alive_clear_stack();
+        expect(2, 0);
+        bool one = strstr(answer.text, "2 direct, of 70000 bytes each") != NULL;
+        bool several = strstr(answer.text, "2 direct, of several sizes") != NULL;
+        CHECK(i < 2 ? several && !one : one && !several);
+        free_all();
+    }
+    gomem_set_profile_rate(0);
+}
+
 // Freed objects lie in magazines of this thread, of others and of the depot, and in spans.
 static atomic_int stage;
 static void wait_for(int value) {
