@@ -756,6 +756,9 @@ typedef struct gomem_memstats {                     /* Go's MemStats; bytes, unl
     uint64_t cycles_vetoed;                         /* given up: no stop, or unknown roots       */
     uint64_t last_veto;                             /* GOMEM_REASON_ of the latest one, or of a  */
                                                     /* failed try that a later try made up for   */
+    uint64_t mark_p50_ns, mark_p99_ns, mark_p999_ns, mark_max_ns; /* marking in a stop           */
+    uint64_t wait_p50_ns, wait_p99_ns, wait_p999_ns, wait_max_ns; /* in a stop, for threads that */
+                                                    /* mark: they had work, or no processor      */
 } gomem_memstats;
 // clang-format on
 
@@ -4833,6 +4836,8 @@ struct gm_stats {
     uint64_t pause_ns[GM_PAUSES];       // ring by cycle: sum of its stops. lock: gc
     uint64_t stop_ns[GM_PAUSES];        // ring by stop. lock: gc
     uint64_t gather_ns[GM_PAUSES];      // ring by stop: time until all threads stood. lock: gc
+    uint64_t mark_ns[GM_PAUSES];        // ring by stop: of marking, waits apart. lock: gc
+    uint64_t wait_ns[GM_PAUSES];        // ring by stop: the runner waited for markers. lock: gc
     uint64_t stops;                     // so far. lock: gc
     uint64_t stop_count[GM_BOUNDS + 1]; // stops by bucket. lock: gc; read rlx
     uint64_t stop_total;                // ns of all stops. lock: gc; read rlx
@@ -8803,6 +8808,12 @@ GM_PRIVATE void gm_history_reset(struct gm_history *h) {
  *             M6  a phase sees only the part of the heap that existed when the phase began. A
  *                 pointer to an object elsewhere was stored since, so its page is written and is
  *                 read again in a later phase; the last phase begins in a stop
+ *             M7  a phase with a deadline is part of a stop that may be given up. A helper in it
+ *                 that has claimed work and then gets no processor is not waited for: the first
+ *                 marker leaves, the stop is given up, and the helper is a marker beside the
+ *                 program from there on. So helpers read roots through the kernel, and leave the
+ *                 stacks of coroutines to the first marker. The runner begins nothing else before
+ *                 they rest
  * WHY         Marking goes depth first from a small stack per marker, because a child's descriptor
  *             and bits are likely to be in the cache of the marker that has just scanned its
  *             parent. What does not fit, and what idle markers can take over, becomes grey, and its
@@ -8865,6 +8876,9 @@ struct gm_mark {
     uint64_t state;    // {phase 32, idle 16, workers 16}, or {phase, GM_MARK_DONE}. atomic: acqrel
     uint64_t bytes;    // marked, as markers have reported. atomic: rlx
     uint64_t deadline; // ns at which the markers halt, 0: never. const in a phase
+    bool brief;        // the stop may end before the phase does (M7). const in a phase
+    bool closed;       // no marker may join the phase. Set before it begins. atomic: rlx
+    uint64_t alive;    // ns: when a helper in a brief phase last showed that it runs. atomic: rlx
     uint32_t next_job; // atomic: rlx
     uint32_t halt;     // markers make grey what they hold, and rest. atomic: rlx
     uint32_t active;   // a cycle marks: nothing shrinks (R5). stw; read in sections
@@ -8907,6 +8921,9 @@ struct gomem_marker {     // owner: the thread that marks with it
     uint64_t until;       // ns at which it leaves; 0: when no work is left
     bool alone;           // no other thread sets bits, so it needs no atomic OR
     bool steady;          // ignores deadlines and halt
+    bool leaves;          // ends a brief phase without markers that do not run (M7)
+    bool helps;           // has joined a brief phase, and may outlast its stop (M7)
+    uint64_t waited;      // ns for which it has been idle so far
     // Visitor, called with each word and its address, 0: not known. NULL: words are marked.
     void (*visit)(struct gomem_marker *m, uintptr_t word, uintptr_t at);
 };
@@ -8934,7 +8951,7 @@ GM_PRIVATE void gm_mark_begin(struct gomem_marker *m, struct gm_mark *mark, bool
     m->view.stack = stack;
     m->mark = mark;
     m->until = 0;
-    m->steady = false;
+    m->steady = m->leaves = m->helps = false;
     m->alone = alone;
 }
 
@@ -9127,6 +9144,7 @@ GM_PRIVATE bool gm_mark_halted(struct gomem_marker *m) {
     if (m->steady) return false;
     // The clock is read only if there is a limit.
     uint64_t now = (mark->deadline | m->until) ? gm_os_now() : 0;
+    if (m->helps) gm_store_rlx(&mark->alive, now); // a stale value ends the stop sooner
     // rlx: a marker that reads a stale value halts at its next test
     if (mark->deadline && now >= mark->deadline) gm_store_rlx(&mark->halt, 1u);
     return gm_load_rlx(&mark->halt) || (m->until && now >= m->until);
@@ -9613,16 +9631,20 @@ GM_NO_SANITIZE GM_PRIVATE void gm_mark_handle(struct gomem_marker *m, struct gm_
     // The slot may lie in a collected object, which the stack then keeps alive.
     if (saved && m->visit) m->visit(m, (uintptr_t)saved, 0);
     else if (saved) gm_mark_shade(m, (uintptr_t)saved, m->alone);
-    if (stopped && !m->visit) gm_mark_coroutine(m, s);
+    // A marker that may outlast the stop cannot compare checksums: it reads the whole stack (M7).
+    if (stopped && m->helps && !saved) from = s->start;
+    if (stopped && !m->visit && !m->helps) gm_mark_coroutine(m, s);
     else if (m->visit || !s->runs) gm_mark_foreign(m, from, s->end - from, GM_JOB_BOTH);
 }
 
-// Does a root job of any sort; with a visitor, passes its words on.
+// Does a root job of any sort; with a visitor, passes its words on. A marker that may outlast the
+// stop reads through the kernel, because the program may unmap the memory then (M7).
 GM_PRIVATE void gm_mark_job(struct gomem_marker *m, const struct gm_job *job) {
     if (job->flags & GM_JOB_WRITTEN)
         (void)gm_add_rlx(&m->mark->pages_written, (uint64_t)m->mark->written(m, job));
     else if (job->flags & GM_JOB_STACK) gm_mark_coroutine(m, (struct gm_stack *)job->start);
-    else if (job->flags & GM_JOB_FOREIGN) gm_mark_foreign(m, job->start, job->size, job->flags);
+    else if (job->flags & GM_JOB_FOREIGN || m->helps)
+        gm_mark_foreign(m, job->start, job->size, job->flags);
     else if (m->visit) gm_mark_visit(m, job->start, job->start, job->size);
     else gm_mark_range(m, job->start, job->size, job->flags);
 }
@@ -9656,12 +9678,16 @@ GM_HOT GM_PRIVATE void gm_mark_all_roots(struct gomem_marker *m) {
     gm_mark_report(m);
 }
 
-// Claims the next root job, does it and drains. False: no job is left.
+// Claims the next root job, does it and drains. False: no job is left; or it is the stack of a
+// coroutine, whose record may be freed as soon as threads run, and this marker may outlast the stop
+// (M7).
 GM_PRIVATE bool gm_mark_next_job(struct gomem_marker *m) {
     struct gm_mark *mark = m->mark;
-    if (gm_load_rlx(&mark->next_job) >= mark->njobs) return false;
-    uint32_t i = gm_add_rlx(&mark->next_job, 1u); // each number is taken once
-    if (i >= mark->njobs) return false;
+    uint32_t i = gm_load_rlx(&mark->next_job);
+    do {
+        if (i >= mark->njobs || (m->helps && mark->jobs[i].flags & GM_JOB_STACK)) return false;
+        // pairs with itself: each number is taken once, by the marker that has looked at its job
+    } while (!gm_cas_acqrel(&mark->next_job, &i, i + 1));
     gm_mark_job(m, &mark->jobs[i]);
     gm_mark_drain(m);
     return true;
@@ -9669,61 +9695,105 @@ GM_PRIVATE bool gm_mark_next_job(struct gomem_marker *m) {
 
 // ---- termination ----
 
-// Called by a marker that finds no work. True: there is work again. False: no marker has work, and
-// the phase is done (M3, M4); or the markers halt; or this marker's time is over, and it has left
-// the phase. While it is idle, the others share their stacks (gm_mark_drain).
-GM_PRIVATE bool gm_mark_rest(struct gomem_marker *m) {
+// How long the runner of a brief phase waits for helpers that do not show that they run, in ns.
+// They do so every few thousand objects. Waking a thread or taking a processor back takes less.
+enum { GM_ABSENT_NS = 200000 };
+
+// Tests whether an idle marker waits in vain (M7): for as long as it has been idle, since `idle` in
+// ns, and for GM_ABSENT_NS at least, no helper has shown that it runs.
+GM_PRIVATE bool gm_mark_is_deserted(const struct gomem_marker *m, uint64_t idle) {
+    // rlx: a stale value ends the stop sooner, and nothing is lost by that
+    uint64_t since = GM_MAX(gm_load_rlx(&m->mark->alive), idle);
+    return m->leaves && gm_os_since(since) >= GM_ABSENT_NS;
+}
+
+// Lets other threads run while a marker is idle. One that leaves when it is deserted does not
+// yield: on a busy machine it would get its processor back some ms later, with the program stopped.
+GM_PRIVATE void gm_mark_idle(const struct gomem_marker *m, unsigned spins) {
+    if (m->leaves || spins < 200) gm_os_pause();
+    else gm_os_yield(spins / 32); // sleeps late, because threads may be stopped
+}
+
+// Waits as an idle marker, since `idle` in ns. s: the state, in which it counts as idle. True:
+// there is work again, and it is not idle any more.
+GM_PRIVATE bool gm_mark_await_work(struct gomem_marker *m, uint64_t s, uint64_t idle) {
     struct gm_mark *mark = m->mark;
-    gm_mark_report(m);
-    const uint64_t idle = (uint64_t)1 << 16;
-    uint64_t s = gm_add_acqrel(&mark->state, idle) + idle; // pairs with the cas below: counters
+    const uint64_t one = (uint64_t)1 << 16;
     for (unsigned spins = 0;; spins++) {
         // The phase is done, or another has begun since.
         if ((uint32_t)(s >> 32) != m->phase || (uint32_t)s == GM_MARK_DONE) return false;
         if ((uint32_t)s >> 16 == (s & 0xffff)) { // all are idle: the phase is done
-            // pairs with the add above: the counters of all markers
+            // pairs with the add in gm_mark_rest: the counters of all markers
             if (gm_cas_acqrel(&mark->state, &s, s | GM_MARK_DONE)) return false;
             continue;
         }
         // Return to work if a span is queued, unless the markers halt.
         bool work = (uint32_t)gm_load_acq(&mark->queue); // pairs with gm_mark_enqueue
         if (work && !gm_load_rlx(&mark->halt)) {
-            if (gm_cas_acqrel(&mark->state, &s, s - idle)) return true; // pairs with the add above
+            // pairs with the add in gm_mark_rest
+            if (gm_cas_acqrel(&mark->state, &s, s - one)) return true;
             continue;
         }
-        if (m->until && gm_os_now() >= m->until) {
-            // pairs with the add above: this marker was idle
-            if (gm_cas_acqrel(&mark->state, &s, s - idle - 1)) return false;
+        bool deserted = gm_mark_is_deserted(m, idle);
+        if (deserted) gm_store_rlx(&mark->halt, 1u); // the others make grey what they hold (M7)
+        if (deserted || (m->until && gm_os_now() >= m->until)) {
+            // pairs with the add in gm_mark_rest: this marker was idle
+            if (gm_cas_acqrel(&mark->state, &s, s - one - 1)) return false;
             continue;
         }
-        if (spins < 200) gm_os_pause();
-        else gm_os_yield(spins / 32);  // sleeps late, because threads may be stopped
-        s = gm_load_acq(&mark->state); // pairs with the add above
+        gm_mark_idle(m, spins);
+        s = gm_load_acq(&mark->state); // pairs with the add in gm_mark_rest
     }
 }
 
-// Begins a phase of marking with m as its first marker. deadline: ns at which it halts, 0: never.
+// Called by a marker that finds no work. True: there is work again. False: no marker has work, and
+// the phase is done (M3, M4); or the markers halt; or this marker has left the phase, because its
+// time is over or the others do not run (M7). While it is idle, the others share their stacks
+// (gm_mark_drain).
+GM_PRIVATE bool gm_mark_rest(struct gomem_marker *m) {
+    gm_mark_report(m);
+    const uint64_t one = (uint64_t)1 << 16;
+    // pairs with gm_mark_await_work: counters
+    uint64_t s = gm_add_acqrel(&m->mark->state, one) + one, idle = gm_os_now();
+    bool work = gm_mark_await_work(m, s, idle);
+    m->waited += gm_os_since(idle);
+    return work;
+}
+
+// Begins a phase of marking with m as its first marker. deadline: ns at which it halts, 0: never. A
+// phase with a deadline is brief (M7), if roots can be read through the kernel.
 GM_PRIVATE void gm_mark_begin_phase(struct gm_mark *mark, struct gomem_marker *m,
                                     uint64_t deadline) {
     uint32_t phase = (uint32_t)(gm_load_rlx(&mark->state) >> 32) + 1;
     gm_mark_begin(m, mark, false);
     m->phase = phase;
     mark->deadline = deadline;
+    mark->brief = m->leaves = deadline && gm_os_can_read();
     gm_store_rlx(&mark->halt, 0u);
     gm_store_rel(&mark->state, (uint64_t)phase << 32 | 1); // pairs with gm_mark_join
 }
 
-// Joins the current phase. False: it is done.
+// Joins the current phase. False: it is done, or is for its first marker only.
 GM_PRIVATE bool gm_mark_join(struct gm_mark *mark, struct gomem_marker *m) {
     // pairs with gm_mark_begin_phase: jobs and colors are ready
     uint64_t s = gm_load_acq(&mark->state);
-    while ((uint32_t)s != GM_MARK_DONE)
-        if (gm_cas_acqrel(&mark->state, &s, s + 1)) { // pairs with gm_mark_rest
+    // `closed` is of the phase of s, or of a later one: then the swap fails
+    while ((uint32_t)s != GM_MARK_DONE && !gm_load_rlx(&mark->closed))
+        if (gm_cas_acqrel(&mark->state, &s, s + 1)) { // pairs with gm_mark_await_work
             gm_mark_begin(m, mark, false);
             m->phase = (uint32_t)(s >> 32);
+            m->helps = mark->brief;
+            if (m->helps) gm_store_rlx(&mark->alive, gm_os_now()); // as in gm_mark_halted
             return true;
         }
     return false;
+}
+
+// Tests whether the phase is done: no marker works. In a brief phase whose first marker has left,
+// it becomes so when the last helper rests (M7).
+GM_PRIVATE bool gm_mark_is_done(const struct gm_mark *mark) {
+    // pairs with gm_mark_await_work: the marks and grey bits of all markers
+    return (uint32_t)gm_load_acq(&mark->state) == GM_MARK_DONE;
 }
 
 // Leaves the phase. The marker's stack is empty: it has made grey what it held.
@@ -9731,7 +9801,7 @@ GM_PRIVATE void gm_mark_leave(struct gomem_marker *m) {
     uint64_t s = gm_load_rlx(&m->mark->state);
     gm_mark_report(m);
     bool left = false;
-    while (!left) left = gm_cas_acqrel(&m->mark->state, &s, s - 1); // pairs with gm_mark_rest
+    while (!left) left = gm_cas_acqrel(&m->mark->state, &s, s - 1); // pairs with gm_mark_await_work
 }
 
 // Marks until the time `until` in ns, or until the phase is done or halts: the assist of a thread
@@ -12338,6 +12408,8 @@ struct gm_gc {                                           // room gc
     uint32_t helped;          // cycles that freed GM_HELPS of the heap or more. atomic: rlx
     uint64_t not_before;      // ns: no automatic cycle is tried before. atomic: rlx
     uint64_t patience;        // ns that the runner gives a stop. lock: gc
+    uint64_t marking;         // ns of marking since the latest stop began. lock: gc
+    uint64_t waiting;         // ns that its runner waited for other markers meanwhile. lock: gc
     uint64_t spared; // ns: no emergency cycle before, if the last ones freed nothing. atomic: rlx
     uint32_t holds;  // calls of gomem_gc_hold without an unhold. atomic: rlx
     uint32_t asked;  // GM_ASKED…: a cycle was asked for. atomic: acq/rel
@@ -17009,12 +17081,17 @@ GM_PRIVATE void gm_workers_color_stopped(struct gm_runtime *rt) {
     gm_workers_ask_roots_stopped(rt);
 }
 
-// Marks with n markers until nothing is grey, or until the deadline in ns (0: none). False: the
-// deadline has passed; what the markers held is grey, so a later call continues. The loop is for a
-// marker that left the phase early and put its objects on the queue after the others had finished.
-GM_PRIVATE bool gm_workers_mark_with(struct gm_runtime *rt, unsigned n, uint64_t deadline) {
+// Marks with n markers until nothing is grey, or until the deadline in ns (0: none). `closed`: no
+// other thread may join. False: the deadline has passed, and what the markers held is grey, so a
+// later call continues; or a helper still holds something (M7, gm_workers_await_rest). The loop is
+// for a marker that left the phase early and put its objects on the queue after the others had
+// finished.
+GM_PRIVATE bool gm_workers_mark_with(struct gm_runtime *rt, unsigned n, uint64_t deadline,
+                                     bool closed) {
     struct gm_gc *gc = &rt->gc;
     struct gm_mark *mark = &rt->engine.mark;
+    uint64_t begun = gm_os_now(), waited = gc->marker[0].waited;
+    gm_store_rlx(&mark->closed, closed); // no phase is open
     do {
         gm_mark_begin_phase(mark, &gc->marker[0], deadline);
         if (n > 1) {
@@ -17022,9 +17099,26 @@ GM_PRIVATE bool gm_workers_mark_with(struct gm_runtime *rt, unsigned n, uint64_t
             gm_os_wake(&gc->work, (int)n - 1);
         }
         gm_mark_work(&gc->marker[0]);
-        // rlx: all markers rest, and gm_mark_work has synchronized with each as it became idle
+        // rlx: unless one has set `halt`, all markers rest, and gm_mark_work has synchronized with
+        // each as it became idle
     } while (!gm_load_rlx(&mark->halt) && (uint32_t)gm_load_rlx(&mark->queue));
+    waited = gc->marker[0].waited - waited;
+    gc->waiting += waited;
+    gc->marking += gm_base_since(gm_os_since(begun), waited);
     return !gm_load_rlx(&mark->halt);
+}
+
+// Marks in the finish stop, as gm_workers_mark_with. First the runner marks by itself for `alone`
+// ns: most stops have less to do than it takes to wake a worker, and one that has claimed work and
+// then gets no processor would hold up the stop. A stop without a deadline has much to do.
+GM_PRIVATE bool gm_workers_finish_stopped(struct gm_runtime *rt, unsigned n, uint64_t deadline,
+                                          uint64_t alone) {
+    if (n > 1 && deadline && alone) {
+        uint64_t until = GM_MIN(gm_os_now() + alone, deadline);
+        if (gm_workers_mark_with(rt, 1, until, true)) return true;
+        if (gm_os_now() >= deadline) return false;
+    }
+    return gm_workers_mark_with(rt, n, deadline, n == 1);
 }
 
 // Hook of room writes, called between two system calls of a long loop: lets forks that wait have
@@ -17042,8 +17136,19 @@ GM_RARE GM_PRIVATE void gm_workers_pause(void *arg) {
 GM_PRIVATE void gm_workers_mark_beside(struct gm_runtime *rt, unsigned n) {
     uint32_t passed = gm_load_acq(&rt->gc.passed); // pairs with gm_world_take_turn
     gm_sync_unlock(&rt->gc.turn);
-    (void)gm_workers_mark_with(rt, n, 0);
+    (void)gm_workers_mark_with(rt, n, 0, false);
     gm_world_end_pause(rt, passed);
+}
+
+// Waits until helpers that a stop has left behind rest (M7). The world runs, and forks may come, as
+// in gm_workers_mark_beside. True: there were any.
+GM_PRIVATE bool gm_workers_await_rest(struct gm_runtime *rt) {
+    if (gm_mark_is_done(&rt->engine.mark)) return false;
+    uint32_t passed = gm_load_acq(&rt->gc.passed); // pairs with gm_world_take_turn
+    gm_sync_unlock(&rt->gc.turn);
+    for (unsigned i = 0; !gm_mark_is_done(&rt->engine.mark); i++) gm_os_yield(i);
+    gm_world_end_pause(rt, passed);
+    return true;
 }
 
 // Marks everything from the listed roots, in a stop, and makes held slots black. Returns the bytes
@@ -17053,10 +17158,12 @@ GM_PRIVATE size_t gm_workers_mark_stopped(struct gm_runtime *rt, bool alone) {
     struct gm_mark *mark = &rt->engine.mark;
     gm_workers_color_stopped(rt);
     if (!alone) {
-        (void)gm_workers_mark_with(rt, gc->thread_count + 1, 0);
+        (void)gm_workers_mark_with(rt, gc->thread_count + 1, 0, false);
     } else {
+        uint64_t begun = gm_os_now();
         gm_mark_begin(&gc->marker[0], mark, true);
         gm_mark_work(&gc->marker[0]);
+        gc->marking += gm_os_since(begun);
     }
     gm_workers_each_run_stopped(rt, gm_workers_hold_run);
     return (size_t)gm_load_rlx(&mark->bytes);
@@ -17258,12 +17365,15 @@ struct gm_cycle {           // what one cycle did, for pacing and reports
     uint64_t started;       // ns: when marking began
     uint64_t resumed;       // ns: the end of the latest stop
     uint64_t gathered;      // ns: the longest time that a stop took to be complete
+    uint64_t marked;        // ns: the longest time that a stop marked
+    uint64_t waited;        // ns: the longest time that a stop waited for other markers
     size_t asked;           // bytes of heap when it became due: its growth is counted from there
     size_t goal;            // of the heap, in bytes, as it began
     size_t heavy;           // gc.heavy as it began
     size_t before;          // bytes of heap as it began
     size_t after, heap;     // bytes that it marked; of heap as it ended
     size_t kept;            // bytes of after that only wait for a callback
+    bool deserted;          // a stop was given up because a helper did not run (M7)
     unsigned workers;       // threads that marked
     unsigned rounds, tries; // rounds of written pages; finish stops
     size_t pages;           // written pages that the last round or finish stop has read
@@ -17335,6 +17445,7 @@ GM_RARE GM_PRIVATE bool gm_gc_stop_world(struct gm_runtime *rt, struct gm_thread
         return false;
     }
     gm_gc_drop_marks_stopped(rt);
+    rt->gc.marking = rt->gc.waiting = 0;
     c->stop = rt->world.stopped; // of the try that was not withdrawn. lock: world
     c->stopped = gm_os_now();
     return true;
@@ -17542,8 +17653,12 @@ GM_PRIVATE void gm_gc_resume(struct gm_runtime *rt, struct gm_cycle *c) {
     c->paused += paused;
     gm_store_rlx(&s->stop_ns[s->stops % GM_PAUSES], paused); // for memstats only
     gm_store_rlx(&s->gather_ns[s->stops % GM_PAUSES], gathered);
+    gm_store_rlx(&s->mark_ns[s->stops % GM_PAUSES], rt->gc.marking);
+    gm_store_rlx(&s->wait_ns[s->stops % GM_PAUSES], rt->gc.waiting);
     if (GOMEM_I_REPORT) gm_stats_stop(s, paused);
     c->gathered = GM_MAX(c->gathered, gathered);
+    c->marked = GM_MAX(c->marked, rt->gc.marking);
+    c->waited = GM_MAX(c->waited, rt->gc.waiting);
     gm_store_rlx(&s->stops, s->stops + 1);
     gm_gc_event(rt, GOMEM_EVENT_STOPPED, c->stopped);
     gm_gc_event(rt, GOMEM_EVENT_RESUMED, c->resumed);
@@ -17570,9 +17685,11 @@ GM_PRIVATE void gm_gc_trace(struct gm_runtime *rt, const struct gm_cycle *c, int
                    gm_gc_trace_mb(goal == SIZE_MAX ? 0 : goal), gm_gc_trace_mb(s->stacks),
                    gm_gc_trace_mb(s->globals), (unsigned)processors,
                    reason == GM_REASON_FORCED ? " (forced)" : "");
-    gm_text_format(&t, "%s, %u rounds, %zu pages, %u %s, %s ms gathering",
+    gm_text_format(&t,
+                   "%s, %u rounds, %zu pages, %u %s, %s ms gathering, %s ms marking, %s ms waiting",
                    gm_writes_name(c->collector), c->rounds, c->pages, c->tries,
-                   c->tries == 1 ? "try" : "tries", gm_gc_trace_ms(c->gathered).data);
+                   c->tries == 1 ? "try" : "tries", gm_gc_trace_ms(c->gathered).data,
+                   gm_gc_trace_ms(c->marked).data, gm_gc_trace_ms(c->waited).data);
     GOMEM_LOG(t.data);
 }
 
@@ -17708,6 +17825,7 @@ enum {
     GM_ROUND_PAGES = 64,      // written pages: few enough for a stop
     GM_CLOSING_PAGES = 16384, // with which allocation begins to wait for the cycle
     GM_TRIES = 5,             // finish stops with a budget
+    GM_ALONE_NS = 100000,     // for which the runner marks by itself in a finish stop
     GM_BUDGET_NS = 500000,    // of the first finish stop; doubled for each later one
     GM_BUDGET_MOST = 4000000  // ns: of a finish stop at most
 };
@@ -17735,10 +17853,12 @@ GM_PRIVATE bool gm_gc_begin_marking(struct gm_runtime *rt, struct gm_thread *me,
     gm_store_rlx(&rt->gc.phase, (uint32_t)GM_PHASE_MARK); // in a stop
     gm_store_rlx(&rt->engine.mark.active, 1u);            // in a stop
     if (barrier) gm_store_rlx(&gomem_i_barrier, 1u);
+    uint64_t begun = gm_os_now();
     if (barrier || !reads) gm_mark_begin(&rt->gc.marker[0], &rt->engine.mark, false);
     if (!reads) gm_mark_all_roots(&rt->gc.marker[0]);
     // the barrier cannot see what a thread is about to store: it is on its stack
     else if (barrier) gm_mark_stacks(&rt->gc.marker[0]);
+    rt->gc.marking += gm_os_since(begun);
     c->workers = gm_gc_workers_beside(gm_os_processors(), rt->gc.thread_count);
     gm_gc_resume(rt, c);
     c->first = gm_base_since(c->resumed, c->stop);
@@ -17802,15 +17922,16 @@ GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct
     }
     bool patient = c->tries < GM_TRIES && !gm_workers_quits(rt);
     gm_workers_ask_roots_stopped(rt);
-    unsigned n = rt->gc.thread_count + 1;
+    unsigned n = c->deserted ? 1 : rt->gc.thread_count + 1;
     uint64_t cost = gm_writes_cost(&e->writes, &e->mark, n);
+    uint64_t alone = cost * n < GM_ALONE_NS ? GM_ALONE_NS : 0;
     // the budget begins here: stopping and listing take as long in every try
     uint64_t deadline = patient ? gm_os_now() + gm_gc_budget(c->tries) + cost : 0;
     c->tries++;
     gm_store_rlx(&e->mark.next_job, 0u);
     if (gm_load_rlx(&e->heap.mixed)) gm_gc_regrey_noscan_zone(rt); // W2: since this cycle began
     gm_writes_list_stopped(&e->writes, &e->mark);
-    bool done = gm_workers_mark_with(rt, n, deadline);
+    bool done = gm_workers_finish_stopped(rt, n, deadline, alone);
     c->pages = (size_t)gm_load_rlx(&e->mark.pages_written);
     if (done) {
         gm_workers_each_run_stopped(rt, gm_workers_hold_run);
@@ -17818,6 +17939,7 @@ GM_PRIVATE bool gm_gc_finish(struct gm_runtime *rt, struct gm_thread *me, struct
     }
     gm_store_rlx(&e->mark.next_job, (uint32_t)e->mark.njobs); // the next try lists them again
     gm_gc_resume(rt, c);
+    c->deserted |= gm_workers_await_rest(rt);
     return false;
 }
 
@@ -24225,6 +24347,10 @@ GM_PRIVATE void gm_report_pauses(gomem_memstats *m, const struct gm_stats *s) {
                         &m->pause_max_ns);
     gm_report_quantiles(s->gather_ns, stops, &m->gather_p50_ns, &m->gather_p99_ns,
                         &m->gather_p999_ns, &m->gather_max_ns);
+    gm_report_quantiles(s->mark_ns, stops, &m->mark_p50_ns, &m->mark_p99_ns, &m->mark_p999_ns,
+                        &m->mark_max_ns);
+    gm_report_quantiles(s->wait_ns, stops, &m->wait_p50_ns, &m->wait_p99_ns, &m->wait_p999_ns,
+                        &m->wait_max_ns);
 }
 
 // Fills in the fields on memory from the system. Metadata has fixed sizes per page, thread and

@@ -90,14 +90,8 @@ static size_t kept; // what only waits for its callback
 static void mark(void) { gm_workers_mark_beside(rt, 1); }
 static void rounds(void) { CHECK(gm_gc_rounds(rt, &cycle, GM_ROUNDS)); }
 
-static void finish(void) {
-    bool known = true;
-    clear_stack();
-    spill();
-    while (!gm_gc_finish(rt, me, &cycle, &known)) {
-        CHECK(known);
-        rounds();
-    }
+// The marks are complete, in a stop.
+static void end(void) {
     cycle.after = 0;
     if (GOMEM_I_CHECK >= 3) cycle.missed = gm_oracle_stopped(rt);
     (void)gm_finalize_decide(rt, true, &kept);
@@ -107,6 +101,17 @@ static void finish(void) {
     gm_world_unlock_cycle(rt);
     gm_workers_each_central(rt, gm_workers_sweep_central);
     CHECK(gomem_verify());
+}
+
+static void finish(void) {
+    bool known = true;
+    clear_stack();
+    spill();
+    while (!gm_gc_finish(rt, me, &cycle, &known)) {
+        CHECK(known);
+        rounds();
+    }
+    end();
 }
 
 // ---- the dance: W moves from a holder that is not scanned yet to one that is ----
@@ -854,6 +859,136 @@ TEST(over_budget) { // the stop ends, nothing is lost, and the sixth try finishe
     CHECK_EQ(n, CHAIN);
 }
 
+// ---- markers that get no processor (M7) ----
+
+enum { AWAY, WANTED, JOINED, TAKING, HOLDS, LET_GO, GONE };
+static int absent;                       // atomic: what the absent helper does
+static struct gm_span *claimed[8];       // spans that it has taken from the queue
+static unsigned nclaimed, claimed_after; // rounds
+static unsigned over;                    // jobs of stops after the one that it has held up
+static bool asked;                       // others may mark in one of them
+
+// In a stop: hands all that was written to the helper, before any other marker can take it.
+static size_t written_and_claimed(struct gomem_marker *m, const struct gm_job *job) {
+    struct gm_mark *mark = &engine->mark;
+    if (job->flags & GM_JOB_FOREIGN) return gm_writes_job(m, job); // of a root
+    bool closed = gm_load_rlx(&mark->closed), anew = cycle.deserted && !over++;
+    if (closed && (anew || gm_load_acq(&absent) == WANTED)) { // that phase is over, the job is not
+        gm_store_rlx(&mark->next_job, (uint32_t)(job - mark->jobs));
+        gm_store_rlx(&mark->halt, 1u);
+        return 0;
+    }
+    asked |= cycle.deserted && !closed;
+    while (gm_load_acq(&absent) == WANTED) (void)sched_yield();
+    size_t pages = gm_writes_job(m, job);
+    if (!gm_cas_acqrel(&absent, &(int){JOINED}, TAKING)) return pages;
+    claimed_after = cycle.rounds;
+    while (nclaimed < 8 && (claimed[nclaimed] = gm_mark_pop(mark)) != NULL) nclaimed++;
+    gm_store_rel(&absent, nclaimed ? HOLDS : LET_GO);
+    return pages;
+}
+
+// A helper that has claimed work and does not run until the stop has ended. Then nothing may ask
+// for written pages before it rests.
+static void *absent_main(void *arg) {
+    struct gomem_marker *m = arg;
+    struct timespec nap = {0, 1000000};
+    while (gm_load_acq(&absent) != GONE) {
+        if (gm_load_acq(&absent) != WANTED || !gm_mark_join(&engine->mark, m)) {
+            (void)sched_yield();
+            continue;
+        }
+        gm_store_rel(&absent, JOINED);
+        for (int now; (now = gm_load_acq(&absent)) == JOINED || now == TAKING; (void)sched_yield())
+            if (gm_load_rlx(&engine->mark.halt)) // the stop is over: there is nothing to hold
+                (void)gm_cas_acqrel(&absent, &(int){JOINED}, LET_GO);
+        if (gm_load_acq(&absent) == HOLDS) {
+            unsigned naps = 0;
+            while (gm_load_seq(&rt->world.stop_request) && naps++ < 20000) nanosleep(&nap, NULL);
+            CHECK(naps < 20000); // the stop has ended without it
+            for (int i = 0; i < 50; i++) nanosleep(&nap, NULL);
+            CHECK_EQ(__atomic_load_n(&cycle.rounds, __ATOMIC_RELAXED), claimed_after);
+        }
+        for (unsigned i = 0; i < nclaimed; i++) gm_mark_take(m, claimed[i]);
+        gm_mark_work(m);
+        gm_store_rel(&absent, AWAY);
+    }
+    return NULL;
+}
+
+// Stops with an object that only the absent helper can find. True: the helper had claimed it.
+static bool finish_without_it(void) {
+    bool known = true;
+    new_top(0);
+    if (!start()) return false;
+    mark();
+    rounds();
+    uintptr_t w = new_hidden();
+    store_shown(0, w);
+    clear_stack();
+    nclaimed = 0;
+    cycle.tries = GM_TRIES - 1; // the longest budget
+    gm_store_rel(&absent, WANTED);
+    spill();
+    bool done = gm_gc_finish(rt, me, &cycle, &known), held = nclaimed > 0;
+    (void)gm_cas_acqrel(&absent, &(int){WANTED}, AWAY);
+    if (held) CHECK(!done && known && cycle.deserted && !gm_load_rlx(&rt->world.stop_request));
+    over = cycle.tries = 0;
+    if (!done) {
+        rounds();
+        while (gm_load_acq(&absent) != AWAY) (void)sched_yield();
+        finish();
+        CHECK(!held || (over > 1 && !asked));
+    } else end();
+    while (gm_load_acq(&absent) != AWAY) (void)sched_yield();
+    CHECK(whole(w) && top[0]->next == show(w));
+    return held;
+}
+
+TEST(a_stop_does_not_wait_for_an_absent_helper) {
+    static struct gomem_marker helper;
+    pthread_t thread;
+    if (!begin(GOMEM_GC_TRACKED)) SKIP("this kernel does not track writes");
+    if (!gm_os_can_read()) SKIP("process_vm_readv is refused");
+    REQUIRE(gm_mark_init_marker(&helper, &engine->meta));
+    uint32_t threads = rt->gc.thread_count;
+    REQUIRE(pthread_create(&thread, NULL, absent_main, &helper) == 0);
+    engine->mark.written = written_and_claimed;
+    bool held = false;
+    for (int i = 0; i < 200 && !held; i++) {
+        if (!rt->gc.thread_count) rt->gc.thread_count = 1; // as if one could be woken
+        held = finish_without_it();
+    }
+    CHECK(held);
+    rt->gc.thread_count = threads;
+    engine->mark.written = gm_writes_job;
+    gm_store_rel(&absent, GONE);
+    pthread_join(thread, NULL);
+}
+
+// A finish stop that has little to do wakes no other thread; one that has more to do does.
+TEST(little_is_marked_by_the_runner) {
+    const uint64_t hour = (uint64_t)3600 * 1000000000;
+    if (!begin(GOMEM_GC_TRACKED)) SKIP("this kernel does not track writes");
+    for (unsigned more = 0; more < 2; more++) {
+        new_top(0);
+        REQUIRE(start());
+        mark();
+        rounds();
+        clear_stack();
+        spill();
+        REQUIRE(gm_gc_stop(rt, me, &cycle));
+        gm_store_rlx(&engine->mark.next_job, 0u);
+        gm_writes_list_stopped(&engine->writes, &engine->mark);
+        uint32_t work = rt->gc.work;
+        while (!gm_workers_finish_stopped(rt, 2, gm_os_now() + hour, more ? 1 : hour))
+            while (!gm_mark_is_done(&engine->mark)) (void)sched_yield();
+        CHECK_EQ(rt->gc.work != work, more);
+        gm_workers_each_run_stopped(rt, gm_workers_hold_run);
+        end();
+    }
+}
+
 // W7: pages of a large object that are not there when it is marked, and are written later.
 TEST(a_new_large_object_is_written_late) {
     if (!begin(GOMEM_GC_TRACKED)) SKIP("this kernel does not track writes");
@@ -949,8 +1084,8 @@ static void forks(int collector) {
     REQUIRE(start());
     fork_here(); // nothing is marked
     engine->mark.deadline = 1;
-    CHECK(
-        !gm_workers_mark_with(rt, 1, 1)); // it is over: all that the roots hold is grey and queued
+    CHECK(!gm_workers_mark_with(rt, 1, 1,
+                                false)); // it is over: all that the roots hold is grey and queued
     CHECK((uint32_t)engine->mark.queue);
     fork_here();
     mark();

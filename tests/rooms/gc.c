@@ -423,6 +423,8 @@ TEST(trace_line) {
                          .rounds = 3,
                          .pages = 17,
                          .gathered = 25000,
+                         .marked = 700000,
+                         .waited = 4000,
                          .tries = 1,
                          .collector = GOMEM_GC_TRACKED,
                          .workers = 2};
@@ -432,7 +434,7 @@ TEST(trace_line) {
         expected, sizeof expected,
         "gc 3 @42.001s 0%%: 0.011+1.3+0.018 ms clock, 0.011+0/2.6/0+0.018 ms cpu, 4->4->2 MB, "
         "5 MB goal, 2 MB stacks, 1 MB globals, %u P (forced), tracked, 3 rounds, 17 pages, 1 try, "
-        "0.025 ms gathering",
+        "0.025 ms gathering, 0.7 ms marking, 0.004 ms waiting",
         gm_os_processors());
     if (!CHECK(!strcmp(logged, expected))) printf("\n    %s\n    %s", logged, expected);
     *s = saved;

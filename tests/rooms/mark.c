@@ -321,6 +321,68 @@ TEST(an_assist_ends_in_time) {
     }
 }
 
+// M7: a marker that has joined a phase with a deadline may go on when the stop has ended. Memory
+// that the job names may be gone then, and the record of a coroutine's stack; the first marker's
+// may not.
+TEST(helpers_may_outlast_the_stop) {
+    REQUIRE(begin(16));
+    if (!gm_os_can_read()) SKIP("process_vm_readv is refused");
+    size_t page = gm_os_page_size();
+    uintptr_t *p = gm_os_reserve(2 * page, 0), child = make(GM_SCAN, 3, 0);
+    REQUIRE(p && gm_os_protect((uintptr_t)p, (uintptr_t)p + page, PROT_READ | PROT_WRITE));
+    p[page / GM_WORD - 1] = child; // the second page cannot be read
+    struct gm_stack stack = {.start = (uintptr_t)p, .end = (uintptr_t)p, .runs = true};
+    for (unsigned helps = 0; helps < 2; helps++) {
+        engine.mark.njobs = engine.mark.next_job = 0;
+        CHECK(!helps || add_root(p, 2 * page / GM_WORD, 0));
+        CHECK(gm_mark_add_stack(&engine.mark, &stack));
+        gm_mark_begin_phase(&engine.mark, &markers[0], helps ? UINT64_MAX : 0);
+        REQUIRE(gm_mark_join(&engine.mark, &markers[1]));
+        CHECK_EQ(gm_mark_next_job(&markers[1]), 1);
+        CHECK_EQ(engine.mark.next_job, 1);
+        CHECK_EQ(gm_mark_next_job(&markers[1]), 0); // it is the first marker's, or there is none
+        CHECK_EQ(gm_mark_next_job(&markers[0]), helps);
+        gm_mark_leave(&markers[1]);
+        CHECK(!gm_mark_rest(&markers[0]) && gm_mark_is_done(&engine.mark));
+    }
+    CHECK(marked(child));
+    gm_os_release(p, 2 * page);
+}
+
+// A phase that is for its first marker only.
+TEST(closed_phases) {
+    REQUIRE(begin(2));
+    engine.mark.closed = true;
+    gm_mark_begin_phase(&engine.mark, &markers[0], 0);
+    CHECK(!gm_mark_join(&engine.mark, &markers[1]));
+    CHECK_EQ((uint32_t)engine.mark.state, 1);
+    CHECK(!gm_mark_rest(&markers[0]) && gm_mark_is_done(&engine.mark));
+    engine.mark.closed = false;
+    gm_mark_begin_phase(&engine.mark, &markers[0], 0);
+    CHECK(gm_mark_join(&engine.mark, &markers[1]));
+    gm_mark_leave(&markers[1]);
+    CHECK(!gm_mark_rest(&markers[0]));
+}
+
+// M7: the first marker of a phase with a deadline does not wait for one that does not run. Without
+// a deadline it waits, as long as that takes.
+TEST(the_first_marker_leaves) {
+    REQUIRE(begin(2));
+    if (!gm_os_can_read()) SKIP("process_vm_readv is refused");
+    engine.mark.njobs = engine.mark.next_job = 0;
+    gm_mark_begin_phase(&engine.mark, &markers[0], UINT64_MAX);
+    REQUIRE(gm_mark_join(&engine.mark, &markers[1])); // it has work, and does not run
+    CHECK(!gm_mark_rest(&markers[0]));
+    CHECK(!gm_mark_is_done(&engine.mark) && engine.mark.halt);
+    CHECK_EQ((uint32_t)engine.mark.state, 1);
+    CHECK(markers[0].waited >= GM_ABSENT_NS);
+    gm_mark_work(&markers[1]); // it halts, and is the last
+    CHECK(gm_mark_is_done(&engine.mark));
+    gm_mark_begin_phase(&engine.mark, &markers[0], 0);
+    CHECK(!markers[0].leaves && !engine.mark.brief);
+    CHECK(!gm_mark_rest(&markers[0]) && gm_mark_is_done(&engine.mark));
+}
+
 static void follow_second_word(const void *obj, size_t size, gomem_marker *m) {
     CHECK(size >= 16);
     gomem_mark(m, (const void *)((const uintptr_t *)obj)[1]);

@@ -28,6 +28,8 @@ TEST(pauses) {
         for (uint64_t i = 0; i < n; i++) {
             s.stop_ns[i % GM_PAUSES] = i * 7919 % 100003; // all differ
             s.gather_ns[i % GM_PAUSES] = s.stop_ns[i % GM_PAUSES] / 2;
+            s.mark_ns[i % GM_PAUSES] = s.stop_ns[i % GM_PAUSES] / 3;
+            s.wait_ns[i % GM_PAUSES] = s.stop_ns[i % GM_PAUSES] / 5;
             s.pause_ns[i % GM_PAUSES] = i; // of a cycle: its stops together
         }
         gm_report_pauses(&m, &s);
@@ -44,6 +46,10 @@ TEST(pauses) {
         CHECK_EQ(m.gather_p50_ns, m.pause_p50_ns / 2);
         CHECK_EQ(m.gather_p99_ns, m.pause_p99_ns / 2);
         CHECK_EQ(m.gather_p999_ns, m.pause_p999_ns / 2);
+        CHECK(m.mark_p50_ns == m.pause_p50_ns / 3 && m.wait_p50_ns == m.pause_p50_ns / 5);
+        CHECK(m.mark_p99_ns == m.pause_p99_ns / 3 && m.wait_p99_ns == m.pause_p99_ns / 5);
+        CHECK(m.mark_p999_ns == m.pause_p999_ns / 3 && m.wait_p999_ns == m.pause_p999_ns / 5);
+        CHECK(m.mark_max_ns == most / 3 && m.wait_max_ns == most / 5);
         CHECK(m.pause_p50_ns <= m.pause_p99_ns && m.pause_p99_ns <= m.pause_p999_ns);
         CHECK(m.pause_p999_ns <= most);
         if (kept) CHECK(below50 == (kept - 1) / 2 && below99 == (kept - 1) * 99 / 100);
