@@ -17647,7 +17647,9 @@ GM_PRIVATE void gm_gc_warn_reason(struct gm_runtime *rt, const struct gm_cycle *
 GM_PRIVATE void gm_gc_resume(struct gm_runtime *rt, struct gm_cycle *c) {
     struct gm_stats *s = &rt->engine.stats;
     gm_world_resume(rt);
-    c->resumed = gm_os_now();
+    // Read before the threads were woken: one that is woken on this processor runs before the next
+    // line does, on a busy machine for some ms. Only stops write it, and GC is held.
+    c->resumed = gm_load_rlx(&rt->world.opened);
     uint64_t paused = gm_base_since(c->resumed, c->stop),
              gathered = gm_base_since(c->stopped, c->stop);
     c->paused += paused;

@@ -96,6 +96,7 @@ static void end(void) {
     if (GOMEM_I_CHECK >= 3) cycle.missed = gm_oracle_stopped(rt);
     (void)gm_finalize_decide(rt, true, &kept);
     gm_gc_end_stopped(rt, &cycle);
+    CHECK_EQ(cycle.resumed, rt->world.opened); // what woken threads do first is no part of it
     CHECK(!cycle.missed && !cycle.broken);
     gm_workers_put_empty_roots(rt);
     gm_world_unlock_cycle(rt);
