@@ -3694,6 +3694,18 @@ GM_RARE GM_PRIVATE bool gm_os_is_private(uintptr_t from, uintptr_t to) {
     return own && from >= to;
 }
 
+// Tests whether the system counts all memory that may be written against what it has, also what was
+// never used (vm.overcommit_memory=2).
+GM_RARE GM_PRIVATE bool gm_os_is_strict(void) {
+    char mode = '0';
+    int fd = gm_os_ask_open("/proc/sys/vm/overcommit_memory");
+    if (fd >= 0) {
+        if (GOMEM_SYSCALL(SYS_read, (long)fd, &mode, (size_t)1) != 1) mode = '0';
+        (void)GOMEM_SYSCALL(SYS_close, (long)fd);
+    }
+    return mode == '2';
+}
+
 // A mapping of the process, from its line in /proc/thread-self/maps: "start-end rwxp offset device
 // inode   path".
 struct gm_mapping {
@@ -6308,8 +6320,9 @@ GM_PRIVATE bool gm_span_verify(struct gm_check *check, const struct gm_span *s) 
  *             H3  reused pages: the largest rise of used pages after a fall, in this second and the
  *                 one before. It counts up to the maximum before the fall: after 100 MiB, 20 and
  *                 130, it is 80 MiB
- *             H4  if address space or data is limited, the free chunks at the ends leave a sparse
- *                 heap. The lock is held for one chunk at a time: four calls, some 10 us.
+ *             H4  if address space or data is limited, or the system does not overcommit, the free
+ *                 chunks at the ends leave a sparse heap. The lock is held for one chunk at a
+ *                 time: four calls, some 10 us.
  *                 Only a zone that grows where there is no room takes what it needs from the other
  *                 one in one go, and up to twice as much
  *             H5  in a hardened heap a large manual span has a page before and one after it that
@@ -6335,6 +6348,7 @@ struct gm_heap {
     size_t again[2];       // reused pages (H3) of the same seconds. lock: heap; read rlx
     uint64_t turned;       // ns: when this second began, 0: not yet. lock: heap; read rlx
     bool mixed;            // zone 1 has spans of scanned kinds. lock: heap; read rlx
+    uint8_t strict;        // the system overcommits: 1, does not: 2, not known yet: 0. atomic: rlx
     uint16_t turns;        // hardened: manual spans with slots taken so far. atomic: rlx
     uint32_t guarded;      // hardened: spans guarded by access rights (H5). atomic: rlx
 };
@@ -6421,6 +6435,13 @@ GM_PRIVATE void gm_heap_retreat(struct gm_heap *h) {
         }
 }
 
+// Tests whether mapped pages count although nothing is in them (H4).
+GM_RARE GM_PRIVATE bool gm_heap_is_counted(struct gm_heap *h) {
+    uint8_t strict = gm_load_rlx(&h->strict); // rlx: all threads find the same
+    if (!strict) gm_store_rlx(&h->strict, strict = gm_os_is_strict() ? 2 : 1);
+    return strict == 2 || gm_os_is_limited();
+}
+
 // Returns idle pages to the system until at most `keep` are left or `most` bytes were returned
 // (H1). Only runs with at least `least` touched pages are worth a call. Returns the bytes returned.
 // Takes HEAP, but not during the system calls.
@@ -6446,7 +6467,7 @@ GM_RARE GM_PRIVATE size_t gm_heap_give_back(struct gm_heap *h, size_t keep, size
         bytes += idle.touched * GM_PAGE;
     }
     gm_add_rlx(&h->released, bytes); // for memstats
-    if (bytes && h->pages.sparse && gm_os_is_limited()) gm_heap_retreat(h);
+    if (bytes && h->pages.sparse && gm_heap_is_counted(h)) gm_heap_retreat(h);
     return bytes;
 }
 

@@ -646,4 +646,24 @@ TEST(walk) {
     room_end_pages(&heap.pages);
 }
 
+// What a large object leaves is unmapped if mapped memory counts.
+TEST(memory_that_counts) {
+    for (uint8_t strict = 1; strict <= 2; strict++) {
+        REQUIRE(room_heap(&heap, 64));
+        heap.strict = strict;
+        struct gm_span *small = take(GM_MANUAL, gm_sizes_class(64, 16), 0, 0);
+        uint32_t before = heap.pages.zone[0].mapped + heap.pages.zone[1].mapped;
+        struct gm_span *s = take(GM_MANUAL, 0, (size_t)20 * GM_CHUNK_PAGES * GM_PAGE, 0);
+        REQUIRE(small && s);
+        uint32_t between = heap.pages.zone[0].mapped + heap.pages.zone[1].mapped;
+        gm_heap_put(&heap, s);
+        gm_heap_trim(&heap);
+        uint32_t after = heap.pages.zone[0].mapped + heap.pages.zone[1].mapped;
+        CHECK(between >= before + 19 * GM_CHUNK_PAGES);
+        bool leaves = heap.pages.sparse && strict == 2;
+        CHECK(leaves ? after <= before + GM_CHUNK_PAGES : after == between);
+        room_end_pages(&heap.pages);
+    }
+}
+
 TEST_MAIN

@@ -1,9 +1,11 @@
 // Room os: pages, clock, threads, signals, registers.
-static int refused; // errno of process_vm_readv and tgkill, 0: they are allowed
+static int refused;     // errno of process_vm_readv and tgkill, 0: they are allowed
+static int opened = -1; // what openat returns, -1: what the kernel does
 #define GOMEM_SYSCALL(number, ...)                                           \
     (refused && ((number) == SYS_process_vm_readv || (number) == SYS_tgkill) \
          ? (errno = refused, -1L)                                            \
-         : gm_libc_syscall((number), ##__VA_ARGS__))
+     : opened >= 0 && (number) == SYS_openat ? (long)opened                  \
+                                             : gm_libc_syscall((number), ##__VA_ARGS__))
 #include <signal.h>
 #include <stddef.h>
 static int rival; // a handler that somebody installs between a look and what follows
@@ -360,15 +362,35 @@ static uint64_t group_limit(const char *list) {
 }
 
 // The nearest limit counts: of the group or of one above it, in version 2 or 1.
+// Of the three modes of overcommitting only the last one is strict.
+TEST(overcommit) {
+    static const char *const modes[] = {"0\n", "1\n", "2\n", ""};
+    for (int i = 0; i < 4; i++) {
+        int ends[2];
+        REQUIRE(pipe(ends) == 0);
+        REQUIRE(write(ends[1], modes[i], strlen(modes[i])) == (ssize_t)strlen(modes[i]));
+        close(ends[1]);
+        opened = ends[0];
+        CHECK(gm_os_is_strict() == (i == 2));
+        opened = -1;
+        CHECK(close(ends[0]) != 0); // it was closed
+    }
+}
+
 static long in_this_file = 1;
 
 // The mapping of an address: of a file, without one, behind a file's, and none.
 TEST(mappings) {
     struct gm_mapping m;
+    char path[4096], *own;
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
     page = (size_t)sysconf(_SC_PAGESIZE);
+    REQUIRE(n > 0);
+    path[n] = 0;
+    own = strrchr(path, '/') + 1;
     CHECK(gm_os_find_mapping(&m, (uintptr_t)&in_this_file) && gm_os_is_file(&m));
     CHECK(m.number[0] <= (uintptr_t)&in_this_file && m.number[1] > (uintptr_t)&in_this_file);
-    CHECK(strcmp(m.name, "os") == 0);
+    CHECK(strcmp(m.name, own) == 0);
     char *p = mmap(NULL, 4 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     REQUIRE(p != MAP_FAILED);
     int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
@@ -380,7 +402,7 @@ TEST(mappings) {
     CHECK(gm_os_find_mapping(&m, (uintptr_t)p + 2 * page - 1) && gm_os_is_file(&m));
     CHECK(m.number[1] == (uintptr_t)p + 2 * page && m.number[2] == 0);
     CHECK(gm_os_find_mapping(&m, (uintptr_t)p + 2 * page) && !gm_os_is_file(&m));
-    CHECK(m.behind && strcmp(m.name, "os") == 0 && m.number[0] == (uintptr_t)p + 2 * page);
+    CHECK(m.behind && strcmp(m.name, own) == 0 && m.number[0] == (uintptr_t)p + 2 * page);
     munmap(p, 4 * page);
     CHECK(!gm_os_find_mapping(&m, (uintptr_t)p + page) && errno == 0);
 }
