@@ -43,9 +43,13 @@ BENCH_HELPER void cycles_report_stops(void) {
     bench_report("stop.worst", (double)stats->pause_max_ns / 1000);
 }
 
-// How long it takes until all threads stand, p99.9 in microseconds.
+// What the stops are made of, p99.9 in microseconds: until all threads stand; marking; waiting for
+// other threads that mark.
 BENCH_HELPER void cycles_report_gathering(void) {
-    bench_report("gather.p999", (double)cycles_stats()->gather_p999_ns / 1000);
+    const gomem_memstats *stats = cycles_stats();
+    bench_report("gather.p999", (double)stats->gather_p999_ns / 1000);
+    bench_report("mark.p999", (double)stats->mark_p999_ns / 1000);
+    bench_report("wait.p999", (double)stats->wait_p999_ns / 1000);
 }
 
 // No cycles while a heap is built, so that what is known of stops is of the time after it; and one
