@@ -113,7 +113,7 @@ demo: build/examples/wordfreq ## count the words of this repository, and write b
 	    build/examples/wordfreq -v -n 15 -m 4 -r 20 $(texts)
 	@echo 'build/demo.html shows its memory: open it in a browser'
 
-test: ## run all tests (a C compiler and make suffice); T=api/alloc F=part: one program
+test: ## run the tests (a C compiler and make suffice); T=api/alloc F=part: one program
 ifdef T
 	@$(SUB) $(D)/$(T)
 	@$(D)/$(T) $(F)
