@@ -1443,6 +1443,8 @@ TEST(what_has_detached_may_still_end) {
     CHECK(gm_gc_report_unattached(&look, left, GM_UNATTACHED_READY_NS)); // it stays
     gm_store_rel(&let_go, true);
     pthread_join(thread, NULL);
+    // The kernel still has it for a while, longer if it has no processor.
+    while (gm_os_signal_thread(left, 0) != ESRCH) (void)sched_yield();
     CHECK(!gm_gc_report_unattached(&look, left, GM_UNATTACHED_READY_NS)); // it has ended
     engine->guard.warn = warn;
 }
