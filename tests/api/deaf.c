@@ -406,11 +406,13 @@ static bool late_is_gathered(void) {
     return gathered;
 }
 
-// A stop is given up after a second, which on a busy machine may be too short: not so three times.
+// A stop is given up after a second, which on a busy machine is too short more often than not.
 static void late_for_a_parked_one(void) {
     only_when_asked();
     CHECK(GOMEM_NEW(long) != NULL);
-    CHECK(late_is_gathered() || late_is_gathered() || late_is_gathered());
+    bool gathered = false;
+    for (int tries = 0; tries < 30 && !gathered; tries++) gathered = late_is_gathered();
+    CHECK(gathered);
     make_garbage(1 << 20);
     CHECK(COLLECTED() && HEAP_IS_WHOLE());
 }

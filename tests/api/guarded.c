@@ -387,7 +387,7 @@ static void with_threads(void) {
         REQUIRE(pthread_create(&thread[i], NULL, work, (void *)(i + 1)) == 0);
     (void)work((void *)9);
     for (int i = 0; i < 4; i++) pthread_join(thread[i], NULL);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 static void correct_all(void) {
     start(1);
@@ -461,7 +461,7 @@ static void freed_range(void) {
     registered = object_at(true);
     CHECK(gomem_add_root(registered, SIZE));
     if (!gomem_new(64)) return;
-    CHECK(gomem_gc());
+    CHECK(COLLECTED());
     gomem_free(registered);
     gomem_gc();
 }
@@ -472,7 +472,7 @@ static void freed_stack(void) {
     CHECK(gomem_usable_size(registered) == STACK);
     CHECK(gomem_add_stack(registered, registered + STACK));
     if (!gomem_new(64)) return;
-    CHECK(gomem_gc());
+    CHECK(COLLECTED());
     gomem_free(registered);
     gomem_gc();
 }
@@ -482,7 +482,7 @@ static void freed_and_removed(void) { // in time
     CHECK(gomem_add_root(registered, SIZE));
     gomem_free(registered);
     CHECK(gomem_remove_root(registered));
-    CHECK(gomem_gc());
+    CHECK(COLLECTED());
 }
 static void freed_range_and_a_hook(void) { // reported once
     gomem_options o;
@@ -491,7 +491,7 @@ static void freed_range_and_a_hook(void) { // reported once
     CHECK(gomem_init(&o));
     freed_range();
     CHECK_EQ(after_free, 1);
-    CHECK(gomem_gc());
+    CHECK(COLLECTED());
     CHECK_EQ(after_free, 1);
     CHECK(!gomem_remove_root(registered));
 }
@@ -505,9 +505,9 @@ static void freed_slot(void) { // the stack is scanned whole from then on
     *slot = stack + STACK;
     CHECK(gomem_add_stack(stack, stack + STACK));
     gomem_stack_saved_at(stack, slot);
-    CHECK(gomem_gc());
+    CHECK(COLLECTED());
     gomem_free(slot);
-    CHECK(gomem_gc() && gomem_gc());
+    CHECK(COLLECTED() && COLLECTED());
     CHECK(gomem_remove_stack(stack));
 }
 
@@ -620,7 +620,7 @@ static void switched(void) {
     CHECK(guarded(p[0]));
     start(-1);
     gomem_free(p[0]);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 static void off_from_the_start(void) { // the program's option wins
     setenv("GOMEM_DEBUG", "guard=1/1", 1);
@@ -655,7 +655,7 @@ static void counted(void) {
     gomem_read_memstats(&b);
     CHECK(b.mallocs - a.mallocs >= 50 && b.alloc - a.alloc >= 50 * 1000u);
     for (int i = 0; i < 50; i++) gomem_free(p[i]);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 TEST(memstats_count_guarded_objects) {

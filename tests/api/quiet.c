@@ -129,12 +129,12 @@ static void use_scanned_first(void) {
         *slots[i] = i, *(*cell)[i] = -i;
     }
     slots[0] = gomem_realloc(slots[0], 5000);
-    CHECK(slots[0] != NULL && gomem_gc() && gomem_gc());
+    CHECK(slots[0] != NULL && COLLECTED() && COLLECTED());
     for (int i = 0; i < KEPT; i++) CHECK(*slots[i] == i && *(*cell)[i] == -i);
     gomem_memstats stats = {.size = sizeof stats};
     gomem_read_memstats(&stats);
     CHECK(stats.heap_objects < 3 * KEPT);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 TEST(scanned_blocks_alone) { CHILD_GOOD(use_scanned); }

@@ -35,7 +35,7 @@ static void count_warnings(const char *line, void *user) {
 static void hooks_that_ask(void) {
     gomem_options o = {.event = ask_in_a_cycle, .warn = count_warnings};
     CHECK(gomem_init(&o));
-    CHECK(gomem_new(16) != NULL && gomem_gc());
+    CHECK(gomem_new(16) != NULL && COLLECTED());
     CHECK(hooks.events >= 4 && hooks.kept);
     CHECK(hooks.warnings >= 4);
     CHECK(HEAP_IS_WHOLE());

@@ -225,7 +225,7 @@ static void marks(void) {
     setenv("GOMEM_DEBUG", "profile=1", 1);
     void *volatile p = gomem_new(100);
     CHECK(gomem_add_root_fn(write_in_root, NULL));
-    CHECK(gomem_gc());
+    CHECK(COLLECTED());
     CHECK(hooked > 0);
     write_all();
     CHECK(HEAP_IS_WHOLE());

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 // Names the pointer that the message has to name. Also hides from the compiler what it is.
 static inline void *tell(void *p) {
@@ -31,6 +32,17 @@ static inline void must(int holds, const char *what) {
 }
 
 #define MUST(c) must((c), #c)
+
+// The heap is whole. On a busy machine the answer may be refused, while a thread has no processor;
+// then it is asked for again, for a minute at most.
+static inline int whole(void) {
+    time_t end = time(NULL) + 60;
+    do {
+        errno = 0;
+        if (gomem_verify()) return 1;
+    } while (errno == EAGAIN && time(NULL) < end);
+    return 0;
+}
 
 struct item {
     struct item *next;

@@ -8,6 +8,6 @@ int main(void) {
     gomem_thread_detach();
     MUST(gomem_new(10) != NULL);
     gomem_gc();
-    MUST(gomem_verify());
+    MUST(whole());
     return 0;
 }

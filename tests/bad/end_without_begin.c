@@ -7,6 +7,6 @@ int main(void) {
     gomem_blocking_end();
     MUST(gomem_new(10) != NULL);
     gomem_gc();
-    MUST(gomem_verify());
+    MUST(whole());
     return 0;
 }

@@ -21,6 +21,6 @@ int main(void) {
         head = NULL;
     }
     for (int i = 0; i < 100000; i++) MUST(gomem_new(8000) != NULL);
-    MUST(gomem_verify());
+    MUST(whole());
     return 0;
 }

@@ -18,6 +18,6 @@ int main(void) {
     void *p = gomem_malloc(10 << 20);
     MUST(p != NULL);
     gomem_free(p);
-    MUST(gomem_verify());
+    MUST(whole());
     return 0;
 }

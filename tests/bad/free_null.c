@@ -9,7 +9,7 @@ int main(void) {
     gomem_free_sized(NULL, 100);
     GOMEM_FREE(struct item, nothing);
     for (int i = 0; i < 1000; i++) GOMEM_FREE(struct item, nothing);
-    MUST(gomem_verify());
+    MUST(whole());
     MUST(GOMEM_MALLOC(struct item) != NULL);
     return 0;
 }

@@ -20,6 +20,6 @@ int main(void) {
     errno = 0;
     MUST(GOMEM_RESIZE(struct item, p, minus) == NULL && errno == ENOMEM);
     gomem_free(p); // still valid
-    MUST(gomem_verify());
+    MUST(whole());
     return 0;
 }

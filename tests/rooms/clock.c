@@ -65,7 +65,7 @@ static void work(unsigned cycles) {
         list *l = GOMEM_NEW(list);
         if (!CHECK(l != NULL)) return;
         if (i % 16 == 0) l->next = kept, kept = l;
-        if (i % 3000 == 0) CHECK(gomem_gc());
+        if (i % 3000 == 0) CHECK(COLLECTED());
         gomem_free(gomem_malloc(i % 5000));
         if (i % 1000 == 0) (void)gomem_gc_work(100);
     }
@@ -87,7 +87,7 @@ static void go_back(void) {
     check_times();
     check_page();
     CHECK(strstr(written(GOMEM_LEAKS), "no leaks") != NULL);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
     kept = NULL;
 }
 

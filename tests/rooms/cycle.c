@@ -71,7 +71,7 @@ static bool begin(int collector) {
     if (!gm_writes_choose(&engine->writes, &engine->meta, &engine->heap.pages, collector))
         return false;
     for (int i = 0; i < TOPS; i++) GOMEM_STORE(&top[i], NULL);
-    return CHECK(gomem_verify());
+    return CHECK(HEAP_IS_WHOLE());
 }
 
 // Up to where new objects are black and nothing is marked.
@@ -101,7 +101,7 @@ static void end(void) {
     gm_workers_put_empty_roots(rt);
     gm_world_unlock_cycle(rt);
     gm_workers_each_central(rt, gm_workers_sweep_central);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 static void finish(void) {
@@ -660,7 +660,7 @@ static void new_objects(int collector) {
     gm_gc_end_stopped(rt, &cycle);
     gm_world_unlock_cycle(rt);
     gm_workers_each_central(rt, gm_workers_sweep_central);
-    CHECK(gomem_verify()); // looks at the held slots
+    CHECK(HEAP_IS_WHOLE()); // looks at the held slots
     CHECK(gomem_base(n) == (void *)n && gomem_base(m) == (void *)m);
     GOMEM_KEEP_ALIVE(n);
     GOMEM_KEEP_ALIVE(m);
@@ -744,7 +744,7 @@ static void weak_while_deciding(int collector) {
     gm_gc_end_stopped(rt, &cycle);
     gm_world_unlock_cycle(rt);
     gm_workers_each_central(rt, gm_workers_sweep_central);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
     CHECK(gomem_weak_get(weak[0]) == (void *)show(hidden[0]) && whole(hidden[0]));
     for (int i = 1; i < RECORDS; i++) {
         CHECK(i % 2 || whole(hidden[i])); // its finalizer has not run
@@ -799,7 +799,7 @@ static void each_while_deciding(int collector) {
     gm_gc_end_stopped(rt, &cycle);
     gm_world_unlock_cycle(rt);
     gm_workers_each_central(rt, gm_workers_sweep_central);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
     CHECK(whole(hidden[0]));
 }
 
@@ -1028,13 +1028,13 @@ TEST(goes_on) {
     w[2] = new_hidden();
     store_shown(6, w[2]);
     gm_world_unlock_cycle(rt);
-    CHECK(gomem_verify()); // while it is under way
+    CHECK(HEAP_IS_WHOLE()); // while it is under way
     gm_world_lock_cycle(rt);
     spill();
     CHECK(gm_gc_run_concurrent(rt, me, &cycle));
     CHECK(!engine->mark.active && rt->gc.phase == GM_PHASE_OFF);
     gm_world_unlock_cycle(rt);
-    CHECK(gomem_verify()); // E1
+    CHECK(HEAP_IS_WHOLE()); // E1
     CHECK(whole(w[0]) && whole(w[1]) && whole(w[2]));
 }
 
@@ -1049,7 +1049,7 @@ static void child_collects(void) {
     for (int i = 0; i < 1000; i++) new_top(30);
     CHECK(engine->stats.cycles == cycles);    // the parent's was due, but none is here
     for (int i = 0; i < 4; i++) dance(i * 2); // a stale mark would hide the new holders' fields
-    if (engine->writes.collector == GOMEM_GC_TRACKED) CHECK(gomem_verify()); // E1
+    if (engine->writes.collector == GOMEM_GC_TRACKED) CHECK(HEAP_IS_WHOLE()); // E1
     for (int i = 0; i < 3; i++) {
         clear_stack();
         spill();
@@ -1057,7 +1057,7 @@ static void child_collects(void) {
     }
     CHECK(engine->stats.cycles == cycles + 3);
     for (int i = 0; i < 4; i++) CHECK(whole(forked[i]) && top[i * 2 + 1]->next == show(forked[i]));
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // Forks as another thread may while this one marks.
@@ -1141,7 +1141,7 @@ TEST(collected_in_a_callback_of_the_loader) {
 #if defined(__GLIBC__) // others hold no lock there
     CHECK(refused);
 #endif
-    CHECK(gomem_gc());
+    CHECK(COLLECTED());
 }
 
 static int looking; // atomic: 1 the lock is held, 2 it was given back

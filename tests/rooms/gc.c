@@ -69,7 +69,7 @@ static void *manual[N], *plain[N], *scanned[N], *typed[N], *rooted[N], *large[5]
 
 static bool begin(void) {
     static bool done;
-    if (done) return CHECK(gomem_verify());
+    if (done) return CHECK(HEAP_IS_WHOLE());
     done = true;
     gomem_options o = {.warn = note, .panic = allocate_and_count};
     if (!CHECK(gomem_init(&o))) return false;
@@ -86,7 +86,7 @@ static bool begin(void) {
         gomem_free(manual[i]);
         gomem_free(plain[i]);
     }
-    return CHECK(gomem_verify());
+    return CHECK(HEAP_IS_WHOLE());
 }
 
 static struct gm_pages *pages(void) { return &engine->heap.pages; }
@@ -112,7 +112,7 @@ static void expect(const char *what, int line) {
         (lvalue) = (__typeof__(lvalue))(value); \
         expect((what), __LINE__);               \
         (lvalue) = sound_;                      \
-        CHECK(gomem_verify());                  \
+        CHECK(HEAP_IS_WHOLE());                 \
     } while (0)
 
 TEST(damaged_records) {
@@ -225,7 +225,7 @@ TEST(damaged_caches) {
     expect("a held slot is not", __LINE__);
     s->used++;
     *bits |= bit;
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // ---- marking ----
@@ -268,7 +268,7 @@ TEST(oracle) {
     }
     gm_gc_flip_stopped(rt, 0, 0);
     go_on();
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // What it finds is reported when the cycle has ended, and the world runs.
@@ -304,7 +304,7 @@ TEST(held_slots_are_black) {
     uintptr_t cursor = run->cursor;
     gm_workers_each_central(rt, gm_workers_sweep_central);
     CHECK(gomem_new(200) == (void *)cursor);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 static struct link {
@@ -347,7 +347,7 @@ TEST(one_cycle_after_the_other) {
         REQUIRE(!test_failed());
     }
     for (int i = 0; i < LINKS; i++) CHECK(gomem_base((void *)~hidden[i]) == (void *)~hidden[i]);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
     first_link = NULL;
 }
 
@@ -737,7 +737,7 @@ TEST(callbacks_get_time) {
     rt->gc.holds = 1; // one cycle finds all of them
     make_lagging();
     rt->gc.holds = 0;
-    CHECK(gomem_gc());
+    CHECK(COLLECTED());
     while (gm_load_rlx(&callbacks_run) < 1) sched_yield();
     REQUIRE(engine->special.count > LAGGING / 2);
     CHECK(engine->pacer.kept > GM_MIB);
@@ -758,7 +758,7 @@ TEST(callbacks_get_time) {
     gm_store_rlx(&callbacks_may_run, UINT32_MAX);
     while (gm_load_rlx(&engine->special.count)) sched_yield();
     CHECK(!gm_finalize_nap(rt, self));
-    CHECK(gomem_gc());
+    CHECK(COLLECTED());
     rt->gc.holds = holds;
 }
 
@@ -793,11 +793,11 @@ static bool collect_beside(struct before *was) {
     was->collector = rt->world.settings.options.collector;
     rt->gc.holds = 0;
     gm_store_rlx(&rt->world.settings.options.collector, (int)GOMEM_GC_TRACKED);
-    return CHECK(gomem_gc());
+    return CHECK(COLLECTED());
 }
 
 static void collect_as_before(const struct before *was) {
-    CHECK(gomem_gc());
+    CHECK(COLLECTED());
     gm_store_rlx(&rt->world.settings.options.collector, was->collector);
     rt->gc.holds = was->holds;
 }
@@ -904,7 +904,7 @@ TEST(a_fork_waits_for_its_turn) {
     pthread_join(thread, NULL);
     CHECK(gm_load_rlx(&rt->gc.passed) == passed + 1 && !gm_load_rlx(&rt->gc.forks));
     gomem_gc();
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 static bool ask_why(void) {
@@ -965,7 +965,7 @@ TEST(looks_in_a_blocking_region) {
     CHECK(gm_schedule_look(rt, self, look_only, &looked) && looked);
     CHECK(!memcmp(&saved, &self->registers, sizeof saved));
     CHECK_EQ(self->in_handler, in_handler);
-    CHECK(gomem_gc());
+    CHECK(COLLECTED());
     CHECK(!memcmp(&saved, &self->registers, sizeof saved));
     CHECK_EQ(self->in_handler, in_handler);
     self->in_handler = false;
@@ -1206,7 +1206,7 @@ static void count_workers(void) {
     static void *live; // a smaller heap has no workers
     while (rt->gc.holds) gomem_gc_unhold();
     rt->world.settings.options.mark_workers = (int)workers_wanted;
-    CHECK((live = gomem_new(3 * GM_MIB)) && gomem_gc());
+    CHECK((live = gomem_new(3 * GM_MIB)) && COLLECTED());
     unsigned most = workers_wanted ? workers_wanted : gm_os_processors();
     CHECK_EQ(rt->gc.thread_count, GM_MIN(most, 16u) - 1); // the runner marks, too
 }

@@ -31,7 +31,7 @@ TEST(options_of_a_running_heap) {
 // What the pacer has learned of a heap goes with it: the next one begins as the first did (A2).
 TEST(learned_anew) {
     struct gm_pacer *p = &gm_runtime.engine.pacer;
-    REQUIRE(gomem_new(16) != NULL && gomem_gc());
+    REQUIRE(gomem_new(16) != NULL && COLLECTED());
     p->runway = p->heavy = 3 * GM_MIB;
     p->kept = GM_MIB;
     p->other = 100 * GM_MIB;
@@ -40,7 +40,7 @@ TEST(learned_anew) {
     CHECK_EQ(p->runway + p->heavy + p->kept + p->other, 0);
     CHECK_EQ(p->goal, 4 * GM_MIB);
     CHECK_EQ(p->trigger, p->goal);
-    CHECK(gomem_new(16) != NULL && gomem_gc());
+    CHECK(gomem_new(16) != NULL && COLLECTED());
 }
 #endif
 

@@ -117,7 +117,7 @@ static void visit_records(void) {
 
 // Each record of the list is read, from its first byte to its last.
 TEST(records_of_threads) {
-    REQUIRE(gomem_gc());
+    REQUIRE(COLLECTED());
     link_records();
     visit_records();
     for (unsigned i = 0; i < 2 * RECORDS; i++) CHECK_EQ(met[i], 1);
@@ -125,7 +125,7 @@ TEST(records_of_threads) {
 
 // What is no list is left alone, from the entry on that does not point back.
 TEST(what_is_no_list) {
-    REQUIRE(gomem_gc());
+    REQUIRE(COLLECTED());
     link_records();
     record[2][ENTRY + 1]++;
     visit_records();

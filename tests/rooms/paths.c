@@ -80,7 +80,7 @@ TEST(leaves_nothing) {
         REQUIRE(search((void *)nth(999)));
         CHECK(memcmp(&before, c, sizeof before) == 0);
         CHECK_EQ(rt->engine.sweep.generation, generation);
-        CHECK(gomem_verify());
+        CHECK(HEAP_IS_WHOLE());
     }
     first = NULL;
 }

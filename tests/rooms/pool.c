@@ -389,7 +389,7 @@ TEST(without_a_place) {
         gomem_pool_destroy(all[i]);
         CHECK(gm_pool_cache_of(&gm_world_self()->cache, number) == NULL);
     }
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 TEST_MAIN

@@ -68,7 +68,7 @@ static void fork_while_another_thread_begins(void) {
     if (pid == 0) {
         (void)alarm(20);
         void *p = gomem_malloc(100);
-        bool good = p && gomem_new(100) && gomem_verify();
+        bool good = p && gomem_new(100) && HEAP_IS_WHOLE();
         gomem_free(p);
         _exit(!good);
     }
@@ -680,7 +680,7 @@ TEST(gate_without_membarrier) {
         gm_world_close_gate(rt, gm_world_self());
         gm_world_resume(rt);
         CHECK(gomem_base(p) == p);
-        CHECK(gomem_verify());
+        CHECK(HEAP_IS_WHOLE());
     }
     no_membarrier = false;
     end_actors(1);
@@ -691,7 +691,7 @@ static void gate_on_the_manual_heap(void) {
     no_membarrier = true;
     REQUIRE(gomem_init(&none));
     void *p = gomem_malloc(64);
-    CHECK(gomem_verify()); // closes the gate
+    CHECK(HEAP_IS_WHOLE()); // closes the gate
     gomem_free(p);
 }
 
@@ -721,7 +721,7 @@ static void look_at_records(void) {
         CHECK(t->cache.hot.top[c] == GM_CACHE_NOTHING && !t->cache.previous[c]);
         CHECK(!t->cache.scan[c] && !t->cache.hot.scan[c].cursor);
     }
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // The child takes over what its parent's other threads held.
@@ -734,7 +734,7 @@ TEST(fork_takes_over) {
     CHILD_GOOD(look_at_records);
     CHECK(actors[0].record->state != GM_THREAD_NONE); // here nothing changed
     end_actors(1);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 #if GOMEM_I_COLLECTOR
@@ -779,7 +779,7 @@ static void *fork_in_section(void *arg) {
 
 static void use_and_verify(void) {
     first_use(NULL);
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 TEST(forks_inside) { // V10
@@ -809,7 +809,7 @@ TEST(forks_inside) { // V10
     (void)alarm(0);
     CHECK_EQ(atomic_load(&failed_forks), 0);
     CHILD_GOOD(use_and_verify); // outside of the library nothing has changed
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 // A handler forks between our fork handlers: the first fork goes on as it was.
@@ -824,7 +824,7 @@ TEST(forks_of_forks) { // V10
     CHECK_EQ(gm_load_rlx(&world->stop_request), 0u);
     CHECK(!gm_world_forks(world));
     gm_world_fork_parent(); // behind a fork that took nothing
-    CHECK(gomem_verify());
+    CHECK(HEAP_IS_WHOLE());
 }
 
 #if GOMEM_I_COLLECTOR
