@@ -391,7 +391,7 @@ TEST(mappings) {
     CHECK(gm_os_find_mapping(&m, (uintptr_t)&in_this_file) && gm_os_is_file(&m));
     CHECK(m.number[0] <= (uintptr_t)&in_this_file && m.number[1] > (uintptr_t)&in_this_file);
     CHECK(strcmp(m.name, own) == 0);
-    char *p = mmap(NULL, 4 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *p = mmap(NULL, 6 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     REQUIRE(p != MAP_FAILED);
     int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     REQUIRE(fd >= 0);
@@ -403,7 +403,9 @@ TEST(mappings) {
     CHECK(m.number[1] == (uintptr_t)p + 2 * page && m.number[2] == 0);
     CHECK(gm_os_find_mapping(&m, (uintptr_t)p + 2 * page) && !gm_os_is_file(&m));
     CHECK(m.behind && strcmp(m.name, own) == 0 && m.number[0] == (uintptr_t)p + 2 * page);
-    munmap(p, 4 * page);
+    REQUIRE(munmap(p + 4 * page, page) == 0);
+    CHECK(gm_os_find_mapping(&m, (uintptr_t)p + 5 * page) && !m.behind && !m.name[0]);
+    munmap(p, 6 * page);
     CHECK(!gm_os_find_mapping(&m, (uintptr_t)p + page) && errno == 0);
 }
 
