@@ -833,13 +833,12 @@ GOMEM_DEF uint64_t gomem_num_gc(void);
 //                  first report, or GOMEM_DEBUG=record=1 or write=report:FILE at the start, begins
 //                  to record cycles: 64 KB, 10 us each
 // False with errno: EINVAL (`what` is unknown), ESHUTDOWN (after gomem_shutdown), ENOMEM, ENOSYS
-// (compiled with GOMEM_NO_REPORT), EAGAIN (in a root function or mark procedure on the thread that
-// runs the cycle), or what write() said: ENOSPC, EPIPE, EBADF, or EAGAIN where fd does not block.
+// (compiled with GOMEM_NO_REPORT), EAGAIN (in most calls of root functions and mark procedures), or what write() said: ENOSPC, EPIPE, EBADF, or EAGAIN where fd does not block.
 // Part of the text may then be written. A pipe without a reader raises SIGPIPE, as with write().
 // Any thread, also in blocking regions, finalizers, hooks, and the child of fork; not in a signal
 // handler. Threads go on running, but for LEAKS, so figures may be of slightly different moments.
 // Allocates nothing from the heap and takes 16 KiB of stack; BY_TYPE maps up to 420 KiB
-// meanwhile, HEAP_PROFILE 72 KiB, REPORT 600 KiB, LEAKS three times the heap's size of address
+// meanwhile, HEAP_PROFILE 72 KiB (2 MiB with a million call sites), REPORT 600 KiB, LEAKS three times the heap's size of address
 // space, of which it uses little. FOLDED and REPORT take the loader's lock for each
 // function.
 // Time: that of the writes; with BY_TYPE and REPORT some 10 ms for each GB of heap.
@@ -7723,6 +7722,8 @@ GM_PRIVATE const char *gm_special_verify_stopped(const struct gm_special *sp,
  *             PR5 with guards on, a small manual slot is charged `extra` bytes more, so that hits
  *                 suffice for samples and guards; each hit then draws which of them it is for, if
  *                 any. Samples stay as likely as PR2 says, and guards are independent of them
+ *             PR6 sites take a bounded amount of memory. Samples of sites for which there is no
+ *                 room are counted, and belong to a site without a stack, one of each kind
  * WHY         The distance between two samples is exponentially distributed, so whether an object
  *             is hit depends on its size only, not on its place in a refill. A sample stands for
  *             1 / (1 - exp(-size / rate)) objects, and that weight is stored with it, so the rate
@@ -7762,7 +7763,9 @@ enum {
     GM_PROF_INNER = 8,          // frames of the library above them
     GM_PROF_TYPE = 48,          // bytes of a type's name
     GM_PROF_PART = 4096,        // sites whose pointers are allocated together
-    GM_PROF_PARTS = 256,        // so there are at most a million sites
+    GM_PROF_PARTS = 256,        // so there are at most a million sites,
+    GM_PROF_SITES = 128 << 20,  // and this many bytes of them: 500,000 with 20 frames (PR6)
+    GM_PROF_SPARE = 8,          // numbers for those without a stack: one of each kind
     GM_PROF_ONE = 256,          // weights are multiples of 1 / 256 objects
     GM_PROF_MOST = 1 << 30,     // bytes: the largest rate
     GM_PROF_LEAST_BUCKETS = 256 // of both tables; a power of two
@@ -7772,12 +7775,12 @@ struct gm_prof_count {       // in GM_PROF_ONE. lock: prof; read rlx
     uint64_t objects, bytes; // estimates
 };
 
-struct gm_prof_site { // allocations of one kind and type with one stack
-    uint64_t hash;    // of all that tells sites apart. const
-    uint32_t next;    // number + 1 of the next in its bucket. lock: prof
-    uint16_t depth;   // frames; 0: unknown, or the site that stands for all beyond a million. const
-    uint8_t kind;     // enum gm_prof_kind. const
-    uint8_t leak;     // room leaks: are leaks with its stack reported? atomic: rlx
+struct gm_prof_site {           // allocations of one kind and type with one stack
+    uint64_t hash;              // of all that tells sites apart. const
+    uint32_t next;              // number + 1 of the next in its bucket. lock: prof
+    uint16_t depth;             // frames; 0: unknown, or no room for them (PR6). const
+    uint8_t kind;               // enum gm_prof_kind. const
+    uint8_t leak;               // room leaks: are leaks with its stack reported? atomic: rlx
     char type[GM_PROF_TYPE];    // name of the gomem_type, "": none. const
     struct gm_prof_count alloc; // all so far
     struct gm_prof_count inuse; // of them in use
@@ -7818,6 +7821,9 @@ struct gm_prof {
     uint32_t guards;                            // of options.guard_rate, 0: none. atomic: rlx
     struct gm_prof_site **sites[GM_PROF_PARTS]; // by number. const once set
     uint32_t sites_made;                        // atomic: rel/acq
+    size_t site_bytes;                          // of all sites
+    size_t bytes;                               // of them and of all tables. read rlx
+    uint64_t merged;                            // samples without a site of theirs (PR6). read rlx
     uint32_t *site_bucket;                      // number + 1 of the first, by hash
     uint32_t site_buckets;                      // 0: none yet; a power of two
     struct gm_sample *samples;                  // by number
@@ -8017,6 +8023,7 @@ GM_PRIVATE uint32_t gm_prof_new_site_locked(struct gm_prof *f, uint64_t hash, un
     s->next = *bucket;
     *bucket = n + 1;
     (*part)[n % GM_PROF_PART] = s;
+    f->site_bytes += sizeof *s + depth * sizeof *frames;
     gm_store_rel(&f->sites_made, n + 1); // pairs with gm_prof_each: the site is complete
     return n + 1;
 }
@@ -8029,23 +8036,37 @@ GM_PRIVATE bool gm_prof_is(const struct gm_prof_site *s, uint64_t hash, unsigned
            (!depth || !memcmp(s->frame, frames, depth * sizeof *frames));
 }
 
+// Returns the number + 1 of the site of a stack, kind and type; 0: there is none.
+GM_PRIVATE uint32_t gm_prof_find_site_locked(const struct gm_prof *f, uint64_t hash, unsigned kind,
+                                             const char *type, const uintptr_t *frames,
+                                             unsigned depth) {
+    uint32_t n = f->site_buckets ? f->site_bucket[hash & (f->site_buckets - 1)] : 0;
+    while (n && !gm_prof_is(gm_prof_site_at(f, n - 1), hash, kind, type, frames, depth))
+        n = gm_prof_site_at(f, n - 1)->next;
+    return n;
+}
+
+// The same, and makes the site if there is none. 0: no memory, or no room for more (PR6).
+GM_PRIVATE uint32_t gm_prof_make_site_locked(struct gm_prof *f, unsigned kind, const char *type,
+                                             const uintptr_t *frames, unsigned depth) {
+    enum { MOST = GM_PROF_PART * GM_PROF_PARTS - GM_PROF_SPARE };
+    uint64_t hash = gm_prof_hash(kind, type, frames, depth);
+    uint32_t n = gm_prof_find_site_locked(f, hash, kind, type, frames, depth);
+    bool room = f->sites_made < MOST && f->site_bytes < GM_PROF_SITES;
+    if (n || (!room && (depth || *type))) return n;
+    return gm_prof_new_site_locked(f, hash, kind, type, frames, depth);
+}
+
 // Returns the number + 1 of the site of a stack, kind and type, which it makes if there is none. If
-// there is no room for more, that is the site without a stack, number 0. 0: no memory for that.
+// there is no room for more, that is the site of the kind without a stack. 0: no memory for that.
 GM_PRIVATE uint32_t gm_prof_intern_locked(struct gm_prof *f, unsigned kind, const char *type,
                                           const uintptr_t *frames, unsigned depth) {
-    enum { MOST = GM_PROF_PART * GM_PROF_PARTS };
     gm_prof_grow_sites_locked(f);
-    if (!f->sites_made && !gm_prof_new_site_locked(f, gm_prof_hash(0, "", NULL, 0), 0, "", NULL, 0))
-        return 0;
-    uint64_t hash = gm_prof_hash(kind, type, frames, depth);
-    for (uint32_t n = f->site_bucket[hash & (f->site_buckets - 1)]; n;) {
-        const struct gm_prof_site *s = gm_prof_site_at(f, n - 1);
-        if (gm_prof_is(s, hash, kind, type, frames, depth)) return n;
-        n = s->next;
-    }
-    uint32_t n = f->sites_made < MOST ? gm_prof_new_site_locked(f, hash, kind, type, frames, depth)
-                                      : 0;
-    return n ? n : 1;
+    uint32_t n = gm_prof_make_site_locked(f, kind, type, frames, depth);
+    if (n) return n;
+    n = gm_prof_make_site_locked(f, kind, "", NULL, 0);
+    if (n) gm_store_rlx(&f->merged, f->merged + 1); // rlx: a report reads the number
+    return n;
 }
 
 // Adds `objects` of a size, in GM_PROF_ONE, to a count. Negative ones wrap.
@@ -8121,6 +8142,14 @@ GM_PRIVATE void gm_prof_remove_locked(struct gm_prof *f, uint32_t *at) {
     f->samples_used--;
 }
 
+// The bytes of sites, samples and the tables of both.
+GM_PRIVATE size_t gm_prof_bytes_locked(const struct gm_prof *f) {
+    size_t parts = (f->sites_made + GM_PROF_PART - 1) / GM_PROF_PART;
+    return f->site_bytes + parts * GM_PROF_PART * sizeof **f->sites +
+           ((size_t)f->site_buckets + f->sample_buckets) * sizeof *f->site_bucket +
+           f->samples_room * sizeof *f->samples;
+}
+
 // Records a sampled object of `size` bytes, whose span the caller has marked (PR1), with its stack.
 // In a section. Takes PROF, then META.
 GM_PRIVATE void gm_prof_record(struct gm_prof *f, uintptr_t object, size_t size, size_t rate,
@@ -8141,6 +8170,7 @@ GM_PRIVATE void gm_prof_record(struct gm_prof *f, uintptr_t object, size_t size,
     } else {
         gm_store_rlx(&f->lost, f->lost + 1); // rlx: a report reads the number
     }
+    gm_store_rlx(&f->bytes, gm_prof_bytes_locked(f)); // rlx: a single number
     gm_sync_unlock(&f->lock);
 }
 
@@ -8202,8 +8232,7 @@ GM_PRIVATE gm_prof_figures gm_prof_read(const struct gm_prof_site *s) {
 
 // Calls fn for each site until it returns false; returns false then. Takes no lock, enters no
 // section and allocates nothing, so fn may do anything; threads may run. Sites stay valid for ever
-// (PR3). Costs a step for each site. Sites beyond a million are counted together in the first one,
-// which has no frames.
+// (PR3). Costs a step for each site.
 GM_PRIVATE bool gm_prof_each(const struct gm_prof *f,
                              bool (*fn)(void *arg, const struct gm_prof_site *site,
                                         const gm_prof_figures *figures),
@@ -8938,7 +8967,7 @@ struct gomem_marker {     // owner: the thread that marks with it
     struct gm_mark *mark; // shared state
     char *buffer;         // GM_READ bytes for foreign ranges
     uint32_t phase;       // phase of mark.state that it has joined
-    uint32_t id;          // thread id of a worker, 0: not a worker. atomic: rlx
+    uint32_t id;          // thread id of a worker, or of one that assists; 0: neither. atomic: rlx
     uint64_t until;       // ns at which it leaves; 0: when no work is left
     bool alone;           // no other thread sets bits, so it needs no atomic OR
     bool steady;          // ignores deadlines and halt
@@ -18187,8 +18216,12 @@ GM_NOINLINE GM_PRIVATE bool gm_gc_run(struct gm_runtime *rt, struct gm_thread *m
     bool stopped = anew && (e->writes.collector == GOMEM_GC_STW || reason == GM_REASON_EMERGENCY ||
                             gm_gc_is_small(rt));
     bool done = stopped ? gm_gc_run_stopped(rt, me, c) : gm_gc_run_concurrent(rt, me, c);
-    if (done) gm_gc_end(rt, c, reason);
-    else gm_gc_warn_veto(rt, false);
+    if (done) {
+        gm_gc_end(rt, c, reason);
+    } else {
+        gm_gc_warn_veto(rt, false);
+        if (gc->phase == GM_PHASE_OFF) gm_gc_event(rt, GOMEM_EVENT_END, gm_os_now()); // not begun
+    }
     return done;
 }
 
@@ -18486,9 +18519,11 @@ GM_PRIVATE bool gm_schedule_assist(struct gm_runtime *rt, struct gm_thread *me, 
     gm_sync_enter(&me->cache.hot); // it takes a lock
     bool ready = gm_mark_init_marker(m, &rt->engine.meta);
     gm_sync_leave(&me->cache.hot);
+    gm_store_rlx(&m->id, gm_load_rlx(&me->id)); // gm_output_marks asks, on this thread
     bool joined = ready && gm_mark_join(&rt->engine.mark, m);
     if (joined) gm_mark_assist(m, until);
     if (joined) gm_schedule_clear_stack(me, GM_CLEAR_ASSIST);
+    gm_store_rlx(&m->id, 0u);
     (void)gm_and_acqrel(&gc->assisting, ~(1u << i)); // pairs with the cas above: its buffers
     return joined;
 }
@@ -24397,7 +24432,9 @@ GM_PRIVATE void gm_report_heap(gomem_memstats *m, struct gm_runtime *rt) {
     m->gc_sys = mapped / GM_PAGE * (GM_MANUAL_BYTES + GM_COLOR_BYTES + sizeof(uint32_t));
     m->other_sys = (uint64_t)gm_load_rlx(&rt->engine.depot.mapped) *
                    (GOMEM_I_MAGAZINE + GM_HEAD_BYTES);
-    m->sys = m->heap_sys + m->stack_sys + m->mspan_sys + m->mcache_sys + m->gc_sys + m->other_sys;
+    m->buck_hash_sys = gm_load_rlx(&rt->engine.prof.bytes); // rlx: a single number
+    m->sys = m->heap_sys + m->stack_sys + m->mspan_sys + m->mcache_sys + m->buck_hash_sys +
+             m->gc_sys + m->other_sys;
 }
 
 // Fills in the fields on the collector. Before its mode is chosen, `collector` is the option's.
@@ -24777,6 +24814,9 @@ GM_PRIVATE void gm_export_settings(struct gm_writer *w, const struct gm_runtime 
                    m->collector < 4 ? collectors[m->collector] : "");
     gm_export_head(w, "profile_lost_total", "counter", "Samples dropped for lack of memory.");
     gm_writer_text(w, "gomem_profile_lost_total %" PRIu64 "\n", gm_load_rlx(&rt->engine.prof.lost));
+    gm_export_head(w, "profile_merged_total", "counter", "Samples whose call site had no room.");
+    gm_writer_text(w, "gomem_profile_merged_total %" PRIu64 "\n",
+                   gm_load_rlx(&rt->engine.prof.merged));
     if (!GOMEM_I_COLLECTOR) return;
     gm_export_head(w, "gc_cpu_fraction", "gauge", "Processor time that the collector took.");
     gm_writer_text(w, "gomem_gc_cpu_fraction %s\n",
@@ -25047,6 +25087,7 @@ enum gm_proto { // numbers of fields, by message
     GM_PROTO_TIME = 9,
     GM_PROTO_PERIOD_TYPE = 11,
     GM_PROTO_PERIOD = 12,
+    GM_PROTO_COMMENT = 13,
     GM_PROTO_DEFAULT = 14,
     // sample: ids of locations, values, labels; label: key, text, number
     GM_SAMPLE_LOCATIONS = 1,
@@ -25126,13 +25167,14 @@ struct gm_profile {
     uint64_t strings;       // written so far
     uintptr_t *list;        // addresses, sorted from time to time
     uintptr_t *recent;      // by hash: addresses that are in the list
-    size_t n;               // entries of the list
+    size_t n, room;         // entries of the list, and how many it may have
     uintptr_t above, below; // only addresses between these are collected
     struct gm_maps *maps;   // where mappings are read
     uint64_t mapping;       // id of the last one that was written
     uintptr_t start, end;   // its range; if a later one was read, empty, where that one ends
 };
-enum { GM_ADDRESSES = 8192, GM_RECENT = 1024 };
+// The entries of the list: at least GM_ADDRESSES, and one for four sites if there are more.
+enum { GM_ADDRESSES = 8192, GM_ADDRESSES_MOST = 1 << 18, GM_RECENT = 1024 };
 
 // Writes a field of the profile.
 GM_PRIVATE void gm_export_write(struct gm_profile *p, unsigned field, const struct gm_nested *m) {
@@ -25243,8 +25285,8 @@ GM_PRIVATE void gm_export_shrink(struct gm_profile *p) {
     for (size_t i = 0; i < p->n; i++)
         if (!n || p->list[i] != p->list[n - 1]) p->list[n++] = p->list[i];
     p->n = n;
-    if (n <= GM_ADDRESSES / 2) return;
-    p->n = GM_ADDRESSES / 2;
+    if (n <= p->room / 2) return;
+    p->n = p->room / 2;
     p->below = p->list[p->n];
 }
 
@@ -25257,7 +25299,7 @@ GM_PRIVATE bool gm_export_addresses(void *arg, const struct gm_prof_site *site,
         uintptr_t a = gm_writer_call(site->frame[i]);
         uintptr_t *recent = &p->recent[(a ^ a >> 10) % GM_RECENT];
         if (*recent == a || a <= p->above || a >= p->below) continue;
-        if (p->n == GM_ADDRESSES) gm_export_shrink(p);
+        if (p->n == p->room) gm_export_shrink(p);
         *recent = a;
         p->list[p->n++] = a;
     }
@@ -25424,7 +25466,7 @@ GM_PRIVATE void gm_export_locations(struct gm_profile *p) {
 
 // Writes samples, then mappings and locations. Sites that other threads add meanwhile only add
 // locations that no sample names. Each pass over the sites finds the next addresses: at least half
-// of a list of fixed size, so most profiles need one.
+// of a list, so most profiles need one, and those with a million sites some ten.
 GM_NOINLINE GM_PRIVATE void gm_export_sites(struct gm_profile *p, const struct gm_prof *f) {
     bool more = gm_prof_each(f, gm_export_sample, p);
     while (more) {
@@ -25440,16 +25482,29 @@ GM_NOINLINE GM_PRIVATE void gm_export_sites(struct gm_profile *p, const struct g
     gm_export_mappings(p, UINTPTR_MAX);
 }
 
+// Writes how many samples are not in the profile, or not with their stacks, as a comment.
+GM_PRIVATE void gm_export_losses(struct gm_profile *p, const struct gm_prof *f) {
+    uint64_t lost = gm_load_rlx(&f->lost), merged = gm_load_rlx(&f->merged); // rlx: counts
+    if (!lost && !merged) return;
+    struct gm_text t = gm_text_make("%" PRIu64 " samples were dropped for lack of memory; %" PRIu64
+                                    " have no stack, because there are too many call sites",
+                                    lost, merged);
+    gm_export_write_number(p, GM_PROTO_COMMENT, gm_export_string(p, t.data, t.size));
+}
+
 // Writes pprof's format. False with errno: no memory for the list of addresses.
 GM_NOINLINE GM_PRIVATE bool gm_export_profile(struct gm_writer *w, const struct gm_prof *f) {
     struct gm_maps maps = {.fd = -1, .path = ""};
     struct gm_profile p = {.w = w, .maps = &maps};
-    const size_t size = (GM_ADDRESSES + GM_RECENT) * sizeof *p.list;
+    size_t sites = gm_load_rlx(&f->sites_made); // rlx: a single number
+    p.room = GM_MIN(GM_MAX(sites / 4, (size_t)GM_ADDRESSES), (size_t)GM_ADDRESSES_MOST);
+    const size_t size = (p.room + GM_RECENT) * sizeof *p.list;
     p.list = gm_os_map_tables(size);
     if (!p.list) return false;
-    p.recent = p.list + GM_ADDRESSES;
+    p.recent = p.list + p.room;
     maps.fd = gm_os_ask_open("/proc/self/maps");
     gm_export_begin(&p, gm_load_rlx(&f->rate)); // rlx: a single number
+    gm_export_losses(&p, f);
     gm_export_sites(&p, f);
     gm_os_ask_close(maps.fd);
     gm_os_release(p.list, size);
@@ -25948,11 +26003,26 @@ GM_PRIVATE void gm_html_find_memory(struct gm_html *h) {
         gm_html_finding(h, "%s", "Collection is off, and no limit is set: the heap only grows.");
 }
 
+// Samples that the profile lacks.
+GM_PRIVATE void gm_html_find_samples(struct gm_html *h) {
+    const struct gm_prof *f = &h->rt->engine.prof;
+    uint64_t lost = gm_load_rlx(&f->lost), merged = gm_load_rlx(&f->merged); // rlx: counts
+    if (lost)
+        gm_html_finding(h, "%" PRIu64 " samples of the profile were dropped for lack of memory.",
+                        lost);
+    if (merged)
+        gm_html_finding(h,
+                        "%" PRIu64 " samples of the profile have no stack, because there are too "
+                        "many call sites: a larger rate takes fewer samples.",
+                        merged);
+}
+
 GM_PRIVATE void gm_html_findings(struct gm_html *h) {
     gm_html_section(h, "wrong", "What looks wrong");
     if (GOMEM_I_COLLECTOR) gm_html_find_cycles(h);
     if (GOMEM_I_COLLECTOR) gm_html_find_stops(h);
     gm_html_find_memory(h);
+    gm_html_find_samples(h);
     gm_html_put(h, h->found ? "</ul></section>\n" : "<p>Nothing looks wrong.</p></section>\n");
 }
 
@@ -26738,16 +26808,23 @@ GM_NOINLINE GM_PRIVATE bool gm_html_write(struct gm_writer *w, struct gm_runtime
  * >>output   gomem_write, files at exit                                            floor 5
  * ==========================================================================================
  * OWNS        nothing
- * CALLS       base writer prof guard settings world leaks export html
+ * CALLS       base os writer prof guard settings world leaks export html
  * WHY         An output at exit, which GOMEM_DEBUG asks for, is a call of gomem_write like any
  *             other, so both have the same contents and the same errors.
  */
-// Does the calling thread run a cycle, and has it stopped the others? Then it is in a root function
-// or in a mark procedure, and would wait for the end of its own stop.
-GM_PRIVATE bool gm_output_in_stop(const struct gm_runtime *rt) {
+// Is the calling thread in a root function or in a mark procedure, so that it may wait for itself?
+// It runs a cycle and has stopped the others, or it is one of those that help to mark: a thread of
+// the library, which has no record, or one that assists. (Where the thread that runs a cycle marks
+// beside the program, it holds nothing that gomem_write needs.)
+GM_PRIVATE bool gm_output_marks(const struct gm_runtime *rt) {
     const struct gm_thread *me = gm_world_self();
-    if (!GOMEM_I_COLLECTOR || !me || gm_load_rlx(&rt->gc.runner) != me) return false;
-    return gm_load_rlx(&rt->world.stop_request) > GM_GATE; // rlx: this thread's own store
+    if (!GOMEM_I_COLLECTOR) return false;
+    if (me && gm_load_rlx(&rt->gc.runner) == me)
+        return gm_load_rlx(&rt->world.stop_request) > GM_GATE; // rlx: this thread's own stores
+    uint32_t id = me ? gm_load_rlx(&me->id) : gm_os_thread_id();
+    for (unsigned i = 0; i < GM_WORKERS + GM_ASSISTS; i++)
+        if (gm_load_rlx(&rt->gc.marker[i].id) == id) return true; // rlx: this thread's own store
+    return false;
 }
 
 // BY_TYPE and REPORT take HEAP, for some 20 us at a time; only LEAKS stops the other threads.
@@ -26762,7 +26839,7 @@ GM_RARE GOMEM_DEF bool gomem_write(int what, int fd) {
         return false;
     }
     if (!gm_world_ready(rt, false)) return false;
-    if (gm_output_in_stop(rt)) {
+    if (gm_output_marks(rt)) {
         errno = EAGAIN;
         return false;
     }

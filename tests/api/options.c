@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/syscall.h>
 
 enum { MB = 1 << 20 };
 
@@ -291,6 +292,41 @@ static void event_callback(void) {
     CHECK(begun == CYCLES && ended == CYCLES);
 }
 
+static atomic_int deaf; // 1: the thread blocks all signals; 2: it is to end
+static void *block_all(void *arg) {
+    uint64_t all = ~(uint64_t)0;
+    gomem_free(gomem_malloc(10)); // attaches it
+    // not by libc, which leaves out signals of its own
+    CHECK(syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, NULL, sizeof all) == 0);
+    atomic_store(&deaf, 1);
+    while (atomic_load(&deaf) == 1) continue;
+    return arg;
+}
+
+// A cycle that cannot begin, because a thread does not stop, has an END, too.
+static void event_of_no_cycle(void) {
+    gomem_options options = {.event = note_event, .user = &user_token};
+    pthread_t thread;
+    CHECK(gomem_init(&options));
+    CHECK(gomem_new(100) != NULL);
+    gomem_gc_hold();
+    CHECK(!pthread_create(&thread, NULL, block_all, NULL));
+    while (!atomic_load(&deaf)) usleep(1000);
+    gomem_gc_unhold();
+    int before = atomic_load(&end_count), begun = 0, ended = 0;
+    CHECK(!gomem_gc());
+    CHECK(atomic_load(&end_count) > before);
+    gomem_gc_hold(); // no cycle is under way after it
+    for (int i = 0; i < EVENTS && events[i]; i++) {
+        begun += events[i] == GOMEM_EVENT_BEGIN;
+        ended += events[i] == GOMEM_EVENT_END;
+    }
+    CHECK_EQ(begun, ended);
+    atomic_store(&deaf, 2);
+    CHECK(!pthread_join(thread, NULL));
+    gomem_gc_unhold();
+}
+
 #define CHILD_TEST(fn) \
     TEST(option_##fn) { CHILD_GOOD(fn); }
 
@@ -313,5 +349,6 @@ CHILD_TEST(warn_callback)
 CHILD_TEST(panic_callback)
 CHILD_TEST(oom_callback)
 CHILD_TEST(event_callback)
+CHILD_TEST(event_of_no_cycle)
 
 TEST_MAIN

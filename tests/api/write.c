@@ -232,7 +232,35 @@ static void marks(void) {
     (void)p;
 }
 
+// A mark procedure runs on any thread that marks; those of the library have no record.
+struct link {
+    struct link *next;
+    long value[7];
+};
+static atomic_int elsewhere;
+static pthread_t main_thread;
+static void write_in_mark(const void *obj, size_t size, gomem_marker *m) {
+    (void)size;
+    gomem_mark(m, ((const struct link *)obj)->next);
+    if (pthread_equal(pthread_self(), main_thread)) return;
+    if (atomic_fetch_add(&elsewhere, 1) % 100) return;
+    for (int i = 0; i < KINDS; i++) output_fails(kinds[i], STDERR_FILENO, EAGAIN);
+    output_fails(GOMEM_LEAKS, STDERR_FILENO, EAGAIN);
+}
+static void marks_elsewhere(void) {
+    enum { LINKS = 20000, ROUNDS = 2000 };
+    static gomem_type type = {"struct link", sizeof(struct link), 8, NULL, 0, write_in_mark, 0};
+    static void *volatile table[LINKS];
+    CHECK(gomem_init(&(gomem_options){.collector = GOMEM_GC_STW, .mark_workers = 3}));
+    main_thread = pthread_self();
+    for (int i = 0; i < LINKS; i++) table[i] = gomem_new_typed(&type, sizeof(struct link));
+    for (int i = 0; i < ROUNDS && !atomic_load(&elsewhere); i++) CHECK(gomem_gc());
+    CHECK(atomic_load(&elsewhere) > 0 && table[0]);
+    write_all();
+}
+
 TEST(in_hooks) {
+    CHILD_GOOD(marks_elsewhere);
     CHILD_GOOD(is_warned);
     CHILD_GOOD(is_caught);
     CHILD_GOOD(marks);

@@ -490,6 +490,26 @@ TEST(many_addresses) {
     gomem_free(p);
 }
 
+// What the profile lacks is said: in its comment, and in the metrics.
+TEST(losses) {
+    struct gm_prof *f = &gm_runtime.engine.prof;
+    static const char *const says[] = {"profile_lost_total 7\n", "profile_merged_total 9\n"};
+    int fd = memfd_create("profile", 0);
+    void *volatile p = gomem_malloc(10); // the heap is there
+    REQUIRE(fd >= 0 && p);
+    f->lost = 7, f->merged = 9;
+    CHECK(gomem_write(GOMEM_HEAP_PROFILE, fd) && gomem_write(GOMEM_METRICS, fd));
+    f->lost = 0, f->merged = 0;
+    ssize_t size = pread(fd, file, sizeof file, 0);
+    close(fd);
+    REQUIRE(size > 0);
+    CHECK(memmem(file, (size_t)size, "7 samples were dropped", 22) != NULL);
+    CHECK(memmem(file, (size_t)size, "; 9 have no stack", 17) != NULL);
+    for (unsigned i = 0; i < 2; i++)
+        CHECK(memmem(file, (size_t)size, says[i], strlen(says[i])) != NULL);
+    gomem_free(p);
+}
+
 // ---- frames that are none ----
 
 // An unwinder may find any word in a stack that was overwritten. Each sample names locations that are

@@ -264,6 +264,17 @@ TEST(memory) {
     made_up.engine.collected = false;
 }
 
+TEST(samples) {
+    begin();
+    made_up.engine.prof.lost = 3;
+    CHECK(finds("<li>3 samples of the profile were dropped"));
+    made_up.engine.prof.lost = 0;
+    begin();
+    made_up.engine.prof.merged = 5;
+    CHECK(finds("<li>5 samples of the profile have no stack"));
+    made_up.engine.prof.merged = 0;
+}
+
 // ---- the map ----
 
 // Spans are spread over the cells that they lie in, and what lies outside is left out.

@@ -94,17 +94,17 @@ TEST(sites_are_interned) {
     CHECK(gm_prof_intern_locked(&f, GM_PROF_MANUAL, "", frames, 2) != a);
     for (uintptr_t i = 0; i < 5000; i++) { // the tables grow
         frames[0] = i + 100;
-        CHECK_EQ(gm_prof_intern_locked(&f, GM_PROF_MANUAL, "", frames, 3), i + 7);
+        CHECK_EQ(gm_prof_intern_locked(&f, GM_PROF_MANUAL, "", frames, 3), i + 6);
     }
     frames[0] = 100 + 4321;
-    CHECK_EQ(gm_prof_intern_locked(&f, GM_PROF_MANUAL, "", frames, 3), 4321 + 7);
-    CHECK_EQ(f.sites_made, 5006);
+    CHECK_EQ(gm_prof_intern_locked(&f, GM_PROF_MANUAL, "", frames, 3), 4321 + 6);
+    CHECK_EQ(f.sites_made, 5005);
     // of a longer name the beginning tells
     static const char name[] = "struct_with_a_name_that_is_longer_than_what_a_site_keeps_of_it";
     _Static_assert(sizeof name > GM_PROF_TYPE, "it is cut");
     a = gm_prof_intern_locked(&f, GM_PROF_COLLECTED, name, frames, 3);
     CHECK_EQ(gm_prof_intern_locked(&f, GM_PROF_COLLECTED, name, frames, 3), a);
-    CHECK_EQ(f.sites_made, 5007);
+    CHECK_EQ(f.sites_made, 5006);
 }
 
 // Two stacks with the same hash are two sites.
@@ -121,6 +121,47 @@ TEST(sites_with_one_hash) {
         *bucket = &f.site_bucket[gm_prof_hash(GM_PROF_MANUAL, "", other, 2) & (f.site_buckets - 1)];
     if (!*bucket) *bucket = a;
     CHECK(gm_prof_intern_locked(&f, GM_PROF_MANUAL, "", other, 2) != a);
+}
+
+// However many call sites there are, they take a bounded amount of memory: later ones are counted,
+// together, apart only by kind.
+TEST(sites_are_bounded) {
+    enum { SITES = 1200000, MOST = GM_PROF_PART * GM_PROF_PARTS };
+    static struct gm_meta meta;
+    static struct gm_prof f;
+    REQUIRE(gm_pages_meta_init(&meta));
+    gm_prof_init(&f, &meta);
+    for (uintptr_t i = 0; i < SITES; i++)
+        if (!CHECK(gm_prof_intern_locked(&f, GM_PROF_MANUAL, "", &i, 1) != 0)) return;
+    CHECK(f.sites_made <= MOST);
+    CHECK_EQ(f.merged + f.sites_made, SITES + 1); // the site that stands for the rest is one
+    uintptr_t first = 0, new = SITES;
+    uint32_t rest = gm_prof_intern_locked(&f, GM_PROF_MANUAL, "", &new, 1),
+             collected = gm_prof_intern_locked(&f, GM_PROF_COLLECTED, "type", &new, 1);
+    CHECK_EQ(gm_prof_intern_locked(&f, GM_PROF_MANUAL, "", &first, 1), 1);
+    CHECK_EQ(gm_prof_intern_locked(&f, GM_PROF_MANUAL, "", NULL, 0), rest);
+    CHECK_EQ(gm_prof_site_at(&f, rest - 1)->depth, 0);
+    CHECK_EQ(gm_prof_site_at(&f, collected - 1)->kind, GM_PROF_COLLECTED);
+    CHECK_EQ(gm_prof_intern_locked(&f, GM_PROF_COLLECTED, "other", &new, 1), collected);
+    gm_prof_reset(&f);
+}
+
+// The same for sites with deep stacks, which are bounded by their bytes.
+TEST(deep_sites_are_bounded) {
+    static struct gm_meta meta;
+    static struct gm_prof f;
+    uintptr_t frames[GM_PROF_FRAMES] = {0};
+    size_t each = sizeof(struct gm_prof_site) + sizeof frames, n = 0;
+    REQUIRE(gm_pages_meta_init(&meta));
+    gm_prof_init(&f, &meta);
+    f.site_bytes = GM_PROF_SITES - 100 * each;
+    for (; !f.merged && n < 1000; n++) {
+        frames[n % GM_PROF_FRAMES]++;
+        CHECK(gm_prof_intern_locked(&f, GM_PROF_POOL, "", frames, GM_PROF_FRAMES) != 0);
+    }
+    CHECK_EQ(n, 101);
+    CHECK_EQ(f.sites_made, 101);
+    CHECK(f.site_bytes < GM_PROF_SITES + each);
 }
 
 // ---- the whole library ----
@@ -197,6 +238,21 @@ TEST(manual_is_exact_at_rate_1) {
     CHECK_EQ(f.inuse_objects, 0);
     CHECK_EQ(f.inuse_bytes, 0);
     CHECK(HEAP_IS_WHOLE());
+    gomem_set_profile_rate(0);
+}
+
+// What sites and samples take is a figure of its own, a part of what the system has given.
+TEST(memory_is_counted) {
+    gomem_memstats before = {.size = sizeof before}, m = {.size = sizeof m};
+    gomem_set_profile_rate(1);
+    gomem_free(gomem_malloc(100));
+    gomem_read_memstats(&before);
+    CHECK(before.buck_hash_sys >= gm_prof_bytes_locked(prof) && before.buck_hash_sys > 0);
+    for (turn = 1; turn < 300; turn++) gomem_free(gomem_malloc(100)); // a site each
+    turn = 0;
+    gomem_read_memstats(&m);
+    CHECK(m.buck_hash_sys >= before.buck_hash_sys + 299 * sizeof(struct gm_prof_site));
+    CHECK_EQ(m.sys - m.buck_hash_sys, before.sys - before.buck_hash_sys);
     gomem_set_profile_rate(0);
 }
 

@@ -136,7 +136,8 @@ TEST(counters_agree_with_bitmaps) {
     CHECK_EQ(m.heap_sys, m.heap_inuse + m.heap_idle);
     CHECK_EQ(m.heap_inuse, rt->engine.heap.pages.used * GM_PAGE);
     CHECK(m.heap_released <= m.heap_idle && m.heap_alloc <= m.heap_inuse);
-    CHECK_EQ(m.sys, m.heap_sys + m.stack_sys + m.mspan_sys + m.mcache_sys + m.gc_sys + m.other_sys);
+    CHECK_EQ(m.sys, m.heap_sys + m.stack_sys + m.mspan_sys + m.mcache_sys + m.buck_hash_sys +
+                        m.gc_sys + m.other_sys);
 }
 
 TEST(smaller_and_larger_structs) {
