@@ -769,12 +769,17 @@ GOMEM_DEF const char *gomem_reason_text(uint64_t reason);
 // Turns the heap profile on: one sample for each `bytes` allocated, on average; 1 records each
 // object, 0 turns it off, as at the start. GOMEM_DEBUG=profile=512KiB does so from the start on,
 // with Go's rate. A sample has the stack of the thread that allocates, 64 frames at most, taken by
-// the compiler's unwinder, which is loaded by the first call that turns the profile on. Samples
-// taken so far stay, with the rate that they were taken with. Other threads take the rate at their
-// next slow path: one that only takes and frees what its cache holds is not sampled before. Pools
-// and arenas are sampled when they take memory from the heap. With GOMEM_NO_REPORT it does nothing.
-// Any thread. Off, it costs nothing in any fast path; on, GOMEM_FREE and gomem_free take 2 ns more,
-// and a sample some microseconds, 100 bytes, and for each new stack up to 700 bytes.
+// the compiler's unwinder, which is loaded by the first call that turns the profile on. A stack
+// ends at code without unwind tables. Code whose tables are wrong, such as assembly that switches
+// stacks without a word to them (.cfi_undefined), may end the program: the unwinder then reads
+// what is not there, and GOMEM_BACKTRACE is to take its place. At most a million call sites, and
+// 128 MB of them, are kept apart; samples of others have no stack, and METRICS, HEAP_PROFILE and
+// REPORT say how many those are. Samples taken so far stay, with the rate that they were taken
+// with. Other threads take the rate at their next slow path: one that only takes and frees what
+// its cache holds is not sampled before. Pools and arenas are sampled when they take memory from
+// the heap. With GOMEM_NO_REPORT it does nothing. Any thread. Off, it costs nothing in any fast
+// path; on, GOMEM_FREE and gomem_free take 2 ns more, and a sample some microseconds, 100 bytes,
+// and for each new stack up to 700 bytes.
 GOMEM_DEF void gomem_set_profile_rate(size_t bytes);
 
 // Fills the first m->size bytes of *m. Counts of collected objects are exact up to each thread's
@@ -833,14 +838,15 @@ GOMEM_DEF uint64_t gomem_num_gc(void);
 //                  first report, or GOMEM_DEBUG=record=1 or write=report:FILE at the start, begins
 //                  to record cycles: 64 KB, 10 us each
 // False with errno: EINVAL (`what` is unknown), ESHUTDOWN (after gomem_shutdown), ENOMEM, ENOSYS
-// (compiled with GOMEM_NO_REPORT), EAGAIN (in most calls of root functions and mark procedures), or what write() said: ENOSPC, EPIPE, EBADF, or EAGAIN where fd does not block.
-// Part of the text may then be written. A pipe without a reader raises SIGPIPE, as with write().
+// (compiled with GOMEM_NO_REPORT), EAGAIN (in most calls of root functions and mark procedures), or
+// what write() said: ENOSPC, EPIPE, EBADF, or EAGAIN where fd does not block. Part of the text may
+// then be written. A pipe without a reader raises SIGPIPE, as with write().
 // Any thread, also in blocking regions, finalizers, hooks, and the child of fork; not in a signal
 // handler. Threads go on running, but for LEAKS, so figures may be of slightly different moments.
 // Allocates nothing from the heap and takes 16 KiB of stack; BY_TYPE maps up to 420 KiB
-// meanwhile, HEAP_PROFILE 72 KiB (2 MiB with a million call sites), REPORT 600 KiB, LEAKS three times the heap's size of address
-// space, of which it uses little. FOLDED and REPORT take the loader's lock for each
-// function.
+// meanwhile, HEAP_PROFILE 72 KiB (2 MiB with a million call sites), REPORT 600 KiB, LEAKS three
+// times the heap's size of address space, of which it uses little. FOLDED and REPORT take the
+// loader's lock for each function.
 // Time: that of the writes; with BY_TYPE and REPORT some 10 ms for each GB of heap.
 // GOMEM_DEBUG=write=KIND:FILE calls it at exit; KIND is metrics, types, heap, folded, leaks or
 // report.
@@ -1921,6 +1927,7 @@ GOMEM_I_INLINE void gomem_i_keep_alive(const volatile void *p) {
 
 // TEMP frees what the enclosing block allocates from here on when the block ends, however it is
 // left. SCOPE does the same for one statement; break and continue leave it, not a loop around it.
+// A semicolon after SCOPE is that statement, and what follows is outside; only clang warns of it.
 #define GOMEM_I_JOIN(a, b) a##b
 #define GOMEM_I_NAME(a, b) GOMEM_I_JOIN(a, b)
 #define GOMEM_I_SCOPE      GOMEM_I_NAME(gomem_scope_, __LINE__)
@@ -2651,7 +2658,7 @@ GM_INLINE uint64_t gm_base_since(uint64_t now, uint64_t then) {
     X(DOUBLE_FREE, "double free", "free each object once")                                         \
     X(INTERIOR, "free of an interior pointer", "free the pointer that the allocation returned")    \
     X(FOREIGN, "free of a foreign pointer", "free it with the allocator that it came from")        \
-    X(OVERFLOW, "buffer overflow", "do not access bytes behind an object")                         \
+    X(OVERFLOW, "buffer overflow", "do not access bytes past the end of an object")                \
     X(UNDERFLOW, "buffer underflow", "do not access bytes before an object")                       \
     X(AFTER_FREE, "use after free", "free an object after its last use")                           \
     X(STACK, "free of a stack pointer", "a local variable ends with its function: do not free it") \
@@ -3782,7 +3789,7 @@ GM_COLD GM_PRIVATE void gm_os_name_owner(struct gm_text *t, uintptr_t address) {
     } else {
         bool libc = address % 4096 == 16 || m.number[0] % ((size_t)64 << 20) == 0;
         gm_text_format(t, ", but in an anonymous mapping of %zu KB%s%s%s",
-                       (size_t)(m.number[1] - m.number[0]) / GM_KIB, m.behind ? " behind " : "",
+                       (size_t)(m.number[1] - m.number[0]) / GM_KIB, m.behind ? " after " : "",
                        m.behind ? gm_text_name(m.name).data : "",
                        libc ? ", probably of libc's malloc" : "");
     }
@@ -12777,8 +12784,8 @@ GM_PRIVATE void gm_settings_read_size(struct gm_runtime *rt, const char *name, b
     *size = gm_settings_bytes(value);
     if (*size) return;
     gm_settings_warn(rt, name, value, strlen(value),
-                     group ? "a number of bytes with B, KiB, MiB, GiB or TiB behind, auto, off"
-                           : "a number of bytes with B, KiB, MiB, GiB or TiB behind, off");
+                     group ? "a number of bytes with B, KiB, MiB, GiB or TiB after it, auto, off"
+                           : "a number of bytes with B, KiB, MiB, GiB or TiB after it, off");
 }
 
 // Reads GOMEM_LEAK_SUPPRESS.
@@ -26203,10 +26210,11 @@ GM_PRIVATE void gm_html_history(struct gm_html *h) {
     }
     a.most += a.most / 16 + 1;
     struct gm_text text = gm_text_make(
-        "Over %s and %zu cycles; now the collected heap has %s, its goal is %s, and the process "
+        "Over %s and %zu cycle%s; now the collected heap has %s, its goal is %s, and the process "
         "occupies %s.",
-        gm_html_time(a.span).data, h->pasts, gm_html_size(live * GM_KIB).data,
-        gm_html_size(h->m.next_gc).data, gm_html_size(h->resident).data);
+        gm_html_time(a.span).data, h->pasts, h->pasts == 1 ? "" : "s",
+        gm_html_size(live * GM_KIB).data, gm_html_size(h->m.next_gc).data,
+        gm_html_size(h->resident).data);
     gm_html_picture(h, 200, "Collected heap, goal and resident memory", text.data);
     gm_html_put(h, gm_html_stretched);
     gm_html_grid(h, &a, false);
@@ -26292,10 +26300,11 @@ GM_PRIVATE void gm_html_stops(struct gm_html *h) {
     }
     struct gm_scale scale = {10 * 1024, GM_MAX(gm_html_log(m->pause_max_ns) + 1024, 20u * 1024)};
     struct gm_text text = gm_text_make(
-        "%" PRIu64 " stops so far. The last %zu, from left to right: half of them took at most %s, "
+        "%" PRIu64
+        " stop%s so far. From left to right, the last %zu: half of them took at most %s, "
         "99 %% at most %s, the longest one %s.",
-        stops, n, gm_html_time(m->pause_p50_ns).data, gm_html_time(m->pause_p99_ns).data,
-        gm_html_time(m->pause_max_ns).data);
+        stops, stops == 1 ? "" : "s", n, gm_html_time(m->pause_p50_ns).data,
+        gm_html_time(m->pause_p99_ns).data, gm_html_time(m->pause_max_ns).data);
     gm_html_picture(h, 180, "The last stops, on a logarithmic scale", text.data);
     gm_html_dots(h, &scale, stops, n);
     gm_html_put(h, "</svg><figcaption>");

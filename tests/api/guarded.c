@@ -55,7 +55,7 @@ static void use_after_free(void) {
     gomem_free(p);
     volatile_copy(&p)[7] = 1;
 }
-// Bytes that alignment leaves behind an object, and others of its page, are looked at by the free.
+// Bytes that alignment leaves past the end of an object, and others of its page, are looked at by the free.
 static void off_by_one(void) {
     start(1);
     volatile char *p = gomem_malloc(20);

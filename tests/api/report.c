@@ -149,7 +149,7 @@ static void records_begin_with_a_report(void) {
     gomem_gc();
     written();
     CHECK(!says("No cycle has been recorded yet."));
-    CHECK(says(" and 1 cycles;"));
+    CHECK(says(" and 1 cycle;"));
     (void)kept;
 }
 
@@ -158,7 +158,7 @@ static void records_begin_at_the_start(void) {
     void *volatile kept = gomem_new(100);
     gomem_gc();
     written();
-    CHECK(says(" and 1 cycles;"));
+    CHECK(says(" and 1 cycle;"));
     (void)kept;
 }
 
@@ -182,7 +182,7 @@ static void after_a_shutdown(void) {
     kept = gomem_new(100);
     gomem_gc();
     written();
-    CHECK(says(" and 1 cycles;"));
+    CHECK(says(" and 1 cycle;"));
     (void)kept;
 }
 
@@ -218,7 +218,7 @@ TEST(at_exit) {
     close(fd);
     unlink(path);
     check_page();
-    CHECK(says(" and 1 cycles;"));
+    CHECK(says(" and 1 cycle;"));
 }
 
 // ---- figures ----

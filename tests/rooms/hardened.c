@@ -101,7 +101,7 @@ TEST(sizes_are_those_requested) {
     CHECK(HEAP_IS_WHOLE());
 }
 
-// (2) Up to 8 bytes behind an object of any size, whatever is written.
+// (2) Up to 8 bytes past the end of an object of any size, whatever is written.
 TEST(overflows_are_found_by_free) {
     REQUIRE(begin());
     for (unsigned i = 0; i < SIZES; i++)
