@@ -6708,10 +6708,14 @@ GM_NOINLINE GM_PRIVATE void gm_heap_trim_slow(struct gm_heap *h, size_t idle) {
     (void)gm_heap_give_back(h, keep, GM_GIVE_LEAST, SIZE_MAX);
 }
 
+// Tests whether more pages are idle than H2 allows. A stale value only trims later.
+GM_INLINE bool gm_heap_trims(const struct gm_heap *h) {
+    return GOMEM_I_UNLIKELY(gm_load_rlx(&h->pages.idle) > gm_heap_keep(h) + GM_GIVE_SLACK);
+}
+
 // Called without locks by a thread that has freed pages of manual objects. Keeps H2.
 GM_INLINE void gm_heap_trim(struct gm_heap *h) {
-    size_t idle = gm_load_rlx(&h->pages.idle); // a stale value only trims later
-    if (GOMEM_I_UNLIKELY(idle > gm_heap_keep(h) + GM_GIVE_SLACK)) gm_heap_trim_slow(h, idle);
+    if (gm_heap_trims(h)) gm_heap_trim_slow(h, gm_load_rlx(&h->pages.idle)); // the same
 }
 
 // Zeroes bytes of used pages, at most a chunk's. With `drop`, discards them instead if less than
@@ -10893,8 +10897,8 @@ GM_PRIVATE void gm_sweep_verify_records(struct gm_check *check, const struct gm_
  *             Without K3, 5 MB of small objects in caches kept 230 MB of spans in use after 1 GB
  *             was freed in random order. If K3 held always, it would empty the caches of programs
  *             whose spans are full, where a cached object costs only its own bytes.
- *             Without spare spans a pair of 64 KiB takes 120 ns instead of 29, and one of 1 MiB 240
- *             instead of 28: two turns at the page heap's lock, and descriptors to write.
+ *             Without spare spans a pair of 64 KiB takes 120 ns instead of 15, and one of 1 MiB 240
+ *             instead of 15: two turns at the page heap's lock, and descriptors to write.
  *
  *             a magazine of 5 with 3 objects, at 512:  | - … - | NULL | a | b | c | - | - |
  *                                                                             ^ top
@@ -19203,6 +19207,23 @@ GM_PRIVATE void *gm_alloc_manual_small(struct gm_cache *t, unsigned class) {
     return p;
 }
 
+// Counts a new large manual object.
+GM_INLINE void gm_alloc_count_new(struct gm_cache *t, size_t size) {
+    gm_stats_own(&t->stats.manual_mallocs[0], 1);
+    gm_stats_own(&t->stats.large_alloc, size);
+    gm_cache_count_bytes(t, size);
+}
+
+// Makes a spare span of the thread an object, in a section, while no profile is on. NULL: none
+// fits.
+GM_INLINE void *gm_alloc_manual_spare(struct gm_cache *t, size_t size) {
+    struct gm_span *s = gm_cache_reuse(t, (size + GM_PAGE - 1) / GM_PAGE, size);
+    if (!s) return NULL;
+    s->used = 1;
+    gm_alloc_count_new(t, size);
+    return (void *)gm_span_start(&t->engine->heap.pages, s);
+}
+
 // Allocates a large manual object, in a section, from the thread's spare spans if `spare` is set
 // and one fits. NULL: no memory.
 GM_PRIVATE void *gm_alloc_manual_large(struct gm_cache *t, size_t size, size_t align, bool spare) {
@@ -19216,11 +19237,27 @@ GM_PRIVATE void *gm_alloc_manual_large(struct gm_cache *t, size_t size, size_t a
     if (!s) return NULL;
     s->used = 1;
     gm_alloc_charge_slot(t, size);
-    gm_stats_own(&t->stats.manual_mallocs[0], 1);
-    gm_stats_own(&t->stats.large_alloc, size);
-    gm_cache_count_bytes(t, size);
+    gm_alloc_count_new(t, size);
     if (fresh) gm_heap_publish(h, s);
     return (void *)gm_span_start(&h->pages, s);
+}
+
+// A large manual object from the spare spans, in a section of its own, which costs less than that
+// of the slow path. NULL: none fits, or the slow path has work to do: the profile is on, a trim was
+// requested, or the thread has to unmask the stop signal.
+GM_ALWAYS void *gm_alloc_spare(size_t size) {
+    gomem_i_cache *hot = GOMEM_I_TLS;
+    struct gm_thread *me = (struct gm_thread *)(void *)hot;
+    if (GOMEM_I_SLOW_MANUAL || !hot->size || hot->section_depth)
+        return NULL; // size 0: perhaps none
+    struct gm_cache *t = &me->cache;
+    // rlx: stale values are seen by a later call
+    if (!t->spares || t->trims != gm_load_rlx(&t->engine->trims) || gm_load_rlx(&me->straggler))
+        return NULL;
+    gm_sync_enter(hot);
+    void *p = gm_alloc_manual_spare(t, gm_base_round_up(size, 16));
+    gm_sync_leave(hot);
+    return p;
 }
 
 // In a hardened heap: a small manual object from the loaded magazine, without a section, as the
@@ -19232,9 +19269,10 @@ GM_ALWAYS void *gm_alloc_quick(unsigned class) {
     return NULL; // the object is dropped; the slow path reports it
 }
 
-// Any manual allocation; align is a power of two. NULL with errno: no memory. Each turn of the loop
-// is a section of its own, so the collection and the callback of gm_alloc_exhausted run outside.
-GOMEM_DEF void *gomem_i_malloc_slow(size_t size, size_t align) {
+// Any manual allocation; align is a power of two; caller: a return address, for profiles. NULL with
+// errno: no memory. Each turn of the loop is a section of its own, so the collection and the
+// callback of gm_alloc_exhausted run outside.
+GM_NOINLINE GM_PRIVATE void *gm_alloc_manual(size_t size, size_t align, const void *caller) {
     struct gm_runtime *rt = &gm_runtime;
     if (size > (size_t)PTRDIFF_MAX - 2 * GM_MARGIN) return gomem_i_overflow();
     size_t slot = size + gm_alloc_manual_margin(rt, size), rate = 0;
@@ -19252,12 +19290,19 @@ GOMEM_DEF void *gomem_i_malloc_slow(size_t size, size_t align) {
         gm_alloc_leave(rt, t);
     } while (GOMEM_I_UNLIKELY(!p) && gm_alloc_exhausted(rt, size, &tries));
     p = gm_alloc_seal(rt, p, size);
-    if (GM_PROF && GOMEM_I_UNLIKELY(rate) && p)
-        gm_alloc_sample(rt, p, rate, NULL, __builtin_return_address(0));
+    if (GM_PROF && GOMEM_I_UNLIKELY(rate) && p) gm_alloc_sample(rt, p, rate, NULL, caller);
     if (GOMEM_I_UNLIKELY(guard) && p)
-        return gm_alloc_done(gm_alloc_guard(rt, p, size, align, __builtin_return_address(0)),
-                             saved);
+        return gm_alloc_done(gm_alloc_guard(rt, p, size, align, caller), saved);
     return gm_alloc_done(p, saved);
+}
+
+// What the inlined path cannot decide.
+GOMEM_DEF void *gomem_i_malloc_slow(size_t size, size_t align) {
+    if (size > GOMEM_MAX_SMALL && size <= (size_t)GM_SPARE_PAGES * GM_PAGE && align <= GM_PAGE) {
+        void *p = gm_alloc_spare(size);
+        if (GOMEM_I_LIKELY(p)) return p;
+    }
+    return gm_alloc_manual(size, align, __builtin_return_address(0));
 }
 
 // Zeroes the first `bytes` of a new large object, of which some pages were used before: only those,
@@ -19589,6 +19634,36 @@ GM_NOINLINE GM_PRIVATE void gm_alloc_free_section(void *p, const void *caller) {
     errno = saved; // L1
 }
 
+// Frees a large manual object, at an offset in the heap, to the spare spans, in a section of its
+// own, which costs less than that of the slow path. False: it is none, or the slow path has to
+// decide, or has to make room or to return idle pages.
+GM_ALWAYS bool gm_alloc_free_spare(gomem_i_cache *hot, uintptr_t offset, void *p) {
+    struct gm_cache *t = (struct gm_cache *)(void *)hot;
+    struct gm_engine *e = t->engine;
+    uint32_t desc = gm_load_rlx(&hot->desc[offset >> GM_PAGE_SHIFT]);
+    if (GOMEM_I_SLOW_MANUAL || desc != gm_span_desc(GM_MANUAL, 0) || (uintptr_t)p % GM_PAGE ||
+        hot->section_depth)
+        return false;
+    gm_sync_enter(hot);
+    struct gm_span *s = gm_span_at(&e->heap.pages, ((uintptr_t)p - e->heap.pages.base) / GM_PAGE);
+    bool done = s->use == GM_USE_OBJECT && !gm_load_rlx(&s->special) && t->spares < GM_SPARES &&
+                s->pages <= GM_SPARE_PAGES - t->spare_pages && !gm_heap_trims(&e->heap);
+    if (done) {
+        gm_alloc_count_large(t, s);
+        (void)gm_cache_spare(t, s);
+    }
+    gm_sync_leave(hot);
+    return done;
+}
+
+// A free in the heap of what the fast path cannot push. It computes the offset again, because
+// keeping that for it would cost the fast path an instruction.
+GM_NOINLINE GM_PRIVATE void gm_alloc_free_other(void *p) {
+    gomem_i_cache *t = GOMEM_I_TLS;
+    if (!gm_alloc_free_spare(t, (uintptr_t)p - t->base, p))
+        gm_alloc_free_section(p, __builtin_return_address(0));
+}
+
 // A free that the thread's bound does not allow: while its profile is on, it does the work of a
 // fast one, and charges the object. A function of its own, which saves no registers; its arguments
 // are where the caller has them.
@@ -19609,8 +19684,7 @@ GOMEM_DEF void gomem_free(void *p) {
         return;
     if (GOMEM_I_SLOW_MANUAL || GOMEM_I_UNLIKELY(offset >= t->size))
         gm_alloc_free_beyond(p, t, offset);
-    else if (!gm_alloc_push(t, offset, p, false))
-        gm_alloc_free_section(p, __builtin_return_address(0));
+    else if (!gm_alloc_push(t, offset, p, false)) gm_alloc_free_other(p);
 }
 
 GOMEM_DEF void gomem_free_sized(void *p, size_t size) {

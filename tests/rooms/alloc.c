@@ -96,6 +96,82 @@ TEST(aligned_objects_are_popped) {
     }
 }
 
+// ---- large objects from the spare spans ----
+
+enum { LARGE = 65536 };
+
+// A thread that allocates and frees nothing but large objects answers a request for a trim, too.
+TEST(spare_spans_and_trims) { // K4
+    REQUIRE(gomem_thread_attach());
+    struct gm_cache *t = &gm_world_self()->cache;
+    gomem_free(gomem_malloc(LARGE));
+    void *small = gomem_malloc(100);
+    gomem_free(small);
+    (void)gm_add_rlx(&rt->engine.trims, 1u);
+    void *p = gomem_malloc(LARGE);
+    CHECK_EQ(t->trims, rt->engine.trims);
+    CHECK(!t->held && !t->spares);
+    gomem_free(p);
+}
+
+// A free to the spare spans looks whether too many pages are idle, as other frees do.
+TEST(spare_spans_and_idle_pages) { // H2
+    REQUIRE(gomem_thread_attach());
+    struct gm_heap *h = &rt->engine.heap;
+    if (gm_guard_watched(&rt->engine.guard)) return; // freed objects are held back
+    void *p = gomem_malloc(LARGE);
+    size_t idle = h->pages.idle;
+    h->pages.idle += 1000000;
+    h->retry = SIZE_MAX; // none is searched for
+    h->turned = 0;
+    gomem_free(p);
+    CHECK(h->turned != 0);
+    h->pages.idle = idle;
+    h->retry = 0;
+}
+
+// The sample of a large object goes with it, also when the profile is off by then.
+TEST(spare_spans_and_samples) { // PR1
+    if (!GM_PROF || GOMEM_I_SLOW_MANUAL) return;
+    REQUIRE(gomem_thread_attach());
+    struct gm_prof *f = &rt->engine.prof;
+    gomem_set_profile_rate(1);
+    void *p = gomem_malloc(LARGE);
+    gomem_set_profile_rate(0);
+    gomem_free(gomem_malloc(16)); // takes the rate
+    CHECK(gm_world_self()->cache.hot.size);
+    uint32_t *at = gm_prof_find_locked(f, (uintptr_t)p);
+    CHECK(at && *at);
+    gomem_free(p);
+    at = gm_prof_find_locked(f, (uintptr_t)p);
+    CHECK(!at || !*at);
+}
+
+// The same object does not become spare twice, and a pair counts once in each direction.
+static int freed_twice;
+static void note_twice(const char *line, void *user) {
+    (void)user;
+    freed_twice += strstr(line, "free") != NULL;
+}
+TEST(spare_spans_freed_twice) { // K4
+    gomem_options o = {.panic = note_twice};
+    REQUIRE(gomem_init(&o));
+    REQUIRE(gomem_thread_attach());
+    struct gm_cache *t = &gm_world_self()->cache;
+    if (gm_guard_watched(&rt->engine.guard)) return; // freed objects are held back
+    gomem_free(gomem_malloc(LARGE));
+    uint64_t mallocs = t->stats.manual_mallocs[0], frees = t->stats.manual_frees[0];
+    void *p = gomem_malloc(LARGE);
+    gomem_free(p);
+    CHECK_EQ(t->stats.manual_mallocs[0], mallocs + 1);
+    CHECK_EQ(t->stats.manual_frees[0], frees + 1);
+    unsigned spares = t->spares;
+    gomem_free(p);
+    CHECK_EQ(freed_twice, 1);
+    CHECK_EQ(t->spares, spares);
+    CHECK_EQ(t->stats.manual_frees[0], frees + 1);
+}
+
 // ---- foreign pointers, signals, threads that have ended ----
 
 TEST(strangers) {
