@@ -138,14 +138,6 @@ if ${CC:-cc} -O1 -fno-builtin -w -pthread -o "$out/libc_family" tests/preload/fa
 else
     skip family "does not compile: $(head -n 1 "$out/make")"
 fi
-if ${CC:-cc} -O1 -fno-builtin -w -pthread -o "$out/refused_c" tests/preload/refused.c 2>"$out/make"; then
-    same refused "$out/refused_c" 'for what in as data counted "mprotect 1" "mprotect 13" "madvise 1" "madvise 12" \
-        "mremap 1" "munmap 12" "membarrier 1" "sched_getaffinity 1"; do
-        echo "$what: $($run "$top/build/preload/refused_c" $what)"
-    done'
-else
-    skip refused "does not compile: $(head -n 1 "$out/make")"
-fi
 # C++'s operators, and those of a plugin in a C program, which sees the C++ runtime alone.
 if ${CXX:-c++} -std=c++17 -O1 -w -o "$out/operators_cc" tests/preload/operators.cc 2>"$out/make"; then
     defined=$(nm -D --defined-only "$lib" | grep -c ' T _Z[nd]')
