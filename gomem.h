@@ -267,9 +267,8 @@
  *   emergency collection; after up to eight if other threads take what each frees. A thread whose
  *   last four emergency collections freed nothing spends at most a fifth of its time in further
  *   ones ("nothing" is less than 1/64 of the heap). A collection is given up if a thread does not
- *   stop for a second. Bad
- *   alignment or flags: NULL and EINVAL. Proven misuse (double free, foreign or interior pointers):
- *   one line that says what, where and what to do, then GOMEM_PANIC.
+ *   stop for a second. Bad alignment or flags: NULL and EINVAL. Proven misuse (double free, foreign
+ *   or interior pointers): one line that says what, where and what to do, then GOMEM_PANIC.
  *
  * MORE
  *   The repository's README.md has a troubleshooting table; examples/README.md lists examples by

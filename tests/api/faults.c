@@ -254,7 +254,7 @@ static void fail_all(int which) {
 // ---- a thread of the library that takes long to be created ----
 
 static void *collect_in_thread(void *arg) {
-    CHECK(COLLECTED());
+    CHECK(gomem_gc());
     return arg;
 }
 
@@ -267,7 +267,7 @@ static void collect_beside_creation(void) {
     atomic_store(&fault_create_slowly, 1);
     REQUIRE(pthread_create(&thread, NULL, collect_in_thread, NULL) == 0);
     while (atomic_load(&fault_create_slowly) == 1) usleep(100);
-    CHECK(COLLECTED()); // waits for the other thread's
+    CHECK(gomem_gc()); // waits for the other thread's
     pthread_join(thread, NULL);
 }
 

@@ -115,6 +115,19 @@ static void visit_records(void) {
     gm_leaks_list(&v, (uintptr_t)head);
 }
 
+// A line that fills its text keeps its end.
+TEST(lines_end) {
+    static struct gm_writer w;
+    struct gm_text t = gm_text_make("%s", "");
+    t.size = sizeof t.data - 1;
+    memset(t.data, 'x', t.size);
+    t.data[t.size] = 0;
+    gm_writer_begin(&w, -1); // its buffer alone is used
+    gm_leaks_line(&w, &t);
+    CHECK_EQ(w.used, t.size + 1);
+    CHECK_EQ(w.data[w.used - 1], '\n');
+}
+
 // Each record of the list is read, from its first byte to its last.
 TEST(records_of_threads) {
     REQUIRE(COLLECTED());
