@@ -138,6 +138,18 @@ if ${CC:-cc} -O1 -fno-builtin -w -pthread -o "$out/libc_family" tests/preload/fa
 else
     skip family "does not compile: $(head -n 1 "$out/make")"
 fi
+# What the system refuses from some time on. Not compared: under the same limits libc's malloc gives
+# less than the program asks for.
+if ${CC:-cc} -O1 -fno-builtin -w -pthread -o "$out/refused_c" tests/preload/refused.c 2>"$out/make"; then
+    for what in as data counted "mprotect 1" "mprotect 13" "madvise 1" "madvise 12" \
+        "mremap 1" "munmap 12" "membarrier 1" "sched_getaffinity 1"; do
+        # shellcheck disable=SC2086 # two arguments
+        said=$($bound env LD_PRELOAD="$lib" "$out/refused_c" $what 2>&1)
+        if [ "$said" = ok ]; then pass "refused $what"; else fail "refused $what" "$said"; fi
+    done
+else
+    skip refused "does not compile: $(head -n 1 "$out/make")"
+fi
 # C++'s operators, and those of a plugin in a C program, which sees the C++ runtime alone.
 if ${CXX:-c++} -std=c++17 -O1 -w -o "$out/operators_cc" tests/preload/operators.cc 2>"$out/make"; then
     defined=$(nm -D --defined-only "$lib" | grep -c ' T _Z[nd]')
