@@ -115,7 +115,7 @@ done
 wait
 for kind in $begun; do add "${kind%%:*}" "${kind#*:}"; done
 # shellcheck disable=SC2086
-LIMIT=${LIMIT:-600} LOGS=build/logs/sanitize tests/run.sh $programs >$log/result
+LIMIT=${LIMIT:-240} LOGS=build/logs/sanitize tests/run.sh $programs >$log/result
 status=$?
 sed '$d' $log/result
 tail -n 1 $log/result | awk -v s=$skipped '{ print $1, "passed,", $3, "failed,", $5 + s, "skipped" }'
