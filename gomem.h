@@ -770,8 +770,8 @@ GOMEM_DEF const char *gomem_reason_text(uint64_t reason);
 // with Go's rate. A sample has the stack of the thread that allocates, 64 frames at most, taken by
 // the compiler's unwinder, which is loaded by the first call that turns the profile on. A stack
 // ends at code without unwind tables. Code whose tables are wrong, such as assembly that switches
-// stacks without a word to them (.cfi_undefined), may end the program: the unwinder then reads
-// what is not there, and GOMEM_BACKTRACE is to take its place. At most a million call sites, and
+// stacks and does not say so (.cfi_undefined), may end the program, because the unwinder then reads
+// what is not there. For such code, define GOMEM_BACKTRACE. At most a million call sites, and
 // 128 MB of them, are kept apart; samples of others have no stack, and METRICS, HEAP_PROFILE and
 // REPORT say how many those are. Samples taken so far stay, with the rate that they were taken
 // with. Other threads take the rate at their next slow path: one that only takes and frees what
@@ -3741,10 +3741,10 @@ GM_COLD GM_PRIVATE bool gm_os_find_mapping(struct gm_mapping *m, uintptr_t addre
                 if (length || m->behind) end = m->number[1];
                 if (!found) m->number[0] = m->number[1] = m->number[2] = 0;
                 field = length = 0;
-            } else if (c == '/') {
+            } else if (c == '/' && field < 7) {
                 field = 6, length = 0;
-            } else if (field == 6 || c == '[') {
-                field = 6;
+            } else if (field >= 6 || c == '[') { // 7: in brackets, where a slash is no path's
+                if (field < 6) field = 7;
                 if (length < sizeof m->name - 1) m->name[length++] = (char)c;
             } else if (c == ' ' || (c == '-' && !field)) {
                 field += field < 5;

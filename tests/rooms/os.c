@@ -361,20 +361,43 @@ static uint64_t group_limit(const char *list) {
     return gm_os_group_limit(path, folder);
 }
 
-// The nearest limit counts: of the group or of one above it, in version 2 or 1.
+// The next file that is opened has this text.
+static void open_text(const char *text) {
+    int ends[2];
+    REQUIRE(pipe(ends) == 0);
+    REQUIRE(write(ends[1], text, strlen(text)) == (ssize_t)strlen(text));
+    close(ends[1]);
+    opened = ends[0];
+}
+static bool was_closed(void) {
+    int fd = opened;
+    opened = -1;
+    return close(fd) != 0;
+}
+
 // Of the three modes of overcommitting only the last one is strict.
 TEST(overcommit) {
     static const char *const modes[] = {"0\n", "1\n", "2\n", ""};
     for (int i = 0; i < 4; i++) {
-        int ends[2];
-        REQUIRE(pipe(ends) == 0);
-        REQUIRE(write(ends[1], modes[i], strlen(modes[i])) == (ssize_t)strlen(modes[i]));
-        close(ends[1]);
-        opened = ends[0];
+        open_text(modes[i]);
         CHECK(gm_os_is_strict() == (i == 2));
-        opened = -1;
-        CHECK(close(ends[0]) != 0); // it was closed
+        CHECK(was_closed());
     }
+}
+
+// A name in brackets is no path, whatever it contains.
+TEST(names_in_brackets) {
+    struct gm_mapping m;
+    open_text("10000-20000 rw-p 00000000 00:00 0    [anon:a/b]\n"
+              "20000-30000 r-xp 00001000 00:01 7    /tmp/[a]/b\n");
+    CHECK(gm_os_find_mapping(&m, 0x10000) && !gm_os_is_file(&m));
+    CHECK(strcmp(m.name, "[anon:a/b]") == 0);
+    CHECK(was_closed());
+    open_text("10000-20000 rw-p 00000000 00:00 0    [anon:a/b]\n"
+              "20000-30000 r-xp 00001000 00:01 7    /tmp/[a]/b\n");
+    CHECK(gm_os_find_mapping(&m, 0x20000) && gm_os_is_file(&m));
+    CHECK(strcmp(m.name, "b") == 0 && m.number[2] == 0x1000);
+    CHECK(was_closed());
 }
 
 static long in_this_file = 1;
@@ -409,6 +432,7 @@ TEST(mappings) {
     CHECK(!gm_os_find_mapping(&m, (uintptr_t)p + page) && errno == 0);
 }
 
+// The nearest limit counts: of the group or of one above it, in version 2 or 1.
 TEST(limits_of_control_groups) {
     REQUIRE(mkdtemp(folder) != NULL);
     CHECK_EQ(gm_os_group_limit("/nowhere/cgroup", folder), UINT64_MAX);
